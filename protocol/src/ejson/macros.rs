@@ -1,0 +1,127 @@
+//! The `ejson!` macro: values written down as they look in JavaScript.
+
+use serde::Serialize;
+
+use super::{Value, to_value};
+
+/// Builds a [`Value`](crate::ejson::Value) from a literal in JavaScript's notation.
+///
+/// Beside `null` and `undefined`, anything that implements `Serialize` can stand for a value. A key is a literal, a
+/// variable, or an expression in parentheses.
+///
+/// ```
+/// use updraft_protocol::ejson;
+/// use updraft_protocol::ejson::{Date, to_ejson};
+///
+/// let (name, key) = ("Ada", "born");
+/// let value = ejson!({ "name": name, key: Date::from_millis(0.0), ("x".repeat(2)): [1, null, { "y": 2.5 }] });
+/// assert_eq!(to_ejson(&value), r#"{"name":"Ada","born":{"$date":0},"xx":[1,null,{"y":2.5}]}"#);
+/// ```
+///
+/// # Panics
+///
+/// If an interpolated value cannot be serialized, a map with keys that are structs for example.
+#[macro_export]
+macro_rules! ejson {
+    // Items, one at a time: what looks like JavaScript first, any other expression last.
+    (@items $list:ident) => {};
+    (@items $list:ident null $(, $($rest:tt)*)?) => {
+        $list.push($crate::ejson!(null));
+        $crate::ejson!(@items $list $($($rest)*)?);
+    };
+    (@items $list:ident undefined $(, $($rest:tt)*)?) => {
+        $list.push($crate::ejson!(undefined));
+        $crate::ejson!(@items $list $($($rest)*)?);
+    };
+    (@items $list:ident [$($inner:tt)*] $(, $($rest:tt)*)?) => {
+        $list.push($crate::ejson!([$($inner)*]));
+        $crate::ejson!(@items $list $($($rest)*)?);
+    };
+    (@items $list:ident {$($inner:tt)*} $(, $($rest:tt)*)?) => {
+        $list.push($crate::ejson!({$($inner)*}));
+        $crate::ejson!(@items $list $($($rest)*)?);
+    };
+    (@items $list:ident $item:expr $(, $($rest:tt)*)?) => {
+        $list.push($crate::ejson!($item));
+        $crate::ejson!(@items $list $($($rest)*)?);
+    };
+
+    (@members $object:ident) => {};
+    (@members $object:ident ($key:expr) : $($rest:tt)*) => {
+        $crate::ejson!(@member $object ($key) $($rest)*);
+    };
+    (@members $object:ident $key:tt : $($rest:tt)*) => {
+        $crate::ejson!(@member $object ($key) $($rest)*);
+    };
+    (@member $object:ident ($key:expr) null $(, $($rest:tt)*)?) => {
+        $object.insert($key, $crate::ejson!(null));
+        $crate::ejson!(@members $object $($($rest)*)?);
+    };
+    (@member $object:ident ($key:expr) undefined $(, $($rest:tt)*)?) => {
+        $object.insert($key, $crate::ejson!(undefined));
+        $crate::ejson!(@members $object $($($rest)*)?);
+    };
+    (@member $object:ident ($key:expr) [$($inner:tt)*] $(, $($rest:tt)*)?) => {
+        $object.insert($key, $crate::ejson!([$($inner)*]));
+        $crate::ejson!(@members $object $($($rest)*)?);
+    };
+    (@member $object:ident ($key:expr) {$($inner:tt)*} $(, $($rest:tt)*)?) => {
+        $object.insert($key, $crate::ejson!({$($inner)*}));
+        $crate::ejson!(@members $object $($($rest)*)?);
+    };
+    (@member $object:ident ($key:expr) $value:expr $(, $($rest:tt)*)?) => {
+        $object.insert($key, $crate::ejson!($value));
+        $crate::ejson!(@members $object $($($rest)*)?);
+    };
+
+    (null) => { $crate::ejson::Value::Null };
+    (undefined) => { $crate::ejson::Value::Undefined };
+    ([]) => { $crate::ejson::Value::Array(::std::vec::Vec::new()) };
+    ([$($items:tt)*]) => {{
+        let mut list = ::std::vec::Vec::<$crate::ejson::Value>::from([]);
+        $crate::ejson!(@items list $($items)*);
+        $crate::ejson::Value::Array(list)
+    }};
+    ({}) => { $crate::ejson::Value::Object($crate::ejson::Object::new()) };
+    ({$($members:tt)*}) => {{
+        let mut object = $crate::ejson::Object::new();
+        $crate::ejson!(@members object $($members)*);
+        $crate::ejson::Value::Object(object)
+    }};
+    ($value:expr) => { $crate::ejson::interpolate(&$value) };
+}
+
+/// The value of an expression within `ejson!`.
+#[doc(hidden)]
+#[track_caller]
+pub fn interpolate<T: Serialize + ?Sized>(value: &T) -> Value {
+    match to_value(value) {
+        Ok(value) => value,
+        Err(error) => panic!("ejson!: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Date, to_ejson};
+
+    #[test]
+    fn literals_look_like_javascript() {
+        let (name, items, key) = ("Ada", vec![1, 2], "k");
+        let value = ejson!({
+            "null": null, "undefined": undefined, "text": "x", name: items, (format!("{key}2")): [[], {}, [1][0], -1,],
+            "call": i32::max(1, 2), "not": !items.is_empty(), "struct": Date::from_millis(0.0), "block": { "a": { "b": [null, undefined] } },
+            "expression": if items.len() > 1 { "many" } else { "few" }, "some": Some(1), "none": None::<u8>,
+        });
+        assert_eq!(
+            to_ejson(&value),
+            concat!(
+                r#"{"null":null,"text":"x","Ada":[1,2],"k2":[[],{},1,-1],"call":2,"not":true,"struct":{"$date":0},"#,
+                r#""block":{"a":{"b":[null,null]}},"expression":"many","some":1,"none":null}"#
+            )
+        );
+        assert!(value.as_object().unwrap().contains_key("undefined"));
+        assert_eq!(items, [1, 2]);
+        assert_eq!(to_ejson(&ejson!(name)), r#""Ada""#);
+    }
+}

@@ -1,0 +1,50 @@
+//! EJSON: the values DDP carries, and their text. Values are read ([`parse`], then
+//! [`Value::decode`]), written ([`to_ejson`], [`to_json`]), compared ([`equals`]) and turned into
+//! and out of Rust types ([`to_value`], [`from_value`]); [`scan`] checks a payload that is only
+//! passed on.
+
+mod binary;
+mod date;
+mod de;
+mod decimal;
+mod decode;
+mod encode;
+mod equals;
+mod error;
+mod from;
+mod id;
+mod json;
+mod key;
+mod macros;
+mod number;
+mod object;
+mod object_id;
+mod parse;
+mod regexp;
+mod scan;
+mod ser;
+mod smuggle;
+mod stringify;
+mod text;
+mod value;
+mod write;
+
+pub use binary::Binary;
+pub use date::Date;
+pub use de::from_value;
+pub use decimal::Decimal;
+pub use equals::{equals, equals_with};
+pub use error::{ParseError, ParseErrorKind, ScanError, SerdeError};
+pub use id::wire_id;
+#[doc(hidden)]
+pub use macros::interpolate;
+pub use object::{IntoIter, Iter, Object};
+pub use object_id::ObjectId;
+pub use parse::{Limits, parse};
+pub use regexp::Regexp;
+pub use scan::{Scan, scan};
+pub use ser::to_value;
+pub use stringify::{Indent, Style, stringify};
+pub use text::Text;
+pub use value::Value;
+pub use write::{to_ejson, to_json, write_ejson, write_json, write_string};

@@ -1,0 +1,180 @@
+//! What a server says, with Meteor's key order and no spaces.
+
+use super::WireError;
+use crate::ejson::{self, Object, Text, Value};
+
+/// A message to a client, by reference: it lives as long as it takes to print it.
+#[derive(Clone, Copy, Debug)]
+pub enum ServerMessage<'a> {
+    /// The session stands.
+    Connected(&'a str),
+    /// The version that would have been accepted; a close follows.
+    Failed(&'a str),
+    /// The server's own ping, which carries no id.
+    Ping,
+    /// The answer to a ping; undefined when the ping had no id.
+    Pong(&'a Value),
+    /// The client said something wrong; the connection stays open.
+    Error(&'a str, Option<&'a Value>),
+    /// A subscription ended, or was refused. The id is echoed, whatever it was.
+    Nosub(&'a Value, Option<&'a WireError>),
+    /// A document appeared: collection, id, fields.
+    Added(&'a str, &'a str, &'a Object),
+    /// `added` of a document that stands for a Vent subscription: its empty `fields` are printed, because some clients
+    /// demand them.
+    Introduced(&'a str, &'a str),
+    /// Fields of a document changed; undefined ones are reported in `cleared`.
+    Changed(&'a str, &'a str, &'a Object),
+    /// A document is gone.
+    Removed(&'a str, &'a str),
+    /// These subscriptions have sent their first data.
+    Ready(&'a [&'a Text]),
+    /// The writes of this call are visible.
+    Updated(&'a Text),
+    /// What a call returned; undefined is left out.
+    Result(&'a Text, &'a Value),
+    /// What a call failed with.
+    Failure(&'a Text, &'a WireError),
+}
+
+impl ServerMessage<'_> {
+    /// The message's text.
+    pub fn print(&self) -> Box<str> {
+        let mut out = String::new();
+        self.write(&mut out);
+        out.into_boxed_str()
+    }
+
+    /// Whether a resuming client counts it: all but `ping` and `pong`.
+    pub fn counts(&self) -> bool {
+        !matches!(self, Self::Ping | Self::Pong(_))
+    }
+
+    fn write(&self, out: &mut String) {
+        match *self {
+            Self::Connected(session) => {
+                out.push_str(r#"{"msg":"connected","session":"#);
+                ejson::write_string(session, out);
+            }
+            Self::Failed(version) => {
+                out.push_str(r#"{"msg":"failed","version":"#);
+                ejson::write_string(version, out);
+            }
+            Self::Ping => out.push_str(r#"{"msg":"ping""#),
+            Self::Pong(id) => {
+                out.push_str(r#"{"msg":"pong""#);
+                write_id(id, out);
+            }
+            Self::Error(reason, offending) => {
+                out.push_str(r#"{"msg":"error","reason":"#);
+                ejson::write_string(reason, out);
+                if let Some(offending) = offending {
+                    out.push_str(r#","offendingMessage":"#);
+                    ejson::write_json(offending, out);
+                }
+            }
+            Self::Nosub(id, error) => {
+                out.push_str(r#"{"msg":"nosub""#);
+                write_id(id, out);
+                write_error(error, out);
+            }
+            Self::Added(collection, id, fields) => {
+                write_document("added", collection, id, out);
+                write_fields(fields, out);
+            }
+            Self::Introduced(collection, id) => {
+                write_document("added", collection, id, out);
+                out.push_str(r#","fields":{}"#);
+            }
+            Self::Changed(collection, id, fields) => {
+                write_document("changed", collection, id, out);
+                write_fields(fields, out);
+            }
+            Self::Removed(collection, id) => write_document("removed", collection, id, out),
+            Self::Ready(subscriptions) => {
+                out.push_str(r#"{"msg":"ready","subs":["#);
+                for (index, id) in subscriptions.iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    write_text(id, out);
+                }
+                out.push(']');
+            }
+            Self::Updated(call) => {
+                out.push_str(r#"{"msg":"updated","methods":["#);
+                write_text(call, out);
+                out.push(']');
+            }
+            Self::Result(call, result) => {
+                out.push_str(r#"{"msg":"result","id":"#);
+                write_text(call, out);
+                if !result.is_undefined() {
+                    out.push_str(r#","result":"#);
+                    ejson::write_ejson(result, out);
+                }
+            }
+            Self::Failure(call, error) => {
+                out.push_str(r#"{"msg":"result","id":"#);
+                write_text(call, out);
+                write_error(Some(error), out);
+            }
+        }
+        out.push('}');
+    }
+}
+
+fn write_id(id: &Value, out: &mut String) {
+    if !id.is_undefined() {
+        out.push_str(r#","id":"#);
+        ejson::write_json(id, out);
+    }
+}
+
+fn write_error(error: Option<&WireError>, out: &mut String) {
+    if let Some(error) = error {
+        out.push_str(r#","error":"#);
+        error.write(out);
+    }
+}
+
+fn write_document(message: &str, collection: &str, id: &str, out: &mut String) {
+    out.push_str(r#"{"msg":""#);
+    out.push_str(message);
+    out.push_str(r#"","collection":"#);
+    ejson::write_string(collection, out);
+    out.push_str(r#","id":"#);
+    ejson::write_string(id, out);
+}
+
+/// `fields` without the undefined ones, then those in `cleared`; neither is printed empty.
+fn write_fields(fields: &Object, out: &mut String) {
+    let mut lead = r#","fields":{"#;
+    for (key, value) in fields.iter().filter(|(_, value)| !value.is_undefined()) {
+        out.push_str(lead);
+        write_text(key, out);
+        out.push(':');
+        ejson::write_ejson(value, out);
+        lead = ",";
+    }
+    if lead == "," {
+        out.push('}');
+    }
+    let mut lead = r#","cleared":["#;
+    for (key, _) in fields.iter().filter(|(_, value)| value.is_undefined()) {
+        out.push_str(lead);
+        write_text(key, out);
+        lead = ",";
+    }
+    if lead == "," {
+        out.push(']');
+    }
+}
+
+fn write_text(text: &Text, out: &mut String) {
+    match text.to_str() {
+        Some(text) => ejson::write_string(text, out),
+        // Lone surrogates print as escapes.
+        None => ejson::write_json(&Value::String(text.clone()), out),
+    }
+}

@@ -1,0 +1,115 @@
+//! Method calls: `result` when the body ends, `updated` when its writes are visible. Each call gets one of each.
+
+use std::time::Duration;
+
+use super::{Action, Output, Run, Session};
+use crate::ejson::{Text, Value};
+use crate::message::{Call, ServerMessage, WireError};
+
+/// A call that has not had both answers.
+#[derive(Debug)]
+pub(super) struct CallState {
+    run: Run,
+    id: Text,
+    /// Writes begun and not yet visible.
+    writes: u32,
+    /// Set when the body has ended with writes open: until when they are waited for.
+    deadline: Option<Duration>,
+}
+
+impl CallState {
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+}
+
+impl Session {
+    /// A method begins a write whose effects must reach this client before `updated`.
+    pub fn begin_write(&mut self, run: Run) {
+        if let Some(call) = self.calls.iter_mut().find(|call| call.run == run) {
+            call.writes = call.writes.saturating_add(1);
+        }
+    }
+
+    /// The effects of a write have been sent.
+    pub fn end_write(&mut self, run: Run, out: &mut Output) {
+        let Some(index) = self.calls.iter().position(|call| call.run == run) else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(index) else {
+            return;
+        };
+        call.writes = call.writes.saturating_sub(1);
+        if call.writes == 0 && call.deadline.is_some() {
+            let call = self.calls.remove(index);
+            self.send(&ServerMessage::Updated(&call.id), out);
+        }
+    }
+
+    /// A method's body has ended. An undefined result is sent without a `result` member.
+    pub fn returned(
+        &mut self,
+        run: Run,
+        outcome: Result<Value, WireError>,
+        now: Duration,
+        out: &mut Output,
+    ) {
+        if let Some(index) = self.calls.iter().position(|call| call.run == run)
+            && let Some(call) = self.calls.get_mut(index)
+        {
+            let id = call.id.clone();
+            if call.writes == 0 {
+                self.calls.remove(index);
+                self.send(&ServerMessage::Updated(&id), out);
+            } else {
+                call.deadline = Some(now.saturating_add(self.config.fence_timeout));
+            }
+            match &outcome {
+                Ok(result) => self.send(&ServerMessage::Result(&id, result), out),
+                Err(error) => self.send(&ServerMessage::Failure(&id, error), out),
+            }
+        }
+        self.unblock(run, out);
+    }
+
+    pub(super) fn call(&mut self, call: Call, out: &mut Output) {
+        let Call {
+            id,
+            method: name,
+            params,
+            seed,
+        } = call;
+        let name = name.to_string_lossy();
+        let Some(method) = self.config.names.find_method(&name) else {
+            let error = WireError::method_not_found(&name);
+            self.send(&ServerMessage::Failure(&id, &error), out);
+            return self.send(&ServerMessage::Updated(&id), out);
+        };
+        let run = self.new_run();
+        self.calls.push(CallState {
+            run,
+            id,
+            writes: 0,
+            deadline: None,
+        });
+        self.running = Some(run);
+        out.actions.push(Action::Call {
+            run,
+            method,
+            params,
+            seed,
+        });
+    }
+
+    /// Stops waiting for writes that take too long: the client would wait for `updated` for ever.
+    pub(super) fn expire_fences(&mut self, now: Duration, out: &mut Output) {
+        while let Some(index) = self
+            .calls
+            .iter()
+            .position(|call| call.deadline.is_some_and(|until| until <= now))
+        {
+            let call = self.calls.remove(index);
+            self.send(&ServerMessage::Updated(&call.id), out);
+        }
+    }
+}

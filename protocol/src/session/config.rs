@@ -1,0 +1,124 @@
+//! What all sessions of a server have in common: the names it knows, and its limits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ejson::Limits;
+use crate::vent::{Choice, VentOptions};
+
+/// Settings of a session; one value serves all sessions of a server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Silence after which the server pings (15 s); zero switches pings and the timeout off.
+    pub heartbeat_interval: Duration,
+    /// How long a pinged client may stay silent before its session is closed (15 s).
+    pub heartbeat_timeout: Duration,
+    /// Whether a client's ping is answered (yes; Meteor has the switch for its tests).
+    pub respond_to_pings: bool,
+    /// How long a socket may stay without a `connect` (15 s).
+    pub connect_timeout: Duration,
+    /// How long `updated` waits for the writes of a method that has ended (30 s).
+    pub fence_timeout: Duration,
+    /// Events held for a subscription that is not ready yet (256); one more is a gap.
+    pub held_events: usize,
+    /// Bytes of events held for a subscription that is not ready yet (256 KiB).
+    pub held_bytes: usize,
+    /// Depth and breadth of a client's JSON.
+    pub limits: Limits,
+    /// The encoding of Vent publications that do not choose their own.
+    pub encoding: Choice,
+    /// Names that no Vent id may take in the collection encoding, besides Meteor's own.
+    pub reserved: Vec<Box<str>>,
+    /// The publications and methods that exist.
+    pub names: Names,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_secs(15),
+            heartbeat_timeout: Duration::from_secs(15),
+            respond_to_pings: true,
+            connect_timeout: Duration::from_secs(15),
+            fence_timeout: Duration::from_secs(30),
+            held_events: 256,
+            held_bytes: 256 * 1024,
+            limits: Limits::default(),
+            encoding: Choice::default(),
+            reserved: Vec::new(),
+            names: Names::default(),
+        }
+    }
+}
+
+/// The names that clients may use, each with the number by which the host knows it.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    publications: HashMap<Box<str>, (usize, Kind)>,
+    universal: Vec<usize>,
+    methods: HashMap<Box<str>, usize>,
+}
+
+/// What a publication sends.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Documents.
+    Ordinary,
+    /// Events on a Vent id, and documents if it likes.
+    Vent(VentOptions),
+    /// Events of the shared collection `stream-NAME`, which is also the publication's name.
+    Streamer(Arc<str>),
+}
+
+/// A name that exists already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicate(pub Box<str>);
+
+impl Names {
+    /// Adds a publication under the host's `number`.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken by another publication, of whatever kind.
+    pub fn publication(&mut self, name: &str, number: usize, kind: Kind) -> Result<(), Duplicate> {
+        match self.publications.insert(name.into(), (number, kind)) {
+            None => Ok(()),
+            Some(_) => Err(Duplicate(name.into())),
+        }
+    }
+
+    /// Adds a publication without a name, which starts by itself in every session.
+    pub fn universal(&mut self, number: usize) {
+        self.universal.push(number);
+    }
+
+    /// Adds a method under the host's `number`.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken by another method.
+    pub fn method(&mut self, name: &str, number: usize) -> Result<(), Duplicate> {
+        match self.methods.insert(name.into(), number) {
+            None => Ok(()),
+            Some(_) => Err(Duplicate(name.into())),
+        }
+    }
+
+    /// The host's number of a method, for calls from within.
+    pub fn find_method(&self, name: &str) -> Option<usize> {
+        self.methods.get(name).copied()
+    }
+
+    pub(super) fn find_publication(&self, name: &str) -> Option<(usize, &Kind)> {
+        self.publications
+            .get(name)
+            .map(|(number, kind)| (*number, kind))
+    }
+
+    pub(super) fn universals(&self) -> &[usize] {
+        &self.universal
+    }
+}

@@ -1,0 +1,63 @@
+//! Meteor's heartbeat: a tick each interval, a ping if nothing was heard since the last one, and a timeout that any
+//! message cancels.
+
+use std::time::Duration;
+
+/// The heartbeat of one connection. A message only sets a flag; the timer is looked at when it fires.
+#[derive(Debug)]
+pub(super) struct Heartbeat {
+    interval: Duration,
+    timeout: Duration,
+    next_tick: Duration,
+    heard: bool,
+    /// When the client is given up, if a ping is out.
+    deadline: Option<Duration>,
+}
+
+/// What is due.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    Ping,
+    Close,
+}
+
+impl Heartbeat {
+    pub(super) fn new(interval: Duration, timeout: Duration, now: Duration) -> Self {
+        let next_tick = now.saturating_add(interval);
+        Self {
+            interval,
+            timeout,
+            next_tick,
+            heard: false,
+            deadline: None,
+        }
+    }
+
+    pub(super) fn heard(&mut self) {
+        self.heard = true;
+        self.deadline = None;
+    }
+
+    pub(super) fn next_timeout(&self) -> Duration {
+        self.deadline
+            .map_or(self.next_tick, |deadline| deadline.min(self.next_tick))
+    }
+
+    pub(super) fn poll(&mut self, now: Duration) -> Due {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Due::Close;
+        }
+        if self.next_tick > now {
+            return Due::Nothing;
+        }
+        while self.next_tick <= now {
+            self.next_tick = self.next_tick.saturating_add(self.interval);
+        }
+        if std::mem::take(&mut self.heard) || self.deadline.is_some() {
+            return Due::Nothing;
+        }
+        self.deadline = Some(now.saturating_add(self.timeout));
+        Due::Ping
+    }
+}

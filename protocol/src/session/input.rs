@@ -1,0 +1,146 @@
+//! What a client sends: negotiation, pings past the queue, and the queue itself, one message after the other.
+
+use std::time::Duration;
+
+use super::heartbeat::Heartbeat;
+use super::{Action, Output, Run, Session, State, Version};
+use crate::ejson::Value;
+use crate::message::{self, Request, ServerMessage, Unreadable};
+
+impl Session {
+    /// Takes in one message of the client: the text of one WebSocket message, or one string of a SockJS array.
+    pub fn receive(&mut self, text: &str, now: Duration, out: &mut Output) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        // Any message counts as life, a malformed one too.
+        if let State::Connected {
+            heartbeat: Some(heartbeat),
+            ..
+        } = &mut self.state
+        {
+            heartbeat.heard();
+        }
+        let message = match message::decode(text, &self.config.limits) {
+            Ok(message) => message,
+            Err(Unreadable::NotAMessage) => return self.complain("Bad request", None, out),
+            Err(Unreadable::Undecodable) => return self.complain("Parse error", None, out),
+        };
+        let Some(msg) = message.get("msg").filter(|msg| !msg.is_falsy()) else {
+            return self.complain("Bad request", Some(&message), out);
+        };
+        match &self.state {
+            State::AwaitingConnect { .. } if msg.as_str() == Some("connect") => {
+                self.connect(&message, now, out);
+            }
+            State::AwaitingConnect { .. } => {
+                self.complain("Must connect first", Some(&message), out);
+            }
+            State::Connected { .. } if msg.as_str() == Some("connect") => {
+                self.complain("Already connected", Some(&message), out);
+            }
+            State::Connected { version, .. } => match msg.as_str() {
+                Some("ping") if version.has_heartbeat() => self.answer_ping(&message, out),
+                Some("pong") if version.has_heartbeat() => {}
+                // Said by a client that leaves on purpose; what follows is the end of its connection.
+                Some("disconnect") => {}
+                _ => {
+                    self.queue.push_back(Request::parse(message));
+                    self.proceed(out);
+                }
+            },
+            State::Closed => {}
+        }
+    }
+
+    /// A handler lets the next message start while it goes on.
+    pub fn unblock(&mut self, run: Run, out: &mut Output) {
+        if self.running == Some(run) {
+            self.running = None;
+            self.proceed(out);
+        }
+    }
+
+    /// Starts messages from the queue until one of them has a handler that must be waited for.
+    fn proceed(&mut self, out: &mut Output) {
+        while self.running.is_none() && self.is_connected() {
+            let Some(request) = self.queue.pop_front() else {
+                break;
+            };
+            match request {
+                Request::Subscribe(subscribe) => self.subscribe(subscribe, out),
+                Request::Unsubscribe(id) => self.unsubscribe(&id, out),
+                Request::Call(call) => self.call(call, out),
+                Request::Malformed { reason, offending } => {
+                    self.complain(reason, Some(&offending), out);
+                }
+            }
+        }
+        if self.queue.is_empty() {
+            self.queue.shrink_to_fit();
+        }
+    }
+
+    fn complain(&mut self, reason: &'static str, offending: Option<&Value>, out: &mut Output) {
+        self.send(&ServerMessage::Error(reason, offending), out);
+    }
+
+    fn answer_ping(&mut self, message: &Value, out: &mut Output) {
+        let id = message.get("id").unwrap_or(&Value::Undefined);
+        // As Meteor: an id that is neither a string nor falsy gets no answer.
+        let answerable = id.as_str().is_some() || matches!(id, Value::String(_)) || id.is_falsy();
+        if self.config.respond_to_pings && answerable {
+            self.send(&ServerMessage::Pong(id), out);
+        }
+    }
+
+    fn connect(&mut self, message: &Value, now: Duration, out: &mut Output) {
+        match negotiate(message) {
+            Ok(version) => {
+                let interval = self.config.heartbeat_interval;
+                let heartbeat = (version.has_heartbeat() && !interval.is_zero())
+                    .then(|| Heartbeat::new(interval, self.config.heartbeat_timeout, now));
+                self.state = State::Connected { version, heartbeat };
+                let id = self.id.clone();
+                self.send(&ServerMessage::Connected(&id), out);
+                out.actions.push(Action::Connected);
+                self.start_universals(out);
+            }
+            Err(best) => {
+                self.send(&ServerMessage::Failed(best.as_str()), out);
+                self.close(out);
+            }
+        }
+    }
+}
+
+/// The version in use, or the one to suggest: the first of the client's `support` that is known, else our best.
+fn negotiate(message: &Value) -> Result<Version, Version> {
+    let Some(Value::String(version)) = message.get("version") else {
+        return Err(Version::One);
+    };
+    let Some(support) = message.get("support").and_then(Value::as_array) else {
+        return Err(Version::One);
+    };
+    let all_strings = support
+        .iter()
+        .all(|entry| matches!(entry, Value::String(_)));
+    if !all_strings
+        || !support
+            .iter()
+            .any(|entry| *entry == Value::String(version.clone()))
+    {
+        return Err(Version::One);
+    }
+    let known = |entry: &Value| {
+        Version::BEST_FIRST
+            .into_iter()
+            .find(|known| entry.as_str() == Some(known.as_str()))
+    };
+    let best = support.iter().find_map(known).unwrap_or(Version::One);
+    if *version == *best.as_str() {
+        Ok(best)
+    } else {
+        Err(best)
+    }
+}

@@ -1,0 +1,254 @@
+//! The session as a state machine: what a client sends and what handlers answer goes in, frames to send and handlers to
+//! start come out. It does no I/O and reads no clock; the time is handed in, as a duration since any fixed moment.
+//!
+//! One [`Output`] serves any number of sessions: each call appends to it, the host empties it.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use updraft_protocol::session::{Config, Output, Session};
+//!
+//! let mut out = Output::default();
+//! let mut session = Session::new("kpNzWxsDHYcxAHj5M", Arc::new(Config::default()), Duration::ZERO);
+//! session.receive(r#"{"msg":"connect","version":"1","support":["1"]}"#, Duration::ZERO, &mut out);
+//! assert_eq!(out.frames[0].to_text(), r#"{"msg":"connected","session":"kpNzWxsDHYcxAHj5M"}"#);
+//! ```
+
+mod calls;
+mod config;
+mod heartbeat;
+mod input;
+mod subscriptions;
+
+pub use config::{Config, Duplicate, Kind, Names};
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ejson::Value;
+use crate::message::{Frame, Request, ServerMessage};
+use crate::view::View;
+use calls::CallState;
+use heartbeat::{Due, Heartbeat};
+use subscriptions::Subscription;
+
+/// One run of a handler, unique in its session: a subscription or a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Run(u32);
+
+/// What a session wants done, in this order.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Messages for the client.
+    pub frames: Vec<Frame>,
+    /// Things for the host to do.
+    pub actions: Vec<Action>,
+}
+
+/// Something that only the host can do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Action {
+    /// The client has connected; the session is known by its id from now on.
+    Connected,
+    /// Start a publication's handler; it ends with [`Session::published`].
+    Publish {
+        /// The run that all its calls name.
+        run: Run,
+        /// The host's number of the publication.
+        publication: usize,
+        /// The parameters that are the handler's.
+        params: Vec<Value>,
+    },
+    /// Start a method; it ends with [`Session::returned`].
+    Call {
+        /// The run that all its calls name.
+        run: Run,
+        /// The host's number of the method.
+        method: usize,
+        /// The parameters.
+        params: Vec<Value>,
+        /// The client's seed for random ids.
+        seed: Option<String>,
+    },
+    /// A subscription is over: drop its handler if it still runs, let go of its channels, run its stop callbacks.
+    Stop(Run),
+    /// Events for this subscription were dropped, because too many came before it was ready.
+    Gap(Run),
+    /// Close the connection once the frames are out. Nothing follows.
+    Close {
+        /// WebSocket close code.
+        code: u16,
+        /// WebSocket close reason.
+        reason: &'static str,
+    },
+}
+
+/// A DDP session, on the server's side.
+#[derive(Debug)]
+pub struct Session {
+    config: Arc<Config>,
+    id: Box<str>,
+    state: State,
+    /// Messages that wait for the handler that runs. Filled by `receive`, drained as handlers end or unblock; bounded by
+    /// the host, which stops reading from a client with too many of them.
+    queue: VecDeque<Request>,
+    /// The handler that the queue waits for.
+    running: Option<Run>,
+    /// Subscriptions by run, in the order in which they began.
+    subscriptions: Vec<Subscription>,
+    /// Calls by run: begun and not yet answered with both `result` and `updated`.
+    calls: Vec<CallState>,
+    view: View,
+    next_run: u32,
+    /// Messages sent, as a resuming client counts them.
+    sent: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    AwaitingConnect {
+        until: Duration,
+    },
+    Connected {
+        version: Version,
+        heartbeat: Option<Heartbeat>,
+    },
+    Closed,
+}
+
+/// The versions of DDP, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Pre2,
+    Pre1,
+}
+
+impl Session {
+    /// A session whose client has not said anything yet.
+    ///
+    /// `id` is what the client will be told; it must be unguessable.
+    pub fn new(id: &str, config: Arc<Config>, now: Duration) -> Self {
+        let until = now.saturating_add(config.connect_timeout);
+        Self {
+            config,
+            id: id.into(),
+            state: State::AwaitingConnect { until },
+            queue: VecDeque::new(),
+            running: None,
+            subscriptions: Vec::new(),
+            calls: Vec::new(),
+            view: View::default(),
+            next_run: 0,
+            sent: 0,
+        }
+    }
+
+    /// The id that the client was told. A credential: it belongs in no log.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether the client has connected and the session has not ended.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.state, State::Connected { .. })
+    }
+
+    /// Messages that wait behind the running handler.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Subscriptions that are alive, universal ones included.
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// Messages sent, as a resuming client counts them: all but pings and pongs.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next, if nothing else happens. It may be called
+    /// earlier, to no effect.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        let own = match &self.state {
+            State::AwaitingConnect { until } => Some(*until),
+            State::Connected { heartbeat, .. } => heartbeat.as_ref().map(Heartbeat::next_timeout),
+            State::Closed => None,
+        };
+        own.into_iter()
+            .chain(self.calls.iter().filter_map(CallState::deadline))
+            .min()
+    }
+
+    /// Does what time demands: pings, gives up a silent client, stops waiting for writes.
+    pub fn handle_timeout(&mut self, now: Duration, out: &mut Output) {
+        match &mut self.state {
+            State::AwaitingConnect { until } if *until <= now => self.close(out),
+            State::Connected {
+                heartbeat: Some(heartbeat),
+                ..
+            } => match heartbeat.poll(now) {
+                Due::Nothing => {}
+                Due::Ping => self.send(&ServerMessage::Ping, out),
+                Due::Close => self.close(out),
+            },
+            _ => {}
+        }
+        self.expire_fences(now, out);
+    }
+
+    /// Closes the connection, as the server's own wish: 1000, `Normal closure`.
+    pub fn close(&mut self, out: &mut Output) {
+        if !matches!(self.state, State::Closed) {
+            self.end(out);
+            out.actions.push(Action::Close {
+                code: 1000,
+                reason: "Normal closure",
+            });
+        }
+    }
+
+    /// The connection is gone, or is about to be: stops all subscriptions, says nothing more.
+    pub fn end(&mut self, out: &mut Output) {
+        self.state = State::Closed;
+        self.queue.clear();
+        self.calls.clear();
+        self.view = View::default();
+        for subscription in self.subscriptions.drain(..) {
+            out.actions.push(Action::Stop(subscription.run));
+        }
+    }
+
+    fn send(&mut self, message: &ServerMessage<'_>, out: &mut Output) {
+        if message.counts() {
+            self.sent = self.sent.saturating_add(1);
+        }
+        out.frames.push(Frame::Text(message.print()));
+    }
+
+    fn new_run(&mut self) -> Run {
+        let run = Run(self.next_run);
+        self.next_run = self.next_run.wrapping_add(1);
+        run
+    }
+}
+
+impl Version {
+    const BEST_FIRST: [Self; 3] = [Self::One, Self::Pre2, Self::Pre1];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "1",
+            Self::Pre2 => "pre2",
+            Self::Pre1 => "pre1",
+        }
+    }
+
+    /// `pre1` knows no pings.
+    fn has_heartbeat(self) -> bool {
+        self != Self::Pre1
+    }
+}

@@ -1,0 +1,404 @@
+//! Subscriptions: how they begin and end, and what their handlers publish.
+//!
+//! Calls of a handler whose subscription is over are ignored, so that a late producer is harmless.
+
+use std::sync::Arc;
+
+use indexmap::{IndexMap, IndexSet};
+
+use super::{Action, Kind, Output, Run, Session};
+use crate::ejson::{Object, Text, Value};
+use crate::message::{Frame, ServerMessage, Subscribe, WireError};
+use crate::vent::{Delivery, Encoding, Tail};
+use crate::view::Effect;
+
+/// The id of the one document that stands for a Vent subscription.
+const EVENT_DOCUMENT: &str = "id";
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) run: Run,
+    /// The client's name for it; a universal publication has none.
+    id: Option<Text>,
+    ready: bool,
+    /// The handler says itself when it is ready.
+    held_ready: bool,
+    /// What it publishes, by collection, in the order in which it was added.
+    documents: IndexMap<Box<str>, IndexSet<Box<str>>>,
+    /// Set for Vent and streamer publications.
+    events: Option<Box<Events>>,
+}
+
+#[derive(Debug)]
+struct Events {
+    delivery: Delivery,
+    /// Whether the document that stands for the subscription has been announced.
+    introduced: bool,
+    /// Events that came before `ready`. Filled by `event`, drained by `ready`, bounded by the configuration.
+    held: Vec<Tail>,
+    held_bytes: usize,
+    /// Whether an event was dropped since the last gap was told.
+    overflowed: bool,
+}
+
+impl Session {
+    /// A publication's handler has ended.
+    ///
+    /// `Ok` means ready, unless it was sent before or the handler chose to say so itself.
+    pub fn published(&mut self, run: Run, outcome: Result<(), WireError>, out: &mut Output) {
+        match outcome {
+            Ok(())
+                if self
+                    .subscription(run)
+                    .is_some_and(|found| !found.held_ready) =>
+            {
+                self.ready(run, out);
+            }
+            Ok(()) => {}
+            Err(error) => self.stop(run, Some(&error), out),
+        }
+        self.unblock(run, out);
+    }
+
+    /// The handler's end is not to mean ready: it will say so itself.
+    pub fn hold_ready(&mut self, run: Run) {
+        if let Some(subscription) = self.subscription_mut(run) {
+            subscription.held_ready = true;
+        }
+    }
+
+    /// The subscription has sent its first data. The first call counts.
+    pub fn ready(&mut self, run: Run, out: &mut Output) {
+        let Some(subscription) = self.subscription_mut(run) else {
+            return;
+        };
+        if std::mem::replace(&mut subscription.ready, true) {
+            return;
+        }
+        let Some(id) = subscription.id.clone() else {
+            return;
+        };
+        self.introduce(run, out);
+        self.send(&ServerMessage::Ready(&[&id]), out);
+        let Some(events) = self.events_mut(run) else {
+            return;
+        };
+        events.held_bytes = 0;
+        for tail in std::mem::take(&mut events.held) {
+            let Some(events) = self.events_mut(run) else {
+                return;
+            };
+            let head = events.delivery.next_head();
+            self.sent = self.sent.saturating_add(1);
+            out.frames.push(Frame::Event { head, tail });
+        }
+    }
+
+    /// Ends a subscription from the server's side: its documents go, then `nosub`, with the error if there is one.
+    pub fn stop(&mut self, run: Run, error: Option<&WireError>, out: &mut Output) {
+        let Ok(index) = self.position(run) else {
+            return;
+        };
+        let subscription = self.subscriptions.remove(index);
+        for (collection, ids) in &subscription.documents {
+            for id in ids {
+                let effect = self.view.removed(run.0, collection, id);
+                self.show(collection, id, effect, out);
+            }
+        }
+        if let Some(events) = subscription.events
+            && events.introduced
+            && let Some(collection) = events.delivery.collection()
+            && !self.is_introduced(collection)
+        {
+            self.send(&ServerMessage::Removed(collection, EVENT_DOCUMENT), out);
+        }
+        if let Some(id) = subscription.id {
+            self.send(&ServerMessage::Nosub(&Value::String(id), error), out);
+        }
+        out.actions.push(Action::Stop(run));
+    }
+
+    /// A handler adds a document: its collection, its id as on the wire, its fields.
+    pub fn added(
+        &mut self,
+        run: Run,
+        collection: &str,
+        id: &str,
+        fields: Object,
+        out: &mut Output,
+    ) {
+        if self.position(run).is_err() {
+            return;
+        }
+        if self.is_introduced(collection) {
+            let reason = format!("Collection '{collection}' stands for a Vent subscription");
+            return self.stop(run, Some(&WireError::new(400, reason)), out);
+        }
+        self.introduce(run, out);
+        let effect = self.view.added(run.0, collection, id, fields);
+        self.show(collection, id, effect, out);
+        let Some(subscription) = self.subscription_mut(run) else {
+            return;
+        };
+        let ids = match subscription.documents.get_mut(collection) {
+            Some(ids) => ids,
+            None => subscription.documents.entry(collection.into()).or_default(),
+        };
+        if !ids.contains(id) {
+            ids.insert(id.into());
+        }
+    }
+
+    /// A handler changes fields of a document that it has added; an undefined value withdraws a field.
+    pub fn changed(
+        &mut self,
+        run: Run,
+        collection: &str,
+        id: &str,
+        fields: Object,
+        out: &mut Output,
+    ) {
+        if self.publishes(run, collection, id) {
+            let effect = self.view.changed(run.0, collection, id, fields);
+            self.show(collection, id, effect, out);
+        }
+    }
+
+    /// A handler withdraws a document that it has added.
+    pub fn removed(&mut self, run: Run, collection: &str, id: &str, out: &mut Output) {
+        if !self.publishes(run, collection, id) {
+            return;
+        }
+        let effect = self.view.removed(run.0, collection, id);
+        self.show(collection, id, effect, out);
+        let Some(subscription) = self.subscription_mut(run) else {
+            return;
+        };
+        if let Some(ids) = subscription.documents.get_mut(collection) {
+            ids.shift_remove(id);
+            if ids.is_empty() {
+                subscription.documents.shift_remove(collection);
+            }
+        }
+    }
+
+    /// How the events of a subscription are encoded; `None` when it is over, or has no events.
+    pub fn encoding(&self, run: Run) -> Option<Encoding> {
+        let events = self.subscription(run)?.events.as_ref()?;
+        Some(events.delivery.encoding())
+    }
+
+    /// An event for a subscription: answers with the head to put before `tail`, and counts it as sent.
+    ///
+    /// `None` means that nothing may be sent: the event is held until the subscription is ready, or dropped.
+    pub fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<Arc<str>> {
+        let index = self.position(run).ok()?;
+        let subscription = self.subscriptions.get_mut(index)?;
+        let events = subscription.events.as_deref_mut()?;
+        if subscription.ready {
+            self.sent = self.sent.saturating_add(1);
+            return Some(events.delivery.next_head());
+        }
+        let bytes = events.held_bytes.saturating_add(tail.len());
+        if events.held.len() < self.config.held_events && bytes <= self.config.held_bytes {
+            events.held_bytes = bytes;
+            events.held.push(tail.clone());
+        } else if !std::mem::replace(&mut events.overflowed, true) {
+            out.actions.push(Action::Gap(run));
+        }
+        None
+    }
+
+    pub(super) fn subscribe(&mut self, subscribe: Subscribe, out: &mut Output) {
+        let Subscribe {
+            id,
+            name,
+            mut params,
+        } = subscribe;
+        let config = self.config.clone();
+        let name = name.to_string_lossy();
+        // The name is looked up before the id: an unknown name is refused even under an id in use.
+        let Some((publication, kind)) = config.names.find_publication(&name) else {
+            let error = WireError::publication_not_found(&name);
+            return self.send(&ServerMessage::Nosub(&Value::String(id), Some(&error)), out);
+        };
+        if self
+            .subscriptions
+            .iter()
+            .any(|other| other.id.as_ref() == Some(&id))
+        {
+            return;
+        }
+        let delivery = match kind {
+            Kind::Ordinary => Ok(None),
+            Kind::Vent(options) => Delivery::vent(
+                &name,
+                &mut params,
+                *options,
+                config.encoding,
+                &config.reserved,
+            )
+            .and_then(|delivery| self.refuse_taken(delivery))
+            .map(Some),
+            Kind::Streamer(collection) => Delivery::streamer(collection, &mut params).map(Some),
+        };
+        match delivery {
+            Ok(delivery) => {
+                let run = self.begin(Some(id), delivery);
+                self.running = Some(run);
+                out.actions.push(Action::Publish {
+                    run,
+                    publication,
+                    params,
+                });
+            }
+            Err(error) => self.send(&ServerMessage::Nosub(&Value::String(id), Some(&error)), out),
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: &Value, out: &mut Output) {
+        let known = match id {
+            Value::String(id) => self
+                .subscriptions
+                .iter()
+                .find(|found| found.id.as_ref() == Some(id)),
+            _ => None,
+        };
+        match known.map(|found| found.run) {
+            Some(run) => self.stop(run, None, out),
+            None => self.send(&ServerMessage::Nosub(id, None), out),
+        }
+    }
+
+    pub(super) fn start_universals(&mut self, out: &mut Output) {
+        let config = self.config.clone();
+        for &publication in config.names.universals() {
+            let run = self.begin(None, None);
+            out.actions.push(Action::Publish {
+                run,
+                publication,
+                params: Vec::new(),
+            });
+        }
+    }
+
+    fn begin(&mut self, id: Option<Text>, delivery: Option<Delivery>) -> Run {
+        let run = self.new_run();
+        let events = delivery.map(|delivery| {
+            Box::new(Events {
+                delivery,
+                introduced: false,
+                held: Vec::new(),
+                held_bytes: 0,
+                overflowed: false,
+            })
+        });
+        self.subscriptions.push(Subscription {
+            run,
+            id,
+            ready: false,
+            held_ready: false,
+            documents: IndexMap::new(),
+            events,
+        });
+        run
+    }
+
+    /// A Vent id may not name a collection in which the client has documents already.
+    fn refuse_taken(&self, delivery: Delivery) -> Result<Delivery, WireError> {
+        match delivery.collection() {
+            Some(collection) if self.view.has_collection(collection) => Err(WireError::new(
+                400,
+                "This Vent id is the name of another collection",
+            )),
+            _ => Ok(delivery),
+        }
+    }
+
+    /// Announces the document that stands for a Vent subscription, before anything else of it is sent.
+    fn introduce(&mut self, run: Run, out: &mut Output) {
+        let Some(events) = self.events_mut(run) else {
+            return;
+        };
+        let Some(collection) = events.delivery.collection().cloned() else {
+            return;
+        };
+        if std::mem::replace(&mut events.introduced, true) {
+            return;
+        }
+        let fields = events.delivery.introduction().clone();
+        let others = self
+            .subscriptions
+            .iter()
+            .filter(|other| other.run != run)
+            .any(|other| other.introduces(&collection));
+        if others {
+            return;
+        }
+        if fields.is_empty() {
+            self.send(&ServerMessage::Introduced(&collection, EVENT_DOCUMENT), out);
+        } else {
+            self.send(
+                &ServerMessage::Added(&collection, EVENT_DOCUMENT, &fields),
+                out,
+            );
+        }
+    }
+
+    fn show(&mut self, collection: &str, id: &str, effect: Effect, out: &mut Output) {
+        match effect {
+            Effect::Added(fields) => {
+                self.send(&ServerMessage::Added(collection, id, &fields), out);
+            }
+            Effect::Changed(fields) => {
+                self.send(&ServerMessage::Changed(collection, id, &fields), out);
+            }
+            Effect::Removed => self.send(&ServerMessage::Removed(collection, id), out),
+            Effect::Nothing => {}
+        }
+    }
+
+    fn is_introduced(&self, collection: &str) -> bool {
+        self.subscriptions
+            .iter()
+            .any(|found| found.introduces(collection))
+    }
+
+    fn publishes(&self, run: Run, collection: &str, id: &str) -> bool {
+        self.subscription(run)
+            .and_then(|found| found.documents.get(collection))
+            .is_some_and(|ids| ids.contains(id))
+    }
+
+    /// Runs only grow, so the list is sorted by them.
+    fn position(&self, run: Run) -> Result<usize, usize> {
+        self.subscriptions
+            .binary_search_by_key(&run, |found| found.run)
+    }
+
+    fn subscription(&self, run: Run) -> Option<&Subscription> {
+        self.subscriptions.get(self.position(run).ok()?)
+    }
+
+    fn subscription_mut(&mut self, run: Run) -> Option<&mut Subscription> {
+        let index = self.position(run).ok()?;
+        self.subscriptions.get_mut(index)
+    }
+
+    fn events_mut(&mut self, run: Run) -> Option<&mut Events> {
+        self.subscription_mut(run)?.events.as_deref_mut()
+    }
+}
+
+impl Subscription {
+    fn introduces(&self, collection: &str) -> bool {
+        self.events.as_ref().is_some_and(|events| {
+            events.introduced
+                && events
+                    .delivery
+                    .collection()
+                    .is_some_and(|found| **found == *collection)
+        })
+    }
+}

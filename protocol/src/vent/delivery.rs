@@ -1,0 +1,181 @@
+//! How the events of one subscription reach its client: read from the parameters once, when it begins.
+
+use std::sync::Arc;
+
+use super::{Choice, Encoding, VentOptions};
+use crate::ejson::{self, Object, Value};
+use crate::message::WireError;
+use crate::random;
+
+/// Longest Vent id or event name, in bytes: it is the client's text, and comes back in every event.
+const MAX_NAME: usize = 256;
+
+/// The client's side of one subscription to events.
+#[derive(Debug)]
+pub struct Delivery {
+    encoding: Encoding,
+    /// Everything up to the event's value; with `number`, up to the number.
+    head: Arc<str>,
+    /// Events sent so far, where they are numbered.
+    number: Option<u64>,
+    /// The collection that stands for the subscription, where a document is announced.
+    collection: Option<Arc<str>>,
+    /// The fields with which a streamer's document is announced.
+    introduction: Object,
+}
+
+impl Delivery {
+    /// Reads the parameters of a Vent subscription: the Vent id, then the handler's own, which are left in `params`.
+    ///
+    /// # Errors
+    ///
+    /// 400 for a Vent id that is missing, not a string, empty, too long, holds control characters or, in the
+    /// collection encoding, is a name that a client's other collections use.
+    pub fn vent(
+        publication: &str,
+        params: &mut Vec<Value>,
+        options: VentOptions,
+        server: Choice,
+        reserved: &[Box<str>],
+    ) -> Result<Self, WireError> {
+        let id = take_name(params).ok_or_else(|| {
+            let limit = format!("1 to {MAX_NAME} bytes without control characters");
+            WireError::new(
+                400,
+                format!("The first parameter, the Vent id, must be a string of {limit}"),
+            )
+        })?;
+        let native = match options.encoding.unwrap_or(server) {
+            Choice::Auto => random::is_meteor_id(&id),
+            Choice::Collection => false,
+            Choice::Vent => true,
+        };
+        if native {
+            let mut head = String::from(r#"{"msg":"changed","__vent":"1","id":"#);
+            ejson::write_string(&format!("{id}.{publication}"), &mut head);
+            head.push_str(r#","e":"#);
+            let encoding = if options.ejson {
+                Encoding::VentEjson
+            } else {
+                Encoding::Vent
+            };
+            return Ok(Self {
+                encoding,
+                head: head.into(),
+                number: None,
+                collection: None,
+                introduction: Object::new(),
+            });
+        }
+        if is_reserved(&id, reserved) {
+            return Err(WireError::new(
+                400,
+                "This Vent id is the name of another collection",
+            ));
+        }
+        let mut head = collection_head(&id);
+        head.push_str(if options.numbered {
+            r#""n":"#
+        } else {
+            r#""event":"#
+        });
+        Ok(Self {
+            encoding: Encoding::Collection,
+            head: head.into(),
+            number: options.numbered.then_some(0),
+            collection: Some(id.into()),
+            introduction: Object::new(),
+        })
+    }
+
+    /// Reads the parameters of a streamer subscription: the event name, then a boolean or `{useCollection, args}`.
+    /// What is left in `params` is for the handler: the event name and the arguments.
+    ///
+    /// # Errors
+    ///
+    /// `invalid-event-name` for a first parameter that is not a string of 1 to 256 bytes.
+    pub fn streamer(collection: &Arc<str>, params: &mut Vec<Value>) -> Result<Self, WireError> {
+        let name = take_name(params).ok_or_else(|| WireError::bare("invalid-event-name"))?;
+        let options = if params.is_empty() {
+            Value::Undefined
+        } else {
+            params.remove(0)
+        };
+        let announced = match &options {
+            Value::Bool(announced) => *announced,
+            options => options
+                .get("useCollection")
+                .and_then(Value::as_bool)
+                .unwrap_or(false),
+        };
+        params.clear();
+        params.push(Value::from(name.as_str()));
+        if let Some(Value::Array(arguments)) = options.get("args") {
+            params.extend(arguments.iter().cloned());
+        }
+        let mut head = collection_head(collection);
+        head.push_str(r#""eventName":"#);
+        ejson::write_string(&name, &mut head);
+        head.push_str(r#","args":"#);
+        let mut introduction = Object::new();
+        introduction.insert("eventName", name);
+        Ok(Self {
+            encoding: Encoding::Streamer,
+            head: head.into(),
+            number: None,
+            collection: announced.then(|| collection.clone()),
+            introduction,
+        })
+    }
+
+    /// The encoding in use.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The collection that stands for the subscription, if a document is announced in one.
+    pub(crate) fn collection(&self) -> Option<&Arc<str>> {
+        self.collection.as_ref()
+    }
+
+    /// The fields of the announced document.
+    pub(crate) fn introduction(&self) -> &Object {
+        &self.introduction
+    }
+
+    /// The head of the next event.
+    pub(crate) fn next_head(&mut self) -> Arc<str> {
+        match &mut self.number {
+            None => self.head.clone(),
+            Some(number) => {
+                *number = number.saturating_add(1);
+                format!(r#"{}{number},"event":"#, self.head).into()
+            }
+        }
+    }
+}
+
+fn collection_head(collection: &str) -> String {
+    let mut head = String::from(r#"{"msg":"changed","collection":"#);
+    ejson::write_string(collection, &mut head);
+    head.push_str(r#","id":"id","fields":{"#);
+    head
+}
+
+/// Takes the first parameter if it may serve as a name.
+fn take_name(params: &mut Vec<Value>) -> Option<String> {
+    let name = params.first()?.as_str()?.to_owned();
+    let fits = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
+    fits.then(|| {
+        params.remove(0);
+        name
+    })
+}
+
+fn is_reserved(id: &str, reserved: &[Box<str>]) -> bool {
+    id == "users"
+        || ["meteor_", "__", "stream-"]
+            .iter()
+            .any(|prefix| id.starts_with(prefix))
+        || reserved.iter().any(|name| **name == *id)
+}

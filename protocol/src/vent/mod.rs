@@ -1,0 +1,143 @@
+//! The three encodings of an event: what stands before its value for one subscription (the head) and what all
+//! subscribers share (the tail).
+//!
+//! | encoding | frame |
+//! | --- | --- |
+//! | collection | `{"msg":"changed","collection":ID,"id":"id","fields":{"event":E}}` |
+//! | vent | `{"msg":"changed","__vent":"1","id":"ID.name","e":E}` |
+//! | streamer | `{"msg":"changed","collection":"stream-NAME","id":"id","fields":{"eventName":N,"args":[…]}}` |
+
+mod delivery;
+
+pub use delivery::Delivery;
+
+use bytes::Bytes;
+
+/// How the events of a subscription are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// `changed` on a collection of the subscription's own; any DDP client reads it.
+    Collection,
+    /// The frame that redis-oplog's `Vent.subscribe` looks for. Its value is plain JSON.
+    Vent,
+    /// As [`Vent`](Self::Vent), with the value in EJSON.
+    VentEjson,
+    /// Rocket.Chat's `stream-NAME`.
+    Streamer,
+}
+
+/// Which encoding a Vent publication uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Choice {
+    /// By the Vent id: exactly 17 characters of Meteor's id alphabet mean [`Encoding::Vent`], anything else
+    /// [`Encoding::Collection`].
+    #[default]
+    Auto,
+    /// Always [`Encoding::Collection`].
+    Collection,
+    /// Always [`Encoding::Vent`].
+    Vent,
+}
+
+/// Settings of one Vent publication.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct VentOptions {
+    /// Which encoding; `None` leaves it to the server's setting.
+    pub encoding: Option<Choice>,
+    /// Whether the collection encoding says `"n"`, the event's number in its subscription, beside `"event"`.
+    pub numbered: bool,
+    /// Whether the vent encoding carries EJSON instead of the plain JSON that redis-oplog has always sent.
+    pub ejson: bool,
+}
+
+impl VentOptions {
+    /// The defaults: the server's choice of encoding, not numbered, plain JSON in the vent encoding.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Uses this encoding whatever the server's setting.
+    #[must_use]
+    pub fn encoding(mut self, choice: Choice) -> Self {
+        self.encoding = Some(choice);
+        self
+    }
+
+    /// Numbers the events of each subscription from 1, as `"n"` before `"event"` in the collection encoding: a client
+    /// whose API shows only the latest event of a collection can tell whether it saw each.
+    #[must_use]
+    pub fn numbered(mut self) -> Self {
+        self.numbered = true;
+        self
+    }
+
+    /// Sends EJSON in the vent encoding too. Stock redis-oplog clients then see `{"$date":…}` where they saw a string.
+    #[must_use]
+    pub fn ejson(mut self) -> Self {
+        self.ejson = true;
+        self
+    }
+}
+
+/// What all subscribers of one event share: its value, printed once, and the brackets around it.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    body: Bytes,
+    shape: Shape,
+}
+
+/// The brackets around a value, by encoding.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    Vent,
+    Fields,
+    /// A value that is not an array becomes the only argument.
+    OneArgument,
+}
+
+impl Encoding {
+    /// Whether the value is printed as EJSON; otherwise as plain JSON.
+    pub fn is_ejson(self) -> bool {
+        self != Self::Vent
+    }
+
+    /// Puts a printed value into its brackets; `is_array` says whether the value is an array.
+    pub fn tail(self, body: Bytes, is_array: bool) -> Tail {
+        let shape = match self {
+            Self::Vent | Self::VentEjson => Shape::Vent,
+            Self::Collection => Shape::Fields,
+            Self::Streamer if is_array => Shape::Fields,
+            Self::Streamer => Shape::OneArgument,
+        };
+        Tail { body, shape }
+    }
+}
+
+impl Tail {
+    pub(crate) fn len(&self) -> usize {
+        let (open, close) = self.shape.brackets();
+        self.body
+            .len()
+            .saturating_add(open.len())
+            .saturating_add(close.len())
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let (open, close) = self.shape.brackets();
+        out.extend_from_slice(open.as_bytes());
+        out.extend_from_slice(&self.body);
+        out.extend_from_slice(close.as_bytes());
+    }
+}
+
+impl Shape {
+    fn brackets(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Vent => ("", "}"),
+            Self::Fields => ("", "}}"),
+            Self::OneArgument => ("[", "]}}"),
+        }
+    }
+}

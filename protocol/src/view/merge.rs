@@ -1,0 +1,187 @@
+//! Meteor's SERVER_MERGE: per document and field a list of who publishes which value, the first publisher first. The
+//! head of each list is what the client knows.
+
+use indexmap::IndexMap;
+
+use crate::ejson::{self, Object, Text, Value};
+
+/// Who publishes: a number that names one run of one subscription.
+type Publisher = u32;
+
+/// The documents that the subscriptions of one session publish.
+#[derive(Debug, Default)]
+pub struct View {
+    /// By collection, then by document id as it stands on the wire. Filled by `added`, drained by `removed`; bounded by
+    /// what the server's own publications publish.
+    collections: IndexMap<Box<str>, IndexMap<Box<str>, Document>>,
+}
+
+/// What a change means for the client.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// The document is new to it.
+    Added(Object),
+    /// These fields differ; undefined ones are gone.
+    Changed(Object),
+    /// The last publisher let go.
+    Removed,
+    /// The client need not know.
+    Nothing,
+}
+
+#[derive(Debug, Default)]
+struct Document {
+    publishers: Vec<Publisher>,
+    fields: IndexMap<Text, Vec<(Publisher, Value)>>,
+}
+
+impl View {
+    /// Whether the client has documents of this collection.
+    pub fn has_collection(&self, collection: &str) -> bool {
+        self.collections.contains_key(collection)
+    }
+
+    /// Whether this publisher publishes this document.
+    pub fn has(&self, publisher: Publisher, collection: &str, id: &str) -> bool {
+        self.document(collection, id)
+            .is_some_and(|found| found.publishers.contains(&publisher))
+    }
+
+    /// A publisher adds a document, or adds to its own.
+    pub fn added(
+        &mut self,
+        publisher: Publisher,
+        collection: &str,
+        id: &str,
+        fields: Object,
+    ) -> Effect {
+        let documents = match self.collections.get_mut(collection) {
+            Some(documents) => documents,
+            None => self.collections.entry(collection.into()).or_default(),
+        };
+        let is_new = !documents.contains_key(id);
+        let document = documents.entry(id.into()).or_default();
+        if !document.publishers.contains(&publisher) {
+            document.publishers.push(publisher);
+        }
+        let mut seen = Object::new();
+        for (key, value) in fields {
+            document.set(publisher, key, value, &mut seen);
+        }
+        if is_new {
+            Effect::Added(seen)
+        } else {
+            changed(seen)
+        }
+    }
+
+    /// A publisher changes fields of a document that it publishes; an undefined value withdraws the field.
+    pub fn changed(
+        &mut self,
+        publisher: Publisher,
+        collection: &str,
+        id: &str,
+        fields: Object,
+    ) -> Effect {
+        let document = self
+            .collections
+            .get_mut(collection)
+            .and_then(|found| found.get_mut(id));
+        let Some(document) = document else {
+            return Effect::Nothing;
+        };
+        let mut seen = Object::new();
+        for (key, value) in fields {
+            if value.is_undefined() {
+                document.clear(publisher, &key, &mut seen);
+            } else {
+                document.set(publisher, key, value, &mut seen);
+            }
+        }
+        changed(seen)
+    }
+
+    /// A publisher lets go of a document.
+    pub fn removed(&mut self, publisher: Publisher, collection: &str, id: &str) -> Effect {
+        let Some(documents) = self.collections.get_mut(collection) else {
+            return Effect::Nothing;
+        };
+        let Some(document) = documents.get_mut(id) else {
+            return Effect::Nothing;
+        };
+        document.publishers.retain(|other| *other != publisher);
+        if document.publishers.is_empty() {
+            documents.shift_remove(id);
+            if documents.is_empty() {
+                self.collections.shift_remove(collection);
+            }
+            return Effect::Removed;
+        }
+        let mut seen = Object::new();
+        let keys: Vec<Text> = document.fields.keys().cloned().collect();
+        for key in keys {
+            document.clear(publisher, &key, &mut seen);
+        }
+        changed(seen)
+    }
+
+    fn document(&self, collection: &str, id: &str) -> Option<&Document> {
+        self.collections.get(collection)?.get(id)
+    }
+}
+
+impl Document {
+    /// A publisher's value of a field; noted in `seen` when the client sees a difference.
+    fn set(&mut self, publisher: Publisher, key: Text, value: Value, seen: &mut Object) {
+        // The id travels beside the fields.
+        if key == *"_id" {
+            return;
+        }
+        let Some(values) = self.fields.get_mut(&key) else {
+            seen.insert(key.clone(), value.clone());
+            self.fields.insert(key, vec![(publisher, value)]);
+            return;
+        };
+        match values.iter().position(|(other, _)| *other == publisher) {
+            Some(place) => {
+                let Some((_, known)) = values.get_mut(place) else {
+                    return;
+                };
+                if place == 0 && !ejson::equals(known, &value) {
+                    seen.insert(key, value.clone());
+                }
+                *known = value;
+            }
+            None => values.push((publisher, value)),
+        }
+    }
+
+    /// A publisher withdraws a field; the next in line, if any, shows.
+    fn clear(&mut self, publisher: Publisher, key: &Text, seen: &mut Object) {
+        let Some(values) = self.fields.get_mut(key) else {
+            return;
+        };
+        let Some(place) = values.iter().position(|(other, _)| *other == publisher) else {
+            return;
+        };
+        let (_, gone) = values.remove(place);
+        match values.first() {
+            None => {
+                self.fields.shift_remove(key);
+                seen.insert(key.clone(), Value::Undefined);
+            }
+            Some((_, next)) if place == 0 && !ejson::equals(&gone, next) => {
+                seen.insert(key.clone(), next.clone());
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn changed(seen: Object) -> Effect {
+    if seen.is_empty() {
+        Effect::Nothing
+    } else {
+        Effect::Changed(seen)
+    }
+}

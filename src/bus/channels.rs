@@ -1,0 +1,169 @@
+//! The bus as the rest of the process sees it: join a channel, emit to a channel.
+//! However many join, the bus is asked for a channel once, and let off when the last has gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use updraft_protocol::ejson::{self, Value};
+
+use super::{Bus, BusError, EmitError, Lease, PayloadLimits, Port, Registry, is_channel};
+
+/// The process's channels and the bus that carries them.
+#[derive(Debug)]
+pub(crate) struct Channels {
+    registry: Arc<Registry>,
+    bus: Arc<dyn Bus>,
+    when_away: WhenAway,
+    closed: CancellationToken,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Settings {
+    /// What a payload may be; larger and deeper ones are dropped.
+    pub(crate) limits: PayloadLimits,
+    pub(crate) when_away: WhenAway,
+}
+
+/// What a join does while the bus cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhenAway {
+    /// Waits for it, at most so long.
+    Hold(Duration),
+    /// Fails at once.
+    Refuse,
+}
+
+/// How long a confirmation is awaited, where no other time is set.
+const CONFIRMATION: Duration = Duration::from_secs(30);
+
+impl Channels {
+    pub(crate) fn new(bus: Arc<dyn Bus>, settings: Settings) -> Self {
+        Self {
+            registry: Arc::new(Registry::new(settings.limits, bus.is_immediate())),
+            bus,
+            when_away: settings.when_away,
+            closed: CancellationToken::new(),
+        }
+    }
+
+    /// Says where each shard takes in (the index is the shard's number) and starts to listen, with tasks on `tasks`
+    /// that end at [`close`](Self::close) or drop. Must be called in a runtime; only the first call counts.
+    pub(crate) fn start(&self, ports: Vec<Arc<dyn Port>>, tasks: &TaskTracker) {
+        if self.registry.attach(ports) {
+            self.bus.start(&self.registry, tasks, &self.closed);
+        }
+    }
+
+    /// Takes a share in a channel for a shard, and resolves when the bus has confirmed the channel.
+    ///
+    /// Messages can reach the shard's port before this resolves: a shard notes its subscriber first and joins then.
+    /// A message published after this has resolved reaches the port.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidChannel`; `Unavailable` when no confirmation came in time; `Refused` when Redis said no; `Closed`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the share back.
+    pub(crate) async fn join(&self, channel: &str, shard: usize) -> Result<Lease, BusError> {
+        if !is_channel(channel) {
+            return Err(BusError::InvalidChannel);
+        }
+        let patience = match self.when_away {
+            WhenAway::Hold(patience) => patience,
+            WhenAway::Refuse if self.registry.is_connected() => CONFIRMATION,
+            WhenAway::Refuse => return Err(BusError::Unavailable(None)),
+        };
+        if self.closed.is_cancelled() {
+            return Err(BusError::Closed);
+        }
+        let (lease, wait) = self.registry.acquire(channel, shard);
+        let Some(mut wait) = wait else {
+            return Ok(lease);
+        };
+        tokio::select! {
+            outcome = wait.wait_for(Option::is_some) => match outcome.as_deref() {
+                Ok(Some(Ok(()))) => Ok(lease),
+                Ok(Some(Err(error))) => Err(error.clone()),
+                Ok(None) | Err(_) => Err(BusError::Closed),
+            },
+            () = self.closed.cancelled() => Err(BusError::Closed),
+            () = sleep(patience) => Err(BusError::Unavailable(None)),
+        }
+    }
+
+    /// Publishes a value: its EJSON text, on exactly this channel.
+    ///
+    /// # Errors
+    ///
+    /// See [`EmitError`]; undefined, and what is larger than a payload may be, is an invalid argument.
+    ///
+    /// # Cancel safety
+    ///
+    /// After the future was dropped the message may or may not be published.
+    pub(crate) async fn emit(&self, channel: &str, value: &Value) -> Result<(), EmitError> {
+        let payload = encode(channel, value)?;
+        // Every process would drop it on receipt, this one too.
+        if self.registry.limits().check(&payload).is_err() {
+            return Err(EmitError::InvalidArgument(
+                "the value is larger or deeper than a payload may be",
+            ));
+        }
+        self.bus.publish(&self.registry, channel, payload).await
+    }
+
+    /// How many channels are in use.
+    pub(crate) fn channel_count(&self) -> usize {
+        self.registry.channel_count()
+    }
+
+    /// How many payloads were dropped because they failed their check.
+    pub(crate) fn dropped_payloads(&self) -> u64 {
+        self.registry.dropped_payloads()
+    }
+
+    /// The number of the latest connection: how often the bus was connected to, 0 for the bus inside this process.
+    pub(crate) fn generation(&self) -> u64 {
+        self.registry.generation()
+    }
+
+    /// Whether the bus can be reached, as far as is known.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.registry.is_connected()
+    }
+
+    /// Stops listening and ends every wait with `Closed`.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+    }
+}
+
+impl Drop for Channels {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Default for WhenAway {
+    fn default() -> Self {
+        Self::Hold(CONFIRMATION)
+    }
+}
+
+/// A value as it goes over the bus.
+pub(super) fn encode(channel: &str, value: &Value) -> Result<Bytes, EmitError> {
+    if !is_channel(channel) {
+        return Err(EmitError::InvalidArgument(
+            "the channel name is empty, too long, or has control characters",
+        ));
+    }
+    if matches!(value, Value::Undefined) {
+        return Err(EmitError::InvalidArgument("undefined cannot be emitted"));
+    }
+    Ok(Bytes::from(ejson::to_ejson(value)))
+}

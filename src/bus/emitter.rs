@@ -1,0 +1,57 @@
+//! Emitting without a server: for any other Rust process that has something to tell the clients.
+//! What it publishes is byte for byte what redis-oplog's `Vent.emit` publishes.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use updraft_protocol::ejson;
+
+use super::channels::encode;
+use super::redis::Publisher;
+use super::{BusError, EmitError};
+
+/// Emits to channels over Redis. Clones share one connection, which is replaced when it fails.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use updraft::Emitter;
+///
+/// let emitter = Emitter::connect("redis://127.0.0.1").await?;
+/// emitter.emit("threads::7::new_message", serde_json::json!({ "message": "hi" })).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Emitter {
+    publisher: Arc<Publisher>,
+}
+
+impl Emitter {
+    /// Connects to Redis.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is of no use, or Redis cannot be reached or refuses.
+    pub async fn connect(url: &str) -> Result<Self, BusError> {
+        let publisher = Publisher::connect(url).await?;
+        Ok(Self {
+            publisher: Arc::new(publisher),
+        })
+    }
+
+    /// Publishes a value on exactly this channel, as EJSON, and resolves when Redis has it.
+    ///
+    /// # Errors
+    ///
+    /// See [`EmitError`]: it tells what was certainly not published from what may have been. Nothing is repeated here.
+    ///
+    /// # Cancel safety
+    ///
+    /// After the future was dropped the message may or may not be published.
+    pub async fn emit(&self, channel: &str, value: impl Serialize) -> Result<(), EmitError> {
+        let value = ejson::to_value(&value)
+            .map_err(|_| EmitError::InvalidArgument("the value cannot be written as EJSON"))?;
+        let payload = encode(channel, &value)?;
+        self.publisher.publish(channel, &payload).await
+    }
+}

@@ -1,0 +1,96 @@
+//! What can go wrong with the bus, for those who listen and for those who emit.
+//! Neither type repeats what a peer sent: texts are constant, details are in `source()`.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+/// Why the bus cannot be used, or cannot carry one channel.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum BusError {
+    /// The address is not one this build can connect to.
+    InvalidUrl(Cause),
+    /// A channel name is empty, too long, or has control characters.
+    InvalidChannel,
+    /// Redis could not be reached, or did not confirm the channel in time.
+    Unavailable(Option<Cause>),
+    /// Redis answered and refused, for example for want of a password or of a right to the channel.
+    Refused(Cause),
+    /// This process is shutting its bus down.
+    Closed,
+}
+
+/// Why a message was not, or perhaps not, published.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The channel or the value cannot be sent by anybody: the caller's mistake, and nothing was published.
+    InvalidArgument(&'static str),
+    /// The message was certainly not published: sending it again cannot repeat it.
+    NotSent(Cause),
+    /// The connection failed, or no answer came, after the message had been handed to it: it may have been published.
+    OutcomeUnknown(Cause),
+}
+
+/// The error underneath, shared by all who waited for the same thing.
+pub type Cause = Arc<dyn Error + Send + Sync>;
+
+impl BusError {
+    pub(crate) fn unavailable(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Unavailable(Some(Arc::new(error)))
+    }
+}
+
+impl EmitError {
+    /// Whether the message was certainly not published.
+    pub fn is_certain(&self) -> bool {
+        !matches!(self, Self::OutcomeUnknown(_))
+    }
+}
+
+impl fmt::Display for BusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InvalidUrl(_) => "the Redis URL cannot be used",
+            Self::InvalidChannel => {
+                "the channel name is empty, too long, or has control characters"
+            }
+            Self::Unavailable(_) => "the bus is unavailable",
+            Self::Refused(_) => "Redis refused",
+            Self::Closed => "the bus is closed",
+        })
+    }
+}
+
+impl Error for BusError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::InvalidUrl(cause) | Self::Refused(cause) | Self::Unavailable(Some(cause)) => {
+                Some(&**cause)
+            }
+            Self::InvalidChannel | Self::Unavailable(None) | Self::Closed => None,
+        }
+    }
+}
+
+impl fmt::Display for EmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidArgument(what) => f.write_str(what),
+            Self::NotSent(_) => f.write_str("the message was not published"),
+            Self::OutcomeUnknown(_) => {
+                f.write_str("the message may or may not have been published")
+            }
+        }
+    }
+}
+
+impl Error for EmitError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::InvalidArgument(_) => None,
+            Self::NotSent(cause) | Self::OutcomeUnknown(cause) => Some(&**cause),
+        }
+    }
+}

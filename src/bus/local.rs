@@ -1,0 +1,37 @@
+//! The bus inside one process: what is emitted goes straight to the shards.
+//! It is the default, for servers that run alone and for tests.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Bus, Publishing, Registry};
+
+#[derive(Debug, Default)]
+pub(crate) struct Local {
+    /// Held while a message is handed to the shards, so that all of them get messages in the same order.
+    order: Mutex<()>,
+}
+
+impl Bus for Local {
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
+    fn start(&self, _: &Arc<Registry>, _: &TaskTracker, _: &CancellationToken) {}
+
+    fn publish<'a>(
+        &'a self,
+        registry: &'a Registry,
+        channel: &'a str,
+        payload: Bytes,
+    ) -> Publishing<'a> {
+        Box::pin(async move {
+            let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+            registry.deliver(std::iter::once((channel, payload)));
+            Ok(())
+        })
+    }
+}

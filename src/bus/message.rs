@@ -1,0 +1,192 @@
+//! One message of a channel: checked once when it is received, then shared by everything in this process.
+//! Other forms of it (the tree, its re-encoded texts) are made when first asked for, at most once.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use updraft_protocol::ejson::{self, Limits, Scan, ScanError, Value};
+
+/// All messages of one read of the bus, in the order in which they came; never empty.
+pub(crate) type Batch = Arc<[Arc<Message>]>;
+
+/// A message as a mapping function gets it.
+///
+/// There is one per message and process, however many subscribers it has; nobody can alter what another sees.
+pub struct Message {
+    channel: Arc<str>,
+    payload: Bytes,
+    scan: Scan,
+    limits: Limits,
+    // Each is filled by the first who asks and lives as long as the message; none is larger than a small multiple of
+    // the payload.
+    value: OnceLock<Value>,
+    ejson: OnceLock<Bytes>,
+    json: OnceLock<Bytes>,
+}
+
+/// What a payload may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PayloadLimits {
+    pub(crate) bytes: usize,
+    /// How deeply it may be nested, and the like.
+    pub(crate) json: Limits,
+}
+
+/// Why a payload was dropped.
+#[derive(Debug)]
+pub(crate) enum PayloadError {
+    TooLarge,
+    Invalid(ScanError),
+}
+
+/// A message is not what the mapping function expected.
+#[derive(Debug)]
+pub struct ParseError(Box<dyn Error + Send + Sync>);
+
+impl Message {
+    /// Checks a payload, in one pass and without building a tree: UTF-8, one JSON value, depth and size.
+    pub(crate) fn check(
+        channel: Arc<str>,
+        payload: Bytes,
+        limits: &PayloadLimits,
+    ) -> Result<Self, PayloadError> {
+        let scan = limits.check(&payload)?;
+        Ok(Self {
+            channel,
+            payload,
+            scan,
+            limits: limits.json,
+            value: OnceLock::new(),
+            ejson: OnceLock::new(),
+            json: OnceLock::new(),
+        })
+    }
+
+    /// The channel it came on.
+    pub fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// The text as it was received: one JSON value in UTF-8, byte for byte what the emitter sent.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// The value, with EJSON's types decoded; what looks like EJSON but is of no known type is left as it came.
+    ///
+    /// Built at the first call in this process.
+    pub fn value(&self) -> &Value {
+        self.value.get_or_init(|| {
+            // `check` has seen one JSON value within the same limits, so neither step fails.
+            let text = std::str::from_utf8(&self.payload).unwrap_or("null");
+            ejson::parse(text, &self.limits).map_or(Value::Null, Value::decode_lenient)
+        })
+    }
+
+    /// The value as a type of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// When the value is not of that shape.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ParseError> {
+        // The text is the shorter way, but only where it has nothing to decode; and where it has a lone surrogate,
+        // which a Rust string cannot hold, the value has the replacement character.
+        if !self.scan.special
+            && let Ok(value) = serde_json::from_slice(&self.payload)
+        {
+            return Ok(value);
+        }
+        ejson::from_value(self.value().clone()).map_err(|error| ParseError(error.into()))
+    }
+
+    /// What the check noted on the way.
+    pub(crate) fn scan(&self) -> Scan {
+        self.scan
+    }
+
+    /// Whether JavaScript takes the value for false: then it is not an event.
+    pub(crate) fn is_falsy(&self) -> bool {
+        if self.scan.special {
+            self.value().is_falsy()
+        } else {
+            self.scan.falsy
+        }
+    }
+
+    /// The value as EJSON text: the payload itself where it has no `$` keys, else encoded anew, once.
+    pub(crate) fn ejson_text(&self) -> &Bytes {
+        self.text(&self.ejson, ejson::to_ejson)
+    }
+
+    /// The value as plain JSON text, as JavaScript's `JSON.stringify` has it: the payload itself where it has no `$`
+    /// keys, else encoded anew, once.
+    pub(crate) fn json_text(&self) -> &Bytes {
+        self.text(&self.json, ejson::to_json)
+    }
+
+    fn text<'a>(&'a self, cell: &'a OnceLock<Bytes>, encode: fn(&Value) -> String) -> &'a Bytes {
+        if self.scan.special {
+            cell.get_or_init(|| Bytes::from(encode(self.value())))
+        } else {
+            &self.payload
+        }
+    }
+}
+
+impl fmt::Debug for Message {
+    // Payloads do not belong in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("channel", &self.channel)
+            .field("bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl PayloadLimits {
+    pub(super) fn check(&self, payload: &[u8]) -> Result<Scan, PayloadError> {
+        if payload.len() > self.bytes {
+            return Err(PayloadError::TooLarge);
+        }
+        ejson::scan(payload, &self.json).map_err(PayloadError::Invalid)
+    }
+}
+
+impl Default for PayloadLimits {
+    fn default() -> Self {
+        // The size bounds how many members there can be.
+        Self {
+            bytes: 1024 * 1024,
+            json: Limits {
+                depth: 64,
+                keys: usize::MAX,
+            },
+        }
+    }
+}
+
+impl fmt::Display for PayloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => f.write_str("larger than allowed"),
+            Self::Invalid(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for PayloadError {}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the message is not of the expected shape")
+    }
+}
+
+impl Error for ParseError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}

@@ -1,0 +1,53 @@
+//! How long to wait before the next attempt to connect.
+//! Each wait is up to twice the last, to a cap, and partly chance, so that processes that lost the same Redis do not
+//! come back in step.
+
+use std::time::Duration;
+
+const SHORTEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    pub(super) fn new() -> Self {
+        Self { next: SHORTEST }
+    }
+
+    pub(super) fn reset(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Between half of the present step and all of it; the step then doubles.
+    pub(super) fn next(&mut self) -> Duration {
+        let step = self.next;
+        self.next = step.saturating_mul(2).min(LONGEST);
+        step.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_085_waits_grow_to_a_second_and_start_again() {
+        let mut backoff = Backoff::new();
+        let waits: Vec<Duration> = (0..10).map(|_| backoff.next()).collect();
+        assert!(
+            waits
+                .iter()
+                .all(|wait| (SHORTEST / 2..=LONGEST).contains(wait)),
+            "{waits:?}"
+        );
+        assert!(
+            waits.last().is_some_and(|wait| *wait >= LONGEST / 2),
+            "{waits:?}"
+        );
+        backoff.reset();
+        assert!(backoff.next() <= SHORTEST);
+    }
+}

@@ -1,0 +1,295 @@
+//! The bus inside one process, and what both buses share: counting, and the check of payloads.
+//! No test here needs Redis.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use bytes::Bytes;
+use tokio_util::task::TaskTracker;
+use updraft_protocol::ejson::{self, Value};
+
+use super::tests_support::{Process, text, value};
+use super::{Bus, BusError, EmitError, Message, PayloadLimits, Settings};
+
+fn message(payload: &'static [u8]) -> Message {
+    Message::check(
+        Arc::from("c"),
+        Bytes::from_static(payload),
+        &PayloadLimits::default(),
+    )
+    .unwrap()
+}
+
+#[tokio::test]
+async fn an_emitted_message_reaches_the_shards_that_follow_its_channel() {
+    let process = Process::local();
+    let _a = process.channels.join("a", 0).await.unwrap();
+    let _b = process.channels.join("b", 1).await.unwrap();
+    process
+        .channels
+        .emit("a", &value(r#"{"n":1}"#))
+        .await
+        .unwrap();
+    process
+        .channels
+        .emit("b", &value(r#"{"n":2}"#))
+        .await
+        .unwrap();
+    process
+        .channels
+        .emit("nobody", &value(r#"{"n":3}"#))
+        .await
+        .unwrap();
+    assert_eq!(process.shards[0].messages(), [r#"a {"n":1}"#]);
+    assert_eq!(process.shards[1].messages(), [r#"b {"n":2}"#]);
+}
+
+#[tokio::test]
+async fn a_channel_lasts_as_long_as_its_last_lease() {
+    let process = Process::local();
+    let first = process.channels.join("c", 0).await.unwrap();
+    let second = process.channels.join("c", 0).await.unwrap();
+    let other = process.channels.join("c", 1).await.unwrap();
+    assert_eq!(process.channels.channel_count(), 1);
+    drop(first);
+    process.channels.emit("c", &value("1")).await.unwrap();
+    drop(second);
+    process.channels.emit("c", &value("2")).await.unwrap();
+    drop(other);
+    process.channels.emit("c", &value("3")).await.unwrap();
+    assert_eq!(process.shards[0].messages(), ["c 1"]);
+    assert_eq!(process.shards[1].messages(), ["c 1", "c 2"]);
+    assert_eq!(process.channels.channel_count(), 0);
+}
+
+#[tokio::test]
+async fn vent_040_names_that_are_special_elsewhere_are_channels_like_any_other() {
+    let process = Process::local();
+    for name in [
+        "__proto__",
+        "constructor",
+        "hasOwnProperty",
+        "a b",
+        "*",
+        "тема",
+    ] {
+        let _lease = process.channels.join(name, 0).await.unwrap();
+        process.channels.emit(name, &value("1")).await.unwrap();
+        assert_eq!(
+            process.shards[0].messages().last().unwrap(),
+            &format!("{name} 1")
+        );
+    }
+    for name in ["", "a\nb", "\0", &"x".repeat(2000)] {
+        let refused = process.channels.join(name, 0).await;
+        assert!(matches!(refused, Err(BusError::InvalidChannel)), "{name:?}");
+        let refused = process.channels.emit(name, &value("1")).await;
+        assert!(
+            matches!(refused, Err(EmitError::InvalidArgument(_))),
+            "{name:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn vent_071_undefined_and_what_nobody_would_take_cannot_be_emitted() {
+    let process = Process::local();
+    let _lease = process.channels.join("c", 0).await.unwrap();
+    let deep = value(&("[".repeat(60) + &"]".repeat(60)));
+    let limits = ejson::Limits {
+        depth: 65,
+        ..ejson::Limits::default()
+    };
+    let deeper = ejson::parse(&("[".repeat(65) + &"]".repeat(65)), &limits).unwrap();
+    let large = value(&format!("\"{}\"", "x".repeat(1024 * 1024)));
+    for refused in [&Value::Undefined, &deeper, &large] {
+        let error = process.channels.emit("c", refused).await.unwrap_err();
+        assert!(
+            matches!(error, EmitError::InvalidArgument(_)) && error.is_certain(),
+            "{error}"
+        );
+    }
+    process.channels.emit("c", &deep).await.unwrap();
+    assert_eq!(process.shards[0].messages().len(), 1);
+    assert_eq!(process.channels.dropped_payloads(), 0);
+}
+
+#[tokio::test]
+async fn after_close_nobody_joins() {
+    let process = Process::local();
+    process.channels.close();
+    assert!(matches!(
+        process.channels.join("c", 0).await,
+        Err(BusError::Closed)
+    ));
+    assert_eq!(process.channels.channel_count(), 0);
+}
+
+#[test]
+fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
+    #[derive(Debug)]
+    struct Away;
+    impl Bus for Away {
+        fn is_immediate(&self) -> bool {
+            false
+        }
+        fn start(
+            &self,
+            _: &Arc<super::Registry>,
+            _: &TaskTracker,
+            _: &tokio_util::sync::CancellationToken,
+        ) {
+        }
+        fn publish<'a>(
+            &'a self,
+            _: &'a super::Registry,
+            _: &'a str,
+            _: Bytes,
+        ) -> super::Publishing<'a> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let holding = Process::start(Away, Settings::default());
+        {
+            let mut join = pin!(holding.channels.join("c", 0));
+            assert!(
+                join.as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()))
+                    .is_pending()
+            );
+            assert_eq!(holding.channels.channel_count(), 1);
+        }
+        assert_eq!(holding.channels.channel_count(), 0);
+
+        let before = tokio::time::Instant::now();
+        let unavailable = holding.channels.join("c", 0).await;
+        assert!(matches!(unavailable, Err(BusError::Unavailable(_))));
+        assert_eq!(before.elapsed().as_secs(), 30);
+        assert_eq!(holding.channels.channel_count(), 0);
+
+        let settings = Settings {
+            when_away: super::WhenAway::Refuse,
+            ..Settings::default()
+        };
+        let refusing = Process::start(Away, settings);
+        let before = tokio::time::Instant::now();
+        assert!(matches!(
+            refusing.channels.join("c", 0).await,
+            Err(BusError::Unavailable(_))
+        ));
+        assert_eq!(before.elapsed().as_secs(), 0);
+    });
+}
+
+#[test]
+fn vent_043_047_row_090_what_is_not_one_json_value_is_refused() {
+    let large = format!("\"{}\"", "x".repeat(1024 * 1024));
+    let deep = "[".repeat(65) + &"]".repeat(65);
+    for payload in [
+        &b""[..],
+        b" ",
+        b"{",
+        b"nonsense",
+        b"{} {}",
+        b"\"\xff\"",
+        large.as_bytes(),
+        deep.as_bytes(),
+    ] {
+        let payload = Bytes::copy_from_slice(payload);
+        let refused = Message::check(Arc::from("c"), payload.clone(), &PayloadLimits::default());
+        assert!(
+            refused.is_err(),
+            "{:?}",
+            payload.slice(..payload.len().min(20))
+        );
+    }
+}
+
+#[test]
+fn vent_046_a_message_without_dollar_keys_is_passed_on_byte_for_byte() {
+    for payload in [
+        &br#"{"b":1.0, "a":"\u0041"}"#[..],
+        br#""str""#,
+        b"5",
+        b" 5 ",
+    ] {
+        let message = message(payload);
+        assert_eq!(message.payload(), payload);
+        assert_eq!(message.ejson_text(), payload);
+        assert_eq!(message.json_text(), payload);
+        assert!(!message.is_falsy());
+    }
+    assert!(message(b"[]").scan().array);
+}
+
+#[test]
+fn falsy_is_what_javascript_takes_for_false() {
+    for payload in [
+        &b"0"[..],
+        b"-0",
+        b"0.0",
+        b"\"\"",
+        b"false",
+        b"null",
+        br#"{"$InfNaN":0}"#,
+    ] {
+        assert!(message(payload).is_falsy(), "{}", text(payload));
+    }
+    for payload in [
+        &b"1"[..],
+        b"\"0\"",
+        b"{}",
+        b"[]",
+        b"true",
+        br#"{"$date":0}"#,
+    ] {
+        assert!(!message(payload).is_falsy(), "{}", text(payload));
+    }
+}
+
+#[test]
+fn vent_044_069_dollar_keys_are_decoded_once_and_written_anew() {
+    let date = message(br#"{ "at": {"$date":5} }"#);
+    assert_eq!(text(date.ejson_text()), r#"{"at":{"$date":5}}"#);
+    assert_eq!(
+        text(date.json_text()),
+        r#"{"at":"1970-01-01T00:00:00.005Z"}"#
+    );
+    assert!(std::ptr::eq(date.ejson_text(), date.ejson_text()));
+    assert!(std::ptr::eq(date.value(), date.value()));
+    let escaped = message(br#"{"$escape":{"$date":5}}"#);
+    assert_eq!(text(escaped.json_text()), r#"{"$date":5}"#);
+    assert_eq!(text(escaped.ejson_text()), r#"{"$escape":{"$date":5}}"#);
+    let unknown = message(br#"{"$type":"nobody's","$value":1}"#);
+    assert_eq!(
+        text(unknown.json_text()),
+        r#"{"$type":"nobody's","$value":1}"#
+    );
+    // A client that does not know the type either gets a plain object, and not an error.
+    let plain = r#"{"$escape":{"$type":"nobody's","$value":1}}"#;
+    assert_eq!(text(unknown.ejson_text()), plain);
+}
+
+#[test]
+fn a_message_is_read_into_the_types_of_who_asks() {
+    let plain = message(br#"{"thread":"7","n":2}"#);
+    #[derive(serde::Deserialize)]
+    struct Note {
+        thread: String,
+        n: u32,
+    }
+    let note: Note = plain.parse().unwrap();
+    assert_eq!((note.thread.as_str(), note.n), ("7", 2));
+    assert!(plain.parse::<Vec<u8>>().is_err());
+    let surrogate = message(br#""\ud800x""#);
+    assert_eq!(surrogate.parse::<String>().unwrap(), "\u{fffd}x");
+}

@@ -1,0 +1,182 @@
+//! The client at the other end, as handlers see it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use updraft_protocol::ejson::{Object, Text, Value};
+use uuid::Uuid;
+
+use crate::mailbox::{Address, Mail};
+use crate::services::Services;
+
+/// A client's connection.
+#[derive(Clone)]
+pub struct Connection(Arc<Inner>);
+
+struct Inner {
+    /// What the client was told at `connect`. A credential.
+    session: Box<str>,
+    /// What logs call this connection.
+    log_id: Uuid,
+    client_address: SocketAddr,
+    headers: Headers,
+    address: Arc<Address>,
+    services: Arc<Services>,
+    close: Mutex<CloseState>,
+}
+
+#[derive(Default)]
+struct CloseState {
+    closed: bool,
+    /// Filled by handlers, drained when the connection ends; bounded by what the server's own handlers ask for.
+    callbacks: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+/// The headers that Meteor shows to handlers; no others are kept.
+const SHOWN: [&str; 14] = [
+    "referer",
+    "x-client-ip",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-cluster-client-ip",
+    "via",
+    "x-real-ip",
+    "x-forwarded-proto",
+    "x-ssl",
+    "dnt",
+    "host",
+    "user-agent",
+    "accept-language",
+];
+
+/// Some headers of the request that opened a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Headers(Box<[(&'static str, Box<str>)]>);
+
+impl Headers {
+    pub(crate) fn of(request: &warp::http::HeaderMap) -> Self {
+        let shown = SHOWN.iter().filter_map(|name| {
+            let value = request.get(*name)?.to_str().ok()?;
+            Some((*name, value.into()))
+        });
+        Self(shown.collect())
+    }
+
+    /// A header's value, by its lower-case name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| &**value)
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, &**value))
+    }
+}
+
+impl From<&Headers> for Object {
+    fn from(headers: &Headers) -> Self {
+        headers
+            .iter()
+            .map(|(name, value)| (Text::from(name), Value::from(value)))
+            .collect()
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(
+        session: &str,
+        client_address: SocketAddr,
+        headers: Headers,
+        address: Arc<Address>,
+        services: Arc<Services>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            session: session.into(),
+            log_id: Uuid::new_v4(),
+            client_address,
+            headers,
+            address,
+            services,
+            close: Mutex::default(),
+        }))
+    }
+
+    /// The session's id, which the client knows too. A credential: not for logs.
+    pub fn id(&self) -> &str {
+        &self.0.session
+    }
+
+    /// What to call this connection in logs.
+    pub fn log_id(&self) -> Uuid {
+        self.0.log_id
+    }
+
+    /// Where the socket comes from.
+    pub fn client_address(&self) -> SocketAddr {
+        self.0.client_address
+    }
+
+    /// The headers of the opening request that handlers may see: those of Meteor's `httpHeaders`.
+    pub fn headers(&self) -> &Headers {
+        &self.0.headers
+    }
+
+    /// The user who is logged in on this connection.
+    pub(crate) fn user_id(&self) -> Option<String> {
+        None
+    }
+
+    /// Closes the connection with 1000. What was sent before arrives; nothing more is sent.
+    pub fn close(&self) {
+        self.0.address.send(Mail::Close);
+    }
+
+    /// Calls `f` when the connection has ended, at once if it has.
+    pub fn on_close(&self, f: impl FnOnce() + Send + 'static) {
+        let mut state = self.0.close.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.closed {
+            return state.callbacks.push(Box::new(f));
+        }
+        drop(state);
+        f();
+    }
+
+    /// The connection has ended: runs the callbacks, on the handlers' runtime.
+    pub(crate) fn closed(&self) {
+        let mut state = self.0.close.lock().unwrap_or_else(PoisonError::into_inner);
+        state.closed = true;
+        let callbacks = std::mem::take(&mut state.callbacks);
+        drop(state);
+        if !callbacks.is_empty() {
+            self.0
+                .services
+                .spawn(async move { callbacks.into_iter().for_each(|f| f()) });
+        }
+    }
+
+    pub(crate) fn send(&self, mail: Mail) {
+        self.0.address.send(mail);
+    }
+
+    pub(crate) fn services(&self) -> &Arc<Services> {
+        &self.0.services
+    }
+
+    pub(crate) fn shard(&self) -> usize {
+        self.0.address.shard()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("log_id", &self.0.log_id)
+            .field("client_address", &self.0.client_address)
+            .finish_non_exhaustive()
+    }
+}

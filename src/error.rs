@@ -1,0 +1,201 @@
+//! The library's error: what a client may know of a failure, and what only the log does.
+
+use std::fmt;
+
+use updraft_protocol::ejson::Value;
+use updraft_protocol::message::{Code, WireError};
+
+use crate::bus::{BusError, EmitError};
+
+/// What functions of this library return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A failure, of a handler or of the server.
+///
+/// Made with [`Error::new`] (or [`forbidden`](Self::forbidden), [`not_found`](Self::not_found) and so on) it is meant
+/// for the client, as a `Meteor.Error`. Made from any other error by `?`, it is internal: the client hears
+/// `Internal server error [500]`, the log has the rest.
+///
+/// As it converts from every `std::error::Error`, it cannot be one itself; it converts into a boxed one.
+///
+/// ```
+/// use updraft::{Error, ErrorKind};
+///
+/// let told = Error::new("not-in-room", "You have left this room");
+/// assert_eq!(told.to_string(), "You have left this room [not-in-room]");
+///
+/// let internal = Error::from("x".parse::<i32>().unwrap_err());
+/// assert_eq!(internal.kind(), ErrorKind::Internal);
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    /// What the client hears.
+    wire: WireError,
+    source: Option<Source>,
+}
+
+/// What sort of failure an [`Error`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Meant for the client, with a code and a reason.
+    Client,
+    /// A parameter is not what the handler takes: 400 `Match failed`.
+    Match,
+    /// Anything that is not the client's business: 500 `Internal server error`.
+    Internal,
+    /// The bus cannot be reached: 503 `bus-unavailable`.
+    Unavailable,
+    /// A message was certainly not published; it may be published again.
+    NotSent,
+    /// The connection broke while a message was being published; it may or may not have been.
+    OutcomeUnknown,
+    /// The server cannot be built or started as configured.
+    Configuration,
+}
+
+impl Error {
+    /// An error for the client: a code, which programs compare, and a reason, which people read.
+    pub fn new(code: impl Into<Code>, reason: impl Into<String>) -> Self {
+        Self::with(ErrorKind::Client, WireError::new(code, reason))
+    }
+
+    /// An error for the client that is nothing but its code.
+    pub fn bare(code: impl Into<Code>) -> Self {
+        Self::with(ErrorKind::Client, WireError::bare(code))
+    }
+
+    /// 400 with a reason.
+    pub fn bad_request(reason: impl Into<String>) -> Self {
+        Self::new(400, reason)
+    }
+
+    /// 403 with a reason.
+    pub fn forbidden(reason: impl Into<String>) -> Self {
+        Self::new(403, reason)
+    }
+
+    /// 404 with a reason.
+    pub fn not_found(reason: impl Into<String>) -> Self {
+        Self::new(404, reason)
+    }
+
+    /// 400 `Match failed`: what Meteor's `check` answers.
+    pub fn match_failed() -> Self {
+        Self::with(ErrorKind::Match, WireError::new(400, "Match failed"))
+    }
+
+    /// An internal error: the client hears nothing of `text`.
+    pub fn internal(text: impl Into<String>) -> Self {
+        let source: Source = text.into().into();
+        Self::with(ErrorKind::Internal, WireError::internal()).because(source)
+    }
+
+    /// The same error with details for the client, printed as plain JSON.
+    #[must_use]
+    pub fn details(mut self, details: impl Into<Value>) -> Self {
+        self.0.wire.details = details.into();
+        self
+    }
+
+    /// The same error with a cause, for the log.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What sort of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The cause, if there is one.
+    pub fn source(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        self.0.source.as_deref()
+    }
+
+    /// What a client is told.
+    pub fn wire(&self) -> &WireError {
+        &self.0.wire
+    }
+
+    pub(crate) fn into_wire(self) -> WireError {
+        self.0.wire
+    }
+
+    pub(crate) fn with(kind: ErrorKind, wire: WireError) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            wire,
+            source: None,
+        }))
+    }
+
+    /// A channel could not be followed.
+    pub(crate) fn not_followed(error: BusError) -> Self {
+        match &error {
+            BusError::InvalidChannel => Self::bad_request("Not a valid channel name"),
+            _ => Self::with(
+                ErrorKind::Unavailable,
+                WireError::new(503, "bus-unavailable"),
+            ),
+        }
+        .because(error)
+    }
+
+    /// A message was not published, or perhaps not.
+    pub(crate) fn not_emitted(error: EmitError) -> Self {
+        let (kind, wire) = match &error {
+            EmitError::InvalidArgument(what) => (ErrorKind::Client, WireError::new(400, *what)),
+            EmitError::NotSent(_) => (ErrorKind::NotSent, WireError::new(503, "bus-unavailable")),
+            _ => (
+                ErrorKind::OutcomeUnknown,
+                WireError::new(503, "bus-unavailable"),
+            ),
+        };
+        Self::with(kind, wire).because(error)
+    }
+
+    pub(crate) fn configuration(text: impl Into<String>) -> Self {
+        Self::with(ErrorKind::Configuration, WireError::internal()).because(text.into())
+    }
+}
+
+/// One line: what a client would be told, or for an internal error its cause.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind(), &self.0.source) {
+            (ErrorKind::Internal | ErrorKind::Configuration, Some(source)) => source.fmt(f),
+            _ => self.0.wire.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} ({:?})", self.kind())?;
+        let mut source = self.source().map(|source| source as &dyn std::error::Error);
+        while let Some(cause) = source {
+            write!(f, "\n  because: {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self::with(ErrorKind::Internal, WireError::internal()).because(error)
+    }
+}
+
+impl From<Error> for Box<dyn std::error::Error + Send + Sync> {
+    fn from(error: Error) -> Self {
+        error.to_string().into()
+    }
+}

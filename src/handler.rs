@@ -1,0 +1,124 @@
+//! Handlers: async functions of a context and one typed value, made callable with what a client sent.
+
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::task::AbortHandle;
+use updraft_protocol::ejson::{self, Value};
+
+use crate::connection::Connection;
+use crate::error::{Error, ErrorKind, Result};
+use crate::params;
+
+/// An async function that can serve a publication or a method: `async fn(Context) -> Result<T>` or
+/// `async fn(Context, Params) -> Result<T>`.
+///
+/// `Params` is any type that serde can read. A tuple takes all parameters, anything else the first; a missing one reads
+/// as `{}` for a struct and as absent for an `Option`; surplus parameters and unknown members are ignored;
+/// [`Args`](crate::Args) is all of them, as they came. What does not fit is 400 `Match failed`.
+pub trait Handler<C, M>: Send + Sync + 'static {
+    /// Calls the function; its result as a value, undefined for `()`.
+    fn handle(&self, context: C, params: Vec<Value>) -> BoxFuture<'static, Result<Value>>;
+}
+
+impl<C, F, Fut, T, E> Handler<C, fn() -> Result<T, E>> for F
+where
+    F: Fn(C) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<T, E>> + Send + 'static,
+    T: Serialize + 'static,
+    E: Into<Error>,
+{
+    fn handle(&self, context: C, _: Vec<Value>) -> BoxFuture<'static, Result<Value>> {
+        let handling = self(context);
+        Box::pin(async move { result(handling.await) })
+    }
+}
+
+impl<C, F, P, Fut, T, E> Handler<C, fn(P) -> Result<T, E>> for F
+where
+    F: Fn(C, P) -> Fut + Send + Sync + 'static,
+    P: DeserializeOwned + 'static,
+    Fut: Future<Output = Result<T, E>> + Send + 'static,
+    T: Serialize + 'static,
+    E: Into<Error>,
+{
+    fn handle(&self, context: C, params: Vec<Value>) -> BoxFuture<'static, Result<Value>> {
+        match params::read(params) {
+            Ok(params) => {
+                let handling = self(context, params);
+                Box::pin(async move { result(handling.await) })
+            }
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+}
+
+/// `()` is JavaScript's undefined, not null.
+fn result<T: Serialize + 'static, E: Into<Error>>(outcome: Result<T, E>) -> Result<Value> {
+    let value = outcome.map_err(E::into)?;
+    if (&value as &dyn std::any::Any).is::<()>() {
+        return Ok(Value::Undefined);
+    }
+    Ok(ejson::to_value(&value)?)
+}
+
+/// Runs a handler as a task of the server and tells `done` how it ended, exactly once: also when it panics, and when
+/// the task is aborted or the runtime goes away.
+pub(crate) fn guard<T: Send + 'static>(
+    connection: &Connection,
+    what: &'static str,
+    name: Arc<str>,
+    handling: BoxFuture<'static, Result<T>>,
+    done: impl FnOnce(&Connection, Result<T>) + Send + 'static,
+) -> AbortHandle {
+    let mut ending = Ending {
+        connection: connection.clone(),
+        done: Some(done),
+        _value: PhantomData,
+    };
+    let task = connection.services().spawn(async move {
+        let outcome = AssertUnwindSafe(handling).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|panic| {
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            Err(Error::internal(format!("the handler panicked: {text}")))
+        });
+        if let Err(error) = &outcome
+            && error.kind() == ErrorKind::Internal
+        {
+            let id = ending.connection.log_id();
+            tracing::error!(connection = %id, %what, ?name, ?error, "A handler failed.");
+        }
+        ending.tell(outcome);
+    });
+    task.abort_handle()
+}
+
+/// Sees to it that an ending is told.
+struct Ending<T, F: FnOnce(&Connection, Result<T>)> {
+    connection: Connection,
+    done: Option<F>,
+    _value: PhantomData<fn(T)>,
+}
+
+impl<T, F: FnOnce(&Connection, Result<T>)> Ending<T, F> {
+    fn tell(&mut self, outcome: Result<T>) {
+        if let Some(done) = self.done.take() {
+            done(&self.connection, outcome);
+        }
+    }
+}
+
+impl<T, F: FnOnce(&Connection, Result<T>)> Drop for Ending<T, F> {
+    fn drop(&mut self) {
+        self.tell(Err(Error::internal("the handler was dropped")));
+    }
+}

@@ -1,0 +1,25 @@
+//! Ids and seeds from the operating system's random source.
+
+use updraft_protocol::random;
+
+/// A session's id: 17 characters that nobody can guess.
+///
+/// # Errors
+///
+/// The operating system has no random bytes to give.
+pub(crate) fn session_id() -> std::io::Result<String> {
+    // Of 64 random bytes all but one in 10^21 sets are enough for an id.
+    for _ in 0..4 {
+        let mut bytes = [0; 64];
+        getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+        if let Some(id) = random::id_from_bytes(bytes) {
+            return Ok(id);
+        }
+    }
+    Err(std::io::Error::other("the random source is stuck"))
+}
+
+/// A seed for a random stream, where the client gave none. Its ids name documents; they are no credentials.
+pub(crate) fn random_seed() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}

@@ -1,0 +1,75 @@
+//! A publication server for Meteor and DDP clients.
+//!
+//! Publications and methods are async functions, registered at start-up; events come from Redis, or from this process;
+//! the clients that exist today connect unchanged.
+//!
+//! ```no_run
+//! use updraft::prelude::*;
+//!
+//! #[derive(Deserialize)]
+//! #[serde(rename_all = "camelCase")]
+//! struct Thread {
+//!     thread_id: String,
+//! }
+//!
+//! /// Every new message of one thread.
+//! async fn thread_message(vent: Vent, Thread { thread_id }: Thread) -> Result<()> {
+//!     vent.on(channel!["threads", thread_id, "new_message"], |m: &Message| m.event()).await
+//! }
+//!
+//! async fn add_message(call: Call, (thread_id, message): (String, Value)) -> Result<()> {
+//!     call.emit(channel!["threads", thread_id, "new_message"], ejson!({ "message": message })).await
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<()> {
+//!     Server::builder()
+//!         .vent("threadMessage", thread_message)
+//!         .method("messages.add", add_message)
+//!         .bus(Redis::connect("redis://127.0.0.1").await?) // without this line: in this process
+//!         .bind("127.0.0.1:3000")
+//!         .await?
+//!         .serve()
+//!         .await
+//! }
+//! ```
+
+mod bus;
+mod connection;
+mod error;
+mod handler;
+mod ids;
+mod mailbox;
+mod method;
+mod params;
+mod publication;
+mod server;
+mod services;
+mod shard;
+mod stats;
+mod transport;
+
+pub use bus::{BusError, Cause, EmitError, Emitter, Message, ParseError, Redis};
+pub use connection::{Connection, Headers};
+pub use error::{Error, ErrorKind, Result};
+pub use handler::Handler;
+pub use method::{Call, WriteGuard};
+pub use params::Args;
+pub use publication::{
+    Channel, DocumentId, Event, IntoChannel, IntoChannels, IntoEvent, Subscription, Vent,
+};
+pub use server::{Bound, Builder, Handle, Server};
+pub use stats::Stats;
+pub use updraft_protocol::ejson::{Binary, Date, Decimal, Object, ObjectId, Regexp, Value};
+pub use updraft_protocol::random::RandomStream;
+pub use updraft_protocol::vent::{Choice, VentOptions};
+pub use updraft_protocol::{ejson, random};
+
+/// What a program that serves publications needs.
+pub mod prelude {
+    pub use crate::{
+        Args, Call, Date, Emitter, Error, Event, Message, ObjectId, Redis, Result, Server,
+        Subscription, Value, Vent, channel, ejson,
+    };
+    pub use serde::{Deserialize, Serialize};
+}

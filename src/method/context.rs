@@ -1,0 +1,170 @@
+//! The context of a method: Meteor's `this` of a method's body.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use updraft_protocol::ejson::{self, Value};
+use updraft_protocol::message::WireError;
+use updraft_protocol::random::RandomStream;
+use updraft_protocol::session::Run;
+
+use crate::connection::Connection;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids;
+use crate::mailbox::Mail;
+use crate::publication::IntoChannel;
+
+/// One call of a method. Clones are the same call.
+#[derive(Clone)]
+pub struct Call(Arc<Inner>);
+
+struct Inner {
+    connection: Connection,
+    run: Run,
+    /// The seed, as soon as somebody asks for it or for something random.
+    random: Mutex<Option<RandomStream>>,
+    seed: Option<String>,
+}
+
+impl Call {
+    pub(super) fn new(connection: Connection, run: Run, seed: Option<String>) -> Self {
+        Self(Arc::new(Inner {
+            connection,
+            run,
+            random: Mutex::new(None),
+            seed,
+        }))
+    }
+
+    /// The user who calls; `None` while nobody has logged in.
+    pub fn user_id(&self) -> Option<String> {
+        self.0.connection.user_id()
+    }
+
+    /// The client's connection.
+    pub fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// Lets the client's next message start while this method goes on.
+    pub fn unblock(&self) {
+        self.0.connection.send(Mail::Unblock(self.0.run));
+    }
+
+    /// The seed from which client and server draw the same ids: the client's `randomSeed`, else one of our own.
+    pub fn random_seed(&self) -> String {
+        self.with_random(|random| random.seed().to_owned())
+    }
+
+    /// The next id of a named random sequence, 17 characters.
+    ///
+    /// The stub of the same method on the client draws the same one; a collection's inserts use the name
+    /// `/collection/NAME`.
+    pub fn random_id(&self, sequence: &str) -> String {
+        self.with_random(|random| random.sequence(sequence).id())
+    }
+
+    /// Draws from the call's random stream.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// async fn roll(call: Call) -> Result<char> {
+    ///     Ok(call.with_random(|random| random.sequence("default").choice("123456")))
+    /// }
+    /// ```
+    pub fn with_random<T>(&self, draw: impl FnOnce(&mut RandomStream) -> T) -> T {
+        let mut random = self.random();
+        let seed = || self.0.seed.clone().unwrap_or_else(ids::random_seed);
+        draw(random.get_or_insert_with(|| RandomStream::new(seed())))
+    }
+
+    /// Begins a write whose effects the client is to see before it hears that the call is done: `updated` waits until
+    /// the guard is dropped, at most 30 s.
+    pub fn begin_write(&self) -> WriteGuard {
+        self.0.connection.send(Mail::BeginWrite(self.0.run));
+        WriteGuard { call: self.clone() }
+    }
+
+    /// Starts a task that goes on when the method has returned, and like a method runs to its end whether or not the
+    /// client is still there. Shutdown waits for it.
+    pub fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.connection.services().spawn(task);
+    }
+
+    /// Calls another method, as part of this call: same user, same connection, a seed derived from this one's.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// async fn outer(call: Call) -> Result<String> {
+    ///     call.call("inner", ("a", 1)).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// 404 for a name that is no method's, what the method itself fails with, or an internal error when its result is
+    /// no `T`.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: impl Serialize,
+    ) -> Result<T> {
+        let services = self.0.connection.services();
+        let found = services.session.names.find_method(method);
+        let Some(found) = found.and_then(|number| services.methods.get(number)) else {
+            return Err(Error::with(
+                ErrorKind::Client,
+                WireError::method_not_found(method),
+            ));
+        };
+        let params = match ejson::to_value(&params)? {
+            Value::Array(params) => params,
+            Value::Null | Value::Undefined => Vec::new(),
+            one => vec![one],
+        };
+        let seed = self.with_random(|random| random.method_seed(method));
+        let inner = Self::new(self.0.connection.clone(), self.0.run, Some(seed));
+        Ok(ejson::from_value(found.call(inner, params).await?)?)
+    }
+
+    /// Publishes a message to everybody who follows the channel, in this process and others.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotSent`] or [`ErrorKind::OutcomeUnknown`] when the bus fails; 400 for a bad channel or value.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the message may or may not have been published.
+    pub async fn emit(&self, channel: impl IntoChannel, value: impl Serialize) -> Result<()> {
+        self.0.connection.services().emit(channel, value).await
+    }
+
+    fn random(&self) -> MutexGuard<'_, Option<RandomStream>> {
+        self.0.random.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("connection", &self.0.connection)
+            .field("run", &self.0.run)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A write that a call's `updated` waits for, until this is dropped.
+#[derive(Debug)]
+#[must_use = "dropping the guard ends the write"]
+pub struct WriteGuard {
+    call: Call,
+}
+
+impl Drop for WriteGuard {
+    fn drop(&mut self) {
+        self.call.0.connection.send(Mail::EndWrite(self.call.0.run));
+    }
+}

@@ -1,0 +1,71 @@
+//! Methods: functions that a client calls, each answered with one `result` and one `updated`.
+
+mod context;
+
+pub use context::{Call, WriteGuard};
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use updraft_protocol::ejson::Value;
+use updraft_protocol::session::Run;
+
+use crate::connection::Connection;
+use crate::error::{Error, Result};
+use crate::handler::{Handler, guard};
+use crate::mailbox::Mail;
+
+type Body = dyn Fn(Call, Vec<Value>) -> BoxFuture<'static, Result<Value>> + Send + Sync;
+
+/// A registered method.
+pub(crate) struct Method {
+    name: Arc<str>,
+    body: Box<Body>,
+}
+
+impl Method {
+    pub(crate) fn new<M>(name: &str, handler: impl Handler<Call, M>) -> Self {
+        let handler = Arc::new(handler);
+        let body = move |call, params| {
+            let handler = handler.clone();
+            Box::pin(async move { handler.handle(call, params).await }) as BoxFuture<'static, _>
+        };
+        Self {
+            name: name.into(),
+            body: Box::new(body),
+        }
+    }
+
+    /// Starts one call. Once begun it runs to its end, whether or not its client is still there.
+    pub(crate) fn start(
+        &self,
+        connection: Connection,
+        run: Run,
+        params: Vec<Value>,
+        seed: Option<String>,
+    ) {
+        let body = (self.body)(Call::new(connection.clone(), run, seed), params);
+        guard(
+            &connection,
+            "method",
+            self.name.clone(),
+            body,
+            move |connection, outcome| {
+                connection.send(Mail::Returned(run, outcome.map_err(Error::into_wire)));
+            },
+        );
+    }
+
+    fn call(&self, call: Call, params: Vec<Value>) -> BoxFuture<'static, Result<Value>> {
+        (self.body)(call, params)
+    }
+}
+
+impl fmt::Debug for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Method")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,222 @@
+//! Typed parameters: what a client sent, read as the type that the handler names.
+
+use serde::Deserialize;
+use serde::de::value::Error as Unfit;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+use updraft_protocol::ejson::{Object, Value};
+
+use crate::error::{Error, Result};
+
+/// All parameters, as they came.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Args(pub Vec<Value>);
+
+/// Reads parameters as `P`.
+pub(crate) fn read<P: DeserializeOwned + 'static>(params: Vec<Value>) -> Result<P> {
+    P::deserialize(Params(params)).map_err(|error| Error::match_failed().because(error))
+}
+
+/// The name by which [`Args`] asks for everything.
+const ARGS: &str = "$updraft::Args";
+
+impl<'de> Deserialize<'de> for Args {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Args;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("parameters")
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                deserializer: D,
+            ) -> Result<Args, D::Error> {
+                Vec::deserialize(deserializer).map(Args)
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(ARGS, All)
+    }
+}
+
+/// The parameters of one call, to a type that does not know that there are several.
+struct Params(Vec<Value>);
+
+impl Params {
+    /// The first parameter, and what stands for it when it is missing.
+    fn first(self, missing: Value) -> Value {
+        self.0
+            .into_iter()
+            .next()
+            .filter(|first| !first.is_undefined())
+            .unwrap_or(missing)
+    }
+
+    fn all<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+        visitor.visit_seq(Elements(self.0.into_iter()))
+    }
+}
+
+fn unfit(error: impl std::fmt::Display) -> Unfit {
+    Unfit::custom(error)
+}
+
+/// Everything that is not a tuple takes the first parameter; what is missing is undefined, or `{}` for a struct.
+macro_rules! forward {
+    ($($method:ident($($name:ident: $kind:ty),*) or $missing:expr;)+) => {
+        $(fn $method<V: Visitor<'de>>(self, $($name: $kind,)* visitor: V) -> Result<V::Value, Unfit> {
+            self.first($missing).$method($($name,)* visitor).map_err(unfit)
+        })+
+    };
+}
+
+impl<'de> Deserializer<'de> for Params {
+    type Error = Unfit;
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Unfit> {
+        self.all(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Unfit> {
+        self.all(visitor)
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Unfit> {
+        if name == ARGS {
+            let all = Value::Array(self.0);
+            return visitor.visit_newtype_struct(all).map_err(unfit);
+        }
+        self.first(Value::Undefined)
+            .deserialize_newtype_struct(name, visitor)
+            .map_err(unfit)
+    }
+
+    forward! {
+        deserialize_any() or Value::Undefined;
+        deserialize_bool() or Value::Undefined;
+        deserialize_i8() or Value::Undefined;
+        deserialize_i16() or Value::Undefined;
+        deserialize_i32() or Value::Undefined;
+        deserialize_i64() or Value::Undefined;
+        deserialize_u8() or Value::Undefined;
+        deserialize_u16() or Value::Undefined;
+        deserialize_u32() or Value::Undefined;
+        deserialize_u64() or Value::Undefined;
+        deserialize_f32() or Value::Undefined;
+        deserialize_f64() or Value::Undefined;
+        deserialize_char() or Value::Undefined;
+        deserialize_str() or Value::Undefined;
+        deserialize_string() or Value::Undefined;
+        deserialize_bytes() or Value::Undefined;
+        deserialize_byte_buf() or Value::Undefined;
+        deserialize_option() or Value::Undefined;
+        deserialize_unit_struct(name: &'static str) or Value::Undefined;
+        deserialize_seq() or Value::Undefined;
+        deserialize_map() or Value::Object(Object::new());
+        deserialize_struct(name: &'static str, fields: &'static [&'static str])
+            or Value::Object(Object::new());
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]) or Value::Undefined;
+        deserialize_identifier() or Value::Undefined;
+        deserialize_ignored_any() or Value::Undefined;
+    }
+}
+
+/// The parameters of a tuple; those that are missing read as a parameter list of none.
+struct Elements(std::vec::IntoIter<Value>);
+
+impl<'de> SeqAccess<'de> for Elements {
+    type Error = Unfit;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Unfit> {
+        match self.0.next() {
+            Some(value) if !value.is_undefined() => {
+                seed.deserialize(value).map(Some).map_err(unfit)
+            }
+            _ => seed.deserialize(Params(Vec::new())).map(Some),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use updraft_protocol::ejson;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "camelCase")]
+    struct Thread {
+        thread_id: Option<String>,
+    }
+
+    fn params(json: &str) -> Vec<Value> {
+        let all = ejson::parse(json, &ejson::Limits::default()).unwrap();
+        all.as_array().unwrap().to_vec()
+    }
+
+    fn thread(id: &str) -> Thread {
+        Thread {
+            thread_id: Some(id.into()),
+        }
+    }
+
+    #[test]
+    fn a_type_takes_the_first_parameter_and_ignores_the_rest() {
+        let given = params(r#"[{"threadId":"7","more":1},"surplus"]"#);
+        assert_eq!(read::<Thread>(given).unwrap(), thread("7"));
+        assert_eq!(read::<u32>(params("[5,6]")).unwrap(), 5);
+        assert_eq!(read::<Vec<u8>>(params("[[1,2]]")).unwrap(), [1, 2]);
+        assert_eq!(read::<()>(params("[1]")).unwrap(), ());
+        assert_eq!(read::<Value>(params("[1,2]")).unwrap(), Value::from(1));
+    }
+
+    #[test]
+    fn a_tuple_takes_them_all() {
+        let given = params(r#"["7",{"threadId":"8"},9,10]"#);
+        assert_eq!(
+            read::<(String, Thread, i64)>(given).unwrap(),
+            ("7".into(), thread("8"), 9)
+        );
+        assert_eq!(
+            read::<Args>(params("[1,null]")).unwrap().0,
+            params("[1,null]")
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_absent_or_empty() {
+        let none = Thread { thread_id: None };
+        assert_eq!(read::<Thread>(Vec::new()).unwrap(), none);
+        assert_eq!(read::<Option<u32>>(Vec::new()).unwrap(), None);
+        let read_tuple = read::<(Option<u32>, Thread, Value)>(Vec::new()).unwrap();
+        assert_eq!(read_tuple, (None, none, Value::Undefined));
+        assert_eq!(read::<Args>(Vec::new()).unwrap(), Args::default());
+    }
+
+    #[test]
+    fn row_067_what_does_not_fit_is_a_failed_match() {
+        assert!(read::<String>(params(r#"[{"$ne":null}]"#)).is_err());
+        assert!(read::<String>(Vec::new()).is_err());
+        assert!(read::<(String, u32)>(params(r#"["a",-1]"#)).is_err());
+        let error = read::<Thread>(params(r#"[{"threadId":5}]"#)).unwrap_err();
+        assert_eq!(error.to_string(), "Match failed [400]");
+    }
+}

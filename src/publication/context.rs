@@ -1,0 +1,285 @@
+//! The context of a publication: Meteor's `this` of a publish function.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use tokio::task::AbortHandle;
+use updraft_protocol::ejson::{self, ObjectId, Value};
+use updraft_protocol::session::Run;
+
+use super::IntoChannel;
+use crate::connection::Connection;
+use crate::error::{Error, ErrorKind, Result};
+use crate::mailbox::{Document, Mail};
+
+/// One subscription of one client, to publish to.
+///
+/// Clones are the same subscription. Once it is over, every call is ignored, so a late producer is harmless.
+#[derive(Clone)]
+pub struct Subscription(Arc<Inner>);
+
+struct Inner {
+    connection: Connection,
+    run: Run,
+    life: Mutex<Life>,
+}
+
+#[derive(Default)]
+struct Life {
+    over: bool,
+    /// The handler, while it runs.
+    handler: Option<AbortHandle>,
+    /// Tasks of [`Subscription::run`], dropped at the end; bounded by what the handler starts.
+    tasks: Vec<AbortHandle>,
+    /// Filled by the handler, drained at the end.
+    on_stop: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+impl Subscription {
+    pub(super) fn new(connection: Connection, run: Run) -> Self {
+        Self(Arc::new(Inner {
+            connection,
+            run,
+            life: Mutex::default(),
+        }))
+    }
+
+    /// The user who subscribes; `None` while nobody has logged in.
+    pub fn user_id(&self) -> Option<String> {
+        self.0.connection.user_id()
+    }
+
+    /// The client's connection.
+    pub fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// Publishes a document: its collection, its id, its fields (anything that serializes to an object).
+    ///
+    /// The client sees what its other subscriptions have not shown it yet. `_id` among the fields is ignored. An
+    /// undefined field is reported as cleared.
+    ///
+    /// Fields that do not serialize to an object end the subscription with an internal error.
+    pub fn added(&self, collection: &str, id: impl DocumentId, fields: impl Serialize) {
+        if let Some(document) = self.document(collection, id, fields) {
+            self.send(Mail::Added(self.0.run, document));
+        }
+    }
+
+    /// Changes fields of a document that this subscription has added; an undefined one is withdrawn. Others are ignored.
+    pub fn changed(&self, collection: &str, id: impl DocumentId, fields: impl Serialize) {
+        if let Some(document) = self.document(collection, id, fields) {
+            self.send(Mail::Changed(self.0.run, document));
+        }
+    }
+
+    /// Withdraws a document that this subscription has added; others are ignored.
+    pub fn removed(&self, collection: &str, id: impl DocumentId) {
+        match id.to_wire() {
+            Some(id) => self.send(Mail::Removed(
+                self.0.run,
+                Box::new((collection.to_owned(), id)),
+            )),
+            None => self.error(Error::internal(
+                "a document id is neither a string, a number nor an ObjectId",
+            )),
+        }
+    }
+
+    /// Says that the first data are out. Sent by itself when the handler ends; the first time counts.
+    pub fn ready(&self) {
+        self.send(Mail::Ready(self.0.run));
+    }
+
+    /// Leaves it to a later [`ready`](Self::ready): the handler's end does not say it.
+    pub fn hold_ready(&self) {
+        self.send(Mail::HoldReady(self.0.run));
+    }
+
+    /// Ends the subscription with an error: its documents are removed, the client gets `nosub`.
+    pub fn error(&self, error: impl Into<Error>) {
+        let error = error.into();
+        if error.kind() == ErrorKind::Internal {
+            let id = self.0.connection.log_id();
+            tracing::error!(connection = %id, ?error, "A publication failed.");
+        }
+        self.send(Mail::Stop(self.0.run, Some(Box::new(error.into_wire()))));
+    }
+
+    /// Ends the subscription: its documents are removed, the client gets `nosub`.
+    pub fn stop(&self) {
+        self.send(Mail::Stop(self.0.run, None));
+    }
+
+    /// Calls `f` when the subscription is over, for whatever reason; at once if it is.
+    pub fn on_stop(&self, f: impl FnOnce() + Send + 'static) {
+        let mut life = self.life();
+        if !life.over {
+            return life.on_stop.push(Box::new(f));
+        }
+        drop(life);
+        f();
+    }
+
+    /// Whether the subscription is over.
+    pub fn is_stopped(&self) -> bool {
+        self.life().over
+    }
+
+    /// Lets the client's next message start while this handler goes on.
+    pub fn unblock(&self) {
+        self.send(Mail::Unblock(self.0.run));
+    }
+
+    /// Ties a task to the subscription: the handler may return, the task goes on, and is dropped when the subscription
+    /// is over. Its error ends the subscription.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// # use std::time::Duration;
+    /// async fn uptime(subscription: Subscription) -> Result<()> {
+    ///     let context = subscription.clone();
+    ///     context.added("uptime", "now", ejson!({ "seconds": 0 }));
+    ///     subscription.run(async move {
+    ///         for seconds in 1.. {
+    ///             tokio::time::sleep(Duration::from_secs(1)).await;
+    ///             context.changed("uptime", "now", ejson!({ "seconds": seconds }));
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn run(&self, task: impl Future<Output = Result<()>> + Send + 'static) {
+        let mut life = self.life();
+        if life.over {
+            return;
+        }
+        let subscription = self.clone();
+        let task = self.0.connection.services().spawn(async move {
+            if let Err(error) = task.await {
+                subscription.error(error);
+            }
+        });
+        life.tasks.retain(|task| !task.is_finished());
+        life.tasks.push(task.abort_handle());
+    }
+
+    /// Publishes a message to everybody who follows the channel, in this process and others.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotSent`] or [`ErrorKind::OutcomeUnknown`] when the bus fails; 400 for a bad channel or value.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the message may or may not have been published.
+    pub async fn emit(&self, channel: impl IntoChannel, value: impl Serialize) -> Result<()> {
+        self.0.connection.services().emit(channel, value).await
+    }
+
+    pub(super) fn send(&self, mail: Mail) {
+        self.0.connection.send(mail);
+    }
+
+    pub(super) fn run_id(&self) -> Run {
+        self.0.run
+    }
+
+    pub(super) fn handler_started(&self, handler: AbortHandle) {
+        let mut life = self.life();
+        if life.over {
+            handler.abort();
+        } else if !handler.is_finished() {
+            life.handler = Some(handler);
+        }
+    }
+
+    pub(super) fn handler_ended(&self) {
+        self.life().handler = None;
+    }
+
+    /// The subscription is over: drops its tasks, runs its callbacks on the handlers' runtime.
+    pub(crate) fn over(&self) {
+        let ended = Life {
+            over: true,
+            ..Life::default()
+        };
+        let Life {
+            handler,
+            tasks,
+            on_stop,
+            ..
+        } = std::mem::replace(&mut *self.life(), ended);
+        for task in handler.into_iter().chain(tasks) {
+            task.abort();
+        }
+        if !on_stop.is_empty() {
+            let services = self.0.connection.services();
+            services.spawn(async move { on_stop.into_iter().for_each(|f| f()) });
+        }
+    }
+
+    fn document(
+        &self,
+        collection: &str,
+        id: impl DocumentId,
+        fields: impl Serialize,
+    ) -> Option<Box<Document>> {
+        let failed = |text: &str| {
+            self.error(Error::internal(format!(
+                "a document of '{collection}': {text}"
+            )));
+            None
+        };
+        let Some(id) = id.to_wire() else {
+            return failed("its id is neither a string, a number nor an ObjectId");
+        };
+        match ejson::to_value(&fields) {
+            Ok(Value::Object(fields)) => Some(Box::new(Document {
+                collection: collection.to_owned(),
+                id,
+                fields,
+            })),
+            Ok(_) => failed("its fields are not an object"),
+            Err(error) => failed(&error.to_string()),
+        }
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.0.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("connection", &self.0.connection)
+            .field("run", &self.0.run)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What can be a document's id.
+pub trait DocumentId {
+    /// The id as DDP spells it; `None` for a value that cannot be an id.
+    fn to_wire(&self) -> Option<String>;
+}
+
+impl DocumentId for Value {
+    fn to_wire(&self) -> Option<String> {
+        ejson::wire_id(self)
+    }
+}
+
+macro_rules! document_id {
+    ($($id:ty),+) => {
+        $(impl DocumentId for $id {
+            fn to_wire(&self) -> Option<String> {
+                ejson::wire_id(&Value::from(self.to_owned()))
+            }
+        })+
+    };
+}
+document_id!(&str, String, ObjectId, i32, u32, i64, u64, f64);

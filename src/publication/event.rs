@@ -1,0 +1,124 @@
+//! What a mapping function makes of a message.
+
+use serde::Serialize;
+use updraft_protocol::ejson::{self, Value};
+
+use crate::bus::Message;
+use crate::error::{Error, Result};
+use crate::mailbox::size_of_value;
+
+/// An event for a client, or none.
+///
+/// Most mapping functions return `Option<impl Serialize>`, which becomes one.
+#[derive(Clone, Debug, Default)]
+pub struct Event(Kind);
+
+#[derive(Clone, Debug, Default)]
+enum Kind {
+    #[default]
+    Nothing,
+    AsItCame,
+    Value(Value),
+}
+
+impl Event {
+    /// No event.
+    pub fn none() -> Self {
+        Self(Kind::Nothing)
+    }
+
+    /// An event whatever the value: also for those that JavaScript takes for false, which are otherwise none.
+    ///
+    /// # Errors
+    ///
+    /// When the value cannot be written as EJSON.
+    pub fn always(value: impl Serialize) -> Result<Self> {
+        let value = ejson::to_value(&value)?;
+        Ok(Self(Kind::Value(if value.is_undefined() {
+            Value::Null
+        } else {
+            value
+        })))
+    }
+
+    /// The event's printed value in EJSON or plain JSON, and whether it is an array; `None` for no event.
+    pub(crate) fn print(&self, message: &Message, ejson: bool) -> Option<(bytes::Bytes, bool)> {
+        match &self.0 {
+            Kind::Nothing => None,
+            Kind::AsItCame if message.is_falsy() => None,
+            Kind::AsItCame => {
+                let text = if ejson {
+                    message.ejson_text()
+                } else {
+                    message.json_text()
+                };
+                Some((text.clone(), message.scan().array))
+            }
+            Kind::Value(value) => {
+                let text = if ejson {
+                    ejson::to_ejson(value)
+                } else {
+                    ejson::to_json(value)
+                };
+                Some((text.into(), matches!(value, Value::Array(_))))
+            }
+        }
+    }
+
+    /// Whether it is the message as it came.
+    pub(crate) fn is_as_it_came(&self) -> bool {
+        matches!(self.0, Kind::AsItCame)
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn size(&self, message: &Message) -> usize {
+        match &self.0 {
+            Kind::Nothing => 0,
+            Kind::AsItCame => message.payload().len(),
+            Kind::Value(value) => size_of_value(value),
+        }
+    }
+}
+
+impl Message {
+    /// The message as it came: the same bytes for every subscriber, nothing parsed.
+    pub fn event(&self) -> Event {
+        Event(Kind::AsItCame)
+    }
+}
+
+/// What a mapping function may return: an [`Event`], an `Option` of anything serializable, or a `Result` of these.
+pub trait IntoEvent {
+    /// The event.
+    ///
+    /// # Errors
+    ///
+    /// Costs this one event of this one subscription; it is logged and counted.
+    fn into_event(self) -> Result<Event>;
+}
+
+impl IntoEvent for Event {
+    fn into_event(self) -> Result<Event> {
+        Ok(self)
+    }
+}
+
+impl<T: Serialize> IntoEvent for Option<T> {
+    fn into_event(self) -> Result<Event> {
+        let Some(value) = self else {
+            return Ok(Event::none());
+        };
+        let value = ejson::to_value(&value)?;
+        Ok(Event(if value.is_falsy() {
+            Kind::Nothing
+        } else {
+            Kind::Value(value)
+        }))
+    }
+}
+
+impl<T: IntoEvent, E: Into<Error>> IntoEvent for Result<T, E> {
+    fn into_event(self) -> Result<Event> {
+        self.map_err(E::into)?.into_event()
+    }
+}

@@ -1,0 +1,110 @@
+//! Mapping functions as the shard holds them.
+
+use std::any::Any;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::mpsc;
+
+use super::{Event, IntoEvent, Subscription};
+use crate::bus::Message;
+use crate::error::{Error, Result};
+
+/// What turns a message into an event.
+pub(crate) enum Mapper {
+    /// The message as it came.
+    Relay,
+    /// Called for each message and subscriber.
+    Function(Box<dyn FnMut(&Message) -> Result<Event> + Send>),
+    /// Called once for all subscribers with the same one.
+    Shared(Box<dyn SharedMapper>),
+    /// Runs elsewhere; its events come back as mail.
+    Async(AsyncMapper),
+}
+
+/// What [`Vent::on_gap`](super::Vent::on_gap) was given.
+pub(crate) type OnGap = Box<dyn FnMut() + Send>;
+
+/// A function pointer and its argument, of types that only they know.
+pub(crate) trait SharedMapper: Any + Send {
+    fn map(&self, message: &Message) -> Result<Event>;
+
+    /// Whether the other is the same function with an equal argument.
+    fn is_same(&self, other: &dyn SharedMapper) -> bool;
+}
+
+pub(super) struct OneShared<A, E> {
+    arg: A,
+    f: fn(&Message, &A) -> E,
+}
+
+impl<A, E> OneShared<A, E> {
+    pub(super) fn new(arg: A, f: fn(&Message, &A) -> E) -> Self {
+        Self { arg, f }
+    }
+}
+
+impl<A: Hash + Eq + Send + 'static, E: IntoEvent + 'static> SharedMapper for OneShared<A, E> {
+    fn map(&self, message: &Message) -> Result<Event> {
+        (self.f)(message, &self.arg).into_event()
+    }
+
+    fn is_same(&self, other: &dyn SharedMapper) -> bool {
+        let other: &dyn Any = other;
+        other.downcast_ref::<Self>().is_some_and(|other| {
+            // Functions that the compiler has merged do the same, and may share.
+            std::ptr::fn_addr_eq(self.f, other.f) && self.arg == other.arg
+        })
+    }
+}
+
+/// A message that waits for an asynchronous mapping function.
+pub(super) type Queued = Arc<Message>;
+
+/// The way to a task that maps one message after the other.
+pub(crate) struct AsyncMapper {
+    queue: mpsc::Sender<Queued>,
+    /// Bytes of payload in the queue.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Bytes of payload that may wait for an asynchronous mapping function.
+const ASYNC_BYTES: usize = 256 * 1024;
+
+impl AsyncMapper {
+    pub(super) fn new(queue: mpsc::Sender<Queued>, waiting: Arc<AtomicUsize>) -> Self {
+        Self { queue, waiting }
+    }
+
+    /// Queues a message; `false` when there is no room, which is a gap.
+    pub(crate) fn queue(&self, message: &Arc<Message>) -> bool {
+        let size = message.payload().len();
+        if self.waiting.load(Ordering::Relaxed).saturating_add(size) > ASYNC_BYTES {
+            return false;
+        }
+        self.waiting.fetch_add(size, Ordering::Relaxed);
+        let queued = self.queue.try_send(message.clone()).is_ok();
+        if !queued {
+            self.waiting.fetch_sub(size, Ordering::Relaxed);
+        }
+        queued
+    }
+}
+
+impl Subscription {
+    /// A mapping function has failed: counted and logged, and that is all.
+    pub(crate) fn mapping_failed(&self, message: &Message, error: &Error) {
+        self.connection()
+            .services()
+            .gauges
+            .failed_mappings
+            .fetch_add(1, Ordering::Relaxed);
+        let channel = message.channel();
+        tracing::warn!(
+            ?channel,
+            ?error,
+            "A mapping function failed; its event is lost."
+        );
+    }
+}

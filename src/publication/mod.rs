@@ -1,0 +1,110 @@
+//! Publications: functions that a client subscribes to, in one registry whatever they send.
+
+mod channel;
+mod context;
+mod event;
+mod mapper;
+mod vent;
+
+pub use channel::{Channel, IntoChannel, IntoChannels};
+pub use context::{DocumentId, Subscription};
+pub use event::{Event, IntoEvent};
+pub use vent::Vent;
+
+pub(crate) use mapper::{Mapper, OnGap, SharedMapper};
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use updraft_protocol::ejson::Value;
+use updraft_protocol::session::Run;
+
+use crate::connection::Connection;
+use crate::error::Result;
+use crate::handler::{Handler, guard};
+use crate::mailbox::Mail;
+
+type Start = dyn Fn(Vent, Vec<Value>) -> BoxFuture<'static, Result<()>> + Send + Sync;
+
+/// A registered publication.
+pub(crate) struct Publication {
+    /// Empty for a universal one.
+    name: Arc<str>,
+    start: Box<Start>,
+}
+
+impl Publication {
+    /// One whose handler takes the plain context.
+    pub(crate) fn ordinary<M>(name: &str, handler: impl Handler<Subscription, M>) -> Self {
+        let handler = Arc::new(handler);
+        let start = move |vent: Vent, params| {
+            let handler = handler.clone();
+            let publish = async move {
+                handler
+                    .handle(vent.into_subscription(), params)
+                    .await
+                    .map(drop)
+            };
+            Box::pin(publish) as BoxFuture<'static, _>
+        };
+        Self {
+            name: name.into(),
+            start: Box::new(start),
+        }
+    }
+
+    /// One whose handler follows channels.
+    pub(crate) fn vent<M>(name: &str, handler: impl Handler<Vent, M>) -> Self {
+        let handler = Arc::new(handler);
+        let start = move |vent: Vent, params| {
+            let handler = handler.clone();
+            let publish = async move { handler.handle(vent, params).await.map(drop) };
+            Box::pin(publish) as BoxFuture<'static, _>
+        };
+        Self {
+            name: name.into(),
+            start: Box::new(start),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Starts the handler for one subscription. However it ends, the session hears of it.
+    pub(crate) fn start(
+        &self,
+        connection: Connection,
+        run: Run,
+        params: Vec<Value>,
+    ) -> Subscription {
+        let subscription = Subscription::new(connection.clone(), run);
+        let publishing = (self.start)(Vent::new(subscription.clone()), params);
+        let name = self.name.clone();
+        let over = subscription.clone();
+        let task = guard(
+            &connection,
+            "publication",
+            name,
+            publishing,
+            move |connection, outcome| {
+                over.handler_ended();
+                connection.send(Mail::Published(
+                    run,
+                    outcome.map_err(crate::Error::into_wire),
+                ));
+            },
+        );
+        subscription.handler_started(task);
+        subscription
+    }
+}
+
+impl fmt::Debug for Publication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publication")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

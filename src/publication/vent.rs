@@ -1,0 +1,180 @@
+//! The context of a Vent publication: what maps messages of the bus to events of one client.
+
+use std::hash::Hash;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::mapper::{AsyncMapper, Mapper, OneShared, Queued};
+use super::{IntoChannel, IntoChannels, IntoEvent, Subscription};
+use crate::bus::{Lease, Message};
+use crate::error::{Error, Result};
+use crate::mailbox::Mail;
+
+/// How long a subscription keeps its client's other messages waiting for the bus.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Messages that may wait for an asynchronous mapping function.
+const ASYNC_MESSAGES: usize = 64;
+
+/// One subscription to events. Everything that a [`Subscription`] can do, it can do too.
+#[derive(Clone, Debug)]
+pub struct Vent(Subscription);
+
+impl Vent {
+    pub(super) fn new(subscription: Subscription) -> Self {
+        Self(subscription)
+    }
+
+    /// The same subscription, as one to documents.
+    pub fn into_subscription(self) -> Subscription {
+        self.0
+    }
+
+    /// Calls `f` for each message of a channel, or of each of several; what it returns becomes an event, or nothing.
+    ///
+    /// Resolves when the bus has confirmed the channels: a message published after that arrives. `f` runs where the
+    /// sockets are, one message at a time and in order; it must not block. If it fails or panics, this one event is lost.
+    ///
+    /// # Errors
+    ///
+    /// 400 for a channel name that could not be built; 503 `bus-unavailable`.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, nothing is followed.
+    pub async fn on<E: IntoEvent>(
+        &self,
+        channels: impl IntoChannels,
+        mut f: impl FnMut(&Message) -> E + Send + 'static,
+    ) -> Result<()> {
+        self.follow(
+            channels,
+            Mapper::Function(Box::new(move |message| f(message).into_event())),
+        )
+        .await
+    }
+
+    /// As [`on`](Self::on), with an asynchronous function: one message at a time, in order, on the handlers' runtime.
+    ///
+    /// Up to 64 messages or 256 KiB wait for it; more are lost, which is a gap.
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Self::on).
+    pub async fn on_async<E, Fut>(
+        &self,
+        channels: impl IntoChannels,
+        mut f: impl FnMut(Arc<Message>) -> Fut + Send + 'static,
+    ) -> Result<()>
+    where
+        E: IntoEvent,
+        Fut: Future<Output = E> + Send + 'static,
+    {
+        let (queue, mut messages) = mpsc::channel::<Queued>(ASYNC_MESSAGES);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let mapper = AsyncMapper::new(queue, waiting.clone());
+        let subscription = self.0.clone();
+        self.follow(channels, Mapper::Async(mapper)).await?;
+        self.run(async move {
+            while let Some(message) = messages.recv().await {
+                waiting.fetch_sub(message.payload().len(), Ordering::Relaxed);
+                match f(message.clone()).await.into_event() {
+                    Ok(event) => {
+                        let run = subscription.run_id();
+                        subscription.send(Mail::Event {
+                            run,
+                            message,
+                            event,
+                        });
+                    }
+                    Err(error) => subscription.mapping_failed(&message, &error),
+                }
+            }
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// Sends each message of a channel as it came: the cheapest way, nothing is called and nothing is parsed.
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Self::on).
+    pub async fn relay(&self, channels: impl IntoChannels) -> Result<()> {
+        self.follow(channels, Mapper::Relay).await
+    }
+
+    /// As [`on`](Self::on), with a function that is called once per message for all subscribers who gave the same
+    /// function and an equal `arg`.
+    ///
+    /// It is a function pointer, so it cannot capture one client's secrets and show them to another.
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Self::on).
+    pub async fn on_shared<A, E>(
+        &self,
+        channel: impl IntoChannel,
+        arg: A,
+        f: fn(&Message, &A) -> E,
+    ) -> Result<()>
+    where
+        A: Hash + Eq + Send + 'static,
+        E: IntoEvent + 'static,
+    {
+        let channel = channel.into_channel()?;
+        self.follow(channel, Mapper::Shared(Box::new(OneShared::new(arg, f))))
+            .await
+    }
+
+    /// Calls `f` when events may have been missed: Redis was away, or more came than could be held.
+    ///
+    /// It runs where the sockets are and must not block; [`Subscription::run`] takes what takes longer.
+    pub fn on_gap(&self, f: impl FnMut() + Send + 'static) {
+        self.send(Mail::OnGap(self.run_id(), Box::new(f)));
+    }
+
+    async fn follow(&self, channels: impl IntoChannels, mapper: Mapper) -> Result<()> {
+        let leases = self.join(channels);
+        tokio::pin!(leases);
+        let leases = match tokio::time::timeout(PATIENCE, &mut leases).await {
+            Ok(leases) => leases?,
+            Err(_) => {
+                // The client's other messages are not to wait for the bus.
+                self.unblock();
+                leases.await?
+            }
+        };
+        self.send(Mail::On {
+            run: self.run_id(),
+            leases,
+            mapper,
+        });
+        Ok(())
+    }
+
+    async fn join(&self, channels: impl IntoChannels) -> Result<Vec<Lease>> {
+        let connection = self.connection();
+        let mut leases = Vec::new();
+        for channel in channels.into_channels()? {
+            let lease = connection
+                .services()
+                .channels
+                .join(channel.as_str(), connection.shard());
+            leases.push(lease.await.map_err(Error::not_followed)?);
+        }
+        Ok(leases)
+    }
+}
+
+impl Deref for Vent {
+    type Target = Subscription;
+
+    fn deref(&self) -> &Subscription {
+        &self.0
+    }
+}

@@ -1,0 +1,293 @@
+//! What a server is made of: publications, methods, a bus, limits, routes.
+
+use std::fmt;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::runtime::Handle as Runtime;
+use tokio_util::task::TaskTracker;
+use updraft_protocol::session::{Config, Duplicate, Kind};
+use updraft_protocol::vent::{Choice, VentOptions};
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use warp::{Filter, Reply};
+
+use super::Bound;
+use super::accept::Front;
+use super::handle::Handle;
+use crate::bus::{Bus, Channels, Local, Port, Redis, Settings};
+use crate::error::{Error, Result};
+use crate::handler::Handler;
+use crate::method::{Call, Method};
+use crate::publication::{Publication, Subscription, Vent};
+use crate::services::Services;
+use crate::shard::{Limits, Prepared, Shard};
+use crate::stats::Gauges;
+
+/// Collects what a server is to do; [`bind`](Self::bind) makes it one.
+///
+/// A name that is given twice, or is of no use, is an error of `bind`.
+pub struct Builder {
+    session: Config,
+    publications: Vec<Publication>,
+    methods: Vec<Method>,
+    bus: Arc<dyn Bus>,
+    routes: Vec<Box<dyn FnOnce(Handle) -> BoxedFilter<(Response,)> + Send>>,
+    shards: Option<NonZero<usize>>,
+    limits: Limits,
+    batch_limit: usize,
+    /// The first mistake in what was registered.
+    mistake: Option<Error>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            session: Config::default(),
+            publications: Vec::new(),
+            methods: Vec::new(),
+            bus: Arc::new(Local::default()),
+            routes: Vec::new(),
+            shards: None,
+            limits: Limits {
+                first_message: 64 * 1024,
+                message: 4 * 1024 * 1024,
+                output: 1024 * 1024,
+                queued_messages: 100,
+                linger: Duration::from_secs(5),
+            },
+            batch_limit: 64 * 1024 * 1024,
+            mistake: None,
+        }
+    }
+}
+
+impl Builder {
+    /// Registers a publication of documents.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// async fn greeting(subscription: Subscription) -> Result<()> {
+    ///     subscription.added("greetings", "hello", ejson!({ "text": "Hello!" }));
+    ///     Ok(())
+    /// }
+    ///
+    /// let builder = Server::builder().publish("greeting", greeting);
+    /// ```
+    #[must_use]
+    pub fn publish<M>(mut self, name: &str, handler: impl Handler<Subscription, M>) -> Self {
+        let publication = Publication::ordinary(name, handler);
+        self.add(name, Kind::Ordinary, publication);
+        self
+    }
+
+    /// Registers a publication that starts by itself for every client: Meteor's publication without a name.
+    #[must_use]
+    pub fn publish_universal<M>(mut self, handler: impl Handler<Subscription, M>) -> Self {
+        self.session.names.universal(self.publications.len());
+        self.publications.push(Publication::ordinary("", handler));
+        self
+    }
+
+    /// Registers a publication of events.
+    #[must_use]
+    pub fn vent<M>(self, name: &str, handler: impl Handler<Vent, M>) -> Self {
+        self.vent_with(name, VentOptions::new(), handler)
+    }
+
+    /// As [`vent`](Self::vent), with options.
+    #[must_use]
+    pub fn vent_with<M>(
+        mut self,
+        name: &str,
+        options: VentOptions,
+        handler: impl Handler<Vent, M>,
+    ) -> Self {
+        let publication = Publication::vent(name, handler);
+        self.add(name, Kind::Vent(options), publication);
+        self
+    }
+
+    /// Registers a publication of events as Rocket.Chat's streamer: clients subscribe to `stream-NAME`.
+    ///
+    /// The handler gets the event name and the subscriber's arguments.
+    #[must_use]
+    pub fn streamer<M>(mut self, name: &str, handler: impl Handler<Vent, M>) -> Self {
+        let name = format!("stream-{name}");
+        let publication = Publication::vent(&name, handler);
+        self.add(&name, Kind::Streamer(name.as_str().into()), publication);
+        self
+    }
+
+    /// Registers a method.
+    #[must_use]
+    pub fn method<M>(mut self, name: &str, handler: impl Handler<Call, M>) -> Self {
+        let added = self.session.names.method(name, self.methods.len());
+        self.note("method", added);
+        self.methods.push(Method::new(name, handler));
+        self
+    }
+
+    /// Carries messages over Redis. Without this they stay in this process.
+    #[must_use]
+    pub fn bus(mut self, redis: Redis) -> Self {
+        self.bus = Arc::new(redis);
+        self
+    }
+
+    /// Mounts a warp filter beside DDP. Filters are tried in the order of their calls.
+    #[must_use]
+    pub fn route<F, R>(self, filter: F) -> Self
+    where
+        F: Filter<Extract = (R,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
+        R: Reply + 'static,
+    {
+        self.route_with(|_| filter)
+    }
+
+    /// As [`route`](Self::route), for a filter that needs the running server, to emit for example.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// use warp::Filter;
+    ///
+    /// let builder = Server::builder().route_with(|handle| {
+    ///     warp::path!("stats").map(move || format!("{:?}", handle.stats()))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn route_with<F, R>(mut self, filter: impl FnOnce(Handle) -> F + Send + 'static) -> Self
+    where
+        F: Filter<Extract = (R,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
+        R: Reply + 'static,
+    {
+        let filter = |handle| filter(handle).map(|reply: R| reply.into_response()).boxed();
+        self.routes.push(Box::new(filter));
+        self
+    }
+
+    /// The encoding of Vent publications that do not choose their own; [`Choice::Auto`] by default.
+    #[must_use]
+    pub fn encoding(mut self, encoding: Choice) -> Self {
+        self.session.encoding = encoding;
+        self
+    }
+
+    /// Keeps names from being used as Vent ids in the collection encoding: those of the client's own collections.
+    #[must_use]
+    pub fn reserve(mut self, collections: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let names = collections
+            .into_iter()
+            .map(|name| name.into().into_boxed_str());
+        self.session.reserved.extend(names);
+        self
+    }
+
+    /// Pings a client that was silent for `interval` and closes its connection after a further `timeout` of silence; 15 s
+    /// each by default. An interval of zero switches both off.
+    #[must_use]
+    pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.session.heartbeat_interval = interval;
+        self.session.heartbeat_timeout = timeout;
+        self
+    }
+
+    /// How many threads own connections; one per core by default.
+    #[must_use]
+    pub fn shards(mut self, shards: NonZero<usize>) -> Self {
+        self.shards = Some(shards);
+        self
+    }
+
+    /// Bytes of a client's message: before `connect` (64 KiB by default) and after it (4 MiB).
+    #[must_use]
+    pub fn message_limit(mut self, before_connect: usize, after: usize) -> Self {
+        self.limits.first_message = before_connect;
+        self.limits.message = after;
+        self
+    }
+
+    /// Bytes of output that may wait for one client (1 MiB by default). One that does not read is closed with 1013.
+    #[must_use]
+    pub fn output_limit(mut self, bytes: usize) -> Self {
+        self.limits.output = bytes;
+        self
+    }
+
+    /// Binds the address, starts the shards and the bus.
+    ///
+    /// # Errors
+    ///
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice; otherwise what the
+    /// operating system says of the address.
+    pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Bound> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
+        }
+        let listener = TcpListener::bind(address).await?;
+        let local_addr = listener.local_addr()?;
+        let count = self
+            .shards
+            .or_else(|| std::thread::available_parallelism().ok());
+        let prepared = (0..count.map_or(1, NonZero::get))
+            .map(|number| Prepared::new(number, self.batch_limit))
+            .collect::<Result<Vec<_>>>()?;
+        let services = Arc::new(Services {
+            session: Arc::new(self.session),
+            publications: self.publications,
+            methods: self.methods,
+            channels: Channels::new(self.bus, Settings::default()),
+            runtime: Runtime::current(),
+            tasks: TaskTracker::new(),
+            gauges: Gauges::default(),
+        });
+        let ports = prepared
+            .iter()
+            .map(|shard| shard.inbox() as Arc<dyn Port>)
+            .collect();
+        let shards = prepared
+            .into_iter()
+            .map(|shard| shard.start(services.clone(), self.limits))
+            .collect::<Result<Arc<[Shard]>>>()?;
+        services.channels.start(ports, &services.tasks);
+        let front = Front::new(shards.clone(), services.tasks.clone());
+        let handle = Handle::new(services, shards);
+        let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
+        let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());
+        Ok(Bound {
+            listener,
+            local_addr,
+            routes,
+            front,
+            handle,
+        })
+    }
+
+    fn add(&mut self, name: &str, kind: Kind, publication: Publication) {
+        let added = self
+            .session
+            .names
+            .publication(name, self.publications.len(), kind);
+        self.note("publication", added);
+        self.publications.push(publication);
+    }
+
+    fn note(&mut self, what: &str, added: Result<(), Duplicate>) {
+        if let Err(Duplicate(name)) = added {
+            let text = format!("the {what} '{name}' is defined twice; rename or remove one");
+            self.mistake
+                .get_or_insert_with(|| Error::configuration(text));
+        }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("publications", &self.publications)
+            .field("methods", &self.methods)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+//! What the rest of a program does with a running server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Phases;
+use crate::error::Result;
+use crate::publication::IntoChannel;
+use crate::services::Services;
+use crate::shard::Shard;
+use crate::stats::Stats;
+
+/// A running server, for the rest of the program. Clones are the same server.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    services: Arc<Services>,
+    shards: Arc<[Shard]>,
+    phases: Phases,
+}
+
+impl Handle {
+    pub(super) fn new(services: Arc<Services>, shards: Arc<[Shard]>) -> Self {
+        Self {
+            services,
+            shards,
+            phases: Phases::default(),
+        }
+    }
+
+    /// Publishes a message to everybody who follows the channel, in this process and others.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotSent`](crate::ErrorKind::NotSent) or
+    /// [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when the bus fails; 400 for a bad channel or
+    /// value.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the message may or may not have been published.
+    pub async fn emit(&self, channel: impl IntoChannel, value: impl Serialize) -> Result<()> {
+        self.services.emit(channel, value).await
+    }
+
+    /// What is alive at this moment.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            tasks: self.services.tasks.len().saturating_sub(self.shards.len()),
+            channels: self.services.channels.channel_count(),
+            dropped_payloads: self.services.channels.dropped_payloads(),
+            ..self.services.gauges.read()
+        }
+    }
+
+    /// Stops taking connections, closes those that are there with 1001, and waits for methods that have begun, at most
+    /// until `deadline` has passed.
+    ///
+    /// # Cancel safety
+    ///
+    /// The shutdown goes on when the future is dropped, but without its deadline.
+    pub async fn shutdown(&self, deadline: Duration) {
+        self.phases.closing.cancel();
+        self.shards.iter().for_each(Shard::shut_down);
+        self.services.tasks.close();
+        let ended = async {
+            // The bus's own tasks end with it, so it goes first; what methods still emit is answered with an error.
+            self.services.channels.close();
+            self.services.tasks.wait().await;
+        };
+        if tokio::time::timeout(deadline, ended).await.is_err() {
+            let tasks = self.services.tasks.len();
+            tracing::warn!(tasks, "Shutdown did not wait longer for what still runs.");
+        }
+        self.stop();
+    }
+
+    pub(super) fn closing(&self) -> &tokio_util::sync::CancellationToken {
+        &self.phases.closing
+    }
+
+    /// Resolves when a shutdown has ended.
+    pub(super) async fn finished(&self) {
+        self.phases.finished.cancelled().await;
+    }
+
+    /// Drops every connection and ends the shards.
+    pub(super) fn stop(&self) {
+        self.phases.closing.cancel();
+        self.shards.iter().for_each(Shard::stop);
+        self.services.channels.close();
+        self.services.tasks.close();
+        self.phases.finished.cancel();
+    }
+}

@@ -1,0 +1,54 @@
+//! What every context reaches: the registry of handlers, the bus, the runtime that handlers run on.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+use updraft_protocol::ejson;
+use updraft_protocol::session::Config;
+
+use crate::bus::Channels;
+use crate::error::{Error, Result};
+use crate::method::Method;
+use crate::publication::{IntoChannel, Publication};
+use crate::stats::Gauges;
+
+/// One per server, shared by its shards and by every context.
+#[derive(Debug)]
+pub(crate) struct Services {
+    /// Names and limits, as sessions know them.
+    pub(crate) session: Arc<Config>,
+    /// Publications by the number that `session` gives them.
+    pub(crate) publications: Vec<Publication>,
+    /// Methods by the number that `session` gives them.
+    pub(crate) methods: Vec<Method>,
+    pub(crate) channels: Channels,
+    /// The runtime that awaits `serve()`.
+    pub(crate) runtime: Handle,
+    /// Every task of the server, so that shutdown can wait for them.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) gauges: Gauges,
+}
+
+impl Services {
+    pub(crate) async fn emit(
+        &self,
+        channel: impl IntoChannel,
+        value: impl Serialize,
+    ) -> Result<()> {
+        let channel = channel.into_channel()?;
+        let value = ejson::to_value(&value)?;
+        self.channels
+            .emit(channel.as_str(), &value)
+            .await
+            .map_err(Error::not_emitted)
+    }
+
+    pub(crate) fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.tasks.spawn_on(future, &self.runtime)
+    }
+}

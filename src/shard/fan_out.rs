@@ -1,0 +1,247 @@
+//! From a channel's message to the subscribers of this shard: who follows what, and what each makes of it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use slab::Slab;
+use updraft_protocol::session::Run;
+use updraft_protocol::vent::{Encoding, Tail};
+
+use crate::bus::{Lease, Message};
+use crate::error::{Error, Result};
+use crate::publication::{Event, Mapper, SharedMapper, Subscription};
+
+/// A mapping function's place in its shard.
+pub(super) type SubscriberId = usize;
+
+/// The channels that this shard follows.
+#[derive(Default)]
+pub(super) struct FanOut {
+    /// In the order of registration.
+    channels: HashMap<Arc<str>, Vec<SubscriberId>>,
+    subscribers: Slab<Subscriber>,
+}
+
+/// One mapping function of one subscription.
+struct Subscriber {
+    /// The connection's place in the shard.
+    connection: usize,
+    run: Run,
+    encoding: Encoding,
+    subscription: Subscription,
+    function: Function,
+    /// Its share in each of its channels.
+    leases: Vec<Lease>,
+}
+
+enum Function {
+    Mapper(Mapper),
+    Shared(Rc<Group>),
+}
+
+/// Subscribers who gave the same function and an equal argument.
+struct Group {
+    mapper: Box<dyn SharedMapper>,
+    /// What the function made of the latest message, so that it is called once for all.
+    latest: RefCell<Option<(Arc<Message>, Tails)>>,
+}
+
+/// What a subscriber makes of a message.
+pub(super) enum Outcome {
+    /// An event to send.
+    Event(Tail),
+    /// No event, or not yet.
+    Nothing,
+    /// The message was lost on the way to an asynchronous function.
+    Lost,
+}
+
+/// One event in the encodings that were asked for.
+struct Tails {
+    event: Event,
+    made: [Option<Option<Tail>>; 4],
+}
+
+impl FanOut {
+    pub(super) fn add(
+        &mut self,
+        connection: usize,
+        run: Run,
+        encoding: Encoding,
+        subscription: Subscription,
+        leases: Vec<Lease>,
+        mapper: Mapper,
+    ) -> SubscriberId {
+        let function = match mapper {
+            Mapper::Shared(mapper) => Function::Shared(self.group(&leases, mapper)),
+            other => Function::Mapper(other),
+        };
+        let entry = self.subscribers.vacant_entry();
+        let id = entry.key();
+        for lease in &leases {
+            self.channels
+                .entry(lease.channel().clone())
+                .or_default()
+                .push(id);
+        }
+        entry.insert(Subscriber {
+            connection,
+            run,
+            encoding,
+            subscription,
+            function,
+            leases,
+        });
+        id
+    }
+
+    /// Forgets a mapping function; its shares in its channels are given back.
+    pub(super) fn remove(&mut self, id: SubscriberId) {
+        let Some(subscriber) = self.subscribers.try_remove(id) else {
+            return;
+        };
+        for lease in &subscriber.leases {
+            if let Some(followers) = self.channels.get_mut(lease.channel()) {
+                followers.retain(|follower| *follower != id);
+                if followers.is_empty() {
+                    self.channels.remove(lease.channel());
+                }
+            }
+        }
+    }
+
+    /// The subscriptions that follow a channel: connection and run of each.
+    pub(super) fn followers(&self, channel: &str) -> impl Iterator<Item = (usize, Run)> {
+        let ids = self.channels.get(channel).into_iter().flatten();
+        ids.filter_map(|id| self.subscribers.get(*id))
+            .map(|found| (found.connection, found.run))
+    }
+
+    /// Hands a message to every subscriber of its channel, and each one's outcome to `send`.
+    pub(super) fn deliver(
+        &mut self,
+        message: &Arc<Message>,
+        mut send: impl FnMut(usize, Run, Outcome),
+    ) {
+        let Some(followers) = self.channels.get(message.channel()) else {
+            return;
+        };
+        let mut as_it_came = Tails::new(message.event());
+        for id in followers {
+            let Some(subscriber) = self.subscribers.get_mut(*id) else {
+                continue;
+            };
+            let encoding = subscriber.encoding;
+            let outcome = match &mut subscriber.function {
+                Function::Mapper(Mapper::Relay) => as_it_came.outcome(message, encoding),
+                Function::Mapper(Mapper::Async(mapper)) if mapper.queue(message) => {
+                    Outcome::Nothing
+                }
+                Function::Mapper(Mapper::Async(_)) => Outcome::Lost,
+                Function::Mapper(Mapper::Function(f)) => {
+                    match careful(|| f(message), message, &subscriber.subscription) {
+                        event if event.is_as_it_came() => as_it_came.outcome(message, encoding),
+                        event => print(&event, message, encoding).into(),
+                    }
+                }
+                Function::Mapper(Mapper::Shared(_)) => Outcome::Nothing,
+                Function::Shared(group) => {
+                    let mut latest = group.latest.borrow_mut();
+                    if latest
+                        .as_ref()
+                        .is_none_or(|(of, _)| !Arc::ptr_eq(of, message))
+                    {
+                        let map = || group.mapper.map(message);
+                        let event = careful(map, message, &subscriber.subscription);
+                        *latest = Some((message.clone(), Tails::new(event)));
+                    }
+                    match latest.as_mut() {
+                        Some((_, tails)) => tails.outcome(message, encoding),
+                        None => Outcome::Nothing,
+                    }
+                }
+            };
+            send(subscriber.connection, subscriber.run, outcome);
+        }
+    }
+
+    /// The group of those who share this function, or a new one.
+    fn group(&self, leases: &[Lease], mapper: Box<dyn SharedMapper>) -> Rc<Group> {
+        let ids = leases
+            .iter()
+            .filter_map(|lease| self.channels.get(lease.channel()))
+            .flatten();
+        let groups = ids.filter_map(|id| match &self.subscribers.get(*id)?.function {
+            Function::Shared(group) => Some(group),
+            Function::Mapper(_) => None,
+        });
+        let known = groups
+            .into_iter()
+            .find(|group| group.mapper.is_same(mapper.as_ref()));
+        known.cloned().unwrap_or_else(|| {
+            Rc::new(Group {
+                mapper,
+                latest: RefCell::default(),
+            })
+        })
+    }
+}
+
+impl Tails {
+    fn new(event: Event) -> Self {
+        Self {
+            event,
+            made: [None, None, None, None],
+        }
+    }
+
+    /// The event in an encoding, printed at the first call.
+    fn outcome(&mut self, message: &Message, encoding: Encoding) -> Outcome {
+        let made = match encoding {
+            Encoding::Collection => &mut self.made[0],
+            Encoding::Vent => &mut self.made[1],
+            Encoding::VentEjson => &mut self.made[2],
+            Encoding::Streamer => &mut self.made[3],
+        };
+        made.get_or_insert_with(|| print(&self.event, message, encoding))
+            .clone()
+            .into()
+    }
+}
+
+fn print(event: &Event, message: &Message, encoding: Encoding) -> Option<Tail> {
+    let (body, is_array) = event.print(message, encoding.is_ejson())?;
+    Some(encoding.tail(body, is_array))
+}
+
+impl From<Option<Tail>> for Outcome {
+    fn from(tail: Option<Tail>) -> Self {
+        tail.map_or(Self::Nothing, Self::Event)
+    }
+}
+
+/// Calls a mapping function so that whatever it does costs one event.
+fn careful(
+    map: impl FnOnce() -> Result<Event>,
+    message: &Message,
+    subscription: &Subscription,
+) -> Event {
+    let outcome = catch_unwind(AssertUnwindSafe(map))
+        .unwrap_or_else(|_| Err(Error::internal("the mapping function panicked")));
+    outcome.unwrap_or_else(|error| {
+        subscription.mapping_failed(message, &error);
+        Event::none()
+    })
+}
+
+impl std::fmt::Debug for FanOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FanOut")
+            .field("channels", &self.channels.len())
+            .field("subscribers", &self.subscribers.len())
+            .finish()
+    }
+}

@@ -1,0 +1,114 @@
+//! A shard: a thread that owns a share of the connections, and everything that belongs to them.
+//!
+//! It reads sockets, runs sessions and mapping functions, keeps time, and writes. Nothing on the way of an event takes a
+//! lock or wakes a task; an idle connection has neither a task nor a buffer.
+
+mod client;
+mod event_loop;
+mod fan_out;
+mod outgoing;
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::connection::Headers;
+use crate::error::Result;
+use crate::mailbox::{Inbox, Letter};
+use crate::services::Services;
+use event_loop::EventLoop;
+
+/// A socket whose WebSocket handshake is done.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// Non-blocking.
+    pub(crate) socket: TcpStream,
+    /// What the client sent right behind its handshake.
+    pub(crate) leftover: Bytes,
+    pub(crate) client_address: SocketAddr,
+    pub(crate) headers: Headers,
+}
+
+/// Limits that the shard keeps, beside those of the session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of a message before `connect`.
+    pub(crate) first_message: usize,
+    /// Bytes of a message after it.
+    pub(crate) message: usize,
+    /// Bytes of output that wait for one client.
+    pub(crate) output: usize,
+    /// Messages of one client that wait for a handler; a client with more is not read from.
+    pub(crate) queued_messages: usize,
+    /// How long a closed connection may take to go away.
+    pub(crate) linger: Duration,
+}
+
+/// A shard, for those who send to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Shard {
+    inbox: Arc<Inbox>,
+}
+
+/// A shard that has no thread yet.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    poll: mio::Poll,
+    inbox: Arc<Inbox>,
+    number: usize,
+}
+
+impl Prepared {
+    /// Makes the shard's inbox; its thread comes with [`start`](Self::start).
+    pub(crate) fn new(number: usize, batch_limit: usize) -> Result<Self> {
+        let poll = mio::Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), event_loop::WAKER)?;
+        Ok(Self {
+            poll,
+            inbox: Arc::new(Inbox::new(waker, batch_limit)),
+            number,
+        })
+    }
+
+    pub(crate) fn inbox(&self) -> Arc<Inbox> {
+        self.inbox.clone()
+    }
+
+    /// Starts the thread. It counts as a task of the server until it ends.
+    pub(crate) fn start(self, services: Arc<Services>, limits: Limits) -> Result<Shard> {
+        let Self {
+            poll,
+            inbox,
+            number,
+        } = self;
+        let shard = Shard {
+            inbox: inbox.clone(),
+        };
+        let token = services.tasks.token();
+        std::thread::Builder::new()
+            .name(format!("shard-{number}"))
+            .spawn(move || {
+                EventLoop::new(poll, inbox, number, services, limits).run();
+                drop(token);
+            })?;
+        Ok(shard)
+    }
+}
+
+impl Shard {
+    pub(crate) fn arrive(&self, arrival: Arrival) {
+        self.inbox.put(Letter::Arrival(Box::new(arrival)));
+    }
+
+    /// Closes every connection with 1001.
+    pub(crate) fn shut_down(&self) {
+        self.inbox.put(Letter::ShutDown);
+    }
+
+    /// Drops every connection and ends the thread.
+    pub(crate) fn stop(&self) {
+        self.inbox.put(Letter::Stop);
+    }
+}

@@ -1,0 +1,54 @@
+//! Gauges of what is alive, so that a leak shows.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// What is alive in a server at one moment, and what has happened since it started.
+///
+/// The gauges return to zero when every client has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Sockets whose WebSocket handshake is done.
+    pub connections: usize,
+    /// Sessions that have sent `connect`.
+    pub sessions: usize,
+    /// Subscriptions, universal ones included.
+    pub subscriptions: usize,
+    /// Handlers and other tasks of the server that have not ended.
+    pub tasks: usize,
+    /// Channels of the bus that somebody follows.
+    pub channels: usize,
+    /// Messages from the bus that were no JSON, too large or too deep, and were dropped.
+    pub dropped_payloads: u64,
+    /// Mapping functions that failed or panicked: each cost one event of one subscription.
+    pub failed_mappings: u64,
+    /// Times that a subscription was told that it may have missed events.
+    pub gaps: u64,
+    /// Connections closed because their client did not read.
+    pub slow_clients: u64,
+}
+
+/// The live numbers behind [`Stats`].
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    pub(crate) connections: AtomicUsize,
+    pub(crate) sessions: AtomicUsize,
+    pub(crate) subscriptions: AtomicUsize,
+    pub(crate) failed_mappings: AtomicU64,
+    pub(crate) gaps: AtomicU64,
+    pub(crate) slow_clients: AtomicU64,
+}
+
+impl Gauges {
+    pub(crate) fn read(&self) -> Stats {
+        Stats {
+            connections: self.connections.load(Ordering::Relaxed),
+            sessions: self.sessions.load(Ordering::Relaxed),
+            subscriptions: self.subscriptions.load(Ordering::Relaxed),
+            failed_mappings: self.failed_mappings.load(Ordering::Relaxed),
+            gaps: self.gaps.load(Ordering::Relaxed),
+            slow_clients: self.slow_clients.load(Ordering::Relaxed),
+            ..Stats::default()
+        }
+    }
+}

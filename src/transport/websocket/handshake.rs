@@ -1,0 +1,115 @@
+//! The opening handshake, checked here because warp's own answers a bad key with 101.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+
+/// Why a request does not become a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Not a handshake, or one with a bad key.
+    Malformed,
+    /// A version of the protocol other than 13.
+    Version,
+}
+
+impl Refusal {
+    /// The HTTP status that says so.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::Version => StatusCode::UPGRADE_REQUIRED,
+        }
+    }
+}
+
+/// Checks the headers of a handshake; answers with the value of `Sec-WebSocket-Accept`.
+///
+/// Extensions and subprotocols are offers, and are not taken up.
+pub(crate) fn accept(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
+    if !lists(headers, header::CONNECTION, "upgrade")
+        || !lists(headers, header::UPGRADE, "websocket")
+    {
+        return Err(Refusal::Malformed);
+    }
+    let version = headers
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .ok_or(Refusal::Malformed)?;
+    if version.as_bytes() != b"13" {
+        return Err(Refusal::Version);
+    }
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .ok_or(Refusal::Malformed)?
+        .as_bytes();
+    if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
+        return Err(Refusal::Malformed);
+    }
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    HeaderValue::try_from(STANDARD.encode(hash.finalize())).map_err(|_| Refusal::Malformed)
+}
+
+/// Whether a header's comma-separated list holds a word, in any case.
+fn lists(headers: &HeaderMap, name: header::HeaderName, word: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|item| item.trim().eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(changes: &[(&'static str, Option<&'static str>)]) -> HeaderMap {
+        let mut all = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ] {
+            all.insert(name, HeaderValue::from_static(value));
+        }
+        for (name, value) in changes {
+            all.remove(*name);
+            if let Some(value) = value {
+                all.insert(*name, HeaderValue::from_static(value));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn the_accept_key_is_that_of_the_standard() {
+        assert_eq!(
+            accept(&headers(&[])).unwrap(),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+    }
+
+    #[test]
+    fn row_020_bad_handshakes_are_refused() {
+        for (name, value, refusal) in [
+            ("connection", None, Refusal::Malformed),
+            ("connection", Some("keep-alive"), Refusal::Malformed),
+            ("upgrade", Some("h2c"), Refusal::Malformed),
+            ("sec-websocket-key", None, Refusal::Malformed),
+            ("sec-websocket-key", Some("x"), Refusal::Malformed),
+            ("sec-websocket-key", Some("c2hvcnQ="), Refusal::Malformed),
+            ("sec-websocket-version", Some("12"), Refusal::Version),
+            ("sec-websocket-version", None, Refusal::Malformed),
+        ] {
+            assert_eq!(
+                accept(&headers(&[(name, value)])),
+                Err(refusal),
+                "{name}: {value:?}"
+            );
+        }
+    }
+}
