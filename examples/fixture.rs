@@ -291,7 +291,7 @@ async fn describe(_: Call, value: Value) -> Result<Value> {
         Value::Date(date) => {
             let millis = date
                 .millis()
-                .map_or("NaN".to_owned(), |millis| millis.to_string());
+                .map_or_else(|| "NaN".to_owned(), |millis| millis.to_string());
             format!("Date({millis})")
         }
         Value::Binary(Binary(bytes)) => {
@@ -380,7 +380,6 @@ async fn main() -> Result<()> {
     let live = Live::default();
     let mut server = Server::builder()
         .publish("two", two)
-        .publish("neverReady", never_ready)
         .publish("readyTwice", ready_twice)
         .publish("throws", throws)
         .publish("throwsMeteor", throws_meteor)
@@ -440,6 +439,11 @@ async fn main() -> Result<()> {
         })
         .method("vent_emit", vent_emit);
 
+    let all = live.clone();
+    server = server.publish("neverReady", move |subscription: Subscription| {
+        all.add("neverReady", &subscription);
+        never_ready(subscription)
+    });
     poked!(server, live, "live",);
     poked!(server, live, "overlapA", ("ov", "x", { "foo": 1, "bar": 2 }));
     poked!(server, live, "overlapB", ("ov", "x", { "foo": 1, "baz": 3 }));

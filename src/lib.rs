@@ -35,6 +35,7 @@
 //! ```
 
 mod bus;
+mod clock;
 mod connection;
 mod error;
 mod handler;
@@ -49,7 +50,7 @@ mod shard;
 mod stats;
 mod transport;
 
-pub use bus::{BusError, Cause, EmitError, Emitter, Message, ParseError, Redis};
+pub use bus::{BusError, Cause, EmitError, Emitter, Message, ParseError, Redis, WhenAway};
 pub use connection::{Connection, Headers};
 pub use error::{Error, ErrorKind, Result};
 pub use handler::Handler;

@@ -66,8 +66,6 @@ pub(crate) enum Mail {
         message: Arc<Message>,
         event: Event,
     },
-    /// Tell a subscription that it missed something.
-    Missed(Run),
     BeginWrite(Run),
     EndWrite(Run),
     Close,

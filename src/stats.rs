@@ -26,6 +26,10 @@ pub struct Stats {
     pub gaps: u64,
     /// Connections closed because their client did not read.
     pub slow_clients: u64,
+    /// Whether the bus cannot be reached at this moment.
+    pub bus_is_away: bool,
+    /// How often the bus was connected to; each time but the first is a gap. Zero for the bus inside this process.
+    pub bus_generation: u64,
 }
 
 /// The live numbers behind [`Stats`].

@@ -28,10 +28,11 @@ pub(crate) struct Settings {
     pub(crate) when_away: WhenAway,
 }
 
-/// What a join does while the bus cannot be reached.
+/// What a subscription does that needs a channel while the bus cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WhenAway {
-    /// Waits for it, at most so long.
+#[non_exhaustive]
+pub enum WhenAway {
+    /// Waits for the bus, at most so long, and then fails with 503 `bus-unavailable`.
     Hold(Duration),
     /// Fails at once.
     Refuse,

@@ -30,6 +30,7 @@ pub use self::error::{BusError, Cause, EmitError};
 pub use self::message::{Message, ParseError};
 pub use self::redis::Redis;
 
+pub use self::channels::WhenAway;
 pub(crate) use self::channels::{Channels, Settings};
 pub(crate) use self::local::Local;
 pub(crate) use self::message::{Batch, PayloadError, PayloadLimits};

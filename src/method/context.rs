@@ -70,7 +70,7 @@ impl Call {
     ///
     /// ```
     /// # use updraft::prelude::*;
-    /// async fn roll(call: Call) -> Result<char> {
+    /// async fn roll(call: Call) -> Result<Option<char>> {
     ///     Ok(call.with_random(|random| random.sequence("default").choice("123456")))
     /// }
     /// ```

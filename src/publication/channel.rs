@@ -63,7 +63,11 @@ impl Channel {
 #[macro_export]
 macro_rules! channel {
     [$($part:expr),+ $(,)?] => {
-        $crate::Channel::from_parts(&[$(&$part),+])
+        {
+            // A statement of its own, so that the parts are not borrowed across an await.
+            let channel = $crate::Channel::from_parts(&[$(&$part),+]);
+            channel
+        }
     };
 }
 
@@ -153,8 +157,6 @@ fn is_part(part: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::channel;
-
     #[test]
     fn row_068_a_part_cannot_choose_another_channel() {
         assert_eq!(channel!["a", 7, "b"].unwrap().as_str(), "a::7::b");

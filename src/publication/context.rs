@@ -22,6 +22,8 @@ pub struct Subscription(Arc<Inner>);
 struct Inner {
     connection: Connection,
     run: Run,
+    /// For logs; empty for a universal publication.
+    publication: Arc<str>,
     life: Mutex<Life>,
 }
 
@@ -37,10 +39,11 @@ struct Life {
 }
 
 impl Subscription {
-    pub(super) fn new(connection: Connection, run: Run) -> Self {
+    pub(super) fn new(connection: Connection, run: Run, publication: Arc<str>) -> Self {
         Self(Arc::new(Inner {
             connection,
             run,
+            publication,
             life: Mutex::default(),
         }))
     }
@@ -102,7 +105,8 @@ impl Subscription {
         let error = error.into();
         if error.kind() == ErrorKind::Internal {
             let id = self.0.connection.log_id();
-            tracing::error!(connection = %id, ?error, "A publication failed.");
+            let publication = self.publication();
+            tracing::error!(connection = %id, publication, ?error, "A publication failed.");
         }
         self.send(Mail::Stop(self.0.run, Some(Box::new(error.into_wire()))));
     }
@@ -181,6 +185,11 @@ impl Subscription {
 
     pub(super) fn send(&self, mail: Mail) {
         self.0.connection.send(mail);
+    }
+
+    /// The publication's name; empty for a universal one.
+    pub(crate) fn publication(&self) -> &str {
+        &self.0.publication
     }
 
     pub(super) fn run_id(&self) -> Run {

@@ -16,12 +16,15 @@ pub(crate) enum Mapper {
     /// The message as it came.
     Relay,
     /// Called for each message and subscriber.
-    Function(Box<dyn FnMut(&Message) -> Result<Event> + Send>),
+    Function(MapEach),
     /// Called once for all subscribers with the same one.
     Shared(Box<dyn SharedMapper>),
     /// Runs elsewhere; its events come back as mail.
     Async(AsyncMapper),
 }
+
+/// A mapping function of one subscriber.
+pub(crate) type MapEach = Box<dyn FnMut(&Message) -> Result<Event> + Send>;
 
 /// What [`Vent::on_gap`](super::Vent::on_gap) was given.
 pub(crate) type OnGap = Box<dyn FnMut() + Send>;
@@ -100,8 +103,9 @@ impl Subscription {
             .gauges
             .failed_mappings
             .fetch_add(1, Ordering::Relaxed);
-        let channel = message.channel();
+        let (publication, channel) = (self.publication(), message.channel());
         tracing::warn!(
+            publication,
             ?channel,
             ?error,
             "A mapping function failed; its event is lost."

@@ -11,7 +11,7 @@ pub use context::{DocumentId, Subscription};
 pub use event::{Event, IntoEvent};
 pub use vent::Vent;
 
-pub(crate) use mapper::{Mapper, OnGap, SharedMapper};
+pub(crate) use mapper::{AsyncMapper, MapEach, Mapper, OnGap, SharedMapper};
 
 use std::fmt;
 use std::sync::Arc;
@@ -68,10 +68,6 @@ impl Publication {
         }
     }
 
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
     /// Starts the handler for one subscription. However it ends, the session hears of it.
     pub(crate) fn start(
         &self,
@@ -79,7 +75,7 @@ impl Publication {
         run: Run,
         params: Vec<Value>,
     ) -> Subscription {
-        let subscription = Subscription::new(connection.clone(), run);
+        let subscription = Subscription::new(connection.clone(), run, self.name.clone());
         let publishing = (self.start)(Vent::new(subscription.clone()), params);
         let name = self.name.clone();
         let over = subscription.clone();

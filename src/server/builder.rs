@@ -17,7 +17,7 @@ use warp::{Filter, Reply};
 use super::Bound;
 use super::accept::Front;
 use super::handle::Handle;
-use crate::bus::{Bus, Channels, Local, Port, Redis, Settings};
+use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
 use crate::handler::Handler;
 use crate::method::{Call, Method};
@@ -34,13 +34,17 @@ pub struct Builder {
     publications: Vec<Publication>,
     methods: Vec<Method>,
     bus: Arc<dyn Bus>,
-    routes: Vec<Box<dyn FnOnce(Handle) -> BoxedFilter<(Response,)> + Send>>,
+    settings: Settings,
+    routes: Vec<Route>,
     shards: Option<NonZero<usize>>,
     limits: Limits,
     batch_limit: usize,
     /// The first mistake in what was registered.
     mistake: Option<Error>,
 }
+
+/// Makes a filter once the server is there.
+type Route = Box<dyn FnOnce(Handle) -> BoxedFilter<(Response,)> + Send>;
 
 impl Default for Builder {
     fn default() -> Self {
@@ -49,6 +53,7 @@ impl Default for Builder {
             publications: Vec::new(),
             methods: Vec::new(),
             bus: Arc::new(Local::default()),
+            settings: Settings::default(),
             routes: Vec::new(),
             shards: None,
             limits: Limits {
@@ -134,6 +139,13 @@ impl Builder {
     #[must_use]
     pub fn bus(mut self, redis: Redis) -> Self {
         self.bus = Arc::new(redis);
+        self
+    }
+
+    /// What subscriptions do while the bus cannot be reached: by default they wait 30 s for it.
+    #[must_use]
+    pub fn when_bus_is_away(mut self, when_away: WhenAway) -> Self {
+        self.settings.when_away = when_away;
         self
     }
 
@@ -238,7 +250,7 @@ impl Builder {
             session: Arc::new(self.session),
             publications: self.publications,
             methods: self.methods,
-            channels: Channels::new(self.bus, Settings::default()),
+            channels: Channels::new(self.bus, self.settings),
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
             gauges: Gauges::default(),

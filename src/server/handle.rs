@@ -50,6 +50,8 @@ impl Handle {
             tasks: self.services.tasks.len().saturating_sub(self.shards.len()),
             channels: self.services.channels.channel_count(),
             dropped_payloads: self.services.channels.dropped_payloads(),
+            bus_is_away: !self.services.channels.is_connected(),
+            bus_generation: self.services.channels.generation(),
             ..self.services.gauges.read()
         }
     }

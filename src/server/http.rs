@@ -73,15 +73,8 @@ fn answer(
     }
     let (accept, on_upgrade) = match (websocket::accept(&headers), on_upgrade) {
         (Ok(accept), Some(on_upgrade)) => (accept, on_upgrade),
-        (Err(Refusal::Version), _) => {
-            let mut response = plain(StatusCode::UPGRADE_REQUIRED, "");
-            let version = HeaderValue::from_static("13");
-            response
-                .headers_mut()
-                .insert(header::SEC_WEBSOCKET_VERSION, version);
-            return response;
-        }
-        _ => return plain(StatusCode::BAD_REQUEST, "Not a valid websocket request"),
+        (Ok(_), None) => return refusal(Refusal::Malformed),
+        (Err(reason), _) => return refusal(reason),
     };
     let headers = Headers::of(&headers);
     let shards = front.clone();
@@ -109,6 +102,20 @@ fn answer(
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     response
+}
+
+fn refusal(reason: Refusal) -> Response {
+    match reason {
+        Refusal::Malformed => plain(StatusCode::BAD_REQUEST, "Not a valid websocket request"),
+        Refusal::Version => {
+            let mut response = plain(StatusCode::UPGRADE_REQUIRED, "");
+            let version = HeaderValue::from_static("13");
+            response
+                .headers_mut()
+                .insert(header::SEC_WEBSOCKET_VERSION, version);
+            response
+        }
+    }
 }
 
 /// Takes the socket back from hyper, with what the client sent behind its handshake.

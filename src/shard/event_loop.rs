@@ -16,7 +16,8 @@ use super::client::{Client, Running};
 use super::fan_out::{FanOut, Outcome};
 use super::outgoing::{Flushed, Outgoing};
 use super::{Arrival, Limits};
-use crate::bus::Message;
+use crate::bus::{Gap, Message};
+use crate::clock;
 use crate::connection::Connection;
 use crate::ids;
 use crate::mailbox::{Address, Delivery, Inbox, Letter, Mail, Place};
@@ -80,7 +81,7 @@ impl EventLoop {
             number,
             services,
             limits,
-            started: clock(),
+            started: clock::now(),
             now: Duration::ZERO,
             clients: Slab::new(),
             arrivals: 0,
@@ -106,7 +107,7 @@ impl EventLoop {
                 break;
             }
             self.inbox.awake();
-            self.now = clock().duration_since(self.started);
+            self.now = clock::now().duration_since(self.started);
             for event in &events {
                 let Token(index) = event.token();
                 if event.is_writable() {
@@ -132,7 +133,7 @@ impl EventLoop {
         if !self.unsent.is_empty() || !self.inbox.may_sleep() {
             return Some(Duration::ZERO);
         }
-        let now = clock().duration_since(self.started);
+        let now = clock::now().duration_since(self.started);
         let (next, _) = self.timers.first()?;
         // Rounded up, for a timer must have come when it is looked at.
         Some(
@@ -152,7 +153,18 @@ impl EventLoop {
                     self.mail(to, mail);
                 }
                 Letter::Arrival(arrival) => self.arrive(*arrival),
-                Letter::Gap(gap) => gap.channels.iter().for_each(|channel| self.gap(channel)),
+                Letter::Gap(Gap {
+                    generation,
+                    channels,
+                }) => {
+                    let count = channels.len();
+                    tracing::warn!(
+                        generation,
+                        count,
+                        "The bus was away; its channels have a gap."
+                    );
+                    channels.iter().for_each(|channel| self.gap(channel));
+                }
                 Letter::ShutDown => {
                     self.state = State::ShuttingDown;
                     let everybody: Vec<usize> =
@@ -491,7 +503,6 @@ impl EventLoop {
                     }
                 }
             }
-            Mail::Missed(run) => self.missed(index, run),
             Mail::Overflow => self.slow(index),
         }
         self.settle(index);
@@ -681,13 +692,4 @@ impl EventLoop {
             }
         }
     }
-}
-
-/// The one place where time is read.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge: everything inside is handed the time"
-)]
-fn clock() -> Instant {
-    Instant::now()
 }

@@ -5,14 +5,16 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 use updraft_protocol::session::Run;
 use updraft_protocol::vent::{Encoding, Tail};
 
 use crate::bus::{Lease, Message};
+use crate::clock;
 use crate::error::{Error, Result};
-use crate::publication::{Event, Mapper, SharedMapper, Subscription};
+use crate::publication::{AsyncMapper, Event, MapEach, Mapper, SharedMapper, Subscription};
 
 /// A mapping function's place in its shard.
 pub(super) type SubscriberId = usize;
@@ -38,8 +40,10 @@ struct Subscriber {
 }
 
 enum Function {
-    Mapper(Mapper),
+    Relay,
+    Each(MapEach),
     Shared(Rc<Group>),
+    Async(AsyncMapper),
 }
 
 /// Subscribers who gave the same function and an equal argument.
@@ -76,8 +80,10 @@ impl FanOut {
         mapper: Mapper,
     ) -> SubscriberId {
         let function = match mapper {
+            Mapper::Relay => Function::Relay,
+            Mapper::Function(f) => Function::Each(f),
             Mapper::Shared(mapper) => Function::Shared(self.group(&leases, mapper)),
-            other => Function::Mapper(other),
+            Mapper::Async(mapper) => Function::Async(mapper),
         };
         let entry = self.subscribers.vacant_entry();
         let id = entry.key();
@@ -136,33 +142,27 @@ impl FanOut {
             };
             let encoding = subscriber.encoding;
             let outcome = match &mut subscriber.function {
-                Function::Mapper(Mapper::Relay) => as_it_came.outcome(message, encoding),
-                Function::Mapper(Mapper::Async(mapper)) if mapper.queue(message) => {
-                    Outcome::Nothing
-                }
-                Function::Mapper(Mapper::Async(_)) => Outcome::Lost,
-                Function::Mapper(Mapper::Function(f)) => {
+                Function::Relay => as_it_came.outcome(message, encoding),
+                Function::Each(f) => {
                     match careful(|| f(message), message, &subscriber.subscription) {
                         event if event.is_as_it_came() => as_it_came.outcome(message, encoding),
                         event => print(&event, message, encoding).into(),
                     }
                 }
-                Function::Mapper(Mapper::Shared(_)) => Outcome::Nothing,
                 Function::Shared(group) => {
                     let mut latest = group.latest.borrow_mut();
-                    if latest
-                        .as_ref()
-                        .is_none_or(|(of, _)| !Arc::ptr_eq(of, message))
-                    {
-                        let map = || group.mapper.map(message);
-                        let event = careful(map, message, &subscriber.subscription);
-                        *latest = Some((message.clone(), Tails::new(event)));
-                    }
-                    match latest.as_mut() {
-                        Some((_, tails)) => tails.outcome(message, encoding),
-                        None => Outcome::Nothing,
-                    }
+                    let latest = match latest.as_mut() {
+                        Some(latest) if Arc::ptr_eq(&latest.0, message) => latest,
+                        _ => {
+                            let map = || group.mapper.map(message);
+                            let event = careful(map, message, &subscriber.subscription);
+                            latest.insert((message.clone(), Tails::new(event)))
+                        }
+                    };
+                    latest.1.outcome(message, encoding)
                 }
+                Function::Async(mapper) if mapper.queue(message) => Outcome::Nothing,
+                Function::Async(_) => Outcome::Lost,
             };
             send(subscriber.connection, subscriber.run, outcome);
         }
@@ -176,7 +176,7 @@ impl FanOut {
             .flatten();
         let groups = ids.filter_map(|id| match &self.subscribers.get(*id)?.function {
             Function::Shared(group) => Some(group),
-            Function::Mapper(_) => None,
+            _ => None,
         });
         let known = groups
             .into_iter()
@@ -223,14 +223,23 @@ impl From<Option<Tail>> for Outcome {
     }
 }
 
+/// A mapping function that takes longer holds up everybody on its shard.
+const SLOW: Duration = Duration::from_millis(5);
+
 /// Calls a mapping function so that whatever it does costs one event.
 fn careful(
     map: impl FnOnce() -> Result<Event>,
     message: &Message,
     subscription: &Subscription,
 ) -> Event {
+    let begun = clock::now();
     let outcome = catch_unwind(AssertUnwindSafe(map))
         .unwrap_or_else(|_| Err(Error::internal("the mapping function panicked")));
+    let took = begun.elapsed();
+    if took > SLOW {
+        let publication = subscription.publication();
+        tracing::warn!(publication, ?took, "A mapping function is slow.");
+    }
     outcome.unwrap_or_else(|error| {
         subscription.mapping_failed(message, &error);
         Event::none()

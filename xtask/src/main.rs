@@ -1,2 +1,56 @@
-//! Project tasks.
-fn main() {}
+//! The tasks of this workspace, run as `cargo xtask TASK`.
+//! `test` is exactly what continuous integration runs.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tasks measure how long they take"
+)]
+
+mod clients;
+mod conformance;
+mod coverage;
+mod facts;
+mod ranges;
+mod results;
+mod steps;
+mod test;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask TASK
+
+Tasks:
+  test                           all checks and all tests, as continuous integration runs them
+  conformance URL [--case NAME]  replay the transcripts against any DDP server that offers the fixture
+                                 (URL: HOST:PORT, or the whole address of its WebSocket)
+  coverage                       which facts the last run of `test` has covered
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let succeeded = match arguments.as_slice() {
+        ["test"] => test::run(),
+        ["conformance", url] => conformance::run(url, None),
+        ["conformance", url, "--case", name] | ["conformance", "--case", name, url] => {
+            conformance::run(url, Some(name))
+        }
+        ["coverage"] => coverage::run(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            true
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    if succeeded {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

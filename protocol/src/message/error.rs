@@ -126,3 +126,31 @@ impl From<String> for Code {
         Self::Text(text.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(error: &WireError) -> String {
+        let mut out = String::new();
+        error.write(&mut out);
+        out
+    }
+
+    #[test]
+    fn ddp_140_null_is_kept_undefined_is_left_out() {
+        let error = WireError {
+            error: "c".into(),
+            reason: Value::Null,
+            details: Value::Null,
+        };
+        assert_eq!(
+            printed(&error),
+            r#"{"isClientSafe":true,"error":"c","reason":null,"details":null,"message":"[c]","errorType":"Meteor.Error"}"#
+        );
+        assert_eq!(
+            printed(&WireError::bare("c")),
+            r#"{"isClientSafe":true,"error":"c","message":"[c]","errorType":"Meteor.Error"}"#
+        );
+    }
+}

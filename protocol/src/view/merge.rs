@@ -185,3 +185,77 @@ fn changed(seen: Object) -> Effect {
         Effect::Changed(seen)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ejson;
+
+    const A: Publisher = 1;
+    const B: Publisher = 2;
+
+    fn fields(value: Value) -> Object {
+        value.as_object().cloned().unwrap()
+    }
+
+    fn shown(effect: Effect) -> String {
+        match effect {
+            Effect::Added(fields) => format!("added {}", ejson::to_ejson(&fields.into())),
+            Effect::Changed(fields) => {
+                let gone: Vec<_> = fields
+                    .iter()
+                    .filter(|(_, value)| value.is_undefined())
+                    .collect();
+                let gone: Vec<_> = gone.into_iter().map(|(key, _)| key.to_string()).collect();
+                format!(
+                    "changed {} cleared {gone:?}",
+                    ejson::to_ejson(&fields.clone().into())
+                )
+            }
+            Effect::Removed => "removed".into(),
+            Effect::Nothing => "nothing".into(),
+        }
+    }
+
+    fn view(a: Value, b: Value) -> View {
+        let mut view = View::default();
+        view.added(A, "c", "x", fields(a));
+        view.added(B, "c", "x", fields(b));
+        view
+    }
+
+    #[test]
+    fn ddp_117_the_head_clears_a_field() {
+        let mut same = view(ejson!({ "foo": 1 }), ejson!({ "foo": 1.0 }));
+        let cleared = fields(ejson!({ "foo": undefined }));
+        assert_eq!(shown(same.changed(A, "c", "x", cleared.clone())), "nothing");
+
+        let mut different = view(ejson!({ "foo": 1 }), ejson!({ "foo": 2 }));
+        let effect = different.changed(A, "c", "x", cleared.clone());
+        assert_eq!(shown(effect), r#"changed {"foo":2} cleared []"#);
+        let effect = different.changed(B, "c", "x", cleared);
+        assert_eq!(shown(effect), r#"changed {} cleared ["foo"]"#);
+    }
+
+    #[test]
+    fn ddp_118_another_than_the_head_clears_a_field() {
+        let mut view = view(ejson!({ "foo": 1 }), ejson!({ "foo": 2 }));
+        let effect = view.changed(B, "c", "x", fields(ejson!({ "foo": undefined })));
+        assert_eq!(shown(effect), "nothing");
+        assert_eq!(
+            shown(view.removed(A, "c", "x")),
+            r#"changed {} cleared ["foo"]"#
+        );
+        assert_eq!(shown(view.removed(B, "c", "x")), "removed");
+        assert!(!view.has_collection("c"));
+    }
+
+    #[test]
+    fn adding_again_shows_what_is_new_or_differs() {
+        let mut view = view(ejson!({ "n": 1 }), ejson!({}));
+        let effect = view.added(A, "c", "x", fields(ejson!({ "n": 1, "m": 2 })));
+        assert_eq!(shown(effect), r#"changed {"m":2} cleared []"#);
+        let effect = view.added(A, "c", "x", fields(ejson!({ "n": 3 })));
+        assert_eq!(shown(effect), r#"changed {"n":3} cleared []"#);
+    }
+}

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
-use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::http::{HeaderMap, HeaderValue, header};
 
 /// Why a request does not become a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,16 +12,6 @@ pub(crate) enum Refusal {
     Malformed,
     /// A version of the protocol other than 13.
     Version,
-}
-
-impl Refusal {
-    /// The HTTP status that says so.
-    pub(crate) fn status(self) -> StatusCode {
-        match self {
-            Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::Version => StatusCode::UPGRADE_REQUIRED,
-        }
-    }
 }
 
 /// Checks the headers of a handshake; answers with the value of `Sec-WebSocket-Accept`.

@@ -1,0 +1,59 @@
+//! Every case of every transcript, replayed over a socket against the example `fixture`.
+//! Each runs against a server that no other case uses at that time, because a case may poke all subscriptions there are.
+
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use updraft_test_support::process::Example;
+use updraft_test_support::replay::replay;
+use updraft_test_support::transcript::{self, Case};
+
+/// Cases that ask for what the server does not have yet.
+const NOT_YET: [&str; 2] = ["setUser", "strategy_NO_MERGE"];
+
+/// Cases wait more than they compute.
+const THREADS: usize = 8;
+
+/// Servers that no case uses. Filled by cases that ended, drained by those that begin; never more than threads.
+type Idle = Arc<Mutex<Vec<Example>>>;
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let idle = Idle::default();
+    let files = transcript::read_all().unwrap_or_else(|error| panic!("{error}"));
+    let trials = files
+        .into_iter()
+        .flat_map(|(file, cases)| cases.into_iter().map(move |case| (file.clone(), case)))
+        .map(|(file, case)| trial(&file, case, &idle))
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // Exiting would leave them running.
+    drop(mem::take(
+        &mut *idle.lock().unwrap_or_else(PoisonError::into_inner),
+    ));
+    conclusion.exit();
+}
+
+fn trial(file: &str, case: Case, idle: &Idle) -> Trial {
+    let name = format!("socket::{file}::{}", case.name);
+    let ignored = NOT_YET.contains(&case.name.as_str()) || case.needs_virtual_time();
+    let idle = Arc::clone(idle);
+    Trial::test(name, move || {
+        let server = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut server = server.unwrap_or_else(|| Example::start("fixture", &[]));
+        if let Err(difference) = replay(&server.url(), &case) {
+            // It may be the server's state, so nobody else gets this one.
+            let output = server.process().output();
+            return Err(Failed::from(format!(
+                "{difference}\nThe server printed:\n{output}"
+            )));
+        }
+        idle.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(server);
+        Ok(())
+    })
+    .with_ignored_flag(ignored)
+}

@@ -1,0 +1,213 @@
+//! Servers as child processes: the examples of this workspace, and whatever else a test needs beside it.
+//! Each is ended by its id when its owner is dropped; what it printed is shown when the test fails.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const START: Duration = Duration::from_secs(20);
+/// Lines that are kept of what a process prints.
+const KEPT_LINES: usize = 500;
+
+/// A port of the loopback interface on which nobody listens.
+///
+/// It lies below the range from which the operating system takes ports for outgoing connections, so it stays free while
+/// a server is restarted.
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test programs that run at the same time start far apart.
+    let start = std::process::id().wrapping_mul(251) % u32::from(COUNT);
+    (0..COUNT)
+        .map(|_| u32::from(NEXT.fetch_add(1, Ordering::Relaxed)))
+        .map(|offset| FIRST + u16::try_from((start + offset) % u32::from(COUNT)).unwrap_or(0))
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("a port is free")
+}
+
+/// An example of this workspace that listens on `127.0.0.1:$PORT`.
+#[derive(Debug)]
+pub struct Example {
+    process: Process,
+    port: u16,
+}
+
+impl Example {
+    /// Starts `examples/NAME.rs`, as cargo has built it, with these environment variables, and waits until it accepts.
+    /// Without a `PORT` among them it gets a free one.
+    ///
+    /// # Panics
+    /// When it has not been built, or does not come up.
+    pub fn start(name: &str, environment: &[(&str, &str)]) -> Self {
+        let path = path_of(name);
+        assert!(
+            path.exists(),
+            "{} is missing: `cargo build --examples` builds it (`cargo test` does so by itself, unless it is told \
+             to build one test only)",
+            path.display()
+        );
+        let given = environment.iter().find(|(key, _)| *key == "PORT");
+        let port = given.map_or_else(free_port, |(_, port)| port.parse().expect("a port"));
+        let mut command = Command::new(path);
+        command
+            .env("PORT", port.to_string())
+            .envs(environment.iter().copied());
+        Self {
+            process: Process::start(&mut command, port),
+            port,
+        }
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The address of its raw WebSocket.
+    pub fn url(&self) -> String {
+        format!("ws://127.0.0.1:{}/websocket", self.port)
+    }
+
+    /// The address of its HTTP server, without a slash at the end.
+    pub fn http_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+/// Beside the directory of the running program, which is itself an example, a test or a binary that cargo has built.
+fn path_of(example: &str) -> PathBuf {
+    let mut path = std::env::current_exe().expect("a program knows its path");
+    path.pop();
+    if path.ends_with("deps") || path.ends_with("examples") {
+        path.pop();
+    }
+    path.join("examples").join(example)
+}
+
+/// A child process that ends with its owner.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    /// What it printed last. Filled by a thread for each pipe, never drained, bounded by `KEPT_LINES`.
+    output: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Process {
+    /// Starts a server and waits until it accepts connections on this port of the loopback interface.
+    ///
+    /// # Panics
+    /// When it cannot be started or does not come up.
+    pub fn start(command: &mut Command, port: u16) -> Self {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        let output = Arc::default();
+        keep(child.stdout.take(), &output);
+        keep(child.stderr.take(), &output);
+        let mut process = Self {
+            name,
+            child,
+            output,
+        };
+        process.await_port(port);
+        process
+    }
+
+    /// Sends a signal by name, such as `TERM` or `STOP`.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.child.id());
+        let sent = Command::new("sh")
+            .args([OsStr::new("-c"), command.as_ref()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "{command}");
+    }
+
+    /// Ends it at once, by its id.
+    pub fn kill(&mut self) {
+        // Both fail only when it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// Waits until it has ended by itself; `None` when it has not in time.
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What it printed last.
+    pub fn output(&self) -> String {
+        let lines = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    fn await_port(&mut self, port: u16) {
+        let deadline = Instant::now() + START;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            let ended = self.wait(Duration::from_millis(5));
+            if let Some(status) = ended {
+                panic!("{} ended with {status}", self.name);
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} does not accept on port {port}",
+                self.name
+            );
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("--- {} printed:\n{}---", self.name, self.output());
+        }
+    }
+}
+
+fn keep(pipe: Option<impl Read + Send + 'static>, output: &Arc<Mutex<VecDeque<String>>>) {
+    let Some(pipe) = pipe else { return };
+    let output = Arc::clone(output);
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let mut lines = output.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.push_back(line);
+            if lines.len() > KEPT_LINES {
+                lines.pop_front();
+            }
+        }
+    });
+}

@@ -1,0 +1,122 @@
+//! Replays a transcript over a WebSocket, in real time.
+//! It waits for as many frames as a turn expects and no longer; only the end of a case is watched for frames too many.
+
+use std::time::{Duration, Instant};
+
+use tungstenite::Message;
+
+use crate::client::{Client, PATIENCE};
+use crate::transcript::{Case, Difference, Expectations, Received, Step};
+
+/// Between frames that are sent without waiting for an answer, as in the recordings.
+const PIPELINE: Duration = Duration::from_millis(40);
+/// After a turn, for frames that should not have come yet.
+const SETTLE: Duration = Duration::from_millis(2);
+/// After the last turn, for frames that should not have come at all.
+const TAIL: Duration = Duration::from_millis(150);
+/// For an answer, once another has not come.
+const NO_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Replays a case on a new connection to `url`, such as `ws://127.0.0.1:3000/websocket`.
+///
+/// # Errors
+/// Where the conversation differs from the transcript.
+pub fn replay(url: &str, case: &Case) -> Result<(), Difference> {
+    let mut expectations = Expectations::new(case).with_host(host(url));
+    let mut conversation = match Client::try_connect(url) {
+        Ok(client) => Conversation {
+            client: Some(client),
+            received: Vec::new(),
+            patience: PATIENCE,
+        },
+        Err(error) => {
+            let error = Received::Other(format!("{url}: {error}"));
+            expectations.compare(&[], &[error]);
+            return expectations.finish();
+        }
+    };
+    let mut turns = case.turns().peekable();
+    while let Some(turn) = turns.next() {
+        conversation.act(turn, &expectations);
+        conversation.await_frames(turn.iter().filter(|step| step.is_expected()).count());
+        conversation.watch(if turns.peek().is_some() { SETTLE } else { TAIL });
+        expectations.compare(turn, &conversation.received);
+        conversation.received.clear();
+    }
+    if let Some(client) = conversation.client {
+        client.close();
+    }
+    expectations.finish()
+}
+
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
+struct Conversation {
+    /// Gone once the connection has ended.
+    client: Option<Client>,
+    /// What came in this turn.
+    received: Vec<Received>,
+    patience: Duration,
+}
+
+impl Conversation {
+    /// Does what a turn has the client do.
+    fn act(&mut self, turn: &[Step], expectations: &Expectations) {
+        let mut steps = turn.iter().peekable();
+        while let Some(step) = steps.next() {
+            match step {
+                Step::Send(text) => {
+                    self.send(&expectations.fill(text));
+                    if let Some(Step::Send(_)) = steps.peek() {
+                        self.watch(PIPELINE);
+                    }
+                }
+                Step::Wait(pause) => self.watch(*pause),
+                Step::Expect(_) | Step::Close { .. } => {}
+            }
+        }
+    }
+
+    fn send(&mut self, text: &str) {
+        if let Some(client) = &mut self.client
+            && let Err(error) = client.send(Message::text(text))
+        {
+            self.received.push(Received::Other(error.to_string()));
+            self.client = None;
+        }
+    }
+
+    fn await_frames(&mut self, expected: usize) {
+        while self.received.len() < expected && self.client.is_some() {
+            if !self.receive(self.patience) {
+                self.patience = NO_PATIENCE;
+                return;
+            }
+        }
+    }
+
+    fn watch(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while self.client.is_some() && self.receive(end.saturating_duration_since(Instant::now())) {
+        }
+    }
+
+    /// Whether something came.
+    fn receive(&mut self, limit: Duration) -> bool {
+        let received = self
+            .client
+            .as_mut()
+            .and_then(|client| client.receive(limit));
+        if received
+            .as_ref()
+            .is_some_and(|received| !matches!(received, Received::Text(_)))
+        {
+            self.client = None;
+        }
+        self.received.extend(received.clone());
+        received.is_some()
+    }
+}

@@ -1,0 +1,91 @@
+//! Which facts have a passing test, and which should have one.
+//! What a test holds is read from its name, so the table comes from the tests that ran.
+
+use std::collections::BTreeSet;
+
+use crate::facts::{LISTS, List, of_test};
+use crate::ranges;
+use crate::results::Results;
+
+/// Shows the table of the last run, and whether nothing is missing.
+pub(crate) fn run() -> bool {
+    match Results::load() {
+        Ok(results) => show(&results).is_ok(),
+        Err(_) => {
+            eprintln!("no tests have run yet: `cargo xtask test` runs them");
+            false
+        }
+    }
+}
+
+/// Shows the table; an error says what is missing.
+pub(crate) fn show(results: &Results) -> Result<(), String> {
+    let mut missing = Vec::new();
+    for list in &LISTS {
+        let row = Row::new(list, results);
+        println!("{:<6} {}", list.prefix, list.meaning);
+        println!("       covered:  {}", ranges::shown(&row.covered));
+        println!("       missing:  {}", ranges::shown(&row.missing));
+        println!("       tests:    {}", row.tests);
+        if !row.missing.is_empty() {
+            missing.push(format!("{} {}", list.prefix, ranges::shown(&row.missing)));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("no passing test for {}", missing.join(", ")))
+}
+
+/// What is known of one list.
+struct Row {
+    covered: BTreeSet<u16>,
+    /// Required and not covered.
+    missing: BTreeSet<u16>,
+    tests: usize,
+}
+
+impl Row {
+    fn new(list: &List, results: &Results) -> Self {
+        let mut covered = BTreeSet::new();
+        let mut tests = 0;
+        for name in &results.names {
+            let mut numbers: BTreeSet<u16> = of_test(name)
+                .into_iter()
+                .filter(|(prefix, _)| *prefix == list.prefix)
+                .map(|(_, number)| number)
+                .collect();
+            tests += usize::from(!numbers.is_empty());
+            covered.append(&mut numbers);
+        }
+        Self {
+            missing: &list.required() - &covered,
+            covered,
+            tests,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_counts_facts_and_tests() {
+        let mut results = Results::default();
+        results.read("test a::ddp_001_002_x ... ok");
+        results.read("test a::ddp_002_vent_001_y ... ok");
+        results.read("test a::ddp_003_z ... FAILED");
+        let row = Row::new(&LISTS[0], &results);
+        assert_eq!(row.covered, [1, 2].into());
+        assert_eq!(row.tests, 2);
+        assert!(row.missing.contains(&3) && !row.missing.contains(&1));
+        let required = LISTS[0].required();
+        assert!(required.contains(&121) && !required.contains(&122) && !required.contains(&86));
+        assert!(
+            show(&results)
+                .unwrap_err()
+                .starts_with("no passing test for ddp 3–78, ")
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! `cargo xtask test`: all checks and all tests, each as a step, in one profile and with one set of flags.
+//! All steps run whatever the others say; the last line has the totals of all test programs.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use crate::results::Results;
+use crate::steps::Steps;
+use crate::workspace::{cargo, clients, run as run_command};
+use crate::{clients as other_clients, coverage, tools};
+
+/// Whether everything is as it should be.
+pub(crate) fn run() -> bool {
+    let missing = tools::missing();
+    if !missing.is_empty() {
+        eprintln!("these Debian packages are missing: {}", missing.join(" "));
+        return false;
+    }
+    let mut steps = Steps::default();
+    let mut results = Results::default();
+    steps.run("format", || {
+        run_command(&mut cargo(&["fmt", "--all", "--check"]))
+    });
+    steps.run("clippy", || {
+        let arguments = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        run_command(&mut cargo(&arguments))
+    });
+    steps.run("npm clients", other_clients::npm);
+    steps.run("Python clients", other_clients::pip);
+    steps.run("tests", || tests(&mut results));
+    steps.run("documentation", || {
+        let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
+        run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    steps.run("coverage", || coverage::show(&results));
+    println!();
+    if !steps.failed().is_empty() {
+        println!("failed steps: {}", steps.failed().join(", "));
+    }
+    println!("{}", totals(&results));
+    steps.failed().is_empty()
+}
+
+/// Runs all tests there are, showing what they print while it is read.
+fn tests(results: &mut Results) -> Result<(), String> {
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    command
+        .env("UPDRAFT_CLIENTS", clients())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let error = |error| format!("cargo test: {error}");
+    let mut child = command.spawn().map_err(error)?;
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line.map_err(error)?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            results.read(&line);
+        }
+    }
+    let status = child.wait().map_err(error)?;
+    results
+        .save()
+        .map_err(|error| format!("the results are not kept: {error}"))?;
+    if !status.success() {
+        return Err(status.to_string());
+    }
+    if results.passed == 0 {
+        return Err("no test ran".into());
+    }
+    Ok(())
+}
+
+fn totals(results: &Results) -> String {
+    let mut totals = format!("{} passed, {} failed", results.passed, results.failed);
+    if results.ignored > 0 {
+        totals += &format!(", {} skipped", results.ignored);
+    }
+    totals
+}

@@ -1,0 +1,35 @@
+//! The programs that tests need beside cargo.
+//! What is missing is said at once, by the name of its Debian package, and before anything is built.
+
+use std::env;
+
+/// Programs, and the Debian packages they come in.
+const TOOLS: [(&str, &str); 5] = [
+    ("redis-server", "redis-server"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("chromium", "chromium"),
+    ("python3", "python3"),
+];
+
+/// The Debian packages to install; empty when nothing is missing.
+pub(crate) fn missing() -> Vec<&'static str> {
+    let missing = TOOLS.iter().filter(|(program, _)| !is_installed(program));
+    missing.map(|(_, package)| *package).collect()
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_on_the_path() {
+        assert!(is_installed("sh"));
+        assert!(!is_installed("no-such-program"));
+    }
+}
