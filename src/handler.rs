@@ -21,6 +21,12 @@ use crate::params;
 /// `Params` is any type that serde can read. A tuple takes all parameters, anything else the first; a missing one reads
 /// as `{}` for a struct and as absent for an `Option`; surplus parameters and unknown members are ignored;
 /// [`Args`](crate::Args) is all of them, as they came. What does not fit is 400 `Match failed`.
+#[diagnostic::on_unimplemented(
+    message = "this cannot handle a `{C}`",
+    label = "not an `async fn({C}) -> Result<T>` or `async fn({C}, Params) -> Result<T>`",
+    note = "its future must be `Send`: nothing that is not may be held across an await",
+    note = "`Params` must implement `Deserialize`, and `T` `Serialize`"
+)]
 pub trait Handler<C, M>: Send + Sync + 'static {
     /// Calls the function; its result as a value, undefined for `()`.
     fn handle(&self, context: C, params: Vec<Value>) -> BoxFuture<'static, Result<Value>>;
@@ -82,15 +88,7 @@ pub(crate) fn guard<T: Send + 'static>(
         _value: PhantomData,
     };
     let task = connection.services().spawn(async move {
-        let outcome = AssertUnwindSafe(handling).catch_unwind().await;
-        let outcome = outcome.unwrap_or_else(|panic| {
-            let text = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_default();
-            Err(Error::internal(format!("the handler panicked: {text}")))
-        });
+        let outcome = unpanicked(handling).await;
         if let Err(error) = &outcome
             && error.kind() == ErrorKind::Internal
         {
@@ -100,6 +98,19 @@ pub(crate) fn guard<T: Send + 'static>(
         ending.tell(outcome);
     });
     task.abort_handle()
+}
+
+/// Turns a panic into an internal error.
+pub(crate) async fn unpanicked<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let outcome = AssertUnwindSafe(future).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned());
+        let text = text.unwrap_or_default();
+        Err(Error::internal(format!("panicked: {text}")))
+    })
 }
 
 /// Sees to it that an ending is told.

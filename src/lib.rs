@@ -65,6 +65,8 @@ pub use updraft_protocol::ejson::{Binary, Date, Decimal, Object, ObjectId, Regex
 pub use updraft_protocol::random::RandomStream;
 pub use updraft_protocol::vent::{Choice, VentOptions};
 pub use updraft_protocol::{ejson, random};
+/// The crate of [`Builder::route`]'s filters, in the version that it takes.
+pub use warp;
 
 /// What a program that serves publications needs.
 pub mod prelude {

@@ -26,8 +26,10 @@ pub(crate) struct Services {
     pub(crate) channels: Channels,
     /// The runtime that awaits `serve()`.
     pub(crate) runtime: Handle,
-    /// Every task of the server, so that shutdown can wait for them.
+    /// What begins and ends with clients: handlers, their tasks and callbacks, HTTP connections. Shutdown waits for them.
     pub(crate) tasks: TaskTracker,
+    /// What lives as long as the server: its shards, the bus.
+    pub(crate) background: TaskTracker,
     pub(crate) gauges: Gauges,
 }
 

@@ -11,6 +11,7 @@ use updraft_protocol::session::Run;
 use super::IntoChannel;
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
+use crate::handler::unpanicked;
 use crate::mailbox::{Document, Mail};
 
 /// One subscription of one client, to publish to.
@@ -137,7 +138,7 @@ impl Subscription {
     }
 
     /// Ties a task to the subscription: the handler may return, the task goes on, and is dropped when the subscription
-    /// is over. Its error ends the subscription.
+    /// is over. Its error ends the subscription, and so does a panic.
     ///
     /// ```
     /// # use updraft::prelude::*;
@@ -162,7 +163,7 @@ impl Subscription {
         }
         let subscription = self.clone();
         let task = self.0.connection.services().spawn(async move {
-            if let Err(error) = task.await {
+            if let Err(error) = unpanicked(task).await {
                 subscription.error(error);
             }
         });

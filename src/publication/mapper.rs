@@ -62,36 +62,78 @@ impl<A: Hash + Eq + Send + 'static, E: IntoEvent + 'static> SharedMapper for One
     }
 }
 
-/// A message that waits for an asynchronous mapping function.
-pub(super) type Queued = Arc<Message>;
+/// Messages that may wait for an asynchronous mapping function.
+const WAITING_MESSAGES: usize = 64;
+
+/// Bytes of payload that may wait for an asynchronous mapping function. A message that is larger waits alone.
+const WAITING_BYTES: usize = 256 * 1024;
 
 /// The way to a task that maps one message after the other.
 pub(crate) struct AsyncMapper {
-    queue: mpsc::Sender<Queued>,
+    queue: mpsc::Sender<Arc<Message>>,
     /// Bytes of payload in the queue.
     waiting: Arc<AtomicUsize>,
+    /// Whether the latest message found no room.
+    is_full: bool,
 }
 
-/// Bytes of payload that may wait for an asynchronous mapping function.
-const ASYNC_BYTES: usize = 256 * 1024;
+/// The other end of an [`AsyncMapper`].
+pub(super) struct Waiting {
+    queue: mpsc::Receiver<Arc<Message>>,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// What became of a message for an asynchronous function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queued {
+    /// It waits for its turn.
+    Waits,
+    /// There was no room, and it is lost: the beginning of a gap.
+    Lost,
+    /// It is lost as the one before it.
+    LostToo,
+}
 
 impl AsyncMapper {
-    pub(super) fn new(queue: mpsc::Sender<Queued>, waiting: Arc<AtomicUsize>) -> Self {
-        Self { queue, waiting }
+    pub(super) fn new() -> (Self, Waiting) {
+        let (sender, receiver) = mpsc::channel(WAITING_MESSAGES);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let mapper = Self {
+            queue: sender,
+            waiting: bytes.clone(),
+            is_full: false,
+        };
+        let waiting = Waiting {
+            queue: receiver,
+            bytes,
+        };
+        (mapper, waiting)
     }
 
-    /// Queues a message; `false` when there is no room, which is a gap.
-    pub(crate) fn queue(&self, message: &Arc<Message>) -> bool {
+    /// Queues a message, if there is room.
+    pub(crate) fn queue(&mut self, message: &Arc<Message>) -> Queued {
         let size = message.payload().len();
-        if self.waiting.load(Ordering::Relaxed).saturating_add(size) > ASYNC_BYTES {
-            return false;
+        let before = self.waiting.fetch_add(size, Ordering::Relaxed);
+        let fits = before == 0 || before.saturating_add(size) <= WAITING_BYTES;
+        if fits && self.queue.try_send(message.clone()).is_ok() {
+            self.is_full = false;
+            return Queued::Waits;
         }
-        self.waiting.fetch_add(size, Ordering::Relaxed);
-        let queued = self.queue.try_send(message.clone()).is_ok();
-        if !queued {
-            self.waiting.fetch_sub(size, Ordering::Relaxed);
+        self.waiting.fetch_sub(size, Ordering::Relaxed);
+        if std::mem::replace(&mut self.is_full, true) {
+            Queued::LostToo
+        } else {
+            Queued::Lost
         }
-        queued
+    }
+}
+
+impl Waiting {
+    pub(super) async fn next(&mut self) -> Option<Arc<Message>> {
+        let message = self.queue.recv().await?;
+        self.bytes
+            .fetch_sub(message.payload().len(), Ordering::Relaxed);
+        Some(message)
     }
 }
 

@@ -11,7 +11,7 @@ pub use context::{DocumentId, Subscription};
 pub use event::{Event, IntoEvent};
 pub use vent::Vent;
 
-pub(crate) use mapper::{AsyncMapper, MapEach, Mapper, OnGap, SharedMapper};
+pub(crate) use mapper::{AsyncMapper, MapEach, Mapper, OnGap, Queued, SharedMapper};
 
 use std::fmt;
 use std::sync::Arc;

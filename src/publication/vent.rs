@@ -3,22 +3,17 @@
 use std::hash::Hash;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
-use super::mapper::{AsyncMapper, Mapper, OneShared, Queued};
+use super::mapper::{AsyncMapper, Mapper, OneShared};
 use super::{IntoChannel, IntoChannels, IntoEvent, Subscription};
 use crate::bus::{Lease, Message};
 use crate::error::{Error, Result};
+use crate::handler::unpanicked;
 use crate::mailbox::Mail;
 
 /// How long a subscription keeps its client's other messages waiting for the bus.
 const PATIENCE: Duration = Duration::from_millis(250);
-
-/// Messages that may wait for an asynchronous mapping function.
-const ASYNC_MESSAGES: usize = 64;
 
 /// One subscription to events. Everything that a [`Subscription`] can do, it can do too.
 #[derive(Clone, Debug)]
@@ -74,15 +69,13 @@ impl Vent {
         E: IntoEvent,
         Fut: Future<Output = E> + Send + 'static,
     {
-        let (queue, mut messages) = mpsc::channel::<Queued>(ASYNC_MESSAGES);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let mapper = AsyncMapper::new(queue, waiting.clone());
+        let (mapper, mut messages) = AsyncMapper::new();
         let subscription = self.0.clone();
         self.follow(channels, Mapper::Async(mapper)).await?;
         self.run(async move {
-            while let Some(message) = messages.recv().await {
-                waiting.fetch_sub(message.payload().len(), Ordering::Relaxed);
-                match f(message.clone()).await.into_event() {
+            while let Some(message) = messages.next().await {
+                let map = async { f(message.clone()).await.into_event() };
+                match unpanicked(map).await {
                     Ok(event) => {
                         let run = subscription.run_id();
                         subscription.send(Mail::Event {

@@ -14,9 +14,9 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::Bound;
 use super::accept::Front;
 use super::handle::Handle;
+use super::{Bound, StopOnDrop};
 use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
 use crate::handler::Handler;
@@ -149,7 +149,9 @@ impl Builder {
         self
     }
 
-    /// Mounts a warp filter beside DDP. Filters are tried in the order of their calls.
+    /// Mounts a warp filter beside DDP. Filters are tried in the order of their calls; what none of them takes is 404.
+    ///
+    /// A filter answers its own failures: a custom rejection that reaches the server is a bare 400.
     #[must_use]
     pub fn route<F, R>(self, filter: F) -> Self
     where
@@ -197,8 +199,9 @@ impl Builder {
         self
     }
 
-    /// Pings a client that was silent for `interval` and closes its connection after a further `timeout` of silence; 15 s
-    /// each by default. An interval of zero switches both off.
+    /// Pings a client of which nothing was heard for a whole `interval`, and closes its connection after a further
+    /// `timeout` of silence; 15 s each by default. As Meteor looks once per interval, the ping comes between one and two
+    /// intervals after the last message. An interval of zero switches both off.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
         self.session.heartbeat_interval = interval;
@@ -253,6 +256,7 @@ impl Builder {
             channels: Channels::new(self.bus, self.settings),
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
+            background: TaskTracker::new(),
             gauges: Gauges::default(),
         });
         let ports = prepared
@@ -263,7 +267,7 @@ impl Builder {
             .into_iter()
             .map(|shard| shard.start(services.clone(), self.limits))
             .collect::<Result<Arc<[Shard]>>>()?;
-        services.channels.start(ports, &services.tasks);
+        services.channels.start(ports, &services.background);
         let front = Front::new(shards.clone(), services.tasks.clone());
         let handle = Handle::new(services, shards);
         let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
@@ -273,6 +277,7 @@ impl Builder {
             local_addr,
             routes,
             front,
+            stop: StopOnDrop(handle.clone()),
             handle,
         })
     }

@@ -65,14 +65,22 @@ impl Handle {
     pub async fn shutdown(&self, deadline: Duration) {
         self.phases.closing.cancel();
         self.shards.iter().for_each(Shard::shut_down);
-        self.services.tasks.close();
+        let Services {
+            tasks,
+            background,
+            channels,
+            ..
+        } = &*self.services;
+        tasks.close();
+        background.close();
         let ended = async {
-            // The bus's own tasks end with it, so it goes first; what methods still emit is answered with an error.
-            self.services.channels.close();
-            self.services.tasks.wait().await;
+            // Methods that still run may still emit, so the bus goes last.
+            tasks.wait().await;
+            channels.close();
+            background.wait().await;
         };
         if tokio::time::timeout(deadline, ended).await.is_err() {
-            let tasks = self.services.tasks.len();
+            let tasks = tasks.len();
             tracing::warn!(tasks, "Shutdown did not wait longer for what still runs.");
         }
         self.stop();
@@ -93,6 +101,7 @@ impl Handle {
         self.shards.iter().for_each(Shard::stop);
         self.services.channels.close();
         self.services.tasks.close();
+        self.services.background.close();
         self.phases.finished.cancel();
     }
 }

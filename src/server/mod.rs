@@ -40,6 +40,7 @@ pub struct Bound {
     routes: Option<BoxedFilter<(Response,)>>,
     front: Front,
     handle: Handle,
+    stop: StopOnDrop,
 }
 
 impl Bound {
@@ -63,14 +64,22 @@ impl Bound {
     ///
     /// When the future is dropped, the server stops: connections are dropped, methods that have begun run to their end.
     pub async fn serve(self) -> Result<()> {
-        let _stop = StopOnDrop(self.handle.clone());
-        let closing = self.handle.closing().clone();
-        self.front.run(self.listener, self.routes, &closing).await;
-        self.handle.finished().await;
+        let Self {
+            listener,
+            routes,
+            front,
+            handle,
+            stop,
+            ..
+        } = self;
+        front.run(listener, routes, handle.closing()).await;
+        handle.finished().await;
+        drop(stop);
         Ok(())
     }
 }
 
+/// Ends the shards and the bus, however serving ends.
 struct StopOnDrop(Handle);
 
 impl Drop for StopOnDrop {

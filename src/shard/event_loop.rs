@@ -163,7 +163,7 @@ impl EventLoop {
                         count,
                         "The bus was away; its channels have a gap."
                     );
-                    channels.iter().for_each(|channel| self.gap(channel));
+                    self.gap(&channels);
                 }
                 Letter::ShutDown => {
                     self.state = State::ShuttingDown;
@@ -176,12 +176,14 @@ impl EventLoop {
                 Letter::Stop => self.state = State::Stopped,
             }
         }
-        for channel in delivery.dropped.drain(..) {
+        if !delivery.dropped.is_empty() {
+            let channels = delivery.dropped.len();
             tracing::warn!(
-                ?channel,
+                channels,
                 "A shard could not keep up; messages were dropped."
             );
-            self.gap(&channel);
+            self.gap(&delivery.dropped);
+            delivery.dropped.clear();
         }
         self.delivery = delivery;
     }
@@ -554,12 +556,17 @@ impl EventLoop {
         }
     }
 
-    /// Messages of a channel may be missing: each subscription that follows it is told, once.
-    fn gap(&mut self, channel: &str) {
-        let mut told: Vec<(usize, Run)> = self.fan_out.followers(channel).collect();
+    /// Messages of these channels may be missing: each subscription that follows any of them is told, once.
+    fn gap(&mut self, channels: &[Arc<str>]) {
+        let followers = channels
+            .iter()
+            .flat_map(|channel| self.fan_out.followers(channel));
+        let mut told: Vec<(usize, Run)> = followers.collect();
+        told.sort_unstable();
         told.dedup();
-        told.into_iter()
-            .for_each(|(index, run)| self.missed(index, run));
+        for (index, run) in told {
+            self.missed(index, run);
+        }
     }
 
     fn missed(&mut self, index: usize, run: Run) {

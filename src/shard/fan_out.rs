@@ -14,7 +14,7 @@ use updraft_protocol::vent::{Encoding, Tail};
 use crate::bus::{Lease, Message};
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::publication::{AsyncMapper, Event, MapEach, Mapper, SharedMapper, Subscription};
+use crate::publication::{AsyncMapper, Event, MapEach, Mapper, Queued, SharedMapper, Subscription};
 
 /// A mapping function's place in its shard.
 pub(super) type SubscriberId = usize;
@@ -161,8 +161,10 @@ impl FanOut {
                     };
                     latest.1.outcome(message, encoding)
                 }
-                Function::Async(mapper) if mapper.queue(message) => Outcome::Nothing,
-                Function::Async(_) => Outcome::Lost,
+                Function::Async(mapper) => match mapper.queue(message) {
+                    Queued::Waits | Queued::LostToo => Outcome::Nothing,
+                    Queued::Lost => Outcome::Lost,
+                },
             };
             send(subscriber.connection, subscriber.run, outcome);
         }

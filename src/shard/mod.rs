@@ -76,7 +76,7 @@ impl Prepared {
         self.inbox.clone()
     }
 
-    /// Starts the thread. It counts as a task of the server until it ends.
+    /// Starts the thread. Shutdown waits for it.
     pub(crate) fn start(self, services: Arc<Services>, limits: Limits) -> Result<Shard> {
         let Self {
             poll,
@@ -86,7 +86,7 @@ impl Prepared {
         let shard = Shard {
             inbox: inbox.clone(),
         };
-        let token = services.tasks.token();
+        let token = services.background.token();
         std::thread::Builder::new()
             .name(format!("shard-{number}"))
             .spawn(move || {

@@ -26,7 +26,8 @@ pub(crate) fn pip() -> Result<(), String> {
     install("pip", &["requirements.txt"], &folder, |folder| {
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
-            .args(["--disable-pip-version-check", "--upgrade", "--target", "."])
+            .args(["--disable-pip-version-check", "--root-user-action=ignore"])
+            .args(["--upgrade", "--target", "."])
             .args(["--requirement", "requirements.txt"]);
         run(pip.current_dir(folder))
     })

@@ -20,17 +20,23 @@ pub(crate) fn run() -> bool {
 
 /// Shows the table; an error says what is missing.
 pub(crate) fn show(results: &Results) -> Result<(), String> {
+    let mut table = String::new();
     let mut missing = Vec::new();
     for list in &LISTS {
         let row = Row::new(list, results);
-        println!("{:<6} {}", list.prefix, list.meaning);
-        println!("       covered:  {}", ranges::shown(&row.covered));
-        println!("       missing:  {}", ranges::shown(&row.missing));
-        println!("       tests:    {}", row.tests);
+        table += &format!(
+            "{:<6} {}\n       covered:  {}\n       missing:  {}\n       tests:    {}\n",
+            list.prefix,
+            list.meaning,
+            ranges::shown(&row.covered),
+            ranges::shown(&row.missing),
+            row.tests
+        );
         if !row.missing.is_empty() {
             missing.push(format!("{} {}", list.prefix, ranges::shown(&row.missing)));
         }
     }
+    print!("{table}");
     if missing.is_empty() {
         return Ok(());
     }

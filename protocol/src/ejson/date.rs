@@ -1,6 +1,8 @@
 //! A point in time as JavaScript has it: whole milliseconds since 1970 in a range of ±100 million
 //! days, or invalid.
 
+use std::time::{Duration, SystemTime};
+
 /// A JavaScript date, possibly invalid.
 ///
 /// `==` takes two invalid dates for equal; [`equals`](super::equals) does not, as Meteor.
@@ -52,6 +54,17 @@ impl Date {
     /// A time without an offset is taken for UTC, as on a server whose time zone that is.
     pub fn parse(text: &str) -> Self {
         parse_iso(text).map_or(Self::INVALID, |millis| Self::from_millis(millis as f64))
+    }
+}
+
+/// The wall clock's time; what is out of range is invalid.
+impl From<SystemTime> for Date {
+    fn from(time: SystemTime) -> Self {
+        let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
+        Self::from_millis(match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => millis(since),
+            Err(before) => -millis(before.duration()),
+        })
     }
 }
 

@@ -131,7 +131,11 @@ impl Session {
         if self.position(run).is_err() {
             return;
         }
-        if self.is_introduced(collection) {
+        if self
+            .subscriptions
+            .iter()
+            .any(|found| found.stands_for(collection))
+        {
             let reason = format!("Collection '{collection}' stands for a Vent subscription");
             return self.stop(run, Some(&WireError::new(400, reason)), out);
         }
@@ -392,13 +396,16 @@ impl Session {
 }
 
 impl Subscription {
+    /// Whether the collection is the one that stands for this subscription.
+    fn stands_for(&self, collection: &str) -> bool {
+        let delivery = self.events.as_ref().map(|events| &events.delivery);
+        delivery
+            .and_then(Delivery::collection)
+            .is_some_and(|found| **found == *collection)
+    }
+
+    /// Whether it does, and the client has been told.
     fn introduces(&self, collection: &str) -> bool {
-        self.events.as_ref().is_some_and(|events| {
-            events.introduced
-                && events
-                    .delivery
-                    .collection()
-                    .is_some_and(|found| **found == *collection)
-        })
+        self.stands_for(collection) && self.events.as_ref().is_some_and(|events| events.introduced)
     }
 }
