@@ -1,5 +1,4 @@
-//! DDP as Meteor speaks it.
-
+#![doc = include_str!("../README.md")]
 pub mod ejson;
 pub mod message;
 pub mod random;

@@ -28,9 +28,9 @@ impl Channel {
     ///
     /// 400 when a part is not of 1 to 128 bytes, or has `::`, white space, control characters, or one of `*?[]^\`, which
     /// mean something in a Redis pattern.
-    pub fn from_parts(parts: &[&dyn fmt::Display]) -> Result<Self> {
+    pub fn from_parts(parts: impl IntoIterator<Item = impl fmt::Display>) -> Result<Self> {
         let mut name = String::new();
-        for (index, part) in parts.iter().enumerate() {
+        for (index, part) in parts.into_iter().enumerate() {
             if index > 0 {
                 name.push_str("::");
             }
@@ -65,7 +65,7 @@ macro_rules! channel {
     [$($part:expr),+ $(,)?] => {
         {
             // A statement of its own, so that the parts are not borrowed across an await.
-            let channel = $crate::Channel::from_parts(&[$(&$part),+]);
+            let channel = $crate::Channel::from_parts([$(&$part as &dyn ::std::fmt::Display),+]);
             channel
         }
     };

@@ -1,0 +1,126 @@
+//! A relay without code: publications that pass on channels of Redis as they are, declared on the command line.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use updraft::prelude::*;
+use updraft::{Channel, Object};
+
+/// Publishes channels of Redis to Meteor and DDP clients.
+///
+/// Whoever connects may subscribe: what is not for everybody needs a server of your own, with a function that asks
+/// `user_id()`.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Options {
+    /// Where to listen.
+    #[arg(long, env = "UPDRAFT_LISTEN", default_value = "127.0.0.1:3000")]
+    listen: String,
+    /// Where the messages come from.
+    #[arg(long, env = "UPDRAFT_REDIS", default_value = "redis://127.0.0.1")]
+    redis: String,
+    /// A publication and its channel, for example threadMessage=threads::{threadId}::new_message. {x} stands for member x
+    /// of the subscription's parameter. May be given several times.
+    #[arg(long = "relay", value_name = "NAME=CHANNEL", required = true, value_parser = relay)]
+    relays: Vec<Relay>,
+}
+
+/// One publication of the command line.
+#[derive(Clone, Debug)]
+struct Relay {
+    publication: String,
+    channel: Vec<Part>,
+}
+
+/// A part of a channel's name, between `::`.
+#[derive(Clone, Debug)]
+enum Part {
+    Fixed(String),
+    /// A member of the subscription's parameter.
+    Member(String),
+}
+
+fn relay(text: &str) -> anyhow::Result<Relay> {
+    let Some((publication, channel)) = text.split_once('=') else {
+        bail!("not of the form NAME=CHANNEL");
+    };
+    let part = |part: &str| {
+        let member = part
+            .strip_prefix('{')
+            .and_then(|part| part.strip_suffix('}'));
+        match member {
+            Some(member) => Ok(Part::Member(member.to_owned())),
+            None if part.contains(['{', '}']) => bail!("{{x}} must be a part of its own: {part:?}"),
+            None => Ok(Part::Fixed(part.to_owned())),
+        }
+    };
+    let channel = channel
+        .split("::")
+        .map(part)
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Relay {
+        publication: publication.to_owned(),
+        channel,
+    })
+}
+
+impl Relay {
+    /// The channel for a subscription with this parameter.
+    fn channel(&self, parameter: &Object) -> Result<Channel> {
+        let parts = self.channel.iter().map(|part| match part {
+            Part::Fixed(text) => Ok(text.clone()),
+            Part::Member(name) => match parameter.get(name) {
+                Some(Value::String(text)) => Ok(text.to_string()),
+                Some(number @ Value::Number(_)) => Ok(ejson::to_json(number)),
+                _ => Err(Error::match_failed()),
+            },
+        });
+        Channel::from_parts(parts.collect::<Result<Vec<_>>>()?)
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    let redis = Redis::connect(&options.redis).await;
+    let redis = redis.context("Redis cannot be used; --redis says where it is")?;
+    let mut server = Server::builder().bus(redis);
+    for relay in options.relays {
+        let name = relay.publication.clone();
+        server = server.vent(&name, move |vent: Vent, parameter: Object| {
+            let channel = relay.channel(&parameter);
+            async move { vent.relay(channel).await }
+        });
+    }
+    let bound = server.bind(&options.listen).await;
+    let bound = bound.map_err(reported);
+    let bound = bound.with_context(|| format!("{} cannot be listened on", options.listen))?;
+    tracing::info!("Listening on ws://{}/websocket", bound.local_addr());
+    let handle = bound.handle();
+    tokio::select! {
+        served = bound.serve() => served.map_err(reported)?,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted.context("signals cannot be heard")?;
+            handle.shutdown(std::time::Duration::from_secs(10)).await;
+        }
+    }
+    Ok(())
+}
+
+/// The library's error, in the form that programs report.
+fn reported(error: Error) -> anyhow::Error {
+    anyhow::Error::from_boxed(error.into())
+}
