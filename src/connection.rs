@@ -8,7 +8,7 @@ use updraft_protocol::ejson::{Object, Text, Value};
 use uuid::Uuid;
 
 use crate::mailbox::{Address, Mail};
-use crate::services::Services;
+use crate::services::{Callback, Services};
 
 /// A client's connection.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ struct Inner {
 struct CloseState {
     closed: bool,
     /// Filled by handlers, drained when the connection ends; bounded by what the server's own handlers ask for.
-    callbacks: Vec<Box<dyn FnOnce() + Send>>,
+    callbacks: Vec<Callback>,
 }
 
 /// The headers that Meteor shows to handlers; no others are kept.
@@ -126,7 +126,7 @@ impl Connection {
         &self.0.headers
     }
 
-    /// The user who is logged in on this connection.
+    /// The user who is logged in on this connection: nobody, as there are no logins.
     pub(crate) fn user_id(&self) -> Option<String> {
         None
     }
@@ -152,11 +152,7 @@ impl Connection {
         state.closed = true;
         let callbacks = std::mem::take(&mut state.callbacks);
         drop(state);
-        if !callbacks.is_empty() {
-            self.0
-                .services
-                .spawn(async move { callbacks.into_iter().for_each(|f| f()) });
-        }
+        self.0.services.call_back(callbacks);
     }
 
     pub(crate) fn send(&self, mail: Mail) {

@@ -1,5 +1,6 @@
 //! What every context reaches: the registry of handlers, the bus, the runtime that handlers run on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -53,4 +54,21 @@ impl Services {
     {
         self.tasks.spawn_on(future, &self.runtime)
     }
+
+    /// Runs what is to happen at an end, on the handlers' runtime; a panic costs one of them.
+    pub(crate) fn call_back(&self, callbacks: Vec<Callback>) {
+        if callbacks.is_empty() {
+            return;
+        }
+        self.spawn(async move {
+            for callback in callbacks {
+                if catch_unwind(AssertUnwindSafe(callback)).is_err() {
+                    tracing::error!("A callback at the end of a client panicked.");
+                }
+            }
+        });
+    }
 }
+
+/// Something to do at the end of a subscription or a connection.
+pub(crate) type Callback = Box<dyn FnOnce() + Send>;

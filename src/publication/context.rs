@@ -13,6 +13,7 @@ use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::unpanicked;
 use crate::mailbox::{Document, Mail};
+use crate::services::Callback;
 
 /// One subscription of one client, to publish to.
 ///
@@ -33,10 +34,11 @@ struct Life {
     over: bool,
     /// The handler, while it runs.
     handler: Option<AbortHandle>,
+    handler_ended: bool,
     /// Tasks of [`Subscription::run`], dropped at the end; bounded by what the handler starts.
     tasks: Vec<AbortHandle>,
     /// Filled by the handler, drained at the end.
-    on_stop: Vec<Box<dyn FnOnce() + Send>>,
+    on_stop: Vec<Callback>,
 }
 
 impl Subscription {
@@ -201,13 +203,15 @@ impl Subscription {
         let mut life = self.life();
         if life.over {
             handler.abort();
-        } else if !handler.is_finished() {
+        } else if !life.handler_ended {
             life.handler = Some(handler);
         }
     }
 
     pub(super) fn handler_ended(&self) {
-        self.life().handler = None;
+        let mut life = self.life();
+        life.handler_ended = true;
+        life.handler = None;
     }
 
     /// The subscription is over: drops its tasks, runs its callbacks on the handlers' runtime.
@@ -225,10 +229,7 @@ impl Subscription {
         for task in handler.into_iter().chain(tasks) {
             task.abort();
         }
-        if !on_stop.is_empty() {
-            let services = self.0.connection.services();
-            services.spawn(async move { on_stop.into_iter().for_each(|f| f()) });
-        }
+        self.0.connection.services().call_back(on_stop);
     }
 
     fn document(

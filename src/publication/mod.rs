@@ -14,11 +14,12 @@ pub use vent::Vent;
 pub(crate) use mapper::{AsyncMapper, MapEach, Mapper, OnGap, Queued, SharedMapper};
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use futures_util::future::BoxFuture;
 use updraft_protocol::ejson::Value;
 use updraft_protocol::session::Run;
+use updraft_protocol::vent::Encoding;
 
 use crate::connection::Connection;
 use crate::error::Result;
@@ -32,6 +33,8 @@ pub(crate) struct Publication {
     /// Empty for a universal one.
     name: Arc<str>,
     start: Box<Start>,
+    /// The first choice of an encoding is logged: it shows a Vent id that looks like something else than it is.
+    encoding_logged: Once,
 }
 
 impl Publication {
@@ -51,6 +54,7 @@ impl Publication {
         Self {
             name: name.into(),
             start: Box::new(start),
+            encoding_logged: Once::new(),
         }
     }
 
@@ -65,7 +69,19 @@ impl Publication {
         Self {
             name: name.into(),
             start: Box::new(start),
+            encoding_logged: Once::new(),
         }
+    }
+
+    /// Logs, once, how events of this publication are encoded.
+    pub(crate) fn log_encoding(&self, encoding: Encoding) {
+        self.encoding_logged.call_once(|| {
+            tracing::info!(
+                publication = &*self.name,
+                ?encoding,
+                "Events have this encoding."
+            );
+        });
     }
 
     /// Starts the handler for one subscription. However it ends, the session hears of it.

@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
+
 use super::mapper::{AsyncMapper, Mapper, OneShared};
 use super::{IntoChannel, IntoChannels, IntoEvent, Subscription};
 use crate::bus::{Lease, Message};
@@ -150,17 +152,14 @@ impl Vent {
         Ok(())
     }
 
+    /// A share in each of the channels, all asked for at once.
     async fn join(&self, channels: impl IntoChannels) -> Result<Vec<Lease>> {
-        let connection = self.connection();
-        let mut leases = Vec::new();
-        for channel in channels.into_channels()? {
-            let lease = connection
-                .services()
-                .channels
-                .join(channel.as_str(), connection.shard());
-            leases.push(lease.await.map_err(Error::not_followed)?);
-        }
-        Ok(leases)
+        let (services, shard) = (self.connection().services(), self.connection().shard());
+        let channels = channels.into_channels()?;
+        let joins = channels
+            .iter()
+            .map(|channel| services.channels.join(channel.as_str(), shard));
+        try_join_all(joins).await.map_err(Error::not_followed)
     }
 }
 

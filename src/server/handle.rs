@@ -47,7 +47,7 @@ impl Handle {
     /// What is alive at this moment.
     pub fn stats(&self) -> Stats {
         Stats {
-            tasks: self.services.tasks.len().saturating_sub(self.shards.len()),
+            tasks: self.services.tasks.len(),
             channels: self.services.channels.channel_count(),
             dropped_payloads: self.services.channels.dropped_payloads(),
             bus_is_away: !self.services.channels.is_connected(),
@@ -74,10 +74,12 @@ impl Handle {
         tasks.close();
         background.close();
         let ended = async {
-            // Methods that still run may still emit, so the bus goes last.
+            // Methods that still run may still emit, so the bus goes after them.
             tasks.wait().await;
             channels.close();
             background.wait().await;
+            // The last clients' callbacks.
+            tasks.wait().await;
         };
         if tokio::time::timeout(deadline, ended).await.is_err() {
             let tasks = tasks.len();

@@ -414,6 +414,9 @@ impl EventLoop {
                     return;
                 };
                 gauges.subscriptions.fetch_add(1, Ordering::Relaxed);
+                if let Some(encoding) = client.session.encoding(run) {
+                    publication.log_encoding(encoding);
+                }
                 let subscription = publication.start(client.context.clone(), run, params);
                 client.subscriptions.push(Running {
                     run,
@@ -532,6 +535,7 @@ impl EventLoop {
                 return;
             };
             let Some(head) = client.session.event(run, &tail, out) else {
+                // All that an event can ask for is that a gap is told.
                 if !out.actions.is_empty() {
                     out.actions.clear();
                     lost.push((index, Some(run)));
