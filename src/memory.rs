@@ -40,16 +40,14 @@ impl Memory {
         self.queued() > self.limit
     }
 
-    /// What a shard must give back: the whole excess, from whoever holds more than an equal part of the limit.
+    /// What a shard must give back: what it holds beyond an equal part of the limit, if all together hold too much.
     ///
-    /// While the limit is exceeded there is always such a shard, and the slowest clients are there.
+    /// While the limit is exceeded some shard holds more than its part, and what these give back is enough.
     pub(crate) fn excess(&self, shard: usize) -> usize {
         let excess = self.queued().saturating_sub(self.limit);
         let part = self.limit.checked_div(self.shards.len()).unwrap_or(0);
-        match self.shards.get(shard) {
-            Some(held) if held.bytes() > part => excess,
-            _ => 0,
-        }
+        let held = self.shards.get(shard).map_or(0, Held::bytes);
+        held.saturating_sub(part).min(excess)
     }
 
     /// A shard says what its connections hold.

@@ -47,7 +47,7 @@ impl Handle {
     /// What is alive at this moment.
     pub fn stats(&self) -> Stats {
         Stats {
-            tasks: self.services.tasks.len().saturating_sub(self.shards.len()),
+            tasks: self.services.tasks.len(),
             channels: self.services.channels.channel_count(),
             queued_bytes: self.services.memory.queued(),
             dropped_payloads: self.services.channels.dropped_payloads(),

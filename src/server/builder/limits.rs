@@ -80,7 +80,8 @@ impl Builder {
     }
 
     /// Bytes that may wait in the whole process, for clients that do not read and for handlers that do not keep up:
-    /// 1 GiB by default. Above it those who hold most are closed with 1013, and new connections are answered with 503.
+    /// 1 GiB by default. Above it those who hold most on their shard are closed with 1013, and new connections are
+    /// answered with 503.
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = bytes;
