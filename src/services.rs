@@ -11,6 +11,7 @@ use updraft_protocol::session::Config;
 
 use crate::bus::Channels;
 use crate::error::{Error, Result};
+use crate::memory::Memory;
 use crate::method::Method;
 use crate::publication::{IntoChannel, Publication};
 use crate::stats::Gauges;
@@ -32,6 +33,7 @@ pub(crate) struct Services {
     /// What lives as long as the server: its shards, the bus.
     pub(crate) background: TaskTracker,
     pub(crate) gauges: Gauges,
+    pub(crate) memory: Arc<Memory>,
 }
 
 impl Services {

@@ -45,7 +45,8 @@ impl Session {
                 // Said by a client that leaves on purpose; what follows is the end of its connection.
                 Some("disconnect") => {}
                 _ => {
-                    self.queue.push_back(Request::parse(message));
+                    self.queued_bytes = self.queued_bytes.saturating_add(text.len());
+                    self.queue.push_back((Request::parse(message), text.len()));
                     self.proceed(out);
                 }
             },
@@ -64,9 +65,10 @@ impl Session {
     /// Starts messages from the queue until one of them has a handler that must be waited for.
     fn proceed(&mut self, out: &mut Output) {
         while self.running.is_none() && self.is_connected() {
-            let Some(request) = self.queue.pop_front() else {
+            let Some((request, bytes)) = self.queue.pop_front() else {
                 break;
             };
+            self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
             match request {
                 Request::Subscribe(subscribe) => self.subscribe(subscribe, out),
                 Request::Unsubscribe(id) => self.unsubscribe(&id, out),

@@ -90,9 +90,11 @@ pub struct Session {
     config: Arc<Config>,
     id: Box<str>,
     state: State,
-    /// Messages that wait for the handler that runs. Filled by `receive`, drained as handlers end or unblock; bounded by
-    /// the host, which stops reading from a client with too many of them.
-    queue: VecDeque<Request>,
+    /// Messages that wait for the handler that runs, each with its length. Filled by `receive`, drained as handlers end
+    /// or unblock; bounded by the host, which stops reading from a client with too many of them.
+    queue: VecDeque<(Request, usize)>,
+    /// Bytes of the messages in `queue`, as they came.
+    queued_bytes: usize,
     /// The handler that the queue waits for.
     running: Option<Run>,
     /// Subscriptions by run, in the order in which they began.
@@ -136,6 +138,7 @@ impl Session {
             id: id.into(),
             state: State::AwaitingConnect { until },
             queue: VecDeque::new(),
+            queued_bytes: 0,
             running: None,
             subscriptions: Vec::new(),
             calls: Vec::new(),
@@ -158,6 +161,11 @@ impl Session {
     /// Messages that wait behind the running handler.
     pub fn queued(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Bytes of the messages that wait behind the running handler.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
     }
 
     /// Subscriptions that are alive, universal ones included.
@@ -214,7 +222,8 @@ impl Session {
     /// The connection is gone, or is about to be: stops all subscriptions, says nothing more.
     pub fn end(&mut self, out: &mut Output) {
         self.state = State::Closed;
-        self.queue.clear();
+        self.queue = VecDeque::new();
+        self.queued_bytes = 0;
         self.calls.clear();
         self.view = View::default();
         for subscription in self.subscriptions.drain(..) {
