@@ -44,6 +44,7 @@ mod mailbox;
 mod method;
 mod params;
 mod publication;
+mod redact;
 mod server;
 mod services;
 mod shard;

@@ -262,6 +262,7 @@ impl EventLoop {
         let address = Address::new(self.inbox.clone(), self.number, place, self.limits.output);
         let id = ids::session_id()?;
         let session = Session::new(&id, self.services.session.clone(), self.now);
+        session.greet(&mut self.out);
         let context = Connection::new(
             &id,
             client_address,
@@ -283,6 +284,10 @@ impl EventLoop {
             is_paused: false,
             is_counted: false,
         });
+        debug_assert!(
+            self.has_once(&id),
+            "17 characters of 55 came twice: the random source is broken"
+        );
         self.services
             .gauges
             .connections
@@ -294,6 +299,12 @@ impl EventLoop {
         }
         self.settle(index);
         Ok(())
+    }
+
+    /// Whether exactly one session here has this id.
+    fn has_once(&self, id: &str) -> bool {
+        let sessions = self.clients.iter().map(|(_, client)| client.session.id());
+        sessions.filter(|other| *other == id).count() == 1
     }
 
     /// The socket takes output again.
@@ -446,6 +457,19 @@ impl EventLoop {
                     .for_each(|id| self.fan_out.remove(id));
                 running.subscription.over();
             }
+            Action::Expired(run) => {
+                gauges.expired_publications.fetch_add(1, Ordering::Relaxed);
+                if let Some(running) = client.running_mut(run) {
+                    let publication = running.subscription.publication();
+                    tracing::warn!(
+                        publication,
+                        "A publication's handler took too long; it is dropped."
+                    );
+                }
+            }
+            Action::NotPublished(_) => {
+                gauges.unpublished_changes.fetch_add(1, Ordering::Relaxed);
+            }
             Action::Gap(run) => self.missed(index, run),
             Action::Close { code, reason } => self.close(index, code, reason),
             _ => {}
@@ -461,9 +485,9 @@ impl EventLoop {
         let Some(client) = client else { return };
         let (session, out) = (&mut client.session, &mut self.out);
         match mail {
-            Mail::Published(run, outcome) => session.published(run, outcome, out),
+            Mail::Published(run, outcome) => session.published(run, outcome, self.now, out),
             Mail::Returned(run, outcome) => session.returned(run, outcome, self.now, out),
-            Mail::Unblock(run) => session.unblock(run, out),
+            Mail::Unblock(run) => session.unblock(run, self.now, out),
             Mail::HoldReady(run) => session.hold_ready(run),
             Mail::Ready(run) => session.ready(run, out),
             Mail::Added(run, it) => session.added(run, &it.collection, &it.id, it.fields, out),
