@@ -1,15 +1,19 @@
 //! What handlers and clients may do to a server over a real socket, and what it costs the others: nothing.
 //! Each test ends with the gauges back at zero.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests measure how long a bus holds others up"
+)]
+
+mod common;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use common::{Count, Gate, Running};
 use updraft::prelude::*;
-use updraft::{Args, Builder, Handle};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::redis::RedisServer;
@@ -18,49 +22,6 @@ use updraft_test_support::redis::RedisServer;
 const SILENCE: u64 = 150;
 
 const INTERNAL: &str = r#"{"isClientSafe":true,"error":500,"reason":"Internal server error","message":"Internal server error [500]","errorType":"Meteor.Error"}"#;
-
-/// A server in this process, for as long as it is kept.
-struct Running {
-    url: String,
-    handle: Handle,
-    _serving: JoinSet<Result<()>>,
-}
-
-impl Running {
-    async fn new(server: Builder) -> Self {
-        let bound = server.bind("127.0.0.1:0").await.expect("a port is free");
-        let url = format!("ws://{}/websocket", bound.local_addr());
-        let handle = bound.handle();
-        let mut serving = JoinSet::new();
-        serving.spawn(bound.serve());
-        Self {
-            url,
-            handle,
-            _serving: serving,
-        }
-    }
-
-    fn client(&self) -> Client {
-        Client::ddp_connect(&self.url).0
-    }
-
-    /// Everything that is alive while clients are must be gone.
-    fn is_idle(&self) {
-        let stats = || self.handle.stats();
-        eventually("the gauges are at zero", || {
-            let stats = stats();
-            let alive = [
-                stats.connections,
-                stats.sessions,
-                stats.subscriptions,
-                stats.slow_methods,
-                stats.tasks,
-                stats.channels,
-            ];
-            alive == [0; 6]
-        });
-    }
-}
 
 fn sub(id: &str, name: &str, params: &str) -> String {
     format!(r#"{{"msg":"sub","id":"{id}","name":"{name}","params":[{params}]}}"#)
@@ -96,33 +57,10 @@ async fn nothing(_: Call) -> Result<()> {
     Ok(())
 }
 
-/// A handler that counts those of its kind that are alive.
-#[derive(Clone, Default)]
-struct Alive(Arc<AtomicUsize>);
-
-struct OneAlive(Arc<AtomicUsize>);
-
-impl Alive {
-    fn one(&self) -> OneAlive {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        OneAlive(self.0.clone())
-    }
-
-    fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for OneAlive {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_greeting_is_sent_before_anything_is_said() {
-    let server = Running::new(Server::builder().greeting(true)).await;
-    let mut client = Client::connect(&server.url);
+#[test]
+fn a_greeting_is_sent_before_anything_is_said() {
+    let server = Running::start(Server::builder().greeting(true));
+    let mut client = Client::connect(server.url());
     client.expect_text(r#"{"server_id":"0"}"#);
     client.send_text(CONNECT);
     let connected = client.expect_any_text();
@@ -130,13 +68,11 @@ async fn a_greeting_is_sent_before_anything_is_said() {
         connected.starts_with(r#"{"msg":"connected""#),
         "{connected}"
     );
-    client.close();
-    server.is_idle();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_038_garbage_closes_one_connection_and_no_other() {
-    let server = Running::new(Server::builder().method("nothing", nothing)).await;
+#[test]
+fn row_038_garbage_closes_one_connection_and_no_other() {
+    let server = Running::start(Server::builder().method("nothing", nothing));
     let (mut good, mut bad) = (server.client(), server.client());
     for _ in 0..100 {
         bad.send_text("{bad");
@@ -147,12 +83,10 @@ async fn row_038_garbage_closes_one_connection_and_no_other() {
     bad.expect_close(1008, "Too many unreadable messages");
     good.send_text(&call("1", "nothing", ""));
     expect_result(&mut good, "1", "");
-    good.close();
-    server.is_idle();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_038_039_044_045_051_054_every_limit_can_be_set() {
+#[test]
+fn row_038_039_044_045_051_054_every_limit_can_be_set() {
     async fn any(_: Subscription) -> Result<()> {
         Ok(())
     }
@@ -163,7 +97,7 @@ async fn row_038_039_044_045_051_054_every_limit_can_be_set() {
         .quote_limit(60)
         .unreadable_limit(3, Duration::from_secs(60))
         .subscription_limit(1);
-    let server = Running::new(server).await;
+    let server = Running::start(server);
     let mut client = server.client();
     client.send_text(&sub("12345", "any", "[1,2,3,4]"));
     client.expect_text(&ready("12345"));
@@ -188,30 +122,26 @@ async fn row_038_039_044_045_051_054_every_limit_can_be_set() {
         client.expect_text(r#"{"msg":"error","reason":"Bad request"}"#);
     }
     client.expect_close(1008, "Too many unreadable messages");
-    server.is_idle();
 }
 
 #[test]
-fn row_054_056_subscribing_in_a_tight_loop_leaks_nothing() {
+fn row_056_subscribing_in_a_tight_loop_leaks_nothing() {
     let redis = RedisServer::start();
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let alive = Alive::default();
-    let counted = alive.clone();
+    let (begun, dropped) = (Count::default(), Count::default());
+    let (begins, drops) = (begun.clone(), dropped.clone());
     let follow = move |vent: Vent| {
-        let one = counted.one();
+        begins.add();
+        let ended = drops.on_drop();
         async move {
             vent.on("loop", |m: &Message| m.event()).await?;
             vent.unblock();
-            // Work that nobody waits for any more once the client has left.
+            // Work for which nobody waits any more once the client has left.
             std::future::pending::<()>().await;
-            drop(one);
+            drop(ended);
             Ok::<_, Error>(())
         }
     };
-    let server = runtime.block_on(async {
-        let bus = Redis::connect(&redis.url()).await.expect("redis answers");
-        Running::new(Server::builder().vent("follow", follow).bus(bus)).await
-    });
+    let server = Running::over(&redis, Server::builder().vent("follow", follow));
     let mut client = server.client();
     for _ in 0..300 {
         client.send_text(&sub("s", "follow", r#""vent.loop""#));
@@ -222,19 +152,47 @@ fn row_054_056_subscribing_in_a_tight_loop_leaks_nothing() {
         client.expect_text(&nosub("s"));
     }
     client.expect_silence(SILENCE);
-    eventually("no handler is left", || alive.count() == 0);
-    assert_eq!(server.handle.stats().subscriptions, 0);
+    eventually("no handler is left", || begun.get() == dropped.get());
+    assert_eq!(server.stats().subscriptions, 0);
     redis.await_numsub("loop", 0);
-    client.close();
-    server.is_idle();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_048_066_067_a_typed_parameter_takes_nothing_else() {
+#[test]
+fn row_060_061_a_flood_of_calls_waits_in_its_socket() {
+    let gate = Gate::new();
+    let waits = gate.clone();
+    let server = Server::builder()
+        .method("waits", move |_: Call| {
+            let gate = waits.clone();
+            async move {
+                gate.pass().await;
+                Ok::<_, Error>(())
+            }
+        })
+        .method("nothing", nothing);
+    let server = Running::start(server);
+    let (mut flood, mut other) = (server.client(), server.client());
+    flood.send_text(&call("first", "waits", ""));
+    gate.await_arrival(&server);
+    for n in 0..1000 {
+        // Each in a write of its own: most come while nobody reads.
+        flood.send_text(&call(&n.to_string(), "nothing", ""));
+    }
+    other.send_text(&call("1", "nothing", ""));
+    expect_result(&mut other, "1", "");
+    gate.open(1);
+    expect_result(&mut flood, "first", "");
+    for n in 0..1000 {
+        expect_result(&mut flood, &n.to_string(), "");
+    }
+}
+
+#[test]
+fn row_048_066_067_a_typed_parameter_takes_nothing_else() {
     async fn typed(_: Call, (text, number): (String, u32)) -> Result<String> {
         Ok(format!("{text} {number}"))
     }
-    let server = Running::new(Server::builder().method("typed", typed)).await;
+    let server = Running::start(Server::builder().method("typed", typed));
     let mut client = server.client();
     let failed = r#","error":{"isClientSafe":true,"error":400,"reason":"Match failed","message":"Match failed [400]","errorType":"Meteor.Error"}"#;
     for params in [
@@ -260,18 +218,16 @@ async fn row_048_066_067_a_typed_parameter_takes_nothing_else() {
         client.send_text(&call("1", "typed", params));
         expect_result(&mut client, "1", r#","result":"a 1""#);
     }
-    assert_eq!(server.handle.stats().failed_handlers, 0);
-    client.close();
-    server.is_idle();
+    assert_eq!(server.stats().failed_handlers, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_068_a_parameter_cannot_choose_another_channel() {
+#[test]
+fn row_068_a_parameter_cannot_choose_another_channel() {
     async fn thread(vent: Vent, id: String) -> Result<()> {
         vent.on(updraft::channel!["threads", id], |m: &Message| m.event())
             .await
     }
-    let server = Running::new(Server::builder().vent("thread", thread)).await;
+    let server = Running::start(Server::builder().vent("thread", thread));
     let mut client = server.client();
     let long = "x".repeat(129);
     for part in [
@@ -284,7 +240,7 @@ async fn row_068_a_parameter_cannot_choose_another_channel() {
             r#"{"isClientSafe":true,"error":400,"reason":"Not a valid part of a channel name","message":"Not a valid part of a channel name [400]","errorType":"Meteor.Error"}"#,
         ));
     }
-    assert_eq!(server.handle.stats().channels, 0);
+    assert_eq!(server.stats().channels, 0);
     for (n, part) in ["../../etc", "__proto__", "a:b", "%2a", "é"]
         .iter()
         .enumerate()
@@ -298,15 +254,13 @@ async fn row_068_a_parameter_cannot_choose_another_channel() {
     }
     // What is published elsewhere reaches none of them.
     for channel in ["threads", "threads::*", "threads::etc", "etc", "a", "b"] {
-        server.handle.emit(channel, 1).await.expect("emitted");
+        server.emit(channel, 1);
     }
     client.expect_silence(SILENCE);
-    client.close();
-    server.is_idle();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_069_what_a_peer_says_is_harmless_in_logs() {
+#[test]
+fn row_069_what_a_peer_says_is_harmless_in_logs() {
     async fn complains(_: Call, Args(args): Args) -> Result<()> {
         let text = args.first().and_then(Value::as_str).unwrap_or_default();
         if text.starts_with('p') {
@@ -316,8 +270,8 @@ async fn row_069_what_a_peer_says_is_harmless_in_logs() {
     }
     let logs = Logs::default();
     tracing::subscriber::set_global_default(logs.clone()).expect("no other test logs");
-    let server = Running::new(Server::builder().method("complains", complains)).await;
-    let (mut client, session) = Client::ddp_connect(&server.url);
+    let server = Running::start(Server::builder().method("complains", complains));
+    let (mut client, session) = Client::ddp_connect(server.url());
     let long = "x".repeat(100_000);
     for said in [
         r"\u001b[31m\r\nERROR forged",
@@ -330,7 +284,7 @@ async fn row_069_what_a_peer_says_is_harmless_in_logs() {
         expect_result(&mut client, "1", &format!(r#","error":{INTERNAL}"#));
     }
     client.close();
-    server.is_idle();
+    eventually("everybody is gone", || server.is_at_rest());
     let logged = logs.text();
     assert!(
         logged.contains("ERROR forged") && logged.contains("[hidden]"),
@@ -383,8 +337,8 @@ impl tracing::Subscriber for Logs {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_070_071_a_panic_costs_one_answer() {
+#[test]
+fn row_070_071_a_panic_costs_one_answer() {
     async fn publication(subscription: Subscription) -> Result<()> {
         subscription.added("c", "x", ejson!({}));
         panic!("secret text");
@@ -404,7 +358,7 @@ async fn row_070_071_a_panic_costs_one_answer() {
             Err::<(), _>(std::io::Error::other("secret text"))
         })
         .method("nothing", nothing);
-    let server = Running::new(server).await;
+    let server = Running::start(server);
     let mut client = server.client();
     client.send_text(&sub("s", "panics", ""));
     client.expect_text(r#"{"msg":"added","collection":"c","id":"x"}"#);
@@ -416,38 +370,37 @@ async fn row_070_071_a_panic_costs_one_answer() {
     }
     client.send_text(&call("2", "nothing", ""));
     expect_result(&mut client, "2", "");
-    assert_eq!(server.handle.stats().failed_handlers, 4);
-    client.close();
-    server.is_idle();
+    assert_eq!(server.stats().failed_handlers, 4);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_072_a_publication_that_never_ends_is_dropped() {
-    let alive = Alive::default();
-    let (blocked, unblocked) = (alive.clone(), alive.clone());
+#[test]
+fn row_072_a_publication_that_never_ends_is_dropped() {
+    let (begun, dropped) = (Count::default(), Count::default());
+    let (begins, blocked, unblocked) = (begun.clone(), dropped.clone(), dropped.clone());
     let server = Server::builder()
         .publish("blocks", move |_: Subscription| {
-            let one = blocked.one();
+            begins.add();
+            let ended = blocked.on_drop();
             async move {
                 std::future::pending::<()>().await;
-                drop(one);
+                drop(ended);
                 Ok::<_, Error>(())
             }
         })
         .publish("unblocks", move |subscription: Subscription| {
-            let one = unblocked.one();
+            let ended = unblocked.on_drop();
             async move {
                 subscription.unblock();
                 subscription.added("c", "x", ejson!({}));
                 subscription.ready();
                 std::future::pending::<()>().await;
-                drop(one);
+                drop(ended);
                 Ok::<_, Error>(())
             }
         })
         .method("nothing", nothing)
         .publication_timeout(Duration::from_millis(400));
-    let server = Running::new(server).await;
+    let server = Running::start(server);
     let timed_out = r#"{"isClientSafe":true,"error":503,"reason":"Publication timed out","message":"Publication timed out [503]","errorType":"Meteor.Error"}"#;
 
     // After its time, while it blocks the queue.
@@ -456,8 +409,8 @@ async fn row_072_a_publication_that_never_ends_is_dropped() {
     client.send_text(&call("1", "nothing", ""));
     client.expect_text(&nosub_with("s", timed_out));
     expect_result(&mut client, "1", "");
-    eventually("the handler is dropped", || alive.count() == 0);
-    assert_eq!(server.handle.stats().expired_publications, 1);
+    dropped.becomes(1);
+    assert_eq!(server.stats().expired_publications, 1);
 
     // After its time, though it has unblocked and is ready.
     let added = r#"{"msg":"added","collection":"c","id":"x"}"#;
@@ -467,8 +420,8 @@ async fn row_072_a_publication_that_never_ends_is_dropped() {
     client.expect_text(&ready("s"));
     client.expect_text(removed);
     client.expect_text(&nosub_with("s", timed_out));
-    eventually("the handler is dropped", || alive.count() == 0);
-    assert_eq!(server.handle.stats().expired_publications, 2);
+    dropped.becomes(2);
+    assert_eq!(server.stats().expired_publications, 2);
 
     // At `unsub`, once it has unblocked.
     client.send_text(&sub("s", "unblocks", ""));
@@ -477,82 +430,77 @@ async fn row_072_a_publication_that_never_ends_is_dropped() {
     client.send_text(&unsub("s"));
     client.expect_text(removed);
     client.expect_text(&nosub("s"));
-    eventually("the handler is dropped", || alive.count() == 0);
+    dropped.becomes(3);
 
     // With its session.
     client.send_text(&sub("s", "blocks", ""));
-    eventually("the handler runs", || alive.count() == 1);
+    begun.becomes(2);
     client.reset();
-    eventually("the handler is dropped", || alive.count() == 0);
-    server.is_idle();
-    assert_eq!(server.handle.stats().expired_publications, 2);
+    dropped.becomes(4);
+    eventually("everybody is gone", || server.is_at_rest());
+    assert_eq!(server.stats().expired_publications, 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_072_a_method_runs_to_its_end_and_is_counted_when_slow() {
-    let (go, ended) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
-    let (wait, end) = (go.clone(), ended.clone());
+#[test]
+fn row_072_a_method_runs_to_its_end_and_is_counted_when_slow() {
+    let (gate, ended) = (Gate::new(), Count::default());
+    let (waits, ends) = (gate.clone(), ended.clone());
     let server = Server::builder()
         .method("waits", move |_: Call| {
-            let (wait, end) = (wait.clone(), end.clone());
+            let (gate, ended) = (waits.clone(), ends.clone());
             async move {
-                wait.notified().await;
-                end.fetch_add(1, Ordering::SeqCst);
+                gate.pass().await;
+                ended.add();
                 Ok::<_, Error>("done")
             }
         })
         .slow_method(Duration::from_millis(100));
-    let server = Running::new(server).await;
-    let slow = || server.handle.stats().slow_methods;
+    let server = Running::start(server);
+    let slow = || server.stats().slow_methods;
 
     let mut client = server.client();
     client.send_text(&call("1", "waits", ""));
     eventually("the call is slow", || slow() == 1);
-    go.notify_one();
+    gate.open(1);
     expect_result(&mut client, "1", r#","result":"done""#);
     eventually("it is over", || slow() == 0);
 
     client.send_text(&call("2", "waits", ""));
     eventually("the call is slow", || slow() == 1);
     client.reset();
-    eventually("the client is gone", || {
-        server.handle.stats().connections == 0
-    });
-    assert_eq!((slow(), ended.load(Ordering::SeqCst)), (1, 1));
-    go.notify_one();
-    eventually("the method has ended", || ended.load(Ordering::SeqCst) == 2);
-    server.is_idle();
+    eventually("the client is gone", || server.stats().connections == 0);
+    assert_eq!((slow(), ended.get()), (1, 1));
+    gate.open(1);
+    ended.becomes(2);
 }
 
 #[test]
 fn row_073_a_handler_that_blocks_the_thread_shows() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
     let server = Server::builder()
         .method("blocks", |_: Call| async {
-            sleep(Duration::from_millis(300));
+            sleep(Duration::from_millis(400));
             Ok::<_, Error>(())
         })
         .method("nothing", nothing);
-    let server = runtime.block_on(Running::new(server));
-    let (mut first, mut second) = (server.client(), server.client());
-    let before = server.handle.stats().late_handlers;
-    first.send_text(&call("1", "blocks", ""));
+    let server = Running::start(server);
+    // The runtime has two threads.
+    let mut blocking = [server.client(), server.client()];
+    let mut client = server.client();
+    let before = server.stats().late_handlers;
+    for blocking in &mut blocking {
+        blocking.send_text(&call("1", "blocks", ""));
+    }
     sleep(Duration::from_millis(50));
-    second.send_text(&call("1", "nothing", ""));
-    expect_result(&mut second, "1", "");
-    expect_result(&mut first, "1", "");
-    assert!(server.handle.stats().late_handlers > before);
-    first.close();
-    second.close();
-    server.is_idle();
+    client.send_text(&call("1", "nothing", ""));
+    expect_result(&mut client, "1", "");
+    for blocking in &mut blocking {
+        expect_result(blocking, "1", "");
+    }
+    assert!(server.stats().late_handlers > before);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_074_what_is_published_after_the_end_is_dropped() {
+#[test]
+fn row_074_what_is_published_after_the_end_is_dropped() {
     let kept: Arc<Mutex<Vec<Subscription>>> = Arc::default();
     let keep = kept.clone();
     let server = Server::builder()
@@ -565,7 +513,7 @@ async fn row_074_what_is_published_after_the_end_is_dropped() {
             }
         })
         .method("nothing", nothing);
-    let server = Running::new(server).await;
+    let server = Running::start(server);
     let publish_all = || {
         let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         for subscription in kept.iter() {
@@ -594,19 +542,17 @@ async fn row_074_what_is_published_after_the_end_is_dropped() {
     assert_eq!(publish_all(), 2);
     client.expect_silence(SILENCE);
     client.close();
-    server.is_idle();
+    eventually("everybody is gone", || server.is_at_rest());
     // The place in the shard may belong to somebody else by now.
     let mut other = server.client();
     assert_eq!(publish_all(), 2);
     other.expect_silence(SILENCE);
-    assert_eq!(server.handle.stats().unpublished_changes, 0);
+    assert_eq!(server.stats().unpublished_changes, 0);
     kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    other.close();
-    server.is_idle();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_075_a_handler_that_outruns_its_client_loses_that_client() {
+#[test]
+fn row_075_a_handler_that_outruns_its_client_loses_that_client() {
     async fn floods(subscription: Subscription) -> Result<()> {
         let text = "x".repeat(10_000);
         subscription.unblock();
@@ -623,11 +569,11 @@ async fn row_075_a_handler_that_outruns_its_client_loses_that_client() {
         .publish("floods", floods)
         .method("nothing", nothing)
         .output_limit(256 * 1024);
-    let server = Running::new(server).await;
+    let server = Running::start(server);
     let (mut slow, mut other) = (server.client(), server.client());
     slow.send_text(&sub("s", "floods", ""));
     eventually("the slow client is closed", || {
-        server.handle.stats().slow_clients == 1
+        server.stats().slow_clients == 1
     });
     other.send_text(&call("1", "nothing", ""));
     expect_result(&mut other, "1", "");
@@ -643,12 +589,10 @@ async fn row_075_a_handler_that_outruns_its_client_loses_that_client() {
         Some("-- close 1013 Slow consumer")
     );
     drop(slow);
-    other.close();
-    server.is_idle();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_077_a_change_of_what_is_not_published_is_counted() {
+#[test]
+fn row_077_a_change_of_what_is_not_published_is_counted() {
     async fn confused(subscription: Subscription) -> Result<()> {
         subscription.changed("c", "x", ejson!({ "n": 1 }));
         subscription.removed("c", "x");
@@ -656,28 +600,26 @@ async fn row_077_a_change_of_what_is_not_published_is_counted() {
         subscription.changed("c", "y", ejson!({}));
         Ok(())
     }
-    let server = Running::new(Server::builder().publish("confused", confused)).await;
+    let server = Running::start(Server::builder().publish("confused", confused));
     let mut client = server.client();
     client.send_text(&sub("s", "confused", ""));
     client.expect_text(r#"{"msg":"added","collection":"c","id":"y"}"#);
     client.expect_text(&ready("s"));
-    assert_eq!(server.handle.stats().unpublished_changes, 2);
-    client.close();
-    server.is_idle();
+    assert_eq!(server.stats().unpublished_changes, 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_081_083_ids_are_unlike_and_everything_is_let_go() {
-    let server = Running::new(Server::builder()).await;
+#[test]
+fn row_081_083_ids_are_unlike_and_everything_is_let_go() {
+    let server = Running::start(Server::builder());
     let mut ids = std::collections::HashSet::new();
     for _ in 0..20 {
         let (clients, new): (Vec<_>, Vec<_>) =
-            (0..20).map(|_| Client::ddp_connect(&server.url)).unzip();
+            (0..20).map(|_| Client::ddp_connect(server.url())).unzip();
         for id in new {
             assert!(updraft::random::is_meteor_id(&id), "{id}");
             assert!(ids.insert(id), "an id came twice");
         }
-        assert_eq!(server.handle.stats().sessions, 20);
+        assert_eq!(server.stats().sessions, 20);
         // Half of them say goodbye.
         for (n, client) in clients.into_iter().enumerate() {
             if n % 2 == 0 {
@@ -686,7 +628,7 @@ async fn row_081_083_ids_are_unlike_and_everything_is_let_go() {
                 client.reset();
             }
         }
-        server.is_idle();
+        eventually("everybody is gone", || server.is_at_rest());
     }
 }
 
@@ -702,15 +644,10 @@ async fn follows(vent: Vent, channels: usize) -> Result<()> {
 #[test]
 fn vent_017_a_bus_that_does_not_answer_holds_the_queue_for_250_ms() {
     let mut redis = RedisServer::start();
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let server = runtime.block_on(async {
-        let bus = Redis::connect(&redis.url()).await.expect("redis answers");
-        let server = Server::builder()
-            .vent("follows", follows)
-            .method("nothing", nothing)
-            .bus(bus);
-        Running::new(server).await
-    });
+    let server = Server::builder()
+        .vent("follows", follows)
+        .method("nothing", nothing);
+    let server = Running::over(&redis, server);
     let mut client = server.client();
     // It answers at first, so that it is not taken for away.
     client.send_text(&sub("live", "follows", r#""vent.live",1"#));
@@ -729,23 +666,16 @@ fn vent_017_a_bus_that_does_not_answer_holds_the_queue_for_250_ms() {
     redis.process().signal("CONT");
     client.expect_text(r#"{"msg":"added","collection":"vent.s","id":"id","fields":{}}"#);
     client.expect_text(&ready("s"));
-    client.close();
-    server.is_idle();
 }
 
 #[test]
 fn the_time_for_the_bus_is_one_for_all_channels_and_can_be_set() {
     let mut redis = RedisServer::start();
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let server = runtime.block_on(async {
-        let bus = Redis::connect(&redis.url()).await.expect("redis answers");
-        let server = Server::builder()
-            .vent("follows", follows)
-            .method("nothing", nothing)
-            .bus_patience(Duration::from_millis(5000))
-            .bus(bus);
-        Running::new(server).await
-    });
+    let server = Server::builder()
+        .vent("follows", follows)
+        .method("nothing", nothing)
+        .bus_patience(Duration::from_secs(5));
+    let server = Running::over(&redis, server);
     let mut client = server.client();
     redis.process().signal("STOP");
     client.send_text(&sub("s", "follows", r#""vent.s",1"#));
@@ -756,24 +686,17 @@ fn the_time_for_the_bus_is_one_for_all_channels_and_can_be_set() {
     client.expect_text(r#"{"msg":"added","collection":"vent.s","id":"id","fields":{}}"#);
     client.expect_text(&ready("s"));
     expect_result(&mut client, "1", "");
-    client.close();
-    server.is_idle();
 }
 
 #[test]
 fn vent_017_066_sub_method_unsub_in_one_flight_without_redis() {
     let mut redis = RedisServer::start();
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let server = runtime.block_on(async {
-        let bus = Redis::connect(&redis.url()).await.expect("redis answers");
-        let server = Server::builder()
-            .vent("follows", follows)
-            .method("nothing", nothing)
-            .bus(bus);
-        Running::new(server).await
-    });
+    let server = Server::builder()
+        .vent("follows", follows)
+        .method("nothing", nothing);
+    let server = Running::over(&redis, server);
     redis.kill();
-    eventually("the bus is away", || server.handle.stats().bus_is_away);
+    eventually("the bus is away", || server.stats().bus_is_away);
     let mut client = server.client();
     // A machine with much to do may be late once, not always.
     let quick = (0..10).any(|_| {
@@ -790,8 +713,6 @@ fn vent_017_066_sub_method_unsub_in_one_flight_without_redis() {
     assert!(quick, "no method was answered within 300 ms");
     // One `nosub`, and nothing more.
     client.expect_silence(SILENCE);
-    assert_eq!(server.handle.stats().subscriptions, 0);
-    assert_eq!(server.handle.stats().channels, 0);
-    client.close();
-    server.is_idle();
+    assert_eq!(server.stats().subscriptions, 0);
+    assert_eq!(server.stats().channels, 0);
 }

@@ -203,6 +203,7 @@ impl EventLoop {
             }
             client.session.handle_timeout(self.now, &mut self.out);
             self.settle(index);
+            self.resume(index);
         }
     }
 
@@ -619,7 +620,8 @@ impl EventLoop {
         if client.closing.is_none() && client.outgoing.bytes() > self.limits.output {
             return self.slow(index);
         }
-        client.is_paused = client.session.queued() >= self.limits.queued_messages;
+        // Only `resume` ends a pause: what arrived meanwhile will not be announced again.
+        client.is_paused |= client.session.queued() >= self.limits.queued_messages;
     }
 
     /// Reads on where a connection had too many messages queued.
