@@ -45,6 +45,7 @@ mod memory;
 mod method;
 mod params;
 mod publication;
+mod redact;
 mod server;
 mod services;
 mod shard;

@@ -11,6 +11,7 @@ use updraft_protocol::session::Config;
 
 use crate::bus::Channels;
 use crate::error::{Error, Result};
+use crate::handler::Patience;
 use crate::memory::Memory;
 use crate::method::Method;
 use crate::publication::{IntoChannel, Publication};
@@ -26,6 +27,7 @@ pub(crate) struct Services {
     /// Methods by the number that `session` gives them.
     pub(crate) methods: Vec<Method>,
     pub(crate) channels: Channels,
+    pub(crate) patience: Patience,
     /// The runtime that awaits `serve()`.
     pub(crate) runtime: Handle,
     /// What begins and ends with clients: handlers, their tasks and callbacks, HTTP connections. Shutdown waits for them.

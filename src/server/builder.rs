@@ -21,7 +21,7 @@ use super::handle::Handle;
 use super::{Bound, StopOnDrop};
 use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
-use crate::handler::Handler;
+use crate::handler::{Handler, Patience};
 use crate::mailbox;
 use crate::memory::Memory;
 use crate::method::{Call, Method};
@@ -46,6 +46,7 @@ pub struct Builder {
     inbox: mailbox::Limits,
     sockets: SocketOptions,
     memory_limit: usize,
+    patience: Patience,
     /// The first mistake in what was registered.
     mistake: Option<Error>,
 }
@@ -85,6 +86,7 @@ impl Default for Builder {
                 user_timeout: Duration::from_secs(45),
             },
             memory_limit: 1024 * 1024 * 1024,
+            patience: Patience::default(),
             mistake: None,
         }
     }
@@ -262,6 +264,7 @@ impl Builder {
             publications: self.publications,
             methods: self.methods,
             channels: Channels::new(self.bus, self.settings),
+            patience: self.patience,
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),

@@ -47,6 +47,7 @@ impl EventLoop {
         let address = Address::new(self.inbox.clone(), place, self.limits.output);
         let id = ids::session_id()?;
         let session = Session::new(&id, self.services.session.clone(), self.now);
+        session.greet(&mut self.out);
         let context = Connection::new(
             &id,
             client_address,
@@ -71,10 +72,16 @@ impl EventLoop {
             has_hung_up: false,
             is_counted: false,
         });
+        debug_assert!(
+            self.has_once(&id),
+            "17 characters of 55 came twice: the random source is broken"
+        );
         self.services
             .gauges
             .connections
             .fetch_add(1, Ordering::Relaxed);
+        // A greeting, where there is one.
+        self.settle(index);
         while !leftover.is_empty() && self.is_open(index) {
             let piece = leftover.split_to(leftover.len().min(self.input.len()));
             self.input[..piece.len()].copy_from_slice(&piece);
@@ -83,6 +90,12 @@ impl EventLoop {
         }
         self.set_timer(index);
         Ok(())
+    }
+
+    /// Whether exactly one session here has this id.
+    fn has_once(&self, id: &str) -> bool {
+        let sessions = self.clients.iter().map(|(_, client)| client.session.id());
+        sessions.filter(|other| *other == id).count() == 1
     }
 
     fn is_open(&self, index: usize) -> bool {

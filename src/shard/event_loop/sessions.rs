@@ -81,6 +81,19 @@ impl EventLoop {
                     .for_each(|id| self.fan_out.remove(id));
                 running.subscription.over();
             }
+            Action::Expired(run) => {
+                gauges.expired_publications.fetch_add(1, Ordering::Relaxed);
+                if let Some(running) = client.running_mut(run) {
+                    let publication = running.subscription.publication();
+                    tracing::warn!(
+                        publication,
+                        "A publication's handler took too long; it is dropped."
+                    );
+                }
+            }
+            Action::NotPublished(_) => {
+                gauges.unpublished_changes.fetch_add(1, Ordering::Relaxed);
+            }
             Action::Gap(run) => self.missed(index, run),
             Action::Close { code, reason } => self.close(index, code, reason),
             _ => {}
@@ -96,9 +109,9 @@ impl EventLoop {
         let Some(client) = client else { return };
         let (session, out) = (&mut client.session, &mut self.out);
         match mail {
-            Mail::Published(run, outcome) => session.published(run, outcome, out),
+            Mail::Published(run, outcome) => session.published(run, outcome, self.now, out),
             Mail::Returned(run, outcome) => session.returned(run, outcome, self.now, out),
-            Mail::Unblock(run) => session.unblock(run, out),
+            Mail::Unblock(run) => session.unblock(run, self.now, out),
             Mail::HoldReady(run) => session.hold_ready(run),
             Mail::Ready(run) => session.ready(run, out),
             Mail::Added(run, it) => session.added(run, &it.collection, &it.id, it.fields, out),
