@@ -143,14 +143,15 @@ async fn row_034_a_client_that_does_not_even_take_its_end_is_reset() {
     let slow = follow(address, "c");
     let mut sent = 0;
     while handle.stats().slow_clients == 0 {
-        emit(&handle, "c", sent, 50_000).await;
+        // So large that most of it stands in the frame under way, which the kernel has no room for.
+        emit(&handle, "c", sent, 150_000).await;
         sent += 1;
     }
     nothing_is_left(&handle);
     let mut buffer = vec![0; 65536];
     let error = loop {
         match slow.tcp().read(&mut buffer) {
-            Ok(0) => panic!("ended politely {:?}", slow.tcp().take_error()),
+            Ok(0) => panic!("ended politely"),
             Ok(_) => {}
             Err(error) => break error,
         }
