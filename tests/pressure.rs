@@ -137,14 +137,14 @@ async fn row_034_a_client_that_takes_nothing_for_too_long_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_034_a_client_that_does_not_even_take_its_end_is_reset() {
     let server = flooding()
-        .output_limit(200_000)
+        .output_limit(1_000_000)
         .close_timeout(Duration::from_millis(200));
     let (address, handle) = serve(server).await;
     let slow = follow(address, "c");
     let mut sent = 0;
     while handle.stats().slow_clients == 0 {
         // So large that most of it stands in the frame under way, which the kernel has no room for.
-        emit(&handle, "c", sent, 150_000).await;
+        emit(&handle, "c", sent, 900_000).await;
         sent += 1;
     }
     nothing_is_left(&handle);
