@@ -48,6 +48,34 @@ export function restartServer() {
   console.log('> restart the server');
 }
 
+/** Has the test cut all connections between client and server. Both live on, and new connections are let through. */
+export function cutConnections() {
+  console.log('> cut the connections');
+}
+
+/** What `changed` messages are listened to with: calls `f` with the event, if the message carries one of that Vent id. */
+export function eventsOf(vent, publication, f) {
+  return encoding === 'collection'
+    ? ({ collection, fields }) => collection === vent && f(fields.event)
+    : ({ __vent, id, e }) => __vent === '1' && id === `${vent}.${publication}` && f(e);
+}
+
+/** Documents for a client that keeps none, from the `added`, `changed` and `removed` that it passes on. */
+export class Documents {
+  #collections = {};
+
+  /** What `added`, `changed` and `removed` are listened to with. */
+  take = ({ msg, collection, id, fields }) => {
+    const documents = (this.#collections[collection] ??= {});
+    if (msg === 'removed') delete documents[id];
+    else documents[id] = { ...documents[id], ...fields };
+  };
+
+  in(collection) {
+    return this.#collections[collection] ?? {};
+  }
+}
+
 /** Events in the order in which they came. */
 export class Events {
   #waiting = [];
