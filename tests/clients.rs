@@ -96,8 +96,8 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// Runs a client's script twice: with events of the server's own process and a network that is away for a while, and with
-/// events of Redis and a network that resets. `environment` is what the server needs for this client.
+/// Runs a client's script twice: with events of the server's own process and a network that is away for a while, and
+/// with events of Redis and a network that resets. `environment` is what the server needs for this client.
 fn drive(client: &str, encoding: Encoding, environment: &[(&str, &str)]) {
     let clients = installed();
     let away = |proxy: &Proxy| {

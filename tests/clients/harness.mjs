@@ -53,7 +53,7 @@ export function cutConnections() {
   console.log('> cut the connections');
 }
 
-/** What `changed` messages are listened to with: calls `f` with the event, if the message carries one of that Vent id. */
+/** A listener for `changed` messages that calls `f` with the event of each that carries one of this Vent id. */
 export function eventsOf(vent, publication, f) {
   return encoding === 'collection'
     ? ({ collection, fields }) => collection === vent && f(fields.event)
@@ -64,7 +64,7 @@ export function eventsOf(vent, publication, f) {
 export class Documents {
   #collections = {};
 
-  /** What `added`, `changed` and `removed` are listened to with. */
+  /** A listener for `added`, `changed` and `removed`. */
   take = ({ msg, collection, id, fields }) => {
     const documents = (this.#collections[collection] ??= {});
     if (msg === 'removed') delete documents[id];

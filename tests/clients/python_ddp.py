@@ -4,7 +4,8 @@ It calls methods, passes on the documents of a publication, and gets every event
 encoding of redis-oplog ends its connection. When the connection is lost it comes back by itself every half second;
 subscribing again is left to the program, which hears of it by `reconnected`.
 
-Every event: `client.on("changed", f)`. It keeps no documents, and decodes dates and bytes. A date that it sends is cut to seconds.
+Every event: `client.on("changed", f)`. It keeps no documents, and decodes dates and bytes. A date that it sends is cut
+to seconds.
 """
 
 import json

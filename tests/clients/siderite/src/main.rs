@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use siderite::connection::RPCError;
 use siderite::{Connection, Handle, ServerMessage};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 #[derive(Deserialize)]
@@ -42,6 +43,7 @@ async fn main() -> Result<()> {
     // The first is `connect`.
     commands.next_line().await?;
     let mut connection = connect(&url).await;
+    let mut asked = JoinSet::new();
     loop {
         tokio::select! {
             message = connection.recv() => match message {
@@ -50,8 +52,9 @@ async fn main() -> Result<()> {
             },
             line = commands.next_line() => {
                 let Some(line) = line? else { return Ok(()) };
-                tokio::spawn(obey(serde_json::from_str(&line)?, connection.handle()));
+                asked.spawn(obey(serde_json::from_str(&line)?, connection.handle()));
             }
+            Some(done) = asked.join_next() => done??,
         }
     }
 }
