@@ -19,7 +19,9 @@ pub(crate) fn run() -> bool {
     let mut steps = Steps::default();
     let mut results = Results::default();
     steps.run("format", || {
-        run_command(&mut cargo(&["fmt", "--all", "--check"]))
+        run_command(&mut cargo(&["fmt", "--all", "--check"]))?;
+        let siderite = ["fmt", "--check", "--manifest-path", other_clients::SIDERITE];
+        run_command(&mut cargo(&siderite))
     });
     steps.run("clippy", || {
         let arguments = [
@@ -34,6 +36,7 @@ pub(crate) fn run() -> bool {
     });
     steps.run("npm clients", other_clients::npm);
     steps.run("Python clients", other_clients::pip);
+    steps.run("Rust clients", other_clients::crates);
     steps.run("tests", || tests(&mut results));
     steps.run("documentation", || {
         let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
