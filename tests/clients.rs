@@ -76,7 +76,6 @@ fn vent_019_052_057_063_079_080_python_ddp_gets_every_event_in_a_collection() {
 }
 
 #[test]
-#[ignore = "the fixture does not greet yet"]
 fn vent_019_050_052_057_063_079_080_siderite_gets_every_event_in_a_collection() {
     drive("siderite", Encoding::Collection, &[("GREETING", "1")]);
 }
