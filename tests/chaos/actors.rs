@@ -138,18 +138,21 @@ async fn churn(world: &mut World, mut rng: Rng) -> Result<Report, String> {
     })
 }
 
-/// Reads nothing until it is cut, or the round is over. What then still comes is in order, and its end says why.
-async fn ignore_everything(world: &mut World, rng: Rng) -> Result<(), String> {
+/// Reads nothing for some time, or until it is reset. What then still comes is in order, and its end says why.
+async fn ignore_everything(world: &mut World, mut rng: Rng) -> Result<(), String> {
     let pace = Pace {
         buffer: Some(4096),
         ..Pace::FAST
     };
-    let mut session = Session::connect(world, rng, pace).await?;
+    let mut session = Session::connect(world, rng.fork(), pace).await?;
     session.subscribe_all().await?;
-    while !session.socket().is_reset() && !world.is_over() {
+    for _ in 0..rng.u32(50..120) {
+        if session.socket().is_reset() || world.is_over() {
+            break;
+        }
         world.pass(Duration::from_millis(100)).await;
     }
-    // It has not come to an end if the round was over before the server had enough.
+    // If the round was over before the server had enough, it does not end.
     match session.listen_for(Duration::from_secs(1)).await? {
         None | Some(None | Some(1013)) => Ok(()),
         Some(Some(code)) => Err(format!("closed with {code} for not reading")),

@@ -44,6 +44,7 @@ impl<'a> Publisher<'a> {
     /// # Panics
     /// When the round may never end.
     pub(crate) fn run(mut self, plan: &Plan, may_end: impl Fn() -> bool) -> u64 {
+        self.await_listeners();
         let begun = Instant::now();
         let every = Duration::from_secs(1) / plan.messages_per_second;
         let mut next = begun;
@@ -111,21 +112,21 @@ impl<'a> Publisher<'a> {
 
     /// After a restart the server needs a while to listen again; the last message must not fall into it.
     fn finish(&mut self) {
-        let rooms = 0..=BULK;
+        self.await_listeners();
+        let mut last = Pipeline::new();
+        (0..=BULK).for_each(|room| self.add(&mut last, room, 1));
+        self.send(&last);
+    }
+
+    /// Waits until the server follows every room.
+    fn await_listeners(&self) {
         let deadline = Instant::now() + PATIENCE;
-        for room in rooms.clone() {
-            while self.redis.numsub(&channel(room)) == 0 {
-                assert!(
-                    Instant::now() < deadline,
-                    "nobody listens to {}",
-                    channel(room)
-                );
+        for channel in (0..=BULK).map(channel) {
+            while self.redis.numsub(&channel) == 0 {
+                assert!(Instant::now() < deadline, "nobody listens to {channel}");
                 sleep(Duration::from_millis(10));
             }
         }
-        let mut last = Pipeline::new();
-        rooms.for_each(|room| self.add(&mut last, room, 1));
-        self.send(&last);
     }
 
     fn send(&mut self, messages: &Pipeline) {
