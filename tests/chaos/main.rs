@@ -32,12 +32,12 @@ const SHORT: Plan = Plan {
 };
 
 #[test]
-fn row_034_083_three_hundred_clients_of_which_some_misbehave() {
+fn row_032_033_034_083_090_three_hundred_clients_of_which_some_misbehave() {
     Soak::new(SHORT).run();
 }
 
 #[test]
-fn row_085_redis_restarts_are_told_to_everybody_once() {
+fn row_085_restarts_of_redis_are_told() {
     let plan = Plan {
         clients: 60,
         duration: Duration::from_secs(4),

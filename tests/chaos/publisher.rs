@@ -60,6 +60,7 @@ impl<'a> Publisher<'a> {
                 && begun.elapsed() * (plan.restarts + 1) > plan.duration * (restarted + 1)
             {
                 restarted += 1;
+                self.await_listeners();
                 self.redis.restart();
                 self.connection = self.redis.connection();
             }

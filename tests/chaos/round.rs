@@ -29,10 +29,10 @@ pub(crate) struct Plan {
 }
 
 /// Rounds after which memory must have stopped growing.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 8;
 
-/// What a round may leave behind: pages that the allocator has not given back. The clients of a round make thousands of
-/// connections, so a leak of a few hundred bytes for each is more.
+/// What a round may leave behind: pages that the allocator has not given back. A long round makes twenty thousand
+/// connections, so that a leak of a hundred bytes for each is more; a short one makes some hundreds.
 const TOLERANCE: u64 = 1024 * 1024;
 
 /// The length of a round: `UPDRAFT_SOAK_SECONDS`, or this many.
@@ -149,10 +149,11 @@ impl Soak {
             .filter_map(|(_, _, outcome)| outcome.as_ref().ok());
         let gaps = reports.clone().map(|report: &Report| report.gaps).max();
         let connections: usize = reports.map(|report| report.connections).sum();
-        assert_eq!(
-            gaps,
-            Some(restarts as usize),
-            "gaps told to one subscription"
+        // Two restarts in a row can be one gap; none is told twice.
+        let expected = restarts.min(1) as usize..=restarts as usize;
+        assert!(
+            gaps.is_some_and(|gaps| expected.contains(&gaps)),
+            "gaps told to one subscription: {gaps:?}"
         );
         assert_eq!(stats.failed_mappings, before.failed_mappings);
         let slow = stats.slow_clients - before.slow_clients;
