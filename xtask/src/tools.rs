@@ -4,12 +4,14 @@
 use std::env;
 
 /// Programs, and the Debian packages they come in.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 6] = [
     ("redis-server", "redis-server"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("chromium", "chromium"),
     ("python3", "python3"),
+    // For libFuzzer.
+    ("c++", "g++"),
 ];
 
 /// The Debian packages to install; empty when nothing is missing.
