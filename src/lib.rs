@@ -64,6 +64,7 @@ pub use publication::{
 pub use server::{Bound, Builder, Handle, Server};
 pub use stats::Stats;
 pub use updraft_protocol::ejson::{Binary, Date, Decimal, Object, ObjectId, Regexp, Value};
+pub use updraft_protocol::message::{Code, WireError};
 pub use updraft_protocol::random::RandomStream;
 pub use updraft_protocol::vent::{Choice, VentOptions};
 pub use updraft_protocol::{ejson, random};

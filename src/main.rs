@@ -1,6 +1,7 @@
 //! A relay without code: publications that pass on channels of Redis as they are, declared on the command line.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -100,8 +101,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let mut server = Server::builder().bus(redis);
     for relay in options.relays {
         let name = relay.publication.clone();
-        server = server.vent(&name, move |vent: Vent, parameter: Object| {
-            let channel = relay.channel(&parameter);
+        server = server.vent(&name, move |vent: Vent, parameter: Option<Object>| {
+            let channel = relay.channel(&parameter.unwrap_or_default());
             async move { vent.relay(channel).await }
         });
     }
@@ -110,14 +111,31 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let bound = bound.with_context(|| format!("{} cannot be listened on", options.listen))?;
     tracing::info!("Listening on ws://{}/websocket", bound.local_addr());
     let handle = bound.handle();
+    let mut serving = std::pin::pin!(bound.serve());
     tokio::select! {
-        served = bound.serve() => served.map_err(reported)?,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted.context("signals cannot be heard")?;
-            handle.shutdown(std::time::Duration::from_secs(10)).await;
+        served = &mut serving => return served.map_err(reported),
+        told = told_to_end() => told.context("signals cannot be heard")?,
+    }
+    let (served, ()) = tokio::join!(serving, handle.shutdown(DRAIN));
+    served.map_err(reported)
+}
+
+/// How long clients and methods may take to end when the relay is told to.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Resolves at Ctrl-C or, where there is one, at SIGTERM.
+async fn told_to_end() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminate.recv() => Ok(()),
         }
     }
-    Ok(())
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }
 
 /// The library's error, in the form that programs report.

@@ -113,6 +113,10 @@ impl<'de> Deserializer<'de> for Params {
             let all = Value::Array(self.0);
             return visitor.visit_newtype_struct(all).map_err(unfit);
         }
+        // What is missing is what it is to the type inside, unless that is one of EJSON's own.
+        if self.0.is_empty() && !name.starts_with('$') {
+            return visitor.visit_newtype_struct(self);
+        }
         self.first(Value::Undefined)
             .deserialize_newtype_struct(name, visitor)
             .map_err(unfit)
@@ -217,8 +221,15 @@ mod tests {
         assert_eq!(read::<Thread>(Vec::new()).unwrap(), none);
         assert_eq!(read::<Option<u32>>(Vec::new()).unwrap(), None);
         let read_tuple = read::<(Option<u32>, Thread, Value)>(Vec::new()).unwrap();
-        assert_eq!(read_tuple, (None, none, Value::Undefined));
+        assert_eq!(
+            read_tuple,
+            (None, Thread { thread_id: None }, Value::Undefined)
+        );
         assert_eq!(read::<Args>(Vec::new()).unwrap(), Args::default());
+
+        #[derive(Debug, Deserialize, PartialEq)]
+        struct Wrapped(Thread);
+        assert_eq!(read::<Wrapped>(Vec::new()).unwrap(), Wrapped(none));
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn a_streamer_is_not_announced_in_a_collection_that_holds_documents() {
     let run = begun.actions.iter().find_map(started).unwrap();
     let ignored = &mut Output::default();
     session.added(run, "stream-room", "id", Object::new(), ignored);
-    session.published(run, Ok(()), ignored);
+    session.published(run, Ok(()), Duration::ZERO, ignored);
 
     let announced = r#"{"msg":"sub","id":"2","name":"stream-room","params":["1/typing",true]}"#;
     let refused = receive(&mut session, announced);

@@ -107,6 +107,8 @@ impl Subscription {
     }
 
     /// Ends the subscription with an error: its documents are removed, the client gets `nosub`.
+    ///
+    /// The handler is dropped at its next await, as it is at every end of a subscription.
     pub fn error(&self, error: impl Into<Error>) {
         let error = error.into();
         if error.kind() == ErrorKind::Internal {
@@ -117,7 +119,8 @@ impl Subscription {
         self.send(Mail::Stop(self.0.run, Some(Box::new(error.into_wire()))));
     }
 
-    /// Ends the subscription: its documents are removed, the client gets `nosub`.
+    /// Ends the subscription: its documents are removed, the client gets `nosub`. The handler is dropped as with
+    /// [`error`](Self::error).
     pub fn stop(&self) {
         self.send(Mail::Stop(self.0.run, None));
     }

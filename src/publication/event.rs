@@ -103,6 +103,12 @@ impl IntoEvent for Event {
     }
 }
 
+impl IntoEvent for Option<Event> {
+    fn into_event(self) -> Result<Event> {
+        Ok(self.unwrap_or_default())
+    }
+}
+
 impl<T: Serialize> IntoEvent for Option<T> {
     fn into_event(self) -> Result<Event> {
         let Some(value) = self else {

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -57,7 +58,9 @@ impl<A: Hash + Eq + Send + 'static, E: IntoEvent + 'static> SharedMapper for One
         let other: &dyn Any = other;
         other.downcast_ref::<Self>().is_some_and(|other| {
             // Functions that the compiler has merged do the same, and may share.
-            std::ptr::fn_addr_eq(self.f, other.f) && self.arg == other.arg
+            std::ptr::fn_addr_eq(self.f, other.f)
+                // The program's own comparison must not end the shard.
+                && catch_unwind(AssertUnwindSafe(|| self.arg == other.arg)).unwrap_or(false)
         })
     }
 }
@@ -140,14 +143,16 @@ impl Waiting {
 impl Subscription {
     /// A mapping function has failed: counted and logged, and that is all.
     pub(crate) fn mapping_failed(&self, message: &Message, error: &Error) {
-        self.connection()
-            .services()
-            .gauges
-            .failed_mappings
-            .fetch_add(1, Ordering::Relaxed);
+        let failed = &self.connection().services().gauges.failed_mappings;
+        // A function that always fails must not fill the log: the first is said, then each time their number doubles.
+        let failed = failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if !failed.is_power_of_two() {
+            return;
+        }
         let (publication, channel) = (self.publication(), message.channel());
         tracing::warn!(
             publication,
+            failed,
             ?channel,
             ?error,
             "A mapping function failed; its event is lost."

@@ -60,10 +60,19 @@ impl Handle {
     /// Stops taking connections, closes those that are there with 1001, and waits for methods that have begun, at most
     /// until `deadline` has passed.
     ///
+    /// Not to be awaited by a method or a route: it would wait for itself, until the deadline.
+    ///
     /// # Cancel safety
     ///
-    /// The shutdown goes on when the future is dropped, but without its deadline.
+    /// The shutdown goes on when the future is dropped.
     pub async fn shutdown(&self, deadline: Duration) {
+        let shutdown = self.clone().shut_down(deadline);
+        if let Err(error) = self.services.runtime.spawn(shutdown).await {
+            tracing::error!(%error, "Shutdown came to nothing.");
+        }
+    }
+
+    async fn shut_down(self, deadline: Duration) {
         self.phases.closing.cancel();
         self.shards.iter().for_each(Shard::shut_down);
         let Services {

@@ -50,7 +50,8 @@ pub(super) struct Running {
     pub(super) subscription: Subscription,
     /// Its mapping functions.
     pub(super) followers: Vec<SubscriberId>,
-    pub(super) on_gap: Option<OnGap>,
+    /// Filled by its handler, told of each gap.
+    pub(super) on_gap: Vec<OnGap>,
 }
 
 impl Client {
@@ -92,6 +93,7 @@ impl Client {
     /// Whether it has sent more than its handlers keep up with.
     pub(super) fn has_enough_queued(&self, limits: &Limits) -> bool {
         self.session.queued() >= limits.queued_messages
+            || self.session.calls_running() >= limits.queued_messages
             || self.session.queued_bytes() >= limits.queued_bytes
     }
 

@@ -136,6 +136,7 @@ impl FanOut {
             return;
         };
         let mut as_it_came = Tails::new(message.event());
+        let mut called: Vec<Rc<Group>> = Vec::new();
         for id in followers {
             let Some(subscriber) = self.subscribers.get_mut(*id) else {
                 continue;
@@ -154,6 +155,7 @@ impl FanOut {
                     let latest = match latest.as_mut() {
                         Some(latest) if Arc::ptr_eq(&latest.0, message) => latest,
                         _ => {
+                            called.push(group.clone());
                             let map = || group.mapper.map(message);
                             let event = careful(map, message, &subscriber.subscription);
                             latest.insert((message.clone(), Tails::new(event)))
@@ -167,6 +169,9 @@ impl FanOut {
                 },
             };
             send(subscriber.connection, subscriber.run, outcome);
+        }
+        for group in called {
+            group.latest.take();
         }
     }
 

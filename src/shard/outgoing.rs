@@ -16,7 +16,7 @@ const WRITE: usize = 64 * 1024;
 /// The output of one connection.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    /// Filled by the session, drained by `flush`, bounded by the shard's limit on `bytes`.
+    /// Filled by the session, drained by `flush`, bounded by the shard's limit on `queued`.
     queue: VecDeque<Item>,
     /// The rest of a write that the socket took in part; it goes first.
     partial: Vec<u8>,
@@ -77,8 +77,13 @@ impl Outgoing {
         self.count();
     }
 
+    /// Bytes that wait for a write of their own: all but those of the write under way.
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
     /// Bytes that wait.
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.queued.saturating_add(self.partial.len())
     }
 

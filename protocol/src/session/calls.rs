@@ -24,6 +24,11 @@ impl CallState {
 }
 
 impl Session {
+    /// Calls that have begun and not had both answers.
+    pub fn calls_running(&self) -> usize {
+        self.calls.len()
+    }
+
     /// A method begins a write whose effects must reach this client before `updated`.
     pub fn begin_write(&mut self, run: Run) {
         if let Some(call) = self.calls.iter_mut().find(|call| call.run == run) {

@@ -14,13 +14,7 @@ impl Session {
             return;
         }
         // Any message counts as life, a malformed one too.
-        if let State::Connected {
-            heartbeat: Some(heartbeat),
-            ..
-        } = &mut self.state
-        {
-            heartbeat.heard();
-        }
+        self.heard();
         let message = match message::decode(text, &self.config.limits) {
             Ok(message) => message,
             Err(Unreadable::NotAMessage) => return self.unreadable("Bad request", None, now, out),
@@ -61,6 +55,19 @@ impl Session {
                 }
             },
             State::Closed => {}
+        }
+    }
+
+    /// The client is alive, as far as anybody can tell: it is not pinged in this interval.
+    ///
+    /// For a host that does not read from it at the moment; [`receive`](Self::receive) says it by itself.
+    pub fn heard(&mut self) {
+        if let State::Connected {
+            heartbeat: Some(heartbeat),
+            ..
+        } = &mut self.state
+        {
+            heartbeat.heard();
         }
     }
 

@@ -113,9 +113,13 @@ impl Session {
         };
         let subscription = self.subscriptions.remove(index);
         for (collection, ids) in &subscription.documents {
-            for id in ids {
-                let effect = self.view.removed(run.0, collection, id);
-                self.show(collection, id, effect, out);
+            let mut effects = Vec::with_capacity(ids.len());
+            let ids = ids.iter().map(|id| &**id);
+            self.view.removed_all(run.0, collection, ids, |id, effect| {
+                effects.push((id.to_owned(), effect));
+            });
+            for (id, effect) in effects {
+                self.show(collection, &id, effect, out);
             }
         }
         if let Some(events) = subscription.events

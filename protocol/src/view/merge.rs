@@ -103,18 +103,42 @@ impl View {
 
     /// A publisher lets go of a document.
     pub fn removed(&mut self, publisher: Publisher, collection: &str, id: &str) -> Effect {
-        let Some(documents) = self.collections.get_mut(collection) else {
-            return Effect::Nothing;
-        };
-        let Some(document) = documents.get_mut(id) else {
+        let effect = self.let_go(publisher, collection, id);
+        if effect == Effect::Removed
+            && let Some(documents) = self.collections.get_mut(collection)
+        {
+            documents.shift_remove(id);
+            self.forget_if_empty(collection);
+        }
+        effect
+    }
+
+    /// A publisher lets go of many documents of a collection; each one's effect is shown in turn.
+    pub fn removed_all<'a>(
+        &mut self,
+        publisher: Publisher,
+        collection: &str,
+        ids: impl IntoIterator<Item = &'a str>,
+        mut show: impl FnMut(&str, Effect),
+    ) {
+        for id in ids {
+            show(id, self.let_go(publisher, collection, id));
+        }
+        // All at once: taking them out one by one moves the others each time.
+        if let Some(documents) = self.collections.get_mut(collection) {
+            documents.retain(|_, document| !document.publishers.is_empty());
+            self.forget_if_empty(collection);
+        }
+    }
+
+    /// A publisher lets go of a document, which stays behind without a publisher if that was the last.
+    fn let_go(&mut self, publisher: Publisher, collection: &str, id: &str) -> Effect {
+        let documents = self.collections.get_mut(collection);
+        let Some(document) = documents.and_then(|documents| documents.get_mut(id)) else {
             return Effect::Nothing;
         };
         document.publishers.retain(|other| *other != publisher);
         if document.publishers.is_empty() {
-            documents.shift_remove(id);
-            if documents.is_empty() {
-                self.collections.shift_remove(collection);
-            }
             return Effect::Removed;
         }
         let mut seen = Object::new();
@@ -123,6 +147,16 @@ impl View {
             document.clear(publisher, &key, &mut seen);
         }
         changed(seen)
+    }
+
+    fn forget_if_empty(&mut self, collection: &str) {
+        if self
+            .collections
+            .get(collection)
+            .is_some_and(IndexMap::is_empty)
+        {
+            self.collections.shift_remove(collection);
+        }
     }
 
     fn document(&self, collection: &str, id: &str) -> Option<&Document> {

@@ -46,14 +46,14 @@ impl EventLoop {
                 outgoing.is_listed = true;
                 unsent.push_back(index);
             }
-            if outgoing.bytes() > limits.output {
+            if outgoing.queued() > limits.output {
                 lost.push((index, None));
             }
         });
         for (index, run) in lost {
             match run {
                 Some(run) => self.missed(index, run),
-                None => self.slow(index),
+                None => self.relieve_client(index),
             }
         }
     }
@@ -79,10 +79,11 @@ impl EventLoop {
             return;
         };
         self.services.gauges.gaps.fetch_add(1, Ordering::Relaxed);
-        if let Some(on_gap) = &mut running.on_gap
-            && catch_unwind(AssertUnwindSafe(on_gap)).is_err()
-        {
-            tracing::error!(connection = %client.context.log_id(), "A gap callback panicked.");
+        for on_gap in &mut running.on_gap {
+            if catch_unwind(AssertUnwindSafe(on_gap)).is_err() {
+                let publication = running.subscription.publication();
+                tracing::error!(publication, "A gap callback panicked.");
+            }
         }
     }
 }

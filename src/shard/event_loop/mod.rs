@@ -210,6 +210,10 @@ impl EventLoop {
                 self.expired(index);
                 continue;
             }
+            if client.is_paused {
+                // We do not listen, so its silence means nothing.
+                client.session.heard();
+            }
             client.session.handle_timeout(self.now, &mut self.out);
             self.settle(index);
             self.check_stuck(index);

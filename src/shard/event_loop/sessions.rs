@@ -57,7 +57,7 @@ impl EventLoop {
                     run,
                     subscription,
                     followers: Vec::new(),
-                    on_gap: None,
+                    on_gap: Vec::new(),
                 });
             }
             Action::Call {
@@ -139,7 +139,7 @@ impl EventLoop {
             }
             Mail::OnGap(run, on_gap) => {
                 if let Some(running) = client.running_mut(run) {
-                    running.on_gap = Some(on_gap);
+                    running.on_gap.push(on_gap);
                 }
             }
             Mail::Event {

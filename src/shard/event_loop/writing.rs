@@ -88,7 +88,24 @@ impl EventLoop {
         };
         client.count_input();
         client.is_paused |= client.has_enough_queued(&self.limits);
-        if client.outgoing.bytes() > self.limits.output {
+        if client.outgoing.queued() > self.limits.output {
+            self.relieve_client(index);
+        }
+    }
+
+    /// More than the limit waits for a client. It may only be that its turn has not come; it is slow if its socket is
+    /// full.
+    pub(super) fn relieve_client(&mut self, index: usize) {
+        let is_full = |it: &Self| {
+            let client = it.clients.get(index);
+            client.is_some_and(|client| client.outgoing.is_blocked)
+        };
+        if !is_full(self) {
+            self.flush(index);
+        }
+        let client = self.clients.get(index);
+        let queued = client.map_or(0, |client| client.outgoing.queued());
+        if is_full(self) && queued > self.limits.output {
             self.slow(index);
         }
     }
