@@ -642,7 +642,7 @@ async fn follows(vent: Vent, channels: usize) -> Result<()> {
 }
 
 #[test]
-fn vent_017_a_bus_that_does_not_answer_holds_the_queue_for_250_ms() {
+fn a_bus_that_does_not_answer_holds_the_queue_for_250_ms() {
     let mut redis = RedisServer::start();
     let server = Server::builder()
         .vent("follows", follows)
@@ -654,7 +654,6 @@ fn vent_017_a_bus_that_does_not_answer_holds_the_queue_for_250_ms() {
     client.expect_text(r#"{"msg":"added","collection":"vent.live","id":"id","fields":{}}"#);
     client.expect_text(&ready("live"));
     redis.process().signal("STOP");
-    // Several subscriptions wait one after the other, each for its own time.
     let asked = Instant::now();
     client.send_text(&sub("s", "follows", r#""vent.s",3"#));
     client.send_text(&call("1", "nothing", ""));
@@ -669,7 +668,7 @@ fn vent_017_a_bus_that_does_not_answer_holds_the_queue_for_250_ms() {
 }
 
 #[test]
-fn the_time_for_the_bus_is_one_for_all_channels_and_can_be_set() {
+fn the_time_for_the_bus_can_be_set() {
     let mut redis = RedisServer::start();
     let server = Server::builder()
         .vent("follows", follows)
@@ -689,7 +688,7 @@ fn the_time_for_the_bus_is_one_for_all_channels_and_can_be_set() {
 }
 
 #[test]
-fn vent_017_066_sub_method_unsub_in_one_flight_without_redis() {
+fn sub_method_unsub_in_one_flight_without_redis() {
     let mut redis = RedisServer::start();
     let server = Server::builder()
         .vent("follows", follows)
