@@ -188,6 +188,36 @@ fn row_060_061_a_flood_of_calls_waits_in_its_socket() {
 }
 
 #[test]
+fn row_061_long_messages_wait_in_their_socket_too() {
+    let gate = Gate::new();
+    let waits = gate.clone();
+    let server = Server::builder()
+        .method("waits", move |_: Call| {
+            let gate = waits.clone();
+            async move {
+                gate.pass().await;
+                Ok::<_, Error>(())
+            }
+        })
+        .method("nothing", nothing)
+        .message_limit(64 * 1024, 64 * 1024);
+    let server = Running::start(server);
+    let mut client = server.client();
+    client.send_text(&call("first", "waits", ""));
+    gate.await_arrival(&server);
+    // Far fewer than may wait by number: after the second nothing is read, until there is room again.
+    let long = format!(r#""{}""#, "x".repeat(60_000));
+    for n in 0..20 {
+        client.send_text(&call(&n.to_string(), "nothing", &long));
+    }
+    gate.open(1);
+    expect_result(&mut client, "first", "");
+    for n in 0..20 {
+        expect_result(&mut client, &n.to_string(), "");
+    }
+}
+
+#[test]
 fn row_048_066_067_a_typed_parameter_takes_nothing_else() {
     async fn typed(_: Call, (text, number): (String, u32)) -> Result<String> {
         Ok(format!("{text} {number}"))

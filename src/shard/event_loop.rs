@@ -621,7 +621,7 @@ impl EventLoop {
             return self.slow(index);
         }
         // Only `resume` ends a pause: what arrived meanwhile will not be announced again.
-        client.is_paused |= client.session.queued() >= self.limits.queued_messages;
+        client.is_paused |= self.limits.is_full(&client.session);
     }
 
     /// Reads on where a connection had too many messages queued.
@@ -629,7 +629,7 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        if client.is_paused && client.session.queued() < self.limits.queued_messages {
+        if client.is_paused && !self.limits.is_full(&client.session) {
             client.is_paused = false;
             self.read(index, false);
         }

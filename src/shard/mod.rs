@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use updraft_protocol::session::Session;
 
 use crate::connection::Headers;
 use crate::error::Result;
@@ -40,10 +41,18 @@ pub(crate) struct Limits {
     pub(crate) message: usize,
     /// Bytes of output that wait for one client.
     pub(crate) output: usize,
-    /// Messages of one client that wait for a handler; a client with more is not read from.
+    /// Messages of one client that wait for a handler. A client with more, or with more bytes than a message may have,
+    /// is not read from.
     pub(crate) queued_messages: usize,
     /// How long a closed connection may take to go away.
     pub(crate) linger: Duration,
+}
+
+impl Limits {
+    /// Whether so much of a client waits for a handler that no more is read.
+    fn is_full(&self, session: &Session) -> bool {
+        session.queued() >= self.queued_messages || session.queued_bytes() >= self.message
+    }
 }
 
 /// A shard, for those who send to it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::heartbeat::Heartbeat;
-use super::{Action, Output, Run, Session, State, Version};
+use super::{Action, Output, Queued, Run, Session, State, Version};
 use crate::ejson::Value;
 use crate::message::{self, Quote, Request, ServerMessage, Unreadable};
 
@@ -53,8 +53,10 @@ impl Session {
                 // Said by a client that leaves on purpose; what follows is the end of its connection.
                 Some("disconnect") => {}
                 _ => {
-                    let request = Request::parse(message, text.len(), &self.config.bounds);
-                    self.queue.push_back(request);
+                    let bytes = text.len();
+                    let request = Request::parse(message, bytes, &self.config.bounds);
+                    self.queued_bytes = self.queued_bytes.saturating_add(bytes);
+                    self.queue.push_back(Queued { request, bytes });
                     self.proceed(now, out);
                 }
             },
@@ -73,9 +75,10 @@ impl Session {
     /// Starts messages from the queue until one of them has a handler that must be waited for.
     fn proceed(&mut self, now: Duration, out: &mut Output) {
         while self.running.is_none() && self.is_connected() {
-            let Some(request) = self.queue.pop_front() else {
+            let Some(Queued { request, bytes }) = self.queue.pop_front() else {
                 break;
             };
+            self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
             match request {
                 Request::Subscribe(subscribe) => self.subscribe(subscribe, now, out),
                 Request::Unsubscribe(id) => self.unsubscribe(&id, out),

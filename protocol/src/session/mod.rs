@@ -96,7 +96,9 @@ pub struct Session {
     state: State,
     /// Messages that wait for the handler that runs. Filled by `receive`, drained as handlers end or unblock; bounded by
     /// the host, which stops reading from a client with too many of them.
-    queue: VecDeque<Request>,
+    queue: VecDeque<Queued>,
+    /// Bytes of text of what is in `queue`.
+    queued_bytes: usize,
     /// When the latest unreadable messages came. Filled by `receive`, drained as they grow old; bounded by the
     /// configuration, for with too many of them the session ends.
     unreadable: VecDeque<Duration>,
@@ -110,6 +112,14 @@ pub struct Session {
     next_run: u64,
     /// Messages sent, as a resuming client counts them.
     sent: u64,
+}
+
+/// A message in the queue.
+#[derive(Debug)]
+struct Queued {
+    request: Request,
+    /// Bytes of its text.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -143,6 +153,7 @@ impl Session {
             id: id.into(),
             state: State::AwaitingConnect { until },
             queue: VecDeque::new(),
+            queued_bytes: 0,
             unreadable: VecDeque::new(),
             running: None,
             subscriptions: Vec::new(),
@@ -175,6 +186,11 @@ impl Session {
     /// Messages that wait behind the running handler.
     pub fn queued(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Bytes of the messages that wait behind the running handler, as they came.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
     }
 
     /// Subscriptions that are alive, universal ones included.
@@ -228,7 +244,8 @@ impl Session {
     /// The connection is gone, or is about to be: stops all subscriptions, says nothing more.
     pub fn end(&mut self, out: &mut Output) {
         self.state = State::Closed;
-        self.queue.clear();
+        self.queue = VecDeque::new();
+        self.queued_bytes = 0;
         self.unreadable.clear();
         self.calls.clear();
         self.view = View::default();
