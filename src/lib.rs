@@ -41,6 +41,7 @@ mod error;
 mod handler;
 mod ids;
 mod mailbox;
+mod memory;
 mod method;
 mod params;
 mod publication;

@@ -12,6 +12,7 @@ use updraft_protocol::session::Config;
 use crate::bus::Channels;
 use crate::error::{Error, Result};
 use crate::handler::Patience;
+use crate::memory::Memory;
 use crate::method::Method;
 use crate::publication::{IntoChannel, Publication};
 use crate::stats::Gauges;
@@ -34,6 +35,7 @@ pub(crate) struct Services {
     /// What lives as long as the server: its shards, the bus.
     pub(crate) background: TaskTracker,
     pub(crate) gauges: Gauges,
+    pub(crate) memory: Arc<Memory>,
 }
 
 impl Services {

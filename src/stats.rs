@@ -36,6 +36,10 @@ pub struct Stats {
     pub gaps: u64,
     /// Connections closed because their client did not read.
     pub slow_clients: u64,
+    /// Bytes that wait for somebody slow: output that clients do not take, input and mail that nobody has used yet.
+    pub queued_bytes: usize,
+    /// Connections refused because too much was queued, or too many others came at once.
+    pub refused_connections: u64,
     /// Whether the bus cannot be reached at this moment.
     pub bus_is_away: bool,
     /// How often the bus was connected to; each time but the first is a gap. Zero for the bus inside this process.
@@ -56,6 +60,7 @@ pub(crate) struct Gauges {
     pub(crate) failed_mappings: AtomicU64,
     pub(crate) gaps: AtomicU64,
     pub(crate) slow_clients: AtomicU64,
+    pub(crate) refused_connections: AtomicU64,
 }
 
 impl Gauges {
@@ -72,6 +77,7 @@ impl Gauges {
             failed_mappings: self.failed_mappings.load(Ordering::Relaxed),
             gaps: self.gaps.load(Ordering::Relaxed),
             slow_clients: self.slow_clients.load(Ordering::Relaxed),
+            refused_connections: self.refused_connections.load(Ordering::Relaxed),
             ..Stats::default()
         }
     }

@@ -1,5 +1,8 @@
 //! What a server is made of: publications, methods, a bus, limits, routes.
 
+mod limits;
+mod sessions;
+
 use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -14,17 +17,20 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::accept::Front;
+use super::accept::{Front, SocketOptions};
 use super::handle::Handle;
 use super::{Bound, StopOnDrop};
 use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
 use crate::handler::{Handler, Patience};
+use crate::mailbox;
+use crate::memory::Memory;
 use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
 use crate::services::Services;
 use crate::shard::{Limits, Prepared, Shard};
 use crate::stats::Gauges;
+use crate::transport::websocket::Rate;
 
 /// Collects what a server is to do; [`bind`](Self::bind) makes it one.
 ///
@@ -38,8 +44,10 @@ pub struct Builder {
     routes: Vec<Route>,
     shards: Option<NonZero<usize>>,
     limits: Limits,
-    batch_limit: usize,
     patience: Patience,
+    inbox: mailbox::Limits,
+    sockets: SocketOptions,
+    memory_limit: usize,
     /// The first mistake in what was registered.
     mistake: Option<Error>,
 }
@@ -60,12 +68,26 @@ impl Default for Builder {
             limits: Limits {
                 first_message: 64 * 1024,
                 message: 4 * 1024 * 1024,
+                small_frames: Rate {
+                    frames: 1000,
+                    within: Duration::from_secs(10),
+                },
                 output: 1024 * 1024,
+                stuck: Duration::from_secs(10),
                 queued_messages: 100,
+                queued_bytes: 4 * 1024 * 1024,
                 linger: Duration::from_secs(5),
             },
-            batch_limit: 64 * 1024 * 1024,
             patience: Patience::default(),
+            inbox: mailbox::Limits {
+                batches: 64 * 1024 * 1024,
+                arrivals: 1024,
+            },
+            sockets: SocketOptions {
+                send_buffer: 256 * 1024,
+                user_timeout: Duration::from_secs(45),
+            },
+            memory_limit: 1024 * 1024 * 1024,
             mistake: None,
         }
     }
@@ -218,96 +240,6 @@ impl Builder {
         self
     }
 
-    /// Bytes of a client's message: before `connect` (64 KiB by default) and after it (4 MiB).
-    #[must_use]
-    pub fn message_limit(mut self, before_connect: usize, after: usize) -> Self {
-        self.limits.first_message = before_connect;
-        self.limits.message = after;
-        self
-    }
-
-    /// Bytes of output that may wait for one client (1 MiB by default). One that does not read is closed with 1013.
-    #[must_use]
-    pub fn output_limit(mut self, bytes: usize) -> Self {
-        self.limits.output = bytes;
-        self
-    }
-
-    /// Greets every client with `{"server_id":"0"}` before it has said anything, as old Meteor servers did; off by
-    /// default. There are clients that wait for it, and clients that take it for an error.
-    #[must_use]
-    pub fn greeting(mut self, greets: bool) -> Self {
-        self.session.greeting = greets;
-        self
-    }
-
-    /// How deep a client's JSON may be nested (64 by default, 512 at most), and how many entries an array or an object
-    /// in it may have (10,000). What exceeds either is a `Bad request`.
-    #[must_use]
-    pub fn json_limits(mut self, depth: usize, entries: usize) -> Self {
-        self.session.limits.depth = depth;
-        self.session.limits.keys = entries;
-        self
-    }
-
-    /// Bytes of an id or a name that a client sends (256 by default): of subscriptions, publications, calls, methods
-    /// and pings. A longer one is refused as malformed.
-    #[must_use]
-    pub fn name_limit(mut self, bytes: usize) -> Self {
-        self.session.bounds.name = bytes;
-        self
-    }
-
-    /// Bytes of a refused message that its `error` quotes as `offendingMessage` (1 KiB by default). Of a longer one the
-    /// client hears the reason only.
-    #[must_use]
-    pub fn quote_limit(mut self, bytes: usize) -> Self {
-        self.session.bounds.quote = bytes;
-        self
-    }
-
-    /// So many messages without a readable `msg` within this time close their connection with 1008; by default 100
-    /// within 10 s.
-    #[must_use]
-    pub fn unreadable_limit(mut self, messages: usize, window: Duration) -> Self {
-        self.session.max_unreadable = messages;
-        self.session.unreadable_window = window;
-        self
-    }
-
-    /// Subscriptions that one session may have (256 by default), universal ones not counted. One more gets `nosub` with
-    /// the error `too-many-subscriptions`.
-    #[must_use]
-    pub fn subscription_limit(mut self, subscriptions: usize) -> Self {
-        self.session.max_subscriptions = subscriptions;
-        self
-    }
-
-    /// How long a publication's handler may take (60 s by default), unblocked or not. Then it is dropped, and its
-    /// subscription ends with `nosub` 503. Zero is for ever. What a handler ties to its subscription with
-    /// [`Subscription::run`] is not meant.
-    #[must_use]
-    pub fn publication_timeout(mut self, timeout: Duration) -> Self {
-        self.session.publication_timeout = timeout;
-        self
-    }
-
-    /// How long one subscription that waits for the bus may keep its client's next messages waiting (250 ms by default).
-    /// After that it waits beside them, as if its handler had called `unblock`.
-    #[must_use]
-    pub fn bus_patience(mut self, patience: Duration) -> Self {
-        self.patience.bus = patience;
-        self
-    }
-
-    /// From when on a running method counts among [`Stats::slow_methods`](crate::Stats::slow_methods): 30 s by default.
-    /// Nothing ends it.
-    #[must_use]
-    pub fn slow_method(mut self, after: Duration) -> Self {
-        self.patience.method = after;
-        self
-    }
-
     /// Binds the address, starts the shards and the bus.
     ///
     /// # Errors
@@ -323,8 +255,10 @@ impl Builder {
         let count = self
             .shards
             .or_else(|| std::thread::available_parallelism().ok());
-        let prepared = (0..count.map_or(1, NonZero::get))
-            .map(|number| Prepared::new(number, self.batch_limit))
+        let count = count.map_or(1, NonZero::get);
+        let memory = Arc::new(Memory::new(self.memory_limit, count));
+        let prepared = (0..count)
+            .map(|number| Prepared::new(number, self.inbox, memory.clone()))
             .collect::<Result<Vec<_>>>()?;
         let services = Arc::new(Services {
             session: Arc::new(self.session),
@@ -336,6 +270,7 @@ impl Builder {
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
             gauges: Gauges::default(),
+            memory,
         });
         let ports = prepared
             .iter()
@@ -346,7 +281,7 @@ impl Builder {
             .map(|shard| shard.start(services.clone(), self.limits))
             .collect::<Result<Arc<[Shard]>>>()?;
         services.channels.start(ports, &services.background);
-        let front = Front::new(shards.clone(), services.tasks.clone());
+        let front = Front::new(shards.clone(), services.clone(), self.sockets);
         let handle = Handle::new(services, shards);
         let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
         let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());
