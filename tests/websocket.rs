@@ -169,6 +169,11 @@ fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     out
 }
 
+/// A server that echoes the ids of pings however long they are.
+fn echoing() -> Builder {
+    Server::builder().name_limit(usize::MAX)
+}
+
 fn ping_of(id: &str) -> String {
     format!(r#"{{"msg":"ping","id":"{id}"}}"#)
 }
@@ -191,7 +196,7 @@ fn nothing_is_left(handle: &Handle) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn autobahn_1_5_10_messages_are_echoed_however_they_are_framed() {
-    let (address, handle) = serve(Server::builder()).await;
+    let (address, handle) = serve(echoing()).await;
     let mut raw = Raw::connected(address);
     for len in [0, 1, 125, 126, 127, 128, 65535, 65536] {
         let id = "*".repeat(len);
@@ -339,7 +344,7 @@ async fn autobahn_7_row_029_what_follows_a_close_frame_is_ignored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_024_a_size_is_judged_by_its_header() {
-    let (address, handle) = serve(Server::builder()).await;
+    let (address, handle) = serve(echoing()).await;
     let mut early = Raw::open(address);
     early.send(&header(TEXT, 64 * 1024 + 1));
     early.expect_close(1009);
@@ -371,7 +376,7 @@ async fn row_031_a_silent_peer_is_pinged_and_then_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_032_a_client_that_has_finished_sending_gets_its_answers() {
-    let (address, handle) = serve(Server::builder()).await;
+    let (address, handle) = serve(echoing()).await;
     let mut raw = Raw::open(address);
     let id = "x".repeat(50_000);
     let mut bytes = frame(TEXT, CONNECT);
