@@ -137,20 +137,21 @@ async fn row_034_a_client_that_takes_nothing_for_too_long_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_034_a_client_that_does_not_even_take_its_end_is_reset() {
     let server = flooding()
-        .output_limit(200_000)
+        .output_limit(1_000_000)
         .close_timeout(Duration::from_millis(200));
     let (address, handle) = serve(server).await;
     let slow = follow(address, "c");
     let mut sent = 0;
     while handle.stats().slow_clients == 0 {
-        emit(&handle, "c", sent, 50_000).await;
+        // So large that most of it stands in the frame under way, which the kernel has no room for.
+        emit(&handle, "c", sent, 900_000).await;
         sent += 1;
     }
     nothing_is_left(&handle);
     let mut buffer = vec![0; 65536];
     let error = loop {
         match slow.tcp().read(&mut buffer) {
-            Ok(0) => panic!("ended politely {:?}", slow.tcp().take_error()),
+            Ok(0) => panic!("ended politely"),
             Ok(_) => {}
             Err(error) => break error,
         }

@@ -95,14 +95,14 @@ impl Front {
     /// Gives a socket to the next shard.
     pub(super) fn hand_over(&self, arrival: Arrival) {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        if let Some(shard) = turn
+        let shard = turn
             .checked_rem(self.shards.len())
-            .and_then(|at| self.shards.get(at))
+            .and_then(|at| self.shards.get(at));
+        if let Some(shard) = shard
+            && !shard.arrive(arrival)
         {
-            if !shard.arrive(arrival) {
-                tracing::warn!("A connection was refused: too many came at once.");
-                self.refused();
-            }
+            tracing::warn!("A connection was refused: too many came at once.");
+            self.refused();
         }
     }
 

@@ -1,7 +1,6 @@
 //! What a server is made of: publications, methods, a bus, limits, routes.
 
 mod limits;
-mod sessions;
 
 use std::fmt;
 use std::num::NonZero;
@@ -44,10 +43,10 @@ pub struct Builder {
     routes: Vec<Route>,
     shards: Option<NonZero<usize>>,
     limits: Limits,
-    patience: Patience,
     inbox: mailbox::Limits,
     sockets: SocketOptions,
     memory_limit: usize,
+    patience: Patience,
     /// The first mistake in what was registered.
     mistake: Option<Error>,
 }
@@ -78,7 +77,6 @@ impl Default for Builder {
                 queued_bytes: 4 * 1024 * 1024,
                 linger: Duration::from_secs(5),
             },
-            patience: Patience::default(),
             inbox: mailbox::Limits {
                 batches: 64 * 1024 * 1024,
                 arrivals: 1024,
@@ -88,6 +86,7 @@ impl Default for Builder {
                 user_timeout: Duration::from_secs(45),
             },
             memory_limit: 1024 * 1024 * 1024,
+            patience: Patience::default(),
             mistake: None,
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::heartbeat::Heartbeat;
-use super::{Action, Output, Queued, Run, Session, State, Version};
+use super::{Action, Output, Run, Session, State, Version};
 use crate::ejson::Value;
 use crate::message::{self, Quote, Request, ServerMessage, Unreadable};
 
@@ -53,10 +53,10 @@ impl Session {
                 // Said by a client that leaves on purpose; what follows is the end of its connection.
                 Some("disconnect") => {}
                 _ => {
-                    let bytes = text.len();
-                    let request = Request::parse(message, bytes, &self.config.bounds);
-                    self.queued_bytes = self.queued_bytes.saturating_add(bytes);
-                    self.queue.push_back(Queued { request, bytes });
+                    let length = text.len();
+                    let request = Request::parse(message, length, &self.config.bounds);
+                    self.queued_bytes = self.queued_bytes.saturating_add(length);
+                    self.queue.push_back((request, length));
                     self.proceed(now, out);
                 }
             },
@@ -75,7 +75,7 @@ impl Session {
     /// Starts messages from the queue until one of them has a handler that must be waited for.
     fn proceed(&mut self, now: Duration, out: &mut Output) {
         while self.running.is_none() && self.is_connected() {
-            let Some(Queued { request, bytes }) = self.queue.pop_front() else {
+            let Some((request, bytes)) = self.queue.pop_front() else {
                 break;
             };
             self.queued_bytes = self.queued_bytes.saturating_sub(bytes);

@@ -94,10 +94,10 @@ pub struct Session {
     config: Arc<Config>,
     id: Box<str>,
     state: State,
-    /// Messages that wait for the handler that runs. Filled by `receive`, drained as handlers end or unblock; bounded by
-    /// the host, which stops reading from a client with too many of them.
-    queue: VecDeque<Queued>,
-    /// Bytes of text of what is in `queue`.
+    /// Messages that wait for the handler that runs, each with its length. Filled by `receive`, drained as handlers end
+    /// or unblock; bounded by the host, which stops reading from a client with too many of them.
+    queue: VecDeque<(Request, usize)>,
+    /// Bytes of the messages in `queue`, as they came.
     queued_bytes: usize,
     /// When the latest unreadable messages came. Filled by `receive`, drained as they grow old; bounded by the
     /// configuration, for with too many of them the session ends.
@@ -112,14 +112,6 @@ pub struct Session {
     next_run: u64,
     /// Messages sent, as a resuming client counts them.
     sent: u64,
-}
-
-/// A message in the queue.
-#[derive(Debug)]
-struct Queued {
-    request: Request,
-    /// Bytes of its text.
-    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -188,7 +180,7 @@ impl Session {
         self.queue.len()
     }
 
-    /// Bytes of the messages that wait behind the running handler, as they came.
+    /// Bytes of the messages that wait behind the running handler.
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
@@ -246,7 +238,7 @@ impl Session {
         self.state = State::Closed;
         self.queue = VecDeque::new();
         self.queued_bytes = 0;
-        self.unreadable.clear();
+        self.unreadable = VecDeque::new();
         self.calls.clear();
         self.view = View::default();
         for subscription in self.subscriptions.drain(..) {

@@ -262,11 +262,10 @@ impl Session {
                 config.encoding,
                 &config.reserved,
             )
-            .and_then(|delivery| self.refuse_taken(delivery))
             .map(Some),
             Kind::Streamer(collection) => Delivery::streamer(collection, &mut params).map(Some),
         };
-        match delivery {
+        match delivery.and_then(|delivery| self.refuse_taken(delivery)) {
             Ok(delivery) => {
                 let run = self.begin(Some(id), delivery, now);
                 self.running = Some(run);
@@ -341,13 +340,13 @@ impl Session {
         run
     }
 
-    /// A Vent id may not name a collection in which the client has documents already.
-    fn refuse_taken(&self, delivery: Delivery) -> Result<Delivery, WireError> {
-        match delivery.collection() {
-            Some(collection) if self.view.has_collection(collection) => Err(WireError::new(
-                400,
-                "This Vent id is the name of another collection",
-            )),
+    /// Events may not be announced in a collection of which the client has documents already.
+    fn refuse_taken(&self, delivery: Option<Delivery>) -> Result<Option<Delivery>, WireError> {
+        match delivery.as_ref().and_then(Delivery::collection) {
+            Some(collection) if self.view.has_collection(collection) => {
+                let reason = format!("Collection '{collection}' holds documents already");
+                Err(WireError::new(400, reason))
+            }
             _ => Ok(delivery),
         }
     }

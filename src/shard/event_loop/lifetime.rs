@@ -80,6 +80,8 @@ impl EventLoop {
             .gauges
             .connections
             .fetch_add(1, Ordering::Relaxed);
+        // A greeting, where there is one.
+        self.settle(index);
         while !leftover.is_empty() && self.is_open(index) {
             let piece = leftover.split_to(leftover.len().min(self.input.len()));
             self.input[..piece.len()].copy_from_slice(&piece);

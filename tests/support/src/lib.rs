@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod replay;
 pub mod transcript;
