@@ -243,6 +243,29 @@ fn row_054_256_subscriptions_are_enough() {
 }
 
 #[test]
+fn row_060_what_waits_is_counted() {
+    let mut world = connected();
+    world.receive(r#"{"msg":"sub","id":"s","name":"slow","params":[100]}"#);
+    assert_eq!(world.queued(), (0, 0));
+    let (call, long) = (
+        r#"{"msg":"method","id":"1","method":"zero"}"#,
+        format!(r#"{{"msg":"{}"}}"#, "x".repeat(10_000)),
+    );
+    world.receive(call);
+    world.receive(&long);
+    // A ping does not wait.
+    world.receive(r#"{"msg":"ping"}"#);
+    assert_eq!(world.queued(), (2, call.len() + long.len()));
+    world.pass(SECOND);
+    assert_eq!(world.queued(), (0, 0));
+    world.receive(r#"{"msg":"sub","id":"t","name":"slow","params":[100]}"#);
+    world.receive(call);
+    world.receive(r#"{"msg":"method","id":"2","method":"closeMe"}"#);
+    world.pass(SECOND);
+    assert_eq!(world.queued(), (0, 0));
+}
+
+#[test]
 fn row_065_an_id_that_is_echoed_is_short() {
     let mut world = connected();
     let (fits, too_long) = ("x".repeat(256), "x".repeat(257));

@@ -198,8 +198,10 @@ impl World {
                 match started.what {
                     What::Call if failed => session.returned(run, Err(error), self.now, out),
                     What::Call => session.returned(run, Ok(value), self.now, out),
-                    What::Subscription { .. } if failed => session.published(run, Err(error), out),
-                    What::Subscription { .. } => session.published(run, Ok(()), out),
+                    What::Subscription { .. } if failed => {
+                        session.published(run, Err(error), self.now, out)
+                    }
+                    What::Subscription { .. } => session.published(run, Ok(()), self.now, out),
                 }
             }
             Deed::BeginWrite => {
@@ -211,7 +213,7 @@ impl World {
                 let started = &mut self.runs[index];
                 started.writes = started.writes.saturating_sub(1);
             }
-            Deed::Unblock => session.unblock(run, out),
+            Deed::Unblock => session.unblock(run, self.now, out),
             Deed::Event(body) => self.event(index, body),
         }
     }

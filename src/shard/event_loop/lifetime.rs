@@ -88,7 +88,7 @@ impl EventLoop {
             self.take_in(index, piece.len());
             self.settle(index);
         }
-        self.set_timer(index);
+        self.settle(index);
         Ok(())
     }
 
