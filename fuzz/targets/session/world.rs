@@ -252,6 +252,7 @@ impl World {
         self.closed = matches!(actions.last(), Some(session::Action::Close { .. }));
         let looked_at = self.waiting.len() - self.session.queued();
         let requests: Vec<Request> = self.waiting.drain(..looked_at).collect();
+        assert!(!self.waiting.is_empty() || self.session.queued_bytes() == 0);
         for request in &requests {
             if let Request::Call(call) = request {
                 self.client.called(call.id.clone());
