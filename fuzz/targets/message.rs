@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use updraft_protocol::ejson::{self, Limits, Value};
-use updraft_protocol::message::{Call, Request, ServerMessage, Subscribe, decode};
+use updraft_protocol::message::{Bounds, Call, Quote, Request, ServerMessage, Subscribe, decode};
 
 /// An echo is deeper than what it quotes, and `$escape` of a string makes members of its characters.
 const ECHO: Limits = Limits {
@@ -17,19 +17,23 @@ fuzz_target!(|text: &str| {
     let Ok(message) = decode(text, &Limits::default()) else {
         return;
     };
-    check_echo(&message);
+    let bounds = Bounds::default();
+    let quote = Quote::of(&message, text.len(), &bounds);
+    check_echo(quote.as_ref(), text.len(), &bounds);
     let whole = message.clone();
-    match Request::parse(message) {
+    match Request::parse(message, text.len(), &bounds) {
         Request::Subscribe(Subscribe { id, name, params }) => {
-            assert_eq!(whole.get("id"), Some(&Value::String(id)));
-            assert_eq!(whole.get("name"), Some(&Value::String(name)));
+            assert_eq!(text_of(&whole, "id"), Some(&*id));
+            assert_eq!(text_of(&whole, "name"), Some(&*name));
+            assert!(id.len().max(name.len()) <= bounds.name);
             check_params(&whole, &params);
         }
         Request::Call(Call {
             id, method, params, ..
         }) => {
-            assert_eq!(whole.get("id"), Some(&Value::String(id)));
-            assert_eq!(whole.get("method"), Some(&Value::String(method)));
+            assert_eq!(text_of(&whole, "id"), Some(&*id));
+            assert_eq!(text_of(&whole, "method"), Some(&*method));
+            assert!(id.len().max(method.len()) <= bounds.name);
             check_params(&whole, &params);
         }
         Request::Unsubscribe(id) => {
@@ -37,14 +41,21 @@ fuzz_target!(|text: &str| {
             let nosub = ejson::parse(&nosub, &ECHO).expect("a frame is JSON");
             assert_eq!(nosub.get("id").is_some(), !id.is_undefined());
         }
-        Request::Malformed { offending, .. } => assert_eq!(offending, whole),
+        Request::Malformed { offending, .. } => assert_eq!(offending, quote),
     }
 });
 
-fn check_echo(message: &Value) {
-    let error = ServerMessage::Error("Bad request", Some(message)).print();
+fn text_of<'a>(message: &'a Value, key: &str) -> Option<&'a str> {
+    message.get(key)?.as_str()
+}
+
+fn check_echo(quote: Option<&Quote>, bytes: usize, bounds: &Bounds) {
+    let error = ServerMessage::Error("Bad request", quote).print();
+    let envelope = ServerMessage::Error("Bad request", None).print();
+    assert!(error.len() <= envelope.len() + r#","offendingMessage":"#.len() + bounds.quote);
     let error = ejson::parse(&error, &ECHO).expect("an error is JSON");
-    assert!(error.get("offendingMessage").is_some());
+    assert_eq!(error.get("offendingMessage").is_some(), quote.is_some());
+    assert!(quote.is_none() || bytes <= bounds.quote);
 }
 
 fn check_params(whole: &Value, params: &[Value]) {

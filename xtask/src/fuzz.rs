@@ -17,7 +17,7 @@ use crate::workspace::{cargo, root, run as run_command, target};
 /// The binaries of `fuzz/Cargo.toml`.
 const TARGETS: [&str; 4] = ["message", "ejson", "websocket", "session"];
 
-/// What libFuzzer needs of the compiler; the first is what its own users set.
+/// What libFuzzer needs of the compiler, as cargo-fuzz sets it.
 const RUSTFLAGS: &str = "--cfg=fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";

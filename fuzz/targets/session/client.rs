@@ -19,29 +19,29 @@ pub(crate) struct Client {
     /// Messages that a resuming client would count.
     pub(crate) counted: u64,
     /// The live subscriptions, and whether they are ready.
-    subscriptions: HashMap<Text, bool>,
+    subscriptions: HashMap<String, bool>,
     /// By the id of a call: how often it was made, answered with `result`, and answered with `updated`.
-    calls: HashMap<Text, [u32; 3]>,
+    calls: HashMap<String, [u32; 3]>,
     documents: BTreeMap<(String, String), Object>,
 }
 
 impl Client {
     /// Its subscription was accepted.
-    pub(crate) fn subscribed(&mut self, id: Text) {
+    pub(crate) fn subscribed(&mut self, id: String) {
         assert_eq!(self.subscriptions.insert(id, false), None);
     }
 
-    pub(crate) fn is_ready(&self, id: &Text) -> bool {
+    pub(crate) fn is_ready(&self, id: &str) -> bool {
         self.subscriptions.get(id) == Some(&true)
     }
 
     /// Its call was taken from the queue.
-    pub(crate) fn called(&mut self, id: Text) {
+    pub(crate) fn called(&mut self, id: String) {
         self.calls.entry(id).or_default()[0] += 1;
     }
 
     /// Frames arrive, in the course of which the subscriptions `stopped` are over.
-    pub(crate) fn receive(&mut self, frames: &[String], mut stopped: HashSet<Text>) {
+    pub(crate) fn receive(&mut self, frames: &[String], mut stopped: HashSet<String>) {
         for text in frames {
             let frame = ejson::parse(text, &FRAMES).expect("a frame is JSON");
             let keys = frame.as_object().map(Object::keys);
@@ -52,7 +52,7 @@ impl Client {
         assert!(stopped.is_empty(), "no nosub for {stopped:?}");
     }
 
-    fn frame(&mut self, frame: &Value, stopped: &mut HashSet<Text>) {
+    fn frame(&mut self, frame: &Value, stopped: &mut HashSet<String>) {
         let msg = member(frame, "msg");
         self.counted += u64::from(msg != "ping" && msg != "pong");
         match msg {
@@ -67,18 +67,13 @@ impl Client {
                 }
             }
             "nosub" => {
-                if let Some(Value::String(id)) = frame.get("id")
+                if let Some(id) = frame.get("id").and_then(Value::as_str)
                     && stopped.remove(id)
                 {
                     self.subscriptions.remove(id);
                 }
             }
-            "result" => {
-                let Some(Value::String(id)) = frame.get("id") else {
-                    panic!("{frame:?}");
-                };
-                self.answer(id, 1);
-            }
+            "result" => self.answer(member(frame, "id"), 1),
             "updated" => texts(frame, "methods").for_each(|id| self.answer(&id, 2)),
             "added" => {
                 let document = document(frame);
@@ -95,8 +90,8 @@ impl Client {
         }
     }
 
-    fn answer(&mut self, call: &Text, kind: usize) {
-        let counts = self.calls.entry(call.clone()).or_default();
+    fn answer(&mut self, call: &str, kind: usize) {
+        let counts = self.calls.entry(call.to_owned()).or_default();
         counts[kind] += 1;
         assert!(counts[kind] <= counts[0], "more answers than calls: {call}");
     }
@@ -112,7 +107,7 @@ impl Client {
                     known.insert(key, value);
                 }
                 for key in texts(frame, "cleared") {
-                    known.remove_text(&key);
+                    known.remove(&key);
                 }
             }
             None => assert!(is_streamer, "{frame:?}"),
@@ -153,11 +148,11 @@ fn member<'a>(frame: &'a Value, key: &str) -> &'a str {
     value.unwrap_or_else(|| panic!("no {key} in {frame:?}"))
 }
 
-fn texts(frame: &Value, key: &str) -> impl Iterator<Item = Text> {
+fn texts(frame: &Value, key: &str) -> impl Iterator<Item = String> {
     let items = frame.get(key).and_then(Value::as_array).unwrap_or_default();
-    items.iter().cloned().map(|item| match item {
-        Value::String(text) => text,
-        other => panic!("{other:?} among texts"),
+    items.iter().map(|item| match item.as_str() {
+        Some(text) => text.to_owned(),
+        None => panic!("{item:?} among texts"),
     })
 }
 

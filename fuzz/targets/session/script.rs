@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use updraft_protocol::ejson::{self, Object, Value};
 
-/// Names of subscriptions and calls; one of them holds half a surrogate pair.
+/// Names of subscriptions and calls; one of them holds half a surrogate pair, and names nothing.
 const IDS: [&str; 4] = ["a", "b", "c", "\\ud800"];
 const VERSIONS: [&str; 4] = ["1", "pre2", "pre1", "2"];
 const PARAMS: [&str; 10] = [

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use updraft_protocol::ejson::{Text, Value};
+use updraft_protocol::ejson::Value;
 use updraft_protocol::message::{self, Frame, Request, WireError};
 use updraft_protocol::session::{self, Config, Kind, Output, Run, Session};
 use updraft_protocol::vent::{Choice, VentOptions};
@@ -46,7 +46,7 @@ enum What {
     Call,
     /// The id is that of the client, if it has one.
     Subscription {
-        id: Option<Text>,
+        id: Option<String>,
         live: bool,
     },
 }
@@ -149,7 +149,10 @@ impl World {
             }
             Some(Some("connect" | "disconnect")) => {}
             Some(Some("ping" | "pong")) if self.has_heartbeat => {}
-            Some(_) if is_connected => self.waiting.push_back(Request::parse(message)),
+            Some(_) if is_connected => {
+                self.waiting
+                    .push_back(Request::parse(message, text.len(), &CONFIG.bounds))
+            }
             Some(_) => {}
         }
         self.session.receive(text, self.now, &mut self.out);
@@ -254,9 +257,10 @@ impl World {
         self.closed = matches!(actions.last(), Some(session::Action::Close { .. }));
         let looked_at = self.waiting.len() - self.session.queued();
         let requests: Vec<Request> = self.waiting.drain(..looked_at).collect();
+        assert!(!self.waiting.is_empty() || self.session.queued_bytes() == 0);
         for request in &requests {
             if let Request::Call(call) = request {
-                self.client.called(call.id.clone());
+                self.client.called(call.id.to_string());
             }
         }
         let mut stopped = HashSet::new();
@@ -294,8 +298,8 @@ impl World {
                     let Some(Request::Subscribe(subscribe)) = request else {
                         panic!("{request:?} started a publication");
                     };
-                    let id = Some(subscribe.id.clone());
-                    self.client.subscribed(subscribe.id.clone());
+                    let id = Some(subscribe.id.to_string());
+                    self.client.subscribed(subscribe.id.to_string());
                     (run, What::Subscription { id, live: true })
                 }
                 session::Action::Call { run, .. } => {
@@ -317,7 +321,7 @@ impl World {
     }
 
     /// A subscription is over, which it must not have been before. Returns the client's name for it.
-    fn stop(&mut self, run: Run) -> Option<Text> {
+    fn stop(&mut self, run: Run) -> Option<String> {
         let mut runs = self.runs.iter_mut();
         let started = runs.find(|started| started.run == run);
         let Some(What::Subscription {
@@ -347,6 +351,8 @@ fn config() -> Config {
     let mut config = Config::default();
     config.held_events = 3;
     config.held_bytes = 64;
+    config.max_subscriptions = 3;
+    config.max_unreadable = 5;
     let publications = [
         ("two", Kind::Ordinary),
         ("live", Kind::Ordinary),
