@@ -11,7 +11,7 @@ use updraft_protocol::ejson::{Object, Text, Value};
 use updraft_protocol::message::WireError;
 use updraft_protocol::session::Run;
 
-use crate::bus::{Batch, Gap, Lease, Message, Port};
+use crate::bus::{Batch, BusError, Gap, Lease, Message, Port};
 use crate::publication::{Event, Mapper, OnGap};
 use crate::shard::Arrival;
 
@@ -36,6 +36,8 @@ pub(crate) enum Letter {
     Batch(Batch),
     /// From the bus: messages of these channels may be missing.
     Gap(Gap),
+    /// From the bus: it no longer carries this channel.
+    Refused(Arc<str>, BusError),
     /// Close every connection, and every one that still arrives.
     ShutDown,
     /// Drop every connection and end.
@@ -301,6 +303,10 @@ impl Port for Inbox {
 
     fn gap(&self, gap: Gap) {
         self.put(Letter::Gap(gap));
+    }
+
+    fn refused(&self, channel: &Arc<str>, error: &BusError) {
+        self.put(Letter::Refused(channel.clone(), error.clone()));
     }
 }
 

@@ -140,11 +140,12 @@ impl Waiting {
 impl Subscription {
     /// A mapping function has failed: counted and logged, and that is all.
     pub(crate) fn mapping_failed(&self, message: &Message, error: &Error) {
-        self.connection()
-            .services()
+        let services = self.connection().services();
+        services
             .gauges
             .failed_mappings
             .fetch_add(1, Ordering::Relaxed);
+        services.channels.mapping_failed(message.channel());
         let (publication, channel) = (self.publication(), message.channel());
         tracing::warn!(
             publication,

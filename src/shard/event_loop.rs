@@ -16,9 +16,10 @@ use super::client::{Client, Running};
 use super::fan_out::{FanOut, Outcome};
 use super::outgoing::{Flushed, Outgoing};
 use super::{Arrival, Limits};
-use crate::bus::{Gap, Message};
+use crate::bus::{BusError, Gap, Message};
 use crate::clock;
 use crate::connection::Connection;
+use crate::error::Error;
 use crate::ids;
 use crate::mailbox::{Address, Delivery, Inbox, Letter, Mail, Place};
 use crate::services::Services;
@@ -165,6 +166,7 @@ impl EventLoop {
                     );
                     self.gap(&channels);
                 }
+                Letter::Refused(channel, error) => self.refused(&channel, error),
                 Letter::ShutDown => {
                     self.state = State::ShuttingDown;
                     let everybody: Vec<usize> =
@@ -570,6 +572,20 @@ impl EventLoop {
         told.dedup();
         for (index, run) in told {
             self.missed(index, run);
+        }
+    }
+
+    /// The bus no longer carries a channel: whoever follows it is told, instead of hearing nothing.
+    fn refused(&mut self, channel: &str, error: BusError) {
+        let mut followers: Vec<(usize, Run)> = self.fan_out.followers(channel).collect();
+        followers.sort_unstable();
+        followers.dedup();
+        let error = Error::not_followed(error).into_wire();
+        for (index, run) in followers {
+            if let Some(client) = self.clients.get_mut(index) {
+                client.session.stop(run, Some(&error), &mut self.out);
+                self.settle(index);
+            }
         }
     }
 
