@@ -65,12 +65,15 @@ impl Queue {
             }
         };
         loop {
-            match attempt().await {
-                // An attempt is not cut short: then nobody would know what came of it.
-                Err(error) if passes(&error) && !deadline.is_elapsed() => {}
+            // An attempt is not cut short: then nobody would know what came of it.
+            let error = match attempt().await {
+                Err(error) if passes(&error) => error,
                 settled => return settled,
+            };
+            tokio::select! {
+                () = sleep(PAUSE) => {}
+                () = &mut deadline => return Err(error),
             }
-            sleep(PAUSE).await;
         }
     }
 

@@ -16,6 +16,7 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod replay;
+pub mod scripted_redis;
 pub mod transcript;
 
 use std::thread::sleep;

@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,7 +55,8 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    target: u16,
+    /// Where new connections lead.
+    target: AtomicU16,
     /// None while connections are refused.
     listener: Mutex<Option<TcpListener>>,
     /// By direction.
@@ -84,7 +85,7 @@ impl Proxy {
     pub fn start(target: u16) -> Self {
         let port = free_port();
         let shared = Arc::new(Shared {
-            target,
+            target: AtomicU16::new(target),
             listener: Mutex::new(Some(listen(port))),
             faults: Mutex::default(),
             connections: Mutex::default(),
@@ -126,6 +127,11 @@ impl Proxy {
             (false, false) => *listener = Some(listen(self.port)),
             (false, true) => {}
         }
+    }
+
+    /// Leads new connections to another port, as a name does that is given another address.
+    pub fn lead_to(&self, target: u16) {
+        self.shared.target.store(target, Ordering::Relaxed);
     }
 
     /// Ends every open connection as a process would that exits: both sides read the end.
@@ -181,9 +187,10 @@ impl Shared {
 
     fn accept(self: &Arc<Self>, client: TcpStream) -> std::io::Result<()> {
         let is_lost = self.faults(Direction::ToServer).black_hole;
+        let target = self.target.load(Ordering::Relaxed);
         let server = match is_lost {
             true => None,
-            false => Some(TcpStream::connect((Ipv4Addr::LOCALHOST, self.target))?),
+            false => Some(TcpStream::connect((Ipv4Addr::LOCALHOST, target))?),
         };
         for socket in [Some(&client), server.as_ref()].into_iter().flatten() {
             socket.set_nonblocking(false)?;

@@ -144,3 +144,14 @@ fn refused_is_refused_until_it_no_longer_is() {
     proxy.refuse(false);
     assert_eq!(round_trip(&connect(&proxy), b"z"), b"z");
 }
+
+#[test]
+fn it_can_be_led_elsewhere() {
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let proxy = Proxy::start(nobody.local_addr().unwrap().port());
+    drop(nobody);
+    let mut socket = connect(&proxy);
+    assert_eq!(socket.read(&mut [0]).unwrap(), 0);
+    proxy.lead_to(echo());
+    assert_eq!(round_trip(&connect(&proxy), b"x"), b"x");
+}
