@@ -48,8 +48,8 @@ struct Progress {
     next: u64,
     /// Messages that did not come, and of which it was not told yet.
     untold: Option<(u64, u64)>,
-    /// It was told of a gap; where that is, the next message shows.
-    is_told: bool,
+    /// Gaps that it was told of and has not seen. The telling may overtake messages from before the gap.
+    told: u64,
 }
 
 impl Checker {
@@ -62,7 +62,7 @@ impl Checker {
         let begin = |channel: &str| Progress {
             next: numbering.count(channel),
             untold: None,
-            is_told: false,
+            told: 0,
         };
         Self {
             name: name.into(),
@@ -91,22 +91,28 @@ impl Checker {
             number >= expected,
             "{name}: {stamp} came again or too late: {expected} was next"
         );
-        if number > expected && !progress.is_told {
-            assert_eq!(
-                progress.untold, None,
-                "{name}: a gap of {channel} was not told"
-            );
-            progress.untold = Some((expected, number));
+        if number > expected {
+            match progress.told.checked_sub(1) {
+                Some(told) => progress.told = told,
+                None => {
+                    assert_eq!(
+                        progress.untold, None,
+                        "{name}: a gap of {channel} was not told"
+                    );
+                    progress.untold = Some((expected, number));
+                }
+            }
         }
-        progress.is_told = false;
         progress.next = number + 1;
     }
 
-    /// The subscription was told that messages of all its channels may be missing: where something is missing already,
-    /// that is it, else it is before the next message.
+    /// The subscription was told that messages of all its channels may be missing: those that are missing already, or
+    /// else those of the next gap.
     pub fn gap_told(&mut self) {
         for progress in self.channels.values_mut() {
-            progress.is_told = progress.untold.take().is_none();
+            if progress.untold.take().is_none() {
+                progress.told += 1;
+            }
         }
     }
 
@@ -114,7 +120,7 @@ impl Checker {
     pub fn is_complete(&self, numbering: &Numbering) -> bool {
         self.channels.iter().all(|(channel, progress)| {
             progress.untold.is_none()
-                && (progress.is_told || progress.next == numbering.count(channel))
+                && (progress.told > 0 || progress.next == numbering.count(channel))
         })
     }
 
