@@ -246,7 +246,7 @@ fn row_089_an_overrun_output_buffer_is_one_gap() {
 }
 
 #[test]
-fn row_087_a_connection_that_no_longer_gets_the_traffic_is_replaced() {
+fn row_087_096_a_connection_that_no_longer_gets_the_traffic_is_replaced() {
     let mut stream = Stream::start(|redis| redis.probe(Duration::from_millis(300)));
     // The old Redis lives and answers; the name of Redis now means another one, which gets all the traffic.
     let old = std::mem::replace(&mut stream.redis, RedisServer::start());

@@ -86,7 +86,7 @@ impl Publisher {
     }
 
     /// For the connection that listens.
-    pub(super) fn client(&self) -> &Client {
+    pub(in crate::bus) fn client(&self) -> &Client {
         &self.shared.resp2
     }
 

@@ -60,7 +60,7 @@ fn serve(mut socket: &TcpStream, script: &Script) {
         let refused = lock(script)(&command);
         let answer = match (refused, command[0].to_uppercase().as_str()) {
             (Some(error), _) => format!("-{error}\r\n"),
-            (None, "HELLO") => "-NOPROTO unsupported protocol version\r\n".into(),
+            (None, "HELLO") => "-ERR unknown command `HELLO`\r\n".into(),
             (None, "PING") if subscribed > 0 => "*2\r\n$4\r\npong\r\n$0\r\n\r\n".into(),
             (None, "PING") => "+PONG\r\n".into(),
             (None, "PUBLISH") => ":0\r\n".into(),
