@@ -77,3 +77,11 @@ fn row_097_what_is_wrong_with_a_certificate_is_named() {
         assert!(!text.contains("secret"), "{text}");
     }
 }
+
+#[tokio::test]
+async fn row_097_a_failed_handshake_is_told_apart() {
+    let (_redis, port) = redis("expired.pem");
+    let url = format!("rediss://:secret@127.0.0.1:{port}");
+    let error = updraft::Redis::connect(&url).await.unwrap_err();
+    assert_eq!(error.fault(), Some(updraft::BusFault::Tls), "{error:?}");
+}

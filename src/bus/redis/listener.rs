@@ -143,7 +143,8 @@ impl<'a> Listener<'a> {
             let mut pong = pin!(sink.ping::<Value>());
             let mut received = self.received.load(Ordering::Relaxed);
             loop {
-                match timeout(self.options.ping_patience, &mut pong).await {
+                let answer = timeout(self.options.ping_patience, &mut pong).await;
+                match answer.map(|answer| answer.and_then(refused)) {
                     Ok(Ok(_)) => break self.is_well(),
                     Ok(Err(error)) if is_tolerable(&error) => {
                         self.registry.fault(BusFault::of(&error), None, &error);
@@ -200,6 +201,14 @@ impl<'a> Listener<'a> {
                 return Ended::Detached;
             }
         }
+    }
+}
+
+/// The crate takes an error that answers a ping for an answer like any other.
+fn refused(answer: Value) -> Result<Value, RedisError> {
+    match answer {
+        Value::ServerError(error) => Err(error.into()),
+        pong => Ok(pong),
     }
 }
 
