@@ -1,7 +1,7 @@
 //! The server that the transcripts assume: publications and methods that show every side of the protocol.
 //!
 //! `PORT=4000 cargo run --example fixture` listens on 127.0.0.1:4000; with `REDIS_URL` set, events come from Redis, with
-//! `UNIVERSAL=1` there is a publication without a name.
+//! `UNIVERSAL=1` there is a publication without a name, with `GREETING=1` clients are greeted as by old Meteor servers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -513,6 +513,9 @@ async fn main() -> Result<()> {
         }
     });
 
+    if std::env::var("GREETING").is_ok_and(|set| set == "1") {
+        server = server.greeting(true);
+    }
     if std::env::var("UNIVERSAL").is_ok_and(|set| set == "1") {
         server = server.publish_universal(universal);
     }

@@ -159,6 +159,11 @@ impl Connection {
         self.0.address.send(mail);
     }
 
+    /// Bytes of mail that the session has not read yet.
+    pub(crate) fn queued_mail(&self) -> usize {
+        self.0.address.queued()
+    }
+
     pub(crate) fn services(&self) -> &Arc<Services> {
         &self.0.services
     }

@@ -6,6 +6,7 @@ use updraft_protocol::ejson::Value;
 use updraft_protocol::message::{Code, WireError};
 
 use crate::bus::{BusError, BusFault, EmitError};
+use crate::redact::Redacted;
 
 /// What functions of this library return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -183,12 +184,14 @@ impl fmt::Display for Error {
     }
 }
 
+/// For logs: each cause on a line of its own, escaped, cut, and without what follows the words `password`, `resume` and
+/// `token`, for a cause may quote what a client sent.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self} ({:?})", self.kind())?;
+        write!(f, "{} ({:?})", Redacted(&self.to_string()), self.kind())?;
         let mut source = self.source().map(|source| source as &dyn std::error::Error);
         while let Some(cause) = source {
-            write!(f, "\n  because: {cause}")?;
+            write!(f, "\n  because: {}", Redacted(&cause.to_string()))?;
             source = cause.source();
         }
         Ok(())

@@ -3,6 +3,8 @@
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -11,6 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::AbortHandle;
 use updraft_protocol::ejson::{self, Value};
 
+use crate::clock;
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::params;
@@ -73,6 +76,27 @@ fn result<T: Serialize + 'static, E: Into<Error>>(outcome: Result<T, E>) -> Resu
     Ok(ejson::to_value(&value)?)
 }
 
+/// How long handlers may keep others waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// How long one subscription may hold its session's queue while it waits for the bus.
+    pub(crate) bus: Duration,
+    /// From when on a method that runs counts as slow.
+    pub(crate) method: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            bus: Duration::from_millis(250),
+            method: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A handler that begins so much later than it was asked for found all threads blocked.
+const LATE: Duration = Duration::from_millis(100);
+
 /// Runs a handler as a task of the server and tells `done` how it ended, exactly once: also when it panics, and when
 /// the task is aborted or the runtime goes away.
 pub(crate) fn guard<T: Send + 'static>(
@@ -87,11 +111,19 @@ pub(crate) fn guard<T: Send + 'static>(
         done: Some(done),
         _value: PhantomData,
     };
+    let asked = clock::now();
     let task = connection.services().spawn(async move {
+        let gauges = &ending.connection.services().gauges;
+        let late = asked.elapsed();
+        if late >= LATE {
+            gauges.late_handlers.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%what, ?name, ?late, "A handler began late: something blocks the runtime's threads.");
+        }
         let outcome = unpanicked(handling).await;
         if let Err(error) = &outcome
             && error.kind() == ErrorKind::Internal
         {
+            gauges.failed_handlers.fetch_add(1, Ordering::Relaxed);
             let id = ending.connection.log_id();
             tracing::error!(connection = %id, %what, ?name, ?error, "A handler failed.");
         }

@@ -1,8 +1,9 @@
 //! How everything outside a shard talks to it: one inbox per shard, filled by anybody, emptied by the shard alone.
 //!
 //! Order is kept: what one handler sends arrives as it was sent. Nothing waits: what a session may have in its shard's
-//! inbox is bounded in bytes, and so is what the bus may have there.
+//! inbox is bounded in bytes, so is what the bus may have there, and new connections are bounded in number.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use updraft_protocol::message::WireError;
 use updraft_protocol::session::Run;
 
 use crate::bus::{Batch, BusError, Gap, Lease, Message, Port};
+use crate::memory::Memory;
 use crate::publication::{Event, Mapper, OnGap};
 use crate::shard::Arrival;
 
@@ -42,6 +44,15 @@ pub(crate) enum Letter {
     ShutDown,
     /// Drop every connection and end.
     Stop,
+}
+
+impl Letter {
+    /// Nobody reads it. What it holds is let go of.
+    fn discard(self) {
+        if let Self::Mail { address, mail, .. } = self {
+            address.received(&mail);
+        }
+    }
 }
 
 /// What a handler can tell its session.
@@ -85,7 +96,6 @@ pub(crate) struct Document {
 /// Where the handlers of one connection send their mail.
 pub(crate) struct Address {
     inbox: Arc<Inbox>,
-    shard: usize,
     place: Place,
     /// Bytes of mail in the inbox. Grows as handlers send, shrinks as the shard reads, bounded by `limit`.
     queued: AtomicUsize,
@@ -95,11 +105,10 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    pub(crate) fn new(inbox: Arc<Inbox>, shard: usize, place: Place, limit: usize) -> Self {
+    pub(crate) fn new(inbox: Arc<Inbox>, place: Place, limit: usize) -> Self {
         let (queued, overflowed) = (AtomicUsize::new(0), AtomicBool::new(false));
         Self {
             inbox,
-            shard,
             place,
             queued,
             limit,
@@ -109,20 +118,29 @@ impl Address {
 
     /// The number of the shard that owns the connection.
     pub(crate) fn shard(&self) -> usize {
-        self.shard
+        self.inbox.shard
+    }
+
+    /// Bytes of mail that the session has not read yet.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
     }
 
     /// Sends without waiting. Mail to a session that is gone, or is being closed for too much mail, is dropped.
     pub(crate) fn send(self: &Arc<Self>, mail: Mail) {
+        if self.overflowed.load(Ordering::Relaxed) {
+            return;
+        }
         let size = mail.size();
         let queued = self
             .queued
             .fetch_add(size, Ordering::Relaxed)
             .saturating_add(size);
+        self.inbox.memory.mail_sent(self.inbox.shard, size);
         let mail = if queued <= self.limit || mail.is_owed() {
             mail
         } else {
-            self.queued.fetch_sub(size, Ordering::Relaxed);
+            self.forget(size);
             if self.overflowed.swap(true, Ordering::Relaxed) {
                 return;
             }
@@ -137,7 +155,12 @@ impl Address {
 
     /// The shard has read this mail.
     pub(crate) fn received(&self, mail: &Mail) {
-        self.queued.fetch_sub(mail.size(), Ordering::Relaxed);
+        self.forget(mail.size());
+    }
+
+    fn forget(&self, size: usize) {
+        self.queued.fetch_sub(size, Ordering::Relaxed);
+        self.inbox.memory.mail_read(self.inbox.shard, size);
     }
 }
 
@@ -154,12 +177,9 @@ impl Mail {
         }
     }
 
-    /// Whether the session waits for it: it goes through whatever else is queued.
+    /// Whether it is the end of a handler, which comes once: it goes through although the session has much to read.
     fn is_owed(&self) -> bool {
-        matches!(
-            self,
-            Self::Published(..) | Self::Returned(..) | Self::Unblock(_) | Self::EndWrite(_)
-        )
+        matches!(self, Self::Published(..) | Self::Returned(..))
     }
 }
 
@@ -196,21 +216,38 @@ fn size_of_text(text: &Text) -> usize {
 
 /// A shard's inbox.
 pub(crate) struct Inbox {
+    /// The shard's number.
+    shard: usize,
     state: Mutex<State>,
     /// Whether the shard sleeps, or is about to, and must be woken.
     asleep: AtomicBool,
     waker: mio::Waker,
-    batch_limit: usize,
+    limits: Limits,
+    memory: Arc<Memory>,
+}
+
+/// What may wait in an inbox beside mail.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of messages from the bus.
+    pub(crate) batches: usize,
+    /// New connections.
+    pub(crate) arrivals: usize,
 }
 
 #[derive(Default)]
 struct State {
-    /// Filled by everybody, taken whole by the shard. Mail is bounded per session, batches by `batch_limit`.
+    /// Filled by everybody, taken whole by the shard. Mail is bounded per session, batches and arrivals by `limits`,
+    /// and of gaps there is at most one behind each of the others.
     letters: Vec<Letter>,
     /// Bytes of batches in `letters`.
     batched: usize,
-    /// Batches dropped since the shard last looked.
-    dropped: Vec<Arc<str>>,
+    /// Arrivals in `letters`.
+    arrivals: usize,
+    /// Channels whose messages were dropped since the shard last looked; bounded by the channels that it follows.
+    dropped: HashSet<Arc<str>>,
+    /// Set when the shard has ended: nobody will read what is sent.
+    is_closed: bool,
 }
 
 /// What the shard takes out of its inbox.
@@ -218,30 +255,71 @@ struct State {
 pub(crate) struct Delivery {
     pub(crate) letters: Vec<Letter>,
     /// Channels of which messages were dropped, because the shard could not keep up.
-    pub(crate) dropped: Vec<Arc<str>>,
+    pub(crate) dropped: HashSet<Arc<str>>,
 }
 
+/// Room for letters that an inbox keeps when it has been emptied.
+const KEPT: usize = 1024;
+
 impl Inbox {
-    pub(crate) fn new(waker: mio::Waker, batch_limit: usize) -> Self {
+    pub(crate) fn new(
+        shard: usize,
+        waker: mio::Waker,
+        limits: Limits,
+        memory: Arc<Memory>,
+    ) -> Self {
         Self {
+            shard,
             state: Mutex::default(),
             asleep: AtomicBool::new(false),
             waker,
-            batch_limit,
+            limits,
+            memory,
         }
     }
 
+    /// Leaves a letter. When the shard has ended it is dropped, and lets go of what it holds.
     pub(crate) fn put(&self, letter: Letter) {
-        self.lock().letters.push(letter);
+        let mut state = self.lock();
+        if state.is_closed {
+            drop(state);
+            return letter.discard();
+        }
+        state.letters.push(letter);
+        drop(state);
         self.wake();
     }
 
-    /// Takes everything; `into` is left with its capacity for the next time.
+    /// Hands over a new connection; `false` when too many wait already, and it is dropped.
+    pub(crate) fn arrive(&self, arrival: Box<Arrival>) -> bool {
+        let mut state = self.lock();
+        if state.is_closed || state.arrivals >= self.limits.arrivals {
+            return false;
+        }
+        state.arrivals = state.arrivals.saturating_add(1);
+        state.letters.push(Letter::Arrival(arrival));
+        drop(state);
+        self.wake();
+        true
+    }
+
+    /// Takes everything; `into` is left with some capacity for the next time.
     pub(crate) fn take(&self, into: &mut Delivery) {
+        into.letters.shrink_to(KEPT);
+        into.dropped.shrink_to(KEPT);
         let mut state = self.lock();
         std::mem::swap(&mut state.letters, &mut into.letters);
         std::mem::swap(&mut state.dropped, &mut into.dropped);
         state.batched = 0;
+        state.arrivals = 0;
+    }
+
+    /// The shard has ended. What is still here is dropped, and so is all that comes.
+    pub(crate) fn close(&self) {
+        let mut rest = Delivery::default();
+        self.lock().is_closed = true;
+        self.take(&mut rest);
+        rest.letters.into_iter().for_each(Letter::discard);
     }
 
     /// Says that the shard is going to sleep; `false` if there is something to read first.
@@ -283,25 +361,35 @@ impl Port for Inbox {
             .map(|message| message.payload().len() + 64)
             .sum();
         let mut state = self.lock();
-        if state.batched > 0 && state.batched.saturating_add(size) > self.batch_limit {
-            for message in batch.iter() {
-                if !state
-                    .dropped
-                    .iter()
-                    .any(|channel| **channel == *message.channel())
-                {
-                    state.dropped.push(message.channel().into());
-                }
-            }
-        } else {
+        if state.is_closed {
+            return;
+        }
+        let fits = state.batched == 0 || state.batched.saturating_add(size) <= self.limits.batches;
+        // After a dropped batch nothing is delivered until the shard has been told, or the gap would come too late.
+        if fits && state.dropped.is_empty() {
             state.batched = state.batched.saturating_add(size);
             state.letters.push(Letter::Batch(batch.clone()));
+        } else {
+            for message in batch.iter() {
+                if !state.dropped.contains(message.channel()) {
+                    state.dropped.insert(message.channel().into());
+                }
+            }
         }
         drop(state);
         self.wake();
     }
 
     fn gap(&self, gap: Gap) {
+        let mut state = self.lock();
+        if let Some(Letter::Gap(waiting)) = state.letters.last_mut() {
+            // Nothing came between the two: they are one.
+            let channels: HashSet<_> = waiting.channels.iter().chain(&*gap.channels).collect();
+            waiting.channels = channels.into_iter().cloned().collect();
+            waiting.generation = gap.generation;
+            return;
+        }
+        drop(state);
         self.put(Letter::Gap(gap));
     }
 
@@ -323,3 +411,6 @@ impl fmt::Debug for Address {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

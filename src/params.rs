@@ -1,15 +1,26 @@
 //! Typed parameters: what a client sent, read as the type that the handler names.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde::de::value::Error as Unfit;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
-use updraft_protocol::ejson::{Object, Value};
+use updraft_protocol::ejson::{self, Object, Value};
 
 use crate::error::{Error, Result};
+use crate::redact::Redacted;
 
 /// All parameters, as they came.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Args(pub Vec<Value>);
+
+/// For logs: as JSON, escaped, cut, and without what members such as `password`, `resume` and `token` hold.
+impl fmt::Debug for Args {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let json = self.0.iter().map(ejson::to_json).collect::<Vec<_>>();
+        write!(f, "Args[{}]", Redacted(&json.join(",")))
+    }
+}
 
 /// Reads parameters as `P`.
 pub(crate) fn read<P: DeserializeOwned + 'static>(params: Vec<Value>) -> Result<P> {
@@ -26,7 +37,7 @@ impl<'de> Deserialize<'de> for Args {
         impl<'de> Visitor<'de> for All {
             type Value = Args;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("parameters")
             }
 
@@ -60,7 +71,7 @@ impl Params {
     }
 }
 
-fn unfit(error: impl std::fmt::Display) -> Unfit {
+fn unfit(error: impl fmt::Display) -> Unfit {
     Unfit::custom(error)
 }
 
@@ -159,7 +170,6 @@ impl<'de> SeqAccess<'de> for Elements {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use updraft_protocol::ejson;
 
     #[derive(Debug, Deserialize, PartialEq)]
     #[serde(rename_all = "camelCase")]
@@ -209,6 +219,15 @@ mod tests {
         let read_tuple = read::<(Option<u32>, Thread, Value)>(Vec::new()).unwrap();
         assert_eq!(read_tuple, (None, none, Value::Undefined));
         assert_eq!(read::<Args>(Vec::new()).unwrap(), Args::default());
+    }
+
+    #[test]
+    fn row_069_parameters_are_logged_without_secrets() {
+        let given = params(r#"[{"user":"u","password":"secret"},"\u001b[31m"]"#);
+        assert_eq!(
+            format!("{:?}", Args(given)),
+            r#"Args[{"user":"u","password":[hidden]},"\u001b[31m"]"#
+        );
     }
 
     #[test]

@@ -11,6 +11,8 @@ use updraft_protocol::session::Config;
 
 use crate::bus::Channels;
 use crate::error::{Error, Result};
+use crate::handler::Patience;
+use crate::memory::Memory;
 use crate::method::Method;
 use crate::publication::{IntoChannel, Publication};
 use crate::stats::Gauges;
@@ -25,6 +27,7 @@ pub(crate) struct Services {
     /// Methods by the number that `session` gives them.
     pub(crate) methods: Vec<Method>,
     pub(crate) channels: Channels,
+    pub(crate) patience: Patience,
     /// The runtime that awaits `serve()`.
     pub(crate) runtime: Handle,
     /// What begins and ends with clients: handlers, their tasks and callbacks, HTTP connections. Shutdown waits for them.
@@ -32,6 +35,7 @@ pub(crate) struct Services {
     /// What lives as long as the server: its shards, the bus.
     pub(crate) background: TaskTracker,
     pub(crate) gauges: Gauges,
+    pub(crate) memory: Arc<Memory>,
 }
 
 impl Services {

@@ -16,18 +16,32 @@ pub struct Stats {
     pub sessions: usize,
     /// Subscriptions, universal ones included.
     pub subscriptions: usize,
+    /// Calls of methods that run longer than 30 s, or what [`Builder::slow_method`](crate::Builder::slow_method) says.
+    pub slow_methods: usize,
     /// Handlers and other tasks of the server that have not ended.
     pub tasks: usize,
     /// Channels of the bus that somebody follows.
     pub channels: usize,
     /// Messages from the bus that were no JSON, too large or too deep, and were dropped.
     pub dropped_payloads: u64,
+    /// Handlers that panicked, or failed with an error that is not the client's business.
+    pub failed_handlers: u64,
+    /// Handlers that began 100 ms or more after they were asked for: others block the threads they share.
+    pub late_handlers: u64,
+    /// Publications' handlers that were dropped because they took too long.
+    pub expired_publications: u64,
+    /// Changes and removals of documents that their subscription does not publish; nothing was sent.
+    pub unpublished_changes: u64,
     /// Mapping functions that failed or panicked: each cost one event of one subscription.
     pub failed_mappings: u64,
     /// Times that a subscription was told that it may have missed events.
     pub gaps: u64,
     /// Connections closed because their client did not read.
     pub slow_clients: u64,
+    /// Bytes that wait for somebody slow: output that clients do not take, input and mail that nobody has used yet.
+    pub queued_bytes: usize,
+    /// Connections refused because too much was queued, or too many others came at once.
+    pub refused_connections: u64,
     /// Whether the bus cannot be reached at this moment.
     pub bus_is_away: bool,
     /// How often the bus was connected to; each time but the first is a gap. Zero for the bus inside this process.
@@ -42,9 +56,15 @@ pub(crate) struct Gauges {
     pub(crate) connections: AtomicUsize,
     pub(crate) sessions: AtomicUsize,
     pub(crate) subscriptions: AtomicUsize,
+    pub(crate) slow_methods: AtomicUsize,
+    pub(crate) failed_handlers: AtomicU64,
+    pub(crate) late_handlers: AtomicU64,
+    pub(crate) expired_publications: AtomicU64,
+    pub(crate) unpublished_changes: AtomicU64,
     pub(crate) failed_mappings: AtomicU64,
     pub(crate) gaps: AtomicU64,
     pub(crate) slow_clients: AtomicU64,
+    pub(crate) refused_connections: AtomicU64,
 }
 
 impl Gauges {
@@ -53,9 +73,15 @@ impl Gauges {
             connections: self.connections.load(Ordering::Relaxed),
             sessions: self.sessions.load(Ordering::Relaxed),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
+            slow_methods: self.slow_methods.load(Ordering::Relaxed),
+            failed_handlers: self.failed_handlers.load(Ordering::Relaxed),
+            late_handlers: self.late_handlers.load(Ordering::Relaxed),
+            expired_publications: self.expired_publications.load(Ordering::Relaxed),
+            unpublished_changes: self.unpublished_changes.load(Ordering::Relaxed),
             failed_mappings: self.failed_mappings.load(Ordering::Relaxed),
             gaps: self.gaps.load(Ordering::Relaxed),
             slow_clients: self.slow_clients.load(Ordering::Relaxed),
+            refused_connections: self.refused_connections.load(Ordering::Relaxed),
             ..Stats::default()
         }
     }

@@ -1,4 +1,4 @@
-//! Clients that people have, as npm has them, against the example `fixture` over real sockets.
+//! Clients that people have, as npm, PyPI and crates.io have them, against the example `fixture` over real sockets.
 //! What each is asked to do stands in `tests/clients/scenario.mjs`; how it sees every event, at the top of its script.
 
 use std::fmt;
@@ -10,39 +10,74 @@ use std::thread;
 use std::time::Duration;
 
 use updraft_test_support::process::Example;
+use updraft_test_support::proxy::Proxy;
 use updraft_test_support::redis::RedisServer;
 
 /// A script ends by itself before that; this is for one that hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long nobody can connect: some clients try in vain meanwhile.
+const AWAY: Duration = Duration::from_millis(300);
+/// Where the scenario emits.
+const CHANNEL: &str = "thread";
 
 #[test]
-fn vent_019_050_051_052_063_079_080_simpleddp_gets_every_event_in_a_collection() {
-    drive("simpleddp", Encoding::Collection);
+fn vent_019_050_051_052_057_063_079_080_simpleddp_gets_every_event_in_a_collection() {
+    drive("simpleddp", Encoding::Collection, &[]);
 }
 
 #[test]
-fn vent_001_019_034_050_051_052_063_simpleddp_gets_every_event_in_vent_frames() {
-    drive("simpleddp", Encoding::Vent);
+fn vent_001_019_034_050_051_052_057_063_simpleddp_gets_every_event_in_vent_frames() {
+    drive("simpleddp", Encoding::Vent, &[]);
 }
 
 #[test]
-fn vent_019_050_052_063_079_080_ddp_gets_every_event_in_a_collection() {
-    drive("ddp", Encoding::Collection);
+fn vent_019_050_052_057_063_079_080_ddp_gets_every_event_in_a_collection() {
+    drive("ddp", Encoding::Collection, &[]);
 }
 
 #[test]
-fn vent_001_019_034_050_052_063_ddp_gets_every_event_in_vent_frames() {
-    drive("ddp", Encoding::Vent);
+fn vent_001_019_034_050_052_057_063_ddp_gets_every_event_in_vent_frames() {
+    drive("ddp", Encoding::Vent, &[]);
 }
 
 #[test]
-fn vent_019_050_052_063_079_080_rocketchat_gets_every_event_in_a_collection() {
-    drive("rocketchat", Encoding::Collection);
+fn vent_019_050_052_057_063_079_080_rocketchat_gets_every_event_in_a_collection() {
+    drive("rocketchat", Encoding::Collection, &[]);
 }
 
 #[test]
-fn vent_001_019_034_050_052_063_rocketchat_gets_every_event_in_vent_frames() {
-    drive("rocketchat", Encoding::Vent);
+fn vent_001_019_034_050_052_057_063_rocketchat_gets_every_event_in_vent_frames() {
+    drive("rocketchat", Encoding::Vent, &[]);
+}
+
+#[test]
+fn vent_019_050_052_057_063_079_080_ddpjs_gets_every_event_in_a_collection() {
+    drive("ddpjs", Encoding::Collection, &[]);
+}
+
+#[test]
+fn vent_001_019_034_050_052_057_063_ddpjs_gets_every_event_in_vent_frames() {
+    drive("ddpjs", Encoding::Vent, &[]);
+}
+
+#[test]
+fn vent_019_050_052_057_063_079_080_asteroid_gets_every_event_in_a_collection() {
+    drive("asteroid", Encoding::Collection, &[]);
+}
+
+#[test]
+fn vent_001_019_034_050_052_057_063_asteroid_gets_every_event_in_vent_frames() {
+    drive("asteroid", Encoding::Vent, &[]);
+}
+
+#[test]
+fn vent_019_052_057_063_079_080_python_ddp_gets_every_event_in_a_collection() {
+    drive("python-ddp", Encoding::Collection, &[]);
+}
+
+#[test]
+fn vent_019_050_052_057_063_079_080_siderite_gets_every_event_in_a_collection() {
+    drive("siderite", Encoding::Collection, &[("GREETING", "1")]);
 }
 
 /// What the Vent ids of a run ask for.
@@ -61,12 +96,29 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// Runs a client's script twice: with events of the server's own process, and with events of Redis.
-fn drive(client: &str, encoding: Encoding) {
+/// Runs a client's script twice: with events of the server's own process and a network that is away for a while, and
+/// with events of Redis and a network that resets. `environment` is what the server needs for this client.
+fn drive(client: &str, encoding: Encoding, environment: &[(&str, &str)]) {
     let clients = installed();
-    converse(&clients, client, encoding, &[]);
+    let away = |proxy: &Proxy| {
+        proxy.refuse(true);
+        proxy.cut();
+        thread::sleep(AWAY);
+        proxy.refuse(false);
+    };
+    let server = Example::start("fixture", environment);
+    converse(&clients, client, encoding, &server, away);
+    drop(server);
+
     let redis = RedisServer::start();
-    converse(&clients, client, encoding, &[("REDIS_URL", &redis.url())]);
+    let url = redis.url();
+    let environment = [environment, &[("REDIS_URL", &*url)]].concat();
+    let server = Example::start("fixture", &environment);
+    converse(&clients, client, encoding, &server, |proxy| {
+        assert_eq!(redis.numsub(CHANNEL), 1, "the channel is followed");
+        proxy.reset();
+    });
+    redis.await_numsub(CHANNEL, 0);
 }
 
 /// The folder in which the clients are installed.
@@ -75,27 +127,32 @@ fn installed() -> PathBuf {
     let folder = folder.expect(
         "UPDRAFT_CLIENTS does not say where the clients are installed: run `cargo xtask test`, which installs them",
     );
-    assert!(
-        folder.join("node_modules").is_dir(),
-        "no clients in {}: run `cargo xtask test`, which installs them",
-        folder.display()
-    );
+    for part in ["node_modules", "python", "siderite"] {
+        assert!(
+            folder.join(part).is_dir(),
+            "no {part} in {}: run `cargo xtask test`, which installs it",
+            folder.display()
+        );
+    }
     folder
 }
 
-fn converse(clients: &Path, client: &str, encoding: Encoding, environment: &[(&str, &str)]) {
-    println!("{client}, {encoding}, {environment:?}");
-    let mut server = Some(Example::start("fixture", environment));
-    let url = server.as_ref().map(Example::url).unwrap_or_default();
-    let port = server.as_ref().map_or(0, Example::port).to_string();
-    let environment = [environment, &[("PORT", &port)]].concat();
+/// Runs a client's script against a server behind a proxy. `fail` is what happens when the script wants a cut.
+fn converse(
+    clients: &Path,
+    client: &str,
+    encoding: Encoding,
+    server: &Example,
+    fail: impl Fn(&Proxy),
+) {
+    println!("{client}, {encoding}");
+    let proxy = Proxy::start(server.port());
+    let url = format!("ws://127.0.0.1:{}/websocket", proxy.port());
     let mut script = Script::start(clients, client, &url, encoding);
     script.each_line(|line| {
         println!("{line}");
-        if line == "> restart the server" {
-            // The first must be gone before the port is free for the second.
-            server = None;
-            server = Some(Example::start("fixture", &environment));
+        if line == "> cut the connections" {
+            fail(&proxy);
         }
     });
     script.must_succeed();

@@ -2,14 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use tungstenite::Message as Sent;
 use updraft::Handle;
 use updraft::prelude::*;
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
-use updraft_test_support::transcript::Received;
 use warp::Filter;
 
 async fn serve(builder: updraft::Builder) -> (SocketAddr, Handle) {
@@ -229,61 +227,4 @@ async fn ddp_221_a_message_of_a_mebibyte_goes_both_ways() {
     ));
     client.expect_text(r#"{"msg":"updated","methods":["1"]}"#);
     client.expect_text(&format!(r#"{{"msg":"result","id":"1","result":"{text}"}}"#));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn control_frames_are_answered() {
-    let (address, handle) = serve(Server::builder()).await;
-    let mut client = Client::connect(&url(address));
-    client.send(Sent::Ping("beat".into())).expect("sends");
-    let pong = client.receive(Duration::from_millis(200));
-    // The test's client takes pongs in by itself; what counts is that the connection lives.
-    assert!(
-        pong.is_none() || matches!(pong, Some(Received::Other(_))),
-        "{pong:?}"
-    );
-    client.send_text(CONNECT);
-    assert!(
-        client
-            .expect_any_text()
-            .starts_with(r#"{"msg":"connected""#)
-    );
-    client.close();
-    eventually("it has left", || handle.stats().connections == 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn row_034_a_client_that_does_not_read_is_closed_and_nobody_else_notices() {
-    let vent = |vent: Vent| async move { vent.relay("flood").await };
-    let (address, handle) = serve(Server::builder().vent("flood", vent)).await;
-    let subscribe = r#"{"msg":"sub","id":"s","name":"flood","params":["vent.flood"]}"#;
-    let (mut slow, _) = Client::ddp_connect(&url(address));
-    slow.send_text(subscribe);
-    let (mut healthy, _) = Client::ddp_connect(&url(address));
-    healthy.send_text(subscribe);
-    for client in [&mut slow, &mut healthy] {
-        client.expect_text(r#"{"msg":"added","collection":"vent.flood","id":"id","fields":{}}"#);
-        client.expect_text(r#"{"msg":"ready","subs":["s"]}"#);
-    }
-    let text = "x".repeat(100_000);
-    for number in 0..400 {
-        handle
-            .emit("flood", ejson!([number, text]))
-            .await
-            .expect("emits");
-        let event = healthy.expect_any_text();
-        assert!(
-            event.contains(&format!(r#""event":[{number},"#)),
-            "{}",
-            event.len()
-        );
-        if handle.stats().connections == 1 {
-            break;
-        }
-    }
-    assert_eq!(handle.stats().slow_clients, 1);
-    healthy.send_text(r#"{"msg":"ping","id":"well"}"#);
-    healthy.expect_text(r#"{"msg":"pong","id":"well"}"#);
-    drop(slow);
-    eventually("the slow one has left", || handle.stats().connections == 1);
 }

@@ -5,7 +5,9 @@ mod context;
 pub use context::{Call, WriteGuard};
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::future::BoxFuture;
 use updraft_protocol::ejson::Value;
@@ -15,6 +17,7 @@ use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::handler::{Handler, guard};
 use crate::mailbox::Mail;
+use crate::services::Services;
 
 type Body = dyn Fn(Call, Vec<Value>) -> BoxFuture<'static, Result<Value>> + Send + Sync;
 
@@ -46,6 +49,7 @@ impl Method {
         seed: Option<String>,
     ) {
         let body = (self.body)(Call::new(connection.clone(), run, seed), params);
+        let body = Box::pin(counted(body, connection.services().clone()));
         guard(
             &connection,
             "method",
@@ -59,6 +63,32 @@ impl Method {
 
     fn call(&self, call: Call, params: Vec<Value>) -> BoxFuture<'static, Result<Value>> {
         (self.body)(call, params)
+    }
+}
+
+/// Counts a call among the slow ones from the time on that makes it one until it ends.
+async fn counted<T>(body: impl Future<Output = T>, services: Arc<Services>) -> T {
+    let mut body = pin!(body);
+    if let Ok(outcome) = tokio::time::timeout(services.patience.method, body.as_mut()).await {
+        return outcome;
+    }
+    let _slow = SlowCall::new(services);
+    body.await
+}
+
+/// One of the calls that the gauge counts, however it ends.
+struct SlowCall(Arc<Services>);
+
+impl SlowCall {
+    fn new(services: Arc<Services>) -> Self {
+        services.gauges.slow_methods.fetch_add(1, Ordering::Relaxed);
+        Self(services)
+    }
+}
+
+impl Drop for SlowCall {
+    fn drop(&mut self) {
+        self.0.gauges.slow_methods.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::task::AbortHandle;
@@ -35,6 +36,8 @@ struct Life {
     /// The handler, while it runs.
     handler: Option<AbortHandle>,
     handler_ended: bool,
+    /// How long it has waited for the bus, over all its channels.
+    waited_for_bus: Duration,
     /// Tasks of [`Subscription::run`], dropped at the end; bounded by what the handler starts.
     tasks: Vec<AbortHandle>,
     /// Filled by the handler, drained at the end.
@@ -197,6 +200,17 @@ impl Subscription {
 
     pub(super) fn run_id(&self) -> Run {
         self.0.run
+    }
+
+    /// How much longer this subscription may hold its client's queue while it waits for the bus.
+    pub(super) fn bus_patience(&self) -> Duration {
+        let patience = self.0.connection.services().patience.bus;
+        patience.saturating_sub(self.life().waited_for_bus)
+    }
+
+    pub(super) fn waited_for_bus(&self, time: Duration) {
+        let mut life = self.life();
+        life.waited_for_bus = life.waited_for_bus.saturating_add(time);
     }
 
     pub(super) fn handler_started(&self, handler: AbortHandle) {

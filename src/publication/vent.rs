@@ -3,19 +3,16 @@
 use std::hash::Hash;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
 use super::mapper::{AsyncMapper, Mapper, OneShared};
 use super::{IntoChannel, IntoChannels, IntoEvent, Subscription};
 use crate::bus::{Lease, Message};
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::handler::unpanicked;
 use crate::mailbox::Mail;
-
-/// How long a subscription keeps its client's other messages waiting for the bus.
-const PATIENCE: Duration = Duration::from_millis(250);
 
 /// One subscription to events. Everything that a [`Subscription`] can do, it can do too.
 #[derive(Clone, Debug)]
@@ -136,7 +133,10 @@ impl Vent {
     async fn follow(&self, channels: impl IntoChannels, mapper: Mapper) -> Result<()> {
         let leases = self.join(channels);
         tokio::pin!(leases);
-        let leases = match tokio::time::timeout(PATIENCE, &mut leases).await {
+        let begun = clock::now();
+        let outcome = tokio::time::timeout(self.0.bus_patience(), &mut leases).await;
+        self.0.waited_for_bus(begun.elapsed());
+        let leases = match outcome {
             Ok(leases) => leases?,
             Err(_) => {
                 // The client's other messages are not to wait for the bus.

@@ -12,11 +12,11 @@ use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::http;
+use crate::services::Services;
 use crate::shard::{Arrival, Shard};
 
 /// A request's headers must be there after so long.
@@ -28,9 +28,6 @@ const MAX_HEADERS: usize = 64;
 /// Most bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// What the kernel may hold for a client: more would hide that it does not read.
-const SEND_BUFFER: usize = 256 * 1024;
-
 /// The pause after a failed `accept`, which is mostly for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -39,7 +36,17 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Front {
     shards: Arc<[Shard]>,
     next: Arc<AtomicUsize>,
-    tasks: TaskTracker,
+    services: Arc<Services>,
+    sockets: SocketOptions,
+}
+
+/// How sockets are set up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SocketOptions {
+    /// Bytes that the kernel may hold for a client: more would hide that it does not read.
+    pub(super) send_buffer: usize,
+    /// How long the kernel waits for a client's machine to confirm; zero for its own time.
+    pub(super) user_timeout: Duration,
 }
 
 /// The client's address, in the extensions of each request.
@@ -47,11 +54,16 @@ pub(super) struct Front {
 pub(super) struct PeerAddr(pub(super) SocketAddr);
 
 impl Front {
-    pub(super) fn new(shards: Arc<[Shard]>, tasks: TaskTracker) -> Self {
+    pub(super) fn new(
+        shards: Arc<[Shard]>,
+        services: Arc<Services>,
+        sockets: SocketOptions,
+    ) -> Self {
         Self {
             shards,
             next: Arc::new(AtomicUsize::new(0)),
-            tasks,
+            services,
+            sockets,
         }
     }
 
@@ -83,17 +95,34 @@ impl Front {
     /// Gives a socket to the next shard.
     pub(super) fn hand_over(&self, arrival: Arrival) {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        if let Some(shard) = turn
+        let shard = turn
             .checked_rem(self.shards.len())
-            .and_then(|at| self.shards.get(at))
+            .and_then(|at| self.shards.get(at));
+        if let Some(shard) = shard
+            && !shard.arrive(arrival)
         {
-            shard.arrive(arrival);
+            tracing::warn!("A connection was refused: too many came at once.");
+            self.refused();
         }
+    }
+
+    /// Whether there is room for a new client. One for whom there is not is counted as refused.
+    pub(super) fn has_room(&self) -> bool {
+        let has_room = !self.services.memory.is_exceeded();
+        if !has_room {
+            self.refused();
+        }
+        has_room
+    }
+
+    fn refused(&self) {
+        let refused = &self.services.gauges.refused_connections;
+        refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Runs `future` as a task of the server.
     pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(future);
+        self.services.tasks.spawn(future);
     }
 
     fn connection(
@@ -103,12 +132,8 @@ impl Front {
         routes: BoxedFilter<(Response,)>,
         closing: CancellationToken,
     ) {
-        // Each message is one write already, so waiting for more can only hurt.
-        if let Err(error) = socket.set_nodelay(true) {
+        if let Err(error) = self.sockets.apply(&socket) {
             return tracing::debug!(%error, "A socket was gone before it was set up.");
-        }
-        if let Err(error) = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER) {
-            tracing::debug!(%error, "The send buffer of a socket could not be set.");
         }
         self.spawn(async move {
             let service = TowerToHyperService::new(warp::service(routes));
@@ -137,5 +162,45 @@ impl Front {
                 tracing::debug!(error, "A connection ended with an error.");
             }
         });
+    }
+}
+
+impl SocketOptions {
+    fn apply(&self, socket: &TcpStream) -> std::io::Result<()> {
+        // Each message is one write already, so waiting for more can only hurt.
+        socket.set_nodelay(true)?;
+        let socket = SockRef::from(socket);
+        if let Err(error) = socket.set_send_buffer_size(self.send_buffer) {
+            tracing::debug!(%error, "The send buffer of a socket could not be set.");
+        }
+        #[cfg(target_os = "linux")]
+        if !self.user_timeout.is_zero() {
+            socket.set_tcp_user_timeout(Some(self.user_timeout))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn row_031_the_kernel_gives_up_a_machine_that_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (_client, (socket, _)) = (client.unwrap(), accepted.unwrap());
+        let options = SocketOptions {
+            send_buffer: 32 * 1024,
+            user_timeout: Duration::from_secs(7),
+        };
+        options.apply(&socket).unwrap();
+        assert!(socket.nodelay().unwrap());
+        let socket = SockRef::from(&socket);
+        let timeout = socket.tcp_user_timeout().unwrap();
+        assert_eq!(timeout, Some(Duration::from_secs(7)));
+        // Linux doubles what it is asked for, to have room for its own.
+        assert_eq!(socket.send_buffer_size().unwrap(), 64 * 1024);
     }
 }

@@ -1,5 +1,7 @@
 //! What a server is made of: publications, methods, a bus, limits, routes.
 
+mod limits;
+
 use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -14,17 +16,20 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::accept::Front;
+use super::accept::{Front, SocketOptions};
 use super::handle::Handle;
 use super::{Bound, StopOnDrop};
 use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
-use crate::handler::Handler;
+use crate::handler::{Handler, Patience};
+use crate::mailbox;
+use crate::memory::Memory;
 use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
 use crate::services::Services;
 use crate::shard::{Limits, Prepared, Shard};
 use crate::stats::Gauges;
+use crate::transport::websocket::Rate;
 
 /// Collects what a server is to do; [`bind`](Self::bind) makes it one.
 ///
@@ -38,7 +43,10 @@ pub struct Builder {
     routes: Vec<Route>,
     shards: Option<NonZero<usize>>,
     limits: Limits,
-    batch_limit: usize,
+    inbox: mailbox::Limits,
+    sockets: SocketOptions,
+    memory_limit: usize,
+    patience: Patience,
     /// The first mistake in what was registered.
     mistake: Option<Error>,
 }
@@ -59,11 +67,26 @@ impl Default for Builder {
             limits: Limits {
                 first_message: 64 * 1024,
                 message: 4 * 1024 * 1024,
+                small_frames: Rate {
+                    frames: 1000,
+                    within: Duration::from_secs(10),
+                },
                 output: 1024 * 1024,
+                stuck: Duration::from_secs(10),
                 queued_messages: 100,
+                queued_bytes: 4 * 1024 * 1024,
                 linger: Duration::from_secs(5),
             },
-            batch_limit: 64 * 1024 * 1024,
+            inbox: mailbox::Limits {
+                batches: 64 * 1024 * 1024,
+                arrivals: 1024,
+            },
+            sockets: SocketOptions {
+                send_buffer: 256 * 1024,
+                user_timeout: Duration::from_secs(45),
+            },
+            memory_limit: 1024 * 1024 * 1024,
+            patience: Patience::default(),
             mistake: None,
         }
     }
@@ -232,21 +255,6 @@ impl Builder {
         self
     }
 
-    /// Bytes of a client's message: before `connect` (64 KiB by default) and after it (4 MiB).
-    #[must_use]
-    pub fn message_limit(mut self, before_connect: usize, after: usize) -> Self {
-        self.limits.first_message = before_connect;
-        self.limits.message = after;
-        self
-    }
-
-    /// Bytes of output that may wait for one client (1 MiB by default). One that does not read is closed with 1013.
-    #[must_use]
-    pub fn output_limit(mut self, bytes: usize) -> Self {
-        self.limits.output = bytes;
-        self
-    }
-
     /// Binds the address, starts the shards and the bus.
     ///
     /// # Errors
@@ -262,18 +270,22 @@ impl Builder {
         let count = self
             .shards
             .or_else(|| std::thread::available_parallelism().ok());
-        let prepared = (0..count.map_or(1, NonZero::get))
-            .map(|number| Prepared::new(number, self.batch_limit))
+        let count = count.map_or(1, NonZero::get);
+        let memory = Arc::new(Memory::new(self.memory_limit, count));
+        let prepared = (0..count)
+            .map(|number| Prepared::new(number, self.inbox, memory.clone()))
             .collect::<Result<Vec<_>>>()?;
         let services = Arc::new(Services {
             session: Arc::new(self.session),
             publications: self.publications,
             methods: self.methods,
             channels: Channels::new(self.bus, self.settings),
+            patience: self.patience,
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
             gauges: Gauges::default(),
+            memory,
         });
         let ports = prepared
             .iter()
@@ -284,7 +296,7 @@ impl Builder {
             .map(|shard| shard.start(services.clone(), self.limits))
             .collect::<Result<Arc<[Shard]>>>()?;
         services.channels.start(ports, &services.background);
-        let front = Front::new(shards.clone(), services.tasks.clone());
+        let front = Front::new(shards.clone(), services.clone(), self.sockets);
         let handle = Handle::new(services, shards);
         let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
         let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());

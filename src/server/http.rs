@@ -76,6 +76,9 @@ fn answer(
         (Ok(_), None) => return refusal(Refusal::Malformed),
         (Err(reason), _) => return refusal(reason),
     };
+    if !front.has_room() {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "Too much is queued");
+    }
     let headers = Headers::of(&headers);
     let shards = front.clone();
     front.spawn(async move {

@@ -1,14 +1,18 @@
 //! One connection, as its shard holds it.
 
+use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use socket2::SockRef;
 use updraft_protocol::session::{Run, Session};
 
+use super::Limits;
 use super::fan_out::SubscriberId;
 use super::outgoing::Outgoing;
 use crate::connection::Connection;
+use crate::memory::Share;
 use crate::publication::{OnGap, Subscription};
 use crate::transport::websocket::{self, Reader};
 
@@ -22,6 +26,8 @@ pub(super) struct Client {
     /// What its handlers hold.
     pub(super) context: Connection,
     pub(super) outgoing: Outgoing,
+    /// What it has sent and nobody has used yet, as the shard counts it.
+    pub(super) input: Share,
     /// Its subscriptions, by run; grows and shrinks with the session's.
     pub(super) subscriptions: Vec<Running>,
     /// The time for which it stands in the shard's timers.
@@ -30,6 +36,10 @@ pub(super) struct Client {
     pub(super) closing: Option<Duration>,
     /// Whether it has too many messages queued, and is not read from.
     pub(super) is_paused: bool,
+    /// Whether it stands in the shard's list of those with more to read.
+    pub(super) is_unread: bool,
+    /// Whether its socket has ended on its side; it may still listen.
+    pub(super) has_hung_up: bool,
     /// Whether it is among the sessions of the gauges.
     pub(super) is_counted: bool,
 }
@@ -64,24 +74,67 @@ impl Client {
         Some(running)
     }
 
+    /// Bytes that wait on its account: output that it does not take, mail, and input that nobody has used yet.
+    pub(super) fn held(&self) -> usize {
+        let queued = self
+            .outgoing
+            .stuck_bytes()
+            .saturating_add(self.input.bytes());
+        queued.saturating_add(self.context.queued_mail())
+    }
+
+    /// Counts its input anew.
+    pub(super) fn count_input(&mut self) {
+        let queued = self.session.queued_bytes();
+        self.input.set(self.reader.bytes().saturating_add(queued));
+    }
+
+    /// Whether it has sent more than its handlers keep up with.
+    pub(super) fn has_enough_queued(&self, limits: &Limits) -> bool {
+        self.session.queued() >= limits.queued_messages
+            || self.session.queued_bytes() >= limits.queued_bytes
+    }
+
     /// When it next wants to be looked at, if nothing happens.
-    pub(super) fn next_timeout(&self) -> Option<Duration> {
-        self.closing.or_else(|| self.session.next_timeout())
-    }
-
-    /// Queues the close frame, behind what waits.
-    pub(super) fn close(&mut self, code: u16, reason: &str, until: Duration) {
-        if self.closing.is_none() {
-            self.outgoing.push_control(websocket::close(code, reason));
-            self.closing = Some(until);
-        }
-    }
-
-    /// Everything is written: a connection that is to end says so to its peer.
-    pub(super) fn written(&self) {
+    pub(super) fn next_timeout(&self, limits: &Limits) -> Option<Duration> {
         if self.closing.is_some() {
+            return self.closing;
+        }
+        let stuck = self.outgoing.stuck_since();
+        let stuck = stuck.map(|since| since.saturating_add(limits.stuck));
+        stuck.into_iter().chain(self.session.next_timeout()).min()
+    }
+
+    /// Whether nothing that waits for it has moved for too long.
+    pub(super) fn is_stuck(&self, limits: &Limits, now: Duration) -> bool {
+        let stuck = self.outgoing.stuck_since();
+        self.closing.is_none()
+            && stuck.is_some_and(|since| since.saturating_add(limits.stuck) <= now)
+    }
+
+    /// Queues the close frame, behind what waits. What has come in is of no use any more.
+    pub(super) fn close(&mut self, code: u16, reason: &str, until: Duration) {
+        self.outgoing.push_control(websocket::close(code, reason));
+        self.closing = Some(until);
+        self.reader = Reader::default();
+        self.count_input();
+    }
+
+    /// Everything is written: a connection that is to end says so to its peer. Whether it has ended with that.
+    pub(super) fn written(&self) -> bool {
+        if self.closing.is_none() {
+            return false;
+        }
+        let told = self.socket.shutdown(Shutdown::Write);
+        self.has_hung_up
             // The peer may have gone first, and then there is nobody to say it to.
-            drop(self.socket.shutdown(Shutdown::Write));
+            || told.is_err_and(|error| error.kind() == ErrorKind::NotConnected)
+    }
+
+    /// Makes the end of the socket a reset: what its peer has not taken by now is not kept for it.
+    pub(super) fn reset(&self) {
+        if let Err(error) = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "A connection could not be reset.");
         }
     }
 }

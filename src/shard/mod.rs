@@ -16,8 +16,10 @@ use bytes::Bytes;
 
 use crate::connection::Headers;
 use crate::error::Result;
-use crate::mailbox::{Inbox, Letter};
+use crate::mailbox::{self, Inbox, Letter};
+use crate::memory::Memory;
 use crate::services::Services;
+use crate::transport::websocket::Rate;
 use event_loop::EventLoop;
 
 /// A socket whose WebSocket handshake is done.
@@ -38,10 +40,16 @@ pub(crate) struct Limits {
     pub(crate) first_message: usize,
     /// Bytes of a message after it.
     pub(crate) message: usize,
+    /// Control frames and small fragments of one client.
+    pub(crate) small_frames: Rate,
     /// Bytes of output that wait for one client.
     pub(crate) output: usize,
+    /// How long a client may take nothing of what waits for it.
+    pub(crate) stuck: Duration,
     /// Messages of one client that wait for a handler; a client with more is not read from.
     pub(crate) queued_messages: usize,
+    /// Bytes of these messages.
+    pub(crate) queued_bytes: usize,
     /// How long a closed connection may take to go away.
     pub(crate) linger: Duration,
 }
@@ -62,12 +70,12 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Makes the shard's inbox; its thread comes with [`start`](Self::start).
-    pub(crate) fn new(number: usize, batch_limit: usize) -> Result<Self> {
+    pub(crate) fn new(number: usize, limits: mailbox::Limits, memory: Arc<Memory>) -> Result<Self> {
         let poll = mio::Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), event_loop::WAKER)?;
         Ok(Self {
             poll,
-            inbox: Arc::new(Inbox::new(waker, batch_limit)),
+            inbox: Arc::new(Inbox::new(number, waker, limits, memory)),
             number,
         })
     }
@@ -98,8 +106,9 @@ impl Prepared {
 }
 
 impl Shard {
-    pub(crate) fn arrive(&self, arrival: Arrival) {
-        self.inbox.put(Letter::Arrival(Box::new(arrival)));
+    /// Hands over a connection; `false` when too many wait already, and it is dropped.
+    pub(crate) fn arrive(&self, arrival: Arrival) -> bool {
+        self.inbox.arrive(Box::new(arrival))
     }
 
     /// Closes every connection with 1001.

@@ -3,16 +3,18 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
+use std::time::Duration;
 
 use updraft_protocol::message::Frame;
 
+use crate::memory::Share;
 use crate::transport::websocket;
 
 /// How much is put together for one write. Larger writes cost memory in the kernel and save nothing more.
 const WRITE: usize = 64 * 1024;
 
 /// The output of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outgoing {
     /// Filled by the session, drained by `flush`, bounded by the shard's limit on `bytes`.
     queue: VecDeque<Item>,
@@ -20,6 +22,11 @@ pub(super) struct Outgoing {
     partial: Vec<u8>,
     /// Bytes in `queue`.
     queued: usize,
+    /// `bytes` while the socket is full, as the shard counts them. What only waits for its turn is mostly shared with
+    /// others, and gone when the turn has come.
+    share: Share,
+    /// Since when the socket has taken nothing, if anything waits for it.
+    stuck_since: Option<Duration>,
     /// Whether the connection stands in the shard's list of those with unsent output.
     pub(super) is_listed: bool,
     /// Whether the socket is full; it says when it is not.
@@ -44,14 +51,30 @@ pub(super) enum Flushed {
 }
 
 impl Outgoing {
+    pub(super) fn new(share: Share) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            partial: Vec::new(),
+            queued: 0,
+            share,
+            stuck_since: None,
+            is_listed: false,
+            is_blocked: false,
+        }
+    }
+
     pub(super) fn push(&mut self, frame: Frame) {
-        self.queued = self.queued.saturating_add(frame.len());
-        self.queue.push_back(Item::Message(frame));
+        self.add(frame.len(), Item::Message(frame));
     }
 
     pub(super) fn push_control(&mut self, frame: Vec<u8>) {
-        self.queued = self.queued.saturating_add(frame.len());
-        self.queue.push_back(Item::Control(frame));
+        self.add(frame.len(), Item::Control(frame));
+    }
+
+    fn add(&mut self, bytes: usize, item: Item) {
+        self.queued = self.queued.saturating_add(bytes);
+        self.queue.push_back(item);
+        self.count();
     }
 
     /// Bytes that wait.
@@ -59,47 +82,79 @@ impl Outgoing {
         self.queued.saturating_add(self.partial.len())
     }
 
-    /// Drops what waits, but for the frame that is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.partial.is_empty()
+    }
+
+    /// Bytes that wait because the socket is full.
+    pub(super) fn stuck_bytes(&self) -> usize {
+        self.share.bytes()
+    }
+
+    /// Since when the socket has taken nothing of what waits.
+    pub(super) fn stuck_since(&self) -> Option<Duration> {
+        self.stuck_since
+    }
+
+    /// Drops what waits, but for the frame that is under way and those in the same write.
     pub(super) fn drop_queue(&mut self) {
         self.queue = VecDeque::new();
         self.queued = 0;
+        self.count();
+    }
+
+    fn count(&mut self) {
+        if self.stuck_since.is_some() {
+            self.share.set(self.bytes());
+        }
     }
 
     /// Writes as much as the socket takes. `scratch` is the shard's.
-    pub(super) fn flush(&mut self, socket: &mut impl Write, scratch: &mut Vec<u8>) -> Flushed {
-        self.is_blocked = false;
+    pub(super) fn flush(
+        &mut self,
+        socket: &mut impl Write,
+        scratch: &mut Vec<u8>,
+        now: Duration,
+    ) -> Flushed {
+        let mut progress = false;
+        let flushed = self.write_all(socket, scratch, &mut progress);
+        self.is_blocked = flushed == Flushed::Blocked;
+        self.stuck_since = match self.stuck_since {
+            _ if !self.is_blocked => None,
+            Some(since) if !progress => Some(since),
+            _ => Some(now),
+        };
+        self.share
+            .set(if self.is_blocked { self.bytes() } else { 0 });
+        flushed
+    }
+
+    fn write_all(
+        &mut self,
+        socket: &mut impl Write,
+        scratch: &mut Vec<u8>,
+        progress: &mut bool,
+    ) -> Flushed {
         if !self.partial.is_empty() {
             match write(socket, &self.partial) {
                 Ok(written) if written == self.partial.len() => self.partial = Vec::new(),
                 Ok(written) => {
+                    *progress = written > 0;
                     self.partial.drain(..written);
-                    return self.blocked();
+                    return Flushed::Blocked;
                 }
                 Err(Lost) => return Flushed::Lost,
             }
+            *progress = true;
         }
         while !self.queue.is_empty() {
-            scratch.clear();
-            while scratch.len() < WRITE {
-                match self.queue.pop_front() {
-                    Some(Item::Message(frame)) => {
-                        let len = frame.len();
-                        self.queued = self.queued.saturating_sub(len);
-                        websocket::write_text_header(len, scratch);
-                        frame.write(scratch);
-                    }
-                    Some(Item::Control(frame)) => {
-                        self.queued = self.queued.saturating_sub(frame.len());
-                        scratch.extend_from_slice(&frame);
-                    }
-                    None => break,
-                }
-            }
+            self.gather(scratch);
             match write(socket, scratch) {
-                Ok(written) if written == scratch.len() => {}
+                Ok(written) if written == scratch.len() => *progress = true,
                 Ok(written) => {
+                    *progress |= written > 0;
                     self.partial = scratch.get(written..).unwrap_or_default().to_vec();
-                    return self.blocked();
+                    return Flushed::Blocked;
                 }
                 Err(Lost) => return Flushed::Lost,
             }
@@ -109,9 +164,24 @@ impl Outgoing {
         Flushed::All
     }
 
-    fn blocked(&mut self) -> Flushed {
-        self.is_blocked = true;
-        Flushed::Blocked
+    /// Moves frames from the queue to `scratch` until that is worth a write.
+    fn gather(&mut self, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        while scratch.len() < WRITE {
+            match self.queue.pop_front() {
+                Some(Item::Message(frame)) => {
+                    let len = frame.len();
+                    self.queued = self.queued.saturating_sub(len);
+                    websocket::write_text_header(len, scratch);
+                    frame.write(scratch);
+                }
+                Some(Item::Control(frame)) => {
+                    self.queued = self.queued.saturating_sub(frame.len());
+                    scratch.extend_from_slice(&frame);
+                }
+                None => break,
+            }
+        }
     }
 }
 
@@ -127,5 +197,75 @@ fn write(socket: &mut impl Write, bytes: &[u8]) -> Result<usize, Lost> {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return Err(Lost),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Tally;
+
+    /// Takes so many bytes in all.
+    struct Takes(usize, Vec<u8>);
+
+    impl Write for Takes {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let count = bytes.len().min(self.0);
+            if count == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.0 -= count;
+            self.1.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn row_034_being_stuck_begins_when_the_socket_takes_nothing_more() {
+        let tally = Tally::default();
+        let (mut outgoing, mut scratch) = (Outgoing::new(tally.share()), Vec::new());
+        let mut socket = Takes(10, Vec::new());
+        outgoing.push_control(vec![1; 100]);
+        assert_eq!((tally.bytes(), outgoing.stuck_since()), (0, None));
+        let flushed = outgoing.flush(&mut socket, &mut scratch, at(1));
+        assert_eq!(
+            (flushed, outgoing.stuck_since()),
+            (Flushed::Blocked, Some(at(1)))
+        );
+        outgoing.flush(&mut socket, &mut scratch, at(3));
+        assert_eq!((tally.bytes(), outgoing.stuck_since()), (90, Some(at(1))));
+        socket.0 = 1;
+        outgoing.flush(&mut socket, &mut scratch, at(4));
+        assert_eq!(outgoing.stuck_since(), Some(at(4)));
+        socket.0 = 1000;
+        let flushed = outgoing.flush(&mut socket, &mut scratch, at(5));
+        assert_eq!((flushed, outgoing.stuck_since()), (Flushed::All, None));
+        assert_eq!((tally.bytes(), socket.1.len()), (0, 100));
+    }
+
+    #[test]
+    fn row_034_the_frame_under_way_is_finished_and_the_queue_dropped() {
+        let tally = Tally::default();
+        let (mut outgoing, mut scratch) = (Outgoing::new(tally.share()), Vec::new());
+        let mut socket = Takes(10, Vec::new());
+        outgoing.push_control(vec![1; 100]);
+        outgoing.flush(&mut socket, &mut scratch, at(0));
+        outgoing.push_control(vec![2; 100]);
+        outgoing.drop_queue();
+        outgoing.push_control(vec![3; 100]);
+        socket.0 = 1000;
+        outgoing.flush(&mut socket, &mut scratch, at(0));
+        assert_eq!(socket.1, [vec![1; 100], vec![3; 100]].concat());
+        outgoing.push_control(vec![4; 100]);
+        drop(outgoing);
+        assert_eq!(tally.bytes(), 0);
     }
 }

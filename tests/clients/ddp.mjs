@@ -1,7 +1,6 @@
 // ddp 0.12.1 (node-ddp-client) over its own faye-websocket, which offers no compression. It connects, calls methods,
 // keeps the documents of a publication, gets every event of a Vent once and in order, and none after it has stopped.
-// When the server dies it connects again by itself (`autoReconnect`); subscribing again is left to the program, which
-// does it with the same parameters.
+// When the connection is lost it connects again by itself (`autoReconnect`); subscribing again is left to the program.
 //
 // Every event: `client.observe(vent).changed` for a Vent id that is a collection, of which `client.collections` has the
 // latest event only; `client.on('message', text => …)` for the encoding of redis-oplog, which it knows nothing about.
@@ -21,7 +20,7 @@ const client = new DDPClient({
 });
 
 await drive({
-  typed: true,
+  date: new Date(5000),
 
   connect() {
     const connected = new Promise((resolve) => client.once('connected', resolve));

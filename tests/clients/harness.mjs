@@ -48,6 +48,34 @@ export function restartServer() {
   console.log('> restart the server');
 }
 
+/** Has the test cut all connections between client and server. Both live on, and new connections are let through. */
+export function cutConnections() {
+  console.log('> cut the connections');
+}
+
+/** A listener for `changed` messages that calls `f` with the event of each that carries one of this Vent id. */
+export function eventsOf(vent, publication, f) {
+  return encoding === 'collection'
+    ? ({ collection, fields }) => collection === vent && f(fields.event)
+    : ({ __vent, id, e }) => __vent === '1' && id === `${vent}.${publication}` && f(e);
+}
+
+/** Documents for a client that keeps none, from the `added`, `changed` and `removed` that it passes on. */
+export class Documents {
+  #collections = {};
+
+  /** A listener for `added`, `changed` and `removed`. */
+  take = ({ msg, collection, id, fields }) => {
+    const documents = (this.#collections[collection] ??= {});
+    if (msg === 'removed') delete documents[id];
+    else documents[id] = { ...documents[id], ...fields };
+  };
+
+  in(collection) {
+    return this.#collections[collection] ?? {};
+  }
+}
+
 /** Events in the order in which they came. */
 export class Events {
   #waiting = [];

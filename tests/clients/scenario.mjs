@@ -1,5 +1,5 @@
-// What is asked of every client: methods, documents, events one by one, an end of them, and a server that dies and
-// comes back. A client is driven through an adapter, which each script makes of that client's own API:
+// What is asked of every client: methods, documents, events one by one, an end of them, and a connection that is cut.
+// A client is driven through an adapter, which each script makes of that client's own API:
 //
 //   connect()                      resolves when the client says that it is connected
 //   call(method, ...params)        resolves to the result, rejects with the server's error
@@ -8,11 +8,11 @@
 //   stop(handle)                   unsubscribes; resolves at `nosub`
 //   onEvent(vent, publication, f)  calls f with every event of that Vent id
 //   documents(collection)          what the client has of a collection: an object from id to fields
-//   again(handle)                  resolves when the client, by itself, is connected and subscribed again
-//   typed                          whether this client decodes dates
+//   again(handle)                  resolves when, after a cut, the client is connected and subscribed again
+//   date                           five seconds after the beginning of 1970, as this client has dates
 //   leaves(error)                  whether the client itself leaves this rejection to nobody, if it ever does that
 
-import { Events, check, encoding, restartServer, run, within } from './harness.mjs';
+import { Events, check, cutConnections, encoding, run, within } from './harness.mjs';
 
 const EVENTS = 50;
 
@@ -71,10 +71,9 @@ async function events(client) {
   check('equal events in a row are as many', await first.seen.take(3), Array(3).fill({ same: true }));
   await second.seen.take(3);
 
-  const date = client.typed ? new Date(5) : { $date: 5 };
-  await emit(client, { at: date });
+  await emit(client, { at: client.date });
   const [{ at }] = await first.seen.take(1);
-  check('a date in an event', at, encoding === 'vent' ? new Date(5).toISOString() : date);
+  check('a date in an event', at, encoding === 'vent' ? '1970-01-01T00:00:05.000Z' : client.date);
   await second.seen.take(1);
 
   await within(`${first.vent} is stopped`, client.stop(first.handle));
@@ -84,9 +83,9 @@ async function events(client) {
   check('no event after the end of a subscription', first.seen.left, []);
 
   const again = client.again(second.handle);
-  restartServer();
+  cutConnections();
   await within('connected and subscribed again', again);
-  await numbered(client, [second], 'after the server has come back');
+  await numbered(client, [second], 'after a cut');
   check('nothing for the subscription that had ended', first.seen.left, []);
 }
 

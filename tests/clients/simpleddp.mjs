@@ -1,11 +1,11 @@
 // simpleddp 2.2.4 with `ws`, driven as its documentation says. It connects, calls methods, keeps the documents of a
 // publication, gets every event of a Vent once and in order in both encodings, and none after it has stopped. When the
-// server dies it comes back by itself, unsubscribes its old subscription ids, and subscribes under new ones.
+// connection is lost it comes back by itself, unsubscribes its old subscription ids, and subscribes under new ones.
 //
 // Every event: `client.collection(vent).onChange(f)` for a Vent id that is a collection (`fetch()` has the latest event
 // only); `client.on('changed', f)` for the encoding of redis-oplog. It decodes dates.
 
-import { encoding, load, server } from './harness.mjs';
+import { encoding, eventsOf, load, server } from './harness.mjs';
 import { drive } from './scenario.mjs';
 
 const SimpleDDP = load('simpleddp');
@@ -17,7 +17,7 @@ const client = new SimpleDDP({
 });
 
 await drive({
-  typed: true,
+  date: new Date(5000),
   // It waits for `ready` itself as well, without a thought of refusal.
   leaves: ({ error }) => error === 'invalid-arguments',
   connect: () => client.connect(),
@@ -31,7 +31,7 @@ await drive({
       client.collection(vent).onChange(({ changed }) => changed && f(changed.fieldsChanged.event));
       return;
     }
-    client.on('changed', ({ __vent, id, e }) => __vent === '1' && id === `${vent}.${publication}` && f(e));
+    client.on('changed', eventsOf(vent, publication, f));
   },
 
   documents(collection) {

@@ -280,11 +280,12 @@ pub(crate) fn runtime() -> Runtime {
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 
-fn gauges(stats: &Stats) -> [usize; 5] {
+fn gauges(stats: &Stats) -> [usize; 6] {
     [
         stats.connections,
         stats.sessions,
         stats.subscriptions,
+        stats.slow_methods,
         stats.tasks,
         stats.channels,
     ]

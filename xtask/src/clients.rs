@@ -1,13 +1,16 @@
 //! The clients of other ecosystems that tests drive, installed from `tests/clients` into the target directory.
-//! Nothing is done while the manifests are those of the last installation.
+//! Nothing is installed while the manifests are those of the last installation.
 
 use std::path::Path;
 use std::process::Command;
 use std::{fs, io};
 
-use crate::workspace::{clients, root, run};
+use crate::workspace::{cargo, clients, root, run};
 
 const NPM_FLAGS: [&str; 3] = ["--no-audit", "--no-fund", "--ignore-scripts"];
+
+/// The manifest of the client that is a crate, from the root of the workspace.
+pub(crate) const SIDERITE: &str = "tests/clients/siderite/Cargo.toml";
 
 /// Installs what `tests/clients/package.json` and its lock file name.
 pub(crate) fn npm() -> Result<(), String> {
@@ -31,6 +34,14 @@ pub(crate) fn pip() -> Result<(), String> {
             .args(["--requirement", "requirements.txt"]);
         run(pip.current_dir(folder))
     })
+}
+
+/// Builds the client that is a crate. It is a workspace of its own, whose dependencies are not the server's.
+pub(crate) fn crates() -> Result<(), String> {
+    let folder = clients().join("siderite");
+    let mut build = cargo(&["build", "--quiet", "--locked"]);
+    build.arg("--manifest-path").arg(SIDERITE);
+    run(build.arg("--target-dir").arg(folder))
 }
 
 /// Copies the manifests, the first of which must exist, into a folder and installs them there.

@@ -10,8 +10,10 @@ mod clients;
 mod conformance;
 mod coverage;
 mod facts;
+mod fuzz;
 mod ranges;
 mod results;
+mod soak;
 mod steps;
 mod test;
 mod tools;
@@ -24,6 +26,8 @@ Usage: cargo xtask TASK
 
 Tasks:
   test                           all checks and all tests, as continuous integration runs them
+  fuzz                           the fuzz targets alone, as `test` runs them
+  soak [--minutes N]             each fuzz target and each soak test for so long (10 minutes)
   conformance URL [--case NAME]  replay the transcripts against any DDP server that offers the fixture
                                  (URL: HOST:PORT, or the whole address of its WebSocket)
   coverage                       which facts the last run of `test` has covered
@@ -34,6 +38,9 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let succeeded = match arguments.as_slice() {
         ["test"] => test::run(),
+        ["fuzz"] => fuzz::run(fuzz::BRIEFLY).is_ok(),
+        ["soak"] => soak::run(None),
+        ["soak", "--minutes", minutes] => soak::run(Some(minutes)),
         ["conformance", url] => conformance::run(url, None),
         ["conformance", url, "--case", name] | ["conformance", "--case", name, url] => {
             conformance::run(url, Some(name))

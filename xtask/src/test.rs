@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::results::Results;
 use crate::steps::Steps;
 use crate::workspace::{cargo, clients, run as run_command};
-use crate::{clients as other_clients, coverage, tools};
+use crate::{clients as other_clients, coverage, fuzz, tools};
 
 /// Whether everything is as it should be.
 pub(crate) fn run() -> bool {
@@ -19,7 +19,11 @@ pub(crate) fn run() -> bool {
     let mut steps = Steps::default();
     let mut results = Results::default();
     steps.run("format", || {
-        run_command(&mut cargo(&["fmt", "--all", "--check"]))
+        run_command(&mut cargo(&["fmt", "--all", "--check"]))?;
+        let siderite = ["fmt", "--check", "--manifest-path", other_clients::SIDERITE];
+        run_command(&mut cargo(&siderite))?;
+        let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+        run_command(&mut cargo(&fuzz))
     });
     steps.run("clippy", || {
         let arguments = [
@@ -34,7 +38,9 @@ pub(crate) fn run() -> bool {
     });
     steps.run("npm clients", other_clients::npm);
     steps.run("Python clients", other_clients::pip);
+    steps.run("Rust clients", other_clients::crates);
     steps.run("tests", || tests(&mut results));
+    steps.run("fuzzing", || fuzz::run(fuzz::BRIEFLY));
     steps.run("documentation", || {
         let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
         run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))

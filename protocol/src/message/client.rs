@@ -1,7 +1,27 @@
 //! What a client may say after `connect`, read the way Meteor reads it: JSON first, then `cleared`, then EJSON, then
 //! the members of each message. What does not fit is kept, because the answer quotes it.
 
-use crate::ejson::{self, Limits, Object, Text, Value};
+use std::fmt;
+
+use crate::ejson::{self, Limits, Object, Value};
+
+/// What a client may write into a message, beyond what its JSON may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of an id or a name.
+    pub name: usize,
+    /// Bytes of a message that is quoted when it is refused. A longer one is refused without.
+    pub quote: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            name: 256,
+            quote: 1024,
+        }
+    }
+}
 
 /// Why a frame could not be taken in at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,29 +45,33 @@ pub enum Request {
     Malformed {
         /// Meteor's words for what is wrong.
         reason: &'static str,
-        /// The message after decoding.
-        offending: Value,
+        /// The message, to be quoted.
+        offending: Option<Quote>,
     },
 }
 
+/// A refused message as its answer shows it: after decoding, as plain JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quote(Box<str>);
+
 /// `sub`, well formed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Subscribe {
     /// The client's name for the subscription.
-    pub id: Text,
+    pub id: Box<str>,
     /// The publication's name.
-    pub name: Text,
+    pub name: Box<str>,
     /// The parameters, decoded.
     pub params: Vec<Value>,
 }
 
 /// `method`, well formed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     /// The client's name for the call.
-    pub id: Text,
+    pub id: Box<str>,
     /// The method's name.
-    pub method: Text,
+    pub method: Box<str>,
     /// The parameters, decoded.
     pub params: Vec<Value>,
     /// `randomSeed`; an empty one counts as none.
@@ -77,43 +101,41 @@ pub fn decode(text: &str, limits: &Limits) -> Result<Value, Unreadable> {
 }
 
 impl Request {
-    /// Reads the members of a decoded message.
-    pub fn parse(message: Value) -> Self {
+    /// Reads the members of a decoded message, whose text had so many bytes.
+    pub fn parse(message: Value, bytes: usize, bounds: &Bounds) -> Self {
         match message.get("msg").and_then(Value::as_str) {
-            Some("sub") => Self::subscribe(message),
+            Some("sub") => Self::subscribe(message, bytes, bounds),
             Some("unsub") => {
-                Self::Unsubscribe(message.get("id").cloned().unwrap_or(Value::Undefined))
+                let id = message.get("id").unwrap_or(&Value::Undefined);
+                if is_short(id, bounds) {
+                    return Self::Unsubscribe(id.clone());
+                }
+                Self::malformed("Bad request", &message, bytes, bounds)
             }
-            Some("method") => Self::call(message),
-            _ => Self::Malformed {
-                reason: "Bad request",
-                offending: message,
-            },
+            Some("method") => Self::call(message, bytes, bounds),
+            _ => Self::malformed("Bad request", &message, bytes, bounds),
         }
     }
 
-    fn subscribe(mut message: Value) -> Self {
-        let (id, name) = (text(&message, "id"), text(&message, "name"));
-        if let (Some(id), Some(name)) = (id, name)
+    fn subscribe(mut message: Value, bytes: usize, bounds: &Bounds) -> Self {
+        let name = |key| name(&message, key, bounds);
+        if let (Some(id), Some(name)) = (name("id"), name("name"))
             && let Some(params) = take_params(&mut message)
         {
             return Self::Subscribe(Subscribe { id, name, params });
         }
-        Self::Malformed {
-            reason: "Malformed subscription",
-            offending: message,
-        }
+        Self::malformed("Malformed subscription", &message, bytes, bounds)
     }
 
-    fn call(mut message: Value) -> Self {
+    fn call(mut message: Value, bytes: usize, bounds: &Bounds) -> Self {
         let seed = match message.get("randomSeed") {
             None => Some(None),
             Some(Value::String(seed)) if seed.is_empty() => Some(None),
             Some(Value::String(seed)) => Some(Some(seed.to_string_lossy().into_owned())),
             Some(_) => None,
         };
-        let (id, method) = (text(&message, "id"), text(&message, "method"));
-        if let (Some(id), Some(method), Some(seed)) = (id, method, seed)
+        let name = |key| name(&message, key, bounds);
+        if let (Some(id), Some(method), Some(seed)) = (name("id"), name("method"), seed)
             && let Some(params) = take_params(&mut message)
         {
             return Self::Call(Call {
@@ -123,18 +145,70 @@ impl Request {
                 seed,
             });
         }
+        Self::malformed("Malformed method invocation", &message, bytes, bounds)
+    }
+
+    fn malformed(reason: &'static str, message: &Value, bytes: usize, bounds: &Bounds) -> Self {
         Self::Malformed {
-            reason: "Malformed method invocation",
-            offending: message,
+            reason,
+            offending: Quote::of(message, bytes, bounds),
         }
     }
 }
 
-fn text(message: &Value, key: &str) -> Option<Text> {
-    match message.get(key) {
-        Some(Value::String(text)) => Some(text.clone()),
-        _ => None,
+impl Quote {
+    /// Quotes a decoded message whose text had so many bytes, unless one or the other is too long.
+    pub fn of(message: &Value, bytes: usize, bounds: &Bounds) -> Option<Self> {
+        // A long message is not even printed; a short one may still print long, for binary does.
+        (bytes <= bounds.quote)
+            .then(|| ejson::to_json(message))
+            .filter(|text| text.len() <= bounds.quote)
+            .map(|text| Self(text.into()))
     }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Without the parameters: they may hold a password.
+impl fmt::Debug for Subscribe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscribe")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Without the parameters: they may hold a password.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("id", &self.id)
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether an id that is only echoed is short enough for it.
+pub(crate) fn is_short(id: &Value, bounds: &Bounds) -> bool {
+    match id {
+        Value::String(id) => id.to_string_lossy().len() <= bounds.name,
+        Value::Array(_) | Value::Object(_) => ejson::to_json(id).len() <= bounds.name,
+        _ => true,
+    }
+}
+
+/// Whether a text can be an id or a name. What no eye can see, or no Rust string can hold, is not part of one.
+pub(crate) fn is_name(text: &str, longest: usize) -> bool {
+    let unseen = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    text.len() <= longest && !text.chars().any(unseen)
+}
+
+fn name(message: &Value, key: &str, bounds: &Bounds) -> Option<Box<str>> {
+    let name = message.get(key)?.as_str()?;
+    is_name(name, bounds.name).then(|| name.into())
 }
 
 /// Takes `params` out if they are an array; absent ones are none.

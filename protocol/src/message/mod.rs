@@ -6,9 +6,11 @@ mod client;
 mod error;
 mod server;
 
-pub use client::{Call, Request, Subscribe, Unreadable, decode};
+pub use client::{Bounds, Call, Quote, Request, Subscribe, Unreadable, decode};
 pub use error::{Code, WireError};
 pub use server::ServerMessage;
+
+pub(crate) use client::{is_name, is_short};
 
 use crate::vent::Tail;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What a server says, with Meteor's key order and no spaces.
 
-use super::WireError;
+use super::{Quote, WireError};
 use crate::ejson::{self, Object, Text, Value};
 
 /// A message to a client, by reference: it lives as long as it takes to print it.
@@ -15,7 +15,7 @@ pub enum ServerMessage<'a> {
     /// The answer to a ping; undefined when the ping had no id.
     Pong(&'a Value),
     /// The client said something wrong; the connection stays open.
-    Error(&'a str, Option<&'a Value>),
+    Error(&'a str, Option<&'a Quote>),
     /// A subscription ended, or was refused. The id is echoed, whatever it was.
     Nosub(&'a Value, Option<&'a WireError>),
     /// A document appeared: collection, id, fields.
@@ -28,13 +28,13 @@ pub enum ServerMessage<'a> {
     /// A document is gone.
     Removed(&'a str, &'a str),
     /// These subscriptions have sent their first data.
-    Ready(&'a [&'a Text]),
+    Ready(&'a [&'a str]),
     /// The writes of this call are visible.
-    Updated(&'a Text),
+    Updated(&'a str),
     /// What a call returned; undefined is left out.
-    Result(&'a Text, &'a Value),
+    Result(&'a str, &'a Value),
     /// What a call failed with.
-    Failure(&'a Text, &'a WireError),
+    Failure(&'a str, &'a WireError),
 }
 
 impl ServerMessage<'_> {
@@ -70,7 +70,7 @@ impl ServerMessage<'_> {
                 ejson::write_string(reason, out);
                 if let Some(offending) = offending {
                     out.push_str(r#","offendingMessage":"#);
-                    ejson::write_json(offending, out);
+                    out.push_str(offending.as_str());
                 }
             }
             Self::Nosub(id, error) => {
@@ -97,18 +97,18 @@ impl ServerMessage<'_> {
                     if index > 0 {
                         out.push(',');
                     }
-                    write_text(id, out);
+                    ejson::write_string(id, out);
                 }
                 out.push(']');
             }
             Self::Updated(call) => {
                 out.push_str(r#"{"msg":"updated","methods":["#);
-                write_text(call, out);
+                ejson::write_string(call, out);
                 out.push(']');
             }
             Self::Result(call, result) => {
                 out.push_str(r#"{"msg":"result","id":"#);
-                write_text(call, out);
+                ejson::write_string(call, out);
                 if !result.is_undefined() {
                     out.push_str(r#","result":"#);
                     ejson::write_ejson(result, out);
@@ -116,7 +116,7 @@ impl ServerMessage<'_> {
             }
             Self::Failure(call, error) => {
                 out.push_str(r#"{"msg":"result","id":"#);
-                write_text(call, out);
+                ejson::write_string(call, out);
                 write_error(Some(error), out);
             }
         }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::{Action, Output, Run, Session};
-use crate::ejson::{Text, Value};
+use crate::ejson::Value;
 use crate::message::{Call, ServerMessage, WireError};
 
 /// A call that has not had both answers.
 #[derive(Debug)]
 pub(super) struct CallState {
     run: Run,
-    id: Text,
+    id: Box<str>,
     /// Writes begun and not yet visible.
     writes: u32,
     /// Set when the body has ended with writes open: until when they are waited for.
@@ -69,7 +69,7 @@ impl Session {
                 Err(error) => self.send(&ServerMessage::Failure(&id, error), out),
             }
         }
-        self.unblock(run, out);
+        self.unblock(run, now, out);
     }
 
     pub(super) fn call(&mut self, call: Call, out: &mut Output) {
@@ -79,7 +79,6 @@ impl Session {
             params,
             seed,
         } = call;
-        let name = name.to_string_lossy();
         let Some(method) = self.config.names.find_method(&name) else {
             let error = WireError::method_not_found(&name);
             self.send(&ServerMessage::Failure(&id, &error), out);

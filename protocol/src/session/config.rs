@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ejson::Limits;
+use crate::message::Bounds;
 use crate::vent::{Choice, VentOptions};
 
 /// Settings of a session; one value serves all sessions of a server.
@@ -19,6 +20,12 @@ pub struct Config {
     pub respond_to_pings: bool,
     /// How long a socket may stay without a `connect` (15 s).
     pub connect_timeout: Duration,
+    /// Whether a client is greeted with `{"server_id":"0"}`, as old Meteor servers did (no).
+    pub greeting: bool,
+    /// How long a publication's handler may take (60 s); then its subscription ends. Zero is for ever.
+    pub publication_timeout: Duration,
+    /// Subscriptions of one session, universal ones not counted (256).
+    pub max_subscriptions: usize,
     /// How long `updated` waits for the writes of a method that has ended (30 s).
     pub fence_timeout: Duration,
     /// Events held for a subscription that is not ready yet (256); one more is a gap.
@@ -27,6 +34,13 @@ pub struct Config {
     pub held_bytes: usize,
     /// Depth and breadth of a client's JSON.
     pub limits: Limits,
+    /// Lengths of a client's ids and names, and of messages that are quoted.
+    pub bounds: Bounds,
+    /// Messages of which not even `msg` can be read, within [`unreadable_window`](Self::unreadable_window), that close
+    /// the connection (100).
+    pub max_unreadable: usize,
+    /// The time within which unreadable messages are counted (10 s).
+    pub unreadable_window: Duration,
     /// The encoding of Vent publications that do not choose their own.
     pub encoding: Choice,
     /// Names that no Vent id may take in the collection encoding, besides Meteor's own.
@@ -42,10 +56,16 @@ impl Default for Config {
             heartbeat_timeout: Duration::from_secs(15),
             respond_to_pings: true,
             connect_timeout: Duration::from_secs(15),
+            greeting: false,
+            publication_timeout: Duration::from_secs(60),
+            max_subscriptions: 256,
             fence_timeout: Duration::from_secs(30),
             held_events: 256,
             held_bytes: 256 * 1024,
             limits: Limits::default(),
+            bounds: Bounds::default(),
+            max_unreadable: 100,
+            unreadable_window: Duration::from_secs(10),
             encoding: Choice::default(),
             reserved: Vec::new(),
             names: Names::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::heartbeat::Heartbeat;
 use super::{Action, Output, Run, Session, State, Version};
 use crate::ejson::Value;
-use crate::message::{self, Request, ServerMessage, Unreadable};
+use crate::message::{self, Quote, Request, ServerMessage, Unreadable};
 
 impl Session {
     /// Takes in one message of the client: the text of one WebSocket message, or one string of a SockJS array.
@@ -23,30 +23,41 @@ impl Session {
         }
         let message = match message::decode(text, &self.config.limits) {
             Ok(message) => message,
-            Err(Unreadable::NotAMessage) => return self.complain("Bad request", None, out),
-            Err(Unreadable::Undecodable) => return self.complain("Parse error", None, out),
+            Err(Unreadable::NotAMessage) => return self.unreadable("Bad request", None, now, out),
+            Err(Unreadable::Undecodable) => return self.unreadable("Parse error", None, now, out),
         };
+        let quote = || Quote::of(&message, text.len(), &self.config.bounds);
         let Some(msg) = message.get("msg").filter(|msg| !msg.is_falsy()) else {
-            return self.complain("Bad request", Some(&message), out);
+            return self.unreadable("Bad request", quote(), now, out);
         };
         match &self.state {
             State::AwaitingConnect { .. } if msg.as_str() == Some("connect") => {
                 self.connect(&message, now, out);
             }
             State::AwaitingConnect { .. } => {
-                self.complain("Must connect first", Some(&message), out);
+                self.complain("Must connect first", quote(), out);
             }
             State::Connected { .. } if msg.as_str() == Some("connect") => {
-                self.complain("Already connected", Some(&message), out);
+                self.complain("Already connected", quote(), out);
             }
             State::Connected { version, .. } => match msg.as_str() {
-                Some("ping") if version.has_heartbeat() => self.answer_ping(&message, out),
+                Some("ping") if version.has_heartbeat() => {
+                    let id = message.get("id").unwrap_or(&Value::Undefined);
+                    if message::is_short(id, &self.config.bounds) {
+                        self.answer_ping(id, out);
+                    } else {
+                        self.complain("Bad request", quote(), out);
+                    }
+                }
                 Some("pong") if version.has_heartbeat() => {}
                 // Said by a client that leaves on purpose; what follows is the end of its connection.
                 Some("disconnect") => {}
                 _ => {
-                    self.queue.push_back(Request::parse(message));
-                    self.proceed(out);
+                    let length = text.len();
+                    let request = Request::parse(message, length, &self.config.bounds);
+                    self.queued_bytes = self.queued_bytes.saturating_add(length);
+                    self.queue.push_back((request, length));
+                    self.proceed(now, out);
                 }
             },
             State::Closed => {}
@@ -54,25 +65,26 @@ impl Session {
     }
 
     /// A handler lets the next message start while it goes on.
-    pub fn unblock(&mut self, run: Run, out: &mut Output) {
+    pub fn unblock(&mut self, run: Run, now: Duration, out: &mut Output) {
         if self.running == Some(run) {
             self.running = None;
-            self.proceed(out);
+            self.proceed(now, out);
         }
     }
 
     /// Starts messages from the queue until one of them has a handler that must be waited for.
-    fn proceed(&mut self, out: &mut Output) {
+    fn proceed(&mut self, now: Duration, out: &mut Output) {
         while self.running.is_none() && self.is_connected() {
-            let Some(request) = self.queue.pop_front() else {
+            let Some((request, bytes)) = self.queue.pop_front() else {
                 break;
             };
+            self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
             match request {
-                Request::Subscribe(subscribe) => self.subscribe(subscribe, out),
+                Request::Subscribe(subscribe) => self.subscribe(subscribe, now, out),
                 Request::Unsubscribe(id) => self.unsubscribe(&id, out),
                 Request::Call(call) => self.call(call, out),
                 Request::Malformed { reason, offending } => {
-                    self.complain(reason, Some(&offending), out);
+                    self.complain(reason, offending, out);
                 }
             }
         }
@@ -81,12 +93,30 @@ impl Session {
         }
     }
 
-    fn complain(&mut self, reason: &'static str, offending: Option<&Value>, out: &mut Output) {
-        self.send(&ServerMessage::Error(reason, offending), out);
+    fn complain(&mut self, reason: &'static str, offending: Option<Quote>, out: &mut Output) {
+        self.send(&ServerMessage::Error(reason, offending.as_ref()), out);
     }
 
-    fn answer_ping(&mut self, message: &Value, out: &mut Output) {
-        let id = message.get("id").unwrap_or(&Value::Undefined);
+    /// Answers a message that says nothing; who sends many of them is no DDP client.
+    fn unreadable(
+        &mut self,
+        reason: &'static str,
+        offending: Option<Quote>,
+        now: Duration,
+        out: &mut Output,
+    ) {
+        self.complain(reason, offending, out);
+        let since = now.saturating_sub(self.config.unreadable_window);
+        while self.unreadable.front().is_some_and(|at| *at < since) {
+            self.unreadable.pop_front();
+        }
+        self.unreadable.push_back(now);
+        if self.unreadable.len() >= self.config.max_unreadable {
+            self.close_with(1008, "Too many unreadable messages", out);
+        }
+    }
+
+    fn answer_ping(&mut self, id: &Value, out: &mut Output) {
         // As Meteor: an id that is neither a string nor falsy gets no answer.
         let answerable = id.as_str().is_some() || matches!(id, Value::String(_)) || id.is_falsy();
         if self.config.respond_to_pings && answerable {
@@ -104,7 +134,7 @@ impl Session {
                 let id = self.id.clone();
                 self.send(&ServerMessage::Connected(&id), out);
                 out.actions.push(Action::Connected);
-                self.start_universals(out);
+                self.start_universals(now, out);
             }
             Err(best) => {
                 self.send(&ServerMessage::Failed(best.as_str()), out);
@@ -113,6 +143,9 @@ impl Session {
         }
     }
 }
+
+/// Versions that a client may name. There are three.
+const MAX_SUPPORT: usize = 100;
 
 /// The version in use, or the one to suggest: the first of the client's `support` that is known, else our best.
 fn negotiate(message: &Value) -> Result<Version, Version> {
@@ -125,7 +158,8 @@ fn negotiate(message: &Value) -> Result<Version, Version> {
     let all_strings = support
         .iter()
         .all(|entry| matches!(entry, Value::String(_)));
-    if !all_strings
+    if support.len() > MAX_SUPPORT
+        || !all_strings
         || !support
             .iter()
             .any(|entry| *entry == Value::String(version.clone()))

@@ -22,6 +22,7 @@ mod subscriptions;
 pub use config::{Config, Duplicate, Kind, Names};
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ use subscriptions::Subscription;
 
 /// One run of a handler, unique in its session: a subscription or a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Run(u32);
+pub struct Run(u64);
 
 /// What a session wants done, in this order.
 #[derive(Debug, Default)]
@@ -73,6 +74,10 @@ pub enum Action {
     },
     /// A subscription is over: drop its handler if it still runs, let go of its channels, run its stop callbacks.
     Stop(Run),
+    /// A publication's handler has taken too long; its subscription is stopped next.
+    Expired(Run),
+    /// A handler has changed or removed a document that it does not publish; the client heard nothing of it.
+    NotPublished(Run),
     /// Events for this subscription were dropped, because too many came before it was ready.
     Gap(Run),
     /// Close the connection once the frames are out. Nothing follows.
@@ -85,14 +90,18 @@ pub enum Action {
 }
 
 /// A DDP session, on the server's side.
-#[derive(Debug)]
 pub struct Session {
     config: Arc<Config>,
     id: Box<str>,
     state: State,
-    /// Messages that wait for the handler that runs. Filled by `receive`, drained as handlers end or unblock; bounded by
-    /// the host, which stops reading from a client with too many of them.
-    queue: VecDeque<Request>,
+    /// Messages that wait for the handler that runs, each with its length. Filled by `receive`, drained as handlers end
+    /// or unblock; bounded by the host, which stops reading from a client with too many of them.
+    queue: VecDeque<(Request, usize)>,
+    /// Bytes of the messages in `queue`, as they came.
+    queued_bytes: usize,
+    /// When the latest unreadable messages came. Filled by `receive`, drained as they grow old; bounded by the
+    /// configuration, for with too many of them the session ends.
+    unreadable: VecDeque<Duration>,
     /// The handler that the queue waits for.
     running: Option<Run>,
     /// Subscriptions by run, in the order in which they began.
@@ -100,7 +109,7 @@ pub struct Session {
     /// Calls by run: begun and not yet answered with both `result` and `updated`.
     calls: Vec<CallState>,
     view: View,
-    next_run: u32,
+    next_run: u64,
     /// Messages sent, as a resuming client counts them.
     sent: u64,
 }
@@ -136,12 +145,23 @@ impl Session {
             id: id.into(),
             state: State::AwaitingConnect { until },
             queue: VecDeque::new(),
+            queued_bytes: 0,
+            unreadable: VecDeque::new(),
             running: None,
             subscriptions: Vec::new(),
             calls: Vec::new(),
             view: View::default(),
             next_run: 0,
             sent: 0,
+        }
+    }
+
+    /// Says what is said before the client has said anything: the greeting, where it is configured. To be called once,
+    /// first.
+    pub fn greet(&self, out: &mut Output) {
+        if self.config.greeting {
+            // Not a message of the session, so a resuming client does not count it.
+            out.frames.push(Frame::Text(r#"{"server_id":"0"}"#.into()));
         }
     }
 
@@ -158,6 +178,11 @@ impl Session {
     /// Messages that wait behind the running handler.
     pub fn queued(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Bytes of the messages that wait behind the running handler.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
     }
 
     /// Subscriptions that are alive, universal ones included.
@@ -180,10 +205,12 @@ impl Session {
         };
         own.into_iter()
             .chain(self.calls.iter().filter_map(CallState::deadline))
+            // They began in this order, with the same time each.
+            .chain(self.subscriptions.iter().find_map(Subscription::deadline))
             .min()
     }
 
-    /// Does what time demands: pings, gives up a silent client, stops waiting for writes.
+    /// Does what time demands: pings, gives up a silent client, stops waiting for writes and for handlers.
     pub fn handle_timeout(&mut self, now: Duration, out: &mut Output) {
         match &mut self.state {
             State::AwaitingConnect { until } if *until <= now => self.close(out),
@@ -198,27 +225,31 @@ impl Session {
             _ => {}
         }
         self.expire_fences(now, out);
+        self.expire_handlers(now, out);
     }
 
     /// Closes the connection, as the server's own wish: 1000, `Normal closure`.
     pub fn close(&mut self, out: &mut Output) {
-        if !matches!(self.state, State::Closed) {
-            self.end(out);
-            out.actions.push(Action::Close {
-                code: 1000,
-                reason: "Normal closure",
-            });
-        }
+        self.close_with(1000, "Normal closure", out);
     }
 
     /// The connection is gone, or is about to be: stops all subscriptions, says nothing more.
     pub fn end(&mut self, out: &mut Output) {
         self.state = State::Closed;
-        self.queue.clear();
+        self.queue = VecDeque::new();
+        self.queued_bytes = 0;
+        self.unreadable = VecDeque::new();
         self.calls.clear();
         self.view = View::default();
         for subscription in self.subscriptions.drain(..) {
             out.actions.push(Action::Stop(subscription.run));
+        }
+    }
+
+    fn close_with(&mut self, code: u16, reason: &'static str, out: &mut Output) {
+        if !matches!(self.state, State::Closed) {
+            self.end(out);
+            out.actions.push(Action::Close { code, reason });
         }
     }
 
@@ -231,8 +262,22 @@ impl Session {
 
     fn new_run(&mut self) -> Run {
         let run = Run(self.next_run);
-        self.next_run = self.next_run.wrapping_add(1);
+        self.next_run = self.next_run.saturating_add(1);
         run
+    }
+}
+
+/// Without the id, which is a credential, and without what the client said.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("state", &self.state)
+            .field("queued", &self.queue.len())
+            .field("running", &self.running)
+            .field("subscriptions", &self.subscriptions.len())
+            .field("calls", &self.calls.len())
+            .field("sent", &self.sent)
+            .finish_non_exhaustive()
     }
 }
 

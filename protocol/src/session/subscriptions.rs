@@ -3,11 +3,12 @@
 //! Calls of a handler whose subscription is over are ignored, so that a late producer is harmless.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::{IndexMap, IndexSet};
 
 use super::{Action, Kind, Output, Run, Session};
-use crate::ejson::{Object, Text, Value};
+use crate::ejson::{Object, Value};
 use crate::message::{Frame, ServerMessage, Subscribe, WireError};
 use crate::vent::{Delivery, Encoding, Tail};
 use crate::view::Effect;
@@ -19,7 +20,9 @@ const EVENT_DOCUMENT: &str = "id";
 pub(super) struct Subscription {
     pub(super) run: Run,
     /// The client's name for it; a universal publication has none.
-    id: Option<Text>,
+    id: Option<Box<str>>,
+    /// Until when its handler may take; `None` when it has ended.
+    deadline: Option<Duration>,
     ready: bool,
     /// The handler says itself when it is ready.
     held_ready: bool,
@@ -45,7 +48,16 @@ impl Session {
     /// A publication's handler has ended.
     ///
     /// `Ok` means ready, unless it was sent before or the handler chose to say so itself.
-    pub fn published(&mut self, run: Run, outcome: Result<(), WireError>, out: &mut Output) {
+    pub fn published(
+        &mut self,
+        run: Run,
+        outcome: Result<(), WireError>,
+        now: Duration,
+        out: &mut Output,
+    ) {
+        if let Some(subscription) = self.subscription_mut(run) {
+            subscription.deadline = None;
+        }
         match outcome {
             Ok(())
                 if self
@@ -57,7 +69,7 @@ impl Session {
             Ok(()) => {}
             Err(error) => self.stop(run, Some(&error), out),
         }
-        self.unblock(run, out);
+        self.unblock(run, now, out);
     }
 
     /// The handler's end is not to mean ready: it will say so itself.
@@ -114,7 +126,7 @@ impl Session {
             self.send(&ServerMessage::Removed(collection, EVENT_DOCUMENT), out);
         }
         if let Some(id) = subscription.id {
-            self.send(&ServerMessage::Nosub(&Value::String(id), error), out);
+            self.send(&ServerMessage::Nosub(&Value::from(&*id), error), out);
         }
         out.actions.push(Action::Stop(run));
     }
@@ -163,7 +175,7 @@ impl Session {
         fields: Object,
         out: &mut Output,
     ) {
-        if self.publishes(run, collection, id) {
+        if self.publishes(run, collection, id, out) {
             let effect = self.view.changed(run.0, collection, id, fields);
             self.show(collection, id, effect, out);
         }
@@ -171,7 +183,7 @@ impl Session {
 
     /// A handler withdraws a document that it has added.
     pub fn removed(&mut self, run: Run, collection: &str, id: &str, out: &mut Output) {
-        if !self.publishes(run, collection, id) {
+        if !self.publishes(run, collection, id, out) {
             return;
         }
         let effect = self.view.removed(run.0, collection, id);
@@ -214,25 +226,32 @@ impl Session {
         None
     }
 
-    pub(super) fn subscribe(&mut self, subscribe: Subscribe, out: &mut Output) {
+    pub(super) fn subscribe(&mut self, subscribe: Subscribe, now: Duration, out: &mut Output) {
         let Subscribe {
             id,
             name,
             mut params,
         } = subscribe;
         let config = self.config.clone();
-        let name = name.to_string_lossy();
         // The name is looked up before the id: an unknown name is refused even under an id in use.
         let Some((publication, kind)) = config.names.find_publication(&name) else {
             let error = WireError::publication_not_found(&name);
-            return self.send(&ServerMessage::Nosub(&Value::String(id), Some(&error)), out);
+            return self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out);
         };
         if self
             .subscriptions
             .iter()
-            .any(|other| other.id.as_ref() == Some(&id))
+            .any(|other| other.id.as_deref() == Some(&*id))
         {
             return;
+        }
+        if self.named() >= config.max_subscriptions {
+            let reason = format!(
+                "A session may have {} subscriptions",
+                config.max_subscriptions
+            );
+            let error = WireError::new("too-many-subscriptions", reason);
+            return self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out);
         }
         let delivery = match kind {
             Kind::Ordinary => Ok(None),
@@ -243,13 +262,12 @@ impl Session {
                 config.encoding,
                 &config.reserved,
             )
-            .and_then(|delivery| self.refuse_taken(delivery))
             .map(Some),
             Kind::Streamer(collection) => Delivery::streamer(collection, &mut params).map(Some),
         };
-        match delivery {
+        match delivery.and_then(|delivery| self.refuse_taken(delivery)) {
             Ok(delivery) => {
-                let run = self.begin(Some(id), delivery);
+                let run = self.begin(Some(id), delivery, now);
                 self.running = Some(run);
                 out.actions.push(Action::Publish {
                     run,
@@ -257,7 +275,7 @@ impl Session {
                     params,
                 });
             }
-            Err(error) => self.send(&ServerMessage::Nosub(&Value::String(id), Some(&error)), out),
+            Err(error) => self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out),
         }
     }
 
@@ -266,7 +284,7 @@ impl Session {
             Value::String(id) => self
                 .subscriptions
                 .iter()
-                .find(|found| found.id.as_ref() == Some(id)),
+                .find(|found| found.id.as_deref().is_some_and(|found| *id == *found)),
             _ => None,
         };
         match known.map(|found| found.run) {
@@ -275,10 +293,10 @@ impl Session {
         }
     }
 
-    pub(super) fn start_universals(&mut self, out: &mut Output) {
+    pub(super) fn start_universals(&mut self, now: Duration, out: &mut Output) {
         let config = self.config.clone();
         for &publication in config.names.universals() {
-            let run = self.begin(None, None);
+            let run = self.begin(None, None, now);
             out.actions.push(Action::Publish {
                 run,
                 publication,
@@ -287,8 +305,20 @@ impl Session {
         }
     }
 
-    fn begin(&mut self, id: Option<Text>, delivery: Option<Delivery>) -> Run {
+    /// Ends the subscriptions whose handlers have not ended in time, also when they had unblocked.
+    pub(super) fn expire_handlers(&mut self, now: Duration, out: &mut Output) {
+        let due = |found: &&Subscription| found.deadline.is_some_and(|until| until <= now);
+        while let Some(run) = self.subscriptions.iter().find(due).map(|found| found.run) {
+            out.actions.push(Action::Expired(run));
+            let error = WireError::new(503, "Publication timed out");
+            self.stop(run, Some(&error), out);
+            self.unblock(run, now, out);
+        }
+    }
+
+    fn begin(&mut self, id: Option<Box<str>>, delivery: Option<Delivery>, now: Duration) -> Run {
         let run = self.new_run();
+        let timeout = self.config.publication_timeout;
         let events = delivery.map(|delivery| {
             Box::new(Events {
                 delivery,
@@ -301,6 +331,7 @@ impl Session {
         self.subscriptions.push(Subscription {
             run,
             id,
+            deadline: (!timeout.is_zero()).then(|| now.saturating_add(timeout)),
             ready: false,
             held_ready: false,
             documents: IndexMap::new(),
@@ -309,13 +340,13 @@ impl Session {
         run
     }
 
-    /// A Vent id may not name a collection in which the client has documents already.
-    fn refuse_taken(&self, delivery: Delivery) -> Result<Delivery, WireError> {
-        match delivery.collection() {
-            Some(collection) if self.view.has_collection(collection) => Err(WireError::new(
-                400,
-                "This Vent id is the name of another collection",
-            )),
+    /// Events may not be announced in a collection of which the client has documents already.
+    fn refuse_taken(&self, delivery: Option<Delivery>) -> Result<Option<Delivery>, WireError> {
+        match delivery.as_ref().and_then(Delivery::collection) {
+            Some(collection) if self.view.has_collection(collection) => {
+                let reason = format!("Collection '{collection}' holds documents already");
+                Err(WireError::new(400, reason))
+            }
             _ => Ok(delivery),
         }
     }
@@ -369,10 +400,23 @@ impl Session {
             .any(|found| found.introduces(collection))
     }
 
-    fn publishes(&self, run: Run, collection: &str, id: &str) -> bool {
-        self.subscription(run)
-            .and_then(|found| found.documents.get(collection))
-            .is_some_and(|ids| ids.contains(id))
+    /// Whether a subscription publishes a document; one that does not, and lives, is reported.
+    fn publishes(&self, run: Run, collection: &str, id: &str, out: &mut Output) -> bool {
+        let Some(subscription) = self.subscription(run) else {
+            return false;
+        };
+        let ids = subscription.documents.get(collection);
+        let publishes = ids.is_some_and(|ids| ids.contains(id));
+        if !publishes {
+            out.actions.push(Action::NotPublished(run));
+        }
+        publishes
+    }
+
+    /// Subscriptions that the client asked for.
+    fn named(&self) -> usize {
+        let named = self.subscriptions.iter().filter(|it| it.id.is_some());
+        named.count()
     }
 
     /// Runs only grow, so the list is sorted by them.
@@ -396,6 +440,10 @@ impl Session {
 }
 
 impl Subscription {
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
     /// Whether the collection is the one that stands for this subscription.
     fn stands_for(&self, collection: &str) -> bool {
         let delivery = self.events.as_ref().map(|events| &events.delivery);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Choice, Encoding, VentOptions};
 use crate::ejson::{self, Object, Value};
-use crate::message::WireError;
+use crate::message::{self, WireError};
 use crate::random;
 
 /// Longest Vent id or event name, in bytes: it is the client's text, and comes back in every event.
@@ -165,7 +165,7 @@ fn collection_head(collection: &str) -> String {
 /// Takes the first parameter if it may serve as a name.
 fn take_name(params: &mut Vec<Value>) -> Option<String> {
     let name = params.first()?.as_str()?.to_owned();
-    let fits = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
+    let fits = !name.is_empty() && message::is_name(&name, MAX_NAME);
     fits.then(|| {
         params.remove(0);
         name

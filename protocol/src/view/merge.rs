@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use crate::ejson::{self, Object, Text, Value};
 
 /// Who publishes: a number that names one run of one subscription.
-type Publisher = u32;
+type Publisher = u64;
 
 /// The documents that the subscriptions of one session publish.
 #[derive(Debug, Default)]

@@ -23,16 +23,11 @@ pub(crate) fn accept(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     {
         return Err(Refusal::Malformed);
     }
-    let version = headers
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .ok_or(Refusal::Malformed)?;
+    let version = only(headers, header::SEC_WEBSOCKET_VERSION)?;
     if version.as_bytes() != b"13" {
         return Err(Refusal::Version);
     }
-    let key = headers
-        .get(header::SEC_WEBSOCKET_KEY)
-        .ok_or(Refusal::Malformed)?
-        .as_bytes();
+    let key = only(headers, header::SEC_WEBSOCKET_KEY)?.as_bytes();
     if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
         return Err(Refusal::Malformed);
     }
@@ -40,6 +35,15 @@ pub(crate) fn accept(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     hash.update(key);
     hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     HeaderValue::try_from(STANDARD.encode(hash.finalize())).map_err(|_| Refusal::Malformed)
+}
+
+/// The value of a header that must be there, once.
+fn only(headers: &HeaderMap, name: header::HeaderName) -> Result<&HeaderValue, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value),
+        _ => Err(Refusal::Malformed),
+    }
 }
 
 /// Whether a header's comma-separated list holds a word, in any case.
@@ -100,6 +104,12 @@ mod tests {
                 Err(refusal),
                 "{name}: {value:?}"
             );
+        }
+        for name in ["sec-websocket-key", "sec-websocket-version"] {
+            let mut twice = headers(&[]);
+            let value = twice.get(name).unwrap().clone();
+            twice.append(name, value);
+            assert_eq!(accept(&twice), Err(Refusal::Malformed), "{name} twice");
         }
     }
 }

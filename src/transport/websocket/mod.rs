@@ -5,8 +5,10 @@
 
 mod frame;
 mod handshake;
+mod rate;
 mod reader;
 
 pub(crate) use frame::{close, pong, write_text_header};
 pub(crate) use handshake::{Refusal, accept};
-pub(crate) use reader::{Incoming, Limits, Reader};
+pub(crate) use rate::Rate;
+pub(crate) use reader::{Incoming, Limits, Reader, Receiver};

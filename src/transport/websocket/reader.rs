@@ -1,12 +1,29 @@
 //! Frames in: from the bytes of the socket to whole messages, with every limit checked before anything is kept.
+//! Between messages a connection keeps nothing here but a count of its frames.
+
+use std::time::Duration;
 
 use super::frame::{Header, MAX_CONTROL, Opcode, unmask};
+use super::rate::{Count, Rate};
 
-/// Size limits of what a client sends.
+/// A fragment of this many bytes is worth its header, and does not count as a small one.
+const SMALL: usize = 1024;
+
+/// Limits of what a client sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Bytes of one message, all its fragments together.
     pub(crate) message: usize,
+    /// Control frames, and fragments of less than a KiB.
+    pub(crate) small_frames: Rate,
+}
+
+/// Who takes what arrives.
+pub(crate) trait Receiver {
+    /// The limits for the next frame, which may depend on the messages before it.
+    fn limits(&self) -> Limits;
+
+    fn take(&mut self, incoming: Incoming<'_>);
 }
 
 /// What arrived.
@@ -16,7 +33,7 @@ pub(crate) enum Incoming<'a> {
     Message(&'a str),
     /// A ping to answer with the same payload.
     Ping(&'a [u8]),
-    /// The peer closes; the code to answer with.
+    /// The peer closes; the code to answer with. Nothing follows.
     Close(u16),
 }
 
@@ -28,11 +45,10 @@ pub(crate) struct Protocol {
 }
 
 /// What has arrived of a connection's next message.
-///
-/// Between messages it holds nothing, and an idle connection has no memory here.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     partial: Option<Box<Partial>>,
+    small_frames: Count,
 }
 
 #[derive(Debug, Default)]
@@ -40,128 +56,177 @@ struct Partial {
     /// The start of a frame. Filled by `read` with what the buffer ended with, drained by the next; bounded by the
     /// message limit and a header.
     frame: Vec<u8>,
-    /// Unmasked fragments of a message, bounded by the message limit.
-    message: Vec<u8>,
-    /// What the fragments belong to, while some are here.
-    fragmented: Option<Opcode>,
+    /// The fragments of a message, while its end is not here.
+    message: Option<Fragments>,
+}
+
+/// The beginning of a message.
+#[derive(Debug)]
+struct Fragments {
+    opcode: Opcode,
+    /// Unmasked, bounded by the message limit.
+    payload: Vec<u8>,
+    /// How much of `payload` is known to be UTF-8, so that a byte is looked at once, and a bad one at once.
+    checked: usize,
 }
 
 impl Reader {
-    /// Takes in `bytes`, in place, and hands each whole message to `take` until that says to stop.
+    /// Takes in `bytes`, in place, and hands what they complete to `receiver`.
     ///
     /// # Errors
     ///
-    /// A violation of the protocol or of a limit. The reader must not be used after that.
+    /// A violation of the protocol or of a limit. The reader must not be used after that, nor after a close.
     pub(crate) fn read(
         &mut self,
         bytes: &mut [u8],
-        limits: Limits,
-        take: &mut impl FnMut(Incoming<'_>),
+        now: Duration,
+        receiver: &mut impl Receiver,
     ) -> Result<(), Protocol> {
         match self.partial.as_deref_mut() {
             Some(partial) if !partial.frame.is_empty() => {
                 let mut frame = std::mem::take(&mut partial.frame);
                 frame.extend_from_slice(bytes);
-                let used = self.frames(&mut frame, limits, take)?;
-                frame.drain(..used);
-                self.keep(frame);
+                match self.frames(&mut frame, now, receiver)? {
+                    0 => self.keep(frame),
+                    // A copy, for the room of a large frame must not stay with the beginning of a small one.
+                    used => self.keep(frame.get(used..).unwrap_or_default().to_vec()),
+                }
             }
             _ => {
-                let used = self.frames(bytes, limits, take)?;
-                if let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
-                    self.keep(rest.to_vec());
-                } else {
-                    self.keep(Vec::new());
-                }
+                let used = self.frames(bytes, now, receiver)?;
+                self.keep(bytes.get(used..).unwrap_or_default().to_vec());
             }
         }
         Ok(())
     }
 
+    /// Bytes that wait for the rest of their frame or message.
+    pub(crate) fn bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            let message = partial.message.as_ref();
+            let message = message.map_or(0, |fragments| fragments.payload.capacity());
+            partial.frame.capacity().saturating_add(message)
+        })
+    }
+
     fn keep(&mut self, frame: Vec<u8>) {
         if !frame.is_empty() {
             self.partial.get_or_insert_default().frame = frame;
-        } else if self
-            .partial
-            .as_ref()
-            .is_some_and(|partial| partial.fragmented.is_none())
-        {
+        } else if self.fragments().is_none() {
             self.partial = None;
         }
     }
 
-    /// Takes whole frames off the front; returns how many bytes they had.
+    fn fragments(&mut self) -> Option<&mut Fragments> {
+        self.partial.as_mut()?.message.as_mut()
+    }
+
+    /// Takes whole frames off the front; returns how many bytes are done with.
     fn frames(
         &mut self,
         bytes: &mut [u8],
-        limits: Limits,
-        take: &mut impl FnMut(Incoming<'_>),
+        now: Duration,
+        receiver: &mut impl Receiver,
     ) -> Result<usize, Protocol> {
         let mut used = 0;
         while let Some(rest) = bytes.get_mut(used..) {
             let Some(header) = Header::parse(rest).map_err(|_| VIOLATION)? else {
                 break;
             };
-            let gathered = self
-                .partial
-                .as_ref()
-                .map_or(0, |partial| partial.message.len());
-            let limit = if header.opcode.is_control() {
-                MAX_CONTROL
-            } else {
-                limits.message.saturating_sub(gathered)
-            };
-            // By the header, before a byte of the payload is kept.
-            if header.payload > limit {
-                return Err(Protocol {
-                    code: 1009,
-                    reason: "Message too big",
-                });
-            }
+            let limits = receiver.limits();
+            self.check_size(&header, limits)?;
             let end = header.len.saturating_add(header.payload);
             let Some(payload) = rest.get_mut(header.len..end) else {
                 break;
             };
+            if is_small(&header) && self.small_frames.exceeds(limits.small_frames, now) {
+                return Err(TOO_MANY);
+            }
             unmask(payload, header.mask, 0);
-            self.frame(header, payload, take)?;
+            if header.opcode == Opcode::Close {
+                receiver.take(Incoming::Close(close_code(payload)?));
+                // What a peer says after its close frame is not listened to.
+                self.partial = None;
+                return Ok(bytes.len());
+            }
+            self.frame(&header, payload, receiver)?;
             used = used.saturating_add(end);
         }
         Ok(used)
     }
 
+    /// By the header, before a byte of the payload is kept.
+    fn check_size(&mut self, header: &Header, limits: Limits) -> Result<(), Protocol> {
+        let gathered = self
+            .fragments()
+            .map_or(0, |fragments| fragments.payload.len());
+        let limit = if header.opcode.is_control() {
+            MAX_CONTROL
+        } else {
+            limits.message.saturating_sub(gathered)
+        };
+        if header.payload > limit {
+            return Err(TOO_BIG);
+        }
+        Ok(())
+    }
+
     fn frame(
         &mut self,
-        header: Header,
+        header: &Header,
         payload: &[u8],
-        take: &mut impl FnMut(Incoming<'_>),
+        receiver: &mut impl Receiver,
     ) -> Result<(), Protocol> {
-        let fragmented = self.partial.as_ref().and_then(|partial| partial.fragmented);
-        match (header.opcode, fragmented) {
-            (Opcode::Ping, _) => take(Incoming::Ping(payload)),
-            (Opcode::Pong, _) => {}
-            (Opcode::Close, _) => take(Incoming::Close(close_code(payload)?)),
+        match (header.opcode, self.fragments()) {
+            (Opcode::Ping, _) => receiver.take(Incoming::Ping(payload)),
+            (Opcode::Pong | Opcode::Close, _) => {}
             (Opcode::Continuation, None) | (Opcode::Text | Opcode::Binary, Some(_)) => {
                 return Err(VIOLATION);
             }
-            (opcode, None) if header.is_final => take(Incoming::Message(text(opcode, payload)?)),
-            (opcode, None) => {
-                let partial = self.partial.get_or_insert_default();
-                partial.fragmented = Some(opcode);
-                partial.message.extend_from_slice(payload);
+            (opcode, None) if header.is_final => {
+                let text = std::str::from_utf8(payload).map_err(|_| not_utf8(opcode))?;
+                receiver.take(Incoming::Message(text));
             }
-            (Opcode::Continuation, Some(opcode)) => {
-                let Some(partial) = self.partial.as_deref_mut() else {
-                    return Err(VIOLATION);
+            (opcode, None) => {
+                let mut fragments = Fragments {
+                    opcode,
+                    payload: Vec::new(),
+                    checked: 0,
                 };
-                partial.message.extend_from_slice(payload);
+                fragments.add(payload)?;
+                self.partial.get_or_insert_default().message = Some(fragments);
+            }
+            (Opcode::Continuation, Some(fragments)) => {
+                fragments.add(payload)?;
                 if header.is_final {
-                    partial.fragmented = None;
-                    let message = std::mem::take(&mut partial.message);
-                    take(Incoming::Message(text(opcode, &message)?));
+                    receiver.take(Incoming::Message(fragments.text()?));
+                    if let Some(partial) = &mut self.partial {
+                        partial.message = None;
+                    }
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl Fragments {
+    fn add(&mut self, payload: &[u8]) -> Result<(), Protocol> {
+        self.payload.extend_from_slice(payload);
+        let new = self.payload.get(self.checked..).unwrap_or_default();
+        match std::str::from_utf8(new) {
+            Ok(_) => self.checked = self.payload.len(),
+            // A character that is cut by the end of the fragment.
+            Err(error) if error.error_len().is_none() => {
+                self.checked = self.checked.saturating_add(error.valid_up_to());
+            }
+            Err(_) => return Err(not_utf8(self.opcode)),
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> Result<&str, Protocol> {
+        std::str::from_utf8(&self.payload).map_err(|_| not_utf8(self.opcode))
     }
 }
 
@@ -170,8 +235,18 @@ const VIOLATION: Protocol = Protocol {
     reason: "Protocol error",
 };
 
-fn text(opcode: Opcode, payload: &[u8]) -> Result<&str, Protocol> {
-    std::str::from_utf8(payload).map_err(|_| match opcode {
+const TOO_MANY: Protocol = Protocol {
+    code: 1008,
+    reason: "Too many small frames",
+};
+
+const TOO_BIG: Protocol = Protocol {
+    code: 1009,
+    reason: "Message too big",
+};
+
+fn not_utf8(opcode: Opcode) -> Protocol {
+    match opcode {
         Opcode::Binary => Protocol {
             code: 1003,
             reason: "Binary data is not supported",
@@ -180,7 +255,12 @@ fn text(opcode: Opcode, payload: &[u8]) -> Result<&str, Protocol> {
             code: 1007,
             reason: "Invalid UTF-8",
         },
-    })
+    }
+}
+
+fn is_small(header: &Header) -> bool {
+    let is_fragment = !header.is_final || header.opcode == Opcode::Continuation;
+    header.opcode.is_control() || (is_fragment && header.payload < SMALL)
 }
 
 /// The code with which a close frame is answered.
@@ -192,7 +272,7 @@ fn close_code(payload: &[u8]) -> Result<u16, Protocol> {
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
                 return Err(VIOLATION);
             }
-            text(Opcode::Text, reason)?;
+            std::str::from_utf8(reason).map_err(|_| not_utf8(Opcode::Text))?;
             Ok(code)
         }
         _ => Err(VIOLATION),
@@ -200,77 +280,4 @@ fn close_code(payload: &[u8]) -> Result<u16, Protocol> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: Limits = Limits { message: 1000 };
-    const MASK: [u8; 4] = [1, 2, 3, 4];
-
-    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mut out = vec![first, 0x80 | u8::try_from(payload.len()).unwrap()];
-        out.extend_from_slice(&MASK);
-        let mut payload = payload.to_vec();
-        unmask(&mut payload, MASK, 0);
-        out.extend_from_slice(&payload);
-        out
-    }
-
-    fn read_in(bytes: &[u8], size: usize) -> Result<Vec<String>, Protocol> {
-        let mut reader = Reader::default();
-        let mut seen = Vec::new();
-        for chunk in bytes.chunks(size) {
-            reader.read(&mut chunk.to_vec(), LIMITS, &mut |incoming| {
-                seen.push(format!("{incoming:?}"));
-            })?;
-        }
-        assert!(reader.partial.is_none(), "nothing is kept between messages");
-        Ok(seen)
-    }
-
-    #[test]
-    fn messages_arrive_whole_however_the_bytes_are_cut() {
-        let mut bytes = frame(0x81, b"one");
-        bytes.extend(frame(0x01, "z\u{e9}".as_bytes().split_at(2).0));
-        bytes.extend(frame(0x89, b"ping"));
-        bytes.extend(frame(0x80, "\u{e9}".as_bytes().split_at(1).1));
-        bytes.extend(frame(0x82, b"binary"));
-        bytes.extend(frame(0x88, &[0x03, 0xe8]));
-        let expected = [
-            r#"Message("one")"#,
-            "Ping([112, 105, 110, 103])",
-            "Message(\"z\u{e9}\")",
-            r#"Message("binary")"#,
-            "Close(1000)",
-        ];
-        for size in 1..bytes.len() {
-            assert_eq!(
-                read_in(&bytes, size).unwrap(),
-                expected,
-                "in pieces of {size}"
-            );
-        }
-    }
-
-    #[test]
-    fn violations_have_their_codes() {
-        let unmasked = vec![0x81, 1, b'x'];
-        let mut long = vec![0x81, 0xfe, 0x10, 0];
-        long.extend_from_slice(&MASK);
-        let cases = [
-            (unmasked, 1002),
-            (frame(0xc1, b"reserved bit"), 1002),
-            (frame(0x83, b"unknown opcode"), 1002),
-            (frame(0x09, b"fragmented ping"), 1002),
-            (frame(0x80, b"continues nothing"), 1002),
-            ([frame(0x01, b"a"), frame(0x81, b"b")].concat(), 1002),
-            (frame(0x88, &[0x03, 0xed]), 1002),
-            (frame(0x88, &[0x03]), 1002),
-            (frame(0x81, &[0xff]), 1007),
-            (frame(0x82, &[0xff]), 1003),
-            (long, 1009),
-        ];
-        for (bytes, code) in cases {
-            assert_eq!(read_in(&bytes, 100).unwrap_err().code, code, "{bytes:?}");
-        }
-    }
-}
+mod tests;

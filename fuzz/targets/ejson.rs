@@ -1,0 +1,120 @@
+//! EJSON: what was read and is printed reads as the same value again, the checker of payloads agrees with the reader,
+//! and both agree with serde_json on what JSON is.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use updraft_protocol::ejson::{self, Limits, Text, Value};
+
+/// What decoding can make of a small text is wider than it, and printing makes it deeper.
+const PRINTED: Limits = Limits {
+    depth: 512,
+    keys: usize::MAX,
+};
+
+fuzz_target!(|bytes: &[u8]| {
+    let limits = Limits::default();
+    let scanned = ejson::scan(bytes, &limits);
+    let Ok(text) = str::from_utf8(bytes) else {
+        assert!(scanned.is_err());
+        return;
+    };
+    let plain = match (ejson::parse(text, &limits), scanned) {
+        (Ok(plain), Ok(scan)) => {
+            assert_eq!(scan.falsy, plain.is_falsy());
+            assert_eq!(scan.array, plain.as_array().is_some());
+            assert!(scan.special || !has_special_key(&plain));
+            plain
+        }
+        (Err(_), Err(_)) => {
+            // What serde_json takes is JSON, so only a limit may have been in the way.
+            let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+            assert!(!is_json || ejson::parse(text, &PRINTED).is_ok());
+            return;
+        }
+        (plain, scan) => panic!("reader: {plain:?}, checker: {scan:?}"),
+    };
+    check_json(&plain);
+    check_plain(&plain);
+    if let Ok(value) = plain.clone().decode() {
+        check_json(&value);
+        check_ejson(&value);
+    }
+    check_ejson(&plain.decode_lenient());
+});
+
+fn has_special_key(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(has_special_key),
+        Value::Object(object) => object.iter().any(|(key, value)| {
+            key.to_str().is_some_and(|key| key.starts_with('$')) || has_special_key(value)
+        }),
+        _ => false,
+    }
+}
+
+/// Plain JSON is the same after a round trip, but for the infinities, which print as null.
+fn check_plain(plain: &Value) {
+    let text = ejson::to_json(plain);
+    let again = ejson::parse(&text, &PRINTED).expect("printed JSON is read again");
+    if is_finite(plain) {
+        assert_eq!(*plain, again);
+    }
+    assert_eq!(text, ejson::to_json(&again));
+}
+
+/// EJSON is the same after a round trip, but for invalid dates, which print as null and read as 1970.
+fn check_ejson(value: &Value) {
+    let text = ejson::to_ejson(value);
+    let plain = ejson::parse(&text, &PRINTED).expect("printed EJSON is read again");
+    let again = plain.decode().expect("printed EJSON is decoded again");
+    if !has_invalid_date(value) {
+        assert_eq!(*value, again, "{text}");
+        assert!(ejson::equals(value, &again));
+    }
+    let lossless = if has_invalid_date(value) {
+        &again
+    } else {
+        value
+    };
+    assert_eq!(ejson::to_ejson(lossless), ejson::to_ejson(&again));
+}
+
+/// serde_json accepts what is printed, unless a lone surrogate is in it.
+fn check_json(value: &Value) {
+    let text = ejson::to_json(value);
+    if !has_lone_surrogate(value) {
+        let read = serde_json::from_str::<serde::de::IgnoredAny>(&text);
+        assert!(read.is_ok(), "{text}: {read:?}");
+    }
+}
+
+fn is_finite(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_finite(),
+        Value::Array(items) => items.iter().all(is_finite),
+        Value::Object(object) => object.values().all(is_finite),
+        _ => true,
+    }
+}
+
+fn has_invalid_date(value: &Value) -> bool {
+    match value {
+        Value::Date(date) => date.millis().is_none(),
+        Value::Array(items) => items.iter().any(has_invalid_date),
+        Value::Object(object) => object.values().any(has_invalid_date),
+        _ => false,
+    }
+}
+
+fn has_lone_surrogate(value: &Value) -> bool {
+    let is_wild = |text: &Text| text.to_str().is_none();
+    match value {
+        Value::String(text) => is_wild(text),
+        Value::Array(items) => items.iter().any(has_lone_surrogate),
+        Value::Object(object) => object
+            .iter()
+            .any(|(key, value)| is_wild(key) || has_lone_surrogate(value)),
+        _ => false,
+    }
+}

@@ -1,0 +1,366 @@
+//! The server's side: one session, the handlers it has started, and after each action a look at what it says.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use updraft_protocol::ejson::{Text, Value};
+use updraft_protocol::message::{self, Frame, Request, WireError};
+use updraft_protocol::session::{self, Config, Kind, Output, Run, Session};
+use updraft_protocol::vent::{Choice, VentOptions};
+
+use crate::client::Client;
+use crate::documents::Documents;
+use crate::script::{Action, Deed};
+
+/// The number of the publication that has no name.
+const UNIVERSAL: usize = usize::MAX;
+
+static CONFIG: LazyLock<Arc<Config>> = LazyLock::new(|| Arc::new(config()));
+
+pub(crate) struct World {
+    session: Session,
+    out: Output,
+    now: Duration,
+    /// All runs there have ever been.
+    runs: Vec<Started>,
+    /// What the client has said and the session not yet looked at.
+    waiting: VecDeque<Request>,
+    /// Whether the client's version has pings, which pass the queue.
+    has_heartbeat: bool,
+    closed: bool,
+    documents: Documents,
+    client: Client,
+}
+
+struct Started {
+    run: Run,
+    what: What,
+    /// Whether the host has said that it ended.
+    ended: bool,
+    writes: u32,
+}
+
+enum What {
+    Call,
+    /// The id is that of the client, if it has one.
+    Subscription {
+        id: Option<Text>,
+        live: bool,
+    },
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            session: Session::new("kpNzWxsDHYcxAHj5M", CONFIG.clone(), Duration::ZERO),
+            out: Output::default(),
+            now: Duration::ZERO,
+            runs: Vec::new(),
+            waiting: VecDeque::new(),
+            has_heartbeat: true,
+            closed: false,
+            documents: Documents::default(),
+            client: Client::default(),
+        }
+    }
+
+    pub(crate) fn act(&mut self, action: Action) {
+        match action {
+            Action::Receive(text) => self.receive(&text),
+            Action::Handle(back, deed) => {
+                let count = self.runs.len();
+                if count > 0 {
+                    self.handle(count - 1 - back % count, deed);
+                }
+            }
+            Action::Pass(time) => self.pass(self.now + time),
+            Action::AwaitTimeout => {
+                if let Some(until) = self.session.next_timeout() {
+                    self.pass(until);
+                }
+            }
+            Action::Close => self.session.close(&mut self.out),
+            Action::End => {
+                self.session.end(&mut self.out);
+                self.look();
+                self.closed = true;
+            }
+        }
+        self.look();
+        self.compare();
+    }
+
+    /// Lets every handler come to its end, and the connection too.
+    pub(crate) fn finish(mut self) {
+        while let Some(index) = self.runs.iter().position(|started| !started.ended) {
+            while self.runs[index].writes > 0 {
+                self.act_on(index, Deed::EndWrite);
+            }
+            let finish = Deed::Finish {
+                failed: false,
+                value: Value::Null,
+            };
+            self.act_on(index, finish);
+        }
+        for index in 0..self.runs.len() {
+            while self.runs[index].writes > 0 {
+                self.act_on(index, Deed::EndWrite);
+            }
+        }
+        if !self.closed {
+            assert_eq!(self.session.queued(), 0, "the queue stands still");
+            self.client.expect_answers();
+        }
+        self.act(Action::End);
+        assert_eq!(self.session.subscription_count(), 0);
+        assert_eq!(self.session.next_timeout(), None);
+        self.act(Action::Receive(r#"{"msg":"ping"}"#.into()));
+        for index in 0..self.runs.len() {
+            self.act_on(index, Deed::Ready);
+            self.act_on(index, Deed::Event("1"));
+        }
+        self.act(Action::Close);
+    }
+
+    fn act_on(&mut self, index: usize, deed: Deed) {
+        self.handle(index, deed);
+        self.look();
+        self.compare();
+    }
+
+    /// Until the connection is over, the client sees what is published.
+    fn compare(&self) {
+        if !self.closed {
+            self.client.expect_documents(&self.documents);
+        }
+    }
+
+    fn receive(&mut self, text: &str) {
+        let message = message::decode(text, &CONFIG.limits).unwrap_or(Value::Undefined);
+        let msg = message.get("msg").filter(|msg| !msg.is_falsy());
+        let is_connected = self.session.is_connected();
+        match msg.map(Value::as_str) {
+            None => {}
+            Some(Some("connect")) if !is_connected => {
+                let version = message.get("version").and_then(Value::as_str);
+                self.has_heartbeat = version != Some("pre1");
+            }
+            Some(Some("connect" | "disconnect")) => {}
+            Some(Some("ping" | "pong")) if self.has_heartbeat => {}
+            Some(_) if is_connected => self.waiting.push_back(Request::parse(message)),
+            Some(_) => {}
+        }
+        self.session.receive(text, self.now, &mut self.out);
+    }
+
+    fn pass(&mut self, until: Duration) {
+        while let Some(due) = self.session.next_timeout().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.session.handle_timeout(self.now, &mut self.out);
+            self.look();
+            let next = self.session.next_timeout();
+            assert!(next.is_none_or(|next| next > self.now), "time stands still");
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn handle(&mut self, index: usize, deed: Deed) {
+        let run = self.runs[index].run;
+        let error = WireError::new("no", "It failed");
+        let (session, out) = (&mut self.session, &mut self.out);
+        match deed {
+            Deed::Add((collection, id), fields) => {
+                session.added(run, collection, id, fields.clone(), out);
+                self.look();
+                if self.is_live(index) {
+                    self.documents.add(run, (collection, id), fields);
+                }
+            }
+            Deed::Change((collection, id), fields) => {
+                session.changed(run, collection, id, fields.clone(), out);
+                self.documents.change(run, (collection, id), fields);
+            }
+            Deed::Remove((collection, id)) => {
+                session.removed(run, collection, id, out);
+                self.documents.remove(run, (collection, id));
+            }
+            Deed::Ready => session.ready(run, out),
+            Deed::HoldReady => session.hold_ready(run),
+            Deed::Stop { failed } => session.stop(run, failed.then_some(&error), out),
+            Deed::Finish { failed, value } => {
+                // The host sees to it that a session hears once of a handler's end.
+                let started = &mut self.runs[index];
+                if std::mem::replace(&mut started.ended, true) {
+                    return;
+                }
+                match started.what {
+                    What::Call if failed => session.returned(run, Err(error), self.now, out),
+                    What::Call => session.returned(run, Ok(value), self.now, out),
+                    What::Subscription { .. } if failed => session.published(run, Err(error), out),
+                    What::Subscription { .. } => session.published(run, Ok(()), out),
+                }
+            }
+            Deed::BeginWrite => {
+                session.begin_write(run);
+                self.runs[index].writes += 1;
+            }
+            Deed::EndWrite => {
+                session.end_write(run, out);
+                let started = &mut self.runs[index];
+                started.writes = started.writes.saturating_sub(1);
+            }
+            Deed::Unblock => session.unblock(run, out),
+            Deed::Event(body) => self.event(index, body),
+        }
+    }
+
+    fn event(&mut self, index: usize, body: &'static str) {
+        let run = self.runs[index].run;
+        let Some(encoding) = self.session.encoding(run) else {
+            return;
+        };
+        assert!(self.is_live(index));
+        let tail = encoding.tail(Bytes::from_static(body.as_bytes()), body.starts_with('['));
+        if let Some(head) = self.session.event(run, &tail, &mut self.out) {
+            let What::Subscription { id: Some(id), .. } = &self.runs[index].what else {
+                panic!("an event of what is no subscription");
+            };
+            assert!(self.client.is_ready(id), "an event before ready");
+            self.out.frames.push(Frame::Event { head, tail });
+        }
+    }
+
+    fn is_live(&self, index: usize) -> bool {
+        matches!(self.runs[index].what, What::Subscription { live: true, .. })
+    }
+
+    /// Takes what the session has said since the last look, and checks it.
+    fn look(&mut self) {
+        let frames: Vec<String> = self
+            .out
+            .frames
+            .drain(..)
+            .map(|frame| text(&frame))
+            .collect();
+        let actions = std::mem::take(&mut self.out.actions);
+        if self.closed {
+            assert!(frames.is_empty() && actions.is_empty(), "after the end");
+            return;
+        }
+        self.closed = matches!(actions.last(), Some(session::Action::Close { .. }));
+        let looked_at = self.waiting.len() - self.session.queued();
+        let requests: Vec<Request> = self.waiting.drain(..looked_at).collect();
+        for request in &requests {
+            if let Request::Call(call) = request {
+                self.client.called(call.id.clone());
+            }
+        }
+        let mut stopped = HashSet::new();
+        for action in &actions {
+            if let session::Action::Stop(run) = action {
+                stopped.extend(self.stop(*run));
+            }
+        }
+        if !self.session.is_connected() {
+            // What the end of a connection stops, the client is not told.
+            stopped.clear();
+            assert!((0..self.runs.len()).all(|index| !self.is_live(index)));
+        }
+        self.client.receive(&frames, stopped);
+        assert_eq!(self.session.sent(), self.client.counted);
+        self.start(actions, requests.last());
+    }
+
+    /// Notes which handlers were started. One at most is waited for: that of the last request which was looked at.
+    fn start(&mut self, actions: Vec<session::Action>, request: Option<&Request>) {
+        let mut waited_for = 0;
+        for action in actions {
+            let (run, what) = match action {
+                session::Action::Publish {
+                    run, publication, ..
+                } if publication == UNIVERSAL => {
+                    let what = What::Subscription {
+                        id: None,
+                        live: true,
+                    };
+                    (run, what)
+                }
+                session::Action::Publish { run, .. } => {
+                    waited_for += 1;
+                    let Some(Request::Subscribe(subscribe)) = request else {
+                        panic!("{request:?} started a publication");
+                    };
+                    let id = Some(subscribe.id.clone());
+                    self.client.subscribed(subscribe.id.clone());
+                    (run, What::Subscription { id, live: true })
+                }
+                session::Action::Call { run, .. } => {
+                    waited_for += 1;
+                    assert!(matches!(request, Some(Request::Call(_))), "{request:?}");
+                    (run, What::Call)
+                }
+                _ => continue,
+            };
+            assert!(self.runs.iter().all(|other| other.run != run));
+            self.runs.push(Started {
+                run,
+                what,
+                ended: false,
+                writes: 0,
+            });
+        }
+        assert!(waited_for <= 1, "the queue did not wait");
+    }
+
+    /// A subscription is over, which it must not have been before. Returns the client's name for it.
+    fn stop(&mut self, run: Run) -> Option<Text> {
+        let mut runs = self.runs.iter_mut();
+        let started = runs.find(|started| started.run == run);
+        let Some(What::Subscription {
+            id,
+            live: live @ true,
+        }) = started.map(|found| &mut found.what)
+        else {
+            panic!("{run:?} stopped without being live");
+        };
+        *live = false;
+        self.documents.remove_all(run);
+        id.clone()
+    }
+}
+
+fn text(frame: &Frame) -> String {
+    let text = frame.to_text();
+    assert_eq!(text.len(), frame.len());
+    text
+}
+
+/// The names are some of the fixture's, so that its transcripts mean something here; the limits are small enough to be
+/// reached.
+fn config() -> Config {
+    let vent = |options| Kind::Vent(options);
+    let options = VentOptions::new();
+    let mut config = Config::default();
+    config.held_events = 3;
+    config.held_bytes = 64;
+    let publications = [
+        ("two", Kind::Ordinary),
+        ("live", Kind::Ordinary),
+        ("threadMessage", vent(options)),
+        ("numbered", vent(options.numbered())),
+        ("native", vent(options.encoding(Choice::Vent))),
+        ("stream-room", Kind::Streamer("stream-room".into())),
+    ];
+    for (number, (name, kind)) in publications.into_iter().enumerate() {
+        let added = config.names.publication(name, number, kind);
+        added.expect("the names differ");
+    }
+    config.names.universal(UNIVERSAL);
+    for (number, name) in ["echo", "poke"].into_iter().enumerate() {
+        let added = config.names.method(name, number);
+        added.expect("the names differ");
+    }
+    config
+}

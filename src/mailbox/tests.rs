@@ -1,0 +1,218 @@
+//! The bounds of an inbox, and what becomes of mail that nobody reads any more.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use bytes::Bytes;
+use updraft_protocol::ejson::Object;
+
+use super::*;
+use crate::bus::PayloadLimits;
+use crate::connection::Headers;
+
+const RUN_LIMIT: usize = 10_000;
+
+fn inbox(batches: usize, arrivals: usize) -> (Arc<Inbox>, Arc<Memory>, mio::Poll) {
+    let poll = mio::Poll::new().unwrap();
+    let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+    let memory = Arc::new(Memory::new(usize::MAX, 1));
+    let limits = Limits { batches, arrivals };
+    let inbox = Inbox::new(0, waker, limits, memory.clone());
+    (Arc::new(inbox), memory, poll)
+}
+
+fn address(inbox: &Arc<Inbox>) -> Arc<Address> {
+    let place = Place {
+        index: 0,
+        generation: 1,
+    };
+    Arc::new(Address::new(inbox.clone(), place, RUN_LIMIT))
+}
+
+/// A run, which only a session can make.
+fn run() -> Run {
+    use std::time::Duration;
+    use updraft_protocol::session::{Action, Config, Output, Session};
+
+    let mut config = Config::default();
+    config.names.universal(0);
+    let mut out = Output::default();
+    let mut session = Session::new("x", Arc::new(config), Duration::ZERO);
+    let connect = r#"{"msg":"connect","version":"1","support":["1"]}"#;
+    session.receive(connect, Duration::ZERO, &mut out);
+    let run = out.actions.iter().find_map(|action| match action {
+        Action::Publish { run, .. } => Some(*run),
+        _ => None,
+    });
+    run.unwrap()
+}
+
+fn added(bytes: usize) -> Mail {
+    let document = Document {
+        collection: "x".repeat(bytes),
+        id: String::new(),
+        fields: Object::default(),
+    };
+    Mail::Added(run(), Box::new(document))
+}
+
+fn taken(inbox: &Inbox) -> Delivery {
+    let mut delivery = Delivery::default();
+    inbox.take(&mut delivery);
+    for letter in &delivery.letters {
+        if let Letter::Mail { address, mail, .. } = letter {
+            address.received(mail);
+        }
+    }
+    delivery
+}
+
+fn batch(channel: &str, bytes: usize) -> Batch {
+    let payload = Bytes::from(format!("\"{}\"", "x".repeat(bytes)));
+    let message = Message::check(channel.into(), payload, &PayloadLimits::default()).unwrap();
+    Arc::from([Arc::new(message)])
+}
+
+fn gap(generation: u64, channels: &[&str]) -> Gap {
+    Gap {
+        generation,
+        channels: channels.iter().map(|name| Arc::from(*name)).collect(),
+    }
+}
+
+#[test]
+fn too_much_mail_ends_in_one_word_of_it() {
+    let (inbox, memory, _poll) = inbox(0, 0);
+    let address = address(&inbox);
+    for _ in 0..100 {
+        address.send(added(1000));
+    }
+    assert!(address.queued() <= RUN_LIMIT);
+    assert_eq!(memory.queued(), address.queued());
+    // A handler's end comes through until then, and nothing does afterwards.
+    address.send(Mail::Published(run(), Ok(())));
+    let delivery = taken(&inbox);
+    assert!(delivery.letters.len() <= 10);
+    assert!(matches!(
+        delivery.letters.last(),
+        Some(Letter::Mail {
+            mail: Mail::Overflow,
+            ..
+        })
+    ));
+    assert_eq!((address.queued(), memory.queued()), (0, 0));
+    address.send(added(0));
+    assert!(taken(&inbox).letters.is_empty());
+}
+
+#[test]
+fn the_end_of_a_handler_comes_through_a_full_mailbox() {
+    let (inbox, _memory, _poll) = inbox(0, 0);
+    let address = address(&inbox);
+    address.send(added(RUN_LIMIT - 200));
+    address.send(Mail::Published(run(), Ok(())));
+    address.send(Mail::Published(run(), Ok(())));
+    let delivery = taken(&inbox);
+    assert_eq!(delivery.letters.len(), 3);
+    assert!(matches!(
+        delivery.letters.last(),
+        Some(Letter::Mail {
+            mail: Mail::Published(..),
+            ..
+        })
+    ));
+}
+
+#[test]
+fn what_the_bus_delivers_is_bounded_and_what_is_dropped_is_told() {
+    let (inbox, _memory, _poll) = inbox(1000, 0);
+    inbox.deliver(&batch("kept", 800));
+    inbox.deliver(&batch("large", 800));
+    // It would fit, but would come before the word of what was lost.
+    inbox.deliver(&batch("small", 1));
+    inbox.deliver(&batch("large", 1));
+    let delivery = taken(&inbox);
+    assert_eq!(delivery.letters.len(), 1);
+    let mut dropped: Vec<_> = delivery.dropped.iter().map(|name| &**name).collect();
+    dropped.sort_unstable();
+    assert_eq!(dropped, ["large", "small"]);
+    // A batch that is larger than the limit comes alone.
+    inbox.deliver(&batch("large", 5000));
+    let delivery = taken(&inbox);
+    assert_eq!((delivery.letters.len(), delivery.dropped.len()), (1, 0));
+}
+
+#[test]
+fn gaps_behind_each_other_are_one() {
+    let (inbox, _memory, _poll) = inbox(1000, 0);
+    inbox.gap(gap(1, &["a", "b"]));
+    inbox.gap(gap(2, &["b", "c"]));
+    inbox.deliver(&batch("a", 1));
+    inbox.gap(gap(3, &["a"]));
+    let delivery = taken(&inbox);
+    let told: Vec<_> = delivery
+        .letters
+        .iter()
+        .filter_map(|letter| match letter {
+            Letter::Gap(gap) => Some((gap.generation, gap.channels.len())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(2, 3), (3, 1)]);
+}
+
+#[test]
+fn arrivals_are_bounded() {
+    let (inbox, _memory, _poll) = inbox(0, 2);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = listener.local_addr().unwrap();
+    let arrive = || {
+        inbox.arrive(Box::new(Arrival {
+            socket: TcpStream::connect(here).unwrap(),
+            leftover: Bytes::new(),
+            client_address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            headers: Headers::default(),
+        }))
+    };
+    assert!(arrive() && arrive());
+    assert!(!arrive());
+    assert_eq!(taken(&inbox).letters.len(), 2);
+    assert!(arrive());
+    inbox.close();
+    assert!(!arrive());
+}
+
+#[test]
+fn mail_to_a_shard_that_has_ended_is_let_go_of() {
+    let (inbox, memory, _poll) = inbox(1000, 0);
+    let address = address(&inbox);
+    let held = Arc::new(());
+    let on_gap = |held: &Arc<()>| {
+        let held = held.clone();
+        Mail::OnGap(run(), Box::new(move || drop(held.clone())))
+    };
+    address.send(on_gap(&held));
+    inbox.deliver(&batch("a", 1));
+    assert_eq!(Arc::strong_count(&held), 2);
+    inbox.close();
+    address.send(on_gap(&held));
+    inbox.deliver(&batch("a", 1));
+    assert_eq!(Arc::strong_count(&held), 1);
+    assert_eq!((address.queued(), memory.queued()), (0, 0));
+    let delivery = taken(&inbox);
+    assert!(delivery.letters.is_empty() && delivery.dropped.is_empty());
+}
+
+#[test]
+fn a_burst_leaves_no_room_behind() {
+    let (inbox, _memory, _poll) = inbox(0, 0);
+    let mut delivery = Delivery::default();
+    for _ in 0..10 * KEPT {
+        inbox.put(Letter::ShutDown);
+    }
+    inbox.take(&mut delivery);
+    delivery.letters.clear();
+    inbox.take(&mut delivery);
+    inbox.take(&mut delivery);
+    assert!(delivery.letters.capacity() <= 2 * KEPT);
+    assert!(inbox.lock().letters.capacity() <= 2 * KEPT);
+}

@@ -1,0 +1,180 @@
+//! The limits of connections: what a client may send, how long it may take, and what may wait for it.
+//! Each has a default that suits a server in the open.
+
+use std::time::Duration;
+
+use super::Builder;
+use crate::transport::websocket::Rate;
+
+impl Builder {
+    /// How long a client may take to send `connect`: 15 s by default.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.session.connect_timeout = timeout;
+        self
+    }
+
+    /// Bytes of a client's message, all its fragments together: before `connect` (64 KiB by default) and after it
+    /// (4 MiB). A frame that would exceed it closes the connection with 1009 as soon as its header is here.
+    #[must_use]
+    pub fn message_limit(mut self, before_connect: usize, after: usize) -> Self {
+        self.limits.first_message = before_connect;
+        self.limits.message = after;
+        self
+    }
+
+    /// How many small frames a client may send within a span of time: control frames (pings above all), and fragments
+    /// of less than 1 KiB. 1,000 within 10 s by default; one more closes the connection with 1008.
+    #[must_use]
+    pub fn small_frame_limit(mut self, frames: u32, within: Duration) -> Self {
+        self.limits.small_frames = Rate { frames, within };
+        self
+    }
+
+    /// How many messages of one client may wait behind a handler (100 by default), and how many bytes (4 MiB). A client
+    /// with more is not read from until a handler has ended; so the message that exceeds the limit is still taken in,
+    /// with what came in the same read.
+    #[must_use]
+    pub fn queue_limit(mut self, messages: usize, bytes: usize) -> Self {
+        self.limits.queued_messages = messages;
+        self.limits.queued_bytes = bytes;
+        self
+    }
+
+    /// Bytes of output that may wait for one client (1 MiB by default), and bytes of what its handlers have sent and its
+    /// session has not looked at yet. One that does not read is closed with 1013: the frame under way is finished, what
+    /// waits behind it is dropped.
+    #[must_use]
+    pub fn output_limit(mut self, bytes: usize) -> Self {
+        self.limits.output = bytes;
+        self
+    }
+
+    /// How long a client may take nothing of what waits for it before it is closed with 1013: 10 s by default.
+    #[must_use]
+    pub fn output_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.stuck = timeout;
+        self
+    }
+
+    /// How long a connection may take to end once its close frame has been queued: 5 s by default. Then it is reset.
+    #[must_use]
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.linger = timeout;
+        self
+    }
+
+    /// Bytes that the kernel may hold for one client: 256 KiB by default. More would hide that a client does not read.
+    #[must_use]
+    pub fn send_buffer(mut self, bytes: usize) -> Self {
+        self.sockets.send_buffer = bytes;
+        self
+    }
+
+    /// How long the kernel waits for a client's machine to confirm what was sent before it gives the connection up: 45 s
+    /// by default, zero for the kernel's own time. A second net below the [heartbeat](Self::heartbeat); Linux only.
+    #[must_use]
+    pub fn tcp_user_timeout(mut self, timeout: Duration) -> Self {
+        self.sockets.user_timeout = timeout;
+        self
+    }
+
+    /// Bytes that may wait in the whole process, for clients that do not read and for handlers that do not keep up:
+    /// 1 GiB by default. Above it those who hold most on their shard are closed with 1013, and new connections are
+    /// answered with 503.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = bytes;
+        self
+    }
+
+    /// Bytes of messages from the bus that may wait for one shard: 64 MiB by default. A shard that does not keep up
+    /// loses what exceeds it, and the subscriptions concerned are told of a gap.
+    #[must_use]
+    pub fn bus_backlog(mut self, bytes: usize) -> Self {
+        self.inbox.batches = bytes;
+        self
+    }
+
+    /// New connections that may wait for one shard: 1,024 by default. Those beyond it are closed.
+    #[must_use]
+    pub fn arrival_backlog(mut self, connections: usize) -> Self {
+        self.inbox.arrivals = connections;
+        self
+    }
+
+    /// Greets every client with `{"server_id":"0"}` before it has said anything, as old Meteor servers did; off by
+    /// default. There are clients that wait for it, and clients that take it for an error.
+    #[must_use]
+    pub fn greeting(mut self, greets: bool) -> Self {
+        self.session.greeting = greets;
+        self
+    }
+
+    /// How deep a client's JSON may be nested (64 by default, 512 at most), and how many entries an array or an object
+    /// in it may have (10,000). What exceeds either is a `Bad request`.
+    #[must_use]
+    pub fn json_limits(mut self, depth: usize, entries: usize) -> Self {
+        self.session.limits.depth = depth;
+        self.session.limits.keys = entries;
+        self
+    }
+
+    /// Bytes of an id or a name that a client sends (256 by default): of subscriptions, publications, calls, methods
+    /// and pings. A longer one is refused as malformed.
+    #[must_use]
+    pub fn name_limit(mut self, bytes: usize) -> Self {
+        self.session.bounds.name = bytes;
+        self
+    }
+
+    /// Bytes of a refused message that its `error` quotes as `offendingMessage` (1 KiB by default). Of a longer one the
+    /// client hears the reason only.
+    #[must_use]
+    pub fn quote_limit(mut self, bytes: usize) -> Self {
+        self.session.bounds.quote = bytes;
+        self
+    }
+
+    /// So many messages without a readable `msg` within this time close their connection with 1008; by default 100
+    /// within 10 s.
+    #[must_use]
+    pub fn unreadable_limit(mut self, messages: usize, window: Duration) -> Self {
+        self.session.max_unreadable = messages;
+        self.session.unreadable_window = window;
+        self
+    }
+
+    /// Subscriptions that one session may have (256 by default), universal ones not counted. One more gets `nosub` with
+    /// the error `too-many-subscriptions`.
+    #[must_use]
+    pub fn subscription_limit(mut self, subscriptions: usize) -> Self {
+        self.session.max_subscriptions = subscriptions;
+        self
+    }
+
+    /// How long a publication's handler may take (60 s by default), unblocked or not. Then it is dropped, and its
+    /// subscription ends with `nosub` 503. Zero is for ever. What a handler ties to its subscription with
+    /// [`Subscription::run`] is not meant.
+    #[must_use]
+    pub fn publication_timeout(mut self, timeout: Duration) -> Self {
+        self.session.publication_timeout = timeout;
+        self
+    }
+
+    /// How long one subscription that waits for the bus may keep its client's next messages waiting (250 ms by default).
+    /// After that it waits beside them, as if its handler had called `unblock`.
+    #[must_use]
+    pub fn bus_patience(mut self, patience: Duration) -> Self {
+        self.patience.bus = patience;
+        self
+    }
+
+    /// From when on a running method counts among [`Stats::slow_methods`](crate::Stats::slow_methods): 30 s by default.
+    /// Nothing ends it.
+    #[must_use]
+    pub fn slow_method(mut self, after: Duration) -> Self {
+        self.patience.method = after;
+        self
+    }
+}

@@ -1,0 +1,103 @@
+//! From the bus to sessions: messages to all who follow their channel, and word of what may be missing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use updraft_protocol::message::Frame;
+use updraft_protocol::session::Run;
+
+use super::EventLoop;
+use crate::bus::{BusError, Message};
+use crate::error::Error;
+use crate::shard::fan_out::Outcome;
+
+impl EventLoop {
+    /// A message of the bus, to everybody here who follows its channel.
+    pub(super) fn deliver(&mut self, message: &Arc<Message>) {
+        let Self {
+            fan_out,
+            clients,
+            unsent,
+            out,
+            limits,
+            ..
+        } = self;
+        let mut lost = Vec::new();
+        fan_out.deliver(message, |index, run, outcome| {
+            let tail = match outcome {
+                Outcome::Event(tail) => tail,
+                Outcome::Nothing => return,
+                Outcome::Lost => return lost.push((index, Some(run))),
+            };
+            let Some(client) = clients.get_mut(index) else {
+                return;
+            };
+            let Some(head) = client.session.event(run, &tail, out) else {
+                // All that an event can ask for is that a gap is told.
+                if !out.actions.is_empty() {
+                    out.actions.clear();
+                    lost.push((index, Some(run)));
+                }
+                return;
+            };
+            let outgoing = &mut client.outgoing;
+            outgoing.push(Frame::Event { head, tail });
+            if !outgoing.is_listed && !outgoing.is_blocked {
+                outgoing.is_listed = true;
+                unsent.push_back(index);
+            }
+            if outgoing.bytes() > limits.output {
+                lost.push((index, None));
+            }
+        });
+        for (index, run) in lost {
+            match run {
+                Some(run) => self.missed(index, run),
+                None => self.slow(index),
+            }
+        }
+    }
+
+    /// Messages of these channels may be missing: each subscription that follows any of them is told, once.
+    pub(super) fn gap(&mut self, channels: impl IntoIterator<Item = Arc<str>>) {
+        let mut told: Vec<(usize, Run)> = Vec::new();
+        for channel in channels {
+            told.extend(self.fan_out.followers(&channel));
+        }
+        told.sort_unstable();
+        told.dedup();
+        for (index, run) in told {
+            self.missed(index, run);
+        }
+    }
+
+    /// The bus no longer carries a channel: whoever follows it is told, instead of hearing nothing.
+    pub(super) fn refused(&mut self, channel: &str, error: BusError) {
+        let mut followers: Vec<(usize, Run)> = self.fan_out.followers(channel).collect();
+        followers.sort_unstable();
+        followers.dedup();
+        let error = Error::not_followed(error).into_wire();
+        for (index, run) in followers {
+            if let Some(client) = self.clients.get_mut(index) {
+                client.session.stop(run, Some(&error), &mut self.out);
+                self.settle(index);
+            }
+        }
+    }
+
+    pub(super) fn missed(&mut self, index: usize, run: Run) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let Some(running) = client.running_mut(run) else {
+            return;
+        };
+        self.services.gauges.gaps.fetch_add(1, Ordering::Relaxed);
+        if let Some(on_gap) = &mut running.on_gap
+            && catch_unwind(AssertUnwindSafe(on_gap)).is_err()
+        {
+            tracing::error!(connection = %client.context.log_id(), "A gap callback panicked.");
+        }
+    }
+}

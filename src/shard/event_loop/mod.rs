@@ -1,0 +1,240 @@
+//! The shard's thread: sockets, mail, time, and the list of connections with unsent output, in turns.
+//! Each turn is bounded, whatever one connection does.
+
+mod bus;
+mod lifetime;
+mod reading;
+mod sessions;
+mod writing;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token};
+use slab::Slab;
+use updraft_protocol::session::Output;
+
+use super::Limits;
+use super::client::Client;
+use super::fan_out::FanOut;
+use crate::bus::Gap;
+use crate::clock;
+use crate::mailbox::{Delivery, Inbox, Letter};
+use crate::memory::Tally;
+use crate::services::Services;
+
+/// The token of the inbox's waker; connections have their place's.
+pub(super) const WAKER: Token = Token(usize::MAX);
+
+/// What is read from a socket at a time.
+const READ: usize = 64 * 1024;
+
+pub(super) struct EventLoop {
+    poll: Poll,
+    inbox: Arc<Inbox>,
+    number: usize,
+    services: Arc<Services>,
+    limits: Limits,
+    started: Instant,
+    /// The time of this turn, since `started`.
+    now: Duration,
+    clients: Slab<Client>,
+    arrivals: u64,
+    /// When which connection wants to be looked at.
+    timers: BTreeSet<(Duration, usize)>,
+    fan_out: FanOut,
+    /// Connections with unsent output, each once. Filled by whatever sends, drained by `write`.
+    unsent: VecDeque<usize>,
+    /// Connections with more to read than they may have in a turn, each once. Filled by `read`, drained by `read_on`.
+    unread: VecDeque<usize>,
+    /// Bytes that the connections hold while somebody else is slow.
+    tally: Tally,
+    state: State,
+    /// Shared by all connections, empty between uses.
+    input: Box<[u8]>,
+    scratch: Vec<u8>,
+    out: Output,
+    delivery: Delivery,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Serving,
+    ShuttingDown,
+    Stopped,
+}
+
+impl EventLoop {
+    pub(super) fn new(
+        poll: Poll,
+        inbox: Arc<Inbox>,
+        number: usize,
+        services: Arc<Services>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            poll,
+            inbox,
+            number,
+            services,
+            limits,
+            started: clock::now(),
+            now: Duration::ZERO,
+            clients: Slab::new(),
+            arrivals: 0,
+            timers: BTreeSet::new(),
+            fan_out: FanOut::default(),
+            unsent: VecDeque::new(),
+            unread: VecDeque::new(),
+            tally: Tally::default(),
+            state: State::Serving,
+            input: vec![0; READ].into_boxed_slice(),
+            scratch: Vec::with_capacity(2 * READ),
+            out: Output::default(),
+            delivery: Delivery::default(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        while self.state != State::Stopped {
+            let patience = self.patience();
+            if let Err(error) = self.poll.poll(&mut events, patience)
+                && error.kind() != ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "A shard cannot wait for its sockets.");
+                break;
+            }
+            self.inbox.awake();
+            self.now = clock::now().duration_since(self.started);
+            for event in &events {
+                let Token(index) = event.token();
+                if event.is_writable() {
+                    self.unblocked(index);
+                }
+                let has_hung_up = event.is_read_closed() || event.is_error();
+                if let Some(client) = self.clients.get_mut(index) {
+                    client.has_hung_up |= has_hung_up;
+                }
+                if event.is_readable() || has_hung_up {
+                    self.read(index);
+                }
+            }
+            self.read_on();
+            self.look_into_inbox();
+            self.look_at_timers();
+            self.write();
+            self.relieve();
+            if self.state == State::ShuttingDown && self.clients.is_empty() {
+                self.state = State::Stopped;
+            }
+        }
+        let everybody: Vec<usize> = self.clients.iter().map(|(index, _)| index).collect();
+        everybody.into_iter().for_each(|index| self.lost(index));
+        self.inbox.close();
+        self.relieve();
+    }
+
+    /// How long to wait for sockets: not at all with something to do, else until the next timer.
+    fn patience(&self) -> Option<Duration> {
+        let is_busy = !self.unsent.is_empty() || !self.unread.is_empty();
+        if is_busy || !self.inbox.may_sleep() {
+            return Some(Duration::ZERO);
+        }
+        let now = clock::now().duration_since(self.started);
+        let (next, _) = self.timers.first()?;
+        // Rounded up, for a timer must have come when it is looked at.
+        Some(
+            next.saturating_sub(now)
+                .saturating_add(Duration::from_millis(1)),
+        )
+    }
+
+    fn look_into_inbox(&mut self) {
+        let mut delivery = std::mem::take(&mut self.delivery);
+        self.inbox.take(&mut delivery);
+        for letter in delivery.letters.drain(..) {
+            match letter {
+                Letter::Batch(batch) => batch.iter().for_each(|message| self.deliver(message)),
+                Letter::Mail { to, address, mail } => {
+                    address.received(&mail);
+                    self.mail(to, mail);
+                }
+                Letter::Arrival(arrival) => self.arrive(*arrival),
+                Letter::Gap(Gap {
+                    generation,
+                    channels,
+                }) => {
+                    let count = channels.len();
+                    tracing::warn!(
+                        generation,
+                        count,
+                        "The bus was away; its channels have a gap."
+                    );
+                    self.gap(channels.iter().cloned());
+                }
+                Letter::Refused(channel, error) => self.refused(&channel, error),
+                Letter::ShutDown => {
+                    self.state = State::ShuttingDown;
+                    let everybody: Vec<usize> =
+                        self.clients.iter().map(|(index, _)| index).collect();
+                    everybody
+                        .into_iter()
+                        .for_each(|index| self.close(index, 1001, "Going away"));
+                }
+                Letter::Stop => self.state = State::Stopped,
+            }
+        }
+        if !delivery.dropped.is_empty() {
+            let channels = delivery.dropped.len();
+            tracing::warn!(
+                channels,
+                "A shard could not keep up; messages were dropped."
+            );
+            self.gap(delivery.dropped.drain());
+        }
+        self.delivery = delivery;
+    }
+
+    fn look_at_timers(&mut self) {
+        while let Some(&(at, index)) = self.timers.first()
+            && at <= self.now
+        {
+            self.timers.pop_first();
+            let Some(client) = self.clients.get_mut(index) else {
+                continue;
+            };
+            client.timer = None;
+            if client.closing.is_some_and(|until| until <= self.now) {
+                self.expired(index);
+                continue;
+            }
+            client.session.handle_timeout(self.now, &mut self.out);
+            self.settle(index);
+            self.check_stuck(index);
+            self.resume(index);
+        }
+    }
+
+    /// A timer that is due too early costs a look and is set anew; so only an earlier time replaces one.
+    fn set_timer(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let Some(next) = client.next_timeout(&self.limits) else {
+            return;
+        };
+        match client.timer {
+            Some(set) if set <= next => {}
+            set => {
+                if let Some(set) = set {
+                    self.timers.remove(&(set, index));
+                }
+                client.timer = Some(next);
+                self.timers.insert((next, index));
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! From sockets to sessions: what clients send, in turns that no client can make long.
+
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
+
+use updraft_protocol::session::{Output, Session};
+
+use super::EventLoop;
+use crate::shard::Limits;
+use crate::shard::outgoing::Outgoing;
+use crate::transport::websocket::{self, Incoming, Receiver};
+
+/// Reads of one connection before the others get their turn.
+const READS_PER_TURN: usize = 16;
+
+/// Pings of one read that are answered one by one; of those behind them only the latest is.
+const PONGS_PER_READ: usize = 16;
+
+impl EventLoop {
+    /// Reads what the socket has, or as much as one connection may have in a turn.
+    pub(super) fn read(&mut self, index: usize) {
+        for _ in 0..READS_PER_TURN {
+            let Some(client) = self.clients.get_mut(index) else {
+                return;
+            };
+            if client.is_paused && !client.has_hung_up {
+                return;
+            }
+            let is_over = client.closing.is_some() || client.is_paused;
+            match client.socket.read(&mut self.input) {
+                Ok(0) => return self.finished(index),
+                // Read for its end only.
+                Ok(_) if is_over => {}
+                Ok(count) => {
+                    // A short read has emptied the socket, but would not show that its peer has finished.
+                    let is_last = count < self.input.len() && !client.has_hung_up;
+                    self.take_in(index, count);
+                    self.settle(index);
+                    if is_last {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::debug!(%error, "A connection broke.");
+                    return self.lost(index);
+                }
+            }
+        }
+        if let Some(client) = self.clients.get_mut(index)
+            && !client.is_unread
+        {
+            client.is_unread = true;
+            self.unread.push_back(index);
+        }
+    }
+
+    /// Goes on with those that had more than one turn's worth.
+    pub(super) fn read_on(&mut self) {
+        for _ in 0..self.unread.len() {
+            let Some(index) = self.unread.pop_front() else {
+                return;
+            };
+            // The place may have been given to another connection meanwhile, which is not listed.
+            let client = self.clients.get_mut(index).filter(|it| it.is_unread);
+            if let Some(client) = client {
+                client.is_unread = false;
+                self.read(index);
+            }
+        }
+    }
+
+    /// Reads on where a connection had too many messages queued.
+    pub(super) fn resume(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        if client.is_paused && !client.has_enough_queued(&self.limits) {
+            client.is_paused = false;
+            self.read(index);
+        }
+    }
+
+    /// Hands the first `count` bytes of the input buffer to a connection's session.
+    pub(super) fn take_in(&mut self, index: usize, count: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let mut intake = Intake {
+            session: &mut client.session,
+            outgoing: &mut client.outgoing,
+            out: &mut self.out,
+            limits: &self.limits,
+            now: self.now,
+            pongs: 0,
+            latest_ping: None,
+            ending: None,
+        };
+        let bytes = self.input.get_mut(..count).unwrap_or_default();
+        if let Err(violation) = client.reader.read(bytes, self.now, &mut intake) {
+            intake.ending = Some((violation.code, violation.reason));
+        }
+        if let Some(pong) = intake.latest_ping.take() {
+            intake.outgoing.push_control(pong);
+        }
+        let ending = intake.ending;
+        self.list(index);
+        if let Some((code, reason)) = ending {
+            self.settle(index);
+            self.close(index, code, reason);
+        }
+    }
+}
+
+/// Takes one read's messages to a session.
+struct Intake<'a> {
+    session: &'a mut Session,
+    outgoing: &'a mut Outgoing,
+    out: &'a mut Output,
+    limits: &'a Limits,
+    now: Duration,
+    /// Pings answered.
+    pongs: usize,
+    /// The answer to the latest ping, once there have been many.
+    latest_ping: Option<Vec<u8>>,
+    ending: Option<(u16, &'static str)>,
+}
+
+impl Receiver for Intake<'_> {
+    fn limits(&self) -> websocket::Limits {
+        let message = if self.session.is_connected() {
+            self.limits.message
+        } else {
+            self.limits.first_message
+        };
+        websocket::Limits {
+            message,
+            small_frames: self.limits.small_frames,
+        }
+    }
+
+    fn take(&mut self, incoming: Incoming<'_>) {
+        match incoming {
+            Incoming::Message(text) => self.session.receive(text, self.now, self.out),
+            Incoming::Ping(payload) if self.pongs < PONGS_PER_READ => {
+                self.pongs = self.pongs.saturating_add(1);
+                self.outgoing.push_control(websocket::pong(payload));
+            }
+            Incoming::Ping(payload) => self.latest_ping = Some(websocket::pong(payload)),
+            Incoming::Close(code) => self.ending = Some((code, "")),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Between sessions and handlers: what a session asks for is done, what handlers send reaches it.
+
+use std::sync::atomic::Ordering;
+
+use updraft_protocol::message::Frame;
+use updraft_protocol::session::Action;
+
+use super::EventLoop;
+use crate::mailbox::{Mail, Place};
+use crate::shard::client::Running;
+
+impl EventLoop {
+    /// Carries out what the session has asked for: its frames, its actions, its next timer.
+    pub(super) fn settle(&mut self, index: usize) {
+        let mut out = std::mem::take(&mut self.out);
+        if let Some(client) = self.clients.get_mut(index)
+            && !out.frames.is_empty()
+        {
+            out.frames
+                .drain(..)
+                .for_each(|frame| client.outgoing.push(frame));
+            self.list(index);
+        }
+        out.frames.clear();
+        for action in out.actions.drain(..) {
+            self.act(index, action);
+        }
+        self.out = out;
+        self.check_pressure(index);
+        self.set_timer(index);
+    }
+
+    pub(super) fn act(&mut self, index: usize, action: Action) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let gauges = &self.services.gauges;
+        match action {
+            Action::Connected => {
+                client.is_counted = true;
+                gauges.sessions.fetch_add(1, Ordering::Relaxed);
+            }
+            Action::Publish {
+                run,
+                publication,
+                params,
+            } => {
+                let Some(publication) = self.services.publications.get(publication) else {
+                    return;
+                };
+                gauges.subscriptions.fetch_add(1, Ordering::Relaxed);
+                if let Some(encoding) = client.session.encoding(run) {
+                    publication.log_encoding(encoding);
+                }
+                let subscription = publication.start(client.context.clone(), run, params);
+                client.subscriptions.push(Running {
+                    run,
+                    subscription,
+                    followers: Vec::new(),
+                    on_gap: None,
+                });
+            }
+            Action::Call {
+                run,
+                method,
+                params,
+                seed,
+            } => {
+                if let Some(method) = self.services.methods.get(method) {
+                    method.start(client.context.clone(), run, params, seed);
+                }
+            }
+            Action::Stop(run) => {
+                let Some(running) = client.take_running(run) else {
+                    return;
+                };
+                gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
+                running
+                    .followers
+                    .into_iter()
+                    .for_each(|id| self.fan_out.remove(id));
+                running.subscription.over();
+            }
+            Action::Expired(run) => {
+                gauges.expired_publications.fetch_add(1, Ordering::Relaxed);
+                if let Some(running) = client.running_mut(run) {
+                    let publication = running.subscription.publication();
+                    tracing::warn!(
+                        publication,
+                        "A publication's handler took too long; it is dropped."
+                    );
+                }
+            }
+            Action::NotPublished(_) => {
+                gauges.unpublished_changes.fetch_add(1, Ordering::Relaxed);
+            }
+            Action::Gap(run) => self.missed(index, run),
+            Action::Close { code, reason } => self.close(index, code, reason),
+            _ => {}
+        }
+    }
+
+    pub(super) fn mail(&mut self, to: Place, mail: Mail) {
+        let index = to.index;
+        let client = self
+            .clients
+            .get_mut(index)
+            .filter(|it| it.generation == to.generation);
+        let Some(client) = client else { return };
+        let (session, out) = (&mut client.session, &mut self.out);
+        match mail {
+            Mail::Published(run, outcome) => session.published(run, outcome, self.now, out),
+            Mail::Returned(run, outcome) => session.returned(run, outcome, self.now, out),
+            Mail::Unblock(run) => session.unblock(run, self.now, out),
+            Mail::HoldReady(run) => session.hold_ready(run),
+            Mail::Ready(run) => session.ready(run, out),
+            Mail::Added(run, it) => session.added(run, &it.collection, &it.id, it.fields, out),
+            Mail::Changed(run, it) => session.changed(run, &it.collection, &it.id, it.fields, out),
+            Mail::Removed(run, it) => session.removed(run, &it.0, &it.1, out),
+            Mail::Stop(run, error) => session.stop(run, error.as_deref(), out),
+            Mail::BeginWrite(run) => session.begin_write(run),
+            Mail::EndWrite(run) => session.end_write(run, out),
+            Mail::Close => session.close(out),
+            Mail::On {
+                run,
+                leases,
+                mapper,
+            } => {
+                // A subscription that is over meanwhile drops its leases here.
+                if let Some(encoding) = session.encoding(run)
+                    && let Some(running) = client.running_mut(run)
+                {
+                    let subscription = running.subscription.clone();
+                    let id = self
+                        .fan_out
+                        .add(index, run, encoding, subscription, leases, mapper);
+                    running.followers.push(id);
+                }
+            }
+            Mail::OnGap(run, on_gap) => {
+                if let Some(running) = client.running_mut(run) {
+                    running.on_gap = Some(on_gap);
+                }
+            }
+            Mail::Event {
+                run,
+                message,
+                event,
+            } => {
+                if let Some(encoding) = session.encoding(run)
+                    && let Some((body, is_array)) = event.print(&message, encoding.is_ejson())
+                {
+                    let tail = encoding.tail(body, is_array);
+                    if let Some(head) = session.event(run, &tail, out) {
+                        out.frames.push(Frame::Event { head, tail });
+                    }
+                }
+            }
+            Mail::Overflow => self.slow(index),
+        }
+        self.settle(index);
+        self.resume(index);
+    }
+}

@@ -1,0 +1,136 @@
+//! From sessions to sockets: what waits is written in turns, and who does not take it is closed.
+
+use std::cmp::Reverse;
+use std::sync::atomic::Ordering;
+
+use super::EventLoop;
+use crate::shard::outgoing::Flushed;
+
+/// Connections written to before the inbox is looked at: what has come in meanwhile joins the writes still to be made.
+const WRITES_PER_LOOK: usize = 32;
+
+/// Connections written to before sockets and timers get their turn.
+const WRITES_PER_TURN: usize = 512;
+
+impl EventLoop {
+    /// Notes a connection as one with unsent output, once.
+    pub(super) fn list(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let outgoing = &mut client.outgoing;
+        if !outgoing.is_listed && !outgoing.is_blocked && !outgoing.is_empty() {
+            outgoing.is_listed = true;
+            self.unsent.push_back(index);
+        }
+    }
+
+    pub(super) fn write(&mut self) {
+        for written in 1..=WRITES_PER_TURN {
+            let Some(index) = self.unsent.pop_front() else {
+                break;
+            };
+            // The place may have been given to another connection meanwhile, which is not listed.
+            let client = self.clients.get_mut(index);
+            if let Some(client) = client.filter(|it| it.outgoing.is_listed) {
+                client.outgoing.is_listed = false;
+                self.flush(index);
+            }
+            if written % WRITES_PER_LOOK == 0 {
+                self.look_into_inbox();
+            }
+        }
+    }
+
+    fn flush(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let flushed = client
+            .outgoing
+            .flush(&mut client.socket, &mut self.scratch, self.now);
+        match flushed {
+            Flushed::All if client.written() => self.lost(index),
+            Flushed::All => {}
+            Flushed::Blocked => self.set_timer(index),
+            Flushed::Lost => self.lost(index),
+        }
+    }
+
+    /// The socket takes output again.
+    pub(super) fn unblocked(&mut self, index: usize) {
+        if let Some(client) = self.clients.get_mut(index)
+            && client.outgoing.is_blocked
+        {
+            client.outgoing.is_blocked = false;
+            self.list(index);
+        }
+    }
+
+    /// Closes a client that takes nothing.
+    pub(super) fn check_stuck(&mut self, index: usize) {
+        let is_stuck = |it: &Self| {
+            let client = it.clients.get(index);
+            client.is_some_and(|client| client.is_stuck(&it.limits, it.now))
+        };
+        if is_stuck(self) {
+            // A socket says late that there is room, when much of it is free; a slow reader has made some.
+            self.flush(index);
+            if is_stuck(self) {
+                self.slow(index);
+            }
+        }
+    }
+
+    pub(super) fn check_pressure(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        client.count_input();
+        client.is_paused |= client.has_enough_queued(&self.limits);
+        if client.outgoing.bytes() > self.limits.output {
+            self.slow(index);
+        }
+    }
+
+    /// A client that does not read loses its connection; nobody else notices.
+    pub(super) fn slow(&mut self, index: usize) {
+        let client = self.clients.get_mut(index);
+        let Some(client) = client.filter(|it| it.closing.is_none()) else {
+            return;
+        };
+        let gauges = &self.services.gauges;
+        gauges.slow_clients.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(connection = %client.context.log_id(), "A client does not read; it is closed.");
+        client.outgoing.drop_queue();
+        self.close(index, 1013, "Slow consumer");
+    }
+
+    /// While the process holds too much, closes those who hold most of it here.
+    pub(super) fn relieve(&mut self) {
+        let memory = &self.services.memory;
+        memory.report(self.number, self.tally.bytes());
+        let mut excess = memory.excess(self.number);
+        if excess == 0 {
+            return;
+        }
+        let mut by_size = Vec::new();
+        for (index, client) in &self.clients {
+            match client.held() {
+                0 => {}
+                // On its way out, and gone within the linger time.
+                held if client.closing.is_some() => excess = excess.saturating_sub(held),
+                held => by_size.push((Reverse(held), index)),
+            }
+        }
+        by_size.sort_unstable();
+        for (Reverse(held), index) in by_size {
+            if excess == 0 {
+                break;
+            }
+            self.slow(index);
+            excess = excess.saturating_sub(held);
+        }
+        self.services.memory.report(self.number, self.tally.bytes());
+    }
+}

@@ -1,0 +1,110 @@
+//! The server under test: every way to follow a channel, in every encoding, each subscription telling its client when
+//! events may have been missed.
+
+use std::net::SocketAddr;
+
+use tokio::runtime::Runtime;
+use updraft::prelude::*;
+use updraft::{Channel, Handle, Message};
+
+use crate::world::channel;
+
+/// Bytes that may wait for one client: enough for a healthy one on a busy machine, little enough that one that does not
+/// read is found within seconds.
+const OUTPUT_LIMIT: usize = 512 * 1024;
+
+/// The collection in which a subscription says that events may have been missed.
+pub(crate) const GAPS: &str = "gaps";
+
+/// What a subscription asks for.
+#[derive(Deserialize)]
+struct Room {
+    room: usize,
+    /// What its client calls it, where it is told of gaps.
+    tag: String,
+}
+
+/// A running server.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: Handle,
+    /// Dropped last: what serves ends with it.
+    _runtime: Runtime,
+}
+
+/// Starts the server, with Redis as its bus.
+pub(crate) fn start(redis: &str) -> Running {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let bound = runtime.block_on(async {
+        let redis = Redis::connect(redis).await.expect("Redis answers");
+        Server::builder()
+            .bus(redis)
+            .output_limit(OUTPUT_LIMIT)
+            .vent("relayed", relayed)
+            .vent("mapped", mapped)
+            .vent("shared", shared)
+            .vent("awaited", awaited)
+            .streamer("rooms", streamed)
+            .bind("127.0.0.1:0")
+            .await
+            .expect("a port is free")
+    });
+    let (address, handle) = (bound.local_addr(), bound.handle());
+    runtime.spawn(bound.serve());
+    Running {
+        address,
+        handle,
+        _runtime: runtime,
+    }
+}
+
+async fn relayed(vent: Vent, Room { room, tag }: Room) -> Result<()> {
+    tell_gaps(&vent, tag);
+    vent.relay(Channel::new(channel(room))).await
+}
+
+async fn mapped(vent: Vent, Room { room, tag }: Room) -> Result<()> {
+    tell_gaps(&vent, tag);
+    let map = |message: &Message| message.parse::<Value>().map(Some);
+    vent.on(Channel::new(channel(room)), map).await
+}
+
+async fn shared(vent: Vent, Room { room, tag }: Room) -> Result<()> {
+    tell_gaps(&vent, tag);
+    vent.on_shared(Channel::new(channel(room)), room, |message, _| {
+        message.event()
+    })
+    .await
+}
+
+async fn awaited(vent: Vent, Room { room, tag }: Room) -> Result<()> {
+    tell_gaps(&vent, tag);
+    let map = async |message: std::sync::Arc<Message>| {
+        tokio::task::yield_now().await;
+        message.event()
+    };
+    vent.on_async(Channel::new(channel(room)), map).await
+}
+
+/// Its event name is the number of the room.
+async fn streamed(vent: Vent, (room, tag): (String, String)) -> Result<()> {
+    let room = room
+        .parse()
+        .map_err(|_| Error::bad_request("No such room"))?;
+    tell_gaps(&vent, tag);
+    vent.relay(Channel::new(channel(room))).await
+}
+
+/// Each gap becomes a document of its own.
+fn tell_gaps(vent: &Vent, tag: String) {
+    let subscription = vent.clone();
+    let mut told = 0;
+    vent.on_gap(move || {
+        told += 1;
+        subscription.added(GAPS, format!("{tag}#{told}"), ejson!({}));
+    });
+}

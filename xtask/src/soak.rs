@@ -1,0 +1,58 @@
+//! `cargo xtask soak`: what takes longer than a change may wait. Each fuzz target, then the tests whose names begin with
+//! `soak_`, which `cargo test` leaves out.
+
+use std::time::Duration;
+
+use crate::fuzz;
+use crate::steps::Steps;
+use crate::workspace::{cargo, clients, run as run_command};
+
+/// How many minutes each fuzz target and each test lasts, if nothing else is said.
+const MINUTES: &str = "10";
+
+/// Whether everything held, in so many minutes for each fuzz target and each test.
+pub(crate) fn run(minutes: Option<&str>) -> bool {
+    let Some(time) = duration(minutes.unwrap_or(MINUTES)) else {
+        eprintln!("--minutes takes a positive number");
+        return false;
+    };
+    let mut steps = Steps::default();
+    steps.run("fuzzing", || fuzz::run(time));
+    steps.run("soak tests", || {
+        let arguments = ["test", "--workspace", "--release", "--no-fail-fast"];
+        let mut tests = cargo(&arguments);
+        // One at a time: they measure what is left over when they end.
+        tests.args([
+            "--",
+            "--ignored",
+            "--test-threads=1",
+            "--nocapture",
+            "soak_",
+        ]);
+        tests.env("UPDRAFT_CLIENTS", clients());
+        tests.env("UPDRAFT_SOAK_SECONDS", time.as_secs().to_string());
+        run_command(&mut tests)
+    });
+    if !steps.failed().is_empty() {
+        println!("\nfailed steps: {}", steps.failed().join(", "));
+    }
+    steps.failed().is_empty()
+}
+
+fn duration(minutes: &str) -> Option<Duration> {
+    let minutes = minutes.parse::<u64>().ok().filter(|minutes| *minutes > 0)?;
+    minutes.checked_mul(60).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minutes_are_a_positive_number() {
+        assert_eq!(duration("2"), Some(Duration::from_secs(120)));
+        for bad in ["", "0", "-1", "1.5", "99999999999999999999"] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+}
