@@ -73,16 +73,16 @@ impl Stream {
         self.redis.publish("c", format!("\"{stamp}\""));
     }
 
-    /// Takes what comes within that time.
+    /// Takes what comes within that time; whether that was a message.
     fn receive(&mut self, limit: Duration) -> bool {
         let Some(frame) = self.client.next_text(limit) else {
             return false;
         };
         self.hear_of_gaps();
-        if let Some(stamp) = stamp_in(&frame) {
-            self.checker.received(stamp);
-        }
-        true
+        let stamp = stamp_in(&frame);
+        stamp
+            .inspect(|stamp| self.checker.received(stamp))
+            .is_some()
     }
 
     fn hear_of_gaps(&mut self) {
@@ -197,7 +197,12 @@ fn row_086_a_black_hole_is_one_gap_and_events_flow_within_two_seconds_of_its_end
 fn redis_stopped_for(time: Duration) {
     let mut stream = Stream::start(same);
     stream.redis.kill();
-    std::thread::sleep(time);
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        std::thread::sleep(Duration::from_secs(1));
+        // A client that says nothing for so long would lose its connection.
+        stream.client.send_text(r#"{"msg":"ping"}"#);
+    }
     assert!(stream.server.stats().bus_is_away);
     stream.redis.restart();
     let took = stream.until_live();
