@@ -5,7 +5,7 @@ use std::fmt;
 use updraft_protocol::ejson::Value;
 use updraft_protocol::message::{Code, WireError};
 
-use crate::bus::{BusError, EmitError};
+use crate::bus::{BusError, BusFault, EmitError};
 use crate::redact::Redacted;
 
 /// What functions of this library return.
@@ -118,6 +118,13 @@ impl Error {
     /// The cause, if there is one.
     pub fn source(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         self.0.source.as_deref()
+    }
+
+    /// What is wrong with Redis, where this is an error of the bus and that is known.
+    pub fn bus_fault(&self) -> Option<BusFault> {
+        let source = self.source()?;
+        let followed = source.downcast_ref().and_then(BusError::fault);
+        followed.or_else(|| source.downcast_ref().and_then(EmitError::fault))
     }
 
     /// What a client is told.

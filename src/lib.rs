@@ -52,7 +52,10 @@ mod shard;
 mod stats;
 mod transport;
 
-pub use bus::{BusError, Cause, EmitError, Emitter, Message, ParseError, Redis, WhenAway};
+pub use bus::{
+    BusError, BusFault, BusFaults, Cause, ChannelFailures, EmitError, EmitQueue, Emitter, Message,
+    ParseError, Redis, WhenAway,
+};
 pub use connection::{Connection, Headers};
 pub use error::{Error, ErrorKind, Result};
 pub use handler::Handler;

@@ -12,7 +12,7 @@ use updraft_protocol::ejson::{Object, Text, Value};
 use updraft_protocol::message::WireError;
 use updraft_protocol::session::Run;
 
-use crate::bus::{Batch, Gap, Lease, Message, Port};
+use crate::bus::{Batch, BusError, Gap, Lease, Message, Port};
 use crate::memory::Memory;
 use crate::publication::{Event, Mapper, OnGap};
 use crate::shard::Arrival;
@@ -38,6 +38,8 @@ pub(crate) enum Letter {
     Batch(Batch),
     /// From the bus: messages of these channels may be missing.
     Gap(Gap),
+    /// From the bus: it no longer carries this channel.
+    Refused(Arc<str>, BusError),
     /// Close every connection, and every one that still arrives.
     ShutDown,
     /// Drop every connection and end.
@@ -389,6 +391,10 @@ impl Port for Inbox {
         }
         drop(state);
         self.put(Letter::Gap(gap));
+    }
+
+    fn refused(&self, channel: &Arc<str>, error: &BusError) {
+        self.put(Letter::Refused(channel.clone(), error.clone()));
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::bus::BusFaults;
+
 /// What is alive in a server at one moment, and what has happened since it started.
 ///
 /// The gauges return to zero when every client has left.
@@ -44,6 +46,8 @@ pub struct Stats {
     pub bus_is_away: bool,
     /// How often the bus was connected to; each time but the first is a gap. Zero for the bus inside this process.
     pub bus_generation: u64,
+    /// What was wrong with the bus, and how often.
+    pub bus_faults: BusFaults,
 }
 
 /// The live numbers behind [`Stats`].

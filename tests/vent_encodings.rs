@@ -282,7 +282,9 @@ fn a_vent_id_may_not_be_the_name_of_another_collection() {
         client.send_text(&format!(
             r#"{{"msg":"sub","id":"S1","name":"tm","params":["{id}"]}}"#
         ));
-        client.expect_text(r#"{"msg":"nosub","id":"S1","error":{"isClientSafe":true,"error":400,"reason":"This Vent id is the name of another collection","message":"This Vent id is the name of another collection [400]","errorType":"Meteor.Error"}}"#);
+        let refused = client.expect_any_text();
+        let expected = r#"{"msg":"nosub","id":"S1","error":{"isClientSafe":true,"error":400,"#;
+        assert!(refused.starts_with(expected), "{id}: {refused}");
     }
     talk(
         &mut client,

@@ -10,7 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use updraft_protocol::ejson::{self, Value};
 
-use super::{Bus, BusError, EmitError, Lease, PayloadLimits, Port, Registry, is_channel};
+use super::{
+    Bus, BusError, BusFaults, ChannelFailures, EmitError, Lease, PayloadLimits, Port, Registry,
+    is_channel,
+};
 
 /// The process's channels and the bus that carries them.
 #[derive(Debug)]
@@ -21,11 +24,13 @@ pub(crate) struct Channels {
     closed: CancellationToken,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     /// What a payload may be; larger and deeper ones are dropped.
     pub(crate) limits: PayloadLimits,
     pub(crate) when_away: WhenAway,
+    /// How many channels are told apart in the counts of failures.
+    pub(crate) failing_channels: usize,
 }
 
 /// What a subscription does that needs a channel while the bus cannot be reached.
@@ -44,7 +49,7 @@ const CONFIRMATION: Duration = Duration::from_secs(30);
 impl Channels {
     pub(crate) fn new(bus: Arc<dyn Bus>, settings: Settings) -> Self {
         Self {
-            registry: Arc::new(Registry::new(settings.limits, bus.is_immediate())),
+            registry: Arc::new(Registry::new(&settings, bus.is_immediate())),
             bus,
             when_away: settings.when_away,
             closed: CancellationToken::new(),
@@ -78,7 +83,7 @@ impl Channels {
         let patience = match self.when_away {
             WhenAway::Hold(patience) => patience,
             WhenAway::Refuse if self.registry.is_connected() => CONFIRMATION,
-            WhenAway::Refuse => return Err(BusError::Unavailable(None)),
+            WhenAway::Refuse => return Err(self.registry.away()),
         };
         if self.closed.is_cancelled() {
             return Err(BusError::Closed);
@@ -94,7 +99,7 @@ impl Channels {
                 Ok(None) | Err(_) => Err(BusError::Closed),
             },
             () = self.closed.cancelled() => Err(BusError::Closed),
-            () = sleep(patience) => Err(BusError::Unavailable(None)),
+            () = sleep(patience) => Err(self.registry.away()),
         }
     }
 
@@ -128,6 +133,21 @@ impl Channels {
         self.registry.dropped_payloads()
     }
 
+    /// What went wrong with messages, by channel.
+    pub(crate) fn failures(&self) -> Vec<ChannelFailures> {
+        self.registry.failures().read()
+    }
+
+    /// Counts a mapping function that failed on a message of this channel.
+    pub(crate) fn mapping_failed(&self, channel: &str) {
+        self.registry.failures().failed_mapping(channel);
+    }
+
+    /// What was wrong with the bus, and how often.
+    pub(crate) fn faults(&self) -> BusFaults {
+        self.registry.faults()
+    }
+
     /// The number of the latest connection: how often the bus was connected to, 0 for the bus inside this process.
     pub(crate) fn generation(&self) -> u64 {
         self.registry.generation()
@@ -147,6 +167,16 @@ impl Channels {
 impl Drop for Channels {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: PayloadLimits::default(),
+            when_away: WhenAway::default(),
+            failing_channels: 100,
+        }
     }
 }
 

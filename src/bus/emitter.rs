@@ -1,14 +1,12 @@
 //! Emitting without a server: for any other Rust process that has something to tell the clients.
 //! What it publishes is byte for byte what redis-oplog's `Vent.emit` publishes.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use updraft_protocol::ejson;
 
 use super::channels::encode;
 use super::redis::Publisher;
-use super::{BusError, EmitError};
+use super::{BusError, EmitError, Redis};
 
 /// Emits to channels over Redis. Clones share one connection, which is replaced when it fails.
 ///
@@ -23,7 +21,7 @@ use super::{BusError, EmitError};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Emitter {
-    publisher: Arc<Publisher>,
+    publisher: Publisher,
 }
 
 impl Emitter {
@@ -33,17 +31,15 @@ impl Emitter {
     ///
     /// When the URL is of no use, or Redis cannot be reached or refuses.
     pub async fn connect(url: &str) -> Result<Self, BusError> {
-        let publisher = Publisher::connect(url).await?;
-        Ok(Self {
-            publisher: Arc::new(publisher),
-        })
+        Redis::connect(url).await.map(Self::from)
     }
 
     /// Publishes a value on exactly this channel, as EJSON, and resolves when Redis has it.
     ///
     /// # Errors
     ///
-    /// See [`EmitError`]: it tells what was certainly not published from what may have been. Nothing is repeated here.
+    /// See [`EmitError`]: it tells what was certainly not published from what may have been. Nothing is repeated, unless a
+    /// queue was asked for.
     ///
     /// # Cancel safety
     ///
@@ -53,5 +49,14 @@ impl Emitter {
             .map_err(|_| EmitError::InvalidArgument("the value cannot be written as EJSON"))?;
         let payload = encode(channel, &value)?;
         self.publisher.publish(channel, &payload).await
+    }
+}
+
+/// With the options that were set there, a prefix or a queue for example.
+impl From<Redis> for Emitter {
+    fn from(redis: Redis) -> Self {
+        Self {
+            publisher: redis.into_publisher(),
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use super::BusFault;
+
 /// Why the bus cannot be used, or cannot carry one channel.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -37,6 +39,14 @@ pub enum EmitError {
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
 impl BusError {
+    /// What is wrong with Redis, where that is the reason and is known.
+    pub fn fault(&self) -> Option<BusFault> {
+        match self {
+            Self::Refused(cause) | Self::Unavailable(Some(cause)) => BusFault::of_cause(&**cause),
+            _ => None,
+        }
+    }
+
     pub(crate) fn unavailable(error: impl Error + Send + Sync + 'static) -> Self {
         Self::Unavailable(Some(Arc::new(error)))
     }
@@ -46,6 +56,18 @@ impl EmitError {
     /// Whether the message was certainly not published.
     pub fn is_certain(&self) -> bool {
         !matches!(self, Self::OutcomeUnknown(_))
+    }
+
+    /// What is wrong with Redis, where that is the reason and is known.
+    pub fn fault(&self) -> Option<BusFault> {
+        self.cause().and_then(|cause| BusFault::of_cause(&**cause))
+    }
+
+    pub(super) fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::InvalidArgument(_) => None,
+            Self::NotSent(cause) | Self::OutcomeUnknown(cause) => Some(cause),
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 mod channels;
 mod emitter;
 mod error;
+mod failures;
+mod fault;
 mod local;
 mod message;
 mod redis;
@@ -25,12 +27,14 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::channels::WhenAway;
 pub use self::emitter::Emitter;
 pub use self::error::{BusError, Cause, EmitError};
+pub use self::failures::ChannelFailures;
+pub use self::fault::{BusFault, BusFaults};
 pub use self::message::{Message, ParseError};
-pub use self::redis::Redis;
+pub use self::redis::{EmitQueue, Redis};
 
-pub use self::channels::WhenAway;
 pub(crate) use self::channels::{Channels, Settings};
 pub(crate) use self::local::Local;
 pub(crate) use self::message::{Batch, PayloadError, PayloadLimits};
@@ -38,7 +42,7 @@ pub(crate) use self::registry::{Lease, Registry};
 
 /// Where a shard takes in what the bus brings.
 ///
-/// Both calls come from the bus's reader, which serves everybody: they must neither wait nor panic.
+/// The calls come from the bus's reader, which serves everybody: they must neither wait nor panic.
 pub(crate) trait Port: Send + Sync + 'static {
     /// All messages of one read, given once to each shard that follows at least one of their channels; the batch may
     /// hold messages of channels that this shard does not follow.
@@ -47,6 +51,9 @@ pub(crate) trait Port: Send + Sync + 'static {
     /// Continuity was lost and has been restored: messages of these channels may be missing. Some that came after the
     /// hole may have been delivered already.
     fn gap(&self, gap: Gap);
+
+    /// The bus no longer carries this channel, which it may have carried before: whoever follows it hears nothing more.
+    fn refused(&self, channel: &Arc<str>, error: &BusError);
 }
 
 /// A hole in what a shard was delivered.

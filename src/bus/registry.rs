@@ -12,7 +12,12 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::sync::{Notify, watch};
 
-use super::{Batch, BusError, Gap, Message, PayloadError, PayloadLimits, Port};
+use super::failures::Failures;
+use super::fault::FaultCounts;
+use super::{
+    Batch, BusError, BusFault, BusFaults, Cause, Gap, Message, PayloadError, PayloadLimits, Port,
+    Settings,
+};
 
 /// What became of a wait for the bus: `None` while it lasts.
 pub(super) type Outcome = Option<Result<(), BusError>>;
@@ -32,6 +37,10 @@ pub(crate) struct Registry {
     immediate: bool,
     limits: PayloadLimits,
     dropped_payloads: AtomicU64,
+    failures: Failures,
+    faults: FaultCounts,
+    /// Why the bus is away. Filled as it fails, emptied when it is well.
+    away: Mutex<Option<Cause>>,
     /// The number of the latest connection, 0 before the first.
     generation: AtomicU64,
 }
@@ -63,15 +72,18 @@ struct Changes {
 }
 
 impl Registry {
-    pub(super) fn new(limits: PayloadLimits, immediate: bool) -> Self {
+    pub(super) fn new(settings: &Settings, immediate: bool) -> Self {
         Self {
             channels: DashMap::new(),
             changes: Mutex::default(),
             changed: Notify::new(),
             ports: OnceLock::new(),
             immediate,
-            limits,
+            limits: settings.limits,
             dropped_payloads: AtomicU64::new(0),
+            failures: Failures::new(settings.failing_channels),
+            faults: FaultCounts::default(),
+            away: Mutex::default(),
             generation: AtomicU64::new(0),
         }
     }
@@ -125,6 +137,25 @@ impl Registry {
     /// How many payloads failed their check.
     pub(super) fn dropped_payloads(&self) -> u64 {
         self.dropped_payloads.load(Ordering::Relaxed)
+    }
+
+    /// What went wrong with messages, by channel.
+    pub(super) fn failures(&self) -> &Failures {
+        &self.failures
+    }
+
+    /// Counts and logs that something is wrong with the bus.
+    pub(super) fn fault(&self, fault: BusFault, channel: Option<&str>, error: &dyn fmt::Display) {
+        self.faults.note(fault, channel, error);
+    }
+
+    pub(super) fn faults(&self) -> BusFaults {
+        self.faults.read()
+    }
+
+    /// What whoever needs the bus now is told.
+    pub(super) fn away(&self) -> BusError {
+        BusError::Unavailable(self.lock_away().clone())
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -182,6 +213,7 @@ impl Registry {
     }
 
     fn count_dropped(&self, channel: &str, error: &PayloadError) {
+        self.failures.dropped_payload(channel);
         let dropped = self.dropped_payloads.fetch_add(1, Ordering::Relaxed) + 1;
         // A broken emitter must not fill the log too: the first is logged, then each time their number has doubled.
         if dropped.is_power_of_two() {
@@ -224,6 +256,10 @@ impl Registry {
         }
     }
 
+    fn lock_away(&self) -> MutexGuard<'_, Option<Cause>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock_changes(&self) -> MutexGuard<'_, Changes> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -258,6 +294,16 @@ impl Registry {
         }
     }
 
+    /// Why there is no connection; those whose patience ends are told.
+    pub(super) fn is_away_because(&self, cause: Cause) {
+        *self.lock_away() = Some(cause);
+    }
+
+    /// The bus has answered.
+    pub(super) fn is_well(&self) {
+        *self.lock_away() = None;
+    }
+
     /// Takes what has changed since the last call, at once and possibly nothing.
     pub(super) fn take_changes(&self) -> HashSet<Arc<str>> {
         std::mem::take(&mut self.lock_changes().names)
@@ -277,10 +323,18 @@ impl Registry {
         self.settle(name, Ok(()));
     }
 
-    /// The bus will not have the channel: ends every wait for it with an error. Who held it before keeps it, and hears
-    /// nothing.
+    /// The bus will not have the channel: ends every wait for it with an error, and tells the shards whose subscriptions
+    /// have followed it until now.
     pub(super) fn refuse(&self, name: &str, error: BusError) {
-        self.settle(name, Err(error));
+        let mut shards = Vec::new();
+        let name = self.followers(name, &mut shards);
+        let ports = self.ports.get().map_or(&[][..], Vec::as_slice);
+        if let Some(name) = name {
+            self.settle(&name, Err(error.clone()));
+            for port in shards.into_iter().filter_map(|shard| ports.get(shard)) {
+                port.refused(&name, &error);
+            }
+        }
     }
 
     fn settle(&self, name: &str, outcome: Result<(), BusError>) {

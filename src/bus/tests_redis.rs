@@ -8,8 +8,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
-use super::tests_support::{RedisServer, eventually, text, value};
-use super::{BusError, EmitError, Emitter, Redis};
+use updraft_test_support::proxy::Proxy;
+use updraft_test_support::scripted_redis::ScriptedRedis;
+
+use super::redis::Publisher;
+use super::tests_support::{Process, RedisServer, eventually, text, value};
+use super::{BusError, BusFault, EmitError, Emitter, Redis, Settings};
 
 #[tokio::test]
 async fn vent_053_072_many_joins_are_one_subscription_that_ends_with_the_last() {
@@ -345,6 +349,136 @@ async fn row_088_a_channel_that_redis_refuses_is_an_error_and_harms_no_other() {
     process.channels.emit("open2", &value("1")).await.unwrap();
     eventually("delivered", async || {
         process.shards[0].messages() == ["open2 1"]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn row_088_a_channel_that_redis_denies_after_a_reconnect_is_told_to_its_shards() {
+    let server = RedisServer::start().await;
+    let observer = server.observer().await;
+    let process = server.process().await;
+    let _open = process.channels.join("open", 0).await.unwrap();
+    let _secret = process.channels.join("secret", 1).await.unwrap();
+    // Redis ends the connections of a user who follows what it no longer may.
+    let acl = ["SETUSER", "default", "resetchannels", "&open*"];
+    redis::cmd("ACL")
+        .arg(&acl)
+        .exec_async(&mut observer.0.clone())
+        .await
+        .unwrap();
+    eventually("told", async || process.shards[1].refused() == ["secret"]).await;
+    assert!(process.shards[0].refused().is_empty());
+    eventually("the other is live", async || {
+        process.shards[0].gaps().len() == 1
+    })
+    .await;
+    assert!(process.channels.faults().of(BusFault::Denied) >= 1);
+}
+
+#[tokio::test]
+async fn row_088_loading_is_counted_and_subscriptions_work_all_the_same() {
+    let server = ScriptedRedis::start();
+    server.refuse(|command| (command[0] == "PING").then(|| "LOADING data".into()));
+    let refused = Redis::connect(&server.url()).await.unwrap_err();
+    assert_eq!(refused.fault(), Some(BusFault::Loading));
+    let process = server_process(&server);
+    let _lease = process.channels.join("c", 0).await.unwrap();
+    eventually("counted", async || {
+        process.channels.faults().of(BusFault::Loading) >= 1
+    })
+    .await;
+    assert!(process.channels.is_connected());
+}
+
+#[tokio::test]
+async fn row_088_what_redis_as_a_whole_refuses_is_told_apart_and_waited_out() {
+    for (answer, fault) in [
+        ("NOAUTH Authentication required.", BusFault::Authentication),
+        ("LOADING data", BusFault::Loading),
+        (
+            "READONLY You can't write against a replica.",
+            BusFault::ReadOnly,
+        ),
+        ("OOM command not allowed", BusFault::OutOfMemory),
+    ] {
+        let server = ScriptedRedis::start();
+        let is_first = |command: &[String]| command[0] == "SUBSCRIBE" || command[0] == "PUBLISH";
+        server.refuse(move |command| is_first(command).then(|| answer.into()));
+        let process = server_process(&server);
+        let error = process.channels.emit("c", &value("1")).await.unwrap_err();
+        assert!(matches!(error, EmitError::NotSent(_)), "{error:?}");
+        assert_eq!(error.fault(), Some(fault));
+        let join = process.channels.join("c", 0);
+        let answered = async {
+            eventually("tried again", async || {
+                process.channels.faults().of(fault) >= 3
+            })
+            .await;
+            server.refuse(|_| None);
+        };
+        let (lease, ()) = tokio::join!(join, answered);
+        // Nobody's subscription has ended for it.
+        assert!(lease.is_ok(), "{lease:?}");
+        assert!(process.shards[0].refused().is_empty());
+        process.channels.emit("c", &value("1")).await.unwrap();
+    }
+}
+
+fn server_process(server: &ScriptedRedis) -> Process {
+    Process::start(Redis::lazy(&server.url()).unwrap(), Settings::default())
+}
+
+#[tokio::test]
+async fn row_092_a_new_channel_does_not_wait_for_those_that_are_restored() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.port);
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let process = Process::start(Redis::lazy(&url).unwrap(), Settings::default());
+    let names: Vec<String> = (0..5000).map(|n| format!("c{n}")).collect();
+    let joins = names.iter().map(|name| process.channels.join(name, 0));
+    let leases = futures_util::future::join_all(joins).await;
+    assert!(leases.iter().all(Result::is_ok));
+    // Ten commands and their answers, each of them late: about two seconds.
+    proxy.set(|faults| faults.latency = Duration::from_millis(100));
+    proxy.cut();
+    let observer = server.observer().await;
+    eventually("some are restored", async || {
+        let restored = observer.channels().await;
+        process.channels.generation() == 2 && restored > 0 && restored < 3000
+    })
+    .await;
+    let _new = process.channels.join("new", 0).await.unwrap();
+    assert_eq!(observer.subscribers("new").await, 1);
+    assert!(
+        process.shards[0].gaps().is_empty(),
+        "all were restored first"
+    );
+    eventually("all are restored", async || {
+        process.shards[0].gaps().len() == 1
+    })
+    .await;
+    assert_eq!(observer.channels().await, 5001);
+}
+
+#[tokio::test]
+async fn both_connections_send_at_once_and_are_kept_alive() {
+    let server = RedisServer::start().await;
+    let process = server.process().await;
+    let _lease = process.channels.join("c", 0).await.unwrap();
+    let publisher = Publisher::new(&server.url()).unwrap();
+    let tcp = publisher.client().get_connection_info().tcp_settings();
+    assert!(tcp.nodelay());
+    assert!(tcp.keepalive().is_some());
+    // The operating system shows a running timer (2) for a connection that it keeps alive.
+    let port = format!(":{:04X}", server.port);
+    eventually("kept alive", async || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let ours = table.lines().filter(|line| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            columns[2].ends_with(&port) && columns[5].starts_with("02:")
+        });
+        ours.count() >= 2
     })
     .await;
 }

@@ -11,13 +11,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use updraft_protocol::ejson::{self, Value};
 
-use super::{Batch, Bus, Channels, Gap, Local, PayloadLimits, Port, Redis, Settings};
+use super::{Batch, Bus, BusError, Channels, Gap, Local, PayloadLimits, Port, Redis, Settings};
 
 /// Keeps all that a shard would get.
 #[derive(Default)]
 pub(super) struct Recorder {
     batches: Mutex<Vec<Batch>>,
     gaps: Mutex<Vec<Gap>>,
+    refused: Mutex<Vec<String>>,
 }
 
 impl Recorder {
@@ -56,6 +57,13 @@ impl Recorder {
     }
 }
 
+impl Recorder {
+    /// Channels that are no longer carried.
+    pub(super) fn refused(&self) -> Vec<String> {
+        self.refused.lock().unwrap().clone()
+    }
+}
+
 impl Port for Recorder {
     fn deliver(&self, batch: &Batch) {
         self.batches.lock().unwrap().push(Arc::clone(batch));
@@ -63,6 +71,10 @@ impl Port for Recorder {
 
     fn gap(&self, gap: Gap) {
         self.gaps.lock().unwrap().push(gap);
+    }
+
+    fn refused(&self, channel: &Arc<str>, _: &BusError) {
+        self.refused.lock().unwrap().push(channel.to_string());
     }
 }
 

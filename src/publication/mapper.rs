@@ -143,7 +143,9 @@ impl Waiting {
 impl Subscription {
     /// A mapping function has failed: counted and logged, and that is all.
     pub(crate) fn mapping_failed(&self, message: &Message, error: &Error) {
-        let failed = &self.connection().services().gauges.failed_mappings;
+        let services = self.connection().services();
+        services.channels.mapping_failed(message.channel());
+        let failed = &services.gauges.failed_mappings;
         // A function that always fails must not fill the log: the first is said, then each time their number doubles.
         let failed = failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if !failed.is_power_of_two() {

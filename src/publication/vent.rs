@@ -125,7 +125,8 @@ impl Vent {
 
     /// Calls `f` when events may have been missed: Redis was away, or more came than could be held.
     ///
-    /// Called before `on`, it misses no gap. It runs where the sockets are and must not block; [`Subscription::run`] takes what takes longer.
+    /// Called before `on`, it misses no gap. It runs where the sockets are and must not block;
+    /// [`Subscription::run`] takes what takes longer.
     pub fn on_gap(&self, f: impl FnMut() + Send + 'static) {
         self.send(Mail::OnGap(self.run_id(), Box::new(f)));
     }

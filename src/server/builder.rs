@@ -172,6 +172,22 @@ impl Builder {
         self
     }
 
+    /// What a message of the bus may be: so many bytes (1 MiB by default), nested so deeply (64). What is larger is
+    /// dropped on receipt and counted, and cannot be emitted.
+    #[must_use]
+    pub fn payload_limit(mut self, bytes: usize, depth: usize) -> Self {
+        self.settings.limits.bytes = bytes;
+        self.settings.limits.json.depth = depth;
+        self
+    }
+
+    /// How many channels [`Handle::failures_by_channel`] tells apart; 100 by default.
+    #[must_use]
+    pub fn failing_channels(mut self, count: usize) -> Self {
+        self.settings.failing_channels = count;
+        self
+    }
+
     /// Mounts a warp filter beside DDP. Filters are tried in the order of their calls; what none of them takes is 404.
     ///
     /// A filter answers its own failures: a custom rejection that reaches the server is a bare 400.

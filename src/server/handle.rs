@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Phases;
+use crate::bus::ChannelFailures;
 use crate::error::Result;
 use crate::publication::IntoChannel;
 use crate::services::Services;
@@ -53,8 +54,15 @@ impl Handle {
             dropped_payloads: self.services.channels.dropped_payloads(),
             bus_is_away: !self.services.channels.is_connected(),
             bus_generation: self.services.channels.generation(),
+            bus_faults: self.services.channels.faults(),
             ..self.services.gauges.read()
         }
+    }
+
+    /// What went wrong with messages, by channel: payloads that were dropped, mapping functions that failed. The first
+    /// channels that fail have an entry each, [so many](crate::Builder::failing_channels); all others share one.
+    pub fn failures_by_channel(&self) -> Vec<ChannelFailures> {
+        self.services.channels.failures()
     }
 
     /// Stops taking connections, closes those that are there with 1001, and waits for methods that have begun, at most

@@ -4,27 +4,30 @@
 
 use std::time::Duration;
 
-const SHORTEST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(1);
-
 #[derive(Debug)]
 pub(super) struct Backoff {
+    shortest: Duration,
+    longest: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new() -> Self {
-        Self { next: SHORTEST }
+    pub(super) fn new(shortest: Duration, longest: Duration) -> Self {
+        Self {
+            shortest,
+            longest,
+            next: shortest.min(longest),
+        }
     }
 
     pub(super) fn reset(&mut self) {
-        *self = Self::new();
+        *self = Self::new(self.shortest, self.longest);
     }
 
     /// Between half of the present step and all of it; the step then doubles.
     pub(super) fn next(&mut self) -> Duration {
         let step = self.next;
-        self.next = step.saturating_mul(2).min(LONGEST);
+        self.next = step.saturating_mul(2).min(self.longest);
         step.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }
@@ -35,7 +38,9 @@ mod tests {
 
     #[test]
     fn row_085_waits_grow_to_a_second_and_start_again() {
-        let mut backoff = Backoff::new();
+        const SHORTEST: Duration = Duration::from_millis(50);
+        const LONGEST: Duration = Duration::from_secs(1);
+        let mut backoff = Backoff::new(SHORTEST, LONGEST);
         let waits: Vec<Duration> = (0..10).map(|_| backoff.next()).collect();
         assert!(
             waits

@@ -1,6 +1,7 @@
 //! One listening connection: reads what comes, makes its subscriptions agree with what is wanted, sees that it lives.
-//! The three run side by side in one task, and the first to fail ends the connection.
+//! They run side by side in one task, and the first to fail ends the connection.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,20 +11,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
-use redis::{ErrorKind, Msg, RedisError, Value};
+use redis::{Msg, RedisError, Value};
 use tokio::time::{sleep, timeout};
 
-use crate::bus::{BusError, Registry};
+use super::Publisher;
+use super::options::Options;
+use crate::bus::fault::is_refusal;
+use crate::bus::{BusError, BusFault, Registry};
 
 /// How many channels are named in one command.
 const NAMES: usize = 500;
 /// What one batch may hold: enough to share the work, not so much that the first message waits for the last.
 const BATCH_MESSAGES: usize = 512;
 const BATCH_BYTES: usize = 1024 * 1024;
-/// How often a sign of life is asked for, and how long it may take.
-const PING_EVERY: Duration = Duration::from_secs(2);
-const PING_PATIENCE: Duration = Duration::from_secs(1);
-
 /// When a channel that Redis refused is tried again: its rights can be changed while we run.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
@@ -32,16 +32,20 @@ const REFUSED_FOR: Duration = Duration::from_secs(10);
 pub(super) enum Ended {
     /// Redis, or something on the way, closed it.
     Closed,
-    /// A command failed.
-    Failed(#[expect(dead_code, reason = "read by Debug, in the log")] RedisError),
+    /// A command failed, or Redis as a whole refuses.
+    Failed(RedisError),
     /// No answer to a ping, and nothing else either.
     Silent,
-    /// A defect of ours.
-    Panicked,
+    /// Pings are answered, but what we published to ourselves did not arrive.
+    Detached,
 }
 
 pub(super) struct Listener<'a> {
     registry: &'a Registry,
+    publisher: &'a Publisher,
+    options: &'a Options,
+    /// The channel of this process's own, as Redis knows it.
+    probe: &'a str,
     generation: u64,
     /// Messages read so far: a sign of life when an answer to a ping is late.
     received: AtomicU64,
@@ -49,9 +53,17 @@ pub(super) struct Listener<'a> {
 }
 
 impl<'a> Listener<'a> {
-    pub(super) fn new(registry: &'a Registry, generation: u64) -> Self {
+    pub(super) fn new(
+        registry: &'a Registry,
+        publisher: &'a Publisher,
+        probe: &'a str,
+        generation: u64,
+    ) -> Self {
         Self {
             registry,
+            publisher,
+            options: &publisher.options,
+            probe,
             generation,
             received: AtomicU64::new(0),
             was_well: AtomicBool::new(false),
@@ -68,7 +80,8 @@ impl<'a> Listener<'a> {
         tokio::select! {
             ended = self.read(stream) => ended,
             ended = self.follow(sink.clone()) => ended,
-            ended = self.watch(sink) => ended,
+            ended = self.watch(sink.clone()) => ended,
+            ended = self.probe(sink) => ended,
         }
     }
 
@@ -87,11 +100,10 @@ impl<'a> Listener<'a> {
             }
             self.received
                 .fetch_add(read.len() as u64, Ordering::Relaxed);
-            self.registry.deliver(read.iter().map(|message| {
-                (
-                    message.get_channel_name(),
-                    Bytes::copy_from_slice(message.get_payload_bytes()),
-                )
+            self.registry.deliver(read.iter().filter_map(|message| {
+                let channel = message.get_channel_name();
+                let channel = channel.strip_prefix(&*self.options.prefix)?;
+                Some((channel, Bytes::copy_from_slice(message.get_payload_bytes())))
             }));
             read.clear();
         }
@@ -100,7 +112,7 @@ impl<'a> Listener<'a> {
 
     /// Subscribes and unsubscribes until the connection agrees with the registry, and again at each change.
     async fn follow(&self, mut sink: PubSubSink) -> Ended {
-        let mut agreement = Agreement::default();
+        let mut agreement = Agreement::new(self.options);
         let mut restore = VecDeque::from(self.registry.connected(self.generation));
         let mut is_restored = false;
         loop {
@@ -131,9 +143,13 @@ impl<'a> Listener<'a> {
             let mut pong = pin!(sink.ping::<Value>());
             let mut received = self.received.load(Ordering::Relaxed);
             loop {
-                match timeout(PING_PATIENCE, &mut pong).await {
-                    Ok(Ok(_)) => break,
-                    Ok(Err(error)) if is_refusal(&error) => break,
+                let answer = timeout(self.options.ping_patience, &mut pong).await;
+                match answer.map(|answer| answer.and_then(refused)) {
+                    Ok(Ok(_)) => break self.is_well(),
+                    Ok(Err(error)) if is_tolerable(&error) => {
+                        self.registry.fault(BusFault::of(&error), None, &error);
+                        break self.is_well();
+                    }
                     Ok(Err(error)) => return Ended::Failed(error),
                     // The answer queues behind messages: as long as those come, the connection lives.
                     Err(_) => match self.received.load(Ordering::Relaxed) {
@@ -142,15 +158,70 @@ impl<'a> Listener<'a> {
                     },
                 }
             }
-            self.was_well.store(true, Ordering::Relaxed);
-            sleep(PING_EVERY).await;
+            sleep(self.options.ping_every).await;
+        }
+    }
+
+    /// Redis answers.
+    fn is_well(&self) {
+        self.was_well.store(true, Ordering::Relaxed);
+        self.registry.is_well();
+    }
+
+    /// Sends a message to ourselves when nothing was heard for a while, and ends when it does not arrive.
+    async fn probe(&self, mut sink: PubSubSink) -> Ended {
+        let mut is_subscribed = false;
+        loop {
+            let received = self.received.load(Ordering::Relaxed);
+            let is_silent = || self.received.load(Ordering::Relaxed) == received;
+            sleep(self.options.probe_every).await;
+            if !is_silent() {
+                continue;
+            }
+            if !is_subscribed {
+                match sink.subscribe(self.probe).await {
+                    Ok(()) => is_subscribed = true,
+                    Err(error) if is_refusal(&error) => {
+                        self.registry
+                            .fault(BusFault::of(&error), Some(self.probe), &error);
+                        continue;
+                    }
+                    Err(error) => return Ended::Failed(error),
+                }
+            }
+            let mut publish = redis::cmd("PUBLISH");
+            publish.arg(self.probe).arg("1");
+            // Where it cannot be published, nothing is known of this connection.
+            if let Err(error) = self.publisher.query::<Value>(&publish).await {
+                tracing::debug!(%error, "no probe could be published");
+                continue;
+            }
+            sleep(self.options.probe_every).await;
+            if is_silent() {
+                return Ended::Detached;
+            }
         }
     }
 }
 
+/// The crate takes an error that answers a ping for an answer like any other.
+fn refused(answer: Value) -> Result<Value, RedisError> {
+    match answer {
+        Value::ServerError(error) => Err(error.into()),
+        pong => Ok(pong),
+    }
+}
+
+/// An answer after which the connection is as useful as before: pings are refused where a user may do little, and while
+/// Redis loads its data, when it takes subscriptions all the same.
+fn is_tolerable(error: &RedisError) -> bool {
+    let fault = BusFault::of(error);
+    is_refusal(error) && (fault.is_particular() || fault == BusFault::Loading)
+}
+
 /// What this connection is subscribed to.
-#[derive(Default)]
-struct Agreement {
+struct Agreement<'a> {
+    options: &'a Options,
     /// Filled and emptied by `reach`, as Redis confirms; bounded by the channels that are wanted, and those just left.
     subscribed: HashSet<Arc<str>>,
     /// Filled when Redis refuses a channel, emptied when it is tried again or no longer wanted; bounded by the channels
@@ -158,7 +229,15 @@ struct Agreement {
     refused: HashSet<Arc<str>>,
 }
 
-impl Agreement {
+impl<'a> Agreement<'a> {
+    fn new(options: &'a Options) -> Self {
+        Self {
+            options,
+            subscribed: HashSet::new(),
+            refused: HashSet::new(),
+        }
+    }
+
     /// Makes the subscriptions agree with the registry for these names.
     async fn reach(
         &mut self,
@@ -180,7 +259,7 @@ impl Agreement {
             self.subscribe(registry, sink, names).await?;
         }
         for names in superfluous.chunks(NAMES) {
-            match sink.unsubscribe(arguments(names)).await {
+            match sink.unsubscribe(self.arguments(names)).await {
                 Err(error) if !is_refusal(&error) => return Err(error),
                 // Messages that still come are dropped, since nobody wants them.
                 Err(error) => tracing::error!(%error, "Redis refused to unsubscribe"),
@@ -203,7 +282,7 @@ impl Agreement {
     ) -> Result<(), RedisError> {
         let mut parts = vec![names];
         while let Some(names) = parts.pop() {
-            match sink.subscribe(arguments(names)).await {
+            match sink.subscribe(self.arguments(names)).await {
                 Ok(()) => {
                     for name in names {
                         self.refused.remove(name);
@@ -211,10 +290,11 @@ impl Agreement {
                         registry.confirm(name);
                     }
                 }
-                Err(error) if !is_refusal(&error) => return Err(error),
+                // A new connection is needed, or is as good as waiting.
+                Err(error) if !BusFault::of(&error).is_particular() => return Err(error),
                 Err(error) => match names {
                     [name] => {
-                        tracing::error!(channel = ?name, %error, "Redis refused a channel");
+                        registry.fault(BusFault::of(&error), Some(name), &error);
                         self.refused.insert(Arc::clone(name));
                         registry.refuse(name, BusError::Refused(Arc::new(error)));
                     }
@@ -227,13 +307,9 @@ impl Agreement {
         }
         Ok(())
     }
-}
 
-fn arguments(names: &[Arc<str>]) -> Vec<&str> {
-    names.iter().map(AsRef::as_ref).collect()
-}
-
-/// Whether Redis answered, with an error: the connection is as good as before.
-pub(super) fn is_refusal(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+    fn arguments<'n>(&self, names: &'n [Arc<str>]) -> Vec<Cow<'n, str>> {
+        let names = names.iter().map(AsRef::as_ref);
+        names.map(|name| self.options.with_prefix(name)).collect()
+    }
 }

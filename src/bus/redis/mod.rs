@@ -3,21 +3,43 @@
 
 mod backoff;
 mod listener;
+mod options;
 mod publisher;
+mod queue;
 mod supervisor;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::options::EmitQueue;
 pub(super) use self::publisher::Publisher;
+use self::queue::Queue;
 use self::supervisor::Supervisor;
 use super::{Bus, BusError, Publishing, Registry};
 
 /// Redis as the bus of a server: every process on the same Redis hears what any of them, or anybody else, publishes.
+///
+/// The URL has user, password and database, as in `redis://user:password@host:6379/0`; `rediss://` is Redis over TLS,
+/// for which the feature `tls` must be on. The host's name is resolved anew for each connection.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use updraft::{EmitQueue, Redis};
+///
+/// let redis = Redis::connect("redis://127.0.0.1")
+///     .await?
+///     .prefix("shop.")
+///     .queue_emits(EmitQueue::default())
+///     .probe(Duration::from_secs(2));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Redis {
     publisher: Publisher,
 }
@@ -29,9 +51,80 @@ impl Redis {
     ///
     /// When the URL is of no use, or Redis cannot be reached or refuses.
     pub async fn connect(url: &str) -> Result<Self, BusError> {
+        let redis = Self::lazy(url)?;
+        redis.publisher.check().await?;
+        Ok(redis)
+    }
+
+    /// As [`connect`](Self::connect), but without asking whether Redis is there: a server can start before it, and is as
+    /// if Redis had gone away.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is of no use.
+    pub fn lazy(url: &str) -> Result<Self, BusError> {
         Ok(Self {
-            publisher: Publisher::connect(url).await?,
+            publisher: Publisher::new(url)?,
         })
+    }
+
+    /// Puts this before every channel's name on Redis, for listening and publishing; empty by default.
+    #[must_use]
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.publisher.options.prefix = Arc::from(prefix);
+        self
+    }
+
+    /// Keeps what could not be published while Redis is away and tries it again; by default `emit` fails at once.
+    #[must_use]
+    pub fn queue_emits(mut self, limits: EmitQueue) -> Self {
+        self.publisher.options.queue = Some(Arc::new(Queue::new(limits)));
+        self
+    }
+
+    /// How long connecting may take, with name resolution, TLS and authentication; 1.5 s by default.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.publisher.options.connecting = timeout;
+        self
+    }
+
+    /// How long Redis may take to take a message; 2 s by default. After that its outcome is unknown.
+    #[must_use]
+    pub fn publish_timeout(mut self, timeout: Duration) -> Self {
+        self.publisher.options.answering = timeout;
+        self
+    }
+
+    /// Pings Redis each `interval` (2 s by default) and gives a connection up that is silent for `timeout` (1 s) then.
+    #[must_use]
+    pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.publisher.options.ping_every = interval;
+        self.publisher.options.ping_patience = timeout;
+        self
+    }
+
+    /// Publishes a message to ourselves when no message was heard for an `interval` (5 s by default), and gives the
+    /// connection up when another has passed without it: Redis answers there, but no longer gets the traffic.
+    ///
+    /// The message goes to a channel of this process's own, `updraft::probe::` and a UUID.
+    #[must_use]
+    pub fn probe(mut self, interval: Duration) -> Self {
+        self.publisher.options.probe_every = interval;
+        self
+    }
+
+    /// The time from one attempt to connect to the next, which doubles from `shortest` (50 ms by default) to `longest`
+    /// (1 s). Half of each is chance, so that processes that lost the same Redis do not come back in step.
+    #[must_use]
+    pub fn reconnect_delay(mut self, shortest: Duration, longest: Duration) -> Self {
+        self.publisher.options.shortest_wait = shortest;
+        self.publisher.options.longest_wait = longest;
+        self
+    }
+
+    pub(super) fn into_publisher(self) -> Publisher {
+        self.publisher
     }
 }
 
@@ -41,12 +134,25 @@ impl Bus for Redis {
     }
 
     fn start(&self, registry: &Arc<Registry>, tasks: &TaskTracker, closed: &CancellationToken) {
-        let supervisor = Supervisor::new(self.publisher.client().clone(), Arc::clone(registry));
+        let supervisor = Supervisor::new(self.publisher.clone(), Arc::clone(registry));
         tasks.spawn(closed.clone().run_until_cancelled_owned(supervisor.run()));
     }
 
-    fn publish<'a>(&'a self, _: &'a Registry, channel: &'a str, payload: Bytes) -> Publishing<'a> {
-        Box::pin(async move { self.publisher.publish(channel, &payload).await })
+    fn publish<'a>(
+        &'a self,
+        registry: &'a Registry,
+        channel: &'a str,
+        payload: Bytes,
+    ) -> Publishing<'a> {
+        Box::pin(async move {
+            let outcome = self.publisher.publish(channel, &payload).await;
+            if let Err(error) = &outcome
+                && let (Some(fault), Some(cause)) = (error.fault(), error.cause())
+            {
+                registry.fault(fault, Some(channel), cause);
+            }
+            outcome
+        })
     }
 }
 

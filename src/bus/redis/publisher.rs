@@ -8,25 +8,37 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion,
-    PushInfo, PushKind, RedisError,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue,
+    IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisError,
 };
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
-use super::listener::is_refusal;
-use super::supervisor::CONNECTING;
-use crate::bus::{BusError, EmitError};
+use super::options::Options;
+use crate::bus::fault::is_refusal;
+use crate::bus::{BusError, BusFault, EmitError};
 
-/// How long Redis may take to answer. A fork or a slow script stops it for a while, and then giving up helps nobody.
-const ANSWERING: Duration = Duration::from_secs(2);
+/// When an idle connection is looked after by the operating system, how often, and after how many misses it ends.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+const KEEPALIVE_MISSES: u32 = 3;
 
+/// Publishes. Clones share the connection, and differ in nothing but what was changed in their options.
+#[derive(Clone)]
 pub(crate) struct Publisher {
-    /// For the connection that listens.
-    client: Client,
-    /// For this one.
-    commands: Client,
+    pub(super) options: Options,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// For the connection that listens, and for publishing to a server that knows nothing newer.
+    resp2: Client,
+    /// Only this version of the protocol tells of a connection that ends while nothing is being sent.
+    resp3: Client,
+    /// The server has said that it knows nothing newer.
+    is_old: AtomicBool,
     /// Filled by the first who publishes after a failure, emptied when a failure is seen.
     current: Mutex<Option<Connection>>,
     /// Attempts to connect that failed, ever: who waited for one while it failed does not make another.
@@ -40,59 +52,99 @@ struct Connection {
 }
 
 impl Publisher {
-    pub(crate) async fn connect(url: &str) -> Result<Self, BusError> {
+    /// For this URL. Nothing is connected to.
+    pub(crate) fn new(url: &str) -> Result<Self, BusError> {
         let info = url.into_connection_info().map_err(invalid)?;
-        let info = info
-            .clone()
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let mut publisher = Self {
-            client: client(&info, ProtocolVersion::RESP2)?,
-            // Only this version of the protocol tells of a connection that ends while nothing is being sent.
-            commands: client(&info, ProtocolVersion::RESP3)?,
-            current: Mutex::new(None),
-            failures: AtomicU64::new(0),
-        };
-        let mut connection = match publisher.open().await {
-            Ok(connection) => connection,
-            Err(error) if error.kind() == ErrorKind::RESP3NotSupported => {
-                publisher.commands = publisher.client.clone();
-                publisher.open().await.map_err(unavailable)?
-            }
-            Err(error) => return Err(unavailable(error)),
-        };
-        redis::cmd("PING")
-            .exec_async(&mut connection.commands)
-            .await
-            .map_err(unavailable)?;
-        *publisher.current.get_mut() = Some(connection);
-        Ok(publisher)
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE_AFTER)
+            .with_interval(KEEPALIVE_EVERY)
+            .with_retries(KEEPALIVE_MISSES);
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_keepalive(keepalive);
+        let info = info.set_tcp_settings(tcp);
+        Ok(Self {
+            options: Options::default(),
+            shared: Arc::new(Shared {
+                resp2: client(&info, ProtocolVersion::RESP2)?,
+                resp3: client(&info, ProtocolVersion::RESP3)?,
+                is_old: AtomicBool::new(false),
+                current: Mutex::new(None),
+                failures: AtomicU64::new(0),
+            }),
+        })
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    /// Connects, and asks for a sign of life.
+    pub(crate) async fn check(&self) -> Result<(), BusError> {
+        let ping = self.query::<redis::Value>(&redis::cmd("PING")).await;
+        ping.map(drop).map_err(|error| match BusFault::of(&error) {
+            BusFault::Authentication => BusError::Refused(Arc::new(error)),
+            _ if is_refusal(&error) => BusError::Refused(Arc::new(error)),
+            _ => BusError::unavailable(error),
+        })
     }
 
+    /// For the connection that listens.
+    pub(in crate::bus) fn client(&self) -> &Client {
+        &self.shared.resp2
+    }
+
+    /// Publishes on a channel, whose name gets the prefix.
     pub(crate) async fn publish(&self, channel: &str, payload: &[u8]) -> Result<(), EmitError> {
-        let mut connection = self
+        let channel = self.options.with_prefix(channel);
+        match &self.options.queue {
+            None => self.publish_once(&channel, payload).await,
+            Some(queue) => {
+                let attempt = || self.publish_once(&channel, payload);
+                queue.publish(payload.len(), attempt).await
+            }
+        }
+    }
+
+    async fn publish_once(&self, channel: &str, payload: &[u8]) -> Result<(), EmitError> {
+        let connection = self
             .connection()
             .await
             .map_err(|error| EmitError::NotSent(Arc::new(error)))?;
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(channel).arg(payload);
-        match publish.exec_async(&mut connection.commands).await {
-            Ok(()) => Ok(()),
+        match self.ask::<redis::Value>(connection, &publish).await {
+            Ok(_) => Ok(()),
             Err(error) if is_refusal(&error) => Err(EmitError::NotSent(Arc::new(error))),
-            Err(error) => {
-                // Also after a timeout: a connection that fell silent does not end by itself for a quarter of an hour.
-                connection.is_lost.store(true, Ordering::Relaxed);
-                Err(EmitError::OutcomeUnknown(Arc::new(error)))
-            }
+            Err(error) => Err(EmitError::OutcomeUnknown(Arc::new(error))),
         }
     }
 
+    /// Any command, on the connection that publishes.
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        let connection = self.connection().await?;
+        self.ask(connection, command).await
+    }
+
+    async fn ask<T: FromRedisValue>(
+        &self,
+        mut connection: Connection,
+        command: &Cmd,
+    ) -> Result<T, RedisError> {
+        let answer = command.query_async(&mut connection.commands);
+        let answer = timeout(self.options.answering, answer).await;
+        let answer = answer.unwrap_or_else(|_| Err(timed_out()));
+        if let Err(error) = &answer
+            && !is_refusal(error)
+        {
+            // Also after a timeout: a connection that fell silent does not end by itself for a quarter of an hour.
+            connection.is_lost.store(true, Ordering::Relaxed);
+        }
+        answer
+    }
+
     async fn connection(&self) -> Result<Connection, RedisError> {
-        let failures = self.failures.load(Ordering::Relaxed);
-        let mut current = self.current.lock().await;
+        let Shared {
+            current, failures, ..
+        } = &*self.shared;
+        let failed = failures.load(Ordering::Relaxed);
+        let mut current = current.lock().await;
         if let Some(connection) = current
             .as_ref()
             .filter(|connection| !connection.is_lost.load(Ordering::Relaxed))
@@ -100,40 +152,51 @@ impl Publisher {
             return Ok(connection.clone());
         }
         *current = None;
-        if self.failures.load(Ordering::Relaxed) != failures {
+        if failures.load(Ordering::Relaxed) != failed {
             return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
         }
-        match self.open().await {
+        let opened = timeout(self.options.connecting, self.open()).await;
+        match opened.unwrap_or_else(|_| Err(timed_out())) {
             Ok(connection) => Ok(current.insert(connection).clone()),
             Err(error) => {
-                self.failures.fetch_add(1, Ordering::Relaxed);
+                failures.fetch_add(1, Ordering::Relaxed);
                 Err(error)
             }
         }
     }
 
+    /// The host's name is resolved each time, and each of its addresses is tried.
     async fn open(&self) -> Result<Connection, RedisError> {
         let is_lost = Arc::new(AtomicBool::new(false));
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECTING))
-            .set_response_timeout(Some(ANSWERING));
-        if self
-            .commands
-            .get_connection_info()
-            .redis_settings()
-            .protocol()
-            == ProtocolVersion::RESP3
-        {
-            let is_lost = Arc::clone(&is_lost);
-            config = config.set_push_sender(move |push: PushInfo| {
+        // Both are limited by those who call.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let Shared {
+            resp2,
+            resp3,
+            is_old,
+            ..
+        } = &*self.shared;
+        if !is_old.load(Ordering::Relaxed) {
+            let told = Arc::clone(&is_lost);
+            let config = config.clone().set_push_sender(move |push: PushInfo| {
                 if push.kind == PushKind::Disconnection {
-                    is_lost.store(true, Ordering::Relaxed);
+                    told.store(true, Ordering::Relaxed);
                 }
                 Ok::<(), std::convert::Infallible>(())
             });
+            match resp3
+                .get_multiplexed_async_connection_with_config(&config)
+                .await
+            {
+                Err(error) if error.kind() == ErrorKind::RESP3NotSupported => {
+                    is_old.store(true, Ordering::Relaxed);
+                }
+                opened => return opened.map(|commands| Connection { commands, is_lost }),
+            }
         }
-        let commands = self
-            .commands
+        let commands = resp2
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
         Ok(Connection { commands, is_lost })
@@ -144,9 +207,14 @@ impl fmt::Debug for Publisher {
     // Without the client, which would show the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publisher")
-            .field("address", self.client.get_connection_info().addr())
+            .field("address", self.shared.resp2.get_connection_info().addr())
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
+}
+
+pub(super) fn timed_out() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }
 
 fn client(info: &ConnectionInfo, protocol: ProtocolVersion) -> Result<Client, BusError> {
@@ -156,12 +224,4 @@ fn client(info: &ConnectionInfo, protocol: ProtocolVersion) -> Result<Client, Bu
 
 fn invalid(error: RedisError) -> BusError {
     BusError::InvalidUrl(Arc::new(error))
-}
-
-fn unavailable(error: RedisError) -> BusError {
-    if is_refusal(&error) || error.kind() == ErrorKind::AuthenticationFailed {
-        BusError::Refused(Arc::new(error))
-    } else {
-        BusError::unavailable(error)
-    }
 }

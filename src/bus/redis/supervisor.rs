@@ -3,30 +3,34 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use redis::aio::PubSub;
-use redis::{Client, RedisResult};
+use redis::{RedisError, RedisResult};
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
+use super::Publisher;
 use super::backoff::Backoff;
 use super::listener::{Ended, Listener};
-use crate::bus::Registry;
-
-/// How long connecting may take, with name resolution and authentication.
-pub(super) const CONNECTING: Duration = Duration::from_secs(2);
+use super::publisher::timed_out;
+use crate::bus::fault::is_refusal;
+use crate::bus::{BusFault, Registry};
 
 pub(super) struct Supervisor {
-    client: Client,
+    publisher: Publisher,
     registry: Arc<Registry>,
     generation: u64,
+    /// The channel of this process's own.
+    probe: String,
 }
 
 impl Supervisor {
-    pub(super) fn new(client: Client, registry: Arc<Registry>) -> Self {
+    pub(super) fn new(publisher: Publisher, registry: Arc<Registry>) -> Self {
+        let probe = format!("updraft::probe::{}", Uuid::new_v4());
         Self {
-            client,
+            probe: publisher.options.with_prefix(&probe).into_owned(),
+            publisher,
             registry,
             generation: 0,
         }
@@ -34,53 +38,63 @@ impl Supervisor {
 
     /// Runs for ever; dropping the future closes the connection.
     pub(super) async fn run(mut self) {
-        let mut backoff = Backoff::new();
-        let mut failures = 0_u64;
+        let options = &self.publisher.options;
+        let mut backoff = Backoff::new(options.shortest_wait, options.longest_wait);
         loop {
+            // From one attempt to the next: one that has timed out has been waited for already.
+            let mut pause = sleep(backoff.next());
             match self.connect().await {
                 Ok(connection) => {
-                    failures = 0;
                     self.generation += 1;
                     if self.listen(connection).await {
                         backoff.reset();
                     }
+                    pause = sleep(backoff.next());
                 }
-                Err(error) => {
-                    failures += 1;
-                    // Tried every second, logged each time the number has doubled.
-                    if failures.is_power_of_two() {
-                        tracing::warn!(%error, failures, "cannot connect to Redis");
-                    }
-                }
+                Err(error) => self.failed(BusFault::of(&error), error),
             }
-            sleep(backoff.next()).await;
+            pause.await;
         }
     }
 
     async fn connect(&self) -> RedisResult<PubSub> {
-        match timeout(CONNECTING, self.client.get_async_pubsub()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-        }
+        let connecting = self.publisher.client().get_async_pubsub();
+        let connected = timeout(self.publisher.options.connecting, connecting).await;
+        connected.unwrap_or_else(|_| Err(timed_out()))
     }
 
     /// Serves one connection to its end. Answers whether Redis had been well on it.
     async fn listen(&self, connection: PubSub) -> bool {
         // Dropped also when this future is, so that the registry never believes in a connection that is gone.
         let _connected = Connected(&self.registry);
-        let listener = Listener::new(&self.registry, self.generation);
+        let listener = Listener::new(
+            &self.registry,
+            &self.publisher,
+            &self.probe,
+            self.generation,
+        );
         tracing::info!(generation = self.generation, "listening to Redis");
         // A defect that panics here would leave this process deaf for ever; like this it costs a reconnect.
         let ended = AssertUnwindSafe(listener.run(connection))
             .catch_unwind()
             .await;
-        let ended = ended.unwrap_or(Ended::Panicked);
-        tracing::warn!(
-            generation = self.generation,
-            ?ended,
-            "connection to Redis lost"
-        );
+        tracing::warn!(generation = self.generation, "no longer listening to Redis");
+        match ended {
+            Ok(Ended::Closed) => self.registry.fault(BusFault::Lost, None, &"closed"),
+            Ok(Ended::Failed(error)) if is_refusal(&error) => {
+                self.failed(BusFault::of(&error), error);
+            }
+            Ok(Ended::Failed(error)) => self.failed(BusFault::Lost, error),
+            Ok(Ended::Silent) => self.registry.fault(BusFault::Silent, None, &"no pong"),
+            Ok(Ended::Detached) => self.registry.fault(BusFault::Detached, None, &"no probe"),
+            Err(_) => tracing::error!("the listener to Redis panicked"),
+        }
         listener.was_well()
+    }
+
+    fn failed(&self, fault: BusFault, error: RedisError) {
+        self.registry.fault(fault, None, &error);
+        self.registry.is_away_because(Arc::new(error));
     }
 }
 

@@ -155,7 +155,7 @@ impl Builder {
 
     /// How long a publication's handler may take (60 s by default), unblocked or not. Then it is dropped, and its
     /// subscription ends with `nosub` 503. Zero is for ever. What a handler ties to its subscription with
-    /// [`Subscription::run`] is not meant.
+    /// [`Subscription::run`](crate::Subscription::run) is not meant.
     #[must_use]
     pub fn publication_timeout(mut self, timeout: Duration) -> Self {
         self.session.publication_timeout = timeout;

@@ -8,7 +8,8 @@ use updraft_protocol::message::Frame;
 use updraft_protocol::session::Run;
 
 use super::EventLoop;
-use crate::bus::Message;
+use crate::bus::{BusError, Message};
+use crate::error::Error;
 use crate::shard::fan_out::Outcome;
 
 impl EventLoop {
@@ -68,6 +69,20 @@ impl EventLoop {
         told.dedup();
         for (index, run) in told {
             self.missed(index, run);
+        }
+    }
+
+    /// The bus no longer carries a channel: whoever follows it is told, instead of hearing nothing.
+    pub(super) fn refused(&mut self, channel: &str, error: BusError) {
+        let mut followers: Vec<(usize, Run)> = self.fan_out.followers(channel).collect();
+        followers.sort_unstable();
+        followers.dedup();
+        let error = Error::not_followed(error).into_wire();
+        for (index, run) in followers {
+            if let Some(client) = self.clients.get_mut(index) {
+                client.session.stop(run, Some(&error), &mut self.out);
+                self.settle(index);
+            }
         }
     }
 

@@ -175,6 +175,7 @@ impl EventLoop {
                     );
                     self.gap(channels.iter().cloned());
                 }
+                Letter::Refused(channel, error) => self.refused(&channel, error),
                 Letter::ShutDown => {
                     self.state = State::ShuttingDown;
                     let everybody: Vec<usize> =

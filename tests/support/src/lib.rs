@@ -1,4 +1,5 @@
 //! What the tests of this workspace share: transcripts of conversations, a small blocking DDP client that replays them,
+//! a proxy that does what networks do, a checker that no event was lost in silence,
 //! and Redis and the examples as child processes. Everything panics where a test would, with a message that says why.
 //!
 //! The client blocks. A server under test must therefore run on other threads: in a process of its own, or in a test
@@ -9,11 +10,13 @@
     reason = "tests measure real time and run on threads of their own"
 )]
 
+pub mod checker;
 pub mod client;
 pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod replay;
+pub mod scripted_redis;
 pub mod transcript;
 
 use std::thread::sleep;

@@ -1,0 +1,87 @@
+//! Which channels fail: payloads that were dropped and mapping functions that failed, by channel.
+//! Channels are as many as clients like, so only so many are told apart.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// What went wrong with the messages of one channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelFailures {
+    /// The channel; empty for all that have no entry of their own.
+    pub channel: String,
+    /// Messages that were no JSON, too large or too deep.
+    pub dropped_payloads: u64,
+    /// Mapping functions that failed or panicked.
+    pub failed_mappings: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Failures {
+    /// Filled as channels fail first, never drained, bounded by `limit`; what comes after that is under the empty name.
+    channels: Mutex<HashMap<Box<str>, (u64, u64)>>,
+    limit: usize,
+}
+
+impl Failures {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            channels: Mutex::default(),
+            limit,
+        }
+    }
+
+    pub(super) fn dropped_payload(&self, channel: &str) {
+        self.count(channel, |(dropped, _)| *dropped += 1);
+    }
+
+    pub(super) fn failed_mapping(&self, channel: &str) {
+        self.count(channel, |(_, failed)| *failed += 1);
+    }
+
+    /// In the order of names, the empty one first.
+    pub(super) fn read(&self) -> Vec<ChannelFailures> {
+        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = channels
+            .iter()
+            .map(
+                |(channel, (dropped_payloads, failed_mappings))| ChannelFailures {
+                    channel: channel.to_string(),
+                    dropped_payloads: *dropped_payloads,
+                    failed_mappings: *failed_mappings,
+                },
+            )
+            .collect();
+        drop(channels);
+        all.sort_unstable_by(|a, b| a.channel.cmp(&b.channel));
+        all
+    }
+
+    fn count(&self, channel: &str, count: impl FnOnce(&mut (u64, u64))) {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = channels.contains_key(channel) || channels.len() < self.limit;
+        let channel = if is_known { channel } else { "" };
+        count(channels.entry(channel.into()).or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_090_only_so_many_channels_are_told_apart() {
+        let failures = Failures::new(2);
+        for channel in ["a", "b", "c", "d"] {
+            failures.dropped_payload(channel);
+        }
+        failures.failed_mapping("a");
+        let read = failures.read();
+        let row = |channel: &str, dropped_payloads, failed_mappings| ChannelFailures {
+            channel: channel.into(),
+            dropped_payloads,
+            failed_mappings,
+        };
+        assert_eq!(read, [row("", 2, 0), row("a", 1, 1), row("b", 1, 0)]);
+    }
+}

@@ -1,0 +1,178 @@
+//! What is wrong with Redis, told apart: in the log, in the counts of [`Stats`](crate::Stats), and to handlers.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// What is wrong with Redis, or with the way to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BusFault {
+    /// It cannot be connected to: nobody answers there, or the name is not known.
+    Unreachable,
+    /// An open connection ended. Redis does that when it stops, and to a listener whose output buffer is over its limit.
+    Lost,
+    /// An open connection fell silent: not even a ping is answered.
+    Silent,
+    /// An open connection answers, but what is published does not arrive on it.
+    Detached,
+    /// The TLS handshake failed, for example because a certificate has expired.
+    Tls,
+    /// Redis wants a password, or another one (`NOAUTH`, `WRONGPASS`).
+    Authentication,
+    /// Redis allows this connection no such channel or command (`NOPERM`).
+    Denied,
+    /// Redis is loading its data (`LOADING`).
+    Loading,
+    /// Redis is a replica that takes no writes (`READONLY`).
+    ReadOnly,
+    /// Redis has no memory left (`OOM`).
+    OutOfMemory,
+    /// Redis answered with any other error.
+    Refused,
+}
+
+impl BusFault {
+    /// Every fault there is.
+    pub const ALL: [Self; 11] = [
+        Self::Unreachable,
+        Self::Lost,
+        Self::Silent,
+        Self::Detached,
+        Self::Tls,
+        Self::Authentication,
+        Self::Denied,
+        Self::Loading,
+        Self::ReadOnly,
+        Self::OutOfMemory,
+        Self::Refused,
+    ];
+
+    /// Its name where a program counts: a label of a metric, a field of a log line.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Lost => "lost",
+            Self::Silent => "silent",
+            Self::Detached => "detached",
+            Self::Tls => "tls",
+            Self::Authentication => "authentication",
+            Self::Denied => "denied",
+            Self::Loading => "loading",
+            Self::ReadOnly => "read_only",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Whether it lies in a channel or a command, rather than in Redis as a whole: then waiting does not help, and a
+    /// new connection does not either.
+    pub(super) fn is_particular(self) -> bool {
+        matches!(self, Self::Denied | Self::Refused)
+    }
+
+    pub(super) fn of(error: &RedisError) -> Self {
+        match (error.kind(), error.code()) {
+            (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => Self::Loading,
+            (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => Self::ReadOnly,
+            (ErrorKind::Server(ServerErrorKind::NoPerm), _) => Self::Denied,
+            (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
+                Self::Authentication
+            }
+            (_, Some("OOM")) => Self::OutOfMemory,
+            (ErrorKind::Server(_) | ErrorKind::Extension, _) => Self::Refused,
+            _ if is_tls(error) => Self::Tls,
+            _ => Self::Unreachable,
+        }
+    }
+
+    /// What an error of the bus came from, where that was Redis.
+    pub(super) fn of_cause(cause: &(dyn Error + Send + Sync + 'static)) -> Option<Self> {
+        cause.downcast_ref().map(Self::of)
+    }
+}
+
+/// Whether Redis answered, with an error: the connection is as good as before.
+pub(super) fn is_refusal(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+}
+
+/// A failed handshake comes as the operating system's "invalid data", with the reason in its text.
+fn is_tls(error: &RedisError) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return io.kind() == std::io::ErrorKind::InvalidData;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+impl fmt::Display for BusFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "Redis cannot be reached",
+            Self::Lost => "the connection to Redis ended",
+            Self::Silent => "the connection to Redis fell silent",
+            Self::Detached => "what is published does not arrive on the connection to Redis",
+            Self::Tls => "the TLS handshake with Redis failed",
+            Self::Authentication => "Redis wants a password, or another one",
+            Self::Denied => "Redis denies this user a channel or a command",
+            Self::Loading => "Redis is loading its data",
+            Self::ReadOnly => "Redis is a replica that takes no writes",
+            Self::OutOfMemory => "Redis has no memory left",
+            Self::Refused => "Redis answered with an error",
+        })
+    }
+}
+
+/// How often each fault was seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BusFaults([u64; BusFault::ALL.len()]);
+
+impl BusFaults {
+    /// How often this one was seen since the server started.
+    pub fn of(&self, fault: BusFault) -> u64 {
+        self.0[fault as usize]
+    }
+}
+
+/// The live numbers behind [`BusFaults`].
+#[derive(Debug, Default)]
+pub(super) struct FaultCounts([AtomicU64; BusFault::ALL.len()]);
+
+impl FaultCounts {
+    /// Counts a fault and logs it: the first of its kind, and then each time their number has doubled, since what is
+    /// tried every second would fill the log.
+    pub(super) fn note(&self, fault: BusFault, channel: Option<&str>, error: &dyn fmt::Display) {
+        let count = self.0[fault as usize].fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_power_of_two() {
+            tracing::warn!(fault = fault.label(), count, channel, %error, "{fault}");
+        }
+    }
+
+    pub(super) fn read(&self) -> BusFaults {
+        BusFaults(std::array::from_fn(|at| self.0[at].load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_is_counted_in_its_own_place() {
+        let counts = FaultCounts::default();
+        for (at, fault) in BusFault::ALL.into_iter().enumerate() {
+            assert_eq!(fault as usize, at);
+            (0..=at).for_each(|_| counts.note(fault, None, &"test"));
+        }
+        let counts = counts.read();
+        for (at, fault) in BusFault::ALL.into_iter().enumerate() {
+            assert_eq!(counts.of(fault), at as u64 + 1);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! How the bus behaves towards Redis: its times, its prefix, what it does with what could not be published.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::queue::Queue;
+
+/// What [`Redis`](super::Redis) was told. Clones share the queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// How long connecting may take, with name resolution, TLS and authentication.
+    pub(super) connecting: Duration,
+    /// How long Redis may take to answer. A fork or a slow script stops it for a while, and then giving up helps nobody.
+    pub(super) answering: Duration,
+    /// How often a sign of life is asked for, and how long it may take.
+    pub(super) ping_every: Duration,
+    pub(super) ping_patience: Duration,
+    /// How long nothing is heard before a message to ourselves is sent, and again before that is missed.
+    pub(super) probe_every: Duration,
+    /// Between attempts to connect: the first wait, and the longest.
+    pub(super) shortest_wait: Duration,
+    pub(super) longest_wait: Duration,
+    /// Before every channel's name, on Redis only.
+    pub(super) prefix: Arc<str>,
+    pub(super) queue: Option<Arc<Queue>>,
+}
+
+/// What of the messages that could not be published is kept, to be tried again.
+///
+/// Each `emit` still answers once its message is published or given up; so what waits is bounded by these limits, and
+/// dropping the future takes its message out of the queue.
+///
+/// Only what was certainly not published is tried again, so nothing is published twice, and messages wait behind those
+/// that came first. What Redis itself refuses is not tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EmitQueue {
+    /// How many messages may wait; 1,000 by default.
+    pub messages: usize,
+    /// How many bytes they may have; 1 MiB by default.
+    pub bytes: usize,
+    /// How long each may wait; 10 s by default.
+    pub time: Duration,
+}
+
+impl Options {
+    /// A channel's name as Redis knows it.
+    pub(super) fn with_prefix<'a>(&self, channel: &'a str) -> Cow<'a, str> {
+        if self.prefix.is_empty() {
+            Cow::Borrowed(channel)
+        } else {
+            Cow::Owned(format!("{}{channel}", self.prefix))
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connecting: Duration::from_millis(1500),
+            answering: Duration::from_secs(2),
+            ping_every: Duration::from_secs(2),
+            ping_patience: Duration::from_secs(1),
+            probe_every: Duration::from_secs(5),
+            shortest_wait: Duration::from_millis(50),
+            longest_wait: Duration::from_secs(1),
+            prefix: Arc::from(""),
+            queue: None,
+        }
+    }
+}
+
+impl Default for EmitQueue {
+    fn default() -> Self {
+        Self {
+            messages: 1000,
+            bytes: 1024 * 1024,
+            time: Duration::from_secs(10),
+        }
+    }
+}

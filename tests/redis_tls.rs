@@ -1,0 +1,87 @@
+//! Redis over TLS. The certificates in `tests/tls` are for 127.0.0.1 and vouch for themselves; one expired long ago.
+//! Which certificates are trusted is set in the environment, so what is tested is the binary.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use updraft_test_support::client::Client;
+use updraft_test_support::process::{Process, free_port};
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/tls")
+        .join(name)
+}
+
+/// A Redis with this certificate, and its port.
+fn redis(certificate: &str) -> (Process, u16) {
+    let port = free_port();
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--port", "0", "--tls-port", &port.to_string()])
+        .args([
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--tls-auth-clients",
+            "no",
+        ])
+        .arg("--tls-cert-file")
+        .arg(file(certificate))
+        .arg("--tls-key-file")
+        .arg(file("key.pem"))
+        .args(["--requirepass", "secret"]);
+    (Process::start(&mut command, port), port)
+}
+
+/// A relay that trusts this certificate, or else those of the operating system; it ends by itself after a while.
+fn relay(redis: u16, listen: u16, trusted: Option<&str>) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["60", env!("CARGO_BIN_EXE_updraft")]);
+    match trusted {
+        Some(trusted) => command.env("SSL_CERT_FILE", file(trusted)),
+        None => command.env_remove("SSL_CERT_FILE"),
+    };
+    command
+        .args(["--redis", &format!("rediss://:secret@127.0.0.1:{redis}")])
+        .args(["--listen", &format!("127.0.0.1:{listen}")])
+        .args(["--relay", "news=news"]);
+    command
+}
+
+#[test]
+fn row_097_redis_over_tls_with_a_password() {
+    let (_redis, port) = redis("valid.pem");
+    let listen = free_port();
+    let _relay = Process::start(&mut relay(port, listen, Some("valid.pem")), listen);
+    let (mut client, _) = Client::ddp_connect(&format!("ws://127.0.0.1:{listen}/websocket"));
+    client.send_text(r#"{"msg":"sub","id":"S1","name":"news","params":["vent.1",{}]}"#);
+    client.expect_text(r#"{"msg":"added","collection":"vent.1","id":"id","fields":{}}"#);
+    client.expect_text(r#"{"msg":"ready","subs":["S1"]}"#);
+}
+
+#[test]
+fn row_097_what_is_wrong_with_a_certificate_is_named() {
+    for (certificate, trusted, said) in [
+        ("expired.pem", Some("expired.pem"), "expired"),
+        ("valid.pem", None, "certificate"),
+    ] {
+        let (_redis, port) = redis(certificate);
+        let ended = relay(port, free_port(), trusted)
+            .output()
+            .expect("the binary runs");
+        let text = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success());
+        assert!(text.contains(said), "{certificate}: {text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn row_097_a_failed_handshake_is_told_apart() {
+    let (_redis, port) = redis("expired.pem");
+    let url = format!("rediss://:secret@127.0.0.1:{port}");
+    let error = updraft::Redis::connect(&url).await.unwrap_err();
+    assert_eq!(error.fault(), Some(updraft::BusFault::Tls), "{error:?}");
+}
