@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -101,14 +102,13 @@ pub(super) fn is_refusal(error: &RedisError) -> bool {
 
 /// A failed handshake comes as the operating system's "invalid data", with the reason in its text.
 fn is_tls(error: &RedisError) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return io.kind() == std::io::ErrorKind::InvalidData;
-        }
-        cause = error.source();
-    }
-    false
+    // The crate answers with the `Arc` that it keeps the cause in, not with the cause.
+    type Kept = Arc<dyn Error + Send + Sync>;
+    let kept = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<Kept>());
+    let cause = kept.and_then(|kept| kept.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidData)
 }
 
 impl fmt::Display for BusFault {
