@@ -187,7 +187,7 @@ fn row_045_ten_thousand_entries_are_enough() {
 }
 
 #[test]
-fn row_051_ids_and_names_of_256_bytes() {
+fn row_051_ids_and_names_have_a_longest() {
     let mut world = connected();
     // é is two bytes: bytes count, not characters.
     let (fits, too_long) = ("é".repeat(128), format!("x{}", "é".repeat(128)));
@@ -219,7 +219,7 @@ fn row_051_ids_and_names_of_256_bytes() {
 }
 
 #[test]
-fn row_054_256_subscriptions_are_enough() {
+fn row_054_subscriptions_are_counted() {
     let mut world = connected();
     for n in 0..256 {
         assert_eq!(answers(&mut world, &sub(&format!("s{n}"), "live")).len(), 1);

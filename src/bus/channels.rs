@@ -82,7 +82,10 @@ impl Channels {
         }
         let patience = match self.when_away {
             WhenAway::Hold(patience) => patience,
-            WhenAway::Refuse if self.registry.is_connected() => CONFIRMATION,
+            // A server that has just started has not had the time to find the bus away.
+            WhenAway::Refuse if self.registry.is_connected() || self.registry.is_untried() => {
+                CONFIRMATION
+            }
             WhenAway::Refuse => return Err(self.registry.away()),
         };
         if self.closed.is_cancelled() {

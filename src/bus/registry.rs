@@ -170,6 +170,11 @@ impl Registry {
         self.immediate || self.lock_changes().is_connected
     }
 
+    /// Whether the first attempt to connect is still under way.
+    pub(super) fn is_untried(&self) -> bool {
+        self.generation() == 0 && self.lock_away().is_none()
+    }
+
     /// Checks what was read and hands it, as one batch, to every shard that follows one of its channels.
     pub(super) fn deliver<'a>(&self, read: impl Iterator<Item = (&'a str, Bytes)>) {
         let Some(ports) = self.ports.get() else {
