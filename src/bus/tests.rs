@@ -137,10 +137,12 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
         }
         fn start(
             &self,
-            _: &Arc<super::Registry>,
+            registry: &Arc<super::Registry>,
             _: &TaskTracker,
             _: &tokio_util::sync::CancellationToken,
         ) {
+            // The first attempt has failed.
+            registry.is_away_because(Arc::new(std::io::Error::other("nobody there")));
         }
         fn publish<'a>(
             &'a self,
