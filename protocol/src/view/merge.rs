@@ -41,12 +41,6 @@ impl View {
         self.collections.contains_key(collection)
     }
 
-    /// Whether this publisher publishes this document.
-    pub fn has(&self, publisher: Publisher, collection: &str, id: &str) -> bool {
-        self.document(collection, id)
-            .is_some_and(|found| found.publishers.contains(&publisher))
-    }
-
     /// A publisher adds a document, or adds to its own.
     pub fn added(
         &mut self,
@@ -157,10 +151,6 @@ impl View {
         {
             self.collections.shift_remove(collection);
         }
-    }
-
-    fn document(&self, collection: &str, id: &str) -> Option<&Document> {
-        self.collections.get(collection)?.get(id)
     }
 }
 
