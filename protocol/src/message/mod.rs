@@ -12,6 +12,7 @@ pub use server::ServerMessage;
 
 pub(crate) use client::{is_name, is_short};
 
+use crate::sockjs;
 use crate::vent::Tail;
 use std::sync::Arc;
 
@@ -52,6 +53,17 @@ impl Frame {
             Self::Event { head, tail } => {
                 out.extend_from_slice(head.as_bytes());
                 tail.write(out);
+            }
+        }
+    }
+
+    /// Appends the message's text as it stands within a string of a SockJS frame.
+    pub(crate) fn write_escaped(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => sockjs::escape(text.as_bytes(), out),
+            Self::Event { head, tail } => {
+                sockjs::escape(head.as_bytes(), out);
+                tail.write_escaped(out);
             }
         }
     }

@@ -11,7 +11,11 @@ mod delivery;
 
 pub use delivery::Delivery;
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
+
+use crate::sockjs;
 
 /// How the events of a subscription are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,8 +88,16 @@ impl VentOptions {
 /// What all subscribers of one event share: its value, printed once, and the brackets around it.
 #[derive(Clone, Debug)]
 pub struct Tail {
-    body: Bytes,
+    body: Arc<Body>,
     shape: Shape,
+}
+
+/// An event's printed value.
+#[derive(Debug)]
+struct Body {
+    plain: Bytes,
+    /// As it stands in a SockJS frame. Made for the first client that needs it, shared by the others.
+    escaped: OnceLock<Box<[u8]>>,
 }
 
 /// The brackets around a value, by encoding.
@@ -111,6 +123,10 @@ impl Encoding {
             Self::Streamer if is_array => Shape::Fields,
             Self::Streamer => Shape::OneArgument,
         };
+        let body = Arc::new(Body {
+            plain: body,
+            escaped: OnceLock::new(),
+        });
         Tail { body, shape }
     }
 }
@@ -119,6 +135,7 @@ impl Tail {
     pub(crate) fn len(&self) -> usize {
         let (open, close) = self.shape.brackets();
         self.body
+            .plain
             .len()
             .saturating_add(open.len())
             .saturating_add(close.len())
@@ -127,8 +144,27 @@ impl Tail {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let (open, close) = self.shape.brackets();
         out.extend_from_slice(open.as_bytes());
-        out.extend_from_slice(&self.body);
+        out.extend_from_slice(&self.body.plain);
         out.extend_from_slice(close.as_bytes());
+    }
+
+    /// As [`write`](Self::write), within a string of a SockJS frame.
+    pub(crate) fn write_escaped(&self, out: &mut Vec<u8>) {
+        // None of the brackets is escaped.
+        let (open, close) = self.shape.brackets();
+        out.extend_from_slice(open.as_bytes());
+        out.extend_from_slice(self.body.escaped());
+        out.extend_from_slice(close.as_bytes());
+    }
+}
+
+impl Body {
+    fn escaped(&self) -> &[u8] {
+        self.escaped.get_or_init(|| {
+            let mut out = Vec::with_capacity(self.plain.len() + self.plain.len() / 8);
+            sockjs::escape(&self.plain, &mut out);
+            out.into_boxed_slice()
+        })
     }
 }
 

@@ -1,0 +1,150 @@
+//! Frames to the client, and the escapes within them: those of JSON, and of characters that browsers mangle.
+
+use crate::ejson;
+use crate::message::Frame;
+
+/// Opens a session.
+pub const OPEN: &str = "o";
+
+/// Says that the server is there.
+pub const HEARTBEAT: &str = "h";
+
+/// The frame that ends a session. Without a reason a close with 1000 is a `Normal closure`.
+pub fn close(code: u16, reason: &str) -> String {
+    let reason = match reason {
+        "" if code == 1000 => "Normal closure",
+        reason => reason,
+    };
+    let mut frame = format!("c[{code},");
+    ejson::write_string(reason, &mut frame);
+    frame.push(']');
+    frame
+}
+
+/// Appends one frame that carries these messages.
+pub fn write_messages<'a>(messages: impl IntoIterator<Item = &'a Frame>, out: &mut Vec<u8>) {
+    let mut before: &[u8] = b"a[\"";
+    for message in messages {
+        out.extend_from_slice(before);
+        message.write_escaped(out);
+        before = b"\",\"";
+    }
+    out.extend_from_slice(b"\"]");
+}
+
+/// Appends what stands for `text`, which is UTF-8, within a string of a frame.
+pub(crate) fn escape(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    loop {
+        let ordinary = rest.iter().take_while(|byte| !is_suspect(**byte)).count();
+        let (before, suspect) = rest.split_at_checked(ordinary).unwrap_or((rest, &[]));
+        out.extend_from_slice(before);
+        rest = match *suspect {
+            [] => return,
+            [first @ (0xe2 | 0xef), second, third, ref rest @ ..] => {
+                match mangled([first, second, third]) {
+                    Some(point) => escape_unit(point, out),
+                    None => out.extend_from_slice(&[first, second, third]),
+                }
+                rest
+            }
+            [byte, ref rest @ ..] => {
+                escape_ascii(byte, out);
+                rest
+            }
+        };
+    }
+}
+
+/// Whether a byte is to be escaped, or begins a character that may have to be.
+fn is_suspect(byte: u8) -> bool {
+    matches!(byte, ..0x20 | b'"' | b'\\' | 0xe2 | 0xef)
+}
+
+fn escape_ascii(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        0x08 => out.extend_from_slice(b"\\b"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        0x0c => out.extend_from_slice(b"\\f"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        ..0x20 => escape_unit(u16::from(byte), out),
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        // The beginning of a character that is cut off, which UTF-8 has not.
+        byte => out.push(byte),
+    }
+}
+
+/// The code point of three bytes of UTF-8, if browsers mangle that character on some way.
+fn mangled([first, second, third]: [u8; 3]) -> Option<u16> {
+    let unit = |bits: u8| u16::from(bits & 0x3f);
+    let point = (u16::from(first & 0x0f) << 12) | (unit(second) << 6) | unit(third);
+    let is_mangled =
+        matches!(point, 0x200c..=0x200f | 0x2028..=0x202f | 0x2060..=0x206f | 0xfff0..);
+    is_mangled.then_some(point)
+}
+
+fn escape_unit(unit: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(text: &str) -> String {
+        let mut out = Vec::new();
+        escape(text.as_bytes(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn exactly_what_sockjs_node_escapes_but_for_surrogate_pairs() {
+        for point in 0..=0x10_ffff {
+            let Some(character) = char::from_u32(point) else {
+                continue;
+            };
+            let text = format!("a{character}b");
+            let expected = match point {
+                0x08 => "a\\bb".to_owned(),
+                0x09 => "a\\tb".to_owned(),
+                0x0a => "a\\nb".to_owned(),
+                0x0c => "a\\fb".to_owned(),
+                0x0d => "a\\rb".to_owned(),
+                0x22 => "a\\\"b".to_owned(),
+                0x5c => "a\\\\b".to_owned(),
+                0..0x20 | 0x200c..=0x200f | 0x2028..=0x202f | 0x2060..=0x206f | 0xfff0..=0xffff => {
+                    format!("a\\u{point:04x}b")
+                }
+                _ => text.clone(),
+            };
+            assert_eq!(escaped(&text), expected);
+        }
+    }
+
+    #[test]
+    fn close_frames() {
+        assert_eq!(close(1000, ""), r#"c[1000,"Normal closure"]"#);
+        assert_eq!(close(1013, ""), r#"c[1013,""]"#);
+        assert_eq!(close(3000, "Go \"away\"!"), r#"c[3000,"Go \"away\"!"]"#);
+    }
+
+    #[test]
+    fn ddp_204_messages_are_json_within_a_string() {
+        let text = |text: &str| Frame::Text(text.into());
+        let written = |messages: &[Frame]| {
+            let mut out = Vec::new();
+            write_messages(messages, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let one = text(r#"{"msg":"pong"}"#);
+        assert_eq!(
+            written(std::slice::from_ref(&one)),
+            r#"a["{\"msg\":\"pong\"}"]"#
+        );
+        assert_eq!(
+            written(&[one, text("\n")]),
+            r#"a["{\"msg\":\"pong\"}","\n"]"#
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! What a client sends: an array of strings, in a WebSocket message, a body, or a form.
+//! A member that is not a string becomes `null`, which says nothing in DDP and so earns a `Bad request`, as in Meteor.
+
+use std::fmt;
+
+use super::form::field;
+use crate::ejson::{self, Limits, Value};
+
+/// A WebSocket message that is not JSON. The connection is closed with [`Self::CODE`] and [`Self::REASON`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+impl Broken {
+    /// The code to close with.
+    pub const CODE: u16 = 3000;
+    /// The reason to give.
+    pub const REASON: &'static str = "Broken framing.";
+}
+
+/// Why a body brings no messages. Shown as the body of a 500.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadBody {
+    /// It is empty, or not an array.
+    Empty,
+    /// It is not JSON, or exceeds the limits.
+    NotJson,
+}
+
+impl fmt::Display for BadBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Payload expected.",
+            Self::NotJson => "Broken JSON encoding.",
+        })
+    }
+}
+
+impl std::error::Error for BadBody {}
+
+/// The messages of a WebSocket message: an array of strings, or one string by itself. An empty one has none.
+///
+/// # Errors
+///
+/// It is not JSON, or exceeds `limits`.
+pub fn messages_of_frame(text: &str, limits: &Limits) -> Result<Vec<String>, Broken> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    match ejson::parse(text, limits) {
+        Ok(Value::Array(members)) => Ok(members.into_iter().map(message).collect()),
+        Ok(alone) => Ok(vec![message(alone)]),
+        Err(_) => Err(Broken),
+    }
+}
+
+/// The messages of an `xhr_send`.
+///
+/// # Errors
+///
+/// The body is not an array of JSON within `limits`.
+pub fn messages_of_body(body: &str, limits: &Limits) -> Result<Vec<String>, BadBody> {
+    if body.is_empty() {
+        return Err(BadBody::Empty);
+    }
+    match ejson::parse(body, limits) {
+        Ok(Value::Array(members)) => Ok(members.into_iter().map(message).collect()),
+        Ok(_) => Err(BadBody::Empty),
+        Err(_) => Err(BadBody::NotJson),
+    }
+}
+
+/// The messages of a `jsonp_send` with a form as its body.
+///
+/// # Errors
+///
+/// As of [`messages_of_body`], for what the field `d` holds.
+pub fn messages_of_form(body: &str, limits: &Limits) -> Result<Vec<String>, BadBody> {
+    let payload = field(body, "d").ok_or(BadBody::Empty)?;
+    messages_of_body(&payload, limits)
+}
+
+fn message(member: Value) -> String {
+    match member {
+        // Half a surrogate pair is no text here: U+FFFD.
+        Value::String(text) => text.into_string_lossy(),
+        _ => String::from("null"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(text: &str) -> Result<Vec<String>, Broken> {
+        messages_of_frame(text, &Limits::default())
+    }
+
+    #[test]
+    fn ddp_205_206_207_208_what_a_websocket_message_holds() {
+        assert_eq!(frame(""), Ok(vec![]));
+        assert_eq!(frame("[]"), Ok(vec![]));
+        assert_eq!(frame(r#""a""#), Ok(vec!["a".to_owned()]));
+        let three = ["a", "", "c"].map(str::to_owned).to_vec();
+        assert_eq!(frame(r#"["a","","c"]"#), Ok(three));
+        let nothing = vec!["null".to_owned(); 3];
+        assert_eq!(frame("[5,[\"a\"],{\"msg\":\"ping\"}]"), Ok(nothing));
+        for broken in ["[\"a", "x", "[\"a\"]]", "['a']", "[\"\u{1}\"]"] {
+            assert_eq!(frame(broken), Err(Broken), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_replaced_and_a_pair_is_one_character() {
+        let got = frame(r#"["\ud83d\ude00","\ud83d","\ude00x"]"#).unwrap();
+        assert_eq!(got, ["😀", "\u{fffd}", "\u{fffd}x"]);
+    }
+
+    #[test]
+    fn ddp_212_row_109_what_a_body_holds() {
+        let body = |text: &str| messages_of_body(text, &Limits::default());
+        assert_eq!(body(r#"["a"]"#), Ok(vec!["a".to_owned()]));
+        assert_eq!(body("[]"), Ok(vec![]));
+        for empty in ["", "\"a\"", "null", "{}"] {
+            assert_eq!(body(empty), Err(BadBody::Empty), "{empty}");
+        }
+        assert_eq!(body("[\"x"), Err(BadBody::NotJson));
+        let many = format!("[{}\"\"]", "\"\",".repeat(10_000));
+        assert_eq!(body(&many), Err(BadBody::NotJson));
+    }
+
+    #[test]
+    fn a_form_holds_its_messages_in_a_field() {
+        let form = |text: &str| messages_of_form(text, &Limits::default());
+        assert_eq!(form("d=%5B%22x%22%5D"), Ok(vec!["x".to_owned()]));
+        assert_eq!(form("p=p&d=[%22+%2b%22]"), Ok(vec![" +".to_owned()]));
+        for empty in ["", "d=", "p=p", "d=%"] {
+            assert_eq!(form(empty), Err(BadBody::Empty), "{empty}");
+        }
+        assert_eq!(form("d=%5B%22x"), Err(BadBody::NotJson));
+    }
+}

@@ -1,0 +1,26 @@
+//! SockJS: how it frames messages, and what each of its URLs answers, as decisions that need no socket.
+//!
+//! A frame to the client is `o` (open), `h` (heartbeat), `a["…"]` (messages) or `c[code,"reason"]` (close). Over WebSocket
+//! it is a message; in an HTTP response it stands in the [`Wrapping`] of its transport. What a client sends is an array of
+//! strings.
+//!
+//! sockjs-node also escapes both halves of a surrogate pair. A pair goes out as UTF-8 here, which every client decodes to
+//! the same string; half a pair is no text in Rust.
+
+mod form;
+mod frame;
+mod incoming;
+mod page;
+mod pulse;
+mod route;
+mod wrapping;
+
+pub use form::{BadCallback, Callback};
+pub use frame::{HEARTBEAT, OPEN, close, write_messages};
+pub use incoming::{BadBody, Broken, messages_of_body, messages_of_form, messages_of_frame};
+pub use page::iframe;
+pub use pulse::{Beat, Pulse};
+pub use route::{Endpoint, Receiving, Route, Sending, route};
+pub use wrapping::Wrapping;
+
+pub(crate) use frame::escape;

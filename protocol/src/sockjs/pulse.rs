@@ -1,0 +1,90 @@
+//! SockJS's own heartbeat over WebSocket: a ping after each interval, and an end when none is answered.
+//! Over HTTP nothing can answer, so there it is the interval alone.
+
+use std::time::Duration;
+
+/// When the next heartbeat of one connection is due.
+#[derive(Clone, Copy, Debug)]
+pub struct Pulse {
+    at: Duration,
+    is_awaited: bool,
+}
+
+/// What is to be done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// Send a ping.
+    Ping,
+    /// The last ping was not answered: close with [`Self::CODE`] and [`Self::REASON`].
+    Missed,
+}
+
+impl Beat {
+    /// The code to close with when a heartbeat was missed.
+    pub const CODE: u16 = 3000;
+    /// The reason to give.
+    pub const REASON: &'static str = "No response from heartbeat";
+}
+
+impl Pulse {
+    /// The first ping is due an `interval` after `now`.
+    pub fn new(now: Duration, interval: Duration) -> Self {
+        Self {
+            at: now.saturating_add(interval),
+            is_awaited: false,
+        }
+    }
+
+    /// When [`beat`](Self::beat) has something to say.
+    pub fn next_timeout(&self) -> Duration {
+        self.at
+    }
+
+    /// A ping was answered, or nobody listens for the answer: the next is due an `interval` after `now`.
+    pub fn answered(&mut self, now: Duration, interval: Duration) {
+        if self.is_awaited {
+            *self = Self::new(now, interval);
+        }
+    }
+
+    /// What is due. An answer to the ping may take `timeout`.
+    pub fn beat(&mut self, now: Duration, timeout: Duration) -> Option<Beat> {
+        if now < self.at {
+            return None;
+        }
+        if self.is_awaited {
+            return Some(Beat::Missed);
+        }
+        self.at = now.saturating_add(timeout);
+        self.is_awaited = true;
+        Some(Beat::Ping)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(45);
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn ddp_216_a_ping_every_45_seconds_and_10_to_answer() {
+        let mut pulse = Pulse::new(at(0), INTERVAL);
+        assert_eq!(pulse.next_timeout(), at(45));
+        assert_eq!(pulse.beat(at(44), TIMEOUT), None);
+        assert_eq!(pulse.beat(at(45), TIMEOUT), Some(Beat::Ping));
+        assert_eq!(pulse.next_timeout(), at(55));
+        pulse.answered(at(46), INTERVAL);
+        assert_eq!(pulse.next_timeout(), at(91));
+        pulse.answered(at(80), INTERVAL);
+        assert_eq!(pulse.next_timeout(), at(91), "an answer to nothing");
+        assert_eq!(pulse.beat(at(91), TIMEOUT), Some(Beat::Ping));
+        assert_eq!(pulse.beat(at(100), TIMEOUT), None);
+        assert_eq!(pulse.beat(at(101), TIMEOUT), Some(Beat::Missed));
+    }
+}

@@ -1,0 +1,154 @@
+//! How a frame stands in an HTTP response, by transport.
+
+use super::Receiving;
+use super::form::{BadCallback, Callback};
+use super::frame::escape;
+use super::page::html_file;
+
+/// The shape of a response that carries frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrapping {
+    /// A line, and the response ends.
+    Xhr,
+    /// A line each.
+    XhrStreaming,
+    /// An event each.
+    EventSource,
+    /// A script element each.
+    HtmlFile(Callback),
+    /// A script, and the response ends.
+    Jsonp(Callback),
+}
+
+impl Wrapping {
+    /// The shape that a request asks for; only some take a callback from the query.
+    ///
+    /// # Errors
+    ///
+    /// The callback is missing, or is not a name.
+    pub fn new(receiving: Receiving, query: &str) -> Result<Self, BadCallback> {
+        Ok(match receiving {
+            Receiving::Xhr => Self::Xhr,
+            Receiving::XhrStreaming => Self::XhrStreaming,
+            Receiving::EventSource => Self::EventSource,
+            Receiving::HtmlFile => Self::HtmlFile(Callback::of_query(query)?),
+            Receiving::Jsonp => Self::Jsonp(Callback::of_query(query)?),
+        })
+    }
+
+    /// The response's `Content-Type`.
+    pub fn content_type(&self) -> &'static str {
+        match self {
+            Self::Xhr | Self::XhrStreaming | Self::Jsonp(_) => {
+                "application/javascript; charset=UTF-8"
+            }
+            Self::EventSource => "text/event-stream",
+            Self::HtmlFile(_) => "text/html; charset=UTF-8",
+        }
+    }
+
+    /// Whether the response ends with its first frame.
+    pub fn is_single(&self) -> bool {
+        matches!(self, Self::Xhr | Self::Jsonp(_))
+    }
+
+    /// What comes before the first frame; nothing for a single one.
+    pub fn prelude(&self) -> String {
+        match self {
+            Self::Xhr | Self::Jsonp(_) => String::new(),
+            // Browsers that hand over nothing before there is so much.
+            Self::XhrStreaming => "h".repeat(2048) + "\n",
+            Self::EventSource => String::from("\r\n"),
+            Self::HtmlFile(callback) => html_file(callback),
+        }
+    }
+
+    /// Puts a frame into its wrapping.
+    pub fn wrap(&self, frame: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Xhr | Self::XhrStreaming => [frame, b"\n"].concat(),
+            Self::EventSource => [b"data: ", frame, b"\r\n\r\n"].concat(),
+            Self::HtmlFile(_) => {
+                let mut out = b"<script>\np(".to_vec();
+                write_string(frame, &mut out);
+                out.extend_from_slice(b");\n</script>\r\n");
+                out
+            }
+            Self::Jsonp(callback) => {
+                let mut out = format!("/**/{}(", callback.as_str()).into_bytes();
+                write_string(frame, &mut out);
+                out.extend_from_slice(b");\r\n");
+                out
+            }
+        }
+    }
+}
+
+/// A string of a script that may stand in a page: its text can neither end its element nor begin a comment.
+fn write_string(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut parts = text.split(|byte| *byte == b'<');
+    escape(parts.next().unwrap_or_default(), out);
+    for part in parts {
+        out.extend_from_slice(b"\\u003c");
+        escape(part, out);
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrapped(receiving: Receiving, frame: &str) -> String {
+        let wrapping = Wrapping::new(receiving, "c=cb").unwrap();
+        String::from_utf8(wrapping.wrap(frame.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn each_transport_has_its_wrapping() {
+        let frame = r#"a["x"]"#;
+        assert_eq!(wrapped(Receiving::Xhr, frame), "a[\"x\"]\n");
+        assert_eq!(wrapped(Receiving::XhrStreaming, frame), "a[\"x\"]\n");
+        assert_eq!(
+            wrapped(Receiving::EventSource, frame),
+            "data: a[\"x\"]\r\n\r\n"
+        );
+        let script = "<script>\np(\"a[\\\"x\\\"]\");\n</script>\r\n";
+        assert_eq!(wrapped(Receiving::HtmlFile, frame), script);
+        assert_eq!(
+            wrapped(Receiving::Jsonp, frame),
+            "/**/cb(\"a[\\\"x\\\"]\");\r\n"
+        );
+    }
+
+    #[test]
+    fn a_message_cannot_leave_its_script() {
+        let script = wrapped(Receiving::HtmlFile, "a[\"</script><!--\"]");
+        assert_eq!(
+            script,
+            "<script>\np(\"a[\\\"\\u003c/script>\\u003c!--\\\"]\");\n</script>\r\n"
+        );
+    }
+
+    #[test]
+    fn row_110_only_scripts_need_a_callback() {
+        assert_eq!(Wrapping::new(Receiving::Xhr, ""), Ok(Wrapping::Xhr));
+        for receiving in [Receiving::HtmlFile, Receiving::Jsonp] {
+            assert_eq!(Wrapping::new(receiving, ""), Err(BadCallback::Missing));
+            assert_eq!(
+                Wrapping::new(receiving, "c=a%28"),
+                Err(BadCallback::Invalid)
+            );
+        }
+    }
+
+    #[test]
+    fn preludes() {
+        let prelude = |receiving| Wrapping::new(receiving, "c=cb").unwrap().prelude();
+        assert_eq!(prelude(Receiving::Xhr) + &prelude(Receiving::Jsonp), "");
+        assert_eq!(prelude(Receiving::XhrStreaming), "h".repeat(2048) + "\n");
+        assert_eq!(prelude(Receiving::EventSource), "\r\n");
+        assert!(prelude(Receiving::HtmlFile).ends_with("\r\n\r\n"));
+    }
+}
