@@ -49,6 +49,7 @@ mod redact;
 mod server;
 mod services;
 mod shard;
+mod sockjs;
 mod stats;
 mod transport;
 
@@ -65,6 +66,7 @@ pub use publication::{
     Channel, DocumentId, Event, IntoChannel, IntoChannels, IntoEvent, Subscription, Vent,
 };
 pub use server::{Bound, Builder, Handle, Server};
+pub use sockjs::{SockJs, SockJsConnection};
 pub use stats::Stats;
 pub use updraft_protocol::ejson::{Binary, Date, Decimal, Object, ObjectId, Regexp, Value};
 pub use updraft_protocol::message::{Code, WireError};

@@ -17,6 +17,7 @@ use crate::bus::{Batch, BusError, Gap, Lease, Message, Port};
 use crate::memory::Memory;
 use crate::publication::{Event, Mapper, OnGap};
 use crate::shard::Arrival;
+use crate::sockjs;
 
 /// A connection's place in its shard. Places are used again, so it carries a number that is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,11 @@ pub(crate) enum Letter {
     Gap(Gap),
     /// From the bus: it no longer carries this channel.
     Refused(Arc<str>, BusError),
+    /// From an HTTP request to its session.
+    Polling {
+        session: Arc<sockjs::Session>,
+        request: Box<sockjs::Request>,
+    },
     /// Close every connection, and every one that still arrives.
     ShutDown,
     /// Drop every connection and end.
@@ -83,6 +89,12 @@ pub(crate) enum Mail {
     BeginWrite(Run),
     EndWrite(Run),
     Close,
+    /// A message of a service of the program's own.
+    Text(Box<str>),
+    /// A handler of such a service has read a message.
+    Read,
+    /// Close with this code and reason.
+    CloseWith(u16, Box<str>),
     /// The session has more in the inbox than it may.
     Overflow,
 }
@@ -173,6 +185,7 @@ impl Mail {
             Self::Overflow => 0,
             Self::Added(_, document) | Self::Changed(_, document) => document.size() + SMALL,
             Self::Event { message, event, .. } => event.size(message) + SMALL,
+            Self::Text(text) => text.len() + SMALL,
             Self::Returned(_, Ok(value)) => size_of_value(value) + SMALL,
             _ => SMALL,
         }
@@ -238,7 +251,8 @@ pub(crate) struct Limits {
 
 #[derive(Default)]
 struct State {
-    /// Filled by everybody, taken whole by the shard. Mail is bounded per session, batches and arrivals by `limits`,
+    /// Filled by everybody, taken whole by the shard. Mail is bounded per session, what requests post by
+    /// their session's room, batches and arrivals by `limits`,
     /// and of gaps there is at most one behind each of the others.
     letters: Vec<Letter>,
     /// Bytes of batches in `letters`.

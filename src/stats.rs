@@ -10,8 +10,10 @@ use crate::bus::BusFaults;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Sockets whose WebSocket handshake is done.
+    /// Clients: sockets whose WebSocket handshake is done, and SockJS sessions over HTTP.
     pub connections: usize,
+    /// Connections that live on HTTP requests; counted above too.
+    pub polling_sessions: usize,
     /// Sessions that have sent `connect`.
     pub sessions: usize,
     /// Subscriptions, universal ones included.

@@ -62,6 +62,7 @@ impl Receiver for Client {
         match incoming {
             Incoming::Message(text) => assert!(text.len() <= self.limits.message),
             Incoming::Ping(payload) => assert!(payload.len() <= MAX_CONTROL),
+            Incoming::Pong => {}
             Incoming::Close(code) => {
                 assert!((1000..5000).contains(&code));
                 self.closed = true;

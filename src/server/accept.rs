@@ -12,12 +12,15 @@ use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::http;
+use super::sockjs::{BodyLimits, Sites};
 use crate::services::Services;
 use crate::shard::{Arrival, Shard};
+use crate::sockjs::Registry;
 
 /// A request's headers must be there after so long.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -38,6 +41,16 @@ pub(super) struct Front {
     next: Arc<AtomicUsize>,
     services: Arc<Services>,
     sockets: SocketOptions,
+    sites: Arc<Sites>,
+    posts: Posts,
+}
+
+/// What clients may post.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Posts {
+    pub(super) bodies: BodyLimits,
+    /// Bytes of messages that one session has not taken.
+    pub(super) waiting: usize,
 }
 
 /// How sockets are set up.
@@ -58,13 +71,39 @@ impl Front {
         shards: Arc<[Shard]>,
         services: Arc<Services>,
         sockets: SocketOptions,
+        sites: Sites,
+        posts: Posts,
     ) -> Self {
         Self {
             shards,
             next: Arc::new(AtomicUsize::new(0)),
             services,
             sockets,
+            sites: Arc::new(sites),
+            posts,
         }
+    }
+
+    pub(super) fn sites(&self) -> &Sites {
+        &self.sites
+    }
+
+    pub(super) fn polling(&self) -> &Registry {
+        &self.services.polling
+    }
+
+    pub(super) fn bodies(&self) -> BodyLimits {
+        self.posts.bodies
+    }
+
+    /// Bytes that may be posted to a session and wait.
+    pub(super) fn posted_limit(&self) -> usize {
+        self.posts.waiting
+    }
+
+    /// Depth and breadth of what is posted.
+    pub(super) fn json_limits(&self) -> &ejson::Limits {
+        &self.services.session.limits
     }
 
     /// Takes connections until `closing`.
@@ -92,18 +131,27 @@ impl Front {
         }
     }
 
-    /// Gives a socket to the next shard.
+    /// Gives a client to the next shard.
     pub(super) fn hand_over(&self, arrival: Arrival) {
+        if let Some(shard) = self.next_shard() {
+            self.hand_over_to(shard, arrival);
+        }
+    }
+
+    pub(super) fn next_shard(&self) -> Option<&Shard> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let shard = turn
-            .checked_rem(self.shards.len())
-            .and_then(|at| self.shards.get(at));
-        if let Some(shard) = shard
-            && !shard.arrive(arrival)
-        {
+        turn.checked_rem(self.shards.len())
+            .and_then(|at| self.shards.get(at))
+    }
+
+    /// Gives a client to this shard; whether it is taken. One that is not is counted as refused.
+    pub(super) fn hand_over_to(&self, shard: &Shard, arrival: Arrival) -> bool {
+        let is_taken = shard.arrive(arrival);
+        if !is_taken {
             tracing::warn!("A connection was refused: too many came at once.");
             self.refused();
         }
+        is_taken
     }
 
     /// Whether there is room for a new client. One for whom there is not is counted as refused.

@@ -1,6 +1,7 @@
 //! What a server is made of: publications, methods, a bus, limits, routes.
 
 mod limits;
+mod sockjs;
 
 use std::fmt;
 use std::num::NonZero;
@@ -17,8 +18,9 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::accept::{Front, SocketOptions};
+use super::accept::{Front, Posts, SocketOptions};
 use super::handle::Handle;
+use super::sockjs::{BodyLimits, Sites};
 use super::{Bound, StopOnDrop};
 use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
@@ -29,6 +31,7 @@ use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
 use crate::services::Services;
 use crate::shard::{Limits, Prepared, Shard};
+use crate::sockjs::{Registry, Service, SockJs, Speaks};
 use crate::stats::Gauges;
 use crate::transport::websocket::Rate;
 
@@ -46,6 +49,13 @@ pub struct Builder {
     limits: Limits,
     inbox: mailbox::Limits,
     sockets: SocketOptions,
+    /// How DDP is served over SockJS.
+    sockjs: SockJs,
+    /// SockJS services of the program's own.
+    services: Vec<Service>,
+    path_prefix: String,
+    polling_limit: usize,
+    bodies: BodyLimits,
     memory_limit: usize,
     patience: Patience,
     /// The first mistake in what was registered.
@@ -85,6 +95,14 @@ impl Default for Builder {
             sockets: SocketOptions {
                 send_buffer: 256 * 1024,
                 user_timeout: Duration::from_secs(45),
+            },
+            sockjs: SockJs::meteor(),
+            services: Vec::new(),
+            path_prefix: String::new(),
+            polling_limit: 10_000,
+            bodies: BodyLimits {
+                bytes: 1024 * 1024,
+                progress: Duration::from_secs(30),
             },
             memory_limit: 1024 * 1024 * 1024,
             patience: Patience::default(),
@@ -271,8 +289,12 @@ impl Builder {
     /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice; otherwise what the
     /// operating system says of the address.
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Bound> {
+        let mistaken_path = self.mistaken_path();
         if let Some(mistake) = self.mistake {
             return Err(mistake);
+        }
+        if let Some(mistake) = mistaken_path {
+            return Err(Error::configuration(mistake));
         }
         let listener = TcpListener::bind(address).await?;
         let local_addr = listener.local_addr()?;
@@ -295,6 +317,7 @@ impl Builder {
             background: TaskTracker::new(),
             gauges: Gauges::default(),
             memory,
+            polling: Arc::new(Registry::new(self.polling_limit)),
         });
         let ports = prepared
             .iter()
@@ -305,7 +328,16 @@ impl Builder {
             .map(|shard| shard.start(services.clone(), self.limits))
             .collect::<Result<Arc<[Shard]>>>()?;
         services.channels.start(ports, &services.background)?;
-        let front = Front::new(shards.clone(), services.clone(), self.sockets);
+        let ddp = Service {
+            options: self.sockjs,
+            speaks: Speaks::Ddp,
+        };
+        let sites = Sites::new(self.path_prefix, ddp, self.services);
+        let posts = Posts {
+            bodies: self.bodies,
+            waiting: self.limits.queued_bytes,
+        };
+        let front = Front::new(shards.clone(), services.clone(), self.sockets, sites, posts);
         let handle = Handle::new(services, shards);
         let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
         let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());

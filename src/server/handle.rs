@@ -50,6 +50,7 @@ impl Handle {
         Stats {
             tasks: self.services.tasks.len(),
             channels: self.services.channels.channel_count(),
+            polling_sessions: self.services.polling.len(),
             queued_bytes: self.services.memory.queued(),
             dropped_payloads: self.services.channels.dropped_payloads(),
             bus_is_away: !self.services.channels.is_connected(),

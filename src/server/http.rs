@@ -1,10 +1,12 @@
-//! What is where: the WebSocket endpoint, the program's own routes, and answers for everything else.
+//! What is where: SockJS and WebSocket, the program's own routes, and answers for everything else.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto::upgrade;
+use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -13,57 +15,81 @@ use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
 use super::accept::{Front, PeerAddr};
+use super::sockjs::{self, Sites};
 use crate::connection::Headers;
-use crate::shard::Arrival;
+use crate::shard::{Arrival, Framing, Peer};
+use crate::sockjs::Service;
 use crate::transport::websocket::{self, Refusal};
 
-/// Everything below this belongs to SockJS.
-const SOCKJS: &str = "/sockjs";
-
-/// The server's routes: WebSocket first, then the program's own.
+/// The server's routes: SockJS and raw WebSocket first, then the program's own.
 pub(super) fn routes(
     front: Front,
     own: Option<BoxedFilter<(Response,)>>,
 ) -> BoxedFilter<(Response,)> {
-    let websocket = warp::path::full()
-        .and_then(|path: FullPath| async move {
-            if is_websocket(path.as_str()) {
-                Ok(())
-            } else {
-                Err(warp::reject::not_found())
-            }
-        })
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    let to_sockjs = front.clone();
+    let sockjs = at(&front, Sites::find)
+        .and(warp::method())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<OnUpgrade>())
+        .and(warp::ext::get::<PeerAddr>())
+        .and(warp::body::stream())
+        .then(
+            move |site, method, query, headers, on_upgrade, PeerAddr(peer), body| {
+                let request = sockjs::Request {
+                    site,
+                    method,
+                    query,
+                    headers,
+                    on_upgrade,
+                    peer,
+                    body,
+                };
+                sockjs::answer(to_sockjs.clone(), request)
+            },
+        );
+    let to_websocket = front.clone();
+    let websocket = at(&front, |sites, path| sites.is_websocket(path).then_some(()))
         .untuple_one()
         .and(warp::method())
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<OnUpgrade>())
         .and(warp::ext::get::<PeerAddr>())
-        .map(move |method, headers, upgrade, peer| answer(&front, &method, headers, upgrade, peer));
+        .map(move |method, headers, on_upgrade, peer| {
+            answer(&to_websocket, &method, &headers, on_upgrade, peer)
+        });
+    let ours = sockjs.or(websocket).unify();
     match own {
-        Some(own) => websocket.or(own).unify().recover(refuse).unify().boxed(),
-        None => websocket.recover(refuse).unify().boxed(),
+        Some(own) => ours.or(own).unify().recover(refuse).unify().boxed(),
+        None => ours.recover(refuse).unify().boxed(),
     }
 }
 
-/// Raw WebSocket is at `/websocket`, `/websocket/`, and any path that ends so.
-fn is_websocket(path: &str) -> bool {
-    let below_sockjs = path
-        .strip_prefix(SOCKJS)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    !below_sockjs
-        && path
-            .strip_suffix('/')
-            .unwrap_or(path)
-            .ends_with("/websocket")
+/// Takes the requests whose path is found.
+fn at<T: Send + 'static>(
+    front: &Front,
+    find: impl Fn(&Sites, &str) -> Option<T> + Clone + Send + Sync + 'static,
+) -> impl Filter<Extract = (T,), Error = Rejection> + Clone + Send + Sync + 'static {
+    let front = front.clone();
+    warp::path::full().and_then(move |path: FullPath| {
+        let found = find(front.sites(), path.as_str());
+        std::future::ready(found.ok_or_else(warp::reject::not_found))
+    })
 }
 
+/// Answers a request for a raw WebSocket.
 fn answer(
     front: &Front,
     method: &Method,
-    headers: HeaderMap,
+    headers: &HeaderMap,
     on_upgrade: Option<OnUpgrade>,
-    PeerAddr(client_address): PeerAddr,
+    PeerAddr(peer): PeerAddr,
 ) -> Response {
+    let ddp = front.sites().ddp();
+    if !ddp.options.websocket {
+        return plain(StatusCode::NOT_FOUND, "Not found");
+    }
     if method != Method::GET {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "");
         response
@@ -71,7 +97,19 @@ fn answer(
             .insert(header::ALLOW, HeaderValue::from_static("GET"));
         return response;
     }
-    let (accept, on_upgrade) = match (websocket::accept(&headers), on_upgrade) {
+    upgrade(front, ddp, Framing::Raw, headers, on_upgrade, peer)
+}
+
+/// Makes a WebSocket of a request, for the shard.
+pub(super) fn upgrade(
+    front: &Front,
+    service: &Arc<Service>,
+    framing: Framing,
+    headers: &HeaderMap,
+    on_upgrade: Option<OnUpgrade>,
+    client_address: SocketAddr,
+) -> Response {
+    let (accept, on_upgrade) = match (websocket::accept(headers), on_upgrade) {
         (Ok(accept), Some(on_upgrade)) => (accept, on_upgrade),
         (Ok(_), None) => return refusal(Refusal::Malformed),
         (Err(reason), _) => return refusal(reason),
@@ -79,8 +117,8 @@ fn answer(
     if !front.has_room() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "Too much is queued");
     }
-    let headers = Headers::of(&headers);
-    let shards = front.clone();
+    let headers = Headers::of(headers);
+    let (shards, service) = (front.clone(), service.clone());
     front.spawn(async move {
         match on_upgrade
             .await
@@ -89,8 +127,12 @@ fn answer(
         {
             Ok((socket, leftover)) => {
                 shards.hand_over(Arrival {
-                    socket,
-                    leftover,
+                    peer: Peer::Socket {
+                        socket,
+                        leftover,
+                        framing,
+                    },
+                    service,
                     client_address,
                     headers,
                 });
@@ -123,7 +165,7 @@ fn refusal(reason: Refusal) -> Response {
 
 /// Takes the socket back from hyper, with what the client sent behind its handshake.
 fn socket(upgraded: Upgraded) -> Result<(std::net::TcpStream, bytes::Bytes), String> {
-    let parts = upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
+    let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
         .map_err(|_| "the connection is not a TCP socket".to_owned())?;
     let socket = parts
         .io
@@ -157,32 +199,4 @@ async fn refuse(rejection: Rejection) -> Result<Response, Infallible> {
 
 fn plain(status: StatusCode, text: &'static str) -> Response {
     warp::reply::with_status(text, status).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_websocket;
-
-    #[test]
-    fn ddp_217_raw_websocket_is_at_any_path_that_ends_so() {
-        for path in [
-            "/websocket",
-            "/websocket/",
-            "/websocket/websocket",
-            "/app/websocket",
-        ] {
-            assert!(is_websocket(path), "{path}");
-        }
-        for path in [
-            "/",
-            "/websockets",
-            "/xwebsocket/x",
-            "/sockjs/websocket",
-            "/sockjs/000/abcdefgh/websocket",
-        ] {
-            assert!(!is_websocket(path), "{path}");
-        }
-        assert!(is_websocket("/sockjsapp/websocket"));
-        assert!(!is_websocket("/xwebsocket"));
-    }
 }

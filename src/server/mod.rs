@@ -4,6 +4,7 @@ mod accept;
 mod builder;
 mod handle;
 mod http;
+mod sockjs;
 
 pub use builder::Builder;
 pub use handle::Handle;

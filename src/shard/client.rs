@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use updraft_protocol::session::{Run, Session};
+use updraft_protocol::session::Run;
 
 use super::Limits;
+use super::conversation::Conversation;
 use super::fan_out::SubscriberId;
 use super::link::Link;
 use super::outgoing::Outgoing;
 use crate::connection::Connection;
 use crate::memory::Share;
 use crate::publication::{OnGap, Subscription};
-use crate::transport::websocket;
 
 #[derive(Debug)]
 pub(super) struct Client {
     /// Tells this connection from others that had its place before.
     pub(super) generation: u64,
     pub(super) link: Link,
-    pub(super) session: Session,
+    pub(super) session: Conversation,
     /// What its handlers hold.
     pub(super) context: Connection,
     pub(super) outgoing: Outgoing,
@@ -98,7 +98,8 @@ impl Client {
         }
         let stuck = self.outgoing.stuck_since();
         let stuck = stuck.map(|since| since.saturating_add(limits.stuck));
-        stuck.into_iter().chain(self.session.next_timeout()).min()
+        let others = [self.session.next_timeout(), self.link.next_timeout()];
+        stuck.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// Whether nothing that waits for it has moved for too long.
@@ -109,8 +110,9 @@ impl Client {
     }
 
     /// Queues the close frame, behind what waits. What has come in is of no use any more.
-    pub(super) fn close(&mut self, code: u16, reason: &str, until: Duration) {
-        self.outgoing.push_control(websocket::close(code, reason));
+    pub(super) fn close(&mut self, code: u16, reason: &str, limits: &Limits, now: Duration) {
+        let until = now.saturating_add(self.link.patience(limits));
+        self.outgoing.push_control(self.link.closing(code, reason));
         self.closing = Some(until);
         self.link.drop_input();
         self.count_input();

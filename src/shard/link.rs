@@ -5,17 +5,34 @@ use std::io::{self, ErrorKind, Read};
 use std::net::Shutdown;
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
+use updraft_protocol::sockjs::{self, Beat, Pulse};
 
-use crate::transport::websocket::Reader;
+use super::Limits;
+use super::polling::Polling;
+use crate::sockjs::Service;
+use crate::transport::websocket::{self, Reader};
 
 /// The connection of a client.
 #[derive(Debug)]
 pub(super) enum Link {
     /// A WebSocket.
     Socket(Socket),
+    /// HTTP requests.
+    Polling(Box<Polling>),
+}
+
+/// How messages stand in what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Each is a WebSocket message.
+    Raw,
+    /// Each is in a SockJS frame.
+    SockJs,
 }
 
 /// A WebSocket that belongs to the shard.
@@ -26,6 +43,16 @@ pub(super) struct Socket {
     pub(super) reader: Reader,
     /// Whether it has ended on the peer's side; the peer may still listen.
     pub(super) has_hung_up: bool,
+    /// The heartbeat of SockJS, with its framing; none on a raw WebSocket.
+    heart: Option<Box<Heart>>,
+}
+
+/// What SockJS adds to a WebSocket.
+#[derive(Debug)]
+struct Heart {
+    service: Arc<Service>,
+    /// None where the service has no heartbeats.
+    pulse: Option<Pulse>,
 }
 
 impl Socket {
@@ -34,7 +61,43 @@ impl Socket {
             stream: TcpStream::from_std(stream),
             reader: Reader::default(),
             has_hung_up: false,
+            heart: None,
         }
+    }
+
+    /// Speaks SockJS from now on.
+    pub(super) fn frame(&mut self, service: Arc<Service>, now: Duration) {
+        let interval = service.options.heartbeat;
+        let pulse = (!interval.is_zero()).then(|| Pulse::new(now, interval));
+        self.heart = Some(Box::new(Heart { service, pulse }));
+    }
+
+    pub(super) fn framing(&self) -> Framing {
+        match self.heart {
+            None => Framing::Raw,
+            Some(_) => Framing::SockJs,
+        }
+    }
+
+    /// A ping was answered, or nobody listened for it.
+    pub(super) fn answered(&mut self, now: Duration) {
+        if let Some(heart) = &mut self.heart
+            && let Some(pulse) = &mut heart.pulse
+        {
+            pulse.answered(now, heart.service.options.heartbeat);
+        }
+    }
+
+    /// What SockJS's heartbeat wants done.
+    pub(super) fn beat(&mut self, now: Duration) -> Option<Beat> {
+        let heart = self.heart.as_mut()?;
+        let timeout = heart.service.options.heartbeat_timeout;
+        heart.pulse.as_mut()?.beat(now, timeout)
+    }
+
+    fn next_timeout(&self) -> Option<Duration> {
+        let pulse = self.heart.as_ref()?.pulse.as_ref()?;
+        Some(pulse.next_timeout())
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -63,6 +126,7 @@ impl Link {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {
             Self::Socket(socket) => registry.register(&mut socket.stream, Token(index), interest),
+            Self::Polling(_) => Ok(()),
         }
     }
 
@@ -70,6 +134,7 @@ impl Link {
         match self {
             // Fails only for a socket that is not registered, and then nothing is left to do.
             Self::Socket(socket) => drop(registry.deregister(&mut socket.stream)),
+            Self::Polling(_) => {}
         }
     }
 
@@ -77,6 +142,62 @@ impl Link {
     pub(super) fn socket_mut(&mut self) -> Option<&mut Socket> {
         match self {
             Self::Socket(socket) => Some(socket),
+            Self::Polling(_) => None,
+        }
+    }
+
+    /// The requests, if the connection is made of them.
+    pub(super) fn polling_mut(&mut self) -> Option<&mut Polling> {
+        match self {
+            Self::Socket(_) => None,
+            Self::Polling(polling) => Some(polling),
+        }
+    }
+
+    /// What opens the connection, before any message.
+    pub(super) fn opening(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Socket(socket) => match socket.framing() {
+                Framing::Raw => None,
+                Framing::SockJs => Some(websocket::text(sockjs::OPEN)),
+            },
+            Self::Polling(_) => Some(sockjs::OPEN.into()),
+        }
+    }
+
+    /// What closes the connection, after all messages.
+    pub(super) fn closing(&mut self, code: u16, reason: &str) -> Vec<u8> {
+        let frame = || sockjs::close(code, reason);
+        match self {
+            Self::Socket(socket) => match socket.framing() {
+                Framing::Raw => websocket::close(code, reason),
+                Framing::SockJs => {
+                    let (frame, close) =
+                        (websocket::text(&frame()), websocket::close(code, reason));
+                    [frame, close].concat()
+                }
+            },
+            Self::Polling(polling) => {
+                let frame = frame();
+                polling.close(&frame);
+                frame.into_bytes()
+            }
+        }
+    }
+
+    /// How long a connection that is closed may take to end.
+    pub(super) fn patience(&self, limits: &Limits) -> Duration {
+        match self {
+            Self::Socket(_) => limits.linger,
+            Self::Polling(polling) => polling.patience(),
+        }
+    }
+
+    /// When it next wants to be looked at, if nothing happens.
+    pub(super) fn next_timeout(&self) -> Option<Duration> {
+        match self {
+            Self::Socket(socket) => socket.next_timeout(),
+            Self::Polling(polling) => polling.next_timeout(),
         }
     }
 
@@ -84,6 +205,7 @@ impl Link {
     pub(super) fn hung_up(&mut self) {
         match self {
             Self::Socket(socket) => socket.has_hung_up = true,
+            Self::Polling(_) => {}
         }
     }
 
@@ -91,6 +213,7 @@ impl Link {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Socket(socket) => socket.reader.bytes(),
+            Self::Polling(polling) => polling.bytes(),
         }
     }
 
@@ -98,6 +221,7 @@ impl Link {
     pub(super) fn drop_input(&mut self) {
         match self {
             Self::Socket(socket) => socket.reader = Reader::default(),
+            Self::Polling(polling) => polling.drop_input(),
         }
     }
 
@@ -105,6 +229,8 @@ impl Link {
     pub(super) fn finish(&self) -> bool {
         match self {
             Self::Socket(socket) => socket.finish(),
+            // The response that was given the last frame ends with it.
+            Self::Polling(_) => true,
         }
     }
 
@@ -112,6 +238,7 @@ impl Link {
     pub(super) fn reset(&self) {
         match self {
             Self::Socket(socket) => socket.reset(),
+            Self::Polling(_) => {}
         }
     }
 }

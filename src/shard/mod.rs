@@ -4,10 +4,12 @@
 //! lock or wakes a task; an idle connection has neither a task nor a buffer.
 
 mod client;
+mod conversation;
 mod event_loop;
 mod fan_out;
 mod link;
 mod outgoing;
+mod polling;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -20,18 +22,33 @@ use crate::error::Result;
 use crate::mailbox::{self, Inbox, Letter};
 use crate::memory::Memory;
 use crate::services::Services;
+use crate::sockjs;
 use crate::transport::websocket::Rate;
 use event_loop::EventLoop;
+pub(crate) use link::Framing;
 
-/// A socket whose WebSocket handshake is done.
+/// A client that was let in.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    /// Non-blocking.
-    pub(crate) socket: TcpStream,
-    /// What the client sent right behind its handshake.
-    pub(crate) leftover: Bytes,
+    pub(crate) peer: Peer,
+    pub(crate) service: Arc<sockjs::Service>,
     pub(crate) client_address: SocketAddr,
     pub(crate) headers: Headers,
+}
+
+/// How a new client is reached.
+#[derive(Debug)]
+pub(crate) enum Peer {
+    /// A socket whose WebSocket handshake is done.
+    Socket {
+        /// Non-blocking.
+        socket: TcpStream,
+        /// What the client sent right behind its handshake.
+        leftover: Bytes,
+        framing: Framing,
+    },
+    /// HTTP requests.
+    Polling(Arc<sockjs::Session>),
 }
 
 /// Limits that the shard keeps, beside those of the session.
@@ -110,6 +127,11 @@ impl Shard {
     /// Hands over a connection; `false` when too many wait already, and it is dropped.
     pub(crate) fn arrive(&self, arrival: Arrival) -> bool {
         self.inbox.arrive(Box::new(arrival))
+    }
+
+    /// Where letters for its clients are left.
+    pub(crate) fn inbox(&self) -> Arc<Inbox> {
+        self.inbox.clone()
     }
 
     /// Closes every connection with 1001.

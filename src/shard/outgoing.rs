@@ -6,7 +6,10 @@ use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 use updraft_protocol::message::Frame;
+use updraft_protocol::sockjs;
 
+use super::link::Framing;
+use super::polling::{Polling, Readiness};
 use crate::memory::Share;
 use crate::transport::websocket;
 
@@ -109,7 +112,7 @@ impl Outgoing {
     }
 
     fn count(&mut self) {
-        if self.stuck_since.is_some() {
+        if self.is_blocked {
             self.share.set(self.bytes());
         }
     }
@@ -118,11 +121,12 @@ impl Outgoing {
     pub(super) fn flush(
         &mut self,
         socket: &mut impl Write,
+        framing: Framing,
         scratch: &mut Vec<u8>,
         now: Duration,
     ) -> Flushed {
         let mut progress = false;
-        let flushed = self.write_all(socket, scratch, &mut progress);
+        let flushed = self.write_all(socket, framing, scratch, &mut progress);
         self.is_blocked = flushed == Flushed::Blocked;
         self.stuck_since = match self.stuck_since {
             _ if !self.is_blocked => None,
@@ -134,9 +138,39 @@ impl Outgoing {
         flushed
     }
 
+    /// Gives to a request that waits as many frames as it takes. While there is none, nothing is stuck: it must come
+    /// within a time of its own.
+    pub(super) fn give(
+        &mut self,
+        polling: &mut Polling,
+        scratch: &mut Vec<u8>,
+        now: Duration,
+    ) -> Flushed {
+        let mut readiness = polling.readiness();
+        while !self.queue.is_empty() && readiness == Readiness::Ready {
+            self.gather_frame(scratch);
+            polling.give(scratch, now);
+            self.stuck_since = None;
+            readiness = polling.readiness();
+        }
+        self.is_blocked = !self.queue.is_empty();
+        self.stuck_since = match readiness {
+            Readiness::Busy if self.is_blocked => self.stuck_since.or(Some(now)),
+            _ => None,
+        };
+        self.share
+            .set(if self.is_blocked { self.bytes() } else { 0 });
+        if self.is_blocked {
+            Flushed::Blocked
+        } else {
+            Flushed::All
+        }
+    }
+
     fn write_all(
         &mut self,
         socket: &mut impl Write,
+        framing: Framing,
         scratch: &mut Vec<u8>,
         progress: &mut bool,
     ) -> Flushed {
@@ -153,7 +187,7 @@ impl Outgoing {
             *progress = true;
         }
         while !self.queue.is_empty() {
-            self.gather(scratch);
+            self.gather(framing, scratch);
             match write(socket, scratch) {
                 Ok(written) if written == scratch.len() => *progress = true,
                 Ok(written) => {
@@ -170,15 +204,22 @@ impl Outgoing {
     }
 
     /// Moves frames from the queue to `scratch` until that is worth a write.
-    fn gather(&mut self, scratch: &mut Vec<u8>) {
+    fn gather(&mut self, framing: Framing, scratch: &mut Vec<u8>) {
         scratch.clear();
         while scratch.len() < WRITE {
             match self.queue.pop_front() {
                 Some(Item::Message(frame)) => {
                     let len = frame.len();
                     self.queued = self.queued.saturating_sub(len);
-                    websocket::write_text_header(len, scratch);
-                    frame.write(scratch);
+                    match framing {
+                        Framing::Raw => {
+                            websocket::write_text_header(len, scratch);
+                            frame.write(scratch);
+                        }
+                        Framing::SockJs => websocket::write_text(scratch, |out| {
+                            sockjs::write_messages([&frame], out);
+                        }),
+                    }
                 }
                 Some(Item::Control(frame)) => {
                     self.queued = self.queued.saturating_sub(frame.len());
@@ -187,6 +228,33 @@ impl Outgoing {
                 None => break,
             }
         }
+    }
+
+    /// Moves what makes one frame of a polling client from the queue to `scratch`: messages until they are worth a
+    /// write, or a frame of its own.
+    fn gather_frame(&mut self, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        let mut messages = Vec::new();
+        let mut bytes: usize = 0;
+        while bytes < WRITE {
+            match self.queue.pop_front() {
+                Some(Item::Message(frame)) => {
+                    bytes = bytes.saturating_add(frame.len());
+                    messages.push(frame);
+                }
+                Some(Item::Control(frame)) if messages.is_empty() => {
+                    self.queued = self.queued.saturating_sub(frame.len());
+                    return scratch.extend_from_slice(&frame);
+                }
+                Some(control) => {
+                    self.queue.push_front(control);
+                    break;
+                }
+                None => break,
+            }
+        }
+        self.queued = self.queued.saturating_sub(bytes);
+        sockjs::write_messages(&messages, scratch);
     }
 }
 
@@ -240,18 +308,18 @@ mod tests {
         let mut socket = Takes(10, Vec::new());
         outgoing.push_control(vec![1; 100]);
         assert_eq!((tally.bytes(), outgoing.stuck_since()), (0, None));
-        let flushed = outgoing.flush(&mut socket, &mut scratch, at(1));
+        let flushed = outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(1));
         assert_eq!(
             (flushed, outgoing.stuck_since()),
             (Flushed::Blocked, Some(at(1)))
         );
-        outgoing.flush(&mut socket, &mut scratch, at(3));
+        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(3));
         assert_eq!((tally.bytes(), outgoing.stuck_since()), (90, Some(at(1))));
         socket.0 = 1;
-        outgoing.flush(&mut socket, &mut scratch, at(4));
+        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(4));
         assert_eq!(outgoing.stuck_since(), Some(at(4)));
         socket.0 = 1000;
-        let flushed = outgoing.flush(&mut socket, &mut scratch, at(5));
+        let flushed = outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(5));
         assert_eq!((flushed, outgoing.stuck_since()), (Flushed::All, None));
         assert_eq!((tally.bytes(), socket.1.len()), (0, 100));
     }
@@ -262,12 +330,12 @@ mod tests {
         let (mut outgoing, mut scratch) = (Outgoing::new(tally.share()), Vec::new());
         let mut socket = Takes(10, Vec::new());
         outgoing.push_control(vec![1; 100]);
-        outgoing.flush(&mut socket, &mut scratch, at(0));
+        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(0));
         outgoing.push_control(vec![2; 100]);
         outgoing.drop_queue();
         outgoing.push_control(vec![3; 100]);
         socket.0 = 1000;
-        outgoing.flush(&mut socket, &mut scratch, at(0));
+        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(0));
         assert_eq!(socket.1, [vec![1; 100], vec![3; 100]].concat());
         outgoing.push_control(vec![4; 100]);
         drop(outgoing);

@@ -280,8 +280,9 @@ pub(crate) fn runtime() -> Runtime {
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 
-fn gauges(stats: &Stats) -> [usize; 6] {
+fn gauges(stats: &Stats) -> [usize; 7] {
     [
+        stats.polling_sessions,
         stats.connections,
         stats.sessions,
         stats.subscriptions,

@@ -33,7 +33,10 @@ impl EventLoop {
             let Some(client) = clients.get_mut(index) else {
                 return;
             };
-            let Some(head) = client.session.event(run, &tail, out) else {
+            let Some(session) = client.session.ddp_mut() else {
+                return;
+            };
+            let Some(head) = session.event(run, &tail, out) else {
                 // All that an event can ask for is that a gap is told.
                 if !out.actions.is_empty() {
                     out.actions.clear();
@@ -79,8 +82,9 @@ impl EventLoop {
         followers.dedup();
         let error = Error::not_followed(error).into_wire();
         for (index, run) in followers {
-            if let Some(client) = self.clients.get_mut(index) {
-                client.session.stop(run, Some(&error), &mut self.out);
+            let client = self.clients.get_mut(index);
+            if let Some(session) = client.and_then(|client| client.session.ddp_mut()) {
+                session.stop(run, Some(&error), &mut self.out);
                 self.settle(index);
             }
         }

@@ -2,21 +2,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use bytes::Bytes;
 use updraft_protocol::session::{Output, Session};
 
 use super::{EventLoop, State};
 use crate::connection::Connection;
 use crate::ids;
 use crate::mailbox::{Address, Place};
-use crate::shard::Arrival;
 use crate::shard::client::Client;
-use crate::shard::link::{Link, Socket};
+use crate::shard::conversation::Conversation;
+use crate::shard::link::{Framing, Link, Socket};
 use crate::shard::outgoing::Outgoing;
+use crate::shard::polling::Polling;
+use crate::shard::{Arrival, Peer};
+use crate::sockjs::{self, Speaks};
 
 impl EventLoop {
     pub(super) fn arrive(&mut self, arrival: Arrival) {
         if self.state != State::Serving {
+            if let Peer::Polling(session) = &arrival.peer {
+                self.services.polling.ended(session, None, Duration::ZERO);
+            }
             return;
         }
         if let Err(error) = self.admit(arrival) {
@@ -26,12 +34,16 @@ impl EventLoop {
 
     fn admit(&mut self, arrival: Arrival) -> std::io::Result<()> {
         let Arrival {
-            socket,
-            mut leftover,
+            peer,
+            service,
             client_address,
             headers,
         } = arrival;
-        let mut link = Link::Socket(Socket::new(socket));
+        let polling = match &peer {
+            Peer::Socket { .. } => None,
+            Peer::Polling(session) => Some(session.clone()),
+        };
+        let (mut link, mut leftover) = self.link(peer, &service);
         let entry = self.clients.vacant_entry();
         let index = entry.key();
         link.register(self.poll.registry(), index)?;
@@ -40,10 +52,11 @@ impl EventLoop {
             index,
             generation: self.arrivals,
         };
+        if let Some(session) = polling {
+            session.settle(place);
+        }
         let address = Address::new(self.inbox.clone(), place, self.limits.output);
         let id = ids::session_id()?;
-        let session = Session::new(&id, self.services.session.clone(), self.now);
-        session.greet(&mut self.out);
         let context = Connection::new(
             &id,
             client_address,
@@ -52,12 +65,26 @@ impl EventLoop {
             self.services.clone(),
         );
         tracing::debug!(connection = %context.log_id(), %client_address, "A client arrived.");
+        let session = match &service.speaks {
+            Speaks::Ddp => {
+                let session = Session::new(&id, self.services.session.clone(), self.now);
+                session.greet(&mut self.out);
+                Conversation::Ddp(session)
+            }
+            Speaks::Handler(handler) => {
+                Conversation::Stream(sockjs::start(handler, &service, &context))
+            }
+        };
+        let mut outgoing = Outgoing::new(self.tally.share());
+        if let Some(opening) = link.opening() {
+            outgoing.push_control(opening);
+        }
         entry.insert(Client {
             generation: self.arrivals,
             link,
             session,
             context,
-            outgoing: Outgoing::new(self.tally.share()),
+            outgoing,
             input: self.tally.share(),
             subscriptions: Vec::new(),
             timer: None,
@@ -75,6 +102,7 @@ impl EventLoop {
             .connections
             .fetch_add(1, Ordering::Relaxed);
         // A greeting, where there is one.
+        self.list(index);
         self.settle(index);
         while !leftover.is_empty() && self.is_open(index) {
             let piece = leftover.split_to(leftover.len().min(self.input.len()));
@@ -86,9 +114,31 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Whether exactly one session here has this id.
+    /// The link to a new client, and what has come over it already.
+    fn link(&self, peer: Peer, service: &Arc<sockjs::Service>) -> (Link, Bytes) {
+        match peer {
+            Peer::Socket {
+                socket,
+                leftover,
+                framing,
+            } => {
+                let mut socket = Socket::new(socket);
+                if framing == Framing::SockJs {
+                    socket.frame(service.clone(), self.now);
+                }
+                (Link::Socket(socket), leftover)
+            }
+            Peer::Polling(session) => {
+                let registry = self.services.polling.clone();
+                let polling = Polling::new(session, service.clone(), registry, self.now);
+                (Link::Polling(Box::new(polling)), Bytes::new())
+            }
+        }
+    }
+
+    /// Whether no two sessions here have this id.
     fn has_once(&self, id: &str) -> bool {
-        let sessions = self.clients.iter().map(|(_, client)| client.session.id());
+        let sessions = self.clients.iter().map(|(_, client)| client.context.id());
         sessions.filter(|other| *other == id).count() == 1
     }
 
@@ -118,7 +168,7 @@ impl EventLoop {
         if client.closing.is_some() {
             return;
         }
-        client.close(code, reason, self.now.saturating_add(self.limits.linger));
+        client.close(code, reason, &self.limits, self.now);
         self.end_session(index);
         self.list(index);
         self.set_timer(index);

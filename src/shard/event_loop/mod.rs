@@ -3,6 +3,7 @@
 
 mod bus;
 mod lifetime;
+mod polling;
 mod reading;
 mod sessions;
 mod writing;
@@ -163,6 +164,7 @@ impl EventLoop {
                     self.mail(to, mail);
                 }
                 Letter::Arrival(arrival) => self.arrive(*arrival),
+                Letter::Polling { session, request } => self.requested(&session, *request),
                 Letter::Gap(Gap {
                     generation,
                     channels,
@@ -180,9 +182,10 @@ impl EventLoop {
                     self.state = State::ShuttingDown;
                     let everybody: Vec<usize> =
                         self.clients.iter().map(|(index, _)| index).collect();
-                    everybody
-                        .into_iter()
-                        .for_each(|index| self.close(index, 1001, "Going away"));
+                    for index in everybody {
+                        self.close(index, 1001, "Going away");
+                        self.give_up_absent(index);
+                    }
                 }
                 Letter::Stop => self.state = State::Stopped,
             }
@@ -217,6 +220,7 @@ impl EventLoop {
             }
             client.session.handle_timeout(self.now, &mut self.out);
             self.settle(index);
+            self.beat(index);
             self.check_stuck(index);
             self.resume(index);
         }

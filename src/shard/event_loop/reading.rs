@@ -3,10 +3,14 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use updraft_protocol::session::{Output, Session};
+use updraft_protocol::ejson;
+use updraft_protocol::session::Output;
+use updraft_protocol::sockjs::{self, Broken};
 
 use super::EventLoop;
 use crate::shard::Limits;
+use crate::shard::conversation::Conversation;
+use crate::shard::link::Framing;
 use crate::shard::outgoing::Outgoing;
 use crate::transport::websocket::{self, Incoming, Receiver};
 
@@ -17,8 +21,9 @@ const READS_PER_TURN: usize = 16;
 const PONGS_PER_READ: usize = 16;
 
 impl EventLoop {
-    /// Reads what the socket has, or as much as one connection may have in a turn.
+    /// Reads what the client has sent, or as much of it as one connection may have in a turn.
     pub(super) fn read(&mut self, index: usize) {
+        self.read_posted(index);
         for _ in 0..READS_PER_TURN {
             let Some(client) = self.clients.get_mut(index) else {
                 return;
@@ -93,7 +98,11 @@ impl EventLoop {
         let Some(socket) = client.link.socket_mut() else {
             return;
         };
+        let framing = socket.framing();
         let mut intake = Intake {
+            framing,
+            json: &self.services.session.limits,
+            has_pong: false,
             session: &mut client.session,
             outgoing: &mut client.outgoing,
             out: &mut self.out,
@@ -110,7 +119,10 @@ impl EventLoop {
         if let Some(pong) = intake.latest_ping.take() {
             intake.outgoing.push_control(pong);
         }
-        let ending = intake.ending;
+        let (ending, has_pong) = (intake.ending, intake.has_pong);
+        if has_pong {
+            socket.answered(self.now);
+        }
         self.list(index);
         if let Some((code, reason)) = ending {
             self.settle(index);
@@ -121,7 +133,10 @@ impl EventLoop {
 
 /// Takes one read's messages to a session.
 struct Intake<'a> {
-    session: &'a mut Session,
+    framing: Framing,
+    /// For the arrays of SockJS.
+    json: &'a ejson::Limits,
+    session: &'a mut Conversation,
     outgoing: &'a mut Outgoing,
     out: &'a mut Output,
     limits: &'a Limits,
@@ -130,6 +145,8 @@ struct Intake<'a> {
     pongs: usize,
     /// The answer to the latest ping, once there have been many.
     latest_ping: Option<Vec<u8>>,
+    /// Whether a ping of ours was answered.
+    has_pong: bool,
     ending: Option<(u16, &'static str)>,
 }
 
@@ -148,13 +165,33 @@ impl Receiver for Intake<'_> {
 
     fn take(&mut self, incoming: Incoming<'_>) {
         match incoming {
-            Incoming::Message(text) => self.session.receive(text, self.now, self.out),
+            Incoming::Message(text) if self.framing == Framing::Raw => {
+                self.session.receive(text, self.now, self.out);
+            }
+            Incoming::Message(text) => self.unframe(text),
+            Incoming::Pong => self.has_pong = true,
             Incoming::Ping(payload) if self.pongs < PONGS_PER_READ => {
                 self.pongs = self.pongs.saturating_add(1);
                 self.outgoing.push_control(websocket::pong(payload));
             }
             Incoming::Ping(payload) => self.latest_ping = Some(websocket::pong(payload)),
             Incoming::Close(code) => self.ending = Some((code, "")),
+        }
+    }
+}
+
+impl Intake<'_> {
+    /// Takes the messages out of a frame of SockJS.
+    fn unframe(&mut self, text: &str) {
+        // What comes behind a broken frame is not looked at.
+        if self.ending.is_some() {
+            return;
+        }
+        match sockjs::messages_of_frame(text, self.json) {
+            Ok(messages) => messages
+                .iter()
+                .for_each(|message| self.session.receive(message, self.now, self.out)),
+            Err(Broken) => self.ending = Some((Broken::CODE, Broken::REASON)),
         }
     }
 }

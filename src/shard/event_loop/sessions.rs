@@ -49,7 +49,8 @@ impl EventLoop {
                     return;
                 };
                 gauges.subscriptions.fetch_add(1, Ordering::Relaxed);
-                if let Some(encoding) = client.session.encoding(run) {
+                let session = client.session.ddp();
+                if let Some(encoding) = session.and_then(|session| session.encoding(run)) {
                     publication.log_encoding(encoding);
                 }
                 let subscription = publication.start(client.context.clone(), run, params);
@@ -107,7 +108,28 @@ impl EventLoop {
             .get_mut(index)
             .filter(|it| it.generation == to.generation);
         let Some(client) = client else { return };
-        let (session, out) = (&mut client.session, &mut self.out);
+        match mail {
+            Mail::Close => client.session.close(&mut self.out),
+            Mail::Overflow => self.slow(index),
+            Mail::Text(text) if client.closing.is_none() => self.out.frames.push(Frame::Text(text)),
+            Mail::CloseWith(code, reason) => self.close(index, code, &reason),
+            // There is room for more.
+            Mail::Read => {}
+            mail => self.session_mail(index, mail),
+        }
+        self.settle(index);
+        self.resume(index);
+    }
+
+    /// From a handler of a publication or a method to its session.
+    fn session_mail(&mut self, index: usize, mail: Mail) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let Some(session) = client.session.ddp_mut() else {
+            return;
+        };
+        let out = &mut self.out;
         match mail {
             Mail::Published(run, outcome) => session.published(run, outcome, self.now, out),
             Mail::Returned(run, outcome) => session.returned(run, outcome, self.now, out),
@@ -120,7 +142,6 @@ impl EventLoop {
             Mail::Stop(run, error) => session.stop(run, error.as_deref(), out),
             Mail::BeginWrite(run) => session.begin_write(run),
             Mail::EndWrite(run) => session.end_write(run, out),
-            Mail::Close => session.close(out),
             Mail::On {
                 run,
                 leases,
@@ -156,9 +177,7 @@ impl EventLoop {
                     }
                 }
             }
-            Mail::Overflow => self.slow(index),
+            Mail::Close | Mail::Overflow | Mail::Text(_) | Mail::CloseWith(..) | Mail::Read => {}
         }
-        self.settle(index);
-        self.resume(index);
     }
 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
 
 use super::EventLoop;
+use crate::shard::link::Link;
 use crate::shard::outgoing::Flushed;
 
 /// Connections written to before the inbox is looked at: what has come in meanwhile joins the writes still to be made.
@@ -42,20 +43,25 @@ impl EventLoop {
         }
     }
 
-    fn flush(&mut self, index: usize) {
+    pub(super) fn flush(&mut self, index: usize) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        let Some(socket) = client.link.socket_mut() else {
-            return;
+        let (outgoing, scratch) = (&mut client.outgoing, &mut self.scratch);
+        let flushed = match &mut client.link {
+            Link::Socket(socket) => {
+                let framing = socket.framing();
+                outgoing.flush(&mut socket.stream, framing, scratch, self.now)
+            }
+            Link::Polling(polling) => outgoing.give(polling, scratch, self.now),
         };
-        let flushed = client
-            .outgoing
-            .flush(&mut socket.stream, &mut self.scratch, self.now);
         match flushed {
             Flushed::All if client.written() => self.lost(index),
             Flushed::All => {}
-            Flushed::Blocked => self.set_timer(index),
+            Flushed::Blocked => {
+                self.set_timer(index);
+                self.give_up_absent(index);
+            }
             Flushed::Lost => self.lost(index),
         }
     }

@@ -33,6 +33,8 @@ pub(crate) enum Incoming<'a> {
     Message(&'a str),
     /// A ping to answer with the same payload.
     Ping(&'a [u8]),
+    /// The answer to a ping; or to none, which means nothing.
+    Pong,
     /// The peer closes; the code to answer with. Nothing follows.
     Close(u16),
 }
@@ -179,7 +181,8 @@ impl Reader {
     ) -> Result<(), Protocol> {
         match (header.opcode, self.fragments()) {
             (Opcode::Ping, _) => receiver.take(Incoming::Ping(payload)),
-            (Opcode::Pong | Opcode::Close, _) => {}
+            (Opcode::Pong, _) => receiver.take(Incoming::Pong),
+            (Opcode::Close, _) => {}
             (Opcode::Continuation, None) | (Opcode::Text | Opcode::Binary, Some(_)) => {
                 return Err(VIOLATION);
             }

@@ -45,6 +45,7 @@ impl Receiver for Seen {
         self.all.push(match incoming {
             Incoming::Message(text) => text.to_owned(),
             Incoming::Ping(payload) => format!("ping {}", String::from_utf8_lossy(payload)),
+            Incoming::Pong => return,
             Incoming::Close(code) => format!("close {code}"),
         });
     }

@@ -1,0 +1,107 @@
+//! SockJS: where it is, what else it serves, and how much of it there may be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::Builder;
+use crate::sockjs::{Service, SockJs, SockJsConnection, Speaks};
+
+impl Builder {
+    /// How DDP is served over SockJS; [`SockJs::meteor`] by default.
+    #[must_use]
+    pub fn sockjs(mut self, options: SockJs) -> Self {
+        self.sockjs = options;
+        self
+    }
+
+    /// Where SockJS is: below `/sockjs` by default.
+    #[must_use]
+    pub fn sockjs_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.sockjs = self.sockjs.prefix(prefix);
+        self
+    }
+
+    /// What stands before all paths of DDP and SockJS, as the path of Meteor's `ROOT_URL`: with `/app` they are
+    /// `/app/websocket` and `/app/sockjs`. Nothing by default, and then `/websocket` is found behind any path.
+    #[must_use]
+    pub fn path_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.path_prefix = prefix.into();
+        self
+    }
+
+    /// Serves plain messages over SockJS, apart from DDP. The handler is called for each connection, which is closed when
+    /// the handler ends.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// use updraft::{SockJs, SockJsConnection};
+    ///
+    /// async fn echo(mut connection: SockJsConnection) {
+    ///     while let Some(message) = connection.recv().await {
+    ///         connection.send(message);
+    ///     }
+    /// }
+    ///
+    /// let builder = Server::builder().sockjs_service(SockJs::at("/echo"), echo);
+    /// ```
+    #[must_use]
+    pub fn sockjs_service<F, Fut>(mut self, options: SockJs, handler: F) -> Self
+    where
+        F: Fn(SockJsConnection) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        let handler = move |connection| {
+            let handler = handler.clone();
+            // Called where a panic in it harms nobody else.
+            async move { handler(connection).await }.boxed()
+        };
+        self.services.push(Service {
+            options,
+            speaks: Speaks::Handler(Arc::new(handler)),
+        });
+        self
+    }
+
+    /// Sessions that may live on HTTP requests at a time: 10,000 by default. One more is answered with 503.
+    #[must_use]
+    pub fn polling_limit(mut self, sessions: usize) -> Self {
+        self.polling_limit = sessions;
+        self
+    }
+
+    /// Bytes of a request's body for SockJS (1 MiB by default; more is answered with 413), and how long it may make no
+    /// progress (30 s; then 408).
+    #[must_use]
+    pub fn body_limit(mut self, bytes: usize, progress: Duration) -> Self {
+        self.bodies.bytes = bytes;
+        self.bodies.progress = progress;
+        self
+    }
+
+    /// What is wrong with the paths, if anything is.
+    pub(super) fn mistaken_path(&self) -> Option<String> {
+        let prefix = &self.path_prefix;
+        let fits = prefix.is_empty() || (prefix.starts_with('/') && !prefix.ends_with('/'));
+        if !fits {
+            return Some(format!(
+                "the path prefix '{prefix}' must begin with a slash and not end with one"
+            ));
+        }
+        let others = self.services.iter().map(|service| &service.options);
+        let mut seen = Vec::new();
+        for options in std::iter::once(&self.sockjs).chain(others) {
+            if let Some(mistake) = options.mistake() {
+                return Some(mistake);
+            }
+            if seen.contains(&&options.prefix) {
+                let prefix = &options.prefix;
+                return Some(format!("two SockJS services are at '{prefix}'"));
+            }
+            seen.push(&options.prefix);
+        }
+        None
+    }
+}

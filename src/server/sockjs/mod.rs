@@ -1,0 +1,187 @@
+//! SockJS over HTTP: what each of its URLs answers. Which request asks for what is decided in `updraft_protocol`; frames
+//! come from the shard that owns the session.
+
+mod answers;
+mod body;
+mod sites;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Buf;
+use futures_util::Stream;
+use hyper::upgrade::OnUpgrade;
+use updraft_protocol::sockjs::{self, BadBody, Endpoint, Receiving, Route, Sending, Wrapping};
+use warp::Reply;
+use warp::http::{HeaderMap, Method, header};
+use warp::reply::Response;
+
+use super::accept::Front;
+use super::http::upgrade;
+use crate::connection::Headers;
+use crate::shard::{Arrival, Framing, Peer};
+use crate::sockjs::{Chunks, Found, Session};
+use answers::Answers;
+pub(super) use body::Limits as BodyLimits;
+pub(super) use sites::{Site, Sites};
+
+/// How long messages may wait for room in their session before their request is given up.
+const POST_WITHIN: Duration = Duration::from_secs(30);
+
+/// A request below the prefix of a service.
+pub(super) struct Request<B> {
+    pub(super) site: Site,
+    pub(super) method: Method,
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+    pub(super) on_upgrade: Option<OnUpgrade>,
+    pub(super) peer: SocketAddr,
+    pub(super) body: B,
+}
+
+/// Answers a request.
+pub(super) async fn answer<B>(
+    front: Front,
+    request: Request<impl Stream<Item = Result<B, warp::Error>> + Send>,
+) -> Response
+where
+    B: Buf,
+{
+    let Request {
+        site,
+        method,
+        query,
+        headers,
+        on_upgrade,
+        peer,
+        body,
+    } = request;
+    let options = &site.service.options;
+    let answers = Answers::new(options, &headers);
+    match sockjs::route(method.as_str(), &site.path) {
+        Route::NotFound => answers::not_found(),
+        Route::MethodNotAllowed(methods) => answers::not_allowed(methods),
+        Route::Greeting => answers::text("Welcome to SockJS!\n"),
+        Route::Iframe => answers.iframe(),
+        Route::Options(methods) => answers.options(methods),
+        Route::Info => answers.info(),
+        Route::RawWebSocket
+        | Route::Session {
+            endpoint: Endpoint::WebSocket,
+            ..
+        } if !options.websocket => answers::not_found(),
+        Route::RawWebSocket => upgrade(
+            &front,
+            &site.service,
+            Framing::Raw,
+            &headers,
+            on_upgrade,
+            peer,
+        ),
+        Route::Session { name, endpoint } => match endpoint {
+            Endpoint::WebSocket => {
+                let framing = Framing::SockJs;
+                upgrade(&front, &site.service, framing, &headers, on_upgrade, peer)
+            }
+            Endpoint::Receive(receiving) => {
+                let answer = receive(&front, &site, name, receiving, &query, &headers, peer);
+                answers.of_session(answer)
+            }
+            Endpoint::Send(sending) => {
+                let key = (site.number, name.into());
+                let answer = match front.polling().living(&key) {
+                    Some(session) => post(&front, &session, sending, &headers, body).await,
+                    None => answers::not_found(),
+                };
+                answers.of_session(answer)
+            }
+        },
+    }
+}
+
+/// A response of frames: those of the session of this name, which is made where there is none.
+fn receive(
+    front: &Front,
+    site: &Site,
+    name: &str,
+    receiving: Receiving,
+    query: &str,
+    headers: &HeaderMap,
+    peer: SocketAddr,
+) -> Response {
+    let wrapping = match Wrapping::new(receiving, query) {
+        Ok(wrapping) => wrapping,
+        Err(bad) => return answers::failure(&bad),
+    };
+    let key = (site.number, name.into());
+    let found = front.polling().find_or_create(key, |key| {
+        if !front.has_room() {
+            return None;
+        }
+        let shard = front.next_shard()?;
+        let session = Session::new(key, shard.inbox(), front.posted_limit());
+        let session = Arc::new(session);
+        let arrival = Arrival {
+            peer: Peer::Polling(session.clone()),
+            service: site.service.clone(),
+            client_address: peer,
+            headers: Headers::of(headers),
+        };
+        front.hand_over_to(shard, arrival).then_some(session)
+    });
+    let content_type = wrapping.content_type();
+    let mut response = match found {
+        Ok(Found::Living(session)) => {
+            let number = front.polling().next_request();
+            warp::reply::stream(Chunks::wait(session, number, wrapping)).into_response()
+        }
+        Ok(Found::Ended(close)) => {
+            let mut body = wrapping.prelude().into_bytes();
+            body.extend_from_slice(&wrapping.wrap(&close));
+            body.into_response()
+        }
+        Err(_) => return answers::busy(),
+    };
+    answers::set(&mut response, header::CONTENT_TYPE, content_type);
+    answers::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    response
+}
+
+/// Takes the messages of a body to their session.
+async fn post<B: Buf>(
+    front: &Front,
+    session: &Arc<Session>,
+    sending: Sending,
+    headers: &HeaderMap,
+    body: impl Stream<Item = Result<B, warp::Error>> + Send,
+) -> Response {
+    let body = match body::read(headers, body, front.bodies()).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let Ok(text) = std::str::from_utf8(&body) else {
+        return answers::failure(&BadBody::NotJson);
+    };
+    let limits = front.json_limits();
+    let messages = match sending {
+        Sending::Jsonp if answers::is_form(headers) => sockjs::messages_of_form(text, limits),
+        Sending::Jsonp | Sending::Xhr => sockjs::messages_of_body(text, limits),
+    };
+    let messages = match messages {
+        Ok(messages) => messages,
+        Err(bad) => return answers::failure(&bad),
+    };
+    if !messages.is_empty() {
+        let posted = session.post(messages, text.len());
+        match tokio::time::timeout(POST_WITHIN, posted).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return answers::not_found(),
+            Err(_) => return answers::busy(),
+        }
+    }
+    match sending {
+        Sending::Xhr => answers::no_content(),
+        Sending::Jsonp => answers::text("ok"),
+    }
+}

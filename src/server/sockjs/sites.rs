@@ -1,0 +1,132 @@
+//! Which paths belong to which service.
+
+use std::sync::Arc;
+
+use crate::sockjs::Service;
+
+/// The services of a server, by path.
+#[derive(Debug)]
+pub(in crate::server) struct Sites {
+    /// Before every path; empty, or as Meteor takes it from `ROOT_URL`: a slash and more, without one at the end.
+    path_prefix: String,
+    /// DDP's own, whose number is 0.
+    ddp: Arc<Service>,
+    /// The program's own, numbered from 1.
+    others: Vec<Arc<Service>>,
+}
+
+/// Where a request has come to.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct Site {
+    /// The service's number.
+    pub(in crate::server) number: usize,
+    pub(in crate::server) service: Arc<Service>,
+    /// What follows the service's prefix.
+    pub(in crate::server) path: String,
+}
+
+impl Sites {
+    pub(in crate::server) fn new(path_prefix: String, ddp: Service, others: Vec<Service>) -> Self {
+        Self {
+            path_prefix,
+            ddp: Arc::new(ddp),
+            others: others.into_iter().map(Arc::new).collect(),
+        }
+    }
+
+    /// DDP, without SockJS where the client likes.
+    pub(in crate::server) fn ddp(&self) -> &Arc<Service> {
+        &self.ddp
+    }
+
+    /// The service that a path belongs to: that with the longest prefix.
+    pub(in crate::server) fn find(&self, path: &str) -> Option<Site> {
+        let path = path.strip_prefix(&self.path_prefix)?;
+        let services = std::iter::once(&self.ddp).chain(&self.others);
+        let sites = services.enumerate().filter_map(|(number, service)| {
+            let below = path.strip_prefix(&service.options.prefix)?;
+            let is_below = below.is_empty() || below.starts_with('/');
+            is_below.then_some((number, service, below))
+        });
+        let (number, service, path) =
+            sites.max_by_key(|(_, service, _)| service.options.prefix.len())?;
+        Some(Site {
+            number,
+            service: service.clone(),
+            path: path.to_owned(),
+        })
+    }
+
+    /// Raw WebSocket is at `/websocket` and `/websocket/`: behind the path prefix or, where none is configured, behind any
+    /// path, so that a proxy need not take one off.
+    pub(in crate::server) fn is_websocket(&self, path: &str) -> bool {
+        if self.find(path).is_some() {
+            return false;
+        }
+        let path = path.strip_suffix('/').unwrap_or(path);
+        match path.strip_suffix("/websocket") {
+            Some(before) => self.path_prefix.is_empty() || before == self.path_prefix,
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockjs::{SockJs, Speaks};
+
+    fn sites(path_prefix: &str) -> Sites {
+        let service = |options: SockJs| Service {
+            options,
+            speaks: Speaks::Ddp,
+        };
+        let others = vec![service(SockJs::at("/a")), service(SockJs::at("/a/b"))];
+        Sites::new(path_prefix.to_owned(), service(SockJs::meteor()), others)
+    }
+
+    #[test]
+    fn ddp_217_raw_websocket_is_at_any_path_that_ends_so() {
+        let sites = sites("");
+        for path in [
+            "/websocket",
+            "/websocket/",
+            "/websocket/websocket",
+            "/app/websocket",
+            "/sockjsapp/websocket",
+        ] {
+            assert!(sites.is_websocket(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/websockets",
+            "/xwebsocket",
+            "/xwebsocket/x",
+            "/sockjs/websocket",
+            "/sockjs/000/abcdefgh/websocket",
+            "/a/websocket",
+        ] {
+            assert!(!sites.is_websocket(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn ddp_222_a_path_prefix_stands_before_all() {
+        let sites = sites("/app");
+        assert!(sites.is_websocket("/app/websocket") && sites.is_websocket("/app/websocket/"));
+        assert!(!sites.is_websocket("/websocket") && !sites.is_websocket("/app/x/websocket"));
+        assert_eq!(sites.find("/app/sockjs/info").unwrap().path, "/info");
+        assert!(sites.find("/sockjs/info").is_none());
+    }
+
+    #[test]
+    fn the_longest_prefix_counts() {
+        let sites = sites("");
+        let found = |path: &str| sites.find(path).map(|site| (site.number, site.path));
+        assert_eq!(found("/sockjs"), Some((0, String::new())));
+        assert_eq!(found("/a/info"), Some((1, "/info".to_owned())));
+        assert_eq!(found("/a/b/info"), Some((2, "/info".to_owned())));
+        assert_eq!(found("/a/bc"), Some((1, "/bc".to_owned())));
+        assert_eq!(found("/sockjsx"), None);
+    }
+}

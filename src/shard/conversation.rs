@@ -1,0 +1,100 @@
+//! What is said over a client's connection: DDP, or the messages of a service of the program's own.
+//! The event loop asks either the same questions.
+
+use std::time::Duration;
+
+use updraft_protocol::session::{Action, Output, Session};
+
+use crate::sockjs::Stream;
+
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all of them are DDP")]
+pub(super) enum Conversation {
+    Ddp(Session),
+    Stream(Stream),
+}
+
+impl Conversation {
+    /// The DDP session, if it is one.
+    pub(super) fn ddp(&self) -> Option<&Session> {
+        match self {
+            Self::Ddp(session) => Some(session),
+            Self::Stream(_) => None,
+        }
+    }
+
+    pub(super) fn ddp_mut(&mut self) -> Option<&mut Session> {
+        match self {
+            Self::Ddp(session) => Some(session),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// Whether messages of the full size are taken.
+    pub(super) fn is_connected(&self) -> bool {
+        self.ddp().is_none_or(Session::is_connected)
+    }
+
+    pub(super) fn receive(&mut self, text: &str, now: Duration, out: &mut Output) {
+        match self {
+            Self::Ddp(session) => session.receive(text, now, out),
+            Self::Stream(stream) => stream.receive(text),
+        }
+    }
+
+    pub(super) fn heard(&mut self) {
+        if let Self::Ddp(session) = self {
+            session.heard();
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Duration> {
+        self.ddp().and_then(Session::next_timeout)
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Duration, out: &mut Output) {
+        if let Self::Ddp(session) = self {
+            session.handle_timeout(now, out);
+        }
+    }
+
+    /// Messages that wait for a handler.
+    pub(super) fn queued(&self) -> usize {
+        match self {
+            Self::Ddp(session) => session.queued(),
+            Self::Stream(stream) => stream.queued(),
+        }
+    }
+
+    /// Bytes of these messages.
+    pub(super) fn queued_bytes(&self) -> usize {
+        match self {
+            Self::Ddp(session) => session.queued_bytes(),
+            Self::Stream(stream) => stream.queued_bytes(),
+        }
+    }
+
+    /// Calls that have begun and not ended.
+    pub(super) fn calls_running(&self) -> usize {
+        self.ddp().map_or(0, Session::calls_running)
+    }
+
+    /// The connection has ended, or is about to.
+    pub(super) fn end(&mut self, out: &mut Output) {
+        match self {
+            Self::Ddp(session) => session.end(out),
+            Self::Stream(stream) => stream.end(),
+        }
+    }
+
+    /// The program closes the connection.
+    pub(super) fn close(&mut self, out: &mut Output) {
+        match self {
+            Self::Ddp(session) => session.close(out),
+            Self::Stream(_) => out.actions.push(Action::Close {
+                code: 1000,
+                reason: "",
+            }),
+        }
+    }
+}

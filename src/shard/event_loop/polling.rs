@@ -1,0 +1,112 @@
+//! SockJS in the shard: heartbeats, and what the requests of polling clients want.
+
+use updraft_protocol::sockjs::{self, Beat};
+
+use super::{EventLoop, State};
+use crate::shard::link::Link;
+use crate::shard::polling::{Readiness, interrupted};
+use crate::sockjs::{Request, Session};
+use crate::transport::websocket;
+
+impl EventLoop {
+    /// A request of a polling client.
+    pub(super) fn requested(&mut self, session: &Session, request: Request) {
+        let index = session.place().and_then(|place| {
+            let client = self.clients.get(place.index)?;
+            (client.generation == place.generation).then_some(place.index)
+        });
+        let found = index.and_then(|index| {
+            let polling = self.clients.get_mut(index)?.link.polling_mut()?;
+            Some((index, polling))
+        });
+        match (request, found) {
+            (Request::Wait(waiting), None) => interrupted(waiting),
+            (Request::Taken(_) | Request::Cut(_) | Request::Post(_), None) => {}
+            (Request::Wait(waiting), Some((index, polling))) => {
+                polling.wait(waiting, self.now);
+                self.unblocked(index);
+                self.set_timer(index);
+            }
+            (Request::Taken(number), Some((index, polling))) => {
+                polling.taken(number);
+                self.unblocked(index);
+            }
+            (Request::Cut(number), Some((index, polling))) => {
+                if polling.is_latest(number) {
+                    self.lost(index);
+                }
+            }
+            (Request::Post(posted), Some((index, polling))) => {
+                polling.post(posted);
+                self.read_posted(index);
+            }
+        }
+    }
+
+    /// Hands posted messages to their session, while it keeps up with them.
+    pub(super) fn read_posted(&mut self, index: usize) {
+        while let Some(client) = self.clients.get_mut(index)
+            && client.closing.is_none()
+            && !client.is_paused
+            && let Some(polling) = client.link.polling_mut()
+            && let Some(message) = polling.next_message()
+        {
+            let limit = if client.session.is_connected() {
+                self.limits.message
+            } else {
+                self.limits.first_message
+            };
+            if message.len() > limit {
+                return self.close(index, 1009, "Message too big");
+            }
+            client.session.receive(&message, self.now, &mut self.out);
+            self.settle(index);
+        }
+    }
+
+    /// SockJS's own heartbeats, and the end of those who do not answer or ask any more.
+    pub(super) fn beat(&mut self, index: usize) {
+        let now = self.now;
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        if client.closing.is_some() {
+            return;
+        }
+        match &mut client.link {
+            Link::Socket(socket) => {
+                if client.is_paused {
+                    // We do not listen, so its silence means nothing.
+                    socket.answered(now);
+                }
+                match socket.beat(now) {
+                    Some(Beat::Ping) => client.outgoing.push_control(websocket::ping()),
+                    Some(Beat::Missed) => return self.close(index, Beat::CODE, Beat::REASON),
+                    None => {}
+                }
+            }
+            Link::Polling(polling) if polling.is_abandoned(now) => return self.lost(index),
+            Link::Polling(polling) => {
+                // What waits says as much.
+                if polling.beat(now) && client.outgoing.is_empty() {
+                    client.outgoing.push_control(sockjs::HEARTBEAT.into());
+                }
+            }
+        }
+        self.list(index);
+        self.set_timer(index);
+    }
+
+    /// While the server shuts down, a client that nobody asks for is not waited for.
+    pub(super) fn give_up_absent(&mut self, index: usize) {
+        let polling = self
+            .clients
+            .get_mut(index)
+            .and_then(|client| client.link.polling_mut());
+        if self.state == State::ShuttingDown
+            && polling.is_some_and(|polling| polling.readiness() == Readiness::Absent)
+        {
+            self.lost(index);
+        }
+    }
+}

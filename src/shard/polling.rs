@@ -1,0 +1,218 @@
+//! The link of a client that is reached by HTTP requests: the one that waits for frames, if any, and what others have
+//! posted.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use updraft_protocol::sockjs;
+
+use crate::sockjs::{Posted, Registry, Service, Session, Waiting};
+
+/// How a polling client is reached.
+#[derive(Debug)]
+pub(super) struct Polling {
+    session: Arc<Session>,
+    service: Arc<Service>,
+    registry: Arc<Registry>,
+    receiver: Option<Receiver>,
+    /// The request that waited last: if it is cut, what it was given may be lost.
+    latest: Option<u64>,
+    /// While no request waits: until when one must come.
+    alone_until: Duration,
+    /// What was posted and the session has not taken. Filled by requests, which wait for room first.
+    posted: VecDeque<Posted>,
+    /// Bytes of these messages.
+    posted_bytes: usize,
+    /// Bytes of the chunk that the response has not taken yet.
+    given: usize,
+    /// The last frame, when the session is closed.
+    close: Option<Bytes>,
+}
+
+/// A request that waits for frames.
+#[derive(Debug)]
+struct Receiver {
+    waiting: Waiting,
+    /// Bytes of frames so far.
+    sent: usize,
+    /// When it is to hear that the server is there; never if there are no heartbeats.
+    heartbeat_at: Option<Duration>,
+}
+
+/// Whether a chunk can be given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    Ready,
+    /// The last one has not been taken.
+    Busy,
+    /// No request waits.
+    Absent,
+}
+
+impl Polling {
+    pub(super) fn new(
+        session: Arc<Session>,
+        service: Arc<Service>,
+        registry: Arc<Registry>,
+        now: Duration,
+    ) -> Self {
+        let alone_until = now.saturating_add(service.options.disconnect_delay);
+        Self {
+            session,
+            service,
+            registry,
+            receiver: None,
+            latest: None,
+            alone_until,
+            posted: VecDeque::new(),
+            posted_bytes: 0,
+            given: 0,
+            close: None,
+        }
+    }
+
+    pub(super) fn readiness(&self) -> Readiness {
+        match self.receiver {
+            None => Readiness::Absent,
+            Some(_) if self.given > 0 => Readiness::Busy,
+            Some(_) => Readiness::Ready,
+        }
+    }
+
+    /// A request waits from now on. A second one is sent away.
+    pub(super) fn wait(&mut self, waiting: Waiting, now: Duration) {
+        if self.receiver.is_some() {
+            return send_away(waiting, 2010, "Another connection still open");
+        }
+        self.latest = Some(waiting.number);
+        self.given = 0;
+        self.receiver = Some(Receiver {
+            waiting,
+            sent: 0,
+            heartbeat_at: self.heartbeat_after(now),
+        });
+    }
+
+    fn heartbeat_after(&self, now: Duration) -> Option<Duration> {
+        let interval = self.service.options.heartbeat;
+        (!interval.is_zero()).then(|| now.saturating_add(interval))
+    }
+
+    /// The response of this request has taken what it was given.
+    pub(super) fn taken(&mut self, number: u64) {
+        let receiver = self.receiver.as_ref();
+        if receiver.is_some_and(|receiver| receiver.waiting.number == number) {
+            self.given = 0;
+        }
+    }
+
+    /// Whether this is the request by which frames go to the client, or went last.
+    pub(super) fn is_latest(&self, number: u64) -> bool {
+        self.latest == Some(number)
+    }
+
+    /// Gives a frame to the request that waits. What cannot be given is lost with its request, which says so.
+    pub(super) fn give(&mut self, frame: &[u8], now: Duration) {
+        let Some(receiver) = &mut self.receiver else {
+            return;
+        };
+        let wrapping = &receiver.waiting.wrapping;
+        let chunk = wrapping.wrap(frame);
+        let is_single = wrapping.is_single();
+        self.given = chunk.len();
+        receiver.sent = receiver.sent.saturating_add(chunk.len());
+        let is_gone = receiver.waiting.chunks.try_send(chunk.into()).is_err();
+        if is_gone || is_single || receiver.sent >= self.service.options.response_limit {
+            self.leave(now);
+        }
+    }
+
+    /// The response ends with what it was given.
+    fn leave(&mut self, now: Duration) {
+        self.receiver = None;
+        self.given = 0;
+        self.alone_until = now.saturating_add(self.service.options.disconnect_delay);
+    }
+
+    pub(super) fn post(&mut self, posted: Posted) {
+        let bytes = posted.messages.as_slice().iter().map(String::len);
+        self.posted_bytes = bytes.fold(self.posted_bytes, usize::saturating_add);
+        self.posted.push_back(posted);
+    }
+
+    /// The next message that was posted.
+    pub(super) fn next_message(&mut self) -> Option<String> {
+        loop {
+            if let Some(message) = self.posted.front_mut()?.messages.next() {
+                self.posted_bytes = self.posted_bytes.saturating_sub(message.len());
+                return Some(message);
+            }
+            self.posted.pop_front();
+        }
+    }
+
+    /// Bytes of what has come and was not used, and of what was given and not taken.
+    pub(super) fn bytes(&self) -> usize {
+        self.posted_bytes.saturating_add(self.given)
+    }
+
+    pub(super) fn drop_input(&mut self) {
+        self.posted = VecDeque::new();
+        self.posted_bytes = 0;
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Duration> {
+        match &self.receiver {
+            Some(receiver) => receiver.heartbeat_at,
+            None => Some(self.alone_until),
+        }
+    }
+
+    /// Whether no request has come for too long.
+    pub(super) fn is_abandoned(&self, now: Duration) -> bool {
+        self.receiver.is_none() && self.alone_until <= now
+    }
+
+    /// Whether the request that waits is to hear that the server is there.
+    pub(super) fn beat(&mut self, now: Duration) -> bool {
+        let next = self.heartbeat_after(now);
+        let receiver = self.receiver.as_mut();
+        let due = receiver.filter(|it| it.heartbeat_at.is_some_and(|at| at <= now));
+        due.is_some_and(|receiver| {
+            receiver.heartbeat_at = next;
+            true
+        })
+    }
+
+    /// Notes the last frame, which is said again to who still asks.
+    pub(super) fn close(&mut self, frame: &str) {
+        self.close = Some(Bytes::copy_from_slice(frame.as_bytes()));
+    }
+
+    /// How long a session that is closed waits for a request to tell it to.
+    pub(super) fn patience(&self) -> Duration {
+        self.service.options.disconnect_delay
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        let delay = self.service.options.disconnect_delay;
+        self.registry.ended(&self.session, self.close.take(), delay);
+    }
+}
+
+/// Answers a request that gets no frames with the reason, and ends its response.
+pub(super) fn send_away(waiting: Waiting, code: u16, reason: &str) {
+    let frame = sockjs::close(code, reason);
+    let chunk = waiting.wrapping.wrap(frame.as_bytes());
+    // The first chunk always has room; the request may be gone.
+    drop(waiting.chunks.try_send(chunk.into()));
+}
+
+/// What a request that comes too late is told.
+pub(super) fn interrupted(waiting: Waiting) {
+    send_away(waiting, 1002, "Connection interrupted");
+}

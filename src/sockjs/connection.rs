@@ -1,0 +1,140 @@
+//! A connection of a service of the program's own: messages in, messages out.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::connection::Connection;
+use crate::mailbox::Mail;
+
+/// A client of a [SockJS service](crate::Builder::sockjs_service), for the service's handler.
+///
+/// The connection is closed when the handler ends.
+pub struct SockJsConnection {
+    connection: Connection,
+    unread: Arc<Unread>,
+}
+
+impl SockJsConnection {
+    pub(crate) fn new(connection: Connection, unread: Arc<Unread>) -> Self {
+        Self { connection, unread }
+    }
+
+    /// The client's next message; `None` when it is gone. While messages wait here, up to the
+    /// [limit](crate::Builder::queue_limit), the client is not read from.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost when the future is dropped.
+    pub async fn recv(&mut self) -> Option<String> {
+        loop {
+            let arrived = self.unread.arrived.notified();
+            let (message, is_closed) = {
+                let mut queue = self.unread.lock();
+                (queue.pop(), queue.is_closed)
+            };
+            if let Some(message) = message {
+                self.connection.send(Mail::Read);
+                return Some(message);
+            }
+            if is_closed {
+                return None;
+            }
+            arrived.await;
+        }
+    }
+
+    /// Sends a message. It does not wait: what a client does not take counts against the
+    /// [output limit](crate::Builder::output_limit), and closes the connection when it is too much.
+    pub fn send(&self, text: impl Into<String>) {
+        self.connection.send(Mail::Text(text.into().into()));
+    }
+
+    /// Closes the connection with a code of 1000 or 3000 to 4999, and a reason of at most 123 bytes; what was sent before
+    /// arrives.
+    pub fn close(&self, code: u16, reason: &str) {
+        let mut end = reason.len().min(123);
+        while !reason.is_char_boundary(end) {
+            end = end.saturating_sub(1);
+        }
+        let reason = reason.get(..end).unwrap_or_default();
+        self.connection.send(Mail::CloseWith(code, reason.into()));
+    }
+
+    /// Whose connection it is.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl fmt::Debug for SockJsConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SockJsConnection")
+            .field(&self.connection)
+            .finish()
+    }
+}
+
+/// Messages that a handler has not read.
+#[derive(Debug, Default)]
+pub(crate) struct Unread {
+    queue: Mutex<Queue>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// Filled by the shard, drained by the handler; bounded because the shard stops reading from the client.
+    messages: VecDeque<String>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+impl Queue {
+    fn pop(&mut self) -> Option<String> {
+        let message = self.messages.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(message.len());
+        Some(message)
+    }
+}
+
+impl Unread {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing that can panic runs under the lock.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The shard's end of such a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Stream(Arc<Unread>);
+
+impl Stream {
+    pub(crate) fn unread(&self) -> Arc<Unread> {
+        self.0.clone()
+    }
+
+    pub(crate) fn receive(&self, text: &str) {
+        let mut queue = self.0.lock();
+        queue.messages.push_back(text.to_owned());
+        queue.bytes = queue.bytes.saturating_add(text.len());
+        drop(queue);
+        self.0.arrived.notify_one();
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.0.lock().messages.len()
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.0.lock().bytes
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn end(&self) {
+        self.0.lock().is_closed = true;
+        self.0.arrived.notify_one();
+    }
+}

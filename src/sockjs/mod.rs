@@ -1,0 +1,68 @@
+//! SockJS as a service: what stands behind a prefix, and the sessions that come and go by HTTP requests.
+//! How frames look and what URLs there are is in `updraft_protocol::sockjs`.
+
+mod connection;
+mod options;
+mod polling;
+mod registry;
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::connection::Connection;
+use crate::error::Result;
+use crate::handler::guard;
+use crate::mailbox::Mail;
+
+pub use connection::SockJsConnection;
+pub(crate) use connection::Stream;
+pub use options::SockJs;
+pub(crate) use polling::{Chunks, Posted, Request, Session, Waiting};
+pub(crate) use registry::{Found, Key, Registry};
+
+/// What answers below one prefix.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) options: SockJs,
+    pub(crate) speaks: Speaks,
+}
+
+/// What is said on a service's connections.
+pub(crate) enum Speaks {
+    Ddp,
+    /// Whatever a handler of the program makes of the messages.
+    Handler(StreamHandler),
+}
+
+/// A handler of plain messages.
+pub(crate) type StreamHandler =
+    Arc<dyn Fn(SockJsConnection) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Starts a handler for a new connection, which is closed when it ends.
+pub(crate) fn start(handler: &StreamHandler, service: &Service, connection: &Connection) -> Stream {
+    let stream = Stream::default();
+    let handling = handler(SockJsConnection::new(connection.clone(), stream.unread()));
+    let handling = async move {
+        handling.await;
+        Ok(())
+    };
+    let done = |connection: &Connection, outcome: Result<()>| {
+        let code = if outcome.is_ok() { 1000 } else { 1011 };
+        connection.send(Mail::CloseWith(code, "".into()));
+    };
+    let name = service.options.prefix.as_str().into();
+    // It ends by itself, when it hears that the client has gone.
+    drop(guard(connection, "service", name, Box::pin(handling), done));
+    stream
+}
+
+impl fmt::Debug for Speaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ddp => "Ddp",
+            Self::Handler(_) => "Handler",
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! The settings of a SockJS service.
+
+use std::time::Duration;
+
+/// What a SockJS service offers, and how long it waits.
+///
+/// ```
+/// use std::time::Duration;
+/// use updraft::SockJs;
+///
+/// let options = SockJs::at("/chat").websocket(false).disconnect_delay(Duration::from_secs(20));
+/// ```
+#[derive(Clone, Debug)]
+pub struct SockJs {
+    pub(crate) prefix: String,
+    pub(crate) websocket: bool,
+    pub(crate) cookies: bool,
+    pub(crate) cors: bool,
+    pub(crate) script: String,
+    pub(crate) heartbeat: Duration,
+    pub(crate) heartbeat_timeout: Duration,
+    pub(crate) disconnect_delay: Duration,
+    pub(crate) response_limit: usize,
+}
+
+impl SockJs {
+    /// A service below `prefix`, such as `/echo`, with the times of sockjs-node: a heartbeat every 25 s, and a session
+    /// without a request waits 5 s for the next.
+    ///
+    /// It must begin with a slash and must not end with one; `bind` says so.
+    pub fn at(prefix: impl Into<String>) -> Self {
+        Self {
+            prefix: prefix.into(),
+            websocket: true,
+            cookies: false,
+            cors: true,
+            script: String::from("https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js"),
+            heartbeat: Duration::from_secs(25),
+            heartbeat_timeout: Duration::from_secs(10),
+            disconnect_delay: Duration::from_secs(5),
+            response_limit: 128 * 1024,
+        }
+    }
+
+    /// As Meteor's server has it: below `/sockjs`, a heartbeat every 45 s, and 60 s for the next request.
+    pub fn meteor() -> Self {
+        Self::at("/sockjs")
+            .heartbeat(Duration::from_secs(45), Duration::from_secs(10))
+            .disconnect_delay(Duration::from_secs(60))
+    }
+
+    /// Where the service is.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Whether there are WebSockets; yes by default. Without them `/info` says so, and clients poll. For DDP this takes
+    /// the raw WebSocket away too, as Meteor's `DISABLE_WEBSOCKETS`.
+    #[must_use]
+    pub fn websocket(mut self, offered: bool) -> Self {
+        self.websocket = offered;
+        self
+    }
+
+    /// Whether answers set the cookie `JSESSIONID`, by which some load balancers keep a session on one server; no by
+    /// default.
+    #[must_use]
+    pub fn cookies(mut self, set: bool) -> Self {
+        self.cookies = set;
+        self
+    }
+
+    /// Whether pages of other origins may read the answers; yes by default. Which origins are let in is decided before.
+    #[must_use]
+    pub fn cors(mut self, allowed: bool) -> Self {
+        self.cors = allowed;
+        self
+    }
+
+    /// The URL of the client's script, for the iframe page; that of sockjs-client 1 on a public network by default.
+    #[must_use]
+    pub fn script(mut self, url: impl Into<String>) -> Self {
+        self.script = url.into();
+        self
+    }
+
+    /// After how long a connection is reminded that the server is there (zero: never), and how long a WebSocket may
+    /// take to answer (10 s by default) before it is closed.
+    #[must_use]
+    pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.heartbeat = interval;
+        self.heartbeat_timeout = timeout;
+        self
+    }
+
+    /// How long a session may be without a request that waits for its frames. Then it ends.
+    #[must_use]
+    pub fn disconnect_delay(mut self, delay: Duration) -> Self {
+        self.disconnect_delay = delay;
+        self
+    }
+
+    /// After how many bytes of frames a streaming response ends, and the client asks for the next: 128 KiB by default.
+    #[must_use]
+    pub fn response_limit(mut self, bytes: usize) -> Self {
+        self.response_limit = bytes;
+        self
+    }
+
+    /// What is wrong with it, if anything is.
+    pub(crate) fn mistake(&self) -> Option<String> {
+        let prefix = &self.prefix;
+        let fits = prefix.len() > 1 && prefix.starts_with('/') && !prefix.ends_with('/');
+        (!fits).then(|| {
+            format!("the SockJS prefix '{prefix}' must begin with a slash and not end with one")
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! A session that lives on HTTP requests: what the requests and the shard that owns it share.
+//! Nothing runs for it; its requests leave letters at the shard, and the shard fills their responses.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc};
+use updraft_protocol::sockjs::Wrapping;
+
+use super::Key;
+use crate::mailbox::{Inbox, Letter, Place};
+
+/// A polling session, as its requests know it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) key: Key,
+    inbox: Arc<Inbox>,
+    /// Where the shard has put it; it looks here when a request's letter comes, which is after the arrival.
+    place: OnceLock<Place>,
+    /// Bytes of messages that may still be posted. Taken by requests, given back as the session takes the messages.
+    room: Arc<Semaphore>,
+    capacity: u32,
+}
+
+/// What a request wants of its session.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// To be given frames.
+    Wait(Waiting),
+    /// The latest chunk of this request is on its way.
+    Taken(u64),
+    /// This request was cut before its response was whole.
+    Cut(u64),
+    /// These are from the client.
+    Post(Posted),
+}
+
+/// A request that waits for frames.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) number: u64,
+    pub(crate) wrapping: Wrapping,
+    /// To the response, one chunk at a time.
+    pub(crate) chunks: mpsc::Sender<Bytes>,
+}
+
+/// Messages that a request has brought.
+#[derive(Debug)]
+pub(crate) struct Posted {
+    pub(crate) messages: std::vec::IntoIter<String>,
+    /// Their part of the session's room.
+    _room: OwnedSemaphorePermit,
+}
+
+impl Session {
+    pub(crate) fn new(key: Key, inbox: Arc<Inbox>, capacity: usize) -> Self {
+        let capacity = u32::try_from(capacity.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        Self {
+            key,
+            inbox,
+            place: OnceLock::new(),
+            room: Arc::new(Semaphore::new(capacity as usize)),
+            capacity,
+        }
+    }
+
+    /// The shard has taken it in.
+    pub(crate) fn settle(&self, place: Place) {
+        // Once per session, for it arrives once.
+        if self.place.set(place).is_err() {
+            tracing::error!("A polling session arrived twice.");
+        }
+    }
+
+    /// Where it is, unless it has not arrived.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.place.get().copied()
+    }
+
+    /// It has ended: who waits for room waits no longer.
+    pub(crate) fn end(&self) {
+        self.room.close();
+    }
+
+    pub(crate) fn send(self: &Arc<Self>, request: Request) {
+        self.inbox.put(Letter::Polling {
+            session: self.clone(),
+            request: Box::new(request),
+        });
+    }
+
+    /// Hands over messages of `bytes` together, once there is room for them.
+    ///
+    /// # Errors
+    ///
+    /// The session has ended.
+    pub(crate) async fn post(
+        self: &Arc<Self>,
+        messages: Vec<String>,
+        bytes: usize,
+    ) -> Result<(), AcquireError> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.capacity);
+        let room = self.room.clone().acquire_many_owned(bytes).await?;
+        self.send(Request::Post(Posted {
+            messages: messages.into_iter(),
+            _room: room,
+        }));
+        Ok(())
+    }
+}
+
+/// The body of a response that waits for frames.
+#[derive(Debug)]
+pub(crate) struct Chunks {
+    session: Arc<Session>,
+    number: u64,
+    prelude: Option<Bytes>,
+    chunks: mpsc::Receiver<Bytes>,
+    state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    /// A chunk was given out; when the next is asked for, it is on its way.
+    Given,
+    Ended,
+}
+
+impl Chunks {
+    /// Asks the session for frames; what comes is the response's body.
+    pub(crate) fn wait(session: Arc<Session>, number: u64, wrapping: Wrapping) -> Self {
+        let (sender, receiver) = mpsc::channel(1);
+        let prelude = wrapping.prelude();
+        session.send(Request::Wait(Waiting {
+            number,
+            wrapping,
+            chunks: sender,
+        }));
+        Self {
+            session,
+            number,
+            prelude: (!prelude.is_empty()).then(|| prelude.into()),
+            chunks: receiver,
+            state: State::Waiting,
+        }
+    }
+}
+
+impl futures_util::Stream for Chunks {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if let Some(prelude) = this.prelude.take() {
+            return Poll::Ready(Some(Ok(prelude)));
+        }
+        if this.state == State::Given {
+            this.state = State::Waiting;
+            this.session.send(Request::Taken(this.number));
+        }
+        let next = std::task::ready!(this.chunks.poll_recv(context));
+        this.state = match next {
+            Some(_) => State::Given,
+            None => State::Ended,
+        };
+        Poll::Ready(next.map(Ok))
+    }
+}
+
+impl Drop for Chunks {
+    fn drop(&mut self) {
+        if self.state != State::Ended {
+            self.session.send(Request::Cut(self.number));
+        }
+    }
+}

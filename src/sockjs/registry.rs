@@ -1,0 +1,148 @@
+//! Which polling sessions there are, by name, and the last words of those that were closed.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry as Place;
+
+use super::Session;
+use crate::clock;
+
+/// A session's service, by its number, and its name. The name is a credential: it is not logged.
+pub(crate) type Key = (usize, Box<str>);
+
+/// The polling sessions of a server.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    /// Filled by first requests, drained by the shards; bounded by `limit`, and as many ended ones.
+    entries: DashMap<Key, Entry>,
+    /// Sessions that live.
+    living: AtomicUsize,
+    /// Those that were closed, in the order in which they are forgotten; bounded by `limit`.
+    ended: Mutex<VecDeque<(Instant, Key)>>,
+    /// Numbers the requests that wait, so that a shard can tell them apart.
+    requests: AtomicU64,
+    limit: usize,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Living(Arc<Session>),
+    Ended { close: Bytes, until: Instant },
+}
+
+/// What is known of a name.
+pub(crate) enum Found {
+    Living(Arc<Session>),
+    /// It was closed with this frame, which is said again to whoever asks.
+    Ended(Bytes),
+}
+
+/// There are as many sessions as there may be, or the shard took no more.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+impl Registry {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            entries: DashMap::new(),
+            living: AtomicUsize::new(0),
+            ended: Mutex::default(),
+            requests: AtomicU64::new(0),
+            limit,
+        }
+    }
+
+    pub(crate) fn next_request(&self) -> u64 {
+        self.requests.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A session that lives, to send to.
+    pub(crate) fn living(&self, key: &Key) -> Option<Arc<Session>> {
+        let entry = self.entries.get(key)?;
+        match entry.value() {
+            Entry::Living(session) => Some(session.clone()),
+            Entry::Ended { .. } => None,
+        }
+    }
+
+    /// The session of this name; where there is none, that which `create` makes. It must leave the session at its shard,
+    /// for others find it from then on.
+    pub(crate) fn find_or_create(
+        &self,
+        key: Key,
+        create: impl FnOnce(Key) -> Option<Arc<Session>>,
+    ) -> Result<Found, Full> {
+        self.forget_ended();
+        let place = self.entries.entry(key);
+        if let Place::Occupied(occupied) = &place {
+            match occupied.get() {
+                Entry::Living(session) => return Ok(Found::Living(session.clone())),
+                Entry::Ended { close, until } if *until > clock::now() => {
+                    return Ok(Found::Ended(close.clone()));
+                }
+                Entry::Ended { .. } => {}
+            }
+        }
+        if self.living.fetch_add(1, Ordering::Relaxed) >= self.limit {
+            self.living.fetch_sub(1, Ordering::Relaxed);
+            return Err(Full);
+        }
+        let Some(session) = create(place.key().clone()) else {
+            self.living.fetch_sub(1, Ordering::Relaxed);
+            return Err(Full);
+        };
+        place.insert(Entry::Living(session.clone()));
+        Ok(Found::Living(session))
+    }
+
+    /// A session has ended; `close` is what is said, for `delay`, to who still asks for it.
+    pub(crate) fn ended(&self, session: &Session, close: Option<Bytes>, delay: Duration) {
+        session.end();
+        self.living.fetch_sub(1, Ordering::Relaxed);
+        let Some(close) = close else {
+            self.entries.remove(&session.key);
+            return;
+        };
+        let until = clock::now().checked_add(delay).unwrap_or_else(clock::now);
+        self.entries
+            .insert(session.key.clone(), Entry::Ended { close, until });
+        self.lock().push_back((until, session.key.clone()));
+        self.forget_ended();
+    }
+
+    /// Forgets those whose time is over, and the oldest of too many.
+    fn forget_ended(&self) {
+        let now = clock::now();
+        loop {
+            let key = {
+                let mut ended = self.lock();
+                let is_over = ended.front().is_some_and(|(until, _)| *until <= now);
+                if !is_over && ended.len() <= self.limit {
+                    return;
+                }
+                ended.pop_front()
+            };
+            let Some((until, key)) = key else { return };
+            // The name may have been used again meanwhile.
+            self.entries.remove_if(
+                &key,
+                |_, entry| matches!(entry, Entry::Ended { until: of, .. } if *of == until),
+            );
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Key)>> {
+        // Nothing that can panic runs under the lock.
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sessions that live.
+    pub(crate) fn len(&self) -> usize {
+        self.living.load(Ordering::Relaxed)
+    }
+}
