@@ -1,4 +1,4 @@
-//! Every case of every transcript, replayed over a socket against the example `fixture`.
+//! Every case of every transcript, replayed over each transport against the example `fixture`.
 //! Each runs against a server that no other case uses at that time, because a case may poke all subscriptions there are.
 
 use std::mem;
@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use updraft_test_support::process::Example;
-use updraft_test_support::replay::replay;
+use updraft_test_support::replay::replay_over;
 use updraft_test_support::transcript::{self, Case};
+use updraft_test_support::transport::Way;
 
 /// Cases that ask for what the server does not have yet.
 const NOT_YET: [&str; 1] = ["setUser"];
@@ -26,7 +27,10 @@ fn main() {
     let trials = files
         .into_iter()
         .flat_map(|(file, cases)| cases.into_iter().map(move |case| (file.clone(), case)))
-        .map(|(file, case)| trial(&file, case, &idle))
+        .flat_map(|(file, case)| {
+            let idle = &idle;
+            Way::ALL.map(|way| trial(way, &file, case.clone(), idle))
+        })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Exiting would leave them running.
@@ -36,14 +40,14 @@ fn main() {
     conclusion.exit();
 }
 
-fn trial(file: &str, case: Case, idle: &Idle) -> Trial {
-    let name = format!("socket::{file}::{}", case.name);
+fn trial(way: Way, file: &str, case: Case, idle: &Idle) -> Trial {
+    let name = format!("{}::{file}::{}", way.name(), case.name);
     let ignored = NOT_YET.contains(&case.name.as_str()) || case.needs_virtual_time();
     let idle = Arc::clone(idle);
     Trial::test(name, move || {
         let server = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut server = server.unwrap_or_else(|| Example::start("fixture", &[]));
-        if let Err(difference) = replay(&server.url(), &case) {
+        if let Err(difference) = replay_over(way, &server.url(), &case) {
             // It may be the server's state, so nobody else gets this one.
             let output = server.process().output();
             return Err(Failed::from(format!(

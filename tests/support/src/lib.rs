@@ -12,12 +12,14 @@
 
 pub mod checker;
 pub mod client;
+pub mod http;
 pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod replay;
 pub mod scripted_redis;
 pub mod transcript;
+pub mod transport;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -1,12 +1,11 @@
-//! Replays a transcript over a WebSocket, in real time.
+//! Replays a transcript over a connection, in real time.
 //! It waits for as many frames as a turn expects and no longer; only the end of a case is watched for frames too many.
 
 use std::time::{Duration, Instant};
 
-use tungstenite::Message;
-
-use crate::client::{Client, PATIENCE};
+use crate::client::PATIENCE;
 use crate::transcript::{Case, Difference, Expectations, Received, Step};
+use crate::transport::{Transport, Way};
 
 /// Between frames that are sent without waiting for an answer, as in the recordings.
 const PIPELINE: Duration = Duration::from_millis(40);
@@ -22,8 +21,16 @@ const NO_PATIENCE: Duration = Duration::from_millis(200);
 /// # Errors
 /// Where the conversation differs from the transcript.
 pub fn replay(url: &str, case: &Case) -> Result<(), Difference> {
+    replay_over(Way::Raw, url, case)
+}
+
+/// As [`replay`], over any transport; `url` is that of the raw WebSocket.
+///
+/// # Errors
+/// Where the conversation differs from the transcript.
+pub fn replay_over(way: Way, url: &str, case: &Case) -> Result<(), Difference> {
     let mut expectations = Expectations::new(case).with_host(host(url));
-    let mut conversation = match Client::try_connect(url) {
+    let mut conversation = match way.connect(url) {
         Ok(client) => Conversation {
             client: Some(client),
             received: Vec::new(),
@@ -56,7 +63,7 @@ fn host(url: &str) -> &str {
 
 struct Conversation {
     /// Gone once the connection has ended.
-    client: Option<Client>,
+    client: Option<Box<dyn Transport>>,
     /// What came in this turn.
     received: Vec<Received>,
     patience: Duration,
@@ -82,9 +89,9 @@ impl Conversation {
 
     fn send(&mut self, text: &str) {
         if let Some(client) = &mut self.client
-            && let Err(error) = client.send(Message::text(text))
+            && let Err(error) = client.send_text(text)
         {
-            self.received.push(Received::Other(error.to_string()));
+            self.received.push(Received::Other(error));
             self.client = None;
         }
     }

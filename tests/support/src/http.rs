@@ -1,0 +1,177 @@
+//! HTTP as a test sees it: requests as they are written, answers piece by piece.
+//! It blocks, with a time limit on everything.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+use crate::client::PATIENCE;
+
+/// A connection to a server, for one request after the other.
+#[derive(Debug)]
+pub struct Http {
+    stream: BufReader<TcpStream>,
+    host: String,
+}
+
+/// The answer to a request; its body is read from the connection.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    /// The status code.
+    pub status: u16,
+    /// Names in lower case.
+    headers: Vec<(String, String)>,
+    left: Left,
+    stream: &'a mut BufReader<TcpStream>,
+}
+
+/// What is left of a body.
+#[derive(Debug)]
+enum Left {
+    Bytes(usize),
+    Chunks,
+    Nothing,
+}
+
+impl Http {
+    /// Connects to a server, such as `127.0.0.1:3000`.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn connect(host: &str) -> Self {
+        let stream = TcpStream::connect(host).unwrap_or_else(|error| panic!("{host}: {error}"));
+        let set = stream.set_nodelay(true);
+        set.and_then(|()| stream.set_read_timeout(Some(6 * PATIENCE)))
+            .expect("a socket");
+        Self {
+            stream: BufReader::new(stream),
+            host: host.to_owned(),
+        }
+    }
+
+    /// Sends a request, with a body if it is not empty; the answer as soon as its head is here.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn ask(&mut self, head: &str, headers: &[(&str, &str)], body: &str) -> Answer<'_> {
+        let mut request = format!("{head} HTTP/1.1\r\nHost: {}\r\n", self.host);
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() || head.starts_with("POST") {
+            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        self.send(&format!("{request}\r\n{body}"));
+        self.answer()
+    }
+
+    /// As [`ask`](Self::ask), with nothing in the head but what is needed; the whole body.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn body(&mut self, head: &str, body: &str) -> String {
+        self.ask(head, &[], body).text()
+    }
+
+    /// Sends bytes as they stand.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub fn send(&mut self, text: &str) {
+        let sent = self.stream.get_mut().write_all(text.as_bytes());
+        sent.unwrap_or_else(|error| panic!("not sent: {error}"));
+    }
+
+    /// Reads the head of an answer.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn answer(&mut self) -> Answer<'_> {
+        let line = line(&mut self.stream);
+        let status = line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no answer: {line:?}"));
+        let mut headers = Vec::new();
+        while let Some((name, value)) = line_of(&mut self.stream).split_once(':') {
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let header = |name: &str| headers.iter().find(|(known, _)| known == name);
+        let left = match (header("transfer-encoding"), header("content-length")) {
+            (Some(_), _) => Left::Chunks,
+            (None, Some((_, length))) => Left::Bytes(length.parse().expect("a length")),
+            (None, None) => Left::Nothing,
+        };
+        Answer {
+            status,
+            headers,
+            left,
+            stream: &mut self.stream,
+        }
+    }
+
+    /// The connection below.
+    pub fn tcp(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+}
+
+impl Answer<'_> {
+    /// A header's value, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The next piece of the body as the server wrote it; `None` at the end.
+    ///
+    /// # Panics
+    /// When the body is cut.
+    pub fn piece(&mut self) -> Option<String> {
+        let length = match self.left {
+            Left::Nothing => return None,
+            Left::Bytes(length) => {
+                self.left = Left::Nothing;
+                length
+            }
+            Left::Chunks => {
+                let digits = line_of(self.stream);
+                usize::from_str_radix(&digits, 16)
+                    .unwrap_or_else(|_| panic!("not a chunk: {digits:?}"))
+            }
+        };
+        let mut piece = vec![0; length];
+        self.stream.read_exact(&mut piece).expect("a whole body");
+        if matches!(self.left, Left::Chunks) {
+            line_of(self.stream);
+            if length == 0 {
+                self.left = Left::Nothing;
+                return None;
+            }
+        }
+        Some(String::from_utf8(piece).expect("text"))
+    }
+
+    /// The rest of the body.
+    ///
+    /// # Panics
+    /// When the body is cut.
+    pub fn text(mut self) -> String {
+        let mut text = String::new();
+        while let Some(piece) = self.piece() {
+            text.push_str(&piece);
+        }
+        text
+    }
+}
+
+fn line(stream: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    let read = stream.read_line(&mut line);
+    read.unwrap_or_else(|error| panic!("no answer: {error}"));
+    line
+}
+
+fn line_of(stream: &mut impl BufRead) -> String {
+    line(stream).trim_end().to_owned()
+}
