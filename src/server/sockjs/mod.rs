@@ -5,12 +5,13 @@ mod answers;
 mod body;
 mod sites;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Buf;
-use futures_util::Stream;
+use futures_util::{Stream, stream};
 use hyper::upgrade::OnUpgrade;
 use updraft_protocol::sockjs::{self, BadBody, Endpoint, Receiving, Route, Sending, Wrapping};
 use warp::Reply;
@@ -137,9 +138,10 @@ fn receive(
             warp::reply::stream(Chunks::wait(session, number, wrapping)).into_response()
         }
         Ok(Found::Ended(close)) => {
-            let mut body = wrapping.prelude().into_bytes();
-            body.extend_from_slice(&wrapping.wrap(&close));
-            body.into_response()
+            let pieces = [wrapping.prelude().into_bytes(), wrapping.wrap(&close)];
+            let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+            let pieces = stream::iter(pieces.map(Ok::<_, Infallible>));
+            warp::reply::stream(pieces).into_response()
         }
         Err(_) => return answers::busy(),
     };

@@ -1,7 +1,7 @@
 //! HTTP as a test sees it: requests as they are written, answers piece by piece.
 //! It blocks, with a time limit on everything.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use crate::client::PATIENCE;
@@ -72,6 +72,22 @@ impl Http {
         self.ask(head, &[], body).text()
     }
 
+    /// As [`body`](Self::body), for a connection that may be cut meanwhile.
+    ///
+    /// # Errors
+    /// When it is.
+    pub fn try_body(&mut self, head: &str) -> io::Result<String> {
+        let host = &self.host;
+        let request = format!("{head} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let mut answer = self.try_answer()?;
+        let mut text = String::new();
+        while let Some(piece) = answer.try_piece()? {
+            text.push_str(&piece);
+        }
+        Ok(text)
+    }
+
     /// Sends bytes as they stand.
     ///
     /// # Panics
@@ -86,14 +102,16 @@ impl Http {
     /// # Panics
     /// When there is none.
     pub fn answer(&mut self) -> Answer<'_> {
-        let line = line(&mut self.stream);
-        let status = line
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        let status = status.unwrap_or_else(|| panic!("no answer: {line:?}"));
+        self.try_answer()
+            .unwrap_or_else(|error| panic!("no answer: {error}"))
+    }
+
+    fn try_answer(&mut self) -> io::Result<Answer<'_>> {
+        let line = line(&mut self.stream)?;
+        let status = line.split(' ').nth(1).and_then(|it| it.parse().ok());
+        let status = status.ok_or_else(|| io::Error::other(format!("not an answer: {line:?}")))?;
         let mut headers = Vec::new();
-        while let Some((name, value)) = line_of(&mut self.stream).split_once(':') {
+        while let Some((name, value)) = trimmed_line(&mut self.stream)?.split_once(':') {
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         let header = |name: &str| headers.iter().find(|(known, _)| known == name);
@@ -102,12 +120,12 @@ impl Http {
             (None, Some((_, length))) => Left::Bytes(length.parse().expect("a length")),
             (None, None) => Left::Nothing,
         };
-        Answer {
+        Ok(Answer {
             status,
             headers,
             left,
             stream: &mut self.stream,
-        }
+        })
     }
 
     /// The connection below.
@@ -128,28 +146,32 @@ impl Answer<'_> {
     /// # Panics
     /// When the body is cut.
     pub fn piece(&mut self) -> Option<String> {
+        self.try_piece()
+            .unwrap_or_else(|error| panic!("the body was cut: {error}"))
+    }
+
+    fn try_piece(&mut self) -> io::Result<Option<String>> {
         let length = match self.left {
-            Left::Nothing => return None,
+            Left::Nothing => return Ok(None),
             Left::Bytes(length) => {
                 self.left = Left::Nothing;
                 length
             }
             Left::Chunks => {
-                let digits = line_of(self.stream);
-                usize::from_str_radix(&digits, 16)
-                    .unwrap_or_else(|_| panic!("not a chunk: {digits:?}"))
+                let digits = trimmed_line(self.stream)?;
+                usize::from_str_radix(&digits, 16).map_err(io::Error::other)?
             }
         };
         let mut piece = vec![0; length];
-        self.stream.read_exact(&mut piece).expect("a whole body");
+        self.stream.read_exact(&mut piece)?;
         if matches!(self.left, Left::Chunks) {
-            line_of(self.stream);
+            trimmed_line(self.stream)?;
             if length == 0 {
                 self.left = Left::Nothing;
-                return None;
+                return Ok(None);
             }
         }
-        Some(String::from_utf8(piece).expect("text"))
+        String::from_utf8(piece).map(Some).map_err(io::Error::other)
     }
 
     /// The rest of the body.
@@ -165,13 +187,12 @@ impl Answer<'_> {
     }
 }
 
-fn line(stream: &mut impl BufRead) -> String {
+fn line(stream: &mut impl BufRead) -> io::Result<String> {
     let mut line = String::new();
-    let read = stream.read_line(&mut line);
-    read.unwrap_or_else(|error| panic!("no answer: {error}"));
-    line
+    stream.read_line(&mut line)?;
+    Ok(line)
 }
 
-fn line_of(stream: &mut impl BufRead) -> String {
-    line(stream).trim_end().to_owned()
+fn trimmed_line(stream: &mut impl BufRead) -> io::Result<String> {
+    Ok(line(stream)?.trim_end().to_owned())
 }

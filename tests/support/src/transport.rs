@@ -160,10 +160,7 @@ impl Polling {
 
 /// Polls until the session or the test ends.
 fn poll_on(poller: &mut Http, poll: &str, to_test: &SyncSender<Received>) {
-    loop {
-        let frame =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poller.body(poll, "")));
-        let Ok(frame) = frame else { return };
+    while let Ok(frame) = poller.try_body(poll) {
         for received in unframe(frame.trim_end()) {
             let is_end = !matches!(received, Received::Text(_));
             if to_test.send(received).is_err() || is_end {
