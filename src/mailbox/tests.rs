@@ -1,12 +1,13 @@
 //! The bounds of an inbox, and what becomes of mail that nobody reads any more.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::bus::PayloadLimits;
 use crate::connection::Headers;
+use crate::shard::Peer;
 
 const RUN_LIMIT: usize = 10_000;
 
@@ -162,12 +163,15 @@ fn gaps_behind_each_other_are_one() {
 #[test]
 fn arrivals_are_bounded() {
     let (inbox, _memory, _poll) = inbox(0, 2);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let here = listener.local_addr().unwrap();
+    let service = Arc::new(sockjs::Service {
+        options: sockjs::SockJs::meteor(),
+        speaks: sockjs::Speaks::Ddp,
+    });
     let arrive = || {
+        let session = sockjs::Session::new((0, "it".into()), inbox.clone(), 1);
         inbox.arrive(Box::new(Arrival {
-            socket: TcpStream::connect(here).unwrap(),
-            leftover: Bytes::new(),
+            peer: Peer::Polling(Arc::new(session)),
+            service: service.clone(),
             client_address: SocketAddr::from(([127, 0, 0, 1], 1)),
             headers: Headers::default(),
         }))

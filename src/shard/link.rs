@@ -3,9 +3,8 @@
 
 use std::io::{self, ErrorKind, Read};
 use std::net::Shutdown;
-use std::time::Duration;
-
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};

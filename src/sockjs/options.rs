@@ -118,3 +118,34 @@ impl SockJs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ddp_216_row_108_the_times_are_meteors() {
+        let (meteor, node) = (SockJs::meteor(), SockJs::at("/echo"));
+        let seconds = |options: &SockJs| {
+            let SockJs {
+                heartbeat,
+                heartbeat_timeout,
+                disconnect_delay,
+                ..
+            } = options;
+            [heartbeat, heartbeat_timeout, disconnect_delay].map(Duration::as_secs)
+        };
+        assert_eq!(
+            (meteor.prefix.as_str(), seconds(&meteor)),
+            ("/sockjs", [45, 10, 60])
+        );
+        assert_eq!(
+            (node.prefix.as_str(), seconds(&node)),
+            ("/echo", [25, 10, 5])
+        );
+        assert_eq!(
+            (meteor.response_limit, node.response_limit),
+            (128 * 1024, 128 * 1024)
+        );
+    }
+}

@@ -2,6 +2,7 @@
 //! Nothing runs for it; its requests leave letters at the shard, and the shard fills their responses.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -14,7 +15,6 @@ use super::Key;
 use crate::mailbox::{Inbox, Letter, Place};
 
 /// A polling session, as its requests know it.
-#[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) key: Key,
     inbox: Arc<Inbox>,
@@ -109,6 +109,15 @@ impl Session {
             _room: room,
         }));
         Ok(())
+    }
+}
+
+impl fmt::Debug for Session {
+    /// Without its name, which is a credential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }
 

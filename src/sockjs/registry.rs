@@ -1,6 +1,7 @@
 //! Which polling sessions there are, by name, and the last words of those that were closed.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +17,6 @@ use crate::clock;
 pub(crate) type Key = (usize, Box<str>);
 
 /// The polling sessions of a server.
-#[derive(Debug)]
 pub(crate) struct Registry {
     /// Filled by first requests, drained by the shards; bounded by `limit`, and as many ended ones.
     entries: DashMap<Key, Entry>,
@@ -144,5 +144,15 @@ impl Registry {
     /// Sessions that live.
     pub(crate) fn len(&self) -> usize {
         self.living.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Registry {
+    /// Without names, which are credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("living", &self.living)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
