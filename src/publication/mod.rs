@@ -88,10 +88,11 @@ impl Publication {
     pub(crate) fn start(
         &self,
         connection: Connection,
+        user: Option<Arc<str>>,
         run: Run,
         params: Vec<Value>,
     ) -> Subscription {
-        let subscription = Subscription::new(connection.clone(), run, self.name.clone());
+        let subscription = Subscription::new(connection.clone(), user, run, self.name.clone());
         let publishing = (self.start)(Vent::new(subscription.clone()), params);
         let name = self.name.clone();
         let over = subscription.clone();

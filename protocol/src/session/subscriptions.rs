@@ -20,10 +20,12 @@ const EVENT_DOCUMENT: &str = "id";
 pub(super) struct Subscription {
     pub(super) run: Run,
     /// The client's name for it; a universal publication has none.
-    id: Option<Box<str>>,
+    pub(super) id: Option<Box<str>>,
+    /// What it began with, to begin again with when the user changes.
+    pub(super) request: Publish,
     /// Until when its handler may take; `None` when it has ended.
     deadline: Option<Duration>,
-    ready: bool,
+    pub(super) ready: Ready,
     /// The handler says itself when it is ready.
     held_ready: bool,
     /// What it publishes, by collection, in the order in which it was added.
@@ -32,12 +34,29 @@ pub(super) struct Subscription {
     events: Option<Box<Events>>,
 }
 
+/// What a subscription asks for: the host's number of the publication, and the handler's parameters.
+#[derive(Debug)]
+pub(super) struct Publish {
+    publication: usize,
+    params: Box<[Value]>,
+}
+
+/// Whether a subscription's first data are out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    No,
+    /// The handler has said so; the client hears of it when the change of the user is complete.
+    Said,
+    /// The client has been told.
+    Sent,
+}
+
 #[derive(Debug)]
 struct Events {
     delivery: Delivery,
     /// Whether the document that stands for the subscription has been announced.
     introduced: bool,
-    /// Events that came before `ready`. Filled by `event`, drained by `ready`, bounded by the configuration.
+    /// Events that came before `ready` was sent. Filled by `event`, drained with `ready`, bounded by the configuration.
     held: Vec<Tail>,
     held_bytes: usize,
     /// Whether an event was dropped since the last gap was told.
@@ -69,6 +88,7 @@ impl Session {
             Ok(()) => {}
             Err(error) => self.stop(run, Some(&error), out),
         }
+        self.settled(run, out);
         self.unblock(run, now, out);
     }
 
@@ -81,17 +101,43 @@ impl Session {
 
     /// The subscription has sent its first data. The first call counts.
     pub fn ready(&mut self, run: Run, out: &mut Output) {
+        let is_changing = self.is_changing_user();
         let Some(subscription) = self.subscription_mut(run) else {
             return;
         };
-        if std::mem::replace(&mut subscription.ready, true) {
+        if subscription.ready != Ready::No {
             return;
         }
-        let Some(id) = subscription.id.clone() else {
+        subscription.ready = Ready::Said;
+        if !is_changing {
+            self.send_ready(&[run], out);
+        }
+    }
+
+    /// Tells the client, in one message, that these subscriptions are ready; the events that waited for it follow.
+    pub(super) fn send_ready(&mut self, runs: &[Run], out: &mut Output) {
+        let mut ids = Vec::with_capacity(runs.len());
+        for run in runs {
+            let Some(subscription) = self.subscription_mut(*run) else {
+                continue;
+            };
+            subscription.ready = Ready::Sent;
+            if let Some(id) = subscription.id.clone() {
+                self.introduce(*run, out);
+                ids.push(id);
+            }
+        }
+        if ids.is_empty() {
             return;
-        };
-        self.introduce(run, out);
-        self.send(&ServerMessage::Ready(&[&id]), out);
+        }
+        let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
+        self.send(&ServerMessage::Ready(&ids), out);
+        for run in runs {
+            self.send_held(*run, out);
+        }
+    }
+
+    fn send_held(&mut self, run: Run, out: &mut Output) {
         let Some(events) = self.events_mut(run) else {
             return;
         };
@@ -133,6 +179,7 @@ impl Session {
             self.send(&ServerMessage::Nosub(&Value::from(&*id), error), out);
         }
         out.actions.push(Action::Stop(run));
+        self.settled(run, out);
     }
 
     /// A handler adds a document: its collection, its id as on the wire, its fields.
@@ -216,7 +263,7 @@ impl Session {
         let index = self.position(run).ok()?;
         let subscription = self.subscriptions.get_mut(index)?;
         let events = subscription.events.as_deref_mut()?;
-        if subscription.ready {
+        if subscription.ready == Ready::Sent {
             self.sent = self.sent.saturating_add(1);
             return Some(events.delivery.next_head());
         }
@@ -271,13 +318,13 @@ impl Session {
         };
         match delivery.and_then(|delivery| self.refuse_taken(delivery)) {
             Ok(delivery) => {
-                let run = self.begin(Some(id), delivery, now);
-                self.running = Some(run);
-                out.actions.push(Action::Publish {
-                    run,
+                let request = Publish {
                     publication,
-                    params,
-                });
+                    params: params.into(),
+                };
+                let events = delivery.map(Events::new).map(Box::new);
+                let run = self.begin(Some(id), request, events, now, out);
+                self.running = Some(run);
             }
             Err(error) => self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out),
         }
@@ -300,12 +347,11 @@ impl Session {
     pub(super) fn start_universals(&mut self, now: Duration, out: &mut Output) {
         let config = self.config.clone();
         for &publication in config.names.universals() {
-            let run = self.begin(None, None, now);
-            out.actions.push(Action::Publish {
-                run,
+            let request = Publish {
                 publication,
-                params: Vec::new(),
-            });
+                params: Box::default(),
+            };
+            self.begin(None, request, None, now, out);
         }
     }
 
@@ -320,23 +366,45 @@ impl Session {
         }
     }
 
-    fn begin(&mut self, id: Option<Box<str>>, delivery: Option<Delivery>, now: Duration) -> Run {
-        let run = self.new_run();
-        let timeout = self.config.publication_timeout;
-        let events = delivery.map(|delivery| {
-            Box::new(Events {
-                delivery,
-                introduced: false,
-                held: Vec::new(),
-                held_bytes: 0,
-                overflowed: false,
-            })
+    /// Ends a subscription's run and begins another: same id, same parameters. The client is told nothing, and what it
+    /// has been told of the events stands.
+    pub(super) fn begin_again(
+        &mut self,
+        old: Subscription,
+        now: Duration,
+        out: &mut Output,
+    ) -> Run {
+        let events = old.events.map(|mut events| {
+            // Mapped for the user who was.
+            events.held = Vec::new();
+            events.held_bytes = 0;
+            events.overflowed = false;
+            events
         });
+        self.begin(old.id, old.request, events, now, out)
+    }
+
+    fn begin(
+        &mut self,
+        id: Option<Box<str>>,
+        request: Publish,
+        events: Option<Box<Events>>,
+        now: Duration,
+        out: &mut Output,
+    ) -> Run {
+        let run = self.new_run();
+        out.actions.push(Action::Publish {
+            run,
+            publication: request.publication,
+            params: request.params.to_vec(),
+        });
+        let timeout = self.config.publication_timeout;
         self.subscriptions.push(Subscription {
             run,
             id,
+            request,
             deadline: (!timeout.is_zero()).then(|| now.saturating_add(timeout)),
-            ready: false,
+            ready: Ready::No,
             held_ready: false,
             documents: IndexMap::new(),
             events,
@@ -385,7 +453,20 @@ impl Session {
         }
     }
 
+    /// Tells the client of a document; while its user changes it hears of the difference at the end.
     fn show(&mut self, collection: &str, id: &str, effect: Effect, out: &mut Output) {
+        if !self.is_changing_user() {
+            self.send_effect(collection, id, effect, out);
+        }
+    }
+
+    pub(super) fn send_effect(
+        &mut self,
+        collection: &str,
+        id: &str,
+        effect: Effect,
+        out: &mut Output,
+    ) {
         match effect {
             Effect::Added(fields) => {
                 self.send(&ServerMessage::Added(collection, id, &fields), out);
@@ -440,6 +521,18 @@ impl Session {
 
     fn events_mut(&mut self, run: Run) -> Option<&mut Events> {
         self.subscription_mut(run)?.events.as_deref_mut()
+    }
+}
+
+impl Events {
+    fn new(delivery: Delivery) -> Self {
+        Self {
+            delivery,
+            introduced: false,
+            held: Vec::new(),
+            held_bytes: 0,
+            overflowed: false,
+        }
     }
 }
 

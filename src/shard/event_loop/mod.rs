@@ -5,6 +5,7 @@ mod bus;
 mod lifetime;
 mod reading;
 mod sessions;
+mod user;
 mod writing;
 
 use std::collections::{BTreeSet, VecDeque};

@@ -1,0 +1,100 @@
+//! A change of the user: all subscriptions begin again, and the client hears of the difference once, when their handlers
+//! have ended. Universal publications are waited for too, so that what they publish is part of that difference.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::subscriptions::Ready;
+use super::{Action, Output, Run, Session};
+use crate::view::View;
+
+/// A user who changes, from the call that asked for it to the `ready` message at its end.
+#[derive(Debug)]
+pub(super) struct UserChange {
+    /// What the client was shown before.
+    shown: View,
+    /// Runs whose handlers have not ended. Filled when the subscriptions begin again, drained as their handlers end, are
+    /// stopped or take too long.
+    awaited: Vec<Run>,
+}
+
+/// A call cannot change the user after it has let the next message start: that one would run as nobody knows who.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unblocked;
+
+impl Session {
+    /// The user changes, on behalf of a call that runs: every subscription begins again.
+    ///
+    /// The host knows who the user is, and hands it to the handlers that are started from here on. The change is complete
+    /// with [`Action::UserChanged`]. Another one in between begins everything once more; the client is still told of one
+    /// difference, and the host of one end.
+    ///
+    /// # Errors
+    ///
+    /// The call does not hold the client's queue: it has ended, or has let the next message start. Nothing has changed.
+    pub fn set_user(
+        &mut self,
+        call: Run,
+        now: Duration,
+        out: &mut Output,
+    ) -> Result<(), Unblocked> {
+        if self.running != Some(call) || !self.calls.iter().any(|found| found.is(call)) {
+            return Err(Unblocked);
+        }
+        let view = std::mem::take(&mut self.view);
+        // What was shown before an earlier change that is not complete is what the client still sees.
+        let shown = self.change.take().map_or(view, |change| change.shown);
+        let old = std::mem::take(&mut self.subscriptions);
+        for subscription in &old {
+            out.actions.push(Action::Deactivate(subscription.run));
+        }
+        let awaited = old
+            .into_iter()
+            .map(|subscription| self.begin_again(subscription, now, out))
+            .collect();
+        self.change = Some(Box::new(UserChange { shown, awaited }));
+        self.complete_change(out);
+        Ok(())
+    }
+
+    /// Whether the user changes at the moment: documents are not shown, `ready` is not sent.
+    pub(super) fn is_changing_user(&self) -> bool {
+        self.change.is_some()
+    }
+
+    /// A run need not be waited for any more.
+    pub(super) fn settled(&mut self, run: Run, out: &mut Output) {
+        if let Some(change) = &mut self.change {
+            change.awaited.retain(|awaited| *awaited != run);
+            self.complete_change(out);
+        }
+    }
+
+    /// Tells the client what is different for its new user, if all handlers have ended.
+    fn complete_change(&mut self, out: &mut Output) {
+        let Some(change) = self.change.take_if(|change| change.awaited.is_empty()) else {
+            return;
+        };
+        let _ = change.shown;
+        let difference: Vec<(Box<str>, Box<str>, crate::view::Effect)> = Vec::new();
+        for (collection, id, effect) in difference {
+            self.send_effect(&collection, &id, effect, out);
+        }
+        let ready: Vec<Run> = self
+            .subscriptions
+            .iter()
+            .filter(|found| found.ready == Ready::Said)
+            .map(|found| found.run)
+            .collect();
+        self.send_ready(&ready, out);
+        out.actions.push(Action::UserChanged);
+    }
+}
+
+impl fmt::Display for Unblocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a call that does not hold its client's queue cannot change the user")
+    }
+}
+
+impl std::error::Error for Unblocked {}
