@@ -8,9 +8,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use updraft_protocol::ejson::{Object, Text, Value};
+use updraft_protocol::ejson::{Text, Value};
 use updraft_protocol::message::WireError;
 use updraft_protocol::session::Run;
+use updraft_protocol::view::Fields;
 
 use crate::bus::{Batch, BusError, Gap, Lease, Message, Port};
 use crate::memory::Memory;
@@ -90,7 +91,7 @@ pub(crate) enum Mail {
 pub(crate) struct Document {
     pub(crate) collection: String,
     pub(crate) id: String,
-    pub(crate) fields: Object,
+    pub(crate) fields: Fields,
 }
 
 /// Where the handlers of one connection send their mail.

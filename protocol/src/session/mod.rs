@@ -140,6 +140,7 @@ impl Session {
     /// `id` is what the client will be told; it must be unguessable.
     pub fn new(id: &str, config: Arc<Config>, now: Duration) -> Self {
         let until = now.saturating_add(config.connect_timeout);
+        let view = View::new(config.strategies.clone());
         Self {
             config,
             id: id.into(),
@@ -150,7 +151,7 @@ impl Session {
             running: None,
             subscriptions: Vec::new(),
             calls: Vec::new(),
-            view: View::default(),
+            view,
             next_run: 0,
             sent: 0,
         }
