@@ -118,7 +118,7 @@ pub struct Session {
     calls: Vec<CallState>,
     view: View,
     /// There while the user changes.
-    change: Option<Box<UserChange>>,
+    change: Option<UserChange>,
     next_run: u64,
     /// Messages sent, as a resuming client counts them.
     sent: u64,
@@ -150,6 +150,7 @@ impl Session {
     /// `id` is what the client will be told; it must be unguessable.
     pub fn new(id: &str, config: Arc<Config>, now: Duration) -> Self {
         let until = now.saturating_add(config.connect_timeout);
+        let view = View::new(config.strategies.clone());
         Self {
             config,
             id: id.into(),
@@ -160,7 +161,7 @@ impl Session {
             running: None,
             subscriptions: Vec::new(),
             calls: Vec::new(),
-            view: View::default(),
+            view,
             change: None,
             next_run: 0,
             sent: 0,
