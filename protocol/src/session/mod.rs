@@ -79,7 +79,12 @@ pub enum Action {
     Stop(Run),
     /// The user changes, and a subscription begins again under another run: as [`Stop`](Self::Stop), but what comes in
     /// on its channels is kept until [`UserChanged`](Self::UserChanged), for the run that will follow them.
-    Deactivate(Run),
+    Deactivate {
+        /// The run that is over.
+        run: Run,
+        /// The run that takes its place, started next.
+        next: Run,
+    },
     /// The change of the user is complete: the client has been told of the difference and of what is ready.
     UserChanged,
     /// A publication's handler has taken too long; its subscription is stopped next.

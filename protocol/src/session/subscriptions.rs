@@ -294,7 +294,8 @@ impl Session {
                     params: params.into(),
                 };
                 let events = delivery.map(Events::new).map(Box::new);
-                let run = self.begin(Some(id), request, events, now, out);
+                let run = self.new_run();
+                self.begin(run, Some(id), request, events, now, out);
                 self.running = Some(run);
             }
             Err(error) => self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out),
@@ -322,7 +323,8 @@ impl Session {
                 publication,
                 params: Box::default(),
             };
-            self.begin(None, request, None, now, out);
+            let run = self.new_run();
+            self.begin(run, None, request, None, now, out);
         }
     }
 
@@ -337,14 +339,15 @@ impl Session {
         }
     }
 
-    /// Ends a subscription's run and begins another: same id, same parameters. The client is told nothing, and what it
-    /// has been told of the events stands.
+    /// Begins a subscription anew, as its next run: same id, same parameters. The client is told nothing, and what it has
+    /// been told of the events stands.
     pub(super) fn begin_again(
         &mut self,
         old: Subscription,
+        next: Run,
         now: Duration,
         out: &mut Output,
-    ) -> Run {
+    ) {
         let events = old.events.map(|mut events| {
             // Mapped for the user who was.
             events.held = Vec::new();
@@ -352,18 +355,18 @@ impl Session {
             events.overflowed = false;
             events
         });
-        self.begin(old.id, old.request, events, now, out)
+        self.begin(next, old.id, old.request, events, now, out);
     }
 
     fn begin(
         &mut self,
+        run: Run,
         id: Option<Box<str>>,
         request: Publish,
         events: Option<Box<Events>>,
         now: Duration,
         out: &mut Output,
-    ) -> Run {
-        let run = self.new_run();
+    ) {
         out.actions.push(Action::Publish {
             run,
             publication: request.publication,
@@ -379,7 +382,6 @@ impl Session {
             held_ready: false,
             events,
         });
-        run
     }
 
     /// Events may not be announced in a collection of which the client has documents already.

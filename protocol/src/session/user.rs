@@ -40,13 +40,14 @@ impl Session {
         }
         self.view.begin_again();
         let old = std::mem::take(&mut self.subscriptions);
-        for subscription in &old {
-            out.actions.push(Action::Deactivate(subscription.run));
+        let awaited: Vec<Run> = old.iter().map(|_| self.new_run()).collect();
+        for (subscription, next) in old.iter().zip(&awaited) {
+            let (run, next) = (subscription.run, *next);
+            out.actions.push(Action::Deactivate { run, next });
         }
-        let awaited = old
-            .into_iter()
-            .map(|subscription| self.begin_again(subscription, now, out))
-            .collect();
+        for (subscription, next) in old.into_iter().zip(&awaited) {
+            self.begin_again(subscription, *next, now, out);
+        }
         self.change = Some(UserChange { awaited });
         self.complete_change(out);
         Ok(())
