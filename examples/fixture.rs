@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use updraft::prelude::*;
-use updraft::{Binary, Object, Regexp};
+use updraft::{Binary, Object, Regexp, Strategy};
 
 /// Subscriptions that can be poked, by publication.
 #[derive(Clone, Default)]
@@ -54,7 +54,7 @@ impl Live {
 
 /// A publication that adds documents and can be poked.
 macro_rules! poked {
-    ($server:ident, $live:ident, $name:literal, $(($collection:literal, $id:literal, $fields:tt)),*) => {{
+    ($server:ident, $live:ident, $name:expr, $(($collection:expr, $id:literal, $fields:tt)),*) => {{
         let live = $live.clone();
         $server = $server.publish($name, move |subscription: Subscription| {
             let live = live.clone();
@@ -64,6 +64,27 @@ macro_rules! poked {
                 Ok::<(), Error>(())
             }
         });
+    }};
+}
+
+/// The three publications of a collection that has a strategy, one of which depends on the user.
+macro_rules! strategy {
+    ($server:ident, $live:ident, $name:literal, $strategy:expr) => {{
+        const COLLECTION: &str = concat!("st_", $name);
+        poked!($server, $live, concat!("st1_", $name), (COLLECTION, "x", { "a": 1, "b": 2 }));
+        poked!($server, $live, concat!("st2_", $name), (COLLECTION, "x", { "a": 1, "c": 3 }));
+        $server = $server.publication_strategy(COLLECTION, $strategy);
+        $server = $server.publish(
+            concat!("stu_", $name),
+            |subscription: Subscription| async move {
+                let user = subscription.user_id();
+                subscription.added(COLLECTION, "x", ejson!({ "u": user, "k": 1 }));
+                if user.is_none() {
+                    subscription.added(COLLECTION, "anon", ejson!({ "k": 2 }));
+                }
+                Ok::<(), Error>(())
+            },
+        );
     }};
 }
 
@@ -475,19 +496,15 @@ async fn main() -> Result<()> {
     poked!(server, live, "overlapA", ("ov", "x", { "foo": 1, "bar": 2 }));
     poked!(server, live, "overlapB", ("ov", "x", { "foo": 1, "baz": 3 }));
     poked!(server, live, "conflictB", ("ov", "x", { "foo": 99, "baz": 3 }));
-    poked!(server, live, "st1_SERVER_MERGE", ("st_SERVER_MERGE", "x", { "a": 1, "b": 2 }));
-    poked!(server, live, "st2_SERVER_MERGE", ("st_SERVER_MERGE", "x", { "a": 1, "c": 3 }));
-    server = server.publish(
-        "stu_SERVER_MERGE",
-        |subscription: Subscription| async move {
-            let user = subscription.user_id();
-            subscription.added("st_SERVER_MERGE", "x", ejson!({ "u": user, "k": 1 }));
-            if user.is_none() {
-                subscription.added("st_SERVER_MERGE", "anon", ejson!({ "k": 2 }));
-            }
-            Ok::<(), Error>(())
-        },
+    strategy!(server, live, "SERVER_MERGE", Strategy::ServerMerge);
+    strategy!(server, live, "NO_MERGE", Strategy::NoMerge);
+    strategy!(
+        server,
+        live,
+        "NO_MERGE_NO_HISTORY",
+        Strategy::NoMergeNoHistory
     );
+    strategy!(server, live, "NO_MERGE_MULTI", Strategy::NoMergeMulti);
 
     let all = live.clone();
     server = server.method("poke", move |_: Call, Args(args): Args| {
