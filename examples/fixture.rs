@@ -1,7 +1,8 @@
 //! The server that the transcripts assume: publications and methods that show every side of the protocol.
 //!
-//! `PORT=4000 cargo run --example fixture` listens on 127.0.0.1:4000; with `REDIS_URL` set, events come from Redis, with
-//! `UNIVERSAL=1` there is a publication without a name, with `GREETING=1` clients are greeted as by old Meteor servers.
+//! `PORT=4000 cargo run --example fixture` listens on 127.0.0.1:4000. With `REDIS_URL` set, events come from Redis, and
+//! with `REST_US` that rests so many microseconds between single messages. With `UNIVERSAL=1` there is a publication
+//! without a name, with `GREETING=1` clients are greeted as by old Meteor servers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -564,7 +565,11 @@ async fn main() -> Result<()> {
         server = server.publish_universal(universal);
     }
     if let Ok(url) = std::env::var("REDIS_URL") {
-        server = server.bus(Redis::connect(&url).await?);
+        let rest = std::env::var("REST_US")
+            .ok()
+            .and_then(|rest| rest.parse().ok());
+        let rest = Duration::from_micros(rest.unwrap_or(0));
+        server = server.bus(Redis::connect(&url).await?.rest(rest));
     }
     let port: u16 = std::env::var("PORT")
         .ok()

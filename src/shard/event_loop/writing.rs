@@ -46,9 +46,12 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
+        let Some(socket) = client.link.socket_mut() else {
+            return;
+        };
         let flushed = client
             .outgoing
-            .flush(&mut client.socket, &mut self.scratch, self.now);
+            .flush(&mut socket.stream, &mut self.scratch, self.now);
         match flushed {
             Flushed::All if client.written() => self.lost(index),
             Flushed::All => {}
