@@ -350,6 +350,29 @@ async fn ctx(call: Call) -> Result<Value> {
     }))
 }
 
+/// In Meteor anything can be tried as a user id; here the type says what can.
+async fn set_user(call: Call, user: Value) -> Result<()> {
+    match user.as_str() {
+        Some(user) => call.set_user_id(Some(user)).await,
+        None if user.is_null() || user.is_undefined() => call.set_user_id(None::<&str>).await,
+        None => Err(Error::internal("a user id is a string")),
+    }
+}
+
+async fn set_user_sync(call: Call, user: Value) -> Result<&'static str> {
+    set_user(call, user).await?;
+    Ok("done")
+}
+
+async fn set_user_bad(call: Call) -> Result<()> {
+    set_user(call, Value::from(5)).await
+}
+
+async fn unblock_then_set(call: Call) -> Result<()> {
+    call.unblock();
+    call.set_user_id(Some("z")).await
+}
+
 async fn slow_method(_: Call, (ms, tag): (u64, Value)) -> Result<Value> {
     sleep(Duration::from_millis(ms)).await;
     Ok(tag)
@@ -444,6 +467,10 @@ async fn main() -> Result<()> {
             Err::<(), _>(Error::new("san", "sanitized").because("secret text"))
         })
         .method("throwMatch", wants_number)
+        .method("setUser", set_user)
+        .method("setUserSync", set_user_sync)
+        .method("setUserBad", set_user_bad)
+        .method("unblockThenSet", unblock_then_set)
         .method("whoami", |call: Call| async move {
             Ok::<_, Error>(call.user_id())
         })

@@ -126,11 +126,6 @@ impl Connection {
         &self.0.headers
     }
 
-    /// The user who is logged in on this connection: nobody, as there are no logins.
-    pub(crate) fn user_id(&self) -> Option<String> {
-        None
-    }
-
     /// Closes the connection with 1000. What was sent before arrives; nothing more is sent.
     pub fn close(&self) {
         self.0.address.send(Mail::Close);

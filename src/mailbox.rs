@@ -8,9 +8,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::oneshot;
 use updraft_protocol::ejson::{Text, Value};
 use updraft_protocol::message::WireError;
-use updraft_protocol::session::Run;
+use updraft_protocol::session::{Run, Unblocked};
 use updraft_protocol::view::Fields;
 
 use crate::bus::{Batch, BusError, Gap, Lease, Message, Port};
@@ -80,12 +81,17 @@ pub(crate) enum Mail {
         message: Arc<Message>,
         event: Event,
     },
+    /// The user changes, on behalf of this call.
+    SetUser(Run, Option<Arc<str>>, UserChanged),
     BeginWrite(Run),
     EndWrite(Run),
     Close,
     /// The session has more in the inbox than it may.
     Overflow,
 }
+
+/// Told when a change of the user is complete, or refused; dropped when the session is gone.
+pub(crate) type UserChanged = oneshot::Sender<Result<(), Unblocked>>;
 
 /// A document as a handler publishes it, its id as on the wire.
 pub(crate) struct Document {

@@ -44,11 +44,12 @@ impl Method {
     pub(crate) fn start(
         &self,
         connection: Connection,
+        user: Option<Arc<str>>,
         run: Run,
         params: Vec<Value>,
         seed: Option<String>,
     ) {
-        let body = (self.body)(Call::new(connection.clone(), run, seed), params);
+        let body = (self.body)(Call::new(connection.clone(), user, run, seed), params);
         let body = Box::pin(counted(body, connection.services().clone()));
         guard(
             &connection,

@@ -73,6 +73,7 @@ impl Default for Builder {
                     within: Duration::from_secs(10),
                 },
                 output: 1024 * 1024,
+                kept: 256 * 1024,
                 stuck: Duration::from_secs(10),
                 queued_messages: 100,
                 queued_bytes: 4 * 1024 * 1024,

@@ -1,14 +1,16 @@
 //! One connection, as its shard holds it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use updraft_protocol::session::{Run, Session};
 
 use super::Limits;
-use super::fan_out::SubscriberId;
+use super::fan_out::FollowerId;
 use super::link::Link;
 use super::outgoing::Outgoing;
 use crate::connection::Connection;
+use crate::mailbox::UserChanged;
 use crate::memory::Share;
 use crate::publication::{OnGap, Subscription};
 use crate::transport::websocket;
@@ -24,6 +26,13 @@ pub(super) struct Client {
     pub(super) outgoing: Outgoing,
     /// What it has sent and nobody has used yet, as the shard counts it.
     pub(super) input: Share,
+    /// Who is logged in; handlers are told when they start.
+    pub(super) user: Option<Arc<str>>,
+    /// Calls that wait for the end of a change of the user. Filled as a change begins, drained as it ends; bounded by the
+    /// calls of the session.
+    pub(super) user_changes: Vec<UserChanged>,
+    /// What keeps messages while the user changes.
+    pub(super) keeper: Option<FollowerId>,
     /// Its subscriptions, by run; grows and shrinks with the session's.
     pub(super) subscriptions: Vec<Running>,
     /// The time for which it stands in the shard's timers.
@@ -43,12 +52,20 @@ pub(super) struct Running {
     pub(super) run: Run,
     pub(super) subscription: Subscription,
     /// Its mapping functions.
-    pub(super) followers: Vec<SubscriberId>,
+    pub(super) followers: Vec<FollowerId>,
     /// Filled by its handler, told of each gap.
     pub(super) on_gap: Vec<OnGap>,
 }
 
 impl Client {
+    pub(super) fn running(&self, run: Run) -> Option<&Running> {
+        let index = self
+            .subscriptions
+            .binary_search_by_key(&run, |running| running.run)
+            .ok()?;
+        self.subscriptions.get(index)
+    }
+
     pub(super) fn running_mut(&mut self, run: Run) -> Option<&mut Running> {
         let index = self
             .subscriptions

@@ -45,6 +45,8 @@ pub(crate) struct Limits {
     pub(crate) small_frames: Rate,
     /// Bytes of output that wait for one client.
     pub(crate) output: usize,
+    /// Bytes of messages that are kept for one client while its user changes.
+    pub(crate) kept: usize,
     /// How long a client may take nothing of what waits for it.
     pub(crate) stuck: Duration,
     /// Messages of one client that wait for a handler; a client with more is not read from.

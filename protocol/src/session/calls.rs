@@ -18,6 +18,10 @@ pub(super) struct CallState {
 }
 
 impl CallState {
+    pub(super) fn is(&self, run: Run) -> bool {
+        self.run == run
+    }
+
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.deadline
     }

@@ -18,8 +18,10 @@ mod config;
 mod heartbeat;
 mod input;
 mod subscriptions;
+mod user;
 
 pub use config::{Config, Duplicate, Kind, Names};
+pub use user::Unblocked;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,6 +34,7 @@ use crate::view::View;
 use calls::CallState;
 use heartbeat::{Due, Heartbeat};
 use subscriptions::Subscription;
+use user::UserChange;
 
 /// One run of a handler, unique in its session: a subscription or a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,6 +77,16 @@ pub enum Action {
     },
     /// A subscription is over: drop its handler if it still runs, let go of its channels, run its stop callbacks.
     Stop(Run),
+    /// The user changes, and a subscription begins again under another run: as [`Stop`](Self::Stop), but what comes in
+    /// on its channels is kept until [`UserChanged`](Self::UserChanged), for the run that will follow them.
+    Deactivate {
+        /// The run that is over.
+        run: Run,
+        /// The run that takes its place, started next.
+        next: Run,
+    },
+    /// The change of the user is complete: the client has been told of the difference and of what is ready.
+    UserChanged,
     /// A publication's handler has taken too long; its subscription is stopped next.
     Expired(Run),
     /// A handler has changed or removed a document that it does not publish; the client heard nothing of it.
@@ -109,6 +122,8 @@ pub struct Session {
     /// Calls by run: begun and not yet answered with both `result` and `updated`.
     calls: Vec<CallState>,
     view: View,
+    /// There while the user changes.
+    change: Option<UserChange>,
     next_run: u64,
     /// Messages sent, as a resuming client counts them.
     sent: u64,
@@ -152,6 +167,7 @@ impl Session {
             subscriptions: Vec::new(),
             calls: Vec::new(),
             view,
+            change: None,
             next_run: 0,
             sent: 0,
         }
@@ -242,6 +258,7 @@ impl Session {
         self.unreadable = VecDeque::new();
         self.calls.clear();
         self.view = View::default();
+        self.change = None;
         for subscription in self.subscriptions.drain(..) {
             out.actions.push(Action::Stop(subscription.run));
         }

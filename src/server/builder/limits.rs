@@ -79,6 +79,14 @@ impl Builder {
         self
     }
 
+    /// Bytes of messages from the bus that are kept for one client while its user changes (256 KiB by default), until its
+    /// subscriptions have run again and say what becomes of them. More is a gap.
+    #[must_use]
+    pub fn user_change_limit(mut self, bytes: usize) -> Self {
+        self.limits.kept = bytes;
+        self
+    }
+
     /// Bytes that may wait in the whole process, for clients that do not read and for handlers that do not keep up:
     /// 1 GiB by default. Above it those who hold most on their shard are closed with 1013, and new connections are
     /// answered with 503.

@@ -63,7 +63,7 @@ impl EventLoop {
     pub(super) fn gap(&mut self, channels: impl IntoIterator<Item = Arc<str>>) {
         let mut told: Vec<(usize, Run)> = Vec::new();
         for channel in channels {
-            told.extend(self.fan_out.followers(&channel));
+            told.extend(self.fan_out.missed(&channel));
         }
         told.sort_unstable();
         told.dedup();

@@ -59,6 +59,9 @@ impl EventLoop {
             context,
             outgoing: Outgoing::new(self.tally.share()),
             input: self.tally.share(),
+            user: None,
+            user_changes: Vec::new(),
+            keeper: None,
             subscriptions: Vec::new(),
             timer: None,
             closing: None,
@@ -157,6 +160,10 @@ impl EventLoop {
         };
         let mut out = Output::default();
         client.session.end(&mut out);
+        client.user_changes = Vec::new();
+        if let Some(keeper) = client.keeper.take() {
+            self.fan_out.forget(keeper);
+        }
         for action in out.actions {
             self.act(index, action);
         }

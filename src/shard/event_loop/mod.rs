@@ -5,6 +5,7 @@ mod bus;
 mod lifetime;
 mod reading;
 mod sessions;
+mod user;
 mod writing;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -23,6 +24,7 @@ use crate::bus::Gap;
 use crate::clock;
 use crate::mailbox::{Delivery, Inbox, Letter};
 use crate::memory::Tally;
+use crate::publication::Begun;
 use crate::services::Services;
 
 /// The token of the inbox's waker; connections have their place's.
@@ -56,6 +58,8 @@ pub(super) struct EventLoop {
     input: Box<[u8]>,
     scratch: Vec<u8>,
     out: Output,
+    /// The latest handler that a session has asked for together with others.
+    begun: Option<Begun>,
     delivery: Delivery,
 }
 
@@ -93,6 +97,7 @@ impl EventLoop {
             input: vec![0; READ].into_boxed_slice(),
             scratch: Vec::with_capacity(2 * READ),
             out: Output::default(),
+            begun: None,
             delivery: Delivery::default(),
         }
     }

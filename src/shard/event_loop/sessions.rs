@@ -7,6 +7,7 @@ use updraft_protocol::session::Action;
 
 use super::EventLoop;
 use crate::mailbox::{Mail, Place};
+use crate::publication::Turn;
 use crate::shard::client::Running;
 
 impl EventLoop {
@@ -25,6 +26,7 @@ impl EventLoop {
         for action in out.actions.drain(..) {
             self.act(index, action);
         }
+        self.begun = None;
         self.out = out;
         self.check_pressure(index);
         self.set_timer(index);
@@ -52,7 +54,10 @@ impl EventLoop {
                 if let Some(encoding) = client.session.encoding(run) {
                     publication.log_encoding(encoding);
                 }
-                let subscription = publication.start(client.context.clone(), run, params);
+                let (turn, begun) = Turn::after(self.begun.take());
+                self.begun = Some(begun);
+                let (context, user) = (client.context.clone(), client.user.clone());
+                let subscription = publication.start(context, user, run, params, turn);
                 client.subscriptions.push(Running {
                     run,
                     subscription,
@@ -67,7 +72,8 @@ impl EventLoop {
                 seed,
             } => {
                 if let Some(method) = self.services.methods.get(method) {
-                    method.start(client.context.clone(), run, params, seed);
+                    let (context, user) = (client.context.clone(), client.user.clone());
+                    method.start(context, user, run, params, seed);
                 }
             }
             Action::Stop(run) => {
@@ -81,6 +87,8 @@ impl EventLoop {
                     .for_each(|id| self.fan_out.remove(id));
                 running.subscription.over();
             }
+            Action::Deactivate { run, next } => self.deactivate(index, run, next),
+            Action::UserChanged => self.user_changed(index),
             Action::Expired(run) => {
                 gauges.expired_publications.fetch_add(1, Ordering::Relaxed);
                 if let Some(running) = client.running_mut(run) {
@@ -118,6 +126,16 @@ impl EventLoop {
             Mail::Changed(run, it) => session.changed(run, &it.collection, &it.id, it.fields, out),
             Mail::Removed(run, it) => session.removed(run, &it.0, &it.1, out),
             Mail::Stop(run, error) => session.stop(run, error.as_deref(), out),
+            Mail::SetUser(run, user, done) => match session.set_user(run, self.now, out) {
+                Ok(()) => {
+                    client.user = user;
+                    client.user_changes.push(done);
+                }
+                Err(unblocked) => {
+                    // The call may have ended without waiting.
+                    done.send(Err(unblocked)).ok();
+                }
+            },
             Mail::BeginWrite(run) => session.begin_write(run),
             Mail::EndWrite(run) => session.end_write(run, out),
             Mail::Close => session.close(out),
@@ -126,14 +144,16 @@ impl EventLoop {
                 leases,
                 mapper,
             } => {
+                let keeper = client.keeper;
                 // A subscription that is over meanwhile drops its leases here.
                 if let Some(encoding) = session.encoding(run)
                     && let Some(running) = client.running_mut(run)
                 {
                     let subscription = running.subscription.clone();
-                    let id = self
-                        .fan_out
-                        .add(index, run, encoding, subscription, leases, mapper);
+                    let connection = (index, keeper);
+                    let id =
+                        self.fan_out
+                            .add(connection, run, encoding, subscription, leases, mapper);
                     running.followers.push(id);
                 }
             }
@@ -147,6 +167,10 @@ impl EventLoop {
                 message,
                 event,
             } => {
+                if let Some(running) = client.running(run) {
+                    self.fan_out.mapped(&running.followers, &message);
+                }
+                let session = &mut client.session;
                 if let Some(encoding) = session.encoding(run)
                     && let Some((body, is_array)) = event.print(&message, encoding.is_ejson())
                 {
