@@ -34,6 +34,7 @@
 //! }
 //! ```
 
+pub mod account;
 mod bus;
 mod clock;
 mod connection;
