@@ -176,10 +176,10 @@ impl Users for MemoryUsers {
     fn remove_other_tokens<'a>(
         &'a self,
         user: &'a str,
-        keep: &'a HashedToken,
+        keep: Option<&'a HashedToken>,
     ) -> BoxFuture<'a, Result<()>> {
         self.change_tokens(user, |records| {
-            records.retain(|record| is_token(record, TokenKey::Hashed(keep)));
+            records.retain(|record| keep.is_some_and(|it| is_token(record, TokenKey::Hashed(it))));
         });
         Box::pin(ready(Ok(())))
     }

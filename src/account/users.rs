@@ -12,8 +12,8 @@ use crate::error::Result;
 /// A store of users, laid out as Meteor's `users` collection: `services.resume.loginTokens` is an array of records
 /// `{when, hashedToken}`, where `when` is a date or a number of milliseconds, and other members are kept and ignored.
 ///
-/// Every call may wait, and must end in a time that a client would bear. Its error is logged, and a client is told
-/// `Internal server error`; it must not contain tokens.
+/// A call sees what earlier ones have written. It may wait, and must end in a time that a client would bear. Its error is
+/// logged, and a client is told `Internal server error`; it must not contain tokens.
 pub trait Users: fmt::Debug + Send + Sync + 'static {
     /// The user who has this token, and since when.
     fn find_by_token<'a>(
@@ -32,11 +32,11 @@ pub trait Users: fmt::Debug + Send + Sync + 'static {
     /// Removes the user's records with this token, each exactly as it was read, and no others.
     fn remove_token<'a>(&'a self, user: &'a str, token: TokenKey<'a>) -> BoxFuture<'a, Result<()>>;
 
-    /// Removes all of the user's records but those with this token.
+    /// Removes all of the user's records but those with this token, each exactly as it was read; all of them without one.
     fn remove_other_tokens<'a>(
         &'a self,
         user: &'a str,
-        keep: &'a HashedToken,
+        keep: Option<&'a HashedToken>,
     ) -> BoxFuture<'a, Result<()>>;
 
     /// Reads users: those of `ids` who exist, in any order, with the given fields of their documents (each a path such
