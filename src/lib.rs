@@ -44,6 +44,7 @@ mod ids;
 mod mailbox;
 mod memory;
 mod method;
+mod orders;
 mod params;
 mod publication;
 mod redact;
