@@ -29,10 +29,6 @@ pub use users::{Changes, PasswordRecord, TokenOwner, User, UserSelector, Users};
 
 pub(crate) use logins::{Logins, nothing};
 
-/// The methods by which a client logs in, Meteor's and ours: guessing at them is what a rate limit is for.
-pub(crate) const LOGIN_METHODS: [&str; 4] =
-    ["login", "createUser", "resetPassword", "forgotPassword"];
-
 /// Switches accounts on: the methods `login`, `logout`, `getNewToken` and `removeOtherTokens`, resume tokens, and the
 /// publication of the user's own document.
 ///
