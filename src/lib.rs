@@ -72,6 +72,7 @@ pub use updraft_protocol::ejson::{Binary, Date, Decimal, Object, ObjectId, Regex
 pub use updraft_protocol::message::{Code, WireError};
 pub use updraft_protocol::random::RandomStream;
 pub use updraft_protocol::vent::{Choice, VentOptions};
+pub use updraft_protocol::view::{Fields, IntoFields, Strategy};
 pub use updraft_protocol::{ejson, random};
 /// The crate of [`Builder::route`]'s filters, in the version that it takes.
 pub use warp;
@@ -79,7 +80,7 @@ pub use warp;
 /// What a program that serves publications needs.
 pub mod prelude {
     pub use crate::{
-        Args, Call, Date, Emitter, Error, Event, Message, ObjectId, Redis, Result, Server,
+        Args, Call, Date, Emitter, Error, Event, Fields, Message, ObjectId, Redis, Result, Server,
         Subscription, Value, Vent, channel, ejson,
     };
     pub use serde::{Deserialize, Serialize};

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
-use updraft_protocol::ejson::{Object, Text, Value};
+use updraft_protocol::ejson::{Text, Value};
 use updraft_protocol::message::WireError;
 use updraft_protocol::session::{Run, Unblocked};
+use updraft_protocol::view::Fields;
 
 use crate::bus::{Batch, BusError, Gap, Lease, Message, Port};
 use crate::memory::Memory;
@@ -96,7 +97,7 @@ pub(crate) type UserChanged = oneshot::Sender<Result<(), Unblocked>>;
 pub(crate) struct Document {
     pub(crate) collection: String,
     pub(crate) id: String,
-    pub(crate) fields: Object,
+    pub(crate) fields: Fields,
 }
 
 /// Where the handlers of one connection send their mail.

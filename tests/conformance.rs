@@ -10,7 +10,7 @@ use updraft_test_support::replay::replay;
 use updraft_test_support::transcript::{self, Case};
 
 /// Cases that ask for what the server does not have yet.
-const NOT_YET: [&str; 2] = ["setUser", "strategy_NO_MERGE"];
+const NOT_YET: [&str; 1] = ["strategy_NO_MERGE"];
 
 /// Cases wait more than they compute.
 const THREADS: usize = 8;

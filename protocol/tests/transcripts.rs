@@ -12,7 +12,7 @@ use libtest_mimic::{Arguments, Trial};
 use updraft_test_support::transcript::{self, Case, Expectations, Received, Step};
 
 /// Cases that ask for what the session does not have yet.
-const NOT_YET: [&str; 2] = ["setUser", "strategy_NO_MERGE"];
+const NOT_YET: [&str; 1] = ["strategy_NO_MERGE"];
 
 /// Between frames that are sent without waiting for an answer.
 const PIPELINE: Duration = Duration::from_millis(40);

@@ -3,7 +3,6 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use bytes::Bytes;
-use updraft_protocol::ejson::Object;
 
 use super::*;
 use crate::bus::PayloadLimits;
@@ -50,7 +49,7 @@ fn added(bytes: usize) -> Mail {
     let document = Document {
         collection: "x".repeat(bytes),
         id: String::new(),
-        fields: Object::default(),
+        fields: Fields::default(),
     };
     Mail::Added(run(), Box::new(document))
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::task::AbortHandle;
 use updraft_protocol::ejson::{self, ObjectId, Value};
 use updraft_protocol::session::Run;
+use updraft_protocol::view::IntoFields;
 
 use super::IntoChannel;
 use crate::connection::Connection;
@@ -74,20 +75,21 @@ impl Subscription {
         &self.0.connection
     }
 
-    /// Publishes a document: its collection, its id, its fields (anything that serializes to an object).
+    /// Publishes a document: its collection, its id, its fields (anything that serializes to an object, or
+    /// [`Fields`](crate::Fields), of which many sessions share one copy).
     ///
     /// The client sees what its other subscriptions have not shown it yet. `_id` among the fields is ignored. An
     /// undefined field is reported as cleared.
     ///
     /// Fields that do not serialize to an object end the subscription with an internal error.
-    pub fn added(&self, collection: &str, id: impl DocumentId, fields: impl Serialize) {
+    pub fn added(&self, collection: &str, id: impl DocumentId, fields: impl IntoFields) {
         if let Some(document) = self.document(collection, id, fields) {
             self.send(Mail::Added(self.0.run, document));
         }
     }
 
     /// Changes fields of a document that this subscription has added; an undefined one is withdrawn. Others are ignored.
-    pub fn changed(&self, collection: &str, id: impl DocumentId, fields: impl Serialize) {
+    pub fn changed(&self, collection: &str, id: impl DocumentId, fields: impl IntoFields) {
         if let Some(document) = self.document(collection, id, fields) {
             self.send(Mail::Changed(self.0.run, document));
         }
@@ -263,7 +265,7 @@ impl Subscription {
         &self,
         collection: &str,
         id: impl DocumentId,
-        fields: impl Serialize,
+        fields: impl IntoFields,
     ) -> Option<Box<Document>> {
         let failed = |text: &str| {
             self.error(Error::internal(format!(
@@ -274,13 +276,12 @@ impl Subscription {
         let Some(id) = id.to_wire() else {
             return failed("its id is neither a string, a number nor an ObjectId");
         };
-        match ejson::to_value(&fields) {
-            Ok(Value::Object(fields)) => Some(Box::new(Document {
+        match fields.into_fields() {
+            Ok(fields) => Some(Box::new(Document {
                 collection: collection.to_owned(),
                 id,
                 fields,
             })),
-            Ok(_) => failed("its fields are not an object"),
             Err(error) => failed(&error.to_string()),
         }
     }

@@ -13,6 +13,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio_util::task::TaskTracker;
 use updraft_protocol::session::{Config, Duplicate, Kind};
 use updraft_protocol::vent::{Choice, VentOptions};
+use updraft_protocol::view::Strategy;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
@@ -226,6 +227,14 @@ impl Builder {
     {
         let filter = |handle| filter(handle).map(|reply: R| reply.into_response()).boxed();
         self.routes.push(Box::new(filter));
+        self
+    }
+
+    /// What sessions remember of the documents of a collection, instead of merging those of all subscriptions: Meteor's
+    /// `setPublicationStrategy`.
+    #[must_use]
+    pub fn publication_strategy(mut self, collection: &str, strategy: Strategy) -> Self {
+        self.session.strategies.set(collection, strategy);
         self
     }
 

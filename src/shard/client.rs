@@ -64,6 +64,14 @@ pub(super) struct Running {
 }
 
 impl Client {
+    pub(super) fn running(&self, run: Run) -> Option<&Running> {
+        let index = self
+            .subscriptions
+            .binary_search_by_key(&run, |running| running.run)
+            .ok()?;
+        self.subscriptions.get(index)
+    }
+
     pub(super) fn running_mut(&mut self, run: Run) -> Option<&mut Running> {
         let index = self
             .subscriptions

@@ -122,6 +122,18 @@ impl FanOut {
         drop(self.take_subscriber(id));
     }
 
+    /// One of these functions has answered with what it made of a message.
+    pub(super) fn mapped(&mut self, functions: &[FollowerId], message: &Arc<Message>) {
+        for id in functions {
+            if let Some(Follower::Subscriber(subscriber)) = self.followers.get_mut(*id)
+                && let Function::Async(mapper) = &mut subscriber.function
+                && mapper.mapped(message)
+            {
+                return;
+            }
+        }
+    }
+
     fn take_subscriber(&mut self, id: FollowerId) -> Option<Subscriber> {
         let Some(Follower::Subscriber(subscriber)) = self.followers.try_remove(id) else {
             return None;
@@ -162,7 +174,7 @@ impl FanOut {
         send: impl FnMut(usize, Run, Outcome),
     ) {
         if let Some(ids) = self.channels.get(message.channel()) {
-            deliver(message, ids, &mut self.followers, send);
+            deliver(message, ids, &mut self.followers, AsyncMapper::queue, send);
         }
     }
 
@@ -188,11 +200,18 @@ impl FanOut {
     }
 }
 
+impl Function {
+    fn is_async(&self) -> bool {
+        matches!(self, Self::Async(_))
+    }
+}
+
 /// Hands a message to these followers, and the outcome of each subscriber to `send`.
 fn deliver(
     message: &Arc<Message>,
     ids: &[FollowerId],
     followers: &mut Slab<Follower>,
+    queue: fn(&mut AsyncMapper, &Arc<Message>) -> Queued,
     mut send: impl FnMut(usize, Run, Outcome),
 ) {
     let mut as_it_came = Tails::new(message.event());
@@ -226,7 +245,7 @@ fn deliver(
                 };
                 latest.1.outcome(message, encoding)
             }
-            Function::Async(mapper) => match mapper.queue(message) {
+            Function::Async(mapper) => match queue(mapper, message) {
                 Queued::Waits | Queued::LostToo => Outcome::Nothing,
                 Queued::Lost => Outcome::Lost,
             },

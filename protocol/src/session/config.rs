@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::ejson::Limits;
 use crate::message::Bounds;
 use crate::vent::{Choice, VentOptions};
+use crate::view::Strategies;
 
 /// Settings of a session; one value serves all sessions of a server.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Config {
     pub max_unreadable: usize,
     /// The time within which unreadable messages are counted (10 s).
     pub unreadable_window: Duration,
+    /// What is remembered of the documents of each collection.
+    pub strategies: Strategies,
     /// The encoding of Vent publications that do not choose their own.
     pub encoding: Choice,
     /// Names that no Vent id may take in the collection encoding, besides Meteor's own.
@@ -66,6 +69,7 @@ impl Default for Config {
             bounds: Bounds::default(),
             max_unreadable: 100,
             unreadable_window: Duration::from_secs(10),
+            strategies: Strategies::default(),
             encoding: Choice::default(),
             reserved: Vec::new(),
             names: Names::default(),

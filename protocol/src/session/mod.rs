@@ -79,7 +79,12 @@ pub enum Action {
     Stop(Run),
     /// The user changes, and a subscription begins again under another run: as [`Stop`](Self::Stop), but what comes in
     /// on its channels is kept until [`UserChanged`](Self::UserChanged), for the run that will follow them.
-    Deactivate(Run),
+    Deactivate {
+        /// The run that is over.
+        run: Run,
+        /// The run that takes its place, started next.
+        next: Run,
+    },
     /// The change of the user is complete: the client has been told of the difference and of what is ready.
     UserChanged,
     /// A publication's handler has taken too long; its subscription is stopped next.
@@ -118,7 +123,7 @@ pub struct Session {
     calls: Vec<CallState>,
     view: View,
     /// There while the user changes.
-    change: Option<Box<UserChange>>,
+    change: Option<UserChange>,
     next_run: u64,
     /// Messages sent, as a resuming client counts them.
     sent: u64,
@@ -150,6 +155,7 @@ impl Session {
     /// `id` is what the client will be told; it must be unguessable.
     pub fn new(id: &str, config: Arc<Config>, now: Duration) -> Self {
         let until = now.saturating_add(config.connect_timeout);
+        let view = View::new(config.strategies.clone());
         Self {
             config,
             id: id.into(),
@@ -160,7 +166,7 @@ impl Session {
             running: None,
             subscriptions: Vec::new(),
             calls: Vec::new(),
-            view: View::default(),
+            view,
             change: None,
             next_run: 0,
             sent: 0,

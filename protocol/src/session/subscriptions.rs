@@ -5,13 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use indexmap::{IndexMap, IndexSet};
-
 use super::{Action, Kind, Output, Run, Session};
-use crate::ejson::{Object, Value};
+use crate::ejson::Value;
 use crate::message::{Frame, ServerMessage, Subscribe, WireError};
 use crate::vent::{Delivery, Encoding, Tail};
-use crate::view::Effect;
+use crate::view::{Effect, Fields};
 
 /// The id of the one document that stands for a Vent subscription.
 const EVENT_DOCUMENT: &str = "id";
@@ -28,8 +26,6 @@ pub(super) struct Subscription {
     pub(super) ready: Ready,
     /// The handler says itself when it is ready.
     held_ready: bool,
-    /// What it publishes, by collection, in the order in which it was added.
-    documents: IndexMap<Box<str>, IndexSet<Box<str>>>,
     /// Set for Vent and streamer publications.
     events: Option<Box<Events>>,
 }
@@ -158,16 +154,11 @@ impl Session {
             return;
         };
         let subscription = self.subscriptions.remove(index);
-        for (collection, ids) in &subscription.documents {
-            let mut effects = Vec::with_capacity(ids.len());
-            let ids = ids.iter().map(|id| &**id);
-            self.view.removed_all(run.0, collection, ids, |id, effect| {
-                effects.push((id.to_owned(), effect));
-            });
-            for (id, effect) in effects {
-                self.show(collection, &id, effect, out);
-            }
-        }
+        let mut view = std::mem::take(&mut self.view);
+        view.stop(run.0, |collection, id, effect| {
+            self.show(collection, id, effect, out);
+        });
+        self.view = view;
         if let Some(events) = subscription.events
             && events.introduced
             && let Some(collection) = events.delivery.collection()
@@ -188,7 +179,7 @@ impl Session {
         run: Run,
         collection: &str,
         id: &str,
-        fields: Object,
+        fields: impl Into<Fields>,
         out: &mut Output,
     ) {
         if self.position(run).is_err() {
@@ -203,18 +194,8 @@ impl Session {
             return self.stop(run, Some(&WireError::new(400, reason)), out);
         }
         self.introduce(run, out);
-        let effect = self.view.added(run.0, collection, id, fields);
+        let effect = self.view.added(run.0, collection, id, fields.into());
         self.show(collection, id, effect, out);
-        let Some(subscription) = self.subscription_mut(run) else {
-            return;
-        };
-        let ids = match subscription.documents.get_mut(collection) {
-            Some(ids) => ids,
-            None => subscription.documents.entry(collection.into()).or_default(),
-        };
-        if !ids.contains(id) {
-            ids.insert(id.into());
-        }
     }
 
     /// A handler changes fields of a document that it has added; an undefined value withdraws a field.
@@ -223,30 +204,20 @@ impl Session {
         run: Run,
         collection: &str,
         id: &str,
-        fields: Object,
+        fields: impl Into<Fields>,
         out: &mut Output,
     ) {
         if self.publishes(run, collection, id, out) {
-            let effect = self.view.changed(run.0, collection, id, fields);
+            let effect = self.view.changed(run.0, collection, id, fields.into());
             self.show(collection, id, effect, out);
         }
     }
 
     /// A handler withdraws a document that it has added.
     pub fn removed(&mut self, run: Run, collection: &str, id: &str, out: &mut Output) {
-        if !self.publishes(run, collection, id, out) {
-            return;
-        }
-        let effect = self.view.removed(run.0, collection, id);
-        self.show(collection, id, effect, out);
-        let Some(subscription) = self.subscription_mut(run) else {
-            return;
-        };
-        if let Some(ids) = subscription.documents.get_mut(collection) {
-            ids.shift_remove(id);
-            if ids.is_empty() {
-                subscription.documents.shift_remove(collection);
-            }
+        if self.publishes(run, collection, id, out) {
+            let effect = self.view.removed(run.0, collection, id);
+            self.show(collection, id, effect, out);
         }
     }
 
@@ -323,7 +294,8 @@ impl Session {
                     params: params.into(),
                 };
                 let events = delivery.map(Events::new).map(Box::new);
-                let run = self.begin(Some(id), request, events, now, out);
+                let run = self.new_run();
+                self.begin(run, Some(id), request, events, now, out);
                 self.running = Some(run);
             }
             Err(error) => self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out),
@@ -351,7 +323,8 @@ impl Session {
                 publication,
                 params: Box::default(),
             };
-            self.begin(None, request, None, now, out);
+            let run = self.new_run();
+            self.begin(run, None, request, None, now, out);
         }
     }
 
@@ -366,14 +339,15 @@ impl Session {
         }
     }
 
-    /// Ends a subscription's run and begins another: same id, same parameters. The client is told nothing, and what it
-    /// has been told of the events stands.
+    /// Begins a subscription anew, as its next run: same id, same parameters. The client is told nothing, and what it has
+    /// been told of the events stands.
     pub(super) fn begin_again(
         &mut self,
         old: Subscription,
+        next: Run,
         now: Duration,
         out: &mut Output,
-    ) -> Run {
+    ) {
         let events = old.events.map(|mut events| {
             // Mapped for the user who was.
             events.held = Vec::new();
@@ -381,18 +355,18 @@ impl Session {
             events.overflowed = false;
             events
         });
-        self.begin(old.id, old.request, events, now, out)
+        self.begin(next, old.id, old.request, events, now, out);
     }
 
     fn begin(
         &mut self,
+        run: Run,
         id: Option<Box<str>>,
         request: Publish,
         events: Option<Box<Events>>,
         now: Duration,
         out: &mut Output,
-    ) -> Run {
-        let run = self.new_run();
+    ) {
         out.actions.push(Action::Publish {
             run,
             publication: request.publication,
@@ -406,10 +380,8 @@ impl Session {
             deadline: (!timeout.is_zero()).then(|| now.saturating_add(timeout)),
             ready: Ready::No,
             held_ready: false,
-            documents: IndexMap::new(),
             events,
         });
-        run
     }
 
     /// Events may not be announced in a collection of which the client has documents already.
@@ -453,20 +425,7 @@ impl Session {
         }
     }
 
-    /// Tells the client of a document; while its user changes it hears of the difference at the end.
-    fn show(&mut self, collection: &str, id: &str, effect: Effect, out: &mut Output) {
-        if !self.is_changing_user() {
-            self.send_effect(collection, id, effect, out);
-        }
-    }
-
-    pub(super) fn send_effect(
-        &mut self,
-        collection: &str,
-        id: &str,
-        effect: Effect,
-        out: &mut Output,
-    ) {
+    pub(super) fn show(&mut self, collection: &str, id: &str, effect: Effect, out: &mut Output) {
         match effect {
             Effect::Added(fields) => {
                 self.send(&ServerMessage::Added(collection, id, &fields), out);
@@ -487,11 +446,10 @@ impl Session {
 
     /// Whether a subscription publishes a document; one that does not, and lives, is reported.
     fn publishes(&self, run: Run, collection: &str, id: &str, out: &mut Output) -> bool {
-        let Some(subscription) = self.subscription(run) else {
+        if self.position(run).is_err() {
             return false;
-        };
-        let ids = subscription.documents.get(collection);
-        let publishes = ids.is_some_and(|ids| ids.contains(id));
+        }
+        let publishes = self.view.publishes(run.0, collection, id);
         if !publishes {
             out.actions.push(Action::NotPublished(run));
         }

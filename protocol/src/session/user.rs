@@ -6,13 +6,10 @@ use std::time::Duration;
 
 use super::subscriptions::Ready;
 use super::{Action, Output, Run, Session};
-use crate::view::View;
 
 /// A user who changes, from the call that asked for it to the `ready` message at its end.
 #[derive(Debug)]
 pub(super) struct UserChange {
-    /// What the client was shown before.
-    shown: View,
     /// Runs whose handlers have not ended. Filled when the subscriptions begin again, drained as their handlers end, are
     /// stopped or take too long.
     awaited: Vec<Run>,
@@ -41,18 +38,17 @@ impl Session {
         if self.running != Some(call) || !self.calls.iter().any(|found| found.is(call)) {
             return Err(Unblocked);
         }
-        let view = std::mem::take(&mut self.view);
-        // What was shown before an earlier change that is not complete is what the client still sees.
-        let shown = self.change.take().map_or(view, |change| change.shown);
+        self.view.begin_again();
         let old = std::mem::take(&mut self.subscriptions);
-        for subscription in &old {
-            out.actions.push(Action::Deactivate(subscription.run));
+        let awaited: Vec<Run> = old.iter().map(|_| self.new_run()).collect();
+        for (subscription, next) in old.iter().zip(&awaited) {
+            let (run, next) = (subscription.run, *next);
+            out.actions.push(Action::Deactivate { run, next });
         }
-        let awaited = old
-            .into_iter()
-            .map(|subscription| self.begin_again(subscription, now, out))
-            .collect();
-        self.change = Some(Box::new(UserChange { shown, awaited }));
+        for (subscription, next) in old.into_iter().zip(&awaited) {
+            self.begin_again(subscription, *next, now, out);
+        }
+        self.change = Some(UserChange { awaited });
         self.complete_change(out);
         Ok(())
     }
@@ -72,14 +68,13 @@ impl Session {
 
     /// Tells the client what is different for its new user, if all handlers have ended.
     fn complete_change(&mut self, out: &mut Output) {
-        let Some(change) = self.change.take_if(|change| change.awaited.is_empty()) else {
+        let complete = |change: &mut UserChange| change.awaited.is_empty();
+        if self.change.take_if(complete).is_none() {
             return;
-        };
-        let _ = change.shown;
-        let difference: Vec<(Box<str>, Box<str>, crate::view::Effect)> = Vec::new();
-        for (collection, id, effect) in difference {
-            self.send_effect(&collection, &id, effect, out);
         }
+        let mut view = std::mem::take(&mut self.view);
+        view.difference(|collection, id, effect| self.show(collection, id, effect, out));
+        self.view = view;
         let ready: Vec<Run> = self
             .subscriptions
             .iter()

@@ -1,5 +1,324 @@
-//! What a client has been shown: the merge box, which joins the documents of a session's subscriptions.
+//! What a client has been shown: the merge box, which joins the documents of a session's subscriptions, and Meteor's other
+//! strategies, which remember less.
+//!
+//! ```
+//! use updraft_protocol::ejson;
+//! use updraft_protocol::view::{Effect, Fields, View};
+//!
+//! let (first, second) = (1, 2);
+//! let mut view = View::default();
+//! let fields = Fields::new(ejson!({ "n": 1 }))?;
+//! assert_eq!(view.added(first, "things", "a", fields.clone()), Effect::Added(fields.clone()));
+//! assert_eq!(view.added(second, "things", "a", fields), Effect::Nothing);
+//! assert_eq!(view.removed(first, "things", "a"), Effect::Nothing);
+//! assert_eq!(view.removed(second, "things", "a"), Effect::Removed);
+//! # Ok::<(), ejson::SerdeError>(())
+//! ```
 
-mod merge;
+mod document;
+mod fields;
+mod listed;
+mod merged;
+mod strategy;
 
-pub use merge::{Effect, View};
+use std::hash::Hash;
+
+use compact_str::CompactString;
+use indexmap::IndexMap;
+
+pub use fields::{Fields, IntoFields};
+use listed::Listed;
+use merged::Merged;
+pub use strategy::{Strategies, Strategy};
+
+/// Who publishes: a number that names one run of one subscription.
+pub type Publisher = u64;
+
+/// A document's id as on the wire. Meteor's random ids and MongoDB's fit in without an allocation.
+type Id = CompactString;
+
+/// The documents that the subscriptions of one session publish.
+///
+/// Of a document that one subscription publishes it keeps a reference to the fields, about 64 bytes; fields are kept one
+/// by one only while several subscriptions publish the document.
+#[derive(Debug, Default)]
+pub struct View {
+    strategies: Strategies,
+    collections: Collections,
+    /// What the client has, from [`begin_again`](Self::begin_again) until [`difference`](Self::difference).
+    before: Option<Box<Collections>>,
+}
+
+/// By name, in the order in which they came. None is empty.
+type Collections = IndexMap<Box<str>, Collection>;
+
+/// What a change means for the client.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// The document is new to it.
+    Added(Fields),
+    /// These fields differ; undefined ones are gone. Never empty.
+    Changed(Fields),
+    /// The document is gone.
+    Removed,
+    /// The client need not know.
+    Nothing,
+}
+
+#[derive(Debug)]
+enum Collection {
+    Merged(Merged),
+    Listed(Listed),
+}
+
+impl View {
+    /// A view of nothing yet.
+    pub fn new(strategies: Strategies) -> Self {
+        Self {
+            strategies,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the client has documents of this collection. Where nobody keeps account, it is taken to have some.
+    pub fn has_collection(&self, collection: &str) -> bool {
+        let before = self.before.as_deref();
+        self.strategies.of(collection) == Strategy::NoMergeNoHistory
+            || self.collections.contains_key(collection)
+            || before.is_some_and(|before| before.contains_key(collection))
+    }
+
+    /// Whether a publisher has added this document, and may change and remove it.
+    pub fn publishes(&self, publisher: Publisher, collection: &str, id: &str) -> bool {
+        match self.collections.get(collection) {
+            Some(Collection::Merged(found)) => found.publishes(publisher, id),
+            Some(Collection::Listed(found)) => found.publishes(publisher, id),
+            None => self.strategies.of(collection) == Strategy::NoMergeNoHistory,
+        }
+    }
+
+    /// A publisher adds a document, or adds to its own.
+    pub fn added(
+        &mut self,
+        publisher: Publisher,
+        collection: &str,
+        id: &str,
+        fields: Fields,
+    ) -> Effect {
+        let is_rerun = self.before.is_some();
+        let was_there = self
+            .listed_before(collection)
+            .is_some_and(|before| before.is_change(id));
+        match self.collection(collection) {
+            None => Effect::Added(fields),
+            Some(Collection::Merged(found)) => found.added(publisher, id, fields).unless(is_rerun),
+            Some(Collection::Listed(found)) => {
+                let is_change = was_there || found.is_change(id);
+                found.added(publisher, id);
+                if is_change {
+                    changed(fields)
+                } else {
+                    Effect::Added(fields)
+                }
+            }
+        }
+    }
+
+    /// A publisher changes fields of a document that it publishes; an undefined value withdraws the field.
+    pub fn changed(
+        &mut self,
+        publisher: Publisher,
+        collection: &str,
+        id: &str,
+        fields: Fields,
+    ) -> Effect {
+        if !self.publishes(publisher, collection, id) {
+            return Effect::Nothing;
+        }
+        match self.collections.get_mut(collection) {
+            Some(Collection::Merged(found)) => found
+                .changed(publisher, id, &fields)
+                .unless(self.before.is_some()),
+            Some(Collection::Listed(_)) | None => changed(fields),
+        }
+    }
+
+    /// A publisher lets go of a document.
+    pub fn removed(&mut self, publisher: Publisher, collection: &str, id: &str) -> Effect {
+        if !self.publishes(publisher, collection, id) {
+            return Effect::Nothing;
+        }
+        let Some(found) = self.collections.get_mut(collection) else {
+            return Effect::Removed;
+        };
+        let effect = match found {
+            Collection::Merged(found) => found.removed(publisher, id).unless(self.before.is_some()),
+            Collection::Listed(found) => {
+                if found.removed(publisher, id) {
+                    if let Some(before) = self.listed_before(collection) {
+                        before.forget(id);
+                    }
+                    Effect::Removed
+                } else {
+                    Effect::Nothing
+                }
+            }
+        };
+        if self
+            .collections
+            .get(collection)
+            .is_some_and(Collection::is_empty)
+        {
+            self.collections.shift_remove(collection);
+        }
+        effect
+    }
+
+    /// A publisher lets go of all that it publishes: collection by collection, and of each its documents, in the order in
+    /// which they came to the session. Each effect is shown in turn.
+    ///
+    /// Meteor goes by the order in which this publisher added them, which differs only where several publish the same
+    /// documents in different orders.
+    pub fn stop(&mut self, publisher: Publisher, mut show: impl FnMut(&str, &str, Effect)) {
+        let is_rerun = self.before.is_some();
+        for (name, collection) in &mut self.collections {
+            match collection {
+                Collection::Merged(found) => found.stop(publisher, |id, effect| {
+                    effect.unless(is_rerun).show(name, id, &mut show);
+                }),
+                Collection::Listed(found) => {
+                    for id in found.stop(publisher) {
+                        if let Some(before) = listed(&mut self.before, name) {
+                            before.forget(&id);
+                        }
+                        show(name, &id, Effect::Removed);
+                    }
+                }
+            }
+        }
+        self.collections.retain(|_, found| !found.is_empty());
+    }
+
+    /// All publishers are over and will publish again: the view is empty, and what was in it is remembered for the
+    /// [`difference`](Self::difference).
+    ///
+    /// Until then merged collections have no effects. What others have follows from their [`Strategy`].
+    pub fn begin_again(&mut self) {
+        let shown = std::mem::take(&mut self.collections);
+        let Some(before) = &mut self.before else {
+            self.before = Some(Box::new(shown));
+            return;
+        };
+        // Once more before the difference: of this the client has seen only what is not merged.
+        for (name, collection) in shown {
+            if let Collection::Listed(found) = collection {
+                match before.get_mut(&name) {
+                    Some(Collection::Listed(before)) => before.extend(found),
+                    Some(Collection::Merged(_)) => {}
+                    None => {
+                        before.insert(name, Collection::Listed(found));
+                    }
+                }
+            }
+        }
+    }
+
+    /// All publishers have published again: shows what that changes for the client.
+    ///
+    /// The collections from before come first, each with its documents from before, then with those that are new; then
+    /// the collections that are new. Without [`begin_again`](Self::begin_again) there is no difference.
+    pub fn difference(&mut self, mut show: impl FnMut(&str, &str, Effect)) {
+        let Some(before) = self.before.take() else {
+            return;
+        };
+        let nothing = Merged::default();
+        for (name, collection) in &*before {
+            match (collection, self.collections.get(name)) {
+                (Collection::Merged(before), Some(Collection::Merged(now))) => {
+                    now.difference(before, |id, effect| effect.show(name, id, &mut show));
+                }
+                (Collection::Merged(before), _) => {
+                    nothing.difference(before, |id, effect| effect.show(name, id, &mut show));
+                }
+                (Collection::Listed(before), now) => {
+                    for id in before.ids() {
+                        let is_there = matches!(now, Some(Collection::Listed(now)) if now.has(id));
+                        if !is_there {
+                            show(name, id, Effect::Removed);
+                        }
+                    }
+                }
+            }
+        }
+        for (name, collection) in &self.collections {
+            if let Collection::Merged(now) = collection
+                && !before.contains_key(name)
+            {
+                now.difference(&nothing, |id, effect| effect.show(name, id, &mut show));
+            }
+        }
+    }
+
+    /// The collection, made if need be; `None` where nobody keeps account.
+    fn collection(&mut self, name: &str) -> Option<&mut Collection> {
+        if !self.collections.contains_key(name) {
+            let collection = match self.strategies.of(name) {
+                Strategy::ServerMerge => Collection::Merged(Merged::default()),
+                Strategy::NoMerge => Collection::Listed(Listed::new(false)),
+                Strategy::NoMergeMulti => Collection::Listed(Listed::new(true)),
+                Strategy::NoMergeNoHistory => return None,
+            };
+            self.collections.insert(name.into(), collection);
+        }
+        self.collections.get_mut(name)
+    }
+
+    fn listed_before(&mut self, name: &str) -> Option<&mut Listed> {
+        listed(&mut self.before, name)
+    }
+}
+
+impl Collection {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Merged(found) => found.is_empty(),
+            Self::Listed(found) => found.is_empty(),
+        }
+    }
+}
+
+impl Effect {
+    fn unless(self, is_suppressed: bool) -> Self {
+        if is_suppressed { Self::Nothing } else { self }
+    }
+
+    fn show(self, collection: &str, id: &str, show: &mut impl FnMut(&str, &str, Self)) {
+        if self != Self::Nothing {
+            show(collection, id, self);
+        }
+    }
+}
+
+fn listed<'a>(before: &'a mut Option<Box<Collections>>, name: &str) -> Option<&'a mut Listed> {
+    match before.as_deref_mut()?.get_mut(name)? {
+        Collection::Listed(found) => Some(found),
+        Collection::Merged(_) => None,
+    }
+}
+
+fn changed(seen: impl Into<Fields>) -> Effect {
+    let seen = seen.into();
+    if seen.is_empty() {
+        Effect::Nothing
+    } else {
+        Effect::Changed(seen)
+    }
+}
+
+/// Gives back memory when most of it is empty.
+fn settle<K: Hash + Eq, V>(map: &mut IndexMap<K, V>) {
+    let room = map.len().saturating_mul(2);
+    if room < map.capacity() / 2 {
+        map.shrink_to(room);
+    }
+}

@@ -26,6 +26,7 @@ use crate::clock;
 use crate::mailbox::{Delivery, Inbox, Letter};
 use crate::memory::Tally;
 use crate::orders::ORDERS;
+use crate::publication::Begun;
 use crate::services::Services;
 
 /// The token of the inbox's waker; connections have their place's.
@@ -59,6 +60,8 @@ pub(super) struct EventLoop {
     input: Box<[u8]>,
     scratch: Vec<u8>,
     out: Output,
+    /// The latest handler that a session has asked for together with others.
+    begun: Option<Begun>,
     delivery: Delivery,
 }
 
@@ -96,6 +99,7 @@ impl EventLoop {
             input: vec![0; READ].into_boxed_slice(),
             scratch: Vec::with_capacity(2 * READ),
             out: Output::default(),
+            begun: None,
             delivery: Delivery::default(),
         }
     }

@@ -7,6 +7,7 @@ use updraft_protocol::session::Action;
 
 use super::EventLoop;
 use crate::mailbox::{Mail, Place};
+use crate::publication::Turn;
 use crate::shard::client::Running;
 
 impl EventLoop {
@@ -25,6 +26,7 @@ impl EventLoop {
         for action in out.actions.drain(..) {
             self.act(index, action);
         }
+        self.begun = None;
         self.out = out;
         self.check_pressure(index);
         self.set_timer(index);
@@ -52,8 +54,10 @@ impl EventLoop {
                 if let Some(encoding) = client.session.encoding(run) {
                     publication.log_encoding(encoding);
                 }
+                let (turn, begun) = Turn::after(self.begun.take());
+                self.begun = Some(begun);
                 let (context, user) = (client.context.clone(), client.user.clone());
-                let subscription = publication.start(context, user, run, params);
+                let subscription = publication.start(context, user, run, params, turn);
                 client.subscriptions.push(Running {
                     run,
                     subscription,
@@ -83,7 +87,7 @@ impl EventLoop {
                     .for_each(|id| self.fan_out.remove(id));
                 running.subscription.over();
             }
-            Action::Deactivate(run) => self.deactivate(index, run),
+            Action::Deactivate { run, next } => self.deactivate(index, run, next),
             Action::UserChanged => self.user_changed(index),
             Action::Expired(run) => {
                 gauges.expired_publications.fetch_add(1, Ordering::Relaxed);
@@ -163,6 +167,10 @@ impl EventLoop {
                 message,
                 event,
             } => {
+                if let Some(running) = client.running(run) {
+                    self.fan_out.mapped(&running.followers, &message);
+                }
+                let session = &mut client.session;
                 if let Some(encoding) = session.encoding(run)
                     && let Some((body, is_array)) = event.print(&message, encoding.is_ejson())
                 {

@@ -11,7 +11,7 @@ use crate::shard::fan_out::{FollowerId, Outcome};
 
 impl EventLoop {
     /// A subscription begins again under another run.
-    pub(super) fn deactivate(&mut self, index: usize, run: Run) {
+    pub(super) fn deactivate(&mut self, index: usize, run: Run, next: Run) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
@@ -21,8 +21,9 @@ impl EventLoop {
         let gauges = &self.services.gauges;
         gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
         let limit = self.limits.kept;
+        let runs = (run, next);
         self.fan_out
-            .keep(&mut client.keeper, limit, running.followers);
+            .keep(&mut client.keeper, limit, runs, running.followers);
         running.subscription.over();
     }
 

@@ -7,14 +7,18 @@ use std::sync::Arc;
 
 use updraft_protocol::session::Run;
 
-use super::{FanOut, Follower, FollowerId, Outcome, deliver};
+use super::{FanOut, Follower, FollowerId, Function, Outcome, deliver};
 use crate::bus::{Lease, Message};
+use crate::publication::AsyncMapper;
 
 /// What comes in for one client meanwhile.
 pub(super) struct Keeper {
     /// In the order in which they came, for all channels. Filled by the bus, drained when the change is complete, bounded
     /// by `limit`.
     messages: Vec<Arc<Message>>,
+    /// What the asynchronous functions of the subscription that now has this run had not answered: not for others, who
+    /// may have had it. Bounded by what such a function may have waiting.
+    unmapped: Vec<(Run, Arc<Message>)>,
     /// Bytes of `messages`.
     bytes: usize,
     limit: usize,
@@ -35,6 +39,7 @@ impl Keeper {
     fn new(limit: usize) -> Self {
         Self {
             messages: Vec::new(),
+            unmapped: Vec::new(),
             bytes: 0,
             limit,
             is_full: false,
@@ -55,6 +60,21 @@ impl Keeper {
         self.messages.push(message.clone());
     }
 
+    fn keep_unmapped(&mut self, run: Run, messages: impl IntoIterator<Item = Arc<Message>>) {
+        for message in messages {
+            let is_known = |(of, it): &(Run, Arc<Message>)| *of == run && Arc::ptr_eq(it, &message);
+            if !self.unmapped.iter().any(is_known) {
+                self.unmapped.push((run, message));
+            }
+        }
+    }
+
+    /// The user changes once more before the first change is complete.
+    fn runs_again(&mut self, run: Run, next: Run) {
+        let of_run = self.unmapped.iter_mut().filter(|(of, _)| *of == run);
+        of_run.for_each(|(of, _)| *of = next);
+    }
+
     fn miss(&mut self, channel: &str) {
         if !self.missed.contains(channel) {
             self.missed.insert(channel.into());
@@ -63,32 +83,33 @@ impl Keeper {
 }
 
 impl FanOut {
-    /// Forgets the mapping functions of a subscription that begins again; from here on what comes in on their channels is
-    /// kept, up to so many bytes for the client.
+    /// Forgets the mapping functions of a subscription that begins again under its next run; from here on what comes in on
+    /// their channels is kept, up to so many bytes for the client.
     pub(in crate::shard) fn keep(
         &mut self,
         keeper: &mut Option<FollowerId>,
         limit: usize,
+        (run, next): (Run, Run),
         functions: Vec<FollowerId>,
     ) {
-        let mut leases = Vec::new();
-        for id in functions {
-            leases.extend(
-                self.take_subscriber(id)
-                    .into_iter()
-                    .flat_map(|it| it.leases),
-            );
+        for function in functions {
+            let Some(subscriber) = self.take_subscriber(function) else {
+                continue;
+            };
+            let id = *keeper
+                .get_or_insert_with(|| self.followers.insert(Follower::Keeper(Keeper::new(limit))));
+            for lease in &subscriber.leases {
+                self.keep_channel(id, lease.channel());
+            }
+            if let Some(Follower::Keeper(keeper)) = self.followers.get_mut(id) {
+                keeper.leases.extend(subscriber.leases);
+                if let Function::Async(mapper) = subscriber.function {
+                    keeper.keep_unmapped(next, mapper.into_unmapped());
+                }
+            }
         }
-        if leases.is_empty() {
-            return;
-        }
-        let id = *keeper
-            .get_or_insert_with(|| self.followers.insert(Follower::Keeper(Keeper::new(limit))));
-        for lease in &leases {
-            self.keep_channel(id, lease.channel());
-        }
-        if let Some(Follower::Keeper(keeper)) = self.followers.get_mut(id) {
-            keeper.leases.append(&mut leases);
+        if let Some(Follower::Keeper(keeper)) = keeper.and_then(|id| self.followers.get_mut(id)) {
+            keeper.runs_again(run, next);
         }
     }
 
@@ -117,11 +138,17 @@ impl FanOut {
                 subscriber.is_kept = false;
             }
         }
+        for (run, message) in &keeper.unmapped {
+            let mut ids = self.who_of(functions, message.channel());
+            ids.retain(|id| {
+                let subscriber = self.subscriber(*id);
+                subscriber.is_some_and(|it| it.run == *run && it.function.is_async())
+            });
+            self.hand_over(message, &ids, &mut send);
+        }
         for message in &keeper.messages {
             let ids = self.who_of(functions, message.channel());
-            deliver(message, &ids, &mut self.followers, |_, run, outcome| {
-                send(run, outcome);
-            });
+            self.hand_over(message, &ids, &mut send);
         }
         let missed = keeper.missed.iter();
         let mut told: Vec<Run> = missed
@@ -161,6 +188,24 @@ impl FanOut {
             }
         }
         told
+    }
+
+    fn hand_over(
+        &mut self,
+        message: &Arc<Message>,
+        ids: &[FollowerId],
+        send: &mut impl FnMut(Run, Outcome),
+    ) {
+        let queue = AsyncMapper::queue_kept;
+        deliver(
+            message,
+            ids,
+            &mut self.followers,
+            queue,
+            |_, run, outcome| {
+                send(run, outcome);
+            },
+        );
     }
 
     /// Those of the functions that follow a channel, as often as they do.

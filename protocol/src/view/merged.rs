@@ -1,0 +1,107 @@
+//! A collection under SERVER_MERGE: its documents, and what the client has of each.
+
+use indexmap::IndexMap;
+
+use super::document::Document;
+use super::{Effect, Fields, Id, Publisher, changed, settle};
+use crate::ejson::{self, Object, Value};
+
+#[derive(Debug, Default)]
+pub(super) struct Merged {
+    /// In the order in which they were added. Filled by `added`, drained by `removed` and `stop`; bounded by what the
+    /// server's own publications publish.
+    documents: IndexMap<Id, Document>,
+}
+
+impl Merged {
+    pub(super) fn is_empty(&self) -> bool {
+        self.documents.is_empty()
+    }
+
+    pub(super) fn publishes(&self, publisher: Publisher, id: &str) -> bool {
+        let document = self.documents.get(id);
+        document.is_some_and(|document| document.is_published_by(publisher))
+    }
+
+    pub(super) fn added(&mut self, publisher: Publisher, id: &str, fields: Fields) -> Effect {
+        if let Some(document) = self.documents.get_mut(id) {
+            return document.added(publisher, fields);
+        }
+        let document = Document::Single(publisher, fields.clone());
+        self.documents.insert(id.into(), document);
+        Effect::Added(fields)
+    }
+
+    pub(super) fn changed(&mut self, publisher: Publisher, id: &str, fields: &Fields) -> Effect {
+        match self.documents.get_mut(id) {
+            Some(document) if document.is_published_by(publisher) => {
+                document.changed(publisher, fields)
+            }
+            _ => Effect::Nothing,
+        }
+    }
+
+    pub(super) fn removed(&mut self, publisher: Publisher, id: &str) -> Effect {
+        let Some(document) = self.documents.get_mut(id) else {
+            return Effect::Nothing;
+        };
+        let effect = document.let_go(publisher);
+        if effect == Effect::Removed {
+            self.documents.shift_remove(id);
+            settle(&mut self.documents);
+        }
+        effect
+    }
+
+    /// A publisher lets go of all its documents.
+    pub(super) fn stop(&mut self, publisher: Publisher, mut show: impl FnMut(&str, Effect)) {
+        // All in one pass: taking them out one by one moves the others each time.
+        self.documents.retain(|id, document| {
+            let effect = document.let_go(publisher);
+            let stays = effect != Effect::Removed;
+            show(id, effect);
+            stays
+        });
+        settle(&mut self.documents);
+    }
+
+    /// Shows how this differs from what was before.
+    pub(super) fn difference(&self, before: &Self, mut show: impl FnMut(&str, Effect)) {
+        for (id, document) in &before.documents {
+            match self.documents.get(id) {
+                Some(now) => show(id, changed(differing(&document.fields(), &now.fields()))),
+                None => show(id, Effect::Removed),
+            }
+        }
+        for (id, document) in &self.documents {
+            if !before.documents.contains_key(id) {
+                show(id, Effect::Added(document.fields()));
+            }
+        }
+    }
+}
+
+/// The fields that differ; those that are gone are undefined.
+fn differing(before: &Fields, now: &Fields) -> Object {
+    let mut seen = Object::new();
+    if before.is_same(now) {
+        return seen;
+    }
+    for (key, former) in &**before {
+        match now.get_text(key) {
+            Some(value) if ejson::equals(former, value) => {}
+            Some(value) => {
+                seen.insert(key, value.clone());
+            }
+            None => {
+                seen.insert(key, Value::Undefined);
+            }
+        }
+    }
+    for (key, value) in &**now {
+        if before.get_text(key).is_none() {
+            seen.insert(key, value.clone());
+        }
+    }
+    seen
+}
