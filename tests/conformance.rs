@@ -9,9 +9,6 @@ use updraft_test_support::process::Example;
 use updraft_test_support::replay::replay;
 use updraft_test_support::transcript::{self, Case};
 
-/// Cases that ask for what the server does not have yet.
-const NOT_YET: [&str; 1] = ["strategy_NO_MERGE"];
-
 /// Cases wait more than they compute.
 const THREADS: usize = 8;
 
@@ -38,7 +35,7 @@ fn main() {
 
 fn trial(file: &str, case: Case, idle: &Idle) -> Trial {
     let name = format!("socket::{file}::{}", case.name);
-    let ignored = NOT_YET.contains(&case.name.as_str()) || case.needs_virtual_time();
+    let ignored = case.needs_virtual_time();
     let idle = Arc::clone(idle);
     Trial::test(name, move || {
         let server = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();

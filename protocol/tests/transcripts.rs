@@ -11,9 +11,6 @@ use fixture::{HOST, World};
 use libtest_mimic::{Arguments, Trial};
 use updraft_test_support::transcript::{self, Case, Expectations, Received, Step};
 
-/// Cases that ask for what the session does not have yet.
-const NOT_YET: [&str; 1] = ["strategy_NO_MERGE"];
-
 /// Between frames that are sent without waiting for an answer.
 const PIPELINE: Duration = Duration::from_millis(40);
 
@@ -33,10 +30,8 @@ fn main() {
         let file = path.file_stem().unwrap().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path).unwrap();
         for case in transcript::parse(&text).unwrap() {
-            let ignored = NOT_YET.contains(&case.name.as_str());
             let name = format!("virtual::{file}::{}", case.name);
-            let trial = Trial::test(name, move || replay(&case).map_err(Into::into));
-            trials.push(trial.with_ignored_flag(ignored));
+            trials.push(Trial::test(name, move || replay(&case).map_err(Into::into)));
         }
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();

@@ -18,9 +18,9 @@ pub(crate) const LISTS: [List; 4] = [
     List {
         prefix: "ddp",
         meaning: "the numbered checks of Meteor's protocol",
-        // Not yet: cursors as results (79-82), rate limits (86, 155), other strategies (122-125), user change and login
-        // (156-181), SockJS and resumption (199 and up).
-        required: &[1..=78, 83..=85, 87..=121, 126..=154, 182..=198],
+        // Not yet: cursors as results (79-82), rate limits (86, 155), user change and login
+        // (156-164, 166-181), SockJS and resumption (199 and up).
+        required: &[1..=78, 83..=85, 87..=154, 165..=165, 182..=198],
     },
     List {
         prefix: "vent",

@@ -43,6 +43,12 @@ impl Fields {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// How many hold this copy.
+    #[cfg(test)]
+    pub(super) fn copies(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// Sets a field, in a copy of its own if the fields are shared.
     pub(super) fn set(&mut self, key: Text, value: Value) {
         Arc::make_mut(&mut self.0).insert(key, value);

@@ -20,6 +20,8 @@ mod fields;
 mod listed;
 mod merged;
 mod strategy;
+#[cfg(test)]
+mod tests;
 
 use std::hash::Hash;
 
