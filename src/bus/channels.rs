@@ -1,6 +1,7 @@
 //! The bus as the rest of the process sees it: join a channel, emit to a channel.
 //! However many join, the bus is asked for a channel once, and let off when the last has gone.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,10 +59,15 @@ impl Channels {
 
     /// Says where each shard takes in (the index is the shard's number) and starts to listen, with tasks on `tasks`
     /// that end at [`close`](Self::close) or drop. Must be called in a runtime; only the first call counts.
-    pub(crate) fn start(&self, ports: Vec<Arc<dyn Port>>, tasks: &TaskTracker) {
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says to a new thread.
+    pub(crate) fn start(&self, ports: Vec<Arc<dyn Port>>, tasks: &TaskTracker) -> io::Result<()> {
         if self.registry.attach(ports) {
-            self.bus.start(&self.registry, tasks, &self.closed);
+            self.bus.start(&self.registry, tasks, &self.closed)?;
         }
+        Ok(())
     }
 
     /// Takes a share in a channel for a shard, and resolves when the bus has confirmed the channel.

@@ -1,6 +1,7 @@
 //! The bus inside one process: what is emitted goes straight to the shards.
 //! It is the default, for servers that run alone and for tests.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -20,7 +21,9 @@ impl Bus for Local {
         true
     }
 
-    fn start(&self, _: &Arc<Registry>, _: &TaskTracker, _: &CancellationToken) {}
+    fn start(&self, _: &Arc<Registry>, _: &TaskTracker, _: &CancellationToken) -> io::Result<()> {
+        Ok(())
+    }
 
     fn publish<'a>(
         &'a self,

@@ -20,9 +20,13 @@ pub struct Message {
     payload: Bytes,
     scan: Scan,
     limits: Limits,
-    // Each is filled by the first who asks and lives as long as the message; none is larger than a small multiple of
-    // the payload.
-    value: OnceLock<Value>,
+    /// Filled by the first who asks for another form; lives as long as the message.
+    decoded: OnceLock<Box<Decoded>>,
+}
+
+/// The other forms of a message; none is larger than a small multiple of the payload. Most messages have none.
+struct Decoded {
+    value: Value,
     ejson: OnceLock<Bytes>,
     json: OnceLock<Bytes>,
 }
@@ -59,9 +63,7 @@ impl Message {
             payload,
             scan,
             limits: limits.json,
-            value: OnceLock::new(),
-            ejson: OnceLock::new(),
-            json: OnceLock::new(),
+            decoded: OnceLock::new(),
         })
     }
 
@@ -79,11 +81,7 @@ impl Message {
     ///
     /// Built at the first call in this process.
     pub fn value(&self) -> &Value {
-        self.value.get_or_init(|| {
-            // `check` has seen one JSON value within the same limits, so neither step fails.
-            let text = std::str::from_utf8(&self.payload).unwrap_or("null");
-            ejson::parse(text, &self.limits).map_or(Value::Null, Value::decode_lenient)
-        })
+        &self.decoded().value
     }
 
     /// The value as a type of the caller's.
@@ -118,21 +116,34 @@ impl Message {
 
     /// The value as EJSON text: the payload itself where it has no `$` keys, else encoded anew, once.
     pub(crate) fn ejson_text(&self) -> &Bytes {
-        self.text(&self.ejson, ejson::to_ejson)
+        if !self.scan.special {
+            return &self.payload;
+        }
+        let Decoded { value, ejson, .. } = self.decoded();
+        ejson.get_or_init(|| Bytes::from(ejson::to_ejson(value)))
     }
 
     /// The value as plain JSON text, as JavaScript's `JSON.stringify` has it: the payload itself where it has no `$`
     /// keys, else encoded anew, once.
     pub(crate) fn json_text(&self) -> &Bytes {
-        self.text(&self.json, ejson::to_json)
+        if !self.scan.special {
+            return &self.payload;
+        }
+        let Decoded { value, json, .. } = self.decoded();
+        json.get_or_init(|| Bytes::from(ejson::to_json(value)))
     }
 
-    fn text<'a>(&'a self, cell: &'a OnceLock<Bytes>, encode: fn(&Value) -> String) -> &'a Bytes {
-        if self.scan.special {
-            cell.get_or_init(|| Bytes::from(encode(self.value())))
-        } else {
-            &self.payload
-        }
+    fn decoded(&self) -> &Decoded {
+        self.decoded.get_or_init(|| {
+            // `check` has seen one JSON value within the same limits, so neither step fails.
+            let text = std::str::from_utf8(&self.payload).unwrap_or("null");
+            let value = ejson::parse(text, &self.limits);
+            Box::new(Decoded {
+                value: value.map_or(Value::Null, Value::decode_lenient),
+                ejson: OnceLock::new(),
+                json: OnceLock::new(),
+            })
+        })
     }
 }
 

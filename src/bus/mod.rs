@@ -20,6 +20,7 @@ mod tests_support;
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -73,8 +74,18 @@ pub(crate) trait Bus: fmt::Debug + Send + Sync + 'static {
     /// Whether a channel is live as soon as it is wanted, so that nobody has to be asked or awaited.
     fn is_immediate(&self) -> bool;
 
-    /// Starts listening. Called once, in a runtime; what is spawned ends when `closed` is cancelled.
-    fn start(&self, registry: &Arc<Registry>, tasks: &TaskTracker, closed: &CancellationToken);
+    /// Starts listening. Called once, in a runtime; what is started is counted in `tasks` and ends when `closed` is
+    /// cancelled.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says to a new thread.
+    fn start(
+        &self,
+        registry: &Arc<Registry>,
+        tasks: &TaskTracker,
+        closed: &CancellationToken,
+    ) -> io::Result<()>;
 
     /// Publishes a text that is known to be one JSON value.
     fn publish<'a>(

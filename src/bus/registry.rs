@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use foldhash::quality::RandomState;
 use tokio::sync::{Notify, watch};
 
 use super::failures::Failures;
@@ -26,7 +27,7 @@ pub(super) type Outcome = Option<Result<(), BusError>>;
 pub(crate) struct Registry {
     /// Filled by `acquire`, emptied by the drop of a [`Lease`]: one entry per channel that has a lease, so bounded by
     /// those.
-    channels: DashMap<Arc<str>, Channel>,
+    channels: DashMap<Arc<str>, Channel, RandomState>,
     /// Filled by `acquire` and by the drop of leases, drained by the supervisor with `take_changes`: at most one entry
     /// per channel that was joined or left within one round trip, and none while there is no connection.
     changes: Mutex<Changes>,
@@ -74,7 +75,7 @@ struct Changes {
 impl Registry {
     pub(super) fn new(settings: &Settings, immediate: bool) -> Self {
         Self {
-            channels: DashMap::new(),
+            channels: DashMap::default(),
             changes: Mutex::default(),
             changed: Notify::new(),
             ports: OnceLock::new(),

@@ -140,9 +140,10 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
             registry: &Arc<super::Registry>,
             _: &TaskTracker,
             _: &tokio_util::sync::CancellationToken,
-        ) {
+        ) -> std::io::Result<()> {
             // The first attempt has failed.
             registry.is_away_because(Arc::new(std::io::Error::other("nobody there")));
+            Ok(())
         }
         fn publish<'a>(
             &'a self,

@@ -90,13 +90,15 @@ impl Process {
         let channels = Channels::new(Arc::new(bus), settings);
         let shards: [Arc<Recorder>; 2] = Default::default();
         let tasks = TaskTracker::new();
-        channels.start(
-            shards
-                .iter()
-                .map(|shard| Arc::clone(shard) as Arc<dyn Port>)
-                .collect(),
-            &tasks,
-        );
+        channels
+            .start(
+                shards
+                    .iter()
+                    .map(|shard| Arc::clone(shard) as Arc<dyn Port>)
+                    .collect(),
+                &tasks,
+            )
+            .unwrap();
         Self {
             channels,
             shards,

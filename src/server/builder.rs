@@ -321,7 +321,7 @@ impl Builder {
             .into_iter()
             .map(|shard| shard.start(services.clone(), self.limits))
             .collect::<Result<Arc<[Shard]>>>()?;
-        services.channels.start(ports, &services.background);
+        services.channels.start(ports, &services.background)?;
         let front = Front::new(shards.clone(), services.clone(), self.sockets);
         let handle = Handle::new(services.clone(), shards);
         if let Some(logins) = logins {

@@ -1,29 +1,25 @@
 //! One connection, as its shard holds it.
 
-use std::io::ErrorKind;
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::TcpStream;
-use socket2::SockRef;
 use updraft_protocol::session::{Run, Session};
 
 use super::Limits;
 use super::fan_out::FollowerId;
+use super::link::Link;
 use super::outgoing::Outgoing;
 use crate::connection::Connection;
 use crate::mailbox::UserChanged;
 use crate::memory::Share;
 use crate::publication::{OnGap, Subscription};
-use crate::transport::websocket::{self, Reader};
+use crate::transport::websocket;
 
 #[derive(Debug)]
 pub(super) struct Client {
     /// Tells this connection from others that had its place before.
     pub(super) generation: u64,
-    pub(super) socket: TcpStream,
-    pub(super) reader: Reader,
+    pub(super) link: Link,
     pub(super) session: Session,
     /// What its handlers hold.
     pub(super) context: Connection,
@@ -47,8 +43,6 @@ pub(super) struct Client {
     pub(super) is_paused: bool,
     /// Whether it stands in the shard's list of those with more to read.
     pub(super) is_unread: bool,
-    /// Whether its socket has ended on its side; it may still listen.
-    pub(super) has_hung_up: bool,
     /// Whether it is among the sessions of the gauges.
     pub(super) is_counted: bool,
 }
@@ -104,7 +98,7 @@ impl Client {
     /// Counts its input anew.
     pub(super) fn count_input(&mut self) {
         let queued = self.session.queued_bytes();
-        self.input.set(self.reader.bytes().saturating_add(queued));
+        self.input.set(self.link.bytes().saturating_add(queued));
     }
 
     /// Whether it has sent more than its handlers keep up with.
@@ -135,26 +129,13 @@ impl Client {
     pub(super) fn close(&mut self, code: u16, reason: &str, until: Duration) {
         self.outgoing.push_control(websocket::close(code, reason));
         self.closing = Some(until);
-        self.reader = Reader::default();
+        self.link.drop_input();
         self.count_input();
     }
 
     /// Everything is written: a connection that is to end says so to its peer. Whether it has ended with that.
     pub(super) fn written(&self) -> bool {
-        if self.closing.is_none() {
-            return false;
-        }
-        let told = self.socket.shutdown(Shutdown::Write);
-        self.has_hung_up
-            // The peer may have gone first, and then there is nobody to say it to.
-            || told.is_err_and(|error| error.kind() == ErrorKind::NotConnected)
-    }
-
-    /// Makes the end of the socket a reset: what its peer has not taken by now is not kept for it.
-    pub(super) fn reset(&self) {
-        if let Err(error) = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)) {
-            tracing::debug!(%error, "A connection could not be reset.");
-        }
+        self.closing.is_some() && self.link.finish()
     }
 }
 

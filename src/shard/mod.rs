@@ -6,6 +6,7 @@
 mod client;
 mod event_loop;
 mod fan_out;
+mod link;
 mod outgoing;
 
 use std::net::{SocketAddr, TcpStream};

@@ -18,27 +18,26 @@ pub(crate) const LISTS: [List; 4] = [
     List {
         prefix: "ddp",
         meaning: "the numbered checks of Meteor's protocol",
-        // Not yet: cursors as results (79-82), rate limits (86, 155), user change and login
-        // (156-164, 166-181), SockJS and resumption (199 and up).
-        required: &[1..=78, 83..=85, 87..=154, 165..=165, 182..=198],
+        // Not yet: cursors as results (79-82), rate limits (86, 155), login (166-181), SockJS and resumption (199 and up).
+        required: &[1..=78, 83..=85, 87..=154, 156..=165, 182..=198],
     },
     List {
         prefix: "vent",
         meaning: "the numbered checks of Vent, as clients of redis-oplog see it",
-        // Not yet: SockJS (8), login (59-61).
-        required: &[1..=7, 9..=58, 62..=80],
+        // Not yet: SockJS (8).
+        required: &[1..=7, 9..=80],
     },
     List {
         prefix: "row",
         meaning: "faults and bad inputs, each with the right answer",
-        // Not yet: most of the HTTP edge (1-19), draining (49), login (62-64), pressure on memory at scale (82), Sentinel
+        // Not yet: most of the HTTP edge (1-19), draining (49), login (62-63), pressure on memory at scale (82), Sentinel
         // and Cluster (95), operation (98-104), SockJS (105-110).
         required: &[
             20..=20,
             22..=36,
             38..=48,
             50..=59,
-            65..=78,
+            64..=78,
             80..=81,
             83..=94,
             96..=97,

@@ -349,7 +349,6 @@ impl Session {
         out: &mut Output,
     ) {
         let events = old.events.map(|mut events| {
-            // Mapped for the user who was.
             events.held = Vec::new();
             events.held_bytes = 0;
             events.overflowed = false;
@@ -497,6 +496,12 @@ impl Events {
 impl Subscription {
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.deadline
+    }
+
+    /// Whether events wait for it to be ready.
+    pub(super) fn holds_events(&self) -> bool {
+        let events = self.events.as_ref();
+        events.is_some_and(|events| !events.held.is_empty())
     }
 
     /// Whether the collection is the one that stands for this subscription.

@@ -13,6 +13,8 @@ pub(super) struct UserChange {
     /// Runs whose handlers have not ended. Filled when the subscriptions begin again, drained as their handlers end, are
     /// stopped or take too long.
     awaited: Vec<Run>,
+    /// Runs that are to be told of a gap at the end; bounded by the subscriptions.
+    gaps: Vec<Run>,
 }
 
 /// A call cannot change the user after it has let the next message start: that one would run as nobody knows who.
@@ -47,10 +49,15 @@ impl Session {
             let (run, next) = (subscription.run, *next);
             out.actions.push(Action::Deactivate { run, next });
         }
+        let mut gaps = Vec::new();
         for (subscription, next) in old.into_iter().zip(&awaited) {
+            if subscription.holds_events() {
+                // They were mapped for the user who was, and cannot be sent.
+                gaps.push(*next);
+            }
             self.begin_again(subscription, *next, now, out);
         }
-        self.change = Some(UserChange { awaited });
+        self.change = Some(UserChange { awaited, gaps });
         self.complete_change(out);
         Ok(())
     }
@@ -71,9 +78,9 @@ impl Session {
     /// Tells the client what is different for its new user, if all handlers have ended.
     fn complete_change(&mut self, out: &mut Output) {
         let complete = |change: &mut UserChange| change.awaited.is_empty();
-        if self.change.take_if(complete).is_none() {
+        let Some(change) = self.change.take_if(complete) else {
             return;
-        }
+        };
         let mut view = std::mem::take(&mut self.view);
         view.difference(|collection, id, effect| self.show(collection, id, effect, out));
         self.view = view;
@@ -84,6 +91,7 @@ impl Session {
             .map(|found| found.run)
             .collect();
         self.send_ready(&ready, out);
+        out.actions.extend(change.gaps.into_iter().map(Action::Gap));
         out.actions.push(Action::UserChanged);
     }
 }

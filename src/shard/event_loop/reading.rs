@@ -1,6 +1,6 @@
 //! From sockets to sessions: what clients send, in turns that no client can make long.
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use updraft_protocol::session::{Output, Session};
@@ -23,17 +23,20 @@ impl EventLoop {
             let Some(client) = self.clients.get_mut(index) else {
                 return;
             };
-            if client.is_paused && !client.has_hung_up {
+            let is_over = client.closing.is_some() || client.is_paused;
+            let Some(socket) = client.link.socket_mut() else {
+                return;
+            };
+            if client.is_paused && !socket.has_hung_up {
                 return;
             }
-            let is_over = client.closing.is_some() || client.is_paused;
-            match client.socket.read(&mut self.input) {
+            match socket.read(&mut self.input) {
                 Ok(0) => return self.finished(index),
                 // Read for its end only.
                 Ok(_) if is_over => {}
                 Ok(count) => {
                     // A short read has emptied the socket, but would not show that its peer has finished.
-                    let is_last = count < self.input.len() && !client.has_hung_up;
+                    let is_last = count < self.input.len() && !socket.has_hung_up;
                     self.take_in(index, count);
                     self.settle(index);
                     if is_last {
@@ -87,6 +90,9 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
+        let Some(socket) = client.link.socket_mut() else {
+            return;
+        };
         let mut intake = Intake {
             session: &mut client.session,
             outgoing: &mut client.outgoing,
@@ -98,7 +104,7 @@ impl EventLoop {
             ending: None,
         };
         let bytes = self.input.get_mut(..count).unwrap_or_default();
-        if let Err(violation) = client.reader.read(bytes, self.now, &mut intake) {
+        if let Err(violation) = socket.reader.read(bytes, self.now, &mut intake) {
             intake.ending = Some((violation.code, violation.reason));
         }
         if let Some(pong) = intake.latest_ping.take() {

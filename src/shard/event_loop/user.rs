@@ -20,10 +20,10 @@ impl EventLoop {
         };
         let gauges = &self.services.gauges;
         gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
-        let limit = self.limits.kept;
+        let room = (self.limits.kept, &self.tally);
         let runs = (run, next);
         self.fan_out
-            .keep(&mut client.keeper, limit, runs, running.followers);
+            .keep(&mut client.keeper, room, runs, running.followers);
         running.subscription.over();
     }
 

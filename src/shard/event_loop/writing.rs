@@ -46,9 +46,12 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
+        let Some(socket) = client.link.socket_mut() else {
+            return;
+        };
         let flushed = client
             .outgoing
-            .flush(&mut client.socket, &mut self.scratch, self.now);
+            .flush(&mut socket.stream, &mut self.scratch, self.now);
         match flushed {
             Flushed::All if client.written() => self.lost(index),
             Flushed::All => {}
@@ -133,7 +136,8 @@ impl EventLoop {
         }
         let mut by_size = Vec::new();
         for (index, client) in &self.clients {
-            match client.held() {
+            let kept = client.keeper.map_or(0, |keeper| self.fan_out.kept(keeper));
+            match client.held().saturating_add(kept) {
                 0 => {}
                 // On its way out, and gone within the linger time.
                 held if client.closing.is_some() => excess = excess.saturating_sub(held),

@@ -9,6 +9,7 @@ use updraft_protocol::session::Run;
 
 use super::{FanOut, Follower, FollowerId, Function, Outcome, deliver};
 use crate::bus::{Lease, Message};
+use crate::memory::{Share, Tally};
 use crate::publication::AsyncMapper;
 
 /// What comes in for one client meanwhile.
@@ -19,8 +20,8 @@ pub(super) struct Keeper {
     /// What the asynchronous functions of the subscription that now has this run had not answered: not for others, who
     /// may have had it. Bounded by what such a function may have waiting.
     unmapped: Vec<(Run, Arc<Message>)>,
-    /// Bytes of `messages`.
-    bytes: usize,
+    /// Bytes of `messages`, as the shard counts them.
+    bytes: Share,
     limit: usize,
     /// Whether a message found no room. After that nothing more is kept: the gap is at the end.
     is_full: bool,
@@ -36,11 +37,11 @@ pub(super) struct Keeper {
 const OVERHEAD: usize = 64;
 
 impl Keeper {
-    fn new(limit: usize) -> Self {
+    fn new(limit: usize, bytes: Share) -> Self {
         Self {
             messages: Vec::new(),
             unmapped: Vec::new(),
-            bytes: 0,
+            bytes,
             limit,
             is_full: false,
             channels: HashSet::new(),
@@ -51,12 +52,12 @@ impl Keeper {
 
     pub(super) fn keep(&mut self, message: &Arc<Message>) {
         let size = message.payload().len().saturating_add(OVERHEAD);
-        let bytes = self.bytes.saturating_add(size);
+        let bytes = self.bytes.bytes().saturating_add(size);
         self.is_full |= bytes > self.limit;
         if self.is_full {
             return self.miss(message.channel());
         }
-        self.bytes = bytes;
+        self.bytes.set(bytes);
         self.messages.push(message.clone());
     }
 
@@ -88,7 +89,7 @@ impl FanOut {
     pub(in crate::shard) fn keep(
         &mut self,
         keeper: &mut Option<FollowerId>,
-        limit: usize,
+        (limit, tally): (usize, &Tally),
         (run, next): (Run, Run),
         functions: Vec<FollowerId>,
     ) {
@@ -96,8 +97,10 @@ impl FanOut {
             let Some(subscriber) = self.take_subscriber(function) else {
                 continue;
             };
-            let id = *keeper
-                .get_or_insert_with(|| self.followers.insert(Follower::Keeper(Keeper::new(limit))));
+            let id = *keeper.get_or_insert_with(|| {
+                let keeper = Keeper::new(limit, tally.share());
+                self.followers.insert(Follower::Keeper(keeper))
+            });
             for lease in &subscriber.leases {
                 self.keep_channel(id, lease.channel());
             }
@@ -158,6 +161,14 @@ impl FanOut {
         told.sort_unstable();
         told.dedup();
         told
+    }
+
+    /// Bytes of what is kept for a client.
+    pub(in crate::shard) fn kept(&self, keeper: FollowerId) -> usize {
+        match self.followers.get(keeper) {
+            Some(Follower::Keeper(keeper)) => keeper.bytes.bytes(),
+            _ => 0,
+        }
     }
 
     /// Forgets what is kept for a client that is gone.
