@@ -17,6 +17,7 @@ use updraft::account::{
 use updraft::prelude::*;
 use updraft::{Builder, Server};
 use updraft_test_support::client::{Client, PATIENCE};
+use updraft_test_support::process::Example;
 use updraft_test_support::transcript::Received;
 
 const ALICE: &str = "alice0000000000aa";
@@ -397,27 +398,30 @@ fn ddp_179_a_token_taken_away_closes_its_connections() {
 
 #[test]
 fn ddp_179_a_store_that_cannot_tell_is_asked() {
-    let world = World::new();
-    let store = Store::new(&world);
-    let accounts = Accounts::new(store).poll_interval(Duration::from_millis(20));
-    let server = Running::start(builder().accounts(accounts));
-    let (mut client, mut other) = (server.client(), server.client());
-    log_in(&mut client, "tokA");
-    log_in(&mut other, "tokA2");
-    world.pull(&server, "tokA");
-    client.expect_close(1000, "Normal closure");
-    world.users.insert(ALICE, world.alice(2));
-    other.expect_text(&format!(
-        r#"{{"msg":"changed","collection":"users","id":"{ALICE}","fields":{{"profile":{{"n":2}}}}}}"#
-    ));
-    assert_eq!(received(&mut other), [""; 0]);
+    for tells in [Tells::Nothing, Tells::NoMore] {
+        let world = World::new();
+        let mut store = Store::new(&world);
+        store.tells = tells;
+        let accounts = Accounts::new(store).poll_interval(Duration::from_millis(20));
+        let server = Running::start(builder().accounts(accounts));
+        let (mut client, mut other) = (server.client(), server.client());
+        log_in(&mut client, "tokA");
+        log_in(&mut other, "tokA2");
+        world.pull(&server, "tokA");
+        client.expect_close(1000, "Normal closure");
+        world.users.insert(ALICE, world.alice(2));
+        other.expect_text(&format!(
+            r#"{{"msg":"changed","collection":"users","id":"{ALICE}","fields":{{"profile":{{"n":2}}}}}}"#
+        ));
+        assert_eq!(received(&mut other), [""; 0]);
+    }
 }
 
 #[test]
 fn ddp_179_a_token_that_goes_while_its_login_runs() {
     let world = World::new();
     let mut store = Store::new(&world);
-    store.is_told = true;
+    store.tells = Tells::Everything;
     store.found = Some(Gate::new());
     let found = store.found.clone().unwrap();
     let server = Running::start(builder().accounts(Accounts::new(store)));
@@ -515,6 +519,37 @@ fn one_user_after_another_on_one_connection() {
     world.users.remove(ALICE);
     assert_eq!(received(&mut client), [""; 0]);
     assert_eq!(whoami(&mut client), "bob");
+}
+
+#[test]
+fn logins_sent_at_once_happen_one_after_the_other() {
+    let world = World::new();
+    let server = world.server();
+    let mut client = server.client();
+    for (id, method, params) in [
+        ("1", "login", r#"[{"resume":"tokA"}]"#),
+        ("2", "whoami", "[]"),
+        ("3", "logout", "[]"),
+        ("4", "login", r#"[{"resume":"tokA"}]"#),
+        ("5", "login", r#"[{"resume":"tokA2"}]"#),
+        ("6", "whoami", "[]"),
+    ] {
+        client.send_text(&format!(
+            r#"{{"msg":"method","id":"{id}","method":"{method}","params":{params}}}"#
+        ));
+    }
+    let mut results = Vec::new();
+    while results.len() < 6 {
+        let message: serde_json::Value = serde_json::from_str(&client.expect_any_text()).unwrap();
+        if message["msg"] == "result" {
+            results.push(message);
+        }
+    }
+    let ids: Vec<&str> = results.iter().filter_map(|it| it["id"].as_str()).collect();
+    assert_eq!(ids, ["1", "2", "3", "4", "5", "6"]);
+    assert_eq!(results[1]["result"], ALICE);
+    assert_eq!(results[3]["error"]["error"], 403);
+    assert_eq!(results[5]["result"], ALICE);
 }
 
 #[test]
@@ -733,6 +768,37 @@ fn what_a_stock_page_subscribes_to_is_ready_and_silent() {
     );
 }
 
+#[test]
+fn the_fixture_has_the_accounts_of_the_transcripts() {
+    let fixture = Example::start("fixture", &[]);
+    let (mut client, _) = Client::ddp_connect(&fixture.url());
+    let stored = call(&mut client, "tokens", &format!(r#"["{ALICE}"]"#));
+    let stored = stored["result"].as_array().unwrap();
+    assert_eq!(stored.len(), 3);
+    let hashed = Token::new("tokA").hashed();
+    assert_eq!(stored[0]["hashedToken"], hashed.as_str());
+    let issued = stored[0]["when"]["$date"].as_i64().unwrap();
+    let lifetime = i64::try_from((90 * DAY).as_millis()).unwrap();
+    talk(
+        &mut client,
+        &format!(
+            r#"
+            -> {{"msg":"method","id":"1","method":"login","params":[{{"resume":"tokA"}}]}}
+            <- {{"msg":"added","collection":"users","id":"{ALICE}","fields":{OWN}}}
+            <- {{"msg":"updated","methods":["1"]}}
+            <- {{"msg":"result","id":"1","result":{{"id":"{ALICE}","token":"tokA","tokenExpires":{{"$date":{}}},"type":"resume"}}}}
+            "#,
+            issued + lifetime
+        ),
+    );
+    let (mut other, _) = Client::ddp_connect(&fixture.url());
+    log_in(&mut other, "plainTok");
+    assert_eq!(whoami(&mut other), "oldstyle000000000");
+    let pulled = call(&mut other, "pullToken", &format!(r#"["{ALICE}","tokA"]"#));
+    assert_eq!(pulled["result"], "pulled");
+    closes(&mut client);
+}
+
 /// Logs in whoever names a user; what else it does stands in the request.
 #[derive(Clone, Debug)]
 struct Tickets {
@@ -778,12 +844,20 @@ impl Authenticator for Tickets {
     }
 }
 
+/// Whether a store tells what changes.
+#[derive(Clone, Copy, Debug)]
+enum Tells {
+    Everything,
+    Nothing,
+    /// It says that it does, and fails.
+    NoMore,
+}
+
 /// A store with the faults of one far away.
 #[derive(Clone, Debug)]
 struct Store {
     users: MemoryUsers,
-    /// Whether it tells what changes.
-    is_told: bool,
+    tells: Tells,
     /// Where look-ups by token wait with what they have found.
     found: Option<Gate>,
     /// Whether the next read that is not a login's waits with what it has found.
@@ -796,7 +870,7 @@ impl Store {
     fn new(world: &World) -> Self {
         Self {
             users: world.users.clone(),
-            is_told: false,
+            tells: Tells::Nothing,
             found: None,
             holds_read: Arc::default(),
             read: Gate::new(),
@@ -873,9 +947,14 @@ impl Users for Store {
     }
 
     fn watch<'a>(&'a self, changes: &'a Changes) -> BoxFuture<'a, Result<()>> {
-        if self.is_told {
-            return self.users.watch(changes);
+        match self.tells {
+            Tells::Everything => self.users.watch(changes),
+            Tells::Nothing => Box::pin(std::future::ready(Ok(()))),
+            Tells::NoMore => {
+                changes.any();
+                let failed = Err(Error::internal("the stream has ended"));
+                Box::pin(std::future::ready(failed))
+            }
         }
-        Box::pin(std::future::ready(Ok(())))
     }
 }

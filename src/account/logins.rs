@@ -1,5 +1,6 @@
 //! The methods and publications of Meteor's accounts, as its stock client calls them.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,7 +96,7 @@ impl Logins {
     /// `getNewToken`: another token for the same login, which ends when the old one does.
     pub(crate) async fn get_new_token(self: Arc<Self>, call: Call) -> Result<Value> {
         let user = call.user_id().ok_or_else(not_logged_in)?;
-        let found = self.users.read(&[user.clone()], &[]).await?.pop();
+        let found = self.users.read(slice::from_ref(&user), &[]).await?.pop();
         let found = found.ok_or_else(not_logged_in)?;
         let hashed = self.directory.token(call.connection());
         let current = hashed.and_then(|it| found.tokens.into_iter().find(|at| at.hashed == it));
@@ -128,7 +129,11 @@ impl Logins {
         };
         self.directory.show(&user, &subscription);
         let reading = self.directory.reading();
-        match self.users.read(&[user.clone()], &self.own_fields).await {
+        match self
+            .users
+            .read(slice::from_ref(&user), &self.own_fields)
+            .await
+        {
             Ok(mut found) => self.directory.found(reading, &user, found.pop()),
             Err(error) => {
                 tracing::warn!(?error, "A user's own document could not be read.");
