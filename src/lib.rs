@@ -34,6 +34,7 @@
 //! }
 //! ```
 
+pub mod account;
 mod bus;
 mod clock;
 mod connection;
@@ -43,6 +44,7 @@ mod ids;
 mod mailbox;
 mod memory;
 mod method;
+mod orders;
 mod params;
 mod publication;
 mod redact;

@@ -16,6 +16,8 @@ pub struct Stats {
     pub sessions: usize,
     /// Subscriptions, universal ones included.
     pub subscriptions: usize,
+    /// Connections on which somebody has logged in through [accounts](crate::account).
+    pub logins: usize,
     /// Calls of methods that run longer than 30 s, or what [`Builder::slow_method`](crate::Builder::slow_method) says.
     pub slow_methods: usize,
     /// Handlers and other tasks of the server that have not ended.
@@ -56,6 +58,7 @@ pub(crate) struct Gauges {
     pub(crate) connections: AtomicUsize,
     pub(crate) sessions: AtomicUsize,
     pub(crate) subscriptions: AtomicUsize,
+    pub(crate) logins: AtomicUsize,
     pub(crate) slow_methods: AtomicUsize,
     pub(crate) failed_handlers: AtomicU64,
     pub(crate) late_handlers: AtomicU64,
@@ -73,6 +76,7 @@ impl Gauges {
             connections: self.connections.load(Ordering::Relaxed),
             sessions: self.sessions.load(Ordering::Relaxed),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
+            logins: self.logins.load(Ordering::Relaxed),
             slow_methods: self.slow_methods.load(Ordering::Relaxed),
             failed_handlers: self.failed_handlers.load(Ordering::Relaxed),
             late_handlers: self.late_handlers.load(Ordering::Relaxed),

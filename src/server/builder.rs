@@ -1,5 +1,6 @@
 //! What a server is made of: publications, methods, a bus, limits, routes.
 
+mod accounts;
 mod limits;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use warp::{Filter, Reply};
 use super::accept::{Front, SocketOptions};
 use super::handle::Handle;
 use super::{Bound, StopOnDrop};
+use crate::account::{Accounts, Authenticator, Logins};
 use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
 use crate::handler::{Handler, Patience};
@@ -39,6 +41,9 @@ pub struct Builder {
     session: Config,
     publications: Vec<Publication>,
     methods: Vec<Method>,
+    accounts: Option<Accounts>,
+    /// In the order in which they are asked.
+    authenticators: Vec<Box<dyn Authenticator>>,
     bus: Arc<dyn Bus>,
     settings: Settings,
     routes: Vec<Route>,
@@ -61,6 +66,8 @@ impl Default for Builder {
             session: Config::default(),
             publications: Vec::new(),
             methods: Vec::new(),
+            accounts: None,
+            authenticators: Vec::new(),
             bus: Arc::new(Local::default()),
             settings: Settings::default(),
             routes: Vec::new(),
@@ -272,6 +279,15 @@ impl Builder {
     /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice; otherwise what the
     /// operating system says of the address.
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Bound> {
+        let (this, logins) = self.with_accounts();
+        this.start(address, logins).await
+    }
+
+    async fn start(
+        self,
+        address: impl ToSocketAddrs,
+        logins: Option<Arc<Logins>>,
+    ) -> Result<Bound> {
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
@@ -307,7 +323,11 @@ impl Builder {
             .collect::<Result<Arc<[Shard]>>>()?;
         services.channels.start(ports, &services.background)?;
         let front = Front::new(shards.clone(), services.clone(), self.sockets);
-        let handle = Handle::new(services, shards);
+        let handle = Handle::new(services.clone(), shards);
+        if let Some(logins) = logins {
+            let watch = logins.watch(handle.closing().clone());
+            services.background.spawn_on(watch, &services.runtime);
+        }
         let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
         let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());
         Ok(Bound {

@@ -280,11 +280,12 @@ pub(crate) fn runtime() -> Runtime {
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 
-fn gauges(stats: &Stats) -> [usize; 6] {
+fn gauges(stats: &Stats) -> [usize; 7] {
     [
         stats.connections,
         stats.sessions,
         stats.subscriptions,
+        stats.logins,
         stats.slow_methods,
         stats.tasks,
         stats.channels,
