@@ -208,7 +208,7 @@ mod tests {
         ];
         let limiter = limiter(rules);
         let now = clock::now();
-        let mut call = || limiter.call(0, || caller(None, "", "1"), now);
+        let call = || limiter.call(0, || caller(None, "", "1"), now);
         assert_eq!(call(), Some(MINUTE));
         assert_eq!(call(), Some(2 * MINUTE));
     }

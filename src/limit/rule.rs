@@ -34,12 +34,16 @@ const LOGIN: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPasswor
 /// Subscriptions that run again because the user has changed, and publications without a name, are not counted.
 pub struct Rule {
     kind: Option<Kind>,
-    name: Option<Box<dyn Fn(&str) -> bool + Send + Sync>>,
-    user: Option<Box<dyn Fn(Option<&str>) -> bool + Send + Sync>>,
-    address: Option<Box<dyn Fn(Option<IpAddr>) -> bool + Send + Sync>>,
-    connection: Option<Box<dyn Fn(&str) -> bool + Send + Sync>>,
+    name: Option<TextTest>,
+    user: Option<UserTest>,
+    address: Option<AddressTest>,
+    connection: Option<TextTest>,
     pub(super) rate: Rate,
 }
+
+type TextTest = Box<dyn Fn(&str) -> bool + Send + Sync>;
+type UserTest = Box<dyn Fn(Option<&str>) -> bool + Send + Sync>;
+type AddressTest = Box<dyn Fn(Option<IpAddr>) -> bool + Send + Sync>;
 
 impl Rule {
     /// Counts these methods, each apart.
@@ -198,7 +202,7 @@ impl Rule {
                 .is_none_or(|it| it(&caller.connection));
         is_meant.then(|| Key {
             handler: self.name.as_ref().map(|_| (kind, number)),
-            user: self.user.as_ref().and(caller.user.clone()),
+            user: self.user.as_ref().and_then(|_| caller.user.clone()),
             address: self.address.as_ref().and(caller.address).map(network),
             connection: self.connection.as_ref().map(|_| caller.connection.clone()),
         })

@@ -1,6 +1,6 @@
 //! The bounds of an inbox, and what becomes of mail that nobody reads any more.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 
 use bytes::Bytes;
 
@@ -169,6 +169,7 @@ fn arrivals_are_bounded() {
             socket: TcpStream::connect(here).unwrap(),
             leftover: Bytes::new(),
             client_address: None,
+            seat: None,
             headers: Headers::default(),
         }))
     };

@@ -16,7 +16,7 @@ use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
 use warp::reply::Response;
 
-use super::admission::{Admission, Admitted};
+use super::admission::{Admission, Admitted, Refused};
 use super::http;
 use crate::services::Services;
 use crate::shard::{Arrival, Shard};
@@ -111,12 +111,8 @@ impl Front {
         }
     }
 
-    /// Lets a client in by its origin and address, or says what to answer.
-    pub(super) fn admit(
-        &self,
-        headers: &HeaderMap,
-        peer: SocketAddr,
-    ) -> Result<Admitted, Response> {
+    /// Lets a client in by its origin and address, or says why not.
+    pub(super) fn admit(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Admitted, Refused> {
         self.admission.admit(headers, peer)
     }
 
@@ -162,7 +158,7 @@ impl Front {
                 });
                 async move {
                     match answer {
-                        Err(refusal) => Ok(refusal),
+                        Err(refused) => Ok(refused.answer()),
                         Ok((watch, answer)) => {
                             let answer: Result<Response, Infallible> = answer.await;
                             answer.inspect(|answer| watch.answered(answer.status()))

@@ -82,12 +82,8 @@ impl Admission {
         }
     }
 
-    /// Lets a new client in, or answers 403 or 429.
-    pub(super) fn admit(
-        &self,
-        headers: &HeaderMap,
-        peer: SocketAddr,
-    ) -> Result<Admitted, Response> {
+    /// Lets a new client in, or says why not.
+    pub(super) fn admit(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Admitted, Refused> {
         self.screen(headers)?;
         let client_address = client_address(self.trusted_proxies, peer, headers);
         let Ok(seat) = self.addresses.seat(client_address) else {
@@ -97,7 +93,7 @@ impl Admission {
                 client_address,
                 "there are as many connections as there may be",
             );
-            return Err(too_many());
+            return Err(Refused::TooMany);
         };
         Ok(Admitted {
             client_address,
@@ -106,31 +102,30 @@ impl Admission {
         })
     }
 
-    /// Answers 403 to what a page of another origin asks for; for requests that open nothing.
-    pub(super) fn screen(&self, headers: &HeaderMap) -> Result<(), Response> {
+    /// Refuses what a page of another origin asks for. Enough for requests that open nothing.
+    pub(super) fn screen(&self, headers: &HeaderMap) -> Result<(), Refused> {
         self.origins.judge(headers).map_err(|refusal| {
             let refused = &self.services.gauges.refused_origins;
             refused.fetch_add(1, Ordering::Relaxed);
             self.log(&refusal);
-            let text = match refusal {
-                Refusal::Host(_) => "This host is not allowed",
-                Refusal::Origin(_) | Refusal::NoOrigin => "This origin is not allowed",
-            };
-            answer(StatusCode::FORBIDDEN, text)
+            match refusal {
+                Refusal::Host(_) => Refused::Host,
+                Refusal::Origin(_) | Refusal::NoOrigin => Refused::Origin,
+            }
         })
     }
 
-    /// Looks at any request, whatever it is for: answers 400 to one without a host, and 429 to one for a SockJS session
-    /// from an address that has asked for too many which do not exist.
+    /// Looks at any request, whatever it is for: refuses one without a host, and one for a SockJS session from an
+    /// address that has asked for too many which do not exist.
     pub(super) fn look_at<B>(
         self: &Arc<Self>,
         request: &Request<B>,
         peer: SocketAddr,
         is_sockjs: bool,
-    ) -> Result<Watch, Response> {
+    ) -> Result<Watch, Refused> {
         let headers = request.headers();
         if !has_host(request.version(), headers) {
-            return Err(answer(StatusCode::BAD_REQUEST, "Not a valid Host header"));
+            return Err(Refused::NoHost);
         }
         if !is_sockjs {
             return Ok(Watch(None));
@@ -141,7 +136,7 @@ impl Admission {
                 client_address,
                 "it asks for SockJS sessions that do not exist",
             );
-            return Err(too_many());
+            return Err(Refused::TooMany);
         }
         Ok(Watch(Some((self.clone(), client_address))))
     }
@@ -152,15 +147,16 @@ impl Admission {
         };
         match refusal {
             Refusal::Host(host) => tracing::warn!(
-                host = shown(host),
+                host = %shown(host),
                 left_out,
-                "A request was refused: a loopback address answers to loopback hosts only. A tunnel's or proxy's host is \
-                 allowed by Builder::allow_origin(\"https://HOST\") or Builder::trusted_proxies."
+                "A request was refused: a loopback address answers to loopback hosts only. Another, such as a tunnel's, is \
+                 allowed by Builder::allow_origin (--allow-origin), a proxy's by trusted_proxies (--trusted-proxies)."
             ),
             Refusal::Origin(origin) => tracing::warn!(
-                origin = shown(origin),
+                origin = %shown(origin),
                 left_out,
-                "A request was refused: pages of this origin are not allowed. Builder::allow_origin allows them."
+                "A request was refused: pages of this origin are not allowed. Builder::allow_origin \
+                 (--allow-origin) allows them."
             ),
             Refusal::NoOrigin => tracing::warn!(
                 left_out,
@@ -175,9 +171,35 @@ impl Admission {
                 ?address,
                 left_out,
                 why,
-                "Requests from an address are refused. If it is a proxy's, Builder::trusted_proxies is not right."
+                "Requests from an address are refused. If it is a proxy's, Builder::trusted_proxies \
+                 (--trusted-proxies) is not right."
             );
         }
+    }
+}
+
+/// Why a client is not let in, as far as it may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It does not say where it has come.
+    NoHost,
+    /// Where it thinks it has come.
+    Host,
+    /// Where it comes from.
+    Origin,
+    /// Its address has or asks for too much.
+    TooMany,
+}
+
+impl Refused {
+    pub(super) fn answer(self) -> Response {
+        let (status, text) = match self {
+            Self::NoHost => (StatusCode::BAD_REQUEST, "Not a valid Host header"),
+            Self::Host => (StatusCode::FORBIDDEN, "This host is not allowed"),
+            Self::Origin => (StatusCode::FORBIDDEN, "This origin is not allowed"),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+        };
+        warp::reply::with_status(text, status).into_response()
     }
 }
 
@@ -201,15 +223,6 @@ fn has_host(version: Version, headers: &HeaderMap) -> bool {
         Some(host) => Authority::parse(host).is_some(),
         None => version < Version::HTTP_11 && !headers.contains_key(header::HOST),
     }
-}
-
-/// What is answered to an address that asks too often or too much.
-fn too_many() -> Response {
-    answer(StatusCode::TOO_MANY_REQUESTS, "Too many requests")
-}
-
-fn answer(status: StatusCode, text: &'static str) -> Response {
-    warp::reply::with_status(text, status).into_response()
 }
 
 /// What a peer said, for the log: escaped and cut.

@@ -79,7 +79,7 @@ fn answer(
     };
     let admitted = match front.admit(&headers, peer) {
         Ok(admitted) => admitted,
-        Err(refused) => return refused,
+        Err(refused) => return refused.answer(),
     };
     if !front.has_room() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "Too much is queued");
