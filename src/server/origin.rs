@@ -299,9 +299,9 @@ mod tests {
     fn judge(origins: &Origins, lines: &str) -> Result<(), Refusal> {
         let mut headers = HeaderMap::new();
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let (name, value) = line.split_once(": ").unwrap();
+            let (name, value) = line.split_once(':').unwrap();
             let name: HeaderName = name.parse().unwrap();
-            headers.append(name, value.parse().unwrap());
+            headers.append(name, value.trim().parse().unwrap());
         }
         origins.judge(&headers)
     }
