@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -13,6 +13,7 @@ use updraft_protocol::message::WireError;
 use updraft_protocol::session::Config;
 
 use crate::bus::Channels;
+use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::handler::Patience;
 use crate::limit::Limiter;
@@ -58,8 +59,12 @@ impl Services {
     }
 
     /// Counts a request that a rule refuses; what its client is told.
-    pub(crate) fn limited(&self, wait: Duration) -> WireError {
+    pub(crate) fn limited(&self, by: &Connection, wait: Duration, now: Instant) -> WireError {
         self.gauges.rate_limited.fetch_add(1, Ordering::Relaxed);
+        if let Some(left_out) = self.limiter.log.left_out(now) {
+            let (connection, address) = (by.log_id(), by.client_address());
+            tracing::info!(%connection, ?address, left_out, "A client asks more often than a rule allows.");
+        }
         Error::too_many_requests(wait).into_wire()
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Limiter {
     methods: Vec<Box<[usize]>>,
     /// The rules for each publication, by its number.
     publications: Vec<Box<[usize]>>,
+    /// For the line about those who are refused.
+    pub(crate) log: Seldom,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ impl Limiter {
             covering.map(|(at, _)| at).collect()
         };
         Self {
+            log: Seldom::default(),
             methods: methods.map(|name| covering(Kind::Method, name)).collect(),
             publications: publications
                 .map(|name| covering(Kind::Subscription, name))

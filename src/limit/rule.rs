@@ -15,7 +15,8 @@ const LOGIN: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPasswor
 ///
 /// A rule counts all that it matches together, or apart by user, address, connection and name, as it says. The request
 /// that exceeds the limit, and each one after it until the interval is over, fails with `too-many-requests`; its handler
-/// is not started. The interval begins with the first request that is counted. Without [`limit`](Self::limit) there may
+/// is not started. The interval begins with the caller's first request that is counted, so that the limit holds for each
+/// caller; in Meteor the counters of a rule all begin anew at the same moment. Without [`limit`](Self::limit) there may
 /// be 10 within a second.
 ///
 /// ```

@@ -52,7 +52,7 @@ impl EventLoop {
                 let now = self.started + self.now;
                 let caller = || client.context.caller(client.context.user_id().as_deref());
                 if let Some(wait) = self.services.limiter.subscribe(publication, caller, now) {
-                    let error = self.services.limited(wait);
+                    let error = self.services.limited(&client.context, wait, now);
                     let session = &mut client.session;
                     return session.published(run, Err(error), self.now, &mut self.out);
                 }
@@ -80,7 +80,7 @@ impl EventLoop {
                 let now = self.started + self.now;
                 let caller = || client.context.caller(client.context.user_id().as_deref());
                 if let Some(wait) = self.services.limiter.call(method, caller, now) {
-                    let error = self.services.limited(wait);
+                    let error = self.services.limited(&client.context, wait, now);
                     let session = &mut client.session;
                     return session.returned(run, Err(error), self.now, &mut self.out);
                 }
