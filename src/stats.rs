@@ -42,8 +42,12 @@ pub struct Stats {
     pub slow_clients: u64,
     /// Bytes that wait for somebody slow: output that clients do not take, input and mail that nobody has used yet.
     pub queued_bytes: usize,
-    /// Connections refused because too much was queued, or too many others came at once.
+    /// Connections refused because too much was queued, or too many others came at once or from the same address.
     pub refused_connections: u64,
+    /// Requests refused because of their `Origin` or, on a loopback address, their `Host`.
+    pub refused_origins: u64,
+    /// Calls and subscriptions refused by a [`Rule`](crate::Rule).
+    pub rate_limited: u64,
     /// Whether the bus cannot be reached at this moment.
     pub bus_is_away: bool,
     /// How often the bus was connected to; each time but the first is a gap. Zero for the bus inside this process.
@@ -68,6 +72,8 @@ pub(crate) struct Gauges {
     pub(crate) gaps: AtomicU64,
     pub(crate) slow_clients: AtomicU64,
     pub(crate) refused_connections: AtomicU64,
+    pub(crate) refused_origins: AtomicU64,
+    pub(crate) rate_limited: AtomicU64,
 }
 
 impl Gauges {
@@ -86,6 +92,8 @@ impl Gauges {
             gaps: self.gaps.load(Ordering::Relaxed),
             slow_clients: self.slow_clients.load(Ordering::Relaxed),
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
+            refused_origins: self.refused_origins.load(Ordering::Relaxed),
+            rate_limited: self.rate_limited.load(Ordering::Relaxed),
             ..Stats::default()
         }
     }

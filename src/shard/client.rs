@@ -10,6 +10,7 @@ use super::fan_out::FollowerId;
 use super::link::Link;
 use super::outgoing::Outgoing;
 use crate::connection::Connection;
+use crate::limit::Seat;
 use crate::mailbox::UserChanged;
 use crate::memory::Share;
 use crate::publication::{OnGap, Subscription};
@@ -23,6 +24,8 @@ pub(super) struct Client {
     pub(super) session: Session,
     /// What its handlers hold.
     pub(super) context: Connection,
+    /// Its place among the connections of its address, where these are limited; given back when it is dropped.
+    pub(super) _seat: Option<Seat>,
     pub(super) outgoing: Outgoing,
     /// What it has sent and nobody has used yet, as the shard counts it.
     pub(super) input: Share,

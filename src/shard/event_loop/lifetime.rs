@@ -30,6 +30,7 @@ impl EventLoop {
             mut leftover,
             client_address,
             headers,
+            seat,
         } = arrival;
         let mut link = Link::Socket(Socket::new(socket));
         let entry = self.clients.vacant_entry();
@@ -51,12 +52,13 @@ impl EventLoop {
             Arc::new(address),
             self.services.clone(),
         );
-        tracing::debug!(connection = %context.log_id(), %client_address, "A client arrived.");
+        tracing::debug!(connection = %context.log_id(), ?client_address, "A client arrived.");
         entry.insert(Client {
             generation: self.arrivals,
             link,
             session,
             context,
+            _seat: seat,
             outgoing: Outgoing::new(self.tally.share()),
             input: self.tally.share(),
             user: None,
