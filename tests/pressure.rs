@@ -18,6 +18,8 @@ use updraft_test_support::eventually;
 use updraft_test_support::transcript::Received;
 
 async fn serve(builder: Builder) -> (SocketAddr, Handle) {
+    // No session outlives its connection here.
+    let builder = builder.resumption_grace(Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
     let serving = async move { bound.serve().await.expect("serves") };

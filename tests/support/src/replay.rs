@@ -44,7 +44,9 @@ pub fn replay(url: &str, case: &Case) -> Result<(), Difference> {
         expectations.compare(turn, &conversation.received);
         conversation.received.clear();
     }
-    if let Some(client) = conversation.client {
+    if let Some(mut client) = conversation.client {
+        // It does not come back, so the server need not wait for it.
+        client.send_text(r#"{"msg":"disconnect"}"#);
         client.close();
     }
     expectations.finish()

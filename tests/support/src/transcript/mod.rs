@@ -159,6 +159,11 @@ impl Case {
         steps.any(|step| matches!(step, Step::Wait(pause) if *pause >= LONG_PAUSE))
     }
 
+    /// Whether it breaks connections, so that a server may be left with sessions that wait for their clients.
+    pub fn reconnects(&self) -> bool {
+        self.steps.contains(&Step::Reconnect)
+    }
+
     /// The conversation turn by turn: what is sent, or a pause, and what is expected before the next turn begins.
     ///
     /// A turn starts with each pause, each new connection, and with what is sent after something was expected. Frames sent without an answer
