@@ -330,9 +330,10 @@ fn a_newcomer_waits_with_all_that_it_says() {
     newcomer.receive(&connect, NOW, &mut host.out);
     let action = host.out.actions.pop().unwrap();
     assert!(
-        matches!(&action, Action::Resume { session, received: Some(1) } if **session == *ID),
+        matches!(&action, Action::Resume { session, received: Some(1) } if session.as_str() == ID),
         "{action:?}"
     );
+    assert!(!format!("{action:?}").contains(ID));
     for text in [unsub(1), r#"{"msg":"ping"}"#.into(), unsub(2)] {
         newcomer.receive(&text, NOW, &mut host.out);
     }

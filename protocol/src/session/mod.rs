@@ -22,7 +22,7 @@ mod resumption;
 mod subscriptions;
 
 pub use config::{Config, Duplicate, Kind, Names};
-pub use resumption::Resumption;
+pub use resumption::{Resumption, SessionId};
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -60,8 +60,8 @@ pub enum Action {
     /// The client had a session before and wants it back. The session waits until the host has found that one
     /// ([`Session::resume`], [`Session::take_backlog`]) or has not ([`Session::resume_refused`]).
     Resume {
-        /// The id of the session that it had. A credential: it belongs in no log.
-        session: Box<str>,
+        /// The session that it had.
+        session: SessionId,
         /// How many messages it says it has received; `None` when it says something else.
         received: Option<u64>,
     },

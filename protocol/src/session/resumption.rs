@@ -9,6 +9,7 @@
 //! Meteor 3.5 wants the client's count to be equal to what was sent, and takes nobody back otherwise. Here a client that
 //! has missed messages gets them, as long as they are kept; Meteor plans the same.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::heartbeat::Heartbeat;
@@ -16,6 +17,29 @@ use super::history::{History, Pings};
 use super::{Action, Output, Session, State, Version};
 use crate::ejson::Value;
 use crate::message::{self, Frame, Request, ServerMessage};
+
+/// The id of a session that a client wants back. It is a credential, so `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionId(Box<str>);
+
+impl SessionId {
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for SessionId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SessionId").finish_non_exhaustive()
+    }
+}
 
 /// Settings of resumption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +93,7 @@ enum Claim {
 }
 
 /// What a `connect` asks to resume, if anything: the session's id and the client's count, where that is a count.
-pub(super) fn claim_of(connect: &Value) -> Option<(Box<str>, Option<u64>)> {
+pub(super) fn claim_of(connect: &Value) -> Option<(SessionId, Option<u64>)> {
     /// The largest whole number that JavaScript can count to.
     const LAST: f64 = 9_007_199_254_740_991.0;
     let session = connect.get("session")?.as_str()?;
@@ -77,19 +101,16 @@ pub(super) fn claim_of(connect: &Value) -> Option<(Box<str>, Option<u64>)> {
     let count = received
         .as_f64()
         .filter(|count| (0.0..=LAST).contains(count) && count.fract() == 0.0);
-    Some((session.into(), count.map(|count| count as u64)))
+    Some((SessionId::from(session), count.map(|count| count as u64)))
 }
 
 impl Session {
     /// The host has taken this frame to write it. It is kept in case that the client has missed it.
     pub fn written(&mut self, frame: Frame) {
         let Resumption {
-            grace,
-            messages,
-            bytes,
-            ..
+            messages, bytes, ..
         } = self.config.resumption;
-        if !grace.is_zero() && !frame.is_transient() {
+        if self.is_resumable() && !frame.is_transient() {
             self.history.push(frame, messages, bytes);
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use slab::Slab;
+use updraft_protocol::session::SessionId;
 
 use super::{EventLoop, State};
 use crate::mailbox::{Address, Letter, Place};
@@ -17,8 +18,7 @@ use crate::shard::registry::{Claim, Newcomer};
 /// A client that wants a session back.
 pub(super) struct Wanted {
     pub(super) by: Place,
-    /// The session's id.
-    pub(super) session: Box<str>,
+    pub(super) session: SessionId,
     /// What it says that it has received.
     pub(super) received: Option<u64>,
 }
@@ -36,7 +36,7 @@ impl EventLoop {
             if client.is_none_or(|client| client.closing.is_some()) {
                 continue;
             }
-            match self.services.resumable.find(&session) {
+            match self.services.resumable.find(session.as_str()) {
                 None => self.refuse(by),
                 Some(seat) => {
                     let claim = Claim {
@@ -113,7 +113,7 @@ impl EventLoop {
         {
             self.wanted.push(Wanted {
                 by: rival.place,
-                session: client.session.id().into(),
+                session: SessionId::from(client.session.id()),
                 received: rival.received,
             });
         }
@@ -122,14 +122,16 @@ impl EventLoop {
     /// A client of this shard wants a session of this shard.
     fn claim(&mut self, by: Place, claim: Claim) {
         let index = claim.session.index;
-        let newcomer = find(&mut self.clients, by);
-        let address = newcomer.map(|it| it.context.client_address().ip());
+        let Some(newcomer) = find(&mut self.clients, by) else {
+            return;
+        };
+        let address = newcomer.context.client_address().ip();
         let same_address = self.limits.same_address;
         let (now, until) = (self.now, self.now.saturating_add(self.limits.takeover));
         let Some(client) = find(&mut self.clients, claim.session) else {
             return self.refuse(by);
         };
-        if same_address && address != Some(client.context.client_address().ip()) {
+        if same_address && address != client.context.client_address().ip() {
             client.session.wrong_attempt(&mut self.out);
             self.settle(index);
             return self.refuse(by);
