@@ -111,6 +111,19 @@ impl Connection {
         }))
     }
 
+    /// The same connection, now of another shard. No handler has it yet.
+    pub(crate) fn moved_to(&self, address: Arc<Address>) -> Self {
+        Self(Arc::new(Inner {
+            session: self.0.session.clone(),
+            log_id: self.0.log_id,
+            client_address: self.0.client_address,
+            headers: self.0.headers.clone(),
+            address,
+            services: self.0.services.clone(),
+            close: Mutex::default(),
+        }))
+    }
+
     /// The session's id, which the client knows too. A credential: not for logs.
     pub fn id(&self) -> &str {
         &self.0.session
@@ -124,6 +137,7 @@ impl Connection {
     /// Where the client is: the address of the socket's other end or, behind
     /// [trusted proxies](crate::Builder::trusted_proxies), the one that they have passed on. There it is `None` when they
     /// have passed on none. An IPv4 address never looks like an IPv6 one.
+    /// After a resumption it is still where the first connection came from.
     pub fn client_address(&self) -> Option<IpAddr> {
         self.0.client_address
     }

@@ -20,6 +20,7 @@ use crate::limit::Limiter;
 use crate::memory::Memory;
 use crate::method::Method;
 use crate::publication::{IntoChannel, Publication};
+use crate::shard::Registry;
 use crate::stats::Gauges;
 
 /// One per server, shared by its shards and by every context.
@@ -42,6 +43,8 @@ pub(crate) struct Services {
     pub(crate) background: TaskTracker,
     pub(crate) gauges: Gauges,
     pub(crate) memory: Arc<Memory>,
+    /// Sessions that their clients can come back to.
+    pub(crate) resumable: Registry,
 }
 
 impl Services {

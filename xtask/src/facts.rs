@@ -18,8 +18,8 @@ pub(crate) const LISTS: [List; 4] = [
     List {
         prefix: "ddp",
         meaning: "the numbered checks of Meteor's protocol",
-        // Not yet: cursors as results (79-82), SockJS and resumption (199 and up, but for what is known of a connection).
-        required: &[1..=78, 83..=198, 223..=224],
+        // Not yet: cursors as results (79-82), SockJS (199-222) and stock clients (241 and up).
+        required: &[1..=78, 83..=198, 223..=240],
     },
     List {
         prefix: "vent",
