@@ -8,15 +8,16 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::oneshot;
 use updraft_protocol::ejson::{Text, Value};
 use updraft_protocol::message::WireError;
-use updraft_protocol::session::Run;
+use updraft_protocol::session::{Run, Unblocked};
 use updraft_protocol::view::Fields;
 
 use crate::bus::{Batch, BusError, Gap, Lease, Message, Port};
 use crate::memory::Memory;
 use crate::publication::{Event, Mapper, OnGap};
-use crate::shard::Arrival;
+use crate::shard::{Arrival, Newcomer};
 use crate::sockjs;
 
 /// A connection's place in its shard. Places are used again, so it carries a number that is not.
@@ -30,6 +31,8 @@ pub(crate) struct Place {
 pub(crate) enum Letter {
     /// A socket whose handshake is done.
     Arrival(Box<Arrival>),
+    /// From another shard: a client that wants a session of this one.
+    Newcomer(Box<Newcomer>),
     /// From a handler to its session.
     Mail {
         to: Place,
@@ -86,6 +89,8 @@ pub(crate) enum Mail {
         message: Arc<Message>,
         event: Event,
     },
+    /// The user changes, on behalf of this call.
+    SetUser(Run, Option<Arc<str>>, UserChanged),
     BeginWrite(Run),
     EndWrite(Run),
     Close,
@@ -98,6 +103,9 @@ pub(crate) enum Mail {
     /// The session has more in the inbox than it may.
     Overflow,
 }
+
+/// Told when a change of the user is complete, or refused; dropped when the session is gone.
+pub(crate) type UserChanged = oneshot::Sender<Result<(), Unblocked>>;
 
 /// A document as a handler publishes it, its id as on the wire.
 pub(crate) struct Document {
@@ -251,9 +259,9 @@ pub(crate) struct Limits {
 
 #[derive(Default)]
 struct State {
-    /// Filled by everybody, taken whole by the shard. Mail is bounded per session, what requests post by
-    /// their session's room, batches and arrivals by `limits`,
-    /// and of gaps there is at most one behind each of the others.
+    /// Filled by everybody, taken whole by the shard. Mail is bounded per session, what requests post by their session's
+    /// room, batches and arrivals by `limits`, newcomers by the connections that there are, and of gaps there is at most
+    /// one behind each of the others.
     letters: Vec<Letter>,
     /// Bytes of batches in `letters`.
     batched: usize,

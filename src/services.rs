@@ -2,20 +2,26 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use updraft_protocol::ejson;
+use updraft_protocol::message::WireError;
 use updraft_protocol::session::Config;
 
 use crate::bus::Channels;
+use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::handler::Patience;
+use crate::limit::Limiter;
 use crate::memory::Memory;
 use crate::method::Method;
 use crate::publication::{IntoChannel, Publication};
-use crate::sockjs::Registry;
+use crate::shard::Registry;
+use crate::sockjs;
 use crate::stats::Gauges;
 
 /// One per server, shared by its shards and by every context.
@@ -29,6 +35,7 @@ pub(crate) struct Services {
     pub(crate) methods: Vec<Method>,
     pub(crate) channels: Channels,
     pub(crate) patience: Patience,
+    pub(crate) limiter: Limiter,
     /// The runtime that awaits `serve()`.
     pub(crate) runtime: Handle,
     /// What begins and ends with clients: handlers, their tasks and callbacks, HTTP connections. Shutdown waits for them.
@@ -38,7 +45,9 @@ pub(crate) struct Services {
     pub(crate) gauges: Gauges,
     pub(crate) memory: Arc<Memory>,
     /// Sessions that live on HTTP requests.
-    pub(crate) polling: Arc<Registry>,
+    pub(crate) polling: Arc<sockjs::Registry>,
+    /// Sessions that their clients can come back to.
+    pub(crate) resumable: Registry,
 }
 
 impl Services {
@@ -53,6 +62,16 @@ impl Services {
             .emit(channel.as_str(), &value)
             .await
             .map_err(Error::not_emitted)
+    }
+
+    /// Counts a request that a rule refuses; what its client is told.
+    pub(crate) fn limited(&self, by: &Connection, wait: Duration, now: Instant) -> WireError {
+        self.gauges.rate_limited.fetch_add(1, Ordering::Relaxed);
+        if let Some(left_out) = self.limiter.log.left_out(now) {
+            let (connection, address) = (by.log_id(), by.client_address());
+            tracing::info!(%connection, ?address, left_out, "A client asks more often than a rule allows.");
+        }
+        Error::too_many_requests(wait).into_wire()
     }
 
     pub(crate) fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>

@@ -10,9 +10,6 @@ use updraft_test_support::replay::replay_over;
 use updraft_test_support::transcript::{self, Case};
 use updraft_test_support::transport::Way;
 
-/// Cases that ask for what the server does not have yet.
-const NOT_YET: [&str; 1] = ["setUser"];
-
 /// Cases wait more than they compute.
 const THREADS: usize = 8;
 
@@ -42,7 +39,7 @@ fn main() {
 
 fn trial(way: Way, file: &str, case: Case, idle: &Idle) -> Trial {
     let name = format!("{}::{file}::{}", way.name(), case.name);
-    let ignored = NOT_YET.contains(&case.name.as_str()) || case.needs_virtual_time();
+    let ignored = case.needs_virtual_time();
     let idle = Arc::clone(idle);
     Trial::test(name, move || {
         let server = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -54,9 +51,11 @@ fn trial(way: Way, file: &str, case: Case, idle: &Idle) -> Trial {
                 "{difference}\nThe server printed:\n{output}"
             )));
         }
-        idle.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(server);
+        if !case.reconnects() {
+            idle.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(server);
+        }
         Ok(())
     })
     .with_ignored_flag(ignored)

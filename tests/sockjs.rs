@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use common::{Count, Gate, Running, eventually_within};
 use tungstenite::Message as Sent;
-use updraft::SockJs;
 use updraft::prelude::*;
+use updraft::{Builder, SockJs};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::http::Http;
 use updraft_test_support::transport::{Way, array, session_path};
@@ -48,13 +48,20 @@ impl Running {
     }
 }
 
+/// Open to pages of every origin; a session that is lost is given up soon, so that a test ends.
+fn open() -> Builder {
+    Server::builder()
+        .allow_any_origin()
+        .resumption_grace(Duration::from_millis(300))
+}
+
 /// Sessions that are given up soon, so that a test ends.
 fn hasty() -> SockJs {
     SockJs::meteor().disconnect_delay(Duration::from_millis(500))
 }
 
 fn serve() -> Running {
-    Running::start(Server::builder().sockjs(hasty()))
+    Running::start(open().sockjs(hasty()))
 }
 
 /// A status line and the first header of the answer that matter to a browser.
@@ -321,7 +328,7 @@ fn ddp_213_row_106_row_107_a_second_poll_and_a_cut_one() {
 #[test]
 fn ddp_216_a_websocket_is_pinged_and_must_answer() {
     let options = hasty().heartbeat(Duration::from_millis(300), Duration::from_millis(500));
-    let server = Running::start(Server::builder().sockjs(options));
+    let server = Running::start(open().sockjs(options));
     let mut alive = server.sockjs();
     let mut silent = TcpStream::connect(server.host()).unwrap();
     silent.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -354,7 +361,7 @@ fn ddp_216_a_websocket_is_pinged_and_must_answer() {
 #[test]
 fn ddp_216_a_poll_is_told_that_the_server_is_there() {
     let options = hasty().heartbeat(Duration::from_millis(300), Duration::from_secs(10));
-    let server = Running::start(Server::builder().sockjs(options));
+    let server = Running::start(open().sockjs(options));
     let mut http = server.http();
     let poll = format!("POST {}/xhr", session_path());
     let answers = [(); 3].map(|()| http.body(&poll, ""));
@@ -396,7 +403,7 @@ fn ddp_217_219_220_raw_websocket_and_no_compression() {
 #[test]
 fn ddp_221_a_message_of_a_mebibyte_goes_both_ways_in_frames() {
     let echo = |_: Call, text: String| async { Ok::<_, Error>(text) };
-    let server = Running::start(Server::builder().sockjs(hasty()).method("echo", echo));
+    let server = Running::start(open().sockjs(hasty()).method("echo", echo));
     for way in [Way::SockJsWebSocket, Way::XhrPolling] {
         let mut client = way.connect(server.url()).unwrap();
         client.send_text(CONNECT).unwrap();
@@ -414,7 +421,7 @@ fn ddp_221_a_message_of_a_mebibyte_goes_both_ways_in_frames() {
 
 #[test]
 fn ddp_222_a_path_prefix_and_another_prefix() {
-    let builder = Server::builder().path_prefix("/app").sockjs_prefix("/live");
+    let builder = open().path_prefix("/app").sockjs_prefix("/live");
     let server = Running::start(builder);
     let mut http = server.http();
     assert_eq!(http.body("GET /app/live", ""), "Welcome to SockJS!\n");
@@ -438,7 +445,7 @@ fn ddp_222_a_path_prefix_and_another_prefix() {
 #[test]
 fn without_websockets_clients_are_told_to_poll() {
     let options = hasty().websocket(false).cors(false);
-    let server = Running::start(Server::builder().sockjs(options));
+    let server = Running::start(open().sockjs(options));
     let mut http = server.http();
     let answer = http.ask("GET /sockjs/info", &[("Origin", "test")], "");
     assert_eq!(answer.header("access-control-allow-origin"), None);
@@ -464,10 +471,10 @@ fn without_websockets_clients_are_told_to_poll() {
 #[test]
 fn a_path_that_cannot_be_is_a_mistake() {
     for (builder, told) in [
-        (Server::builder().path_prefix("app"), "path prefix 'app'"),
-        (Server::builder().sockjs_prefix("/"), "SockJS prefix '/'"),
+        (open().path_prefix("app"), "path prefix 'app'"),
+        (open().sockjs_prefix("/"), "SockJS prefix '/'"),
         (
-            Server::builder().sockjs_service(SockJs::at("/sockjs"), |_| async {}),
+            open().sockjs_service(SockJs::at("/sockjs"), |_| async {}),
             "two SockJS services are at '/sockjs'",
         ),
     ] {
@@ -479,7 +486,7 @@ fn a_path_that_cannot_be_is_a_mistake() {
 
 #[test]
 fn row_108_abandoned_sessions_end_and_are_bounded() {
-    let builder = Server::builder().sockjs(hasty()).polling_limit(3);
+    let builder = open().sockjs(hasty()).polling_limit(3);
     let server = Running::start(builder);
     let mut http = server.http();
     let tasks = server.stats().tasks;
@@ -521,7 +528,7 @@ fn row_109_ten_thousand_strings_count_one_by_one() {
             Ok::<_, Error>(())
         }
     };
-    let builder = Server::builder()
+    let builder = open()
         .sockjs(hasty().disconnect_delay(Duration::from_secs(60)))
         .method("wait", wait)
         .queue_limit(10, 1 << 20);
@@ -627,7 +634,7 @@ fn row_110_a_callback_is_a_name() {
 
 #[test]
 fn row_005_006_007_008_bodies_that_are_not_taken() {
-    let builder = Server::builder()
+    let builder = open()
         .sockjs(hasty().disconnect_delay(Duration::from_secs(5)))
         .body_limit(1000, Duration::from_millis(300));
     let server = Running::start(builder);
@@ -675,7 +682,7 @@ async fn relay(vent: Vent, channel: String) -> Result<()> {
 
 #[test]
 fn vent_008_events_are_the_same_over_every_transport() {
-    let builder = Server::builder().sockjs(hasty()).vent("relay", relay);
+    let builder = open().sockjs(hasty()).vent("relay", relay);
     let server = Running::start(builder);
     let mut clients = Way::ALL.map(|way| way.connect(server.url()).unwrap());
     for client in &mut clients {
@@ -706,7 +713,7 @@ fn vent_008_events_are_the_same_over_every_transport() {
 
 #[test]
 fn a_session_that_nobody_polls_is_bounded() {
-    let builder = Server::builder()
+    let builder = open()
         .sockjs(hasty().disconnect_delay(Duration::from_secs(20)))
         .vent("relay", relay)
         .output_limit(100_000);
@@ -731,7 +738,7 @@ fn a_session_that_nobody_polls_is_bounded() {
 
 #[test]
 fn a_stream_that_nobody_reads_is_bounded() {
-    let builder = Server::builder()
+    let builder = open()
         .sockjs(hasty().response_limit(usize::MAX))
         .vent("relay", relay)
         .output_limit(100_000)
@@ -765,7 +772,7 @@ fn a_stream_that_nobody_reads_is_bounded() {
 
 #[test]
 fn shutdown_does_not_wait_for_sessions_that_nobody_polls() {
-    let server = Running::start(Server::builder());
+    let server = Running::start(open());
     let mut idle = server.http();
     assert_eq!(
         idle.body(&format!("POST {}/xhr", session_path()), ""),

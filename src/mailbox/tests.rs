@@ -1,7 +1,5 @@
 //! The bounds of an inbox, and what becomes of mail that nobody reads any more.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 
 use super::*;
@@ -172,7 +170,8 @@ fn arrivals_are_bounded() {
         inbox.arrive(Box::new(Arrival {
             peer: Peer::Polling(Arc::new(session)),
             service: service.clone(),
-            client_address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            client_address: None,
+            seat: None,
             headers: Headers::default(),
         }))
     };

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 use updraft_protocol::ejson::{self, Value};
 use updraft_protocol::message::WireError;
 use updraft_protocol::random::RandomStream;
@@ -22,6 +23,8 @@ pub struct Call(Arc<Inner>);
 
 struct Inner {
     connection: Connection,
+    /// Shared by the calls that this one makes.
+    user: Arc<Mutex<Option<Arc<str>>>>,
     run: Run,
     /// The seed, as soon as somebody asks for it or for something random.
     random: Mutex<Option<RandomStream>>,
@@ -29,18 +32,62 @@ struct Inner {
 }
 
 impl Call {
-    pub(super) fn new(connection: Connection, run: Run, seed: Option<String>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        user: Option<Arc<str>>,
+        run: Run,
+        seed: Option<String>,
+    ) -> Self {
         Self(Arc::new(Inner {
             connection,
+            user: Arc::new(Mutex::new(user)),
             run,
             random: Mutex::new(None),
             seed,
         }))
     }
 
-    /// The user who calls; `None` while nobody has logged in.
+    /// The user who calls, or whom this call has logged in; `None` while nobody has.
     pub fn user_id(&self) -> Option<String> {
-        self.0.connection.user_id()
+        self.user().as_deref().map(str::to_owned)
+    }
+
+    /// Logs a user in, or whoever it is out: all subscriptions of the client run again for the new user, and the client
+    /// hears of the difference. Resolves when it has.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// # async fn owner_of(code: &str) -> Option<String> { None }
+    /// async fn login_with_code(call: Call, code: String) -> Result<()> {
+    ///     let user = owner_of(&code).await.ok_or(Error::forbidden("Unknown code"))?;
+    ///     call.set_user_id(Some(user)).await
+    /// }
+    ///
+    /// async fn logout(call: Call) -> Result<()> {
+    ///     call.set_user_id(None::<String>).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Internal after [`unblock`](Self::unblock), because another call may run already, or when the client is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the user changes all the same, but this call does not know.
+    pub async fn set_user_id(&self, user: Option<impl Into<String>>) -> Result<()> {
+        let user: Option<Arc<str>> = user.map(|user| user.into().into());
+        let (done, changed) = oneshot::channel();
+        let mail = Mail::SetUser(self.0.run, user.clone(), done);
+        self.0.connection.send(mail);
+        match changed.await {
+            Ok(Ok(())) => {
+                *self.user() = user;
+                Ok(())
+            }
+            Ok(Err(unblocked)) => Err(Error::internal(unblocked.to_string())),
+            Err(_) => Err(Error::internal("the client left while its user changed")),
+        }
     }
 
     /// The client's connection.
@@ -125,7 +172,13 @@ impl Call {
             one => vec![one],
         };
         let seed = self.with_random(|random| random.method_seed(method));
-        let inner = Self::new(self.0.connection.clone(), self.0.run, Some(seed));
+        let inner = Self(Arc::new(Inner {
+            connection: self.0.connection.clone(),
+            user: self.0.user.clone(),
+            run: self.0.run,
+            random: Mutex::new(None),
+            seed: Some(seed),
+        }));
         Ok(ejson::from_value(found.call(inner, params).await?)?)
     }
 
@@ -140,6 +193,10 @@ impl Call {
     /// When the future is dropped, the message may or may not have been published.
     pub async fn emit(&self, channel: impl IntoChannel, value: impl Serialize) -> Result<()> {
         self.0.connection.services().emit(channel, value).await
+    }
+
+    fn user(&self) -> MutexGuard<'_, Option<Arc<str>>> {
+        self.0.user.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn random(&self) -> MutexGuard<'_, Option<RandomStream>> {

@@ -40,15 +40,20 @@ impl Method {
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Starts one call. Once begun it runs to its end, whether or not its client is still there.
     pub(crate) fn start(
         &self,
         connection: Connection,
+        user: Option<Arc<str>>,
         run: Run,
         params: Vec<Value>,
         seed: Option<String>,
     ) {
-        let body = (self.body)(Call::new(connection.clone(), run, seed), params);
+        let body = (self.body)(Call::new(connection.clone(), user, run, seed), params);
         let body = Box::pin(counted(body, connection.services().clone()));
         guard(
             &connection,

@@ -25,6 +25,7 @@ pub struct Subscription(Arc<Inner>);
 
 struct Inner {
     connection: Connection,
+    user: Option<Arc<str>>,
     run: Run,
     /// For logs; empty for a universal publication.
     publication: Arc<str>,
@@ -46,9 +47,15 @@ struct Life {
 }
 
 impl Subscription {
-    pub(super) fn new(connection: Connection, run: Run, publication: Arc<str>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        user: Option<Arc<str>>,
+        run: Run,
+        publication: Arc<str>,
+    ) -> Self {
         Self(Arc::new(Inner {
             connection,
+            user,
             run,
             publication,
             life: Mutex::default(),
@@ -56,8 +63,11 @@ impl Subscription {
     }
 
     /// The user who subscribes; `None` while nobody has logged in.
+    ///
+    /// It stays who it is: when the user of the client changes, this subscription is over and the handler is called
+    /// again, with another one.
     pub fn user_id(&self) -> Option<String> {
-        self.0.connection.user_id()
+        self.0.user.as_deref().map(str::to_owned)
     }
 
     /// The client's connection.
@@ -72,6 +82,18 @@ impl Subscription {
     /// undefined field is reported as cleared.
     ///
     /// Fields that do not serialize to an object end the subscription with an internal error.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// let news = Fields::new(ejson!({ "text": "However many read this, it is there once." })).unwrap();
+    /// let builder = Server::builder().publish("news", move |subscription: Subscription| {
+    ///     let news = news.clone();
+    ///     async move {
+    ///         subscription.added("news", "today", news);
+    ///         Ok::<(), Error>(())
+    ///     }
+    /// });
+    /// ```
     pub fn added(&self, collection: &str, id: impl DocumentId, fields: impl IntoFields) {
         if let Some(document) = self.document(collection, id, fields) {
             self.send(Mail::Added(self.0.run, document));

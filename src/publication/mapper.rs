@@ -1,12 +1,13 @@
 //! Mapping functions as the shard holds them.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{Event, IntoEvent, Subscription};
 use crate::bus::Message;
@@ -73,18 +74,19 @@ const WAITING_BYTES: usize = 256 * 1024;
 
 /// The way to a task that maps one message after the other.
 pub(crate) struct AsyncMapper {
+    /// What bounds it is `unmapped`.
     queue: mpsc::Sender<Arc<Message>>,
-    /// Bytes of payload in the queue.
-    waiting: Arc<AtomicUsize>,
+    /// What the task has not answered yet: the first is in its hands, the others wait. Filled by `queue`, drained as the
+    /// answers come; bounded in messages and bytes, but for those that were kept.
+    unmapped: VecDeque<Arc<Message>>,
+    /// How many of these, the first ones, were kept during a change of the user, which has its own bound.
+    kept: usize,
     /// Whether the latest message found no room.
     is_full: bool,
 }
 
 /// The other end of an [`AsyncMapper`].
-pub(super) struct Waiting {
-    queue: mpsc::Receiver<Arc<Message>>,
-    bytes: Arc<AtomicUsize>,
-}
+pub(super) type Waiting = mpsc::Receiver<Arc<Message>>;
 
 /// What became of a message for an asynchronous function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,44 +101,63 @@ pub(crate) enum Queued {
 
 impl AsyncMapper {
     pub(super) fn new() -> (Self, Waiting) {
-        let (sender, receiver) = mpsc::channel(WAITING_MESSAGES);
-        let bytes = Arc::new(AtomicUsize::new(0));
+        let (queue, waiting) = mpsc::channel(Semaphore::MAX_PERMITS);
         let mapper = Self {
-            queue: sender,
-            waiting: bytes.clone(),
+            queue,
+            unmapped: VecDeque::new(),
+            kept: 0,
             is_full: false,
-        };
-        let waiting = Waiting {
-            queue: receiver,
-            bytes,
         };
         (mapper, waiting)
     }
 
     /// Queues a message, if there is room.
     pub(crate) fn queue(&mut self, message: &Arc<Message>) -> Queued {
+        let waiting = self.unmapped.iter().skip(self.kept.max(1));
+        let (count, bytes) = waiting.fold((0, 0), |(count, bytes), it| {
+            (count + 1, it.payload().len().saturating_add(bytes))
+        });
         let size = message.payload().len();
-        let before = self.waiting.fetch_add(size, Ordering::Relaxed);
-        let fits = before == 0 || before.saturating_add(size) <= WAITING_BYTES;
-        if fits && self.queue.try_send(message.clone()).is_ok() {
-            self.is_full = false;
-            return Queued::Waits;
-        }
-        self.waiting.fetch_sub(size, Ordering::Relaxed);
-        if std::mem::replace(&mut self.is_full, true) {
-            Queued::LostToo
-        } else {
-            Queued::Lost
+        let fits = count == 0 || bytes.saturating_add(size) <= WAITING_BYTES;
+        let was_full = self.is_full;
+        self.is_full = count >= WAITING_MESSAGES || !fits || !self.put(message);
+        match (self.is_full, was_full) {
+            (false, _) => Queued::Waits,
+            (true, false) => Queued::Lost,
+            (true, true) => Queued::LostToo,
         }
     }
-}
 
-impl Waiting {
-    pub(super) async fn next(&mut self) -> Option<Arc<Message>> {
-        let message = self.queue.recv().await?;
-        self.bytes
-            .fetch_sub(message.payload().len(), Ordering::Relaxed);
-        Some(message)
+    /// Queues a message that was kept while the user changed.
+    pub(crate) fn queue_kept(&mut self, message: &Arc<Message>) -> Queued {
+        if self.put(message) {
+            self.kept = self.kept.saturating_add(1);
+        }
+        Queued::Waits
+    }
+
+    /// The task has answered with what it made of a message; whether it was this task that had it.
+    pub(crate) fn mapped(&mut self, message: &Arc<Message>) -> bool {
+        let first = self.unmapped.front();
+        let is_mine = first.is_some_and(|first| Arc::ptr_eq(first, message));
+        if is_mine {
+            self.unmapped.pop_front();
+            self.kept = self.kept.saturating_sub(1);
+        }
+        is_mine
+    }
+
+    /// What the task has not answered, and now never will.
+    pub(crate) fn into_unmapped(self) -> VecDeque<Arc<Message>> {
+        self.unmapped
+    }
+
+    fn put(&mut self, message: &Arc<Message>) -> bool {
+        let is_queued = self.queue.try_send(message.clone()).is_ok();
+        if is_queued {
+            self.unmapped.push_back(message.clone());
+        }
+        is_queued
     }
 }
 

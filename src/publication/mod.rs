@@ -4,6 +4,7 @@ mod channel;
 mod context;
 mod event;
 mod mapper;
+mod turn;
 mod vent;
 
 pub use channel::{Channel, IntoChannel, IntoChannels};
@@ -12,6 +13,7 @@ pub use event::{Event, IntoEvent};
 pub use vent::Vent;
 
 pub(crate) use mapper::{AsyncMapper, MapEach, Mapper, OnGap, Queued, SharedMapper};
+pub(crate) use turn::{Begun, Turn};
 
 use std::fmt;
 use std::sync::{Arc, Once};
@@ -73,6 +75,11 @@ impl Publication {
         }
     }
 
+    /// Empty for a universal one.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Logs, once, how events of this publication are encoded.
     pub(crate) fn log_encoding(&self, encoding: Encoding) {
         self.encoding_logged.call_once(|| {
@@ -84,15 +91,18 @@ impl Publication {
         });
     }
 
-    /// Starts the handler for one subscription. However it ends, the session hears of it.
+    /// Starts the handler for one subscription, in its turn. However it ends, the session hears of it.
     pub(crate) fn start(
         &self,
         connection: Connection,
+        user: Option<Arc<str>>,
         run: Run,
         params: Vec<Value>,
+        turn: Turn,
     ) -> Subscription {
-        let subscription = Subscription::new(connection.clone(), run, self.name.clone());
+        let subscription = Subscription::new(connection.clone(), user, run, self.name.clone());
         let publishing = (self.start)(Vent::new(subscription.clone()), params);
+        let publishing = Box::pin(turn.clone().run(publishing));
         let name = self.name.clone();
         let over = subscription.clone();
         let task = guard(
@@ -106,6 +116,8 @@ impl Publication {
                     run,
                     outcome.map_err(crate::Error::into_wire),
                 ));
+                // The next handler is not to be heard before this one's end.
+                drop(turn);
             },
         );
         subscription.handler_started(task);

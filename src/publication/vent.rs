@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 
 use super::mapper::{AsyncMapper, Mapper, OneShared};
-use super::{IntoChannel, IntoChannels, IntoEvent, Subscription};
+use super::{Event, IntoChannel, IntoChannels, IntoEvent, Subscription};
 use crate::bus::{Lease, Message};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -72,19 +72,19 @@ impl Vent {
         let subscription = self.0.clone();
         self.follow(channels, Mapper::Async(mapper)).await?;
         self.run(async move {
-            while let Some(message) = messages.next().await {
+            while let Some(message) = messages.recv().await {
                 let map = async { f(message.clone()).await.into_event() };
-                match unpanicked(map).await {
-                    Ok(event) => {
-                        let run = subscription.run_id();
-                        subscription.send(Mail::Event {
-                            run,
-                            message,
-                            event,
-                        });
-                    }
-                    Err(error) => subscription.mapping_failed(&message, &error),
-                }
+                let event = unpanicked(map).await.unwrap_or_else(|error| {
+                    subscription.mapping_failed(&message, &error);
+                    Event::none()
+                });
+                let run = subscription.run_id();
+                // Also when there is no event: what is answered makes room.
+                subscription.send(Mail::Event {
+                    run,
+                    message,
+                    event,
+                });
             }
             Ok(())
         });

@@ -14,8 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
+use warp::http::HeaderMap;
 use warp::reply::Response;
 
+use super::admission::{Admission, Admitted, Refused};
 use super::http;
 use super::sockjs::{BodyLimits, Sites};
 use crate::services::Services;
@@ -40,6 +42,7 @@ pub(super) struct Front {
     shards: Arc<[Shard]>,
     next: Arc<AtomicUsize>,
     services: Arc<Services>,
+    admission: Arc<Admission>,
     sockets: SocketOptions,
     sites: Arc<Sites>,
     posts: Posts,
@@ -70,6 +73,7 @@ impl Front {
     pub(super) fn new(
         shards: Arc<[Shard]>,
         services: Arc<Services>,
+        admission: Admission,
         sockets: SocketOptions,
         sites: Sites,
         posts: Posts,
@@ -78,6 +82,7 @@ impl Front {
             shards,
             next: Arc::new(AtomicUsize::new(0)),
             services,
+            admission: Arc::new(admission),
             sockets,
             sites: Arc::new(sites),
             posts,
@@ -154,6 +159,16 @@ impl Front {
         is_taken
     }
 
+    /// Lets a client in by its origin and address, or says why not.
+    pub(super) fn admit(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Admitted, Refused> {
+        self.admission.admit(headers, peer)
+    }
+
+    /// Refuses what a page of another origin asks for.
+    pub(super) fn screen(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        self.admission.screen(headers)
+    }
+
     /// Whether there is room for a new client. One for whom there is not is counted as refused.
     pub(super) fn has_room(&self) -> bool {
         let has_room = !self.services.memory.is_exceeded();
@@ -183,12 +198,26 @@ impl Front {
         if let Err(error) = self.sockets.apply(&socket) {
             return tracing::debug!(%error, "A socket was gone before it was set up.");
         }
+        let (admission, sites) = (self.admission.clone(), self.sites.clone());
         self.spawn(async move {
             let service = TowerToHyperService::new(warp::service(routes));
             let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
                 request.extensions_mut().insert(PeerAddr(peer));
-                let answer = hyper::service::Service::call(&service, request);
-                async move { answer.await.map_err(|never: Infallible| match never {}) }
+                let is_sockjs = sites.find(request.uri().path()).is_some();
+                let looked_at = admission.look_at(&request, peer, is_sockjs);
+                let answer = looked_at.map(|watch| {
+                    let answer = hyper::service::Service::call(&service, request);
+                    (watch, answer)
+                });
+                async move {
+                    match answer {
+                        Err(refused) => Ok(refused.answer()),
+                        Ok((watch, answer)) => {
+                            let answer: Result<Response, Infallible> = answer.await;
+                            answer.inspect(|answer| watch.answered(answer.status()))
+                        }
+                    }
+                }
             });
             let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
             server

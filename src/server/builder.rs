@@ -1,5 +1,7 @@
 //! What a server is made of: publications, methods, a bus, limits, routes.
 
+mod accounts;
+mod edge;
 mod limits;
 mod sockjs;
 
@@ -19,9 +21,11 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::accept::{Front, Posts, SocketOptions};
+use super::admission::{self, Admission};
 use super::handle::Handle;
 use super::sockjs::{BodyLimits, Sites};
 use super::{Bound, StopOnDrop};
+use crate::account::{Accounts, Authenticator, Logins};
 use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
 use crate::handler::{Handler, Patience};
@@ -30,8 +34,8 @@ use crate::memory::Memory;
 use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
 use crate::services::Services;
-use crate::shard::{Limits, Prepared, Shard};
-use crate::sockjs::{Registry, Service, SockJs, Speaks};
+use crate::shard::{Limits, Prepared, Registry, Shard};
+use crate::sockjs::{Registry as PollingRegistry, Service, SockJs, Speaks};
 use crate::stats::Gauges;
 use crate::transport::websocket::Rate;
 
@@ -42,6 +46,9 @@ pub struct Builder {
     session: Config,
     publications: Vec<Publication>,
     methods: Vec<Method>,
+    accounts: Option<Accounts>,
+    /// In the order in which they are asked.
+    authenticators: Vec<Box<dyn Authenticator>>,
     bus: Arc<dyn Bus>,
     settings: Settings,
     routes: Vec<Route>,
@@ -56,6 +63,8 @@ pub struct Builder {
     path_prefix: String,
     polling_limit: usize,
     bodies: BodyLimits,
+    edge: admission::Settings,
+    rates: edge::Rates,
     memory_limit: usize,
     patience: Patience,
     /// The first mistake in what was registered.
@@ -71,6 +80,8 @@ impl Default for Builder {
             session: Config::default(),
             publications: Vec::new(),
             methods: Vec::new(),
+            accounts: None,
+            authenticators: Vec::new(),
             bus: Arc::new(Local::default()),
             settings: Settings::default(),
             routes: Vec::new(),
@@ -83,10 +94,13 @@ impl Default for Builder {
                     within: Duration::from_secs(10),
                 },
                 output: 1024 * 1024,
+                kept: 256 * 1024,
                 stuck: Duration::from_secs(10),
                 queued_messages: 100,
                 queued_bytes: 4 * 1024 * 1024,
                 linger: Duration::from_secs(5),
+                takeover: Duration::from_secs(2),
+                same_address: false,
             },
             inbox: mailbox::Limits {
                 batches: 64 * 1024 * 1024,
@@ -104,6 +118,8 @@ impl Default for Builder {
                 bytes: 1024 * 1024,
                 progress: Duration::from_secs(30),
             },
+            edge: admission::Settings::default(),
+            rates: edge::Rates::default(),
             memory_limit: 1024 * 1024 * 1024,
             patience: Patience::default(),
             mistake: None,
@@ -289,6 +305,15 @@ impl Builder {
     /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice; otherwise what the
     /// operating system says of the address.
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Bound> {
+        let (this, logins) = self.with_accounts();
+        this.start(address, logins).await
+    }
+
+    async fn start(
+        self,
+        address: impl ToSocketAddrs,
+        logins: Option<Arc<Logins>>,
+    ) -> Result<Bound> {
         let mistaken_path = self.mistaken_path();
         if let Some(mistake) = self.mistake {
             return Err(mistake);
@@ -306,18 +331,21 @@ impl Builder {
         let prepared = (0..count)
             .map(|number| Prepared::new(number, self.inbox, memory.clone()))
             .collect::<Result<Vec<_>>>()?;
+        let limiter = self.rates.limiter(&self.methods, &self.publications);
         let services = Arc::new(Services {
             session: Arc::new(self.session),
             publications: self.publications,
             methods: self.methods,
             channels: Channels::new(self.bus, self.settings),
             patience: self.patience,
+            limiter,
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
             gauges: Gauges::default(),
             memory,
-            polling: Arc::new(Registry::new(self.polling_limit)),
+            polling: Arc::new(PollingRegistry::new(self.polling_limit)),
+            resumable: Registry::default(),
         });
         let ports = prepared
             .iter()
@@ -328,6 +356,7 @@ impl Builder {
             .map(|shard| shard.start(services.clone(), self.limits))
             .collect::<Result<Arc<[Shard]>>>()?;
         services.channels.start(ports, &services.background)?;
+        let admission = Admission::new(self.edge, local_addr.ip(), services.clone());
         let ddp = Service {
             options: self.sockjs,
             speaks: Speaks::Ddp,
@@ -337,8 +366,19 @@ impl Builder {
             bodies: self.bodies,
             waiting: self.limits.queued_bytes,
         };
-        let front = Front::new(shards.clone(), services.clone(), self.sockets, sites, posts);
-        let handle = Handle::new(services, shards);
+        let front = Front::new(
+            shards.clone(),
+            services.clone(),
+            admission,
+            self.sockets,
+            sites,
+            posts,
+        );
+        let handle = Handle::new(services.clone(), shards);
+        if let Some(logins) = logins {
+            let watch = logins.watch(handle.closing().clone());
+            services.background.spawn_on(watch, &services.runtime);
+        }
         let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
         let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());
         Ok(Bound {

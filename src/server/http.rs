@@ -16,7 +16,6 @@ use warp::{Filter, Rejection, Reply};
 
 use super::accept::{Front, PeerAddr};
 use super::sockjs::{self, Sites};
-use crate::connection::Headers;
 use crate::shard::{Arrival, Framing, Peer};
 use crate::sockjs::Service;
 use crate::transport::websocket::{self, Refusal};
@@ -107,17 +106,20 @@ pub(super) fn upgrade(
     framing: Framing,
     headers: &HeaderMap,
     on_upgrade: Option<OnUpgrade>,
-    client_address: SocketAddr,
+    peer: SocketAddr,
 ) -> Response {
     let (accept, on_upgrade) = match (websocket::accept(headers), on_upgrade) {
         (Ok(accept), Some(on_upgrade)) => (accept, on_upgrade),
         (Ok(_), None) => return refusal(Refusal::Malformed),
         (Err(reason), _) => return refusal(reason),
     };
+    let admitted = match front.admit(headers, peer) {
+        Ok(admitted) => admitted,
+        Err(refused) => return refused.answer(),
+    };
     if !front.has_room() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "Too much is queued");
     }
-    let headers = Headers::of(headers);
     let (shards, service) = (front.clone(), service.clone());
     front.spawn(async move {
         match on_upgrade
@@ -133,8 +135,9 @@ pub(super) fn upgrade(
                         framing,
                     },
                     service,
-                    client_address,
-                    headers,
+                    client_address: admitted.client_address,
+                    headers: admitted.headers,
+                    seat: admitted.seat,
                 });
             }
             Err(error) => tracing::debug!(error, "An upgrade came to nothing."),

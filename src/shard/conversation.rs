@@ -1,9 +1,12 @@
 //! What is said over a client's connection: DDP, or the messages of a service of the program's own.
 //! The event loop asks either the same questions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use updraft_protocol::session::{Action, Output, Session};
+use updraft_protocol::message::{Frame, WireError};
+use updraft_protocol::session::{Action, Output, Run, Session};
+use updraft_protocol::vent::Tail;
 
 use crate::sockjs::Stream;
 
@@ -95,6 +98,40 @@ impl Conversation {
                 code: 1000,
                 reason: "",
             }),
+        }
+    }
+
+    /// Whether it can outlive its connection.
+    pub(super) fn is_resumable(&self) -> bool {
+        self.ddp().is_some_and(Session::is_resumable)
+    }
+
+    /// Whether it waits for its client to come back.
+    pub(super) fn is_parked(&self) -> bool {
+        self.ddp().is_some_and(Session::is_parked)
+    }
+
+    /// Bytes that are kept for when its client comes back.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.ddp().map_or(0, Session::kept_bytes)
+    }
+
+    /// This message was written to the connection.
+    pub(super) fn written(&mut self, frame: Frame) {
+        if let Self::Ddp(session) = self {
+            session.written(frame);
+        }
+    }
+
+    /// An event for a subscription: the head to put before `tail`, if it may be sent now.
+    pub(super) fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<Arc<str>> {
+        self.ddp_mut()?.event(run, tail, out)
+    }
+
+    /// Ends a subscription.
+    pub(super) fn stop(&mut self, run: Run, error: Option<&WireError>, out: &mut Output) {
+        if let Self::Ddp(session) = self {
+            session.stop(run, error, out);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! From a channel's message to the subscribers of this shard: who follows what, and what each makes of it.
 
+mod keeper;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,16 +17,22 @@ use crate::bus::{Lease, Message};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::publication::{AsyncMapper, Event, MapEach, Mapper, Queued, SharedMapper, Subscription};
+use keeper::Keeper;
 
-/// A mapping function's place in its shard.
-pub(super) type SubscriberId = usize;
+/// The place in its shard of whatever follows a channel.
+pub(super) type FollowerId = usize;
 
 /// The channels that this shard follows.
 #[derive(Default)]
 pub(super) struct FanOut {
     /// In the order of registration.
-    channels: HashMap<Arc<str>, Vec<SubscriberId>>,
-    subscribers: Slab<Subscriber>,
+    channels: HashMap<Arc<str>, Vec<FollowerId>>,
+    followers: Slab<Follower>,
+}
+
+enum Follower {
+    Subscriber(Subscriber),
+    Keeper(Keeper),
 }
 
 /// One mapping function of one subscription.
@@ -37,6 +45,8 @@ struct Subscriber {
     function: Function,
     /// Its share in each of its channels.
     leases: Vec<Lease>,
+    /// Whether its client has a keeper, which has its messages for it.
+    is_kept: bool,
 }
 
 enum Function {
@@ -72,49 +82,73 @@ struct Tails {
 impl FanOut {
     pub(super) fn add(
         &mut self,
-        connection: usize,
+        (connection, keeper): (usize, Option<FollowerId>),
         run: Run,
         encoding: Encoding,
         subscription: Subscription,
         leases: Vec<Lease>,
         mapper: Mapper,
-    ) -> SubscriberId {
+    ) -> FollowerId {
         let function = match mapper {
             Mapper::Relay => Function::Relay,
             Mapper::Function(f) => Function::Each(f),
             Mapper::Shared(mapper) => Function::Shared(self.group(&leases, mapper)),
             Mapper::Async(mapper) => Function::Async(mapper),
         };
-        let entry = self.subscribers.vacant_entry();
-        let id = entry.key();
+        let id = self.followers.vacant_key();
         for lease in &leases {
             self.channels
                 .entry(lease.channel().clone())
                 .or_default()
                 .push(id);
+            if let Some(keeper) = keeper {
+                self.keep_channel(keeper, lease.channel());
+            }
         }
-        entry.insert(Subscriber {
+        self.followers.insert(Follower::Subscriber(Subscriber {
             connection,
             run,
             encoding,
             subscription,
             function,
             leases,
-        });
+            is_kept: keeper.is_some(),
+        }));
         id
     }
 
     /// Forgets a mapping function; its shares in its channels are given back.
-    pub(super) fn remove(&mut self, id: SubscriberId) {
-        let Some(subscriber) = self.subscribers.try_remove(id) else {
-            return;
+    pub(super) fn remove(&mut self, id: FollowerId) {
+        drop(self.take_subscriber(id));
+    }
+
+    /// One of these functions has answered with what it made of a message.
+    pub(super) fn mapped(&mut self, functions: &[FollowerId], message: &Arc<Message>) {
+        for id in functions {
+            if let Some(Follower::Subscriber(subscriber)) = self.followers.get_mut(*id)
+                && let Function::Async(mapper) = &mut subscriber.function
+                && mapper.mapped(message)
+            {
+                return;
+            }
+        }
+    }
+
+    fn take_subscriber(&mut self, id: FollowerId) -> Option<Subscriber> {
+        let Some(Follower::Subscriber(subscriber)) = self.followers.try_remove(id) else {
+            return None;
         };
         for lease in &subscriber.leases {
-            if let Some(followers) = self.channels.get_mut(lease.channel()) {
-                followers.retain(|follower| *follower != id);
-                if followers.is_empty() {
-                    self.channels.remove(lease.channel());
-                }
+            self.unlist(id, lease.channel());
+        }
+        Some(subscriber)
+    }
+
+    fn unlist(&mut self, id: FollowerId, channel: &str) {
+        if let Some(followers) = self.channels.get_mut(channel) {
+            followers.retain(|follower| *follower != id);
+            if followers.is_empty() {
+                self.channels.remove(channel);
             }
         }
     }
@@ -122,56 +156,25 @@ impl FanOut {
     /// The subscriptions that follow a channel: connection and run of each.
     pub(super) fn followers(&self, channel: &str) -> impl Iterator<Item = (usize, Run)> {
         let ids = self.channels.get(channel).into_iter().flatten();
-        ids.filter_map(|id| self.subscribers.get(*id))
+        ids.filter_map(|id| self.subscriber(*id))
             .map(|found| (found.connection, found.run))
+    }
+
+    fn subscriber(&self, id: FollowerId) -> Option<&Subscriber> {
+        match self.followers.get(id)? {
+            Follower::Subscriber(subscriber) => Some(subscriber),
+            Follower::Keeper(_) => None,
+        }
     }
 
     /// Hands a message to every subscriber of its channel, and each one's outcome to `send`.
     pub(super) fn deliver(
         &mut self,
         message: &Arc<Message>,
-        mut send: impl FnMut(usize, Run, Outcome),
+        send: impl FnMut(usize, Run, Outcome),
     ) {
-        let Some(followers) = self.channels.get(message.channel()) else {
-            return;
-        };
-        let mut as_it_came = Tails::new(message.event());
-        let mut called: Vec<Rc<Group>> = Vec::new();
-        for id in followers {
-            let Some(subscriber) = self.subscribers.get_mut(*id) else {
-                continue;
-            };
-            let encoding = subscriber.encoding;
-            let outcome = match &mut subscriber.function {
-                Function::Relay => as_it_came.outcome(message, encoding),
-                Function::Each(f) => {
-                    match careful(|| f(message), message, &subscriber.subscription) {
-                        event if event.is_as_it_came() => as_it_came.outcome(message, encoding),
-                        event => print(&event, message, encoding).into(),
-                    }
-                }
-                Function::Shared(group) => {
-                    let mut latest = group.latest.borrow_mut();
-                    let latest = match latest.as_mut() {
-                        Some(latest) if Arc::ptr_eq(&latest.0, message) => latest,
-                        _ => {
-                            called.push(group.clone());
-                            let map = || group.mapper.map(message);
-                            let event = careful(map, message, &subscriber.subscription);
-                            latest.insert((message.clone(), Tails::new(event)))
-                        }
-                    };
-                    latest.1.outcome(message, encoding)
-                }
-                Function::Async(mapper) => match mapper.queue(message) {
-                    Queued::Waits | Queued::LostToo => Outcome::Nothing,
-                    Queued::Lost => Outcome::Lost,
-                },
-            };
-            send(subscriber.connection, subscriber.run, outcome);
-        }
-        for group in called {
-            group.latest.take();
+        if let Some(ids) = self.channels.get(message.channel()) {
+            deliver(message, ids, &mut self.followers, AsyncMapper::queue, send);
         }
     }
 
@@ -181,7 +184,7 @@ impl FanOut {
             .iter()
             .filter_map(|lease| self.channels.get(lease.channel()))
             .flatten();
-        let groups = ids.filter_map(|id| match &self.subscribers.get(*id)?.function {
+        let groups = ids.filter_map(|id| match &self.subscriber(*id)?.function {
             Function::Shared(group) => Some(group),
             _ => None,
         });
@@ -194,6 +197,63 @@ impl FanOut {
                 latest: RefCell::default(),
             })
         })
+    }
+}
+
+impl Function {
+    fn is_async(&self) -> bool {
+        matches!(self, Self::Async(_))
+    }
+}
+
+/// Hands a message to these followers, and the outcome of each subscriber to `send`.
+fn deliver(
+    message: &Arc<Message>,
+    ids: &[FollowerId],
+    followers: &mut Slab<Follower>,
+    queue: fn(&mut AsyncMapper, &Arc<Message>) -> Queued,
+    mut send: impl FnMut(usize, Run, Outcome),
+) {
+    let mut as_it_came = Tails::new(message.event());
+    let mut called: Vec<Rc<Group>> = Vec::new();
+    for id in ids {
+        let subscriber = match followers.get_mut(*id) {
+            Some(Follower::Subscriber(subscriber)) if !subscriber.is_kept => subscriber,
+            Some(Follower::Keeper(keeper)) => {
+                keeper.keep(message);
+                continue;
+            }
+            _ => continue,
+        };
+        let encoding = subscriber.encoding;
+        let outcome = match &mut subscriber.function {
+            Function::Relay => as_it_came.outcome(message, encoding),
+            Function::Each(f) => match careful(|| f(message), message, &subscriber.subscription) {
+                event if event.is_as_it_came() => as_it_came.outcome(message, encoding),
+                event => print(&event, message, encoding).into(),
+            },
+            Function::Shared(group) => {
+                let mut latest = group.latest.borrow_mut();
+                let latest = match latest.as_mut() {
+                    Some(latest) if Arc::ptr_eq(&latest.0, message) => latest,
+                    _ => {
+                        called.push(group.clone());
+                        let map = || group.mapper.map(message);
+                        let event = careful(map, message, &subscriber.subscription);
+                        latest.insert((message.clone(), Tails::new(event)))
+                    }
+                };
+                latest.1.outcome(message, encoding)
+            }
+            Function::Async(mapper) => match queue(mapper, message) {
+                Queued::Waits | Queued::LostToo => Outcome::Nothing,
+                Queued::Lost => Outcome::Lost,
+            },
+        };
+        send(subscriber.connection, subscriber.run, outcome);
+    }
+    for group in called {
+        group.latest.take();
     }
 }
 
@@ -257,7 +317,7 @@ impl std::fmt::Debug for FanOut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FanOut")
             .field("channels", &self.channels.len())
-            .field("subscribers", &self.subscribers.len())
+            .field("followers", &self.followers.len())
             .finish()
     }
 }

@@ -9,10 +9,13 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
+use updraft_protocol::message::Frame;
 use updraft_protocol::sockjs::{self, Beat, Pulse};
 
 use super::Limits;
 use super::polling::Polling;
+use crate::limit::Seat;
+use crate::mailbox::{Inbox, Place};
 use crate::sockjs::Service;
 use crate::transport::websocket::{self, Reader};
 
@@ -23,6 +26,8 @@ pub(super) enum Link {
     Socket(Socket),
     /// HTTP requests.
     Polling(Box<Polling>),
+    /// Nobody: the client has lost its connection and may come back over another.
+    Gone,
 }
 
 /// How messages stand in what is written.
@@ -30,8 +35,26 @@ pub(super) enum Link {
 pub(crate) enum Framing {
     /// Each is a WebSocket message.
     Raw,
-    /// Each is in a SockJS frame.
+    /// Each is in a SockJS frame, which is a WebSocket message.
     SockJs,
+    /// They are in SockJS frames, which are put into their wrapping when a request takes them.
+    Lines,
+}
+
+impl Framing {
+    /// Appends a message by itself.
+    pub(super) fn write(self, message: &Frame, out: &mut Vec<u8>) {
+        match self {
+            Self::Raw => {
+                websocket::write_text_header(message.len(), out);
+                message.write(out);
+            }
+            Self::SockJs => {
+                websocket::write_text(out, |out| sockjs::write_messages([message], out));
+            }
+            Self::Lines => sockjs::write_messages([message], out),
+        }
+    }
 }
 
 /// A WebSocket that belongs to the shard.
@@ -42,6 +65,8 @@ pub(super) struct Socket {
     pub(super) reader: Reader,
     /// Whether it has ended on the peer's side; the peer may still listen.
     pub(super) has_hung_up: bool,
+    /// Its place among the connections of its address, where these are limited; given back when it is dropped.
+    _seat: Option<Seat>,
     /// The heartbeat of SockJS, with its framing; none on a raw WebSocket.
     heart: Option<Box<Heart>>,
 }
@@ -55,11 +80,12 @@ struct Heart {
 }
 
 impl Socket {
-    pub(super) fn new(stream: std::net::TcpStream) -> Self {
+    pub(super) fn new(stream: std::net::TcpStream, seat: Option<Seat>) -> Self {
         Self {
             stream: TcpStream::from_std(stream),
             reader: Reader::default(),
             has_hung_up: false,
+            _seat: seat,
             heart: None,
         }
     }
@@ -120,12 +146,16 @@ impl Socket {
 }
 
 impl Link {
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone)
+    }
+
     /// Has the shard told when the connection can be read from or written to.
     pub(super) fn register(&mut self, registry: &Registry, index: usize) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {
             Self::Socket(socket) => registry.register(&mut socket.stream, Token(index), interest),
-            Self::Polling(_) => Ok(()),
+            Self::Polling(_) | Self::Gone => Ok(()),
         }
     }
 
@@ -133,7 +163,7 @@ impl Link {
         match self {
             // Fails only for a socket that is not registered, and then nothing is left to do.
             Self::Socket(socket) => drop(registry.deregister(&mut socket.stream)),
-            Self::Polling(_) => {}
+            Self::Polling(_) | Self::Gone => {}
         }
     }
 
@@ -141,15 +171,31 @@ impl Link {
     pub(super) fn socket_mut(&mut self) -> Option<&mut Socket> {
         match self {
             Self::Socket(socket) => Some(socket),
-            Self::Polling(_) => None,
+            Self::Polling(_) | Self::Gone => None,
         }
     }
 
     /// The requests, if the connection is made of them.
     pub(super) fn polling_mut(&mut self) -> Option<&mut Polling> {
         match self {
-            Self::Socket(_) => None,
+            Self::Socket(_) | Self::Gone => None,
             Self::Polling(polling) => Some(polling),
+        }
+    }
+
+    /// The client has this place from now on.
+    pub(super) fn settle(&self, inbox: &Arc<Inbox>, place: Place) {
+        if let Self::Polling(polling) = self {
+            polling.settle(inbox, place);
+        }
+    }
+
+    /// How messages stand in what is written.
+    pub(super) fn framing(&self) -> Framing {
+        match self {
+            Self::Socket(socket) => socket.framing(),
+            Self::Polling(_) => Framing::Lines,
+            Self::Gone => Framing::Raw,
         }
     }
 
@@ -158,9 +204,10 @@ impl Link {
         match self {
             Self::Socket(socket) => match socket.framing() {
                 Framing::Raw => None,
-                Framing::SockJs => Some(websocket::text(sockjs::OPEN)),
+                Framing::SockJs | Framing::Lines => Some(websocket::text(sockjs::OPEN)),
             },
             Self::Polling(_) => Some(sockjs::OPEN.into()),
+            Self::Gone => None,
         }
     }
 
@@ -170,7 +217,7 @@ impl Link {
         match self {
             Self::Socket(socket) => match socket.framing() {
                 Framing::Raw => websocket::close(code, reason),
-                Framing::SockJs => {
+                Framing::SockJs | Framing::Lines => {
                     let (frame, close) =
                         (websocket::text(&frame()), websocket::close(code, reason));
                     [frame, close].concat()
@@ -181,13 +228,14 @@ impl Link {
                 polling.close(&frame);
                 frame.into_bytes()
             }
+            Self::Gone => Vec::new(),
         }
     }
 
     /// How long a connection that is closed may take to end.
     pub(super) fn patience(&self, limits: &Limits) -> Duration {
         match self {
-            Self::Socket(_) => limits.linger,
+            Self::Socket(_) | Self::Gone => limits.linger,
             Self::Polling(polling) => polling.patience(),
         }
     }
@@ -197,6 +245,7 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.next_timeout(),
             Self::Polling(polling) => polling.next_timeout(),
+            Self::Gone => None,
         }
     }
 
@@ -204,7 +253,7 @@ impl Link {
     pub(super) fn hung_up(&mut self) {
         match self {
             Self::Socket(socket) => socket.has_hung_up = true,
-            Self::Polling(_) => {}
+            Self::Polling(_) | Self::Gone => {}
         }
     }
 
@@ -213,6 +262,7 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.reader.bytes(),
             Self::Polling(polling) => polling.bytes(),
+            Self::Gone => 0,
         }
     }
 
@@ -221,6 +271,7 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.reader = Reader::default(),
             Self::Polling(polling) => polling.drop_input(),
+            Self::Gone => {}
         }
     }
 
@@ -229,7 +280,7 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.finish(),
             // The response that was given the last frame ends with it.
-            Self::Polling(_) => true,
+            Self::Polling(_) | Self::Gone => true,
         }
     }
 
@@ -237,7 +288,7 @@ impl Link {
     pub(super) fn reset(&self) {
         match self {
             Self::Socket(socket) => socket.reset(),
-            Self::Polling(_) => {}
+            Self::Polling(_) | Self::Gone => {}
         }
     }
 }

@@ -10,8 +10,9 @@ mod fan_out;
 mod link;
 mod outgoing;
 mod polling;
+mod registry;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use bytes::Bytes;
 
 use crate::connection::Headers;
 use crate::error::Result;
+use crate::limit::Seat;
 use crate::mailbox::{self, Inbox, Letter};
 use crate::memory::Memory;
 use crate::services::Services;
@@ -27,13 +29,16 @@ use crate::transport::websocket::Rate;
 use event_loop::EventLoop;
 pub(crate) use link::Framing;
 
+pub(crate) use registry::{Newcomer, Registry};
+
 /// A client that was let in.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) peer: Peer,
     pub(crate) service: Arc<sockjs::Service>,
-    pub(crate) client_address: SocketAddr,
+    pub(crate) client_address: Option<IpAddr>,
     pub(crate) headers: Headers,
+    pub(crate) seat: Option<Seat>,
 }
 
 /// How a new client is reached.
@@ -62,6 +67,8 @@ pub(crate) struct Limits {
     pub(crate) small_frames: Rate,
     /// Bytes of output that wait for one client.
     pub(crate) output: usize,
+    /// Bytes of messages that are kept for one client while its user changes.
+    pub(crate) kept: usize,
     /// How long a client may take nothing of what waits for it.
     pub(crate) stuck: Duration,
     /// Messages of one client that wait for a handler; a client with more is not read from.
@@ -70,6 +77,10 @@ pub(crate) struct Limits {
     pub(crate) queued_bytes: usize,
     /// How long a closed connection may take to go away.
     pub(crate) linger: Duration,
+    /// How long a live connection may stay silent when another claims its session.
+    pub(crate) takeover: Duration,
+    /// Whether a session is resumed from the address that it had.
+    pub(crate) same_address: bool,
 }
 
 /// A shard, for those who send to it.

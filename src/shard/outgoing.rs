@@ -11,7 +11,6 @@ use updraft_protocol::sockjs;
 use super::link::Framing;
 use super::polling::{Polling, Readiness};
 use crate::memory::Share;
-use crate::transport::websocket;
 
 /// How much is put together for one write. Larger writes cost memory in the kernel and save nothing more.
 const WRITE: usize = 64 * 1024;
@@ -40,6 +39,13 @@ pub(super) struct Outgoing {
 enum Item {
     Message(Frame),
     Control(Vec<u8>),
+}
+
+/// What waits for a connection that is moved, in the form in which it is written.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    partial: Vec<u8>,
+    queue: VecDeque<Item>,
 }
 
 /// How a flush went.
@@ -111,22 +117,78 @@ impl Outgoing {
         self.count();
     }
 
+    /// Gives the messages that wait the form in which they are written, which is for this connection alone.
+    pub(super) fn seal(&mut self, framing: Framing, mut written: impl FnMut(Frame)) {
+        self.queued = 0;
+        for item in &mut self.queue {
+            if let Item::Message(frame) = item {
+                let mut bytes = Vec::new();
+                framing.write(frame, &mut bytes);
+                if let Item::Message(frame) = std::mem::replace(item, Item::Control(bytes)) {
+                    written(frame);
+                }
+            }
+            if let Item::Control(bytes) = item {
+                self.queued = self.queued.saturating_add(bytes.len());
+            }
+        }
+        self.count();
+    }
+
+    /// The connection is gone: what waits for it is of no use any more but for the messages, which nobody has got.
+    pub(super) fn abandon(&mut self) -> impl Iterator<Item = Frame> + use<> {
+        let queue = std::mem::take(&mut self.queue);
+        self.partial = Vec::new();
+        self.queued = 0;
+        self.stuck_since = None;
+        self.is_blocked = false;
+        self.share.set(0);
+        queue.into_iter().filter_map(|item| match item {
+            Item::Message(frame) => Some(frame),
+            Item::Control(_) => None,
+        })
+    }
+
+    /// What waits, for the connection that takes its client to another session.
+    pub(super) fn into_unsent(mut self, framing: Framing) -> Unsent {
+        self.seal(framing, drop);
+        Unsent {
+            partial: std::mem::take(&mut self.partial),
+            queue: std::mem::take(&mut self.queue),
+        }
+    }
+
+    /// This is written before anything else.
+    pub(super) fn write_first(&mut self, unsent: Unsent) {
+        let Unsent { partial, mut queue } = unsent;
+        self.partial = partial;
+        for item in &queue {
+            if let Item::Control(bytes) = item {
+                self.queued = self.queued.saturating_add(bytes.len());
+            }
+        }
+        queue.append(&mut self.queue);
+        self.queue = queue;
+        self.count();
+    }
+
     fn count(&mut self) {
         if self.is_blocked {
             self.share.set(self.bytes());
         }
     }
 
-    /// Writes as much as the socket takes. `scratch` is the shard's.
+    /// Writes as much as the socket takes. `scratch` is the shard's; `written` gets the messages that are under way.
     pub(super) fn flush(
         &mut self,
         socket: &mut impl Write,
         framing: Framing,
         scratch: &mut Vec<u8>,
         now: Duration,
+        written: impl FnMut(Frame),
     ) -> Flushed {
         let mut progress = false;
-        let flushed = self.write_all(socket, framing, scratch, &mut progress);
+        let flushed = self.write_all(socket, framing, scratch, &mut progress, written);
         self.is_blocked = flushed == Flushed::Blocked;
         self.stuck_since = match self.stuck_since {
             _ if !self.is_blocked => None,
@@ -145,10 +207,11 @@ impl Outgoing {
         polling: &mut Polling,
         scratch: &mut Vec<u8>,
         now: Duration,
+        mut taken: impl FnMut(Frame),
     ) -> Flushed {
         let mut readiness = polling.readiness();
         while !self.queue.is_empty() && readiness == Readiness::Ready {
-            self.gather_frame(scratch);
+            self.gather_frame(scratch, &mut taken);
             polling.give(scratch, now);
             self.stuck_since = None;
             readiness = polling.readiness();
@@ -173,6 +236,7 @@ impl Outgoing {
         framing: Framing,
         scratch: &mut Vec<u8>,
         progress: &mut bool,
+        mut taken: impl FnMut(Frame),
     ) -> Flushed {
         if !self.partial.is_empty() {
             match write(socket, &self.partial) {
@@ -187,7 +251,7 @@ impl Outgoing {
             *progress = true;
         }
         while !self.queue.is_empty() {
-            self.gather(framing, scratch);
+            self.gather(framing, scratch, &mut taken);
             match write(socket, scratch) {
                 Ok(written) if written == scratch.len() => *progress = true,
                 Ok(written) => {
@@ -204,22 +268,15 @@ impl Outgoing {
     }
 
     /// Moves frames from the queue to `scratch` until that is worth a write.
-    fn gather(&mut self, framing: Framing, scratch: &mut Vec<u8>) {
+    fn gather(&mut self, framing: Framing, scratch: &mut Vec<u8>, taken: &mut impl FnMut(Frame)) {
         scratch.clear();
         while scratch.len() < WRITE {
             match self.queue.pop_front() {
                 Some(Item::Message(frame)) => {
                     let len = frame.len();
                     self.queued = self.queued.saturating_sub(len);
-                    match framing {
-                        Framing::Raw => {
-                            websocket::write_text_header(len, scratch);
-                            frame.write(scratch);
-                        }
-                        Framing::SockJs => websocket::write_text(scratch, |out| {
-                            sockjs::write_messages([&frame], out);
-                        }),
-                    }
+                    framing.write(&frame, scratch);
+                    taken(frame);
                 }
                 Some(Item::Control(frame)) => {
                     self.queued = self.queued.saturating_sub(frame.len());
@@ -232,7 +289,7 @@ impl Outgoing {
 
     /// Moves what makes one frame of a polling client from the queue to `scratch`: messages until they are worth a
     /// write, or a frame of its own.
-    fn gather_frame(&mut self, scratch: &mut Vec<u8>) {
+    fn gather_frame(&mut self, scratch: &mut Vec<u8>, taken: &mut impl FnMut(Frame)) {
         scratch.clear();
         let mut messages = Vec::new();
         let mut bytes: usize = 0;
@@ -255,6 +312,7 @@ impl Outgoing {
         }
         self.queued = self.queued.saturating_sub(bytes);
         sockjs::write_messages(&messages, scratch);
+        messages.into_iter().for_each(taken);
     }
 }
 
@@ -308,18 +366,18 @@ mod tests {
         let mut socket = Takes(10, Vec::new());
         outgoing.push_control(vec![1; 100]);
         assert_eq!((tally.bytes(), outgoing.stuck_since()), (0, None));
-        let flushed = outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(1));
+        let flushed = outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(1), drop);
         assert_eq!(
             (flushed, outgoing.stuck_since()),
             (Flushed::Blocked, Some(at(1)))
         );
-        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(3));
+        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(3), drop);
         assert_eq!((tally.bytes(), outgoing.stuck_since()), (90, Some(at(1))));
         socket.0 = 1;
-        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(4));
+        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(4), drop);
         assert_eq!(outgoing.stuck_since(), Some(at(4)));
         socket.0 = 1000;
-        let flushed = outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(5));
+        let flushed = outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(5), drop);
         assert_eq!((flushed, outgoing.stuck_since()), (Flushed::All, None));
         assert_eq!((tally.bytes(), socket.1.len()), (0, 100));
     }
@@ -330,12 +388,12 @@ mod tests {
         let (mut outgoing, mut scratch) = (Outgoing::new(tally.share()), Vec::new());
         let mut socket = Takes(10, Vec::new());
         outgoing.push_control(vec![1; 100]);
-        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(0));
+        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(0), drop);
         outgoing.push_control(vec![2; 100]);
         outgoing.drop_queue();
         outgoing.push_control(vec![3; 100]);
         socket.0 = 1000;
-        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(0));
+        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(0), drop);
         assert_eq!(socket.1, [vec![1; 100], vec![3; 100]].concat());
         outgoing.push_control(vec![4; 100]);
         drop(outgoing);

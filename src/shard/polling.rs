@@ -8,6 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use updraft_protocol::sockjs;
 
+use crate::limit::Seat;
+use crate::mailbox::{Inbox, Place};
 use crate::sockjs::{Posted, Registry, Service, Session, Waiting};
 
 /// How a polling client is reached.
@@ -29,6 +31,8 @@ pub(super) struct Polling {
     given: usize,
     /// The last frame, when the session is closed.
     close: Option<Bytes>,
+    /// Its place among the connections of its address, where these are limited; given back when it is dropped.
+    _seat: Option<Seat>,
 }
 
 /// A request that waits for frames.
@@ -56,6 +60,7 @@ impl Polling {
         session: Arc<Session>,
         service: Arc<Service>,
         registry: Arc<Registry>,
+        seat: Option<Seat>,
         now: Duration,
     ) -> Self {
         let alone_until = now.saturating_add(service.options.disconnect_delay);
@@ -70,7 +75,18 @@ impl Polling {
             posted_bytes: 0,
             given: 0,
             close: None,
+            _seat: seat,
         }
+    }
+
+    /// The client has this place from now on.
+    pub(super) fn settle(&self, inbox: &Arc<Inbox>, place: Place) {
+        self.session.settle(inbox, Some(place));
+    }
+
+    /// The client is on its way to another shard, behind what it leaves in this inbox.
+    pub(super) fn leave(&self, inbox: &Arc<Inbox>) {
+        self.session.settle(inbox, None);
     }
 
     pub(super) fn readiness(&self) -> Readiness {
@@ -125,12 +141,12 @@ impl Polling {
         receiver.sent = receiver.sent.saturating_add(chunk.len());
         let is_gone = receiver.waiting.chunks.try_send(chunk.into()).is_err();
         if is_gone || is_single || receiver.sent >= self.service.options.response_limit {
-            self.leave(now);
+            self.let_go(now);
         }
     }
 
     /// The response ends with what it was given.
-    fn leave(&mut self, now: Duration) {
+    fn let_go(&mut self, now: Duration) {
         self.receiver = None;
         self.given = 0;
         self.alone_until = now.saturating_add(self.service.options.disconnect_delay);

@@ -41,8 +41,10 @@ pub(crate) type StreamHandler =
     Arc<dyn Fn(SockJsConnection) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Starts a handler for a new connection, which is closed when it ends.
-pub(crate) fn start(handler: &StreamHandler, service: &Service, connection: &Connection) -> Stream {
-    let stream = Stream::default();
+pub(crate) fn start(service: &Service, stream: &Stream, connection: &Connection) {
+    let Speaks::Handler(handler) = &service.speaks else {
+        return;
+    };
     let handling = handler(SockJsConnection::new(connection.clone(), stream.unread()));
     let handling = async move {
         handling.await;
@@ -55,7 +57,6 @@ pub(crate) fn start(handler: &StreamHandler, service: &Service, connection: &Con
     let name = service.options.prefix.as_str().into();
     // It ends by itself, when it hears that the client has gone.
     drop(guard(connection, "service", name, Box::pin(handling), done));
-    stream
 }
 
 impl fmt::Debug for Speaks {

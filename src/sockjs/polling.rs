@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,9 +17,8 @@ use crate::mailbox::{Inbox, Letter, Place};
 /// A polling session, as its requests know it.
 pub(crate) struct Session {
     pub(crate) key: Key,
-    inbox: Arc<Inbox>,
-    /// Where the shard has put it; it looks here when a request's letter comes, which is after the arrival.
-    place: OnceLock<Place>,
+    /// Its shard's, and where that has put it: nowhere while it is on its way there.
+    place: Mutex<(Arc<Inbox>, Option<Place>)>,
     /// Bytes of messages that may still be posted. Taken by requests, given back as the session takes the messages.
     room: Arc<Semaphore>,
     capacity: u32,
@@ -60,24 +59,31 @@ impl Session {
         let capacity = u32::try_from(capacity.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         Self {
             key,
-            inbox,
-            place: OnceLock::new(),
+            place: Mutex::new((inbox, None)),
             room: Arc::new(Semaphore::new(capacity as usize)),
             capacity,
         }
     }
 
-    /// The shard has taken it in.
-    pub(crate) fn settle(&self, place: Place) {
-        // Once per session, for it arrives once.
-        if self.place.set(place).is_err() {
-            tracing::error!("A polling session arrived twice.");
-        }
+    /// It has this place of this shard from now on, or is on its way there.
+    pub(crate) fn settle(&self, inbox: &Arc<Inbox>, place: Option<Place>) {
+        *self.lock() = (inbox.clone(), place);
     }
 
-    /// Where it is, unless it has not arrived.
-    pub(crate) fn place(&self) -> Option<Place> {
-        self.place.get().copied()
+    /// Its place in the shard of this inbox; `None` when it is elsewhere, or on its way.
+    pub(crate) fn place(&self, inbox: &Arc<Inbox>) -> Option<Place> {
+        let (of, place) = &*self.lock();
+        place.filter(|_| Arc::ptr_eq(of, inbox))
+    }
+
+    /// Whether there is nobody any more who could take what is sent.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.room.is_closed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Arc<Inbox>, Option<Place>)> {
+        // Nothing that can panic runs under the lock.
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It has ended: who waits for room waits no longer.
@@ -86,7 +92,8 @@ impl Session {
     }
 
     pub(crate) fn send(self: &Arc<Self>, request: Request) {
-        self.inbox.put(Letter::Polling {
+        let inbox = self.lock().0.clone();
+        inbox.put(Letter::Polling {
             session: self.clone(),
             request: Box::new(request),
         });
@@ -116,7 +123,7 @@ impl fmt::Debug for Session {
     /// Without its name, which is a credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("place", &self.place)
+            .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
 }

@@ -18,29 +18,25 @@ pub(crate) const LISTS: [List; 4] = [
     List {
         prefix: "ddp",
         meaning: "the numbered checks of Meteor's protocol",
-        // Not yet: cursors as results (79-82), rate limits (86, 155), user change and login
-        // (156-164, 166-181), forwarded addresses and headers (223, 224), resumption (225 and up).
-        required: &[1..=78, 83..=85, 87..=154, 165..=165, 182..=222],
+        // Not yet: cursors as results (79-82), and stock clients (241 and up).
+        required: &[1..=78, 83..=240],
     },
     List {
         prefix: "vent",
         meaning: "the numbered checks of Vent, as clients of redis-oplog see it",
-        // Not yet: login (59-61).
-        required: &[1..=58, 62..=80],
+        required: &[1..=80],
     },
     List {
         prefix: "row",
         meaning: "faults and bad inputs, each with the right answer",
-        // Not yet: the rest of the HTTP edge (1-4, 9-16, 19), draining (49), login (62-64), pressure on memory at scale (82), Sentinel
+        // Not yet: most of the HTTP edge (1-4, 9-15), draining (49), pressure on memory at scale (82), Sentinel
         // and Cluster (95), operation (98-104).
         required: &[
             5..=8,
-            17..=18,
-            20..=20,
-            22..=36,
+            12..=12,
+            16..=36,
             38..=48,
-            50..=59,
-            65..=78,
+            50..=78,
             80..=81,
             83..=94,
             96..=97,

@@ -31,6 +31,11 @@ impl Client {
         assert_eq!(self.subscriptions.insert(id, false), None);
     }
 
+    /// Its subscription begins again, and will be ready again.
+    pub(crate) fn begins_again(&mut self, id: String) {
+        assert!(self.subscriptions.insert(id, false).is_some());
+    }
+
     pub(crate) fn is_ready(&self, id: &str) -> bool {
         self.subscriptions.get(id) == Some(&true)
     }

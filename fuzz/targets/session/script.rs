@@ -72,6 +72,7 @@ pub(crate) enum Deed {
     BeginWrite,
     EndWrite,
     Unblock,
+    SetUser,
     Event(&'static str),
 }
 
@@ -174,6 +175,7 @@ impl<'a> Script<'a> {
             b'b' => Deed::BeginWrite,
             b'e' => Deed::EndWrite,
             b'n' => Deed::Unblock,
+            b'l' => Deed::SetUser,
             b'v' => Deed::Event(self.one_of(&BODIES)),
             _ => return None,
         })

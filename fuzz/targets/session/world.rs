@@ -1,6 +1,6 @@
 //! The server's side: one session, the handlers it has started, and after each action a look at what it says.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -29,6 +29,10 @@ pub(crate) struct World {
     waiting: VecDeque<Request>,
     /// Whether the client's version has pings, which pass the queue.
     has_heartbeat: bool,
+    /// Whether the user changes: the client does not see yet what is published.
+    changing: bool,
+    /// Runs that are to take the place of others, with the client's name for each.
+    reruns: HashMap<Run, Option<String>>,
     closed: bool,
     documents: Documents,
     client: Client,
@@ -60,6 +64,8 @@ impl World {
             runs: Vec::new(),
             waiting: VecDeque::new(),
             has_heartbeat: true,
+            changing: false,
+            reruns: HashMap::new(),
             closed: false,
             documents: Documents::default(),
             client: Client::default(),
@@ -112,6 +118,7 @@ impl World {
         if !self.closed {
             assert_eq!(self.session.queued(), 0, "the queue stands still");
             self.client.expect_answers();
+            assert!(!self.changing, "the change of the user has no end");
         }
         self.act(Action::End);
         assert_eq!(self.session.subscription_count(), 0);
@@ -130,9 +137,9 @@ impl World {
         self.compare();
     }
 
-    /// Until the connection is over, the client sees what is published.
+    /// Until the connection is over, the client sees what is published, but for the time of a change of the user.
     fn compare(&self) {
-        if !self.closed {
+        if !self.closed && !self.changing {
             self.client.expect_documents(&self.documents);
         }
     }
@@ -217,6 +224,12 @@ impl World {
                 started.writes = started.writes.saturating_sub(1);
             }
             Deed::Unblock => session.unblock(run, self.now, out),
+            Deed::SetUser => {
+                if session.set_user(run, self.now, out).is_ok() {
+                    assert!(matches!(self.runs[index].what, What::Call));
+                    self.changing = true;
+                }
+            }
             Deed::Event(body) => self.event(index, body),
         }
     }
@@ -265,8 +278,17 @@ impl World {
         }
         let mut stopped = HashSet::new();
         for action in &actions {
-            if let session::Action::Stop(run) = action {
-                stopped.extend(self.stop(*run));
+            match action {
+                session::Action::Stop(run) => stopped.extend(self.stop(*run)),
+                session::Action::Deactivate { run, next } => {
+                    let id = self.stop(*run);
+                    id.iter().cloned().for_each(|id| self.client.begins_again(id));
+                    self.reruns.insert(*next, id);
+                }
+                session::Action::UserChanged => {
+                    assert!(std::mem::take(&mut self.changing), "no change has begun");
+                }
+                _ => {}
             }
         }
         if !self.session.is_connected() {
@@ -284,6 +306,10 @@ impl World {
         let mut waited_for = 0;
         for action in actions {
             let (run, what) = match action {
+                session::Action::Publish { run, .. } if self.reruns.contains_key(&run) => {
+                    let id = self.reruns.remove(&run).flatten();
+                    (run, What::Subscription { id, live: true })
+                }
                 session::Action::Publish {
                     run, publication, ..
                 } if publication == UNIVERSAL => {
@@ -353,6 +379,8 @@ fn config() -> Config {
     config.held_bytes = 64;
     config.max_subscriptions = 3;
     config.max_unreadable = 5;
+    // Its connections end with their sessions.
+    config.resumption.grace = Duration::ZERO;
     let publications = [
         ("two", Kind::Ordinary),
         ("live", Kind::Ordinary),

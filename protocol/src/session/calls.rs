@@ -18,6 +18,10 @@ pub(super) struct CallState {
 }
 
 impl CallState {
+    pub(super) fn is(&self, run: Run) -> bool {
+        self.run == run
+    }
+
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.deadline
     }
@@ -27,6 +31,11 @@ impl Session {
     /// Calls that have begun and not had both answers.
     pub fn calls_running(&self) -> usize {
         self.calls.len()
+    }
+
+    /// The client's names for them.
+    pub(super) fn open_call_ids(&self) -> impl Iterator<Item = Box<str>> {
+        self.calls.iter().map(|call| call.id.clone())
     }
 
     /// A method begins a write whose effects must reach this client before `updated`.

@@ -18,22 +18,41 @@ const EVENT_DOCUMENT: &str = "id";
 pub(super) struct Subscription {
     pub(super) run: Run,
     /// The client's name for it; a universal publication has none.
-    id: Option<Box<str>>,
+    pub(super) id: Option<Box<str>>,
+    /// What it began with, to begin again with when the user changes.
+    pub(super) request: Publish,
     /// Until when its handler may take; `None` when it has ended.
     deadline: Option<Duration>,
-    ready: bool,
+    pub(super) ready: Ready,
     /// The handler says itself when it is ready.
     held_ready: bool,
     /// Set for Vent and streamer publications.
-    events: Option<Box<Events>>,
+    pub(super) events: Option<Box<Events>>,
+}
+
+/// What a subscription asks for: the host's number of the publication, and the handler's parameters.
+#[derive(Debug)]
+pub(super) struct Publish {
+    publication: usize,
+    params: Box<[Value]>,
+}
+
+/// Whether a subscription's first data are out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    No,
+    /// The handler has said so; the client hears of it when the change of the user is complete.
+    Said,
+    /// The client has been told.
+    Sent,
 }
 
 #[derive(Debug)]
-struct Events {
+pub(super) struct Events {
     delivery: Delivery,
     /// Whether the document that stands for the subscription has been announced.
     introduced: bool,
-    /// Events that came before `ready`. Filled by `event`, drained by `ready`, bounded by the configuration.
+    /// Events that came before `ready` was sent. Filled by `event`, drained with `ready`, bounded by the configuration.
     held: Vec<Tail>,
     held_bytes: usize,
     /// Whether an event was dropped since the last gap was told.
@@ -65,6 +84,7 @@ impl Session {
             Ok(()) => {}
             Err(error) => self.stop(run, Some(&error), out),
         }
+        self.settled(run, out);
         self.unblock(run, now, out);
     }
 
@@ -77,17 +97,40 @@ impl Session {
 
     /// The subscription has sent its first data. The first call counts.
     pub fn ready(&mut self, run: Run, out: &mut Output) {
-        let Some(subscription) = self.subscription_mut(run) else {
-            return;
-        };
-        if std::mem::replace(&mut subscription.ready, true) {
+        if let Some(subscription) = self.subscription_mut(run)
+            && subscription.ready == Ready::No
+        {
+            subscription.ready = Ready::Said;
+            if !self.is_changing_user() {
+                self.send_ready(&[run], out);
+            }
+        }
+    }
+
+    /// Tells the client, in one message, that these subscriptions are ready; the events that waited for it follow.
+    pub(super) fn send_ready(&mut self, runs: &[Run], out: &mut Output) {
+        let mut ids = Vec::with_capacity(runs.len());
+        for run in runs {
+            let Some(subscription) = self.subscription_mut(*run) else {
+                continue;
+            };
+            subscription.ready = Ready::Sent;
+            if let Some(id) = subscription.id.clone() {
+                self.introduce(*run, out);
+                ids.push(id);
+            }
+        }
+        if ids.is_empty() {
             return;
         }
-        let Some(id) = subscription.id.clone() else {
-            return;
-        };
-        self.introduce(run, out);
-        self.send(&ServerMessage::Ready(&[&id]), out);
+        let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
+        self.send(&ServerMessage::Ready(&ids), out);
+        for run in runs {
+            self.send_held(*run, out);
+        }
+    }
+
+    fn send_held(&mut self, run: Run, out: &mut Output) {
         let Some(events) = self.events_mut(run) else {
             return;
         };
@@ -97,8 +140,7 @@ impl Session {
                 return;
             };
             let head = events.delivery.next_head();
-            self.sent = self.sent.saturating_add(1);
-            out.frames.push(Frame::Event { head, tail });
+            self.emit(Frame::Event { head, tail }, out);
         }
     }
 
@@ -124,6 +166,7 @@ impl Session {
             self.send(&ServerMessage::Nosub(&Value::from(&*id), error), out);
         }
         out.actions.push(Action::Stop(run));
+        self.settled(run, out);
     }
 
     /// A handler adds a document: its collection, its id as on the wire, its fields.
@@ -182,14 +225,21 @@ impl Session {
 
     /// An event for a subscription: answers with the head to put before `tail`, and counts it as sent.
     ///
-    /// `None` means that nothing may be sent: the event is held until the subscription is ready, or dropped.
+    /// `None` means that nothing may be sent: the event is held until the subscription is ready or the client is back, or
+    /// dropped.
     pub fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<Arc<str>> {
         let index = self.position(run).ok()?;
         let subscription = self.subscriptions.get_mut(index)?;
         let events = subscription.events.as_deref_mut()?;
-        if subscription.ready {
+        if subscription.ready == Ready::Sent {
+            let head = events.delivery.next_head();
+            if self.is_parked() {
+                let tail = tail.clone();
+                self.emit(Frame::Event { head, tail }, out);
+                return None;
+            }
             self.sent = self.sent.saturating_add(1);
-            return Some(events.delivery.next_head());
+            return Some(head);
         }
         let bytes = events.held_bytes.saturating_add(tail.len());
         if events.held.len() < self.config.held_events && bytes <= self.config.held_bytes {
@@ -242,13 +292,14 @@ impl Session {
         };
         match delivery.and_then(|delivery| self.refuse_taken(delivery)) {
             Ok(delivery) => {
-                let run = self.begin(Some(id), delivery, now);
-                self.running = Some(run);
-                out.actions.push(Action::Publish {
-                    run,
+                let request = Publish {
                     publication,
-                    params,
-                });
+                    params: params.into(),
+                };
+                let events = delivery.map(Events::new).map(Box::new);
+                let run = self.new_run();
+                self.begin(run, Some(id), request, events, now, out);
+                self.running = Some(run);
             }
             Err(error) => self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out),
         }
@@ -271,12 +322,12 @@ impl Session {
     pub(super) fn start_universals(&mut self, now: Duration, out: &mut Output) {
         let config = self.config.clone();
         for &publication in config.names.universals() {
-            let run = self.begin(None, None, now);
-            out.actions.push(Action::Publish {
-                run,
+            let request = Publish {
                 publication,
-                params: Vec::new(),
-            });
+                params: Box::default(),
+            };
+            let run = self.new_run();
+            self.begin(run, None, request, None, now, out);
         }
     }
 
@@ -291,27 +342,30 @@ impl Session {
         }
     }
 
-    fn begin(&mut self, id: Option<Box<str>>, delivery: Option<Delivery>, now: Duration) -> Run {
-        let run = self.new_run();
-        let timeout = self.config.publication_timeout;
-        let events = delivery.map(|delivery| {
-            Box::new(Events {
-                delivery,
-                introduced: false,
-                held: Vec::new(),
-                held_bytes: 0,
-                overflowed: false,
-            })
+    pub(super) fn begin(
+        &mut self,
+        run: Run,
+        id: Option<Box<str>>,
+        request: Publish,
+        events: Option<Box<Events>>,
+        now: Duration,
+        out: &mut Output,
+    ) {
+        out.actions.push(Action::Publish {
+            run,
+            publication: request.publication,
+            params: request.params.to_vec(),
         });
+        let timeout = self.config.publication_timeout;
         self.subscriptions.push(Subscription {
             run,
             id,
+            request,
             deadline: (!timeout.is_zero()).then(|| now.saturating_add(timeout)),
-            ready: false,
+            ready: Ready::No,
             held_ready: false,
             events,
         });
-        run
     }
 
     /// Events may not be announced in a collection of which the client has documents already.
@@ -355,7 +409,7 @@ impl Session {
         }
     }
 
-    fn show(&mut self, collection: &str, id: &str, effect: Effect, out: &mut Output) {
+    pub(super) fn show(&mut self, collection: &str, id: &str, effect: Effect, out: &mut Output) {
         match effect {
             Effect::Added(fields) => {
                 self.send(&ServerMessage::Added(collection, id, &fields), out);
@@ -409,6 +463,25 @@ impl Session {
 
     fn events_mut(&mut self, run: Run) -> Option<&mut Events> {
         self.subscription_mut(run)?.events.as_deref_mut()
+    }
+}
+
+impl Events {
+    fn new(delivery: Delivery) -> Self {
+        Self {
+            delivery,
+            introduced: false,
+            held: Vec::new(),
+            held_bytes: 0,
+            overflowed: false,
+        }
+    }
+
+    /// Drops the events that wait for the subscription to be ready; whether there were any.
+    pub(super) fn forget_held(&mut self) -> bool {
+        self.held_bytes = 0;
+        self.overflowed = false;
+        !std::mem::take(&mut self.held).is_empty()
     }
 }
 

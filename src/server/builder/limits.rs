@@ -79,6 +79,14 @@ impl Builder {
         self
     }
 
+    /// Bytes of messages from the bus that are kept for one client while its user changes (256 KiB by default), until its
+    /// subscriptions have run again and say what becomes of them. More is a gap.
+    #[must_use]
+    pub fn user_change_limit(mut self, bytes: usize) -> Self {
+        self.limits.kept = bytes;
+        self
+    }
+
     /// Bytes that may wait in the whole process, for clients that do not read and for handlers that do not keep up:
     /// 1 GiB by default. Above it those who hold most on their shard are closed with 1013, and new connections are
     /// answered with 503.
@@ -159,6 +167,52 @@ impl Builder {
     #[must_use]
     pub fn publication_timeout(mut self, timeout: Duration) -> Self {
         self.session.publication_timeout = timeout;
+        self
+    }
+
+    /// How long a session waits for a client whose connection is lost: 15 s by default, as Meteor. Until then its
+    /// subscriptions go on; a client that comes back gets what it has missed, and is told nothing else. With zero no
+    /// session waits.
+    ///
+    /// A client that says `disconnect`, or that the server has closed, is not waited for.
+    #[must_use]
+    pub fn resumption_grace(mut self, grace: Duration) -> Self {
+        self.session.resumption.grace = grace;
+        self
+    }
+
+    /// How much is kept of what a client was sent, until it answers a ping: 100 messages and 64 KiB by default. A client
+    /// that comes back and has missed more gets a new session. As much again may come up while it is away; with more its
+    /// session ends.
+    #[must_use]
+    pub fn resumption_history(mut self, messages: usize, bytes: usize) -> Self {
+        self.session.resumption.messages = messages;
+        self.session.resumption.bytes = bytes;
+        self
+    }
+
+    /// How often somebody may try to resume a waiting session with a count that is impossible, or from the wrong
+    /// address, before it ends: 5 times by default.
+    #[must_use]
+    pub fn resumption_attempts(mut self, attempts: u32) -> Self {
+        self.session.resumption.attempts = attempts;
+        self
+    }
+
+    /// Whether a session is resumed from the client's former address only; off by default, for people move from one
+    /// network to another.
+    #[must_use]
+    pub fn resume_same_address(mut self, same: bool) -> Self {
+        self.limits.same_address = same;
+        self
+    }
+
+    /// How long a connection may stay silent, when it is pinged because another one claims its session: 2 s by default.
+    /// Then it is closed, and the other one has the session. If anything is heard of it, the other one gets a session of
+    /// its own.
+    #[must_use]
+    pub fn takeover_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.takeover = timeout;
         self
     }
 

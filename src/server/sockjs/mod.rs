@@ -19,8 +19,8 @@ use warp::http::{HeaderMap, Method, header};
 use warp::reply::Response;
 
 use super::accept::Front;
+use super::admission::Refused;
 use super::http::upgrade;
-use crate::connection::Headers;
 use crate::shard::{Arrival, Framing, Peer};
 use crate::sockjs::{Chunks, Found, Session};
 use answers::Answers;
@@ -60,7 +60,14 @@ where
     } = request;
     let options = &site.service.options;
     let answers = Answers::new(options, &headers);
-    match sockjs::route(method.as_str(), &site.path) {
+    let route = sockjs::route(method.as_str(), &site.path);
+    // WebSockets and new sessions are looked at more closely below.
+    if !matches!(route, Route::Greeting | Route::Iframe)
+        && let Err(refused) = front.screen(&headers)
+    {
+        return refused.answer();
+    }
+    match route {
         Route::NotFound => answers::not_found(),
         Route::MethodNotAllowed(methods) => answers::not_allowed(methods),
         Route::Greeting => answers::text("Welcome to SockJS!\n"),
@@ -116,18 +123,22 @@ fn receive(
         Err(bad) => return answers::failure(&bad),
     };
     let key = (site.number, name.into());
+    let mut refused = None;
     let found = front.polling().find_or_create(key, |key| {
         if !front.has_room() {
             return None;
         }
+        let admitted = front.admit(headers, peer);
+        let admitted = admitted.map_err(|reason| refused = Some(reason)).ok()?;
         let shard = front.next_shard()?;
         let session = Session::new(key, shard.inbox(), front.posted_limit());
         let session = Arc::new(session);
         let arrival = Arrival {
             peer: Peer::Polling(session.clone()),
             service: site.service.clone(),
-            client_address: peer,
-            headers: Headers::of(headers),
+            client_address: admitted.client_address,
+            headers: admitted.headers,
+            seat: admitted.seat,
         };
         front.hand_over_to(shard, arrival).then_some(session)
     });
@@ -143,7 +154,7 @@ fn receive(
             let pieces = stream::iter(pieces.map(Ok::<_, Infallible>));
             warp::reply::stream(pieces).into_response()
         }
-        Err(_) => return answers::busy(),
+        Err(_) => return refused.map_or_else(answers::busy, Refused::answer),
     };
     answers::set(&mut response, header::CONTENT_TYPE, content_type);
     answers::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");

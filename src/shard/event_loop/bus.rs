@@ -24,6 +24,7 @@ impl EventLoop {
             ..
         } = self;
         let mut lost = Vec::new();
+        let mut actions = Vec::new();
         fan_out.deliver(message, |index, run, outcome| {
             let tail = match outcome {
                 Outcome::Event(tail) => tail,
@@ -33,14 +34,10 @@ impl EventLoop {
             let Some(client) = clients.get_mut(index) else {
                 return;
             };
-            let Some(session) = client.session.ddp_mut() else {
-                return;
-            };
-            let Some(head) = session.event(run, &tail, out) else {
-                // All that an event can ask for is that a gap is told.
-                if !out.actions.is_empty() {
-                    out.actions.clear();
-                    lost.push((index, Some(run)));
+            let Some(head) = client.session.event(run, &tail, out) else {
+                actions.extend(out.actions.drain(..).map(|action| (index, action)));
+                if client.session.is_parked() {
+                    client.count_input();
                 }
                 return;
             };
@@ -54,6 +51,9 @@ impl EventLoop {
                 lost.push((index, None));
             }
         });
+        for (index, action) in actions {
+            self.act(index, action);
+        }
         for (index, run) in lost {
             match run {
                 Some(run) => self.missed(index, run),
@@ -66,7 +66,7 @@ impl EventLoop {
     pub(super) fn gap(&mut self, channels: impl IntoIterator<Item = Arc<str>>) {
         let mut told: Vec<(usize, Run)> = Vec::new();
         for channel in channels {
-            told.extend(self.fan_out.followers(&channel));
+            told.extend(self.fan_out.missed(&channel));
         }
         told.sort_unstable();
         told.dedup();

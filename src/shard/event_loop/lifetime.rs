@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use updraft_protocol::message::Frame;
 use updraft_protocol::session::{Output, Session};
 
 use super::{EventLoop, State};
 use crate::connection::Connection;
 use crate::ids;
+use crate::limit::Seat;
 use crate::mailbox::{Address, Place};
 use crate::shard::client::Client;
 use crate::shard::conversation::Conversation;
@@ -17,7 +19,7 @@ use crate::shard::link::{Framing, Link, Socket};
 use crate::shard::outgoing::Outgoing;
 use crate::shard::polling::Polling;
 use crate::shard::{Arrival, Peer};
-use crate::sockjs::{self, Speaks};
+use crate::sockjs::{self, Speaks, Stream};
 
 impl EventLoop {
     pub(super) fn arrive(&mut self, arrival: Arrival) {
@@ -38,69 +40,36 @@ impl EventLoop {
             service,
             client_address,
             headers,
+            seat,
         } = arrival;
-        let polling = match &peer {
-            Peer::Socket { .. } => None,
-            Peer::Polling(session) => Some(session.clone()),
-        };
-        let (mut link, mut leftover) = self.link(peer, &service);
-        let entry = self.clients.vacant_entry();
-        let index = entry.key();
-        link.register(self.poll.registry(), index)?;
-        self.arrivals += 1;
-        let place = Place {
-            index,
-            generation: self.arrivals,
-        };
-        if let Some(session) = polling {
-            session.settle(place);
-        }
-        let address = Address::new(self.inbox.clone(), place, self.limits.output);
+        let (link, mut leftover) = self.link(peer, &service, seat);
         let id = ids::session_id()?;
-        let context = Connection::new(
-            &id,
-            client_address,
-            headers,
-            Arc::new(address),
-            self.services.clone(),
-        );
-        tracing::debug!(connection = %context.log_id(), %client_address, "A client arrived.");
         let session = match &service.speaks {
             Speaks::Ddp => {
                 let session = Session::new(&id, self.services.session.clone(), self.now);
                 session.greet(&mut self.out);
                 Conversation::Ddp(session)
             }
-            Speaks::Handler(handler) => {
-                Conversation::Stream(sockjs::start(handler, &service, &context))
-            }
+            Speaks::Handler(_) => Conversation::Stream(Stream::default()),
         };
-        let mut outgoing = Outgoing::new(self.tally.share());
-        if let Some(opening) = link.opening() {
-            outgoing.push_control(opening);
-        }
-        entry.insert(Client {
-            generation: self.arrivals,
-            link,
-            session,
-            context,
-            outgoing,
-            input: self.tally.share(),
-            subscriptions: Vec::new(),
-            timer: None,
-            closing: None,
-            is_paused: false,
-            is_unread: false,
-            is_counted: false,
-        });
+        let services = self.services.clone();
+        let index = self.insert(link, session, |address| {
+            let context = Connection::new(&id, client_address, headers, address, services);
+            tracing::debug!(connection = %context.log_id(), ?client_address, "A client arrived.");
+            context
+        })?;
         debug_assert!(
             self.has_once(&id),
             "17 characters of 55 came twice: the random source is broken"
         );
-        self.services
-            .gauges
-            .connections
-            .fetch_add(1, Ordering::Relaxed);
+        if let Some(client) = self.clients.get_mut(index) {
+            if let Some(opening) = client.link.opening() {
+                client.outgoing.push_control(opening);
+            }
+            if let Conversation::Stream(stream) = &client.session {
+                sockjs::start(&service, stream, &client.context);
+            }
+        }
         // A greeting, where there is one.
         self.list(index);
         self.settle(index);
@@ -114,15 +83,61 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Gives a client a place.
+    pub(super) fn insert(
+        &mut self,
+        mut link: Link,
+        session: Conversation,
+        context: impl FnOnce(Arc<Address>) -> Connection,
+    ) -> std::io::Result<usize> {
+        let entry = self.clients.vacant_entry();
+        let index = entry.key();
+        link.register(self.poll.registry(), index)?;
+        self.arrivals += 1;
+        let place = Place {
+            index,
+            generation: self.arrivals,
+        };
+        link.settle(&self.inbox, place);
+        let address = Address::new(self.inbox.clone(), place, self.limits.output);
+        entry.insert(Client {
+            generation: self.arrivals,
+            link,
+            session,
+            context: context(Arc::new(address)),
+            outgoing: Outgoing::new(self.tally.share()),
+            input: self.tally.share(),
+            user: None,
+            user_changes: Vec::new(),
+            keeper: None,
+            subscriptions: Vec::new(),
+            timer: None,
+            closing: None,
+            is_paused: false,
+            is_unread: false,
+            is_counted: false,
+            is_counted_parked: false,
+            rival: None,
+        });
+        let gauges = &self.services.gauges;
+        gauges.connections.fetch_add(1, Ordering::Relaxed);
+        Ok(index)
+    }
+
     /// The link to a new client, and what has come over it already.
-    fn link(&self, peer: Peer, service: &Arc<sockjs::Service>) -> (Link, Bytes) {
+    fn link(
+        &self,
+        peer: Peer,
+        service: &Arc<sockjs::Service>,
+        seat: Option<Seat>,
+    ) -> (Link, Bytes) {
         match peer {
             Peer::Socket {
                 socket,
                 leftover,
                 framing,
             } => {
-                let mut socket = Socket::new(socket);
+                let mut socket = Socket::new(socket, seat);
                 if framing == Framing::SockJs {
                     socket.frame(service.clone(), self.now);
                 }
@@ -130,15 +145,21 @@ impl EventLoop {
             }
             Peer::Polling(session) => {
                 let registry = self.services.polling.clone();
-                let polling = Polling::new(session, service.clone(), registry, self.now);
+                let polling = Polling::new(session, service.clone(), registry, seat, self.now);
                 (Link::Polling(Box::new(polling)), Bytes::new())
             }
         }
     }
 
-    /// Whether no two sessions here have this id.
+    /// Whether exactly one session here has this id.
     fn has_once(&self, id: &str) -> bool {
-        let sessions = self.clients.iter().map(|(_, client)| client.context.id());
+        let sessions = self
+            .clients
+            .iter()
+            .filter_map(|(_, client)| match &client.session {
+                Conversation::Ddp(session) => Some(session.id()),
+                Conversation::Stream(_) => Some(client.context.id()),
+            });
         sessions.filter(|other| *other == id).count() == 1
     }
 
@@ -156,8 +177,23 @@ impl EventLoop {
         if client.outgoing.is_empty() {
             self.lost(index);
         } else {
-            self.close(index, 1000, "");
+            self.part(index, 1000, "");
         }
+    }
+
+    /// Ends the connection as [`close`](Self::close) does. The session waits for another one, if it can.
+    pub(super) fn part(&mut self, index: usize, code: u16, reason: &str) {
+        let client = self.clients.get_mut(index);
+        let Some(client) = client.filter(|it| it.closing.is_none()) else {
+            return;
+        };
+        let until = self.now.saturating_add(client.link.patience(&self.limits));
+        if self.state != State::Serving || !client.session.is_resumable() {
+            return self.close(index, code, reason);
+        }
+        client.part(code, reason, until);
+        self.park(index, Vec::new());
+        self.list(index);
     }
 
     /// Ends the session; what it has sent is written, then the close frame.
@@ -165,10 +201,13 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        if client.closing.is_some() {
-            return;
+        if client.link.is_gone() {
+            return self.remove(index);
         }
-        client.close(code, reason, &self.limits, self.now);
+        if client.closing.is_none() {
+            let patience = client.link.patience(&self.limits);
+            client.close(code, reason, self.now.saturating_add(patience));
+        }
         self.end_session(index);
         self.list(index);
         self.set_timer(index);
@@ -182,18 +221,69 @@ impl EventLoop {
         self.lost(index);
     }
 
-    /// The connection is gone.
+    /// The connection is gone. The session waits for another one, if it can.
     pub(super) fn lost(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let is_resumable = client.session.is_resumable() && client.closing.is_none();
+        if self.state != State::Serving || !(is_resumable || client.session.is_parked()) {
+            return self.remove(index);
+        }
+        let unwritten = self.detach(index);
+        if is_resumable {
+            self.park(index, unwritten);
+        }
+        self.set_timer(index);
+    }
+
+    /// Lets go of a client's connection; what is returned was not written to it.
+    pub(super) fn detach(&mut self, index: usize) -> Vec<Frame> {
+        let client = self.clients.get_mut(index);
+        let Some(client) = client.filter(|it| !it.link.is_gone()) else {
+            return Vec::new();
+        };
+        client.link.deregister(self.poll.registry());
+        client.link = Link::Gone;
+        client.closing = None;
+        let gauges = &self.services.gauges;
+        gauges.connections.fetch_sub(1, Ordering::Relaxed);
+        client.outgoing.abandon().collect()
+    }
+
+    /// Lets a session wait for its client.
+    fn park(&mut self, index: usize, unwritten: Vec<Frame>) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let mut out = Output::default();
+        let Some(session) = client.session.ddp_mut() else {
+            return;
+        };
+        session.park(unwritten, self.now, &mut out);
+        client.is_counted_parked = true;
+        let gauges = &self.services.gauges;
+        gauges.parked_sessions.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(connection = %client.context.log_id(), "A client was lost; its session waits.");
+        client.count_input();
+        self.release_rival(index);
+        for action in out.actions {
+            self.act(index, action);
+        }
+        self.set_timer(index);
+    }
+
+    /// The client is gone, and does not come back.
+    pub(super) fn remove(&mut self, index: usize) {
         self.end_session(index);
-        let Some(mut client) = self.clients.try_remove(index) else {
+        self.detach(index);
+        let Some(client) = self.clients.try_remove(index) else {
             return;
         };
         if let Some(at) = client.timer {
             self.timers.remove(&(at, index));
         }
-        client.link.deregister(self.poll.registry());
         let gauges = &self.services.gauges;
-        gauges.connections.fetch_sub(1, Ordering::Relaxed);
         gauges
             .sessions
             .fetch_sub(usize::from(client.is_counted), Ordering::Relaxed);
@@ -207,8 +297,28 @@ impl EventLoop {
         };
         let mut out = Output::default();
         client.session.end(&mut out);
+        client.user_changes = Vec::new();
+        if let Some(keeper) = client.keeper.take() {
+            self.fan_out.forget(keeper);
+        }
+        if client.is_counted {
+            let session = client.session.ddp();
+            session.inspect(|session| self.services.resumable.remove(session.id()));
+        }
+        self.count_as_back(index);
+        self.release_rival(index);
         for action in out.actions {
             self.act(index, action);
+        }
+    }
+
+    /// A session does not wait any more.
+    pub(super) fn count_as_back(&mut self, index: usize) {
+        if let Some(client) = self.clients.get_mut(index)
+            && std::mem::take(&mut client.is_counted_parked)
+        {
+            let gauges = &self.services.gauges;
+            gauges.parked_sessions.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

@@ -3,9 +3,12 @@
 
 mod bus;
 mod lifetime;
+mod orders;
 mod polling;
 mod reading;
+mod resuming;
 mod sessions;
+mod user;
 mod writing;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -24,7 +27,10 @@ use crate::bus::Gap;
 use crate::clock;
 use crate::mailbox::{Delivery, Inbox, Letter};
 use crate::memory::Tally;
+use crate::orders::ORDERS;
+use crate::publication::Begun;
 use crate::services::Services;
+use resuming::Wanted;
 
 /// The token of the inbox's waker; connections have their place's.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -50,6 +56,8 @@ pub(super) struct EventLoop {
     unsent: VecDeque<usize>,
     /// Connections with more to read than they may have in a turn, each once. Filled by `read`, drained by `read_on`.
     unread: VecDeque<usize>,
+    /// Clients that want a session back. Filled by sessions, drained each turn; each client stands in it once.
+    wanted: Vec<Wanted>,
     /// Bytes that the connections hold while somebody else is slow.
     tally: Tally,
     state: State,
@@ -57,6 +65,8 @@ pub(super) struct EventLoop {
     input: Box<[u8]>,
     scratch: Vec<u8>,
     out: Output,
+    /// The latest handler that a session has asked for together with others.
+    begun: Option<Begun>,
     delivery: Delivery,
 }
 
@@ -89,16 +99,19 @@ impl EventLoop {
             fan_out: FanOut::default(),
             unsent: VecDeque::new(),
             unread: VecDeque::new(),
+            wanted: Vec::new(),
             tally: Tally::default(),
             state: State::Serving,
             input: vec![0; READ].into_boxed_slice(),
             scratch: Vec::with_capacity(2 * READ),
             out: Output::default(),
+            begun: None,
             delivery: Delivery::default(),
         }
     }
 
     pub(super) fn run(mut self) {
+        let _orders = self.services.channels.hold(ORDERS, self.number);
         let mut events = Events::with_capacity(1024);
         while self.state != State::Stopped {
             let patience = self.patience();
@@ -126,6 +139,7 @@ impl EventLoop {
             self.read_on();
             self.look_into_inbox();
             self.look_at_timers();
+            self.look_for_sessions();
             self.write();
             self.relieve();
             if self.state == State::ShuttingDown && self.clients.is_empty() {
@@ -140,7 +154,7 @@ impl EventLoop {
 
     /// How long to wait for sockets: not at all with something to do, else until the next timer.
     fn patience(&self) -> Option<Duration> {
-        let is_busy = !self.unsent.is_empty() || !self.unread.is_empty();
+        let is_busy = !(self.unsent.is_empty() && self.unread.is_empty() && self.wanted.is_empty());
         if is_busy || !self.inbox.may_sleep() {
             return Some(Duration::ZERO);
         }
@@ -158,13 +172,22 @@ impl EventLoop {
         self.inbox.take(&mut delivery);
         for letter in delivery.letters.drain(..) {
             match letter {
-                Letter::Batch(batch) => batch.iter().for_each(|message| self.deliver(message)),
+                Letter::Batch(batch) => {
+                    for message in batch.iter() {
+                        if message.channel() == ORDERS {
+                            self.obey(message);
+                        } else {
+                            self.deliver(message);
+                        }
+                    }
+                }
                 Letter::Mail { to, address, mail } => {
                     address.received(&mail);
                     self.mail(to, mail);
                 }
                 Letter::Arrival(arrival) => self.arrive(*arrival),
                 Letter::Polling { session, request } => self.requested(&session, *request),
+                Letter::Newcomer(newcomer) => self.newcomer(*newcomer),
                 Letter::Gap(Gap {
                     generation,
                     channels,
@@ -220,9 +243,10 @@ impl EventLoop {
             }
             client.session.handle_timeout(self.now, &mut self.out);
             self.settle(index);
+            self.check_rival(index);
             self.beat(index);
             self.check_stuck(index);
-            self.resume(index);
+            self.read_again(index);
         }
     }
 

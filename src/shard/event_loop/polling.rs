@@ -1,7 +1,10 @@
 //! SockJS in the shard: heartbeats, and what the requests of polling clients want.
 
+use std::sync::Arc;
+
 use updraft_protocol::sockjs::{self, Beat};
 
+use super::resuming::find;
 use super::{EventLoop, State};
 use crate::shard::link::Link;
 use crate::shard::polling::{Readiness, interrupted};
@@ -10,14 +13,15 @@ use crate::transport::websocket;
 
 impl EventLoop {
     /// A request of a polling client.
-    pub(super) fn requested(&mut self, session: &Session, request: Request) {
-        let index = session.place().and_then(|place| {
-            let client = self.clients.get(place.index)?;
-            (client.generation == place.generation).then_some(place.index)
-        });
-        let found = index.and_then(|index| {
-            let polling = self.clients.get_mut(index)?.link.polling_mut()?;
-            Some((index, polling))
+    pub(super) fn requested(&mut self, session: &Arc<Session>, request: Request) {
+        let place = session.place(&self.inbox);
+        if place.is_none() && !session.has_ended() {
+            // It has moved meanwhile, or is about to arrive.
+            return session.send(request);
+        }
+        let found = place.and_then(|place| {
+            let client = find(&mut self.clients, place)?;
+            Some((place.index, client.link.polling_mut()?))
         });
         match (request, found) {
             (Request::Wait(waiting), None) => interrupted(waiting),
@@ -85,6 +89,7 @@ impl EventLoop {
                     None => {}
                 }
             }
+            Link::Gone => return,
             Link::Polling(polling) if polling.is_abandoned(now) => return self.lost(index),
             Link::Polling(polling) => {
                 // What waits says as much.

@@ -6,25 +6,33 @@ use updraft_protocol::message::Frame;
 use updraft_protocol::session::Action;
 
 use super::EventLoop;
+use super::resuming::{Wanted, find};
 use crate::mailbox::{Mail, Place};
+use crate::publication::Turn;
 use crate::shard::client::Running;
+use crate::shard::registry::Seat;
 
 impl EventLoop {
     /// Carries out what the session has asked for: its frames, its actions, its next timer.
     pub(super) fn settle(&mut self, index: usize) {
         let mut out = std::mem::take(&mut self.out);
-        if let Some(client) = self.clients.get_mut(index)
-            && !out.frames.is_empty()
-        {
-            out.frames
-                .drain(..)
-                .for_each(|frame| client.outgoing.push(frame));
-            self.list(index);
+        // What a rule refuses has its answer at once, and the message behind it its turn: so there may be more to do.
+        while !(out.frames.is_empty() && out.actions.is_empty()) {
+            if let Some(client) = self.clients.get_mut(index)
+                && !out.frames.is_empty()
+            {
+                out.frames
+                    .drain(..)
+                    .for_each(|frame| client.outgoing.push(frame));
+                self.list(index);
+            }
+            out.frames.clear();
+            for action in out.actions.drain(..) {
+                self.act(index, action);
+            }
+            std::mem::swap(&mut out, &mut self.out);
         }
-        out.frames.clear();
-        for action in out.actions.drain(..) {
-            self.act(index, action);
-        }
+        self.begun = None;
         self.out = out;
         self.check_pressure(index);
         self.set_timer(index);
@@ -39,12 +47,38 @@ impl EventLoop {
             Action::Connected => {
                 client.is_counted = true;
                 gauges.sessions.fetch_add(1, Ordering::Relaxed);
+                if client.session.is_resumable() {
+                    let place = client.place(index);
+                    let inbox = self.inbox.clone();
+                    let seat = Seat { inbox, place };
+                    self.services.resumable.insert(client.context.id(), seat);
+                }
             }
+            Action::Resume { session, received } => {
+                self.wanted.push(Wanted {
+                    by: client.place(index),
+                    session,
+                    received,
+                });
+            }
+            Action::Lost { code, reason } => self.part(index, code, reason),
             Action::Publish {
                 run,
                 publication,
                 params,
             } => {
+                let now = self.started + self.now;
+                let caller = || client.context.caller(client.user.as_deref());
+                // While the user changes, subscriptions begin again for which nobody has asked anew.
+                if client.user_changes.is_empty()
+                    && let Some(wait) = self.services.limiter.subscribe(publication, caller, now)
+                {
+                    let error = self.services.limited(&client.context, wait, now);
+                    let session = client.session.ddp_mut();
+                    return session.into_iter().for_each(|session| {
+                        session.published(run, Err(error.clone()), self.now, &mut self.out);
+                    });
+                }
                 let Some(publication) = self.services.publications.get(publication) else {
                     return;
                 };
@@ -53,7 +87,10 @@ impl EventLoop {
                 if let Some(encoding) = session.and_then(|session| session.encoding(run)) {
                     publication.log_encoding(encoding);
                 }
-                let subscription = publication.start(client.context.clone(), run, params);
+                let (turn, begun) = Turn::after(self.begun.take());
+                self.begun = Some(begun);
+                let (context, user) = (client.context.clone(), client.user.clone());
+                let subscription = publication.start(context, user, run, params, turn);
                 client.subscriptions.push(Running {
                     run,
                     subscription,
@@ -67,8 +104,18 @@ impl EventLoop {
                 params,
                 seed,
             } => {
+                let now = self.started + self.now;
+                let caller = || client.context.caller(client.user.as_deref());
+                if let Some(wait) = self.services.limiter.call(method, caller, now) {
+                    let error = self.services.limited(&client.context, wait, now);
+                    let session = client.session.ddp_mut();
+                    return session.into_iter().for_each(|session| {
+                        session.returned(run, Err(error.clone()), self.now, &mut self.out);
+                    });
+                }
                 if let Some(method) = self.services.methods.get(method) {
-                    method.start(client.context.clone(), run, params, seed);
+                    let (context, user) = (client.context.clone(), client.user.clone());
+                    method.start(context, user, run, params, seed);
                 }
             }
             Action::Stop(run) => {
@@ -82,6 +129,8 @@ impl EventLoop {
                     .for_each(|id| self.fan_out.remove(id));
                 running.subscription.over();
             }
+            Action::Deactivate { run, next } => self.deactivate(index, run, next),
+            Action::UserChanged => self.user_changed(index),
             Action::Expired(run) => {
                 gauges.expired_publications.fetch_add(1, Ordering::Relaxed);
                 if let Some(running) = client.running_mut(run) {
@@ -103,11 +152,9 @@ impl EventLoop {
 
     pub(super) fn mail(&mut self, to: Place, mail: Mail) {
         let index = to.index;
-        let client = self
-            .clients
-            .get_mut(index)
-            .filter(|it| it.generation == to.generation);
-        let Some(client) = client else { return };
+        let Some(client) = find(&mut self.clients, to) else {
+            return;
+        };
         match mail {
             Mail::Close => client.session.close(&mut self.out),
             Mail::Overflow => self.slow(index),
@@ -118,7 +165,7 @@ impl EventLoop {
             mail => self.session_mail(index, mail),
         }
         self.settle(index);
-        self.resume(index);
+        self.read_again(index);
     }
 
     /// From a handler of a publication or a method to its session.
@@ -140,6 +187,16 @@ impl EventLoop {
             Mail::Changed(run, it) => session.changed(run, &it.collection, &it.id, it.fields, out),
             Mail::Removed(run, it) => session.removed(run, &it.0, &it.1, out),
             Mail::Stop(run, error) => session.stop(run, error.as_deref(), out),
+            Mail::SetUser(run, user, done) => match session.set_user(run, self.now, out) {
+                Ok(()) => {
+                    client.user = user;
+                    client.user_changes.push(done);
+                }
+                Err(unblocked) => {
+                    // The call may have ended without waiting.
+                    done.send(Err(unblocked)).ok();
+                }
+            },
             Mail::BeginWrite(run) => session.begin_write(run),
             Mail::EndWrite(run) => session.end_write(run, out),
             Mail::On {
@@ -147,14 +204,16 @@ impl EventLoop {
                 leases,
                 mapper,
             } => {
+                let keeper = client.keeper;
                 // A subscription that is over meanwhile drops its leases here.
                 if let Some(encoding) = session.encoding(run)
                     && let Some(running) = client.running_mut(run)
                 {
                     let subscription = running.subscription.clone();
-                    let id = self
-                        .fan_out
-                        .add(index, run, encoding, subscription, leases, mapper);
+                    let connection = (index, keeper);
+                    let id =
+                        self.fan_out
+                            .add(connection, run, encoding, subscription, leases, mapper);
                     running.followers.push(id);
                 }
             }
@@ -168,6 +227,12 @@ impl EventLoop {
                 message,
                 event,
             } => {
+                if let Some(running) = client.running(run) {
+                    self.fan_out.mapped(&running.followers, &message);
+                }
+                let Some(session) = client.session.ddp_mut() else {
+                    return;
+                };
                 if let Some(encoding) = session.encoding(run)
                     && let Some((body, is_array)) = event.print(&message, encoding.is_ejson())
                 {

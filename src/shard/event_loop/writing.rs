@@ -48,12 +48,15 @@ impl EventLoop {
             return;
         };
         let (outgoing, scratch) = (&mut client.outgoing, &mut self.scratch);
+        let session = &mut client.session;
+        let written = |frame| session.written(frame);
         let flushed = match &mut client.link {
             Link::Socket(socket) => {
                 let framing = socket.framing();
-                outgoing.flush(&mut socket.stream, framing, scratch, self.now)
+                outgoing.flush(&mut socket.stream, framing, scratch, self.now, written)
             }
-            Link::Polling(polling) => outgoing.give(polling, scratch, self.now),
+            Link::Polling(polling) => outgoing.give(polling, scratch, self.now, written),
+            Link::Gone => return,
         };
         match flushed {
             Flushed::All if client.written() => self.lost(index),
@@ -125,9 +128,13 @@ impl EventLoop {
         let Some(client) = client.filter(|it| it.closing.is_none()) else {
             return;
         };
-        let gauges = &self.services.gauges;
-        gauges.slow_clients.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(connection = %client.context.log_id(), "A client does not read; it is closed.");
+        if client.link.is_gone() {
+            tracing::info!(connection = %client.context.log_id(), "Too much waits for a client that is gone.");
+        } else {
+            let gauges = &self.services.gauges;
+            gauges.slow_clients.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(connection = %client.context.log_id(), "A client does not read; it is closed.");
+        }
         client.outgoing.drop_queue();
         self.close(index, 1013, "Slow consumer");
     }
@@ -142,7 +149,8 @@ impl EventLoop {
         }
         let mut by_size = Vec::new();
         for (index, client) in &self.clients {
-            match client.held() {
+            let kept = client.keeper.map_or(0, |keeper| self.fan_out.kept(keeper));
+            match client.held().saturating_add(kept) {
                 0 => {}
                 // On its way out, and gone within the linger time.
                 held if client.closing.is_some() => excess = excess.saturating_sub(held),

@@ -32,6 +32,7 @@ pub fn replay_over(way: Way, url: &str, case: &Case) -> Result<(), Difference> {
     let mut expectations = Expectations::new(case).with_host(host(url));
     let mut conversation = match way.connect(url) {
         Ok(client) => Conversation {
+            url,
             client: Some(client),
             received: Vec::new(),
             patience: PATIENCE,
@@ -50,7 +51,9 @@ pub fn replay_over(way: Way, url: &str, case: &Case) -> Result<(), Difference> {
         expectations.compare(turn, &conversation.received);
         conversation.received.clear();
     }
-    if let Some(client) = conversation.client {
+    if let Some(mut client) = conversation.client {
+        // It does not come back, so the server need not wait for it.
+        client.send_text(r#"{"msg":"disconnect"}"#);
         client.close();
     }
     expectations.finish()
@@ -61,7 +64,8 @@ fn host(url: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
-struct Conversation {
+struct Conversation<'a> {
+    url: &'a str,
     /// Gone once the connection has ended.
     client: Option<Box<dyn Transport>>,
     /// What came in this turn.
@@ -69,7 +73,7 @@ struct Conversation {
     patience: Duration,
 }
 
-impl Conversation {
+impl Conversation<'_> {
     /// Does what a turn has the client do.
     fn act(&mut self, turn: &[Step], expectations: &Expectations) {
         let mut steps = turn.iter().peekable();
@@ -82,8 +86,20 @@ impl Conversation {
                     }
                 }
                 Step::Wait(pause) => self.watch(*pause),
+                Step::Reconnect => self.reconnect(),
                 Step::Expect(_) | Step::Close { .. } => {}
             }
+        }
+    }
+
+    /// Breaks the connection off and opens another.
+    fn reconnect(&mut self) {
+        if let Some(client) = self.client.take() {
+            client.reset();
+        }
+        match Client::try_connect(self.url) {
+            Ok(client) => self.client = Some(client),
+            Err(error) => self.received.push(Received::Other(error.to_string())),
         }
     }
 

@@ -1,0 +1,107 @@
+//! A change of the user: all subscriptions begin again, and the client hears of the difference once, when their handlers
+//! have ended. Universal publications are waited for too, so that what they publish is part of that difference.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::subscriptions::{Events, Ready};
+use super::{Action, Output, Run, Session};
+
+/// A user who changes, from the call that asked for it to the `ready` message at its end.
+#[derive(Debug)]
+pub(super) struct UserChange {
+    /// Runs whose handlers have not ended. Filled when the subscriptions begin again, drained as their handlers end, are
+    /// stopped or take too long.
+    awaited: Vec<Run>,
+    /// Runs that are to be told of a gap at the end; bounded by the subscriptions.
+    gaps: Vec<Run>,
+}
+
+/// A call cannot change the user after it has let the next message start: that one would run as nobody knows who.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unblocked;
+
+impl Session {
+    /// The user changes, on behalf of a call that runs: every subscription begins again.
+    ///
+    /// The host knows who the user is, and hands it to the handlers that are started from here on. The change is complete
+    /// with [`Action::UserChanged`]. Another one in between begins everything once more; the client is still told of one
+    /// difference, and the host of one end.
+    ///
+    /// # Errors
+    ///
+    /// The call does not hold the client's queue: it has ended, or has let the next message start. Nothing has changed.
+    pub fn set_user(
+        &mut self,
+        call: Run,
+        now: Duration,
+        out: &mut Output,
+    ) -> Result<(), Unblocked> {
+        if self.running != Some(call) || !self.calls.iter().any(|found| found.is(call)) {
+            return Err(Unblocked);
+        }
+        self.view.begin_again();
+        let mut old = std::mem::take(&mut self.subscriptions);
+        // As in Meteor the universal ones come last, and so does what they publish.
+        old.sort_by_key(|subscription| subscription.id.is_none());
+        let awaited: Vec<Run> = old.iter().map(|_| self.new_run()).collect();
+        for (subscription, next) in old.iter().zip(&awaited) {
+            let (run, next) = (subscription.run, *next);
+            out.actions.push(Action::Deactivate { run, next });
+        }
+        let mut gaps = Vec::new();
+        for (old, next) in old.into_iter().zip(&awaited) {
+            // What the client has been told of the events stands.
+            let mut events = old.events;
+            if events.as_deref_mut().is_some_and(Events::forget_held) {
+                // They were mapped for the user who was, and cannot be sent.
+                gaps.push(*next);
+            }
+            self.begin(*next, old.id, old.request, events, now, out);
+        }
+        self.change = Some(UserChange { awaited, gaps });
+        self.complete_change(out);
+        Ok(())
+    }
+
+    /// Whether the user changes at the moment: documents are not shown, `ready` is not sent.
+    pub(super) fn is_changing_user(&self) -> bool {
+        self.change.is_some()
+    }
+
+    /// A run need not be waited for any more.
+    pub(super) fn settled(&mut self, run: Run, out: &mut Output) {
+        if let Some(change) = &mut self.change {
+            change.awaited.retain(|awaited| *awaited != run);
+            self.complete_change(out);
+        }
+    }
+
+    /// Tells the client what is different for its new user, if all handlers have ended.
+    fn complete_change(&mut self, out: &mut Output) {
+        let complete = |change: &mut UserChange| change.awaited.is_empty();
+        let Some(change) = self.change.take_if(complete) else {
+            return;
+        };
+        let mut view = std::mem::take(&mut self.view);
+        view.difference(|collection, id, effect| self.show(collection, id, effect, out));
+        self.view = view;
+        let ready: Vec<Run> = self
+            .subscriptions
+            .iter()
+            .filter(|found| found.ready == Ready::Said)
+            .map(|found| found.run)
+            .collect();
+        self.send_ready(&ready, out);
+        out.actions.extend(change.gaps.into_iter().map(Action::Gap));
+        out.actions.push(Action::UserChanged);
+    }
+}
+
+impl fmt::Display for Unblocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a call that does not hold its client's queue cannot change the user")
+    }
+}
+
+impl std::error::Error for Unblocked {}

@@ -1,0 +1,73 @@
+//! A change of the user, on the host's side: what comes in on the channels meanwhile is kept for the functions of the new
+//! user, and those who wait for the change are told of its end.
+
+use std::sync::atomic::Ordering;
+
+use updraft_protocol::message::Frame;
+use updraft_protocol::session::{Action, Output, Run};
+
+use super::EventLoop;
+use crate::shard::fan_out::{FollowerId, Outcome};
+
+impl EventLoop {
+    /// A subscription begins again under another run.
+    pub(super) fn deactivate(&mut self, index: usize, run: Run, next: Run) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let Some(running) = client.take_running(run) else {
+            return;
+        };
+        let gauges = &self.services.gauges;
+        gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        let room = (self.limits.kept, &self.tally);
+        let runs = (run, next);
+        self.fan_out
+            .keep(&mut client.keeper, room, runs, running.followers);
+        running.subscription.over();
+    }
+
+    /// The client has been told of the difference and of what is ready: what was kept follows.
+    pub(super) fn user_changed(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let mut missed = Vec::new();
+        if let Some(keeper) = client.keeper.take() {
+            let functions: Vec<FollowerId> = client
+                .subscriptions
+                .iter()
+                .flat_map(|running| running.followers.iter().copied())
+                .collect();
+            let (session, outgoing) = (&mut client.session, &mut client.outgoing);
+            let mut out = Output::default();
+            let told = self
+                .fan_out
+                .release(keeper, &functions, |run, outcome| match outcome {
+                    Outcome::Event(tail) => {
+                        if let Some(head) = session.event(run, &tail, &mut out) {
+                            outgoing.push(Frame::Event { head, tail });
+                        }
+                    }
+                    Outcome::Nothing => {}
+                    Outcome::Lost => missed.push(run),
+                });
+            missed.extend(told);
+            // All that an event can ask for is that a gap is told.
+            missed.extend(out.actions.into_iter().filter_map(|action| match action {
+                Action::Gap(run) => Some(run),
+                _ => None,
+            }));
+        }
+        for done in std::mem::take(&mut client.user_changes) {
+            // The call may have ended without waiting.
+            done.send(Ok(())).ok();
+        }
+        missed.sort_unstable();
+        missed.dedup();
+        for run in missed {
+            self.missed(index, run);
+        }
+        self.list(index);
+    }
+}
