@@ -32,6 +32,7 @@ pub fn replay_over(way: Way, url: &str, case: &Case) -> Result<(), Difference> {
     let mut expectations = Expectations::new(case).with_host(host(url));
     let mut conversation = match way.connect(url) {
         Ok(client) => Conversation {
+            way,
             url,
             client: Some(client),
             received: Vec::new(),
@@ -53,7 +54,7 @@ pub fn replay_over(way: Way, url: &str, case: &Case) -> Result<(), Difference> {
     }
     if let Some(mut client) = conversation.client {
         // It does not come back, so the server need not wait for it.
-        client.send_text(r#"{"msg":"disconnect"}"#);
+        client.send_text(r#"{"msg":"disconnect"}"#).ok();
         client.close();
     }
     expectations.finish()
@@ -65,6 +66,7 @@ fn host(url: &str) -> &str {
 }
 
 struct Conversation<'a> {
+    way: Way,
     url: &'a str,
     /// Gone once the connection has ended.
     client: Option<Box<dyn Transport>>,
@@ -97,9 +99,9 @@ impl Conversation<'_> {
         if let Some(client) = self.client.take() {
             client.reset();
         }
-        match Client::try_connect(self.url) {
+        match self.way.connect(self.url) {
             Ok(client) => self.client = Some(client),
-            Err(error) => self.received.push(Received::Other(error.to_string())),
+            Err(error) => self.received.push(Received::Other(error)),
         }
     }
 

@@ -26,6 +26,9 @@ pub trait Transport {
 
     /// Leaves.
     fn close(self: Box<Self>);
+
+    /// Breaks off.
+    fn reset(self: Box<Self>);
 }
 
 /// A kind of transport.
@@ -101,6 +104,10 @@ impl Transport for Client {
     fn close(self: Box<Self>) {
         Self::close(*self);
     }
+
+    fn reset(self: Box<Self>) {
+        Self::reset(*self);
+    }
 }
 
 /// SockJS over WebSocket.
@@ -129,6 +136,10 @@ impl Transport for SockJs {
 
     fn close(self: Box<Self>) {
         self.client.close();
+    }
+
+    fn reset(self: Box<Self>) {
+        self.client.reset();
     }
 }
 
@@ -192,6 +203,10 @@ impl Transport for Polling {
 
     fn close(self: Box<Self>) {
         // As a page does that is left: the poll is cut.
+        self.reset();
+    }
+
+    fn reset(self: Box<Self>) {
         drop(self.socket.shutdown(std::net::Shutdown::Both));
     }
 }
