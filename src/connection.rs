@@ -106,6 +106,19 @@ impl Connection {
         }))
     }
 
+    /// The same connection, now of another shard. No handler has it yet.
+    pub(crate) fn moved_to(&self, address: Arc<Address>) -> Self {
+        Self(Arc::new(Inner {
+            session: self.0.session.clone(),
+            log_id: self.0.log_id,
+            client_address: self.0.client_address,
+            headers: self.0.headers.clone(),
+            address,
+            services: self.0.services.clone(),
+            close: Mutex::default(),
+        }))
+    }
+
     /// The session's id, which the client knows too. A credential: not for logs.
     pub fn id(&self) -> &str {
         &self.0.session
@@ -116,7 +129,7 @@ impl Connection {
         self.0.log_id
     }
 
-    /// Where the socket comes from.
+    /// Where the socket comes from; after a resumption still where the first one came from.
     pub fn client_address(&self) -> SocketAddr {
         self.0.client_address
     }

@@ -15,6 +15,7 @@ use crate::handler::Patience;
 use crate::memory::Memory;
 use crate::method::Method;
 use crate::publication::{IntoChannel, Publication};
+use crate::shard::Registry;
 use crate::stats::Gauges;
 
 /// One per server, shared by its shards and by every context.
@@ -36,6 +37,8 @@ pub(crate) struct Services {
     pub(crate) background: TaskTracker,
     pub(crate) gauges: Gauges,
     pub(crate) memory: Arc<Memory>,
+    /// Sessions that their clients can come back to.
+    pub(crate) resumable: Registry,
 }
 
 impl Services {

@@ -12,8 +12,10 @@ use crate::bus::BusFaults;
 pub struct Stats {
     /// Sockets whose WebSocket handshake is done.
     pub connections: usize,
-    /// Sessions that have sent `connect`.
+    /// Sessions that have sent `connect`, parked ones included.
     pub sessions: usize,
+    /// Sessions whose connection is lost, and that wait for their client to come back.
+    pub parked_sessions: usize,
     /// Subscriptions, universal ones included.
     pub subscriptions: usize,
     /// Calls of methods that run longer than 30 s, or what [`Builder::slow_method`](crate::Builder::slow_method) says.
@@ -55,6 +57,7 @@ pub struct Stats {
 pub(crate) struct Gauges {
     pub(crate) connections: AtomicUsize,
     pub(crate) sessions: AtomicUsize,
+    pub(crate) parked_sessions: AtomicUsize,
     pub(crate) subscriptions: AtomicUsize,
     pub(crate) slow_methods: AtomicUsize,
     pub(crate) failed_handlers: AtomicU64,
@@ -72,6 +75,7 @@ impl Gauges {
         Stats {
             connections: self.connections.load(Ordering::Relaxed),
             sessions: self.sessions.load(Ordering::Relaxed),
+            parked_sessions: self.parked_sessions.load(Ordering::Relaxed),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
             slow_methods: self.slow_methods.load(Ordering::Relaxed),
             failed_handlers: self.failed_handlers.load(Ordering::Relaxed),

@@ -19,6 +19,8 @@ const CONTINUES: u8 = 0x00;
 const ENDS: u8 = 0x80;
 
 async fn serve(builder: Builder) -> (SocketAddr, Handle) {
+    // No session outlives its connection here.
+    let builder = builder.resumption_grace(Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
     let serving = async move { bound.serve().await.expect("serves") };

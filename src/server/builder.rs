@@ -28,7 +28,7 @@ use crate::memory::Memory;
 use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
 use crate::services::Services;
-use crate::shard::{Limits, Prepared, Shard};
+use crate::shard::{Limits, Prepared, Registry, Shard};
 use crate::stats::Gauges;
 use crate::transport::websocket::Rate;
 
@@ -78,6 +78,8 @@ impl Default for Builder {
                 queued_messages: 100,
                 queued_bytes: 4 * 1024 * 1024,
                 linger: Duration::from_secs(5),
+                takeover: Duration::from_secs(2),
+                same_address: false,
             },
             inbox: mailbox::Limits {
                 batches: 64 * 1024 * 1024,
@@ -296,6 +298,7 @@ impl Builder {
             background: TaskTracker::new(),
             gauges: Gauges::default(),
             memory,
+            resumable: Registry::default(),
         });
         let ports = prepared
             .iter()

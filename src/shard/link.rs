@@ -16,6 +16,8 @@ use crate::transport::websocket::Reader;
 pub(super) enum Link {
     /// A WebSocket.
     Socket(Socket),
+    /// Nobody: the client has lost its connection and may come back over another.
+    Gone,
 }
 
 /// A WebSocket that belongs to the shard.
@@ -58,11 +60,16 @@ impl Socket {
 }
 
 impl Link {
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone)
+    }
+
     /// Has the shard told when the connection can be read from or written to.
     pub(super) fn register(&mut self, registry: &Registry, index: usize) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {
             Self::Socket(socket) => registry.register(&mut socket.stream, Token(index), interest),
+            Self::Gone => Ok(()),
         }
     }
 
@@ -70,6 +77,7 @@ impl Link {
         match self {
             // Fails only for a socket that is not registered, and then nothing is left to do.
             Self::Socket(socket) => drop(registry.deregister(&mut socket.stream)),
+            Self::Gone => {}
         }
     }
 
@@ -77,6 +85,7 @@ impl Link {
     pub(super) fn socket_mut(&mut self) -> Option<&mut Socket> {
         match self {
             Self::Socket(socket) => Some(socket),
+            Self::Gone => None,
         }
     }
 
@@ -84,6 +93,7 @@ impl Link {
     pub(super) fn hung_up(&mut self) {
         match self {
             Self::Socket(socket) => socket.has_hung_up = true,
+            Self::Gone => {}
         }
     }
 
@@ -91,6 +101,7 @@ impl Link {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Socket(socket) => socket.reader.bytes(),
+            Self::Gone => 0,
         }
     }
 
@@ -98,6 +109,7 @@ impl Link {
     pub(super) fn drop_input(&mut self) {
         match self {
             Self::Socket(socket) => socket.reader = Reader::default(),
+            Self::Gone => {}
         }
     }
 
@@ -105,6 +117,7 @@ impl Link {
     pub(super) fn finish(&self) -> bool {
         match self {
             Self::Socket(socket) => socket.finish(),
+            Self::Gone => true,
         }
     }
 
@@ -112,6 +125,7 @@ impl Link {
     pub(super) fn reset(&self) {
         match self {
             Self::Socket(socket) => socket.reset(),
+            Self::Gone => {}
         }
     }
 }

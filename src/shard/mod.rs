@@ -8,6 +8,7 @@ mod event_loop;
 mod fan_out;
 mod link;
 mod outgoing;
+mod registry;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::memory::Memory;
 use crate::services::Services;
 use crate::transport::websocket::Rate;
 use event_loop::EventLoop;
+
+pub(crate) use registry::{Newcomer, Registry};
 
 /// A socket whose WebSocket handshake is done.
 #[derive(Debug)]
@@ -55,6 +58,10 @@ pub(crate) struct Limits {
     pub(crate) queued_bytes: usize,
     /// How long a closed connection may take to go away.
     pub(crate) linger: Duration,
+    /// How long a live connection may stay silent when another claims its session.
+    pub(crate) takeover: Duration,
+    /// Whether a session is resumed from the address that it had.
+    pub(crate) same_address: bool,
 }
 
 /// A shard, for those who send to it.

@@ -18,8 +18,9 @@ pub(crate) const LISTS: [List; 4] = [
     List {
         prefix: "ddp",
         meaning: "the numbered checks of Meteor's protocol",
-        // Not yet: cursors as results (79-82), rate limits (86, 155), login (166-181), SockJS and resumption (199 and up).
-        required: &[1..=78, 83..=85, 87..=154, 156..=165, 182..=198],
+        // Not yet: cursors as results (79-82), rate limits (86, 155), login (166-181), SockJS (199-224) and stock clients (241
+        // and up).
+        required: &[1..=78, 83..=85, 87..=154, 156..=165, 182..=198, 225..=240],
     },
     List {
         prefix: "vent",

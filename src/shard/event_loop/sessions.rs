@@ -6,9 +6,11 @@ use updraft_protocol::message::Frame;
 use updraft_protocol::session::Action;
 
 use super::EventLoop;
+use super::resuming::{Wanted, find};
 use crate::mailbox::{Mail, Place};
 use crate::publication::Turn;
 use crate::shard::client::Running;
+use crate::shard::registry::Seat;
 
 impl EventLoop {
     /// Carries out what the session has asked for: its frames, its actions, its next timer.
@@ -41,7 +43,21 @@ impl EventLoop {
             Action::Connected => {
                 client.is_counted = true;
                 gauges.sessions.fetch_add(1, Ordering::Relaxed);
+                if client.session.is_resumable() {
+                    let place = client.place(index);
+                    let inbox = self.inbox.clone();
+                    let seat = Seat { inbox, place };
+                    self.services.resumable.insert(client.session.id(), seat);
+                }
             }
+            Action::Resume { session, received } => {
+                self.wanted.push(Wanted {
+                    by: client.place(index),
+                    session,
+                    received,
+                });
+            }
+            Action::Lost { code, reason } => self.part(index, code, reason),
             Action::Publish {
                 run,
                 publication,
@@ -110,11 +126,9 @@ impl EventLoop {
 
     pub(super) fn mail(&mut self, to: Place, mail: Mail) {
         let index = to.index;
-        let client = self
-            .clients
-            .get_mut(index)
-            .filter(|it| it.generation == to.generation);
-        let Some(client) = client else { return };
+        let Some(client) = find(&mut self.clients, to) else {
+            return;
+        };
         let (session, out) = (&mut client.session, &mut self.out);
         match mail {
             Mail::Published(run, outcome) => session.published(run, outcome, self.now, out),
@@ -185,6 +199,6 @@ impl EventLoop {
             Mail::Overflow => self.slow(index),
         }
         self.settle(index);
-        self.resume(index);
+        self.read_again(index);
     }
 }
