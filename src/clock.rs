@@ -1,6 +1,8 @@
 //! The one place where time is read: sessions and everything in them are handed it.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
+
+use updraft_protocol::ejson::Date;
 
 /// The time, which never goes back.
 #[expect(
@@ -9,4 +11,9 @@ use std::time::Instant;
 )]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// The wall clock's time, which expiry dates are compared with.
+pub(crate) fn date() -> Date {
+    Date::from(SystemTime::now())
 }

@@ -23,3 +23,16 @@ pub(crate) fn session_id() -> std::io::Result<String> {
 pub(crate) fn random_seed() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
+
+/// A secret of 43 characters, such as a login token.
+///
+/// # Errors
+///
+/// The operating system has no random bytes to give.
+pub(crate) fn secret() -> std::io::Result<String> {
+    // Every byte is a place: 256 is a multiple of the alphabet's 64 characters.
+    let mut bytes = [0; random::SECRET_LENGTH];
+    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    random::secret_from_bytes(bytes)
+        .ok_or_else(|| std::io::Error::other("the random source is stuck"))
+}

@@ -78,9 +78,19 @@ fn secret_length(value: &str) -> usize {
         Some(quote @ ('"' | '\'')) => closing_quote(value, quote),
         // What nests ends nobody knows where.
         Some('{' | '[' | '(') => None,
-        _ => value.find([' ', ',', '}', ')', ']', '&', ';', '"', '\'', '\n']),
+        _ => word_end(value),
     };
     end.unwrap_or(value.len())
+}
+
+/// Where a word ends; nowhere if it is the name of something that nests, as in `String("…")` or `Digest { … }`.
+fn word_end(value: &str) -> Option<usize> {
+    let ends = [
+        ' ', ',', '{', '[', '(', '}', ')', ']', '&', ';', '"', '\'', '\n',
+    ];
+    let end = value.find(ends)?;
+    let rest = value.get(end..)?.trim_start();
+    (!rest.starts_with(['{', '[', '('])).then_some(end)
 }
 
 fn closing_quote(value: &str, quote: char) -> Option<usize> {
@@ -134,6 +144,18 @@ mod tests {
             (
                 "Login { password: 'secret', loginToken: secret }",
                 "Login { password: [hidden], loginToken: [hidden] }",
+            ),
+            (
+                r#"{"password": String("secret"), "n": 1}"#,
+                r#"{"password": [hidden]"#,
+            ),
+            (
+                r#"password: Some(Digest { value: "secret" })"#,
+                "password: [hidden]",
+            ),
+            (
+                r#"password: Digest { value: "secret" }"#,
+                "password: [hidden]",
             ),
             ("?resume_token=secret&x=1", "?resume_token=[hidden]&x=1"),
             (r#"token: "secret never ends"#, "token: [hidden]"),

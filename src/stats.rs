@@ -18,6 +18,8 @@ pub struct Stats {
     pub parked_sessions: usize,
     /// Subscriptions, universal ones included.
     pub subscriptions: usize,
+    /// Connections on which somebody has logged in through [accounts](crate::account).
+    pub logins: usize,
     /// Calls of methods that run longer than 30 s, or what [`Builder::slow_method`](crate::Builder::slow_method) says.
     pub slow_methods: usize,
     /// Handlers and other tasks of the server that have not ended.
@@ -42,8 +44,12 @@ pub struct Stats {
     pub slow_clients: u64,
     /// Bytes that wait for somebody slow: output that clients do not take, input and mail that nobody has used yet.
     pub queued_bytes: usize,
-    /// Connections refused because too much was queued, or too many others came at once.
+    /// Connections refused because too much was queued, or too many others came at once or from the same address.
     pub refused_connections: u64,
+    /// Requests refused because of their `Origin` or, on a loopback address, their `Host`.
+    pub refused_origins: u64,
+    /// Calls and subscriptions refused by a [`Rule`](crate::Rule).
+    pub rate_limited: u64,
     /// Whether the bus cannot be reached at this moment.
     pub bus_is_away: bool,
     /// How often the bus was connected to; each time but the first is a gap. Zero for the bus inside this process.
@@ -59,6 +65,7 @@ pub(crate) struct Gauges {
     pub(crate) sessions: AtomicUsize,
     pub(crate) parked_sessions: AtomicUsize,
     pub(crate) subscriptions: AtomicUsize,
+    pub(crate) logins: AtomicUsize,
     pub(crate) slow_methods: AtomicUsize,
     pub(crate) failed_handlers: AtomicU64,
     pub(crate) late_handlers: AtomicU64,
@@ -68,6 +75,8 @@ pub(crate) struct Gauges {
     pub(crate) gaps: AtomicU64,
     pub(crate) slow_clients: AtomicU64,
     pub(crate) refused_connections: AtomicU64,
+    pub(crate) refused_origins: AtomicU64,
+    pub(crate) rate_limited: AtomicU64,
 }
 
 impl Gauges {
@@ -77,6 +86,7 @@ impl Gauges {
             sessions: self.sessions.load(Ordering::Relaxed),
             parked_sessions: self.parked_sessions.load(Ordering::Relaxed),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
+            logins: self.logins.load(Ordering::Relaxed),
             slow_methods: self.slow_methods.load(Ordering::Relaxed),
             failed_handlers: self.failed_handlers.load(Ordering::Relaxed),
             late_handlers: self.late_handlers.load(Ordering::Relaxed),
@@ -86,6 +96,8 @@ impl Gauges {
             gaps: self.gaps.load(Ordering::Relaxed),
             slow_clients: self.slow_clients.load(Ordering::Relaxed),
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
+            refused_origins: self.refused_origins.load(Ordering::Relaxed),
+            rate_limited: self.rate_limited.load(Ordering::Relaxed),
             ..Stats::default()
         }
     }

@@ -112,6 +112,12 @@ impl Channels {
         }
     }
 
+    /// Takes a share in a channel for a shard, for as long as the share is kept and whenever the bus has it: nobody waits
+    /// for a confirmation.
+    pub(crate) fn hold(&self, channel: &str, shard: usize) -> Lease {
+        self.registry.acquire(channel, shard).0
+    }
+
     /// Publishes a value: its EJSON text, on exactly this channel.
     ///
     /// # Errors
@@ -132,9 +138,11 @@ impl Channels {
         self.bus.publish(&self.registry, channel, payload).await
     }
 
-    /// How many channels are in use.
-    pub(crate) fn channel_count(&self) -> usize {
-        self.registry.channel_count()
+    /// How many channels are in use, the server's own not counted.
+    pub(crate) fn channel_count(&self, own: &str) -> usize {
+        let is_held = self.registry.is_wanted(own);
+        let all = self.registry.channel_count();
+        all.saturating_sub(usize::from(is_held))
     }
 
     /// How many payloads were dropped because they failed their check.

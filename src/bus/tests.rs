@@ -52,7 +52,7 @@ async fn a_channel_lasts_as_long_as_its_last_lease() {
     let first = process.channels.join("c", 0).await.unwrap();
     let second = process.channels.join("c", 0).await.unwrap();
     let other = process.channels.join("c", 1).await.unwrap();
-    assert_eq!(process.channels.channel_count(), 1);
+    assert_eq!(process.channels.channel_count(""), 1);
     drop(first);
     process.channels.emit("c", &value("1")).await.unwrap();
     drop(second);
@@ -61,7 +61,7 @@ async fn a_channel_lasts_as_long_as_its_last_lease() {
     process.channels.emit("c", &value("3")).await.unwrap();
     assert_eq!(process.shards[0].messages(), ["c 1"]);
     assert_eq!(process.shards[1].messages(), ["c 1", "c 2"]);
-    assert_eq!(process.channels.channel_count(), 0);
+    assert_eq!(process.channels.channel_count(""), 0);
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn after_close_nobody_joins() {
         process.channels.join("c", 0).await,
         Err(BusError::Closed)
     ));
-    assert_eq!(process.channels.channel_count(), 0);
+    assert_eq!(process.channels.channel_count(""), 0);
 }
 
 #[test]
@@ -169,15 +169,15 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
                     .poll(&mut Context::from_waker(Waker::noop()))
                     .is_pending()
             );
-            assert_eq!(holding.channels.channel_count(), 1);
+            assert_eq!(holding.channels.channel_count(""), 1);
         }
-        assert_eq!(holding.channels.channel_count(), 0);
+        assert_eq!(holding.channels.channel_count(""), 0);
 
         let before = tokio::time::Instant::now();
         let unavailable = holding.channels.join("c", 0).await;
         assert!(matches!(unavailable, Err(BusError::Unavailable(_))));
         assert_eq!(before.elapsed().as_secs(), 30);
-        assert_eq!(holding.channels.channel_count(), 0);
+        assert_eq!(holding.channels.channel_count(""), 0);
 
         let settings = Settings {
             when_away: super::WhenAway::Refuse,

@@ -38,7 +38,7 @@ async fn vent_053_072_many_joins_are_one_subscription_that_ends_with_the_last() 
         observer.subscribers("c").await == 0
     })
     .await;
-    assert_eq!(process.channels.channel_count(), 0);
+    assert_eq!(process.channels.channel_count(""), 0);
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn vent_058_a_join_that_is_given_up_leaves_no_subscription() {
         observer.subscribers("c").await == 0
     })
     .await;
-    assert_eq!(process.channels.channel_count(), 0);
+    assert_eq!(process.channels.channel_count(""), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -150,7 +150,7 @@ async fn vent_057_060_row_056_leaving_and_joining_at_once_never_ends_deaf_or_lea
         task.await.unwrap();
     }
     eventually("all left", async || observer.channels().await == 0).await;
-    assert_eq!(process.channels.channel_count(), 0);
+    assert_eq!(process.channels.channel_count(""), 0);
 }
 
 #[tokio::test]
@@ -343,7 +343,7 @@ async fn row_088_a_channel_that_redis_refuses_is_an_error_and_harms_no_other() {
     );
     let _open = (a.unwrap(), c.unwrap());
     assert!(matches!(b, Err(BusError::Refused(_))), "{b:?}");
-    assert_eq!(process.channels.channel_count(), 2);
+    assert_eq!(process.channels.channel_count(""), 2);
     let refused = process.channels.emit("secret", &value("1")).await;
     assert!(matches!(refused, Err(EmitError::NotSent(_))), "{refused:?}");
     process.channels.emit("open2", &value("1")).await.unwrap();

@@ -75,6 +75,11 @@ impl Publication {
         }
     }
 
+    /// Empty for a universal one.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Logs, once, how events of this publication are encoded.
     pub(crate) fn log_encoding(&self, encoding: Encoding) {
         self.encoding_logged.call_once(|| {

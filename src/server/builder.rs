@@ -1,5 +1,7 @@
 //! What a server is made of: publications, methods, a bus, limits, routes.
 
+mod accounts;
+mod edge;
 mod limits;
 
 use std::fmt;
@@ -18,8 +20,10 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::accept::{Front, SocketOptions};
+use super::admission::{self, Admission};
 use super::handle::Handle;
 use super::{Bound, StopOnDrop};
+use crate::account::{Accounts, Authenticator, Logins};
 use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
 use crate::handler::{Handler, Patience};
@@ -39,6 +43,9 @@ pub struct Builder {
     session: Config,
     publications: Vec<Publication>,
     methods: Vec<Method>,
+    accounts: Option<Accounts>,
+    /// In the order in which they are asked.
+    authenticators: Vec<Box<dyn Authenticator>>,
     bus: Arc<dyn Bus>,
     settings: Settings,
     routes: Vec<Route>,
@@ -46,6 +53,8 @@ pub struct Builder {
     limits: Limits,
     inbox: mailbox::Limits,
     sockets: SocketOptions,
+    edge: admission::Settings,
+    rates: edge::Rates,
     memory_limit: usize,
     patience: Patience,
     /// The first mistake in what was registered.
@@ -61,6 +70,8 @@ impl Default for Builder {
             session: Config::default(),
             publications: Vec::new(),
             methods: Vec::new(),
+            accounts: None,
+            authenticators: Vec::new(),
             bus: Arc::new(Local::default()),
             settings: Settings::default(),
             routes: Vec::new(),
@@ -89,6 +100,8 @@ impl Default for Builder {
                 send_buffer: 256 * 1024,
                 user_timeout: Duration::from_secs(45),
             },
+            edge: admission::Settings::default(),
+            rates: edge::Rates::default(),
             memory_limit: 1024 * 1024 * 1024,
             patience: Patience::default(),
             mistake: None,
@@ -274,6 +287,15 @@ impl Builder {
     /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice; otherwise what the
     /// operating system says of the address.
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Bound> {
+        let (this, logins) = self.with_accounts();
+        this.start(address, logins).await
+    }
+
+    async fn start(
+        self,
+        address: impl ToSocketAddrs,
+        logins: Option<Arc<Logins>>,
+    ) -> Result<Bound> {
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
@@ -287,12 +309,14 @@ impl Builder {
         let prepared = (0..count)
             .map(|number| Prepared::new(number, self.inbox, memory.clone()))
             .collect::<Result<Vec<_>>>()?;
+        let limiter = self.rates.limiter(&self.methods, &self.publications);
         let services = Arc::new(Services {
             session: Arc::new(self.session),
             publications: self.publications,
             methods: self.methods,
             channels: Channels::new(self.bus, self.settings),
             patience: self.patience,
+            limiter,
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
@@ -309,8 +333,13 @@ impl Builder {
             .map(|shard| shard.start(services.clone(), self.limits))
             .collect::<Result<Arc<[Shard]>>>()?;
         services.channels.start(ports, &services.background)?;
-        let front = Front::new(shards.clone(), services.clone(), self.sockets);
-        let handle = Handle::new(services, shards);
+        let admission = Admission::new(self.edge, local_addr.ip(), services.clone());
+        let front = Front::new(shards.clone(), services.clone(), admission, self.sockets);
+        let handle = Handle::new(services.clone(), shards);
+        if let Some(logins) = logins {
+            let watch = logins.watch(handle.closing().clone());
+            services.background.spawn_on(watch, &services.runtime);
+        }
         let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
         let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());
         Ok(Bound {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Phases;
 use crate::bus::ChannelFailures;
 use crate::error::Result;
+use crate::orders::{ORDERS, Order};
 use crate::publication::IntoChannel;
 use crate::services::Services;
 use crate::shard::Shard;
@@ -49,7 +50,7 @@ impl Handle {
     pub fn stats(&self) -> Stats {
         Stats {
             tasks: self.services.tasks.len(),
-            channels: self.services.channels.channel_count(),
+            channels: self.services.channels.channel_count(ORDERS),
             queued_bytes: self.services.memory.queued(),
             dropped_payloads: self.services.channels.dropped_payloads(),
             bus_is_away: !self.services.channels.is_connected(),
@@ -63,6 +64,42 @@ impl Handle {
     /// channels that fail have an entry each, [so many](crate::Builder::failing_channels); all others share one.
     pub fn failures_by_channel(&self) -> Vec<ChannelFailures> {
         self.services.channels.failures()
+    }
+
+    /// Closes every connection on which this user is logged in, with 1000 and in every process that is on the bus. Clients
+    /// connect again, with a token that is good they log in again: revoke it first.
+    ///
+    /// Resolves when the order has been published. A process that cannot reach the bus at this moment does not hear of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotSent`](crate::ErrorKind::NotSent) or
+    /// [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when the bus fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the order may or may not have been published.
+    pub async fn disconnect_user(&self, user: impl Into<String>) -> Result<()> {
+        let user = user.into();
+        Order::Disconnect { user }.send(&self.services).await
+    }
+
+    /// Ends this user's subscriptions to a publication, in every process that is on the bus: their documents are removed,
+    /// the client gets `nosub` without an error. It may subscribe again, and the publication decides again.
+    ///
+    /// Resolves, fails and is cancelled as [`disconnect_user`](Self::disconnect_user).
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub async fn stop_subscriptions(
+        &self,
+        user: impl Into<String>,
+        publication: impl Into<String>,
+    ) -> Result<()> {
+        let (user, publication) = (user.into(), publication.into());
+        let order = Order::Stop { user, publication };
+        order.send(&self.services).await
     }
 
     /// Stops taking connections, closes those that are there with 1001, and waits for methods that have begun, at most

@@ -9,6 +9,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+use crate::limit::Seat;
 use crate::transport::websocket::Reader;
 
 /// The connection of a client.
@@ -28,14 +29,17 @@ pub(super) struct Socket {
     pub(super) reader: Reader,
     /// Whether it has ended on the peer's side; the peer may still listen.
     pub(super) has_hung_up: bool,
+    /// Its place among the connections of its address, where these are limited; given back when it is dropped.
+    _seat: Option<Seat>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: std::net::TcpStream) -> Self {
+    pub(super) fn new(stream: std::net::TcpStream, seat: Option<Seat>) -> Self {
         Self {
             stream: TcpStream::from_std(stream),
             reader: Reader::default(),
             has_hung_up: false,
+            _seat: seat,
         }
     }
 

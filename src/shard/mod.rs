@@ -10,7 +10,7 @@ mod link;
 mod outgoing;
 mod registry;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use crate::connection::Headers;
 use crate::error::Result;
+use crate::limit::Seat;
 use crate::mailbox::{self, Inbox, Letter};
 use crate::memory::Memory;
 use crate::services::Services;
@@ -33,8 +34,9 @@ pub(crate) struct Arrival {
     pub(crate) socket: TcpStream,
     /// What the client sent right behind its handshake.
     pub(crate) leftover: Bytes,
-    pub(crate) client_address: SocketAddr,
+    pub(crate) client_address: Option<IpAddr>,
     pub(crate) headers: Headers,
+    pub(crate) seat: Option<Seat>,
 }
 
 /// Limits that the shard keeps, beside those of the session.

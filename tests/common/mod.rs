@@ -286,12 +286,13 @@ pub(crate) fn runtime() -> Runtime {
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 
-fn gauges(stats: &Stats) -> [usize; 7] {
+fn gauges(stats: &Stats) -> [usize; 8] {
     [
         stats.connections,
         stats.sessions,
         stats.parked_sessions,
         stats.subscriptions,
+        stats.logins,
         stats.slow_methods,
         stats.tasks,
         stats.channels,

@@ -41,7 +41,9 @@ impl Session {
             return Err(Unblocked);
         }
         self.view.begin_again();
-        let old = std::mem::take(&mut self.subscriptions);
+        let mut old = std::mem::take(&mut self.subscriptions);
+        // As in Meteor the universal ones come last, and so does what they publish.
+        old.sort_by_key(|subscription| subscription.id.is_none());
         let awaited: Vec<Run> = old.iter().map(|_| self.new_run()).collect();
         for (subscription, next) in old.iter().zip(&awaited) {
             let (run, next) = (subscription.run, *next);

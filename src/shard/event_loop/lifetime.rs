@@ -31,15 +31,16 @@ impl EventLoop {
             mut leftover,
             client_address,
             headers,
+            seat,
         } = arrival;
         let id = ids::session_id()?;
         let session = Session::new(&id, self.services.session.clone(), self.now);
         session.greet(&mut self.out);
         let services = self.services.clone();
-        let link = Link::Socket(Socket::new(socket));
+        let link = Link::Socket(Socket::new(socket, seat));
         let index = self.insert(link, session, |address| {
             let context = Connection::new(&id, client_address, headers, address, services);
-            tracing::debug!(connection = %context.log_id(), %client_address, "A client arrived.");
+            tracing::debug!(connection = %context.log_id(), ?client_address, "A client arrived.");
             context
         })?;
         debug_assert!(

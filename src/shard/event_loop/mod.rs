@@ -3,6 +3,7 @@
 
 mod bus;
 mod lifetime;
+mod orders;
 mod reading;
 mod resuming;
 mod sessions;
@@ -25,6 +26,7 @@ use crate::bus::Gap;
 use crate::clock;
 use crate::mailbox::{Delivery, Inbox, Letter};
 use crate::memory::Tally;
+use crate::orders::ORDERS;
 use crate::publication::Begun;
 use crate::services::Services;
 use resuming::Wanted;
@@ -108,6 +110,7 @@ impl EventLoop {
     }
 
     pub(super) fn run(mut self) {
+        let _orders = self.services.channels.hold(ORDERS, self.number);
         let mut events = Events::with_capacity(1024);
         while self.state != State::Stopped {
             let patience = self.patience();
@@ -168,7 +171,15 @@ impl EventLoop {
         self.inbox.take(&mut delivery);
         for letter in delivery.letters.drain(..) {
             match letter {
-                Letter::Batch(batch) => batch.iter().for_each(|message| self.deliver(message)),
+                Letter::Batch(batch) => {
+                    for message in batch.iter() {
+                        if message.channel() == ORDERS {
+                            self.obey(message);
+                        } else {
+                            self.deliver(message);
+                        }
+                    }
+                }
                 Letter::Mail { to, address, mail } => {
                     address.received(&mail);
                     self.mail(to, mail);

@@ -125,13 +125,13 @@ impl EventLoop {
         let Some(newcomer) = find(&mut self.clients, by) else {
             return;
         };
-        let address = newcomer.context.client_address().ip();
+        let address = newcomer.context.client_address();
         let same_address = self.limits.same_address;
         let (now, until) = (self.now, self.now.saturating_add(self.limits.takeover));
         let Some(client) = find(&mut self.clients, claim.session) else {
             return self.refuse(by);
         };
-        if same_address && address != client.context.client_address().ip() {
+        if same_address && address != client.context.client_address() {
             client.session.wrong_attempt(&mut self.out);
             self.settle(index);
             return self.refuse(by);

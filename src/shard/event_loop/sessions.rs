@@ -16,17 +16,21 @@ impl EventLoop {
     /// Carries out what the session has asked for: its frames, its actions, its next timer.
     pub(super) fn settle(&mut self, index: usize) {
         let mut out = std::mem::take(&mut self.out);
-        if let Some(client) = self.clients.get_mut(index)
-            && !out.frames.is_empty()
-        {
-            out.frames
-                .drain(..)
-                .for_each(|frame| client.outgoing.push(frame));
-            self.list(index);
-        }
-        out.frames.clear();
-        for action in out.actions.drain(..) {
-            self.act(index, action);
+        // What a rule refuses has its answer at once, and the message behind it its turn: so there may be more to do.
+        while !(out.frames.is_empty() && out.actions.is_empty()) {
+            if let Some(client) = self.clients.get_mut(index)
+                && !out.frames.is_empty()
+            {
+                out.frames
+                    .drain(..)
+                    .for_each(|frame| client.outgoing.push(frame));
+                self.list(index);
+            }
+            out.frames.clear();
+            for action in out.actions.drain(..) {
+                self.act(index, action);
+            }
+            std::mem::swap(&mut out, &mut self.out);
         }
         self.begun = None;
         self.out = out;
@@ -63,6 +67,16 @@ impl EventLoop {
                 publication,
                 params,
             } => {
+                let now = self.started + self.now;
+                let caller = || client.context.caller(client.user.as_deref());
+                // While the user changes, subscriptions begin again for which nobody has asked anew.
+                if client.user_changes.is_empty()
+                    && let Some(wait) = self.services.limiter.subscribe(publication, caller, now)
+                {
+                    let error = self.services.limited(&client.context, wait, now);
+                    let session = &mut client.session;
+                    return session.published(run, Err(error), self.now, &mut self.out);
+                }
                 let Some(publication) = self.services.publications.get(publication) else {
                     return;
                 };
@@ -87,6 +101,13 @@ impl EventLoop {
                 params,
                 seed,
             } => {
+                let now = self.started + self.now;
+                let caller = || client.context.caller(client.user.as_deref());
+                if let Some(wait) = self.services.limiter.call(method, caller, now) {
+                    let error = self.services.limited(&client.context, wait, now);
+                    let session = &mut client.session;
+                    return session.returned(run, Err(error), self.now, &mut self.out);
+                }
                 if let Some(method) = self.services.methods.get(method) {
                     let (context, user) = (client.context.clone(), client.user.clone());
                     method.start(context, user, run, params, seed);

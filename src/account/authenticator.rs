@@ -1,0 +1,159 @@
+//! From what a client sent to `login` to a user. Each kind of login is an [`Authenticator`]; the first one that knows a
+//! request answers it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use updraft_protocol::ejson::{Date, Object, Value};
+
+use super::Users;
+use super::token::{LoginToken, Token};
+use crate::connection::Connection;
+use crate::error::Result;
+
+/// A kind of login: Meteor's login handler.
+///
+/// ```
+/// use futures_util::future::BoxFuture;
+/// use updraft::account::{Authenticator, Login, LoginRequest};
+/// use updraft::{Error, Result};
+///
+/// /// `login [{"ticket": "…"}]`
+/// #[derive(Debug)]
+/// struct Tickets;
+///
+/// impl Authenticator for Tickets {
+///     fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>> {
+///         Box::pin(async move {
+///             let Some(ticket) = request.options().get("ticket") else {
+///                 return Ok(None);
+///             };
+///             let ticket = ticket.as_str().ok_or_else(Error::match_failed)?;
+///             match ticket {
+///                 "opera" => Ok(Some(Login::new("visitor", "ticket").issue_token())),
+///                 _ => Err(Error::forbidden("Not a valid ticket")),
+///             }
+///         })
+///     }
+/// }
+///
+/// let builder = updraft::Server::builder().authenticator(Tickets);
+/// ```
+pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
+    /// Looks at a login request. `None` when it is of another kind, so that the next one is asked.
+    ///
+    /// # Errors
+    ///
+    /// The request is of this kind and is refused; the user of the session stays who it was. An internal error tells
+    /// the client nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is not dropped before its end while the server runs, whether or not the client is still there.
+    fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>>;
+}
+
+/// What a client sent to `login`: the first parameter, which is an object.
+pub struct LoginRequest {
+    options: Object,
+    users: Arc<dyn Users>,
+    connection: Connection,
+}
+
+impl LoginRequest {
+    pub(super) fn new(options: Object, users: Arc<dyn Users>, connection: Connection) -> Self {
+        Self {
+            options,
+            users,
+            connection,
+        }
+    }
+
+    /// The object. Its members are the client's, and secrets are among them: not for logs.
+    pub fn options(&self) -> &Object {
+        &self.options
+    }
+
+    /// The store of the server's users.
+    pub fn users(&self) -> &Arc<dyn Users> {
+        &self.users
+    }
+
+    /// The client's connection.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl fmt::Debug for LoginRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginRequest")
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A login that is granted.
+#[derive(Clone, Debug)]
+pub struct Login {
+    pub(super) user: String,
+    pub(super) kind: String,
+    pub(super) token: Grant,
+    /// Further members of the result, between `tokenExpires` and `type`.
+    pub(super) members: Object,
+}
+
+/// By what a login goes on.
+#[derive(Clone, Debug)]
+pub(super) enum Grant {
+    /// A token that is stored, and was presented.
+    Stored { token: Token, record: LoginToken },
+    /// A token that is yet to be made and stored.
+    New,
+    /// No token: the login ends with the connection, or at this time.
+    Bare { expires: Option<Date> },
+}
+
+impl Login {
+    /// A login as `user`, without a token: a reconnecting client has to log in by the same means again. `kind` is the
+    /// result's `type`: `password`, or a service's name.
+    pub fn new(user: impl Into<String>, kind: impl Into<String>) -> Self {
+        Self {
+            user: user.into(),
+            kind: kind.into(),
+            token: Grant::Bare { expires: None },
+            members: Object::new(),
+        }
+    }
+
+    /// Makes a resume token for the client and stores it, as Meteor does at every login that is not itself by token.
+    #[must_use]
+    pub fn issue_token(mut self) -> Self {
+        self.token = Grant::New;
+        self
+    }
+
+    /// Ends the login at a time, when the connection is closed; the result's `tokenExpires` tells the client. For a
+    /// login without a stored token: one with a stored token ends with that.
+    #[must_use]
+    pub fn expires(mut self, at: Date) -> Self {
+        self.token = Grant::Bare { expires: Some(at) };
+        self
+    }
+
+    /// Adds a member to the result of `login`.
+    #[must_use]
+    pub fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name, value);
+        self
+    }
+
+    /// One by a token that is stored already.
+    pub(super) fn resumed(user: String, token: Token, record: LoginToken) -> Self {
+        Self {
+            token: Grant::Stored { token, record },
+            ..Self::new(user, "resume")
+        }
+    }
+}

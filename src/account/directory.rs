@@ -1,0 +1,353 @@
+//! Who is logged in in this process: by which token, until when, and what they have been shown of themselves.
+//! What is read of a user is compared with it: a token that is gone closes its connection, a field that is another is
+//! sent.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use updraft_protocol::ejson::{Date, Object, Value};
+use uuid::Uuid;
+
+use super::token::HashedToken;
+use super::users::{Change, User};
+use crate::clock;
+use crate::connection::Connection;
+use crate::publication::Subscription;
+
+/// The collection of users.
+const USERS: &str = "users";
+
+#[derive(Default)]
+pub(super) struct Directory {
+    state: Mutex<State>,
+    /// Told when there is something in `unread`.
+    pub(super) noted: Notify,
+    /// Told of each login, for it may end sooner than those before.
+    pub(super) entered: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Everybody who has logged in. Filled by logins, each entry gone with its connection.
+    connections: HashMap<Uuid, Entry>,
+    /// Whom logins and documents are about. An entry is there while it holds something.
+    users: HashMap<String, Watched>,
+    /// When a login ends: one for each that does.
+    expiries: BTreeSet<(Instant, Uuid)>,
+    /// Users who may have changed. Filled by the store's word and by reads that failed, drained by the watcher; a subset
+    /// of `users` as it was then.
+    unread: HashSet<String>,
+    /// Whether the store tells what changes, so that nobody has to be asked.
+    is_told: bool,
+    /// Counts logins and the beginnings of reads.
+    clock: u64,
+}
+
+struct Entry {
+    connection: Connection,
+    /// Nothing after a logout.
+    here: Option<Here>,
+}
+
+/// By what somebody is logged in.
+#[derive(Clone, Debug)]
+pub(super) struct Here {
+    pub(super) user: String,
+    /// The token that must stay in the store.
+    pub(super) token: Option<HashedToken>,
+    /// When the login ends.
+    pub(super) expires: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Watched {
+    /// The connections that must close when their token is gone, and when each logged in.
+    logins: Vec<(Uuid, u64)>,
+    /// Those who see this user's document.
+    documents: Vec<Shown>,
+    /// When the latest read began of which anything was shown.
+    read: u64,
+}
+
+struct Shown {
+    subscription: Subscription,
+    /// The fields that are out; nothing while there is no document.
+    fields: Option<Arc<Object>>,
+}
+
+/// When a read began. What it has found is older than whatever has happened since.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading(u64);
+
+impl Here {
+    /// A login until then; a time too far to be told ends never.
+    pub(super) fn new(user: &str, token: Option<HashedToken>, expires: Option<Date>) -> Self {
+        let now = clock::date().millis().unwrap_or_default();
+        let expires = expires.and_then(|at| {
+            let left = at.millis().unwrap_or_default().saturating_sub(now);
+            let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
+            clock::now().checked_add(left)
+        });
+        Self {
+            user: user.to_owned(),
+            token,
+            expires,
+        }
+    }
+}
+
+impl Directory {
+    /// Somebody has logged in. From here on reads decide whether the connection may stay.
+    pub(super) fn enter(self: &Arc<Self>, connection: &Connection, here: Here) {
+        let id = connection.log_id();
+        let mut state = self.lock();
+        state.leave(id);
+        state.clock += 1;
+        let since = state.clock;
+        state.expiries.extend(here.expires.map(|at| (at, id)));
+        let watched = state.users.entry(here.user.clone()).or_default();
+        watched.logins.push((id, since));
+        let entry = Entry {
+            connection: connection.clone(),
+            here: Some(here),
+        };
+        let is_new = state.connections.insert(id, entry).is_none();
+        drop(state);
+        self.entered.notify_one();
+        if is_new {
+            let gauges = &connection.services().gauges;
+            gauges.logins.fetch_add(1, Ordering::Relaxed);
+            let directory = self.clone();
+            // One for the connection, however often it logs in: the entry stays until then.
+            connection.on_close(move || directory.forget(id));
+        }
+    }
+
+    /// Somebody logs out: the connection does no longer depend on a token.
+    pub(super) fn leave(&self, connection: &Connection) -> Option<Here> {
+        self.lock().leave(connection.log_id())
+    }
+
+    /// By which token a connection is logged in.
+    pub(super) fn token(&self, connection: &Connection) -> Option<HashedToken> {
+        let state = self.lock();
+        let entry = state.connections.get(&connection.log_id())?;
+        entry.here.as_ref()?.token.clone()
+    }
+
+    /// A subscription is to see a user's document; nothing is sent before it has been read.
+    pub(super) fn show(self: &Arc<Self>, user: &str, subscription: &Subscription) {
+        let mut state = self.lock();
+        let watched = state.users.entry(user.to_owned()).or_default();
+        watched.documents.push(Shown {
+            subscription: subscription.clone(),
+            fields: None,
+        });
+        drop(state);
+        let (directory, user) = (self.clone(), user.to_owned());
+        subscription.on_stop(move || directory.hide(&user));
+    }
+
+    /// Subscriptions to a user's document have ended.
+    fn hide(&self, user: &str) {
+        let mut state = self.lock();
+        if let Some(watched) = state.users.get_mut(user) {
+            watched
+                .documents
+                .retain(|shown| !shown.subscription.is_stopped());
+        }
+        state.tidy(user);
+    }
+
+    fn forget(&self, id: Uuid) {
+        let mut state = self.lock();
+        state.leave(id);
+        if let Some(entry) = state.connections.remove(&id) {
+            let gauges = &entry.connection.services().gauges;
+            gauges.logins.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Nobody is watched any more.
+    pub(super) fn clear(&self) {
+        let state = std::mem::take(&mut *self.lock());
+        // Not under the lock: the connections in it may be the last to hold the server.
+        drop(state);
+    }
+
+    /// A read begins.
+    pub(super) fn reading(&self) -> Reading {
+        let mut state = self.lock();
+        state.clock += 1;
+        Reading(state.clock)
+    }
+
+    /// A read has found a user, or that there is none.
+    pub(super) fn found(&self, reading: Reading, id: &str, user: Option<User>) {
+        let mut state = self.lock();
+        let State {
+            users, connections, ..
+        } = &mut *state;
+        let Some(watched) = users.get_mut(id) else {
+            return;
+        };
+        let tokens = user.as_ref().map_or(&[][..], |user| &user.tokens);
+        for (connection, since) in &watched.logins {
+            let entry = connections.get(connection).filter(|_| *since < reading.0);
+            let Some((connection, token)) = entry.and_then(Entry::token) else {
+                continue;
+            };
+            if !tokens.iter().any(|it| it.hashed == *token) {
+                tracing::debug!(connection = %connection.log_id(), "A login token is gone.");
+                connection.close();
+            }
+        }
+        if watched.read < reading.0 {
+            watched.read = reading.0;
+            let fields = user.map(|user| Arc::new(user.fields));
+            for shown in &mut watched.documents {
+                shown.update(id, fields.as_ref());
+            }
+        }
+    }
+
+    /// A store says what has changed.
+    pub(super) fn changed(&self, change: Change<'_>) {
+        let mut state = self.lock();
+        match change {
+            Change::User(id) if !state.users.contains_key(id) => return,
+            Change::User(id) => {
+                state.unread.insert(id.to_owned());
+            }
+            Change::Any => {
+                state.is_told = true;
+                state.note_everybody();
+            }
+        }
+        drop(state);
+        self.noted.notify_one();
+    }
+
+    /// The store does not tell what changes, or not any more.
+    pub(super) fn is_not_told(&self) {
+        self.lock().is_told = false;
+    }
+
+    /// It is time to look at everybody, unless the store tells what changes.
+    pub(super) fn poll(&self) {
+        let mut state = self.lock();
+        if !state.is_told {
+            state.note_everybody();
+        }
+    }
+
+    /// These could not be read, and will be with the next poll.
+    pub(super) fn not_read(&self, ids: Vec<String>) {
+        self.lock().unread.extend(ids);
+    }
+
+    /// Takes some of those who are to be read.
+    pub(super) fn take_unread(&self, count: usize) -> Vec<String> {
+        let mut state = self.lock();
+        let ids: Vec<String> = state.unread.iter().take(count).cloned().collect();
+        for id in &ids {
+            state.unread.remove(id);
+        }
+        ids
+    }
+
+    /// Closes the connections whose login has ended, and says when the next one will.
+    pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
+        let mut state = self.lock();
+        while let Some((at, id)) = state.expiries.first().copied() {
+            if at > now {
+                return Some(at);
+            }
+            state.expiries.remove(&(at, id));
+            if let Some(entry) = state.connections.get(&id) {
+                tracing::debug!(connection = %entry.connection.log_id(), "A login has expired.");
+                entry.connection.close();
+            }
+        }
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn leave(&mut self, id: Uuid) -> Option<Here> {
+        let here = self.connections.get_mut(&id)?.here.take()?;
+        if let Some(at) = here.expires {
+            self.expiries.remove(&(at, id));
+        }
+        if let Some(watched) = self.users.get_mut(&here.user) {
+            watched.logins.retain(|(other, _)| *other != id);
+        }
+        self.tidy(&here.user);
+        Some(here)
+    }
+
+    fn tidy(&mut self, user: &str) {
+        let watched = self.users.get(user);
+        if watched.is_some_and(|it| it.logins.is_empty() && it.documents.is_empty()) {
+            self.users.remove(user);
+            self.unread.remove(user);
+        }
+    }
+
+    fn note_everybody(&mut self) {
+        self.unread.extend(self.users.keys().cloned());
+    }
+}
+
+impl Entry {
+    /// The connection, if it stands and falls with a token.
+    fn token(&self) -> Option<(&Connection, &HashedToken)> {
+        Some((&self.connection, self.here.as_ref()?.token.as_ref()?))
+    }
+}
+
+impl Shown {
+    /// Sends what is new about the document.
+    fn update(&mut self, id: &str, fields: Option<&Arc<Object>>) {
+        match (&self.fields, fields) {
+            (None, None) => {}
+            (None, Some(new)) => self.subscription.added(USERS, id, &**new),
+            (Some(_), None) => self.subscription.removed(USERS, id),
+            (Some(old), Some(new)) => {
+                let difference = difference(old, new);
+                if !difference.is_empty() {
+                    self.subscription.changed(USERS, id, difference);
+                }
+            }
+        }
+        self.fields = fields.cloned();
+    }
+}
+
+/// What makes one document of another; what is gone is undefined.
+fn difference(old: &Object, new: &Object) -> Object {
+    let changed = new
+        .iter()
+        .filter(|(key, value)| old.get_text(key) != Some(value));
+    let mut difference: Object = changed
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let gone = old.keys().filter(|key| new.get_text(key).is_none());
+    difference.extend(gone.map(|key| (key.clone(), Value::Undefined)));
+    difference
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Directory")
+            .field("logins", &self.lock().connections.len())
+            .finish_non_exhaustive()
+    }
+}

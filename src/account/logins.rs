@@ -1,0 +1,219 @@
+//! The methods and publications of Meteor's accounts, as its stock client calls them.
+
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use updraft_protocol::ejson::{Date, Object, Value};
+
+use super::Accounts;
+use super::authenticator::{Authenticator, Grant, Login, LoginRequest};
+use super::directory::{Directory, Here};
+use super::resume::{Resume, expiry};
+use super::token::{LoginToken, Token, TokenKey};
+use super::users::Users;
+use super::watcher::Watcher;
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::method::Call;
+use crate::params::Args;
+use crate::publication::Subscription;
+
+/// A server's accounts, as its methods have them.
+#[derive(Debug)]
+pub(crate) struct Logins {
+    users: Arc<dyn Users>,
+    /// In the order in which they are asked.
+    authenticators: Vec<Box<dyn Authenticator>>,
+    lifetime: Duration,
+    own_fields: Vec<String>,
+    poll_interval: Duration,
+    directory: Arc<Directory>,
+}
+
+impl Logins {
+    pub(crate) fn new(accounts: Accounts, others: Vec<Box<dyn Authenticator>>) -> Self {
+        let Accounts {
+            users,
+            lifetime,
+            own_fields,
+            poll_interval,
+        } = accounts;
+        let mut authenticators: Vec<Box<dyn Authenticator>> = vec![Box::new(Resume { lifetime })];
+        authenticators.extend(others);
+        Self {
+            users,
+            authenticators,
+            lifetime,
+            own_fields,
+            poll_interval,
+            directory: Arc::default(),
+        }
+    }
+
+    /// What keeps up with the store, until it is told to end.
+    pub(crate) fn watch(&self, closing: CancellationToken) -> impl Future<Output = ()> + use<> {
+        let watcher = Watcher {
+            users: self.users.clone(),
+            own_fields: self.own_fields.clone(),
+            poll_interval: self.poll_interval,
+            directory: self.directory.clone(),
+        };
+        watcher.run(closing)
+    }
+
+    /// `login [OPTIONS]`.
+    pub(crate) async fn login(self: Arc<Self>, call: Call, Args(params): Args) -> Result<Value> {
+        let Some(Value::Object(options)) = params.into_iter().next() else {
+            return Err(Error::match_failed());
+        };
+        let users = self.users.clone();
+        let request = LoginRequest::new(options, users, call.connection().clone());
+        for authenticator in &self.authenticators {
+            if let Some(login) = authenticator.login(&request).await? {
+                return self.log_in(&call, login).await;
+            }
+        }
+        Err(Error::bad_request("Unrecognized options for login request"))
+    }
+
+    /// `logout`: the token by which the connection is logged in is of no use any more.
+    pub(crate) async fn logout(self: Arc<Self>, call: Call) -> Result<()> {
+        // Before the token goes, or its connection would go with it.
+        if let Some(here) = self.directory.leave(call.connection())
+            && let Some(token) = &here.token
+        {
+            let key = TokenKey::Hashed(token);
+            if let Err(error) = self.users.remove_token(&here.user, key).await {
+                self.directory.enter(call.connection(), here);
+                return Err(error);
+            }
+        }
+        call.set_user_id(None::<String>).await
+    }
+
+    /// `getNewToken`: another token for the same login, which ends when the old one does.
+    pub(crate) async fn get_new_token(self: Arc<Self>, call: Call) -> Result<Value> {
+        let user = call.user_id().ok_or_else(not_logged_in)?;
+        let found = self.users.read(slice::from_ref(&user), &[]).await?.pop();
+        let found = found.ok_or_else(not_logged_in)?;
+        let hashed = self.directory.token(call.connection());
+        let current = hashed.and_then(|it| found.tokens.into_iter().find(|at| at.hashed == it));
+        let current = current.ok_or_else(|| Error::bare("You have been logged out."))?;
+        let (token, record) = self.new_token(&user, current.when).await?;
+        let result = self.enter(&call, user, Some((token, record)), None).await?;
+        Ok(Value::Object(result))
+    }
+
+    /// `removeOtherTokens`: nobody else is logged in as this user.
+    pub(crate) async fn remove_other_tokens(self: Arc<Self>, call: Call) -> Result<()> {
+        let user = call.user_id().ok_or_else(not_logged_in)?;
+        let own = self.directory.token(call.connection());
+        self.users.remove_other_tokens(&user, own.as_ref()).await
+    }
+
+    /// `configureLoginService`: services are configured where their logins are.
+    pub(crate) async fn configure_login_service(_: Call, Args(params): Args) -> Result<()> {
+        let service = params.first().and_then(|options| options.get("service"));
+        match service.and_then(Value::as_text) {
+            Some(_) => Err(Error::forbidden("Service unknown")),
+            None => Err(Error::match_failed()),
+        }
+    }
+
+    /// The publication of the user's own document, which starts by itself.
+    pub(crate) async fn own_document(self: Arc<Self>, subscription: Subscription) -> Result<()> {
+        let Some(user) = subscription.user_id() else {
+            return Ok(());
+        };
+        self.directory.show(&user, &subscription);
+        let reading = self.directory.reading();
+        match self
+            .users
+            .read(slice::from_ref(&user), &self.own_fields)
+            .await
+        {
+            Ok(mut found) => self.directory.found(reading, &user, found.pop()),
+            Err(error) => {
+                tracing::warn!(?error, "A user's own document could not be read.");
+                self.directory.not_read(vec![user]);
+            }
+        }
+        Ok(())
+    }
+
+    async fn log_in(&self, call: &Call, login: Login) -> Result<Value> {
+        let Login {
+            user,
+            kind,
+            token,
+            members,
+        } = login;
+        let mut result = match token {
+            Grant::Stored { token, record } => {
+                self.enter(call, user, Some((token, record)), None).await?
+            }
+            Grant::New => {
+                let token = self.new_token(&user, clock::date()).await?;
+                self.enter(call, user, Some(token), None).await?
+            }
+            Grant::Bare { expires } => self.enter(call, user, None, expires).await?,
+        };
+        result.extend(members);
+        // The last word, whatever the members are.
+        result.remove("type");
+        result.insert("type", kind);
+        Ok(Value::Object(result))
+    }
+
+    async fn new_token(&self, user: &str, when: Date) -> Result<(Token, LoginToken)> {
+        let token = Token::random()?;
+        let record = LoginToken {
+            hashed: token.hashed(),
+            when,
+        };
+        self.users.insert_token(user, &record).await?;
+        Ok((token, record))
+    }
+
+    /// Makes somebody the user of the session; what the client is told of it.
+    async fn enter(
+        &self,
+        call: &Call,
+        user: String,
+        token: Option<(Token, LoginToken)>,
+        expires: Option<Date>,
+    ) -> Result<Object> {
+        let mut result = Object::new();
+        result.insert("id", user.as_str());
+        let mut expires = expires;
+        let mut hashed = None;
+        if let Some((token, record)) = token {
+            result.insert("token", token.as_str());
+            expires = Some(expiry(record.when, self.lifetime));
+            hashed = Some(record.hashed);
+        }
+        if let Some(expires) = expires {
+            result.insert("tokenExpires", expires);
+        }
+        // Before the subscriptions run again: the user's own document is read then, and its tokens with it, so that one
+        // which has gone in the meantime is noticed.
+        let here = Here::new(&user, hashed, expires);
+        self.directory.enter(call.connection(), here);
+        if let Err(error) = call.set_user_id(Some(user)).await {
+            self.directory.leave(call.connection());
+            return Err(error);
+        }
+        Ok(result)
+    }
+}
+
+fn not_logged_in() -> Error {
+    Error::bare("You are not logged in.")
+}
+
+/// A publication that stock clients ask for and that has nothing for them.
+pub(crate) async fn nothing(_: Subscription) -> Result<()> {
+    Ok(())
+}

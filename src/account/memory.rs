@@ -1,0 +1,317 @@
+//! Users in this process, for tests, examples and small programs: documents laid out as Meteor's, lost at the end.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::{BoxFuture, ready};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use updraft_protocol::ejson::{Date, Object, Value};
+
+use super::token::{HashedToken, LoginToken, TokenKey};
+use super::users::{Changes, PasswordRecord, TokenOwner, User, UserSelector, Users};
+use crate::error::Result;
+
+/// A store of users in memory. Clones are the same store.
+///
+/// A user is looked for by going through all of them, which suits hundreds.
+///
+/// ```
+/// use updraft::account::{MemoryUsers, Token};
+/// use updraft::{Date, ejson};
+///
+/// let users = MemoryUsers::new();
+/// users.insert("ada", ejson!({
+///     "username": "ada",
+///     "services": { "resume": { "loginTokens": [{
+///         "when": Date::from(std::time::SystemTime::now()),
+///         "hashedToken": Token::new("a secret").hashed().as_str(),
+///     }] } },
+/// }));
+/// assert!(users.get("ada").is_some());
+/// ```
+#[derive(Clone)]
+pub struct MemoryUsers(Arc<Inner>);
+
+struct Inner {
+    /// Documents without `_id`, by it. Filled and emptied by the program, except for tokens.
+    documents: Mutex<BTreeMap<String, Object>>,
+    /// Told the id of each user who was changed; bounded, and who falls behind is told so.
+    changed: broadcast::Sender<String>,
+}
+
+/// Changes that may wait for one watcher.
+const WAITING: usize = 1024;
+
+impl MemoryUsers {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self(Arc::new(Inner {
+            documents: Mutex::default(),
+            changed: broadcast::Sender::new(WAITING),
+        }))
+    }
+
+    /// Adds a user or replaces it by another document; what is no object is an empty document. `_id` in it is ignored.
+    pub fn insert(&self, id: impl Into<String>, document: impl Into<Value>) {
+        let id = id.into();
+        let mut document = match document.into() {
+            Value::Object(document) => document,
+            _ => Object::new(),
+        };
+        document.remove("_id");
+        self.lock().insert(id.clone(), document);
+        self.tell(id);
+    }
+
+    /// Removes a user.
+    pub fn remove(&self, id: &str) {
+        if self.lock().remove(id).is_some() {
+            self.tell(id.to_owned());
+        }
+    }
+
+    /// A user's document, secrets and all.
+    pub fn get(&self, id: &str) -> Option<Object> {
+        self.lock().get(id).cloned()
+    }
+
+    fn find(&self, is_it: impl Fn(&Object) -> bool) -> Vec<(String, Object)> {
+        let documents = self.lock();
+        let found = documents.iter().filter(|(_, document)| is_it(document));
+        found.map(|(id, it)| (id.clone(), it.clone())).collect()
+    }
+
+    /// By a text as it is, else without regard to case if that is one user only.
+    fn find_by_text(
+        &self,
+        text: &str,
+        is_it: impl Fn(&Object, &dyn Fn(&Value) -> bool) -> bool,
+    ) -> Option<(String, Object)> {
+        let same = |value: &Value| value.as_str() == Some(text);
+        if let Some(found) = self.find(|document| is_it(document, &same)).pop() {
+            return Some(found);
+        }
+        let lower = text.to_lowercase();
+        let like = |value: &Value| value.as_str().is_some_and(|it| it.to_lowercase() == lower);
+        let mut found = self.find(|document| is_it(document, &like));
+        found.pop().filter(|_| found.is_empty())
+    }
+
+    /// Changes the records of a user's tokens.
+    fn change_tokens(&self, user: &str, change: impl FnOnce(&mut Vec<Value>)) {
+        let mut documents = self.lock();
+        let Some(document) = documents.get_mut(user) else {
+            return;
+        };
+        let Some(records) = child(document, "services")
+            .and_then(|services| child(services, "resume"))
+            .and_then(|resume| {
+                if !resume.contains_key("loginTokens") {
+                    resume.insert("loginTokens", Value::Array(Vec::new()));
+                }
+                resume.get_mut("loginTokens")?.as_array_mut()
+            })
+        else {
+            return;
+        };
+        change(records);
+        drop(documents);
+        self.tell(user.to_owned());
+    }
+
+    fn tell(&self, id: String) {
+        // Nobody may be listening.
+        drop(self.0.changed.send(id));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Object>> {
+        self.0
+            .documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Users for MemoryUsers {
+    fn find_by_token<'a>(
+        &'a self,
+        token: TokenKey<'a>,
+    ) -> BoxFuture<'a, Result<Option<TokenOwner>>> {
+        let found = self.lock().iter().find_map(|(id, document)| {
+            let record = records(document).iter().find(|it| is_token(it, token))?;
+            Some(TokenOwner {
+                user: id.clone(),
+                when: when(record),
+            })
+        });
+        Box::pin(ready(Ok(found)))
+    }
+
+    fn insert_token<'a>(
+        &'a self,
+        user: &'a str,
+        token: &'a LoginToken,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.change_tokens(user, |records| {
+            let mut record = Object::new();
+            record.insert("when", token.when);
+            record.insert("hashedToken", token.hashed.as_str());
+            let record = Value::Object(record);
+            if !records.contains(&record) {
+                records.push(record);
+            }
+        });
+        Box::pin(ready(Ok(())))
+    }
+
+    fn remove_token<'a>(&'a self, user: &'a str, token: TokenKey<'a>) -> BoxFuture<'a, Result<()>> {
+        self.change_tokens(user, |records| {
+            records.retain(|record| !is_token(record, token));
+        });
+        Box::pin(ready(Ok(())))
+    }
+
+    fn remove_other_tokens<'a>(
+        &'a self,
+        user: &'a str,
+        keep: Option<&'a HashedToken>,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.change_tokens(user, |records| {
+            records.retain(|record| keep.is_some_and(|it| is_token(record, TokenKey::Hashed(it))));
+        });
+        Box::pin(ready(Ok(())))
+    }
+
+    fn read<'a>(
+        &'a self,
+        ids: &'a [String],
+        fields: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<User>>> {
+        let documents = self.lock();
+        let found = ids.iter().filter_map(|id| {
+            let document = documents.get(id)?;
+            let paths: Vec<&str> = fields.iter().map(String::as_str).collect();
+            Some(User {
+                id: id.clone(),
+                tokens: records(document).iter().filter_map(hashed).collect(),
+                fields: restricted(document, &paths),
+            })
+        });
+        Box::pin(ready(Ok(found.collect())))
+    }
+
+    fn find_password<'a>(
+        &'a self,
+        user: &'a UserSelector,
+    ) -> BoxFuture<'a, Result<Option<PasswordRecord>>> {
+        let found = match user {
+            UserSelector::Id(id) => self.get(id).map(|document| (id.clone(), document)),
+            UserSelector::Username(name) => self.find_by_text(name, |document, is_it| {
+                document.get("username").is_some_and(is_it)
+            }),
+            UserSelector::Email(address) => self.find_by_text(address, |document, is_it| {
+                let emails = document.get("emails").and_then(Value::as_array);
+                let mut emails = emails.into_iter().flatten();
+                emails.any(|email| email.get("address").is_some_and(is_it))
+            }),
+        };
+        let found = found.map(|(user, document)| PasswordRecord {
+            user,
+            bcrypt: document
+                .get("services")
+                .and_then(|services| services.get("password")?.get("bcrypt")?.as_str())
+                .map(str::to_owned),
+        });
+        Box::pin(ready(Ok(found)))
+    }
+
+    fn watch<'a>(&'a self, changes: &'a Changes) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let mut changed = self.0.changed.subscribe();
+            changes.any();
+            loop {
+                match changed.recv().await {
+                    Ok(id) => changes.user(&id),
+                    Err(RecvError::Lagged(_)) => changes.any(),
+                    Err(RecvError::Closed) => return Ok(()),
+                }
+            }
+        })
+    }
+}
+
+impl Default for MemoryUsers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryUsers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryUsers")
+            .field("users", &self.lock().len())
+            .finish()
+    }
+}
+
+fn records(document: &Object) -> &[Value] {
+    let services = document.get("services");
+    let records = services.and_then(|it| it.get("resume")?.get("loginTokens")?.as_array());
+    records.unwrap_or_default()
+}
+
+fn is_token(record: &Value, token: TokenKey<'_>) -> bool {
+    let (member, text) = match token {
+        TokenKey::Hashed(hashed) => ("hashedToken", hashed.as_str()),
+        TokenKey::Clear(token) => ("token", token.as_str()),
+    };
+    record.get(member).and_then(Value::as_str) == Some(text)
+}
+
+fn hashed(record: &Value) -> Option<LoginToken> {
+    let hashed = record.get("hashedToken")?.as_str()?;
+    Some(LoginToken {
+        hashed: HashedToken::from_stored(hashed),
+        when: when(record),
+    })
+}
+
+/// A record's `when`, a date or a number; without one it is as old as can be.
+fn when(record: &Value) -> Date {
+    let when = record.get("when");
+    let date = when.and_then(Value::as_date);
+    let number = when.and_then(Value::as_f64).unwrap_or_default();
+    date.unwrap_or_else(|| Date::from_millis(number))
+}
+
+/// The member of that name, which becomes an object if it is none.
+fn child<'a>(object: &'a mut Object, name: &str) -> Option<&'a mut Object> {
+    if object.get(name).and_then(Value::as_object).is_none() {
+        object.insert(name, Value::Object(Object::new()));
+    }
+    object.get_mut(name)?.as_object_mut()
+}
+
+/// What of a document the paths lead to, in the document's order.
+fn restricted(document: &Object, paths: &[&str]) -> Object {
+    let mut out = Object::new();
+    for (key, value) in document {
+        let name = key.to_string_lossy();
+        let inner = |path: &&str| {
+            let rest = path.strip_prefix(&*name)?;
+            rest.strip_prefix('.').map(str::to_owned)
+        };
+        if paths.contains(&&*name) {
+            out.insert(key.clone(), value.clone());
+            continue;
+        }
+        let inner: Vec<String> = paths.iter().filter_map(inner).collect();
+        if let (Some(value), false) = (value.as_object(), inner.is_empty()) {
+            let inner: Vec<&str> = inner.iter().map(String::as_str).collect();
+            out.insert(key.clone(), Value::Object(restricted(value, &inner)));
+        }
+    }
+    out
+}

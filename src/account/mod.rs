@@ -1,0 +1,86 @@
+//! Accounts: who the user of a session is, and for how long.
+//! An [`Authenticator`] turns a login request into a user, a store of [`Users`] keeps their tokens, and the methods and
+//! publications of Meteor's accounts stand on both.
+//!
+//! ```
+//! use updraft::account::{Accounts, MemoryUsers};
+//! use updraft::prelude::*;
+//!
+//! let users = MemoryUsers::new();
+//! let builder = Server::builder().accounts(Accounts::new(users));
+//! ```
+
+mod authenticator;
+mod directory;
+mod logins;
+mod memory;
+mod resume;
+mod token;
+mod users;
+mod watcher;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use authenticator::{Authenticator, Login, LoginRequest};
+pub use memory::MemoryUsers;
+pub use token::{HashedToken, LoginToken, Token, TokenKey};
+pub use users::{Changes, PasswordRecord, TokenOwner, User, UserSelector, Users};
+
+pub(crate) use logins::{Logins, nothing};
+
+/// Switches accounts on: the methods `login`, `logout`, `getNewToken` and `removeOtherTokens`, resume tokens, and the
+/// publication of the user's own document.
+///
+/// A connection is closed with 1000 when the token by which it logged in disappears from the store, and when it
+/// expires. Creating users and everything about passwords but logging in stays with Meteor.
+#[derive(Debug)]
+pub struct Accounts {
+    users: Arc<dyn Users>,
+    lifetime: Duration,
+    own_fields: Vec<String>,
+    poll_interval: Duration,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What Meteor takes for ever.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * DAY.as_secs());
+
+impl Accounts {
+    /// Accounts whose users are kept here.
+    pub fn new(users: impl Users) -> Self {
+        Self {
+            users: Arc::new(users),
+            lifetime: 90 * DAY,
+            own_fields: ["profile", "username", "emails"].map(str::to_owned).into(),
+            poll_interval: Duration::from_secs(10),
+        }
+    }
+
+    /// How long a token is good after it was issued: 90 days by default, `None` for a hundred years. To be the same as
+    /// Meteor's `loginExpirationInDays` where a Meteor server uses the same users.
+    #[must_use]
+    pub fn login_expiration(mut self, lifetime: Option<Duration>) -> Self {
+        self.lifetime = lifetime.unwrap_or(FOR_EVER).min(FOR_EVER);
+        self
+    }
+
+    /// Which fields of their own document users see, without asking for them, in the collection `users`: `profile`,
+    /// `username` and `emails` by default. Each is a path, such as `services.google.email`.
+    ///
+    /// With none of them the document is there all the same: Meteor's client waits for it at login.
+    #[must_use]
+    pub fn own_fields(mut self, fields: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.own_fields = fields.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How often those who are logged in are read again, when the store cannot tell by itself that something has
+    /// changed: every 10 s by default.
+    #[must_use]
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+}

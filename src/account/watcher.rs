@@ -1,0 +1,116 @@
+//! Keeps up with the store: one task for all who are logged in here. It reads those who may have changed, many at a time,
+//! and closes what has expired.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::directory::Directory;
+use super::users::{Changes, User, Users};
+use crate::clock;
+use crate::handler::unpanicked;
+
+/// Users that are read at once.
+const BATCH: usize = 500;
+
+/// How long a store that failed to tell of changes is left alone.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// How long a read may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) struct Watcher {
+    pub(super) users: Arc<dyn Users>,
+    pub(super) own_fields: Vec<String>,
+    pub(super) poll_interval: Duration,
+    pub(super) directory: Arc<Directory>,
+}
+
+impl Watcher {
+    /// Runs until it is told to end.
+    pub(super) async fn run(self, closing: CancellationToken) {
+        let changes = self.directory.clone();
+        let changes = Changes::new(move |change| changes.changed(change));
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = self.listen(&changes) => {}
+            () = self.keep_up() => {}
+            () = self.expire() => {}
+        }
+    }
+
+    /// Lets the store tell of changes, again when it has failed. A store that cannot is not asked again.
+    async fn listen(&self, changes: &Changes) {
+        while let Err(error) = unpanicked(self.users.watch(changes)).await {
+            self.directory.is_not_told();
+            tracing::warn!(
+                ?error,
+                "Changes of users cannot be followed; they are read again and again."
+            );
+            sleep(RETRY).await;
+        }
+        self.directory.is_not_told();
+        std::future::pending().await
+    }
+
+    /// Closes each connection whose login has ended, when it has.
+    async fn expire(&self) {
+        loop {
+            let entered = self.directory.entered.notified();
+            match self.directory.expire(clock::now()) {
+                // Another login may end sooner.
+                Some(next) => drop(timeout_at(next.into(), entered).await),
+                None => entered.await,
+            }
+        }
+    }
+
+    async fn keep_up(&self) {
+        // An interval of zero would be no interval.
+        let mut poll = interval(self.poll_interval.max(Duration::from_millis(1)));
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.directory.noted.notified() => {}
+                _ = poll.tick() => self.directory.poll(),
+            }
+            self.read().await;
+        }
+    }
+
+    /// Reads everybody who may have changed. What fails is left for the next poll.
+    async fn read(&self) {
+        loop {
+            let ids = self.directory.take_unread(BATCH);
+            if ids.is_empty() {
+                return;
+            }
+            let reading = self.directory.reading();
+            let read = unpanicked(self.users.read(&ids, &self.own_fields));
+            let read = timeout(PATIENCE, read).await;
+            match read.unwrap_or_else(|late| Err(late.into())) {
+                Ok(found) => {
+                    let found = found.into_iter().map(|user| (user.id.clone(), user));
+                    let mut found: HashMap<String, User> = found.collect();
+                    for id in &ids {
+                        self.directory.found(reading, id, found.remove(id));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(?error, "Users could not be read.");
+                    return self.directory.not_read(ids);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Watcher {
+    /// Nobody is watched any more, and nothing that is still known of clients may keep the server alive.
+    fn drop(&mut self) {
+        self.directory.clear();
+    }
+}

@@ -1,0 +1,136 @@
+//! What logs say of logins: enough to follow them, nothing that could be used to log in.
+
+mod common;
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use common::{Running, received};
+use futures_util::future::BoxFuture;
+use tracing::level_filters::LevelFilter;
+use updraft::Server;
+use updraft::account::{
+    Accounts, Authenticator, Login, LoginRequest, LoginToken, MemoryUsers, Token, TokenKey, Users,
+};
+use updraft::prelude::*;
+use updraft_test_support::client::Client;
+
+/// Everything that was logged.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Fails with whatever it was given, as a careless one would.
+#[derive(Debug)]
+struct Careless;
+
+impl Authenticator for Careless {
+    fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>> {
+        Box::pin(async move {
+            let text = format!("{request:?} cannot be read: {:?}", request.options());
+            Err(Error::internal(text))
+        })
+    }
+}
+
+/// Waits for a call's result, whatever it is.
+fn answered(client: &mut Client) {
+    while !client.expect_any_text().contains(r#""msg":"result""#) {}
+}
+
+#[test]
+fn row_069_tokens_are_in_no_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+
+    let secrets = [
+        "WatchedSecret",
+        "ClearSecret",
+        "UnknownSecret",
+        "StrayedSecret",
+        "FoldedSecret",
+    ];
+    let users = MemoryUsers::new();
+    let now = Date::from(SystemTime::now());
+    users.insert(
+        "ada",
+        ejson!({ "services": { "resume": { "loginTokens": [{ "when": now, "token": secrets[1] }] } } }),
+    );
+    let watched = LoginToken {
+        hashed: Token::new(secrets[0]).hashed(),
+        when: now,
+    };
+    let server = Server::builder().accounts(Accounts::new(users.clone()));
+    let server = Running::start(server.authenticator(Careless));
+    server.wait(users.insert_token("ada", &watched)).unwrap();
+    let mut client = server.client();
+    for params in [
+        format!(r#"[{{"resume":"{}"}}]"#, secrets[0]),
+        format!(r#"[{{"resume":"{}"}}]"#, secrets[1]),
+        format!(r#"[{{"resume":"{}"}}]"#, secrets[2]),
+        format!(r#"[{{"password":"{}"}}]"#, secrets[3]),
+        format!(r#"[{{"resume":{{"token":"{}"}}}}]"#, secrets[4]),
+    ] {
+        client.send_text(&format!(
+            r#"{{"msg":"method","id":"1","method":"login","params":{params}}}"#
+        ));
+        answered(&mut client);
+    }
+    client.send_text(r#"{"msg":"method","id":"2","method":"getNewToken"}"#);
+    answered(&mut client);
+    // Of what is no message a part is quoted.
+    client.send_text(
+        r#"{"msg":"method","id":"3","method":"login","params":[{"resume":"StrayedSecret"}"#,
+    );
+    received(&mut client);
+    let tokens = format!("{:?}", users.get("ada").unwrap());
+    let hashed = Token::new(secrets[1]).hashed();
+    assert!(
+        tokens.contains(hashed.as_str()),
+        "the login has come to nothing"
+    );
+    // Everybody is logged out.
+    for secret in &secrets[..2] {
+        let hashed = Token::new(*secret).hashed();
+        let removed = users.remove_token("ada", TokenKey::Hashed(&hashed));
+        server.wait(removed).unwrap();
+    }
+    drop(client);
+    drop(server);
+
+    let text = log.text();
+    assert!(
+        text.contains("A handler failed") && text.contains("LoginRequest"),
+        "{text}"
+    );
+    for secret in secrets {
+        let hashed = Token::new(secret).hashed();
+        for hidden in [secret, hashed.as_str()] {
+            assert!(!text.contains(hidden), "{hidden} in {text}");
+        }
+    }
+}
