@@ -70,7 +70,8 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// Internal after [`unblock`](Self::unblock), because another call may run already, or when the client is gone.
+    /// Internal after [`unblock`](Self::unblock), because another call may run already; `disconnected` when the client has
+    /// left before its subscriptions have run again.
     ///
     /// # Cancel safety
     ///
@@ -86,7 +87,7 @@ impl Call {
                 Ok(())
             }
             Ok(Err(unblocked)) => Err(Error::internal(unblocked.to_string())),
-            Err(_) => Err(Error::internal("the client left while its user changed")),
+            Err(_) => Err(Error::new("disconnected", "The client has left")),
         }
     }
 

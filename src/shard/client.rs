@@ -11,8 +11,7 @@ use super::fan_out::FollowerId;
 use super::link::Link;
 use super::outgoing::Outgoing;
 use crate::connection::Connection;
-use crate::mailbox::Place;
-use crate::mailbox::UserChanged;
+use crate::mailbox::{Place, UserChanged};
 use crate::memory::Share;
 use crate::publication::{OnGap, Subscription};
 

@@ -192,10 +192,12 @@ impl EventLoop {
                     client.user = user;
                     client.user_changes.push(done);
                 }
-                Err(unblocked) => {
+                Err(unblocked) if session.is_connected() => {
                     // The call may have ended without waiting.
                     done.send(Err(unblocked)).ok();
                 }
+                // Dropped, it says that the client is gone.
+                Err(_) => drop(done),
             },
             Mail::BeginWrite(run) => session.begin_write(run),
             Mail::EndWrite(run) => session.end_write(run, out),

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use updraft_protocol::message::Frame;
-use updraft_protocol::session::{Action, Output, Run};
+use updraft_protocol::session::{Output, Run};
 
 use super::EventLoop;
 use crate::shard::fan_out::{FollowerId, Outcome};
@@ -32,6 +32,7 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
+        let mut out = Output::default();
         let mut missed = Vec::new();
         if let Some(keeper) = client.keeper.take() {
             let functions: Vec<FollowerId> = client
@@ -40,7 +41,6 @@ impl EventLoop {
                 .flat_map(|running| running.followers.iter().copied())
                 .collect();
             let (session, outgoing) = (&mut client.session, &mut client.outgoing);
-            let mut out = Output::default();
             let told = self
                 .fan_out
                 .release(keeper, &functions, |run, outcome| match outcome {
@@ -53,15 +53,13 @@ impl EventLoop {
                     Outcome::Lost => missed.push(run),
                 });
             missed.extend(told);
-            // All that an event can ask for is that a gap is told.
-            missed.extend(out.actions.into_iter().filter_map(|action| match action {
-                Action::Gap(run) => Some(run),
-                _ => None,
-            }));
         }
         for done in std::mem::take(&mut client.user_changes) {
             // The call may have ended without waiting.
             done.send(Ok(())).ok();
+        }
+        for action in out.actions {
+            self.act(index, action);
         }
         missed.sort_unstable();
         missed.dedup();
