@@ -19,6 +19,7 @@ use crate::connection::Headers;
 use crate::error::Result;
 use crate::mailbox::{self, Inbox, Letter};
 use crate::memory::Memory;
+use crate::orders::ORDERS;
 use crate::services::Services;
 use crate::transport::websocket::Rate;
 use event_loop::EventLoop;
@@ -98,11 +99,12 @@ impl Prepared {
             inbox: inbox.clone(),
         };
         let token = services.background.token();
+        let orders = services.channels.hold(ORDERS, number);
         std::thread::Builder::new()
             .name(format!("shard-{number}"))
             .spawn(move || {
                 EventLoop::new(poll, inbox, number, services, limits).run();
-                drop(token);
+                drop((orders, token));
             })?;
         Ok(shard)
     }
