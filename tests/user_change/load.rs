@@ -167,6 +167,10 @@ impl Watch {
     }
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the pace is of the test's own making"
+)]
 fn every_message_once_for_the_right_user(server: &Running) {
     let mut client = server.client();
     let mut beginnings = Vec::new();

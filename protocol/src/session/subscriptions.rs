@@ -27,7 +27,7 @@ pub(super) struct Subscription {
     /// The handler says itself when it is ready.
     held_ready: bool,
     /// Set for Vent and streamer publications.
-    events: Option<Box<Events>>,
+    pub(super) events: Option<Box<Events>>,
 }
 
 /// What a subscription asks for: the host's number of the publication, and the handler's parameters.
@@ -48,7 +48,7 @@ pub(super) enum Ready {
 }
 
 #[derive(Debug)]
-struct Events {
+pub(super) struct Events {
     delivery: Delivery,
     /// Whether the document that stands for the subscription has been announced.
     introduced: bool,
@@ -97,16 +97,13 @@ impl Session {
 
     /// The subscription has sent its first data. The first call counts.
     pub fn ready(&mut self, run: Run, out: &mut Output) {
-        let is_changing = self.is_changing_user();
-        let Some(subscription) = self.subscription_mut(run) else {
-            return;
-        };
-        if subscription.ready != Ready::No {
-            return;
-        }
-        subscription.ready = Ready::Said;
-        if !is_changing {
-            self.send_ready(&[run], out);
+        if let Some(subscription) = self.subscription_mut(run)
+            && subscription.ready == Ready::No
+        {
+            subscription.ready = Ready::Said;
+            if !self.is_changing_user() {
+                self.send_ready(&[run], out);
+            }
         }
     }
 
@@ -339,25 +336,7 @@ impl Session {
         }
     }
 
-    /// Begins a subscription anew, as its next run: same id, same parameters. The client is told nothing, and what it has
-    /// been told of the events stands.
-    pub(super) fn begin_again(
-        &mut self,
-        old: Subscription,
-        next: Run,
-        now: Duration,
-        out: &mut Output,
-    ) {
-        let events = old.events.map(|mut events| {
-            events.held = Vec::new();
-            events.held_bytes = 0;
-            events.overflowed = false;
-            events
-        });
-        self.begin(next, old.id, old.request, events, now, out);
-    }
-
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         run: Run,
         id: Option<Box<str>>,
@@ -491,17 +470,18 @@ impl Events {
             overflowed: false,
         }
     }
+
+    /// Drops the events that wait for the subscription to be ready; whether there were any.
+    pub(super) fn forget_held(&mut self) -> bool {
+        self.held_bytes = 0;
+        self.overflowed = false;
+        !std::mem::take(&mut self.held).is_empty()
+    }
 }
 
 impl Subscription {
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.deadline
-    }
-
-    /// Whether events wait for it to be ready.
-    pub(super) fn holds_events(&self) -> bool {
-        let events = self.events.as_ref();
-        events.is_some_and(|events| !events.held.is_empty())
     }
 
     /// Whether the collection is the one that stands for this subscription.

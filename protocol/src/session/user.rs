@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::subscriptions::Ready;
+use super::subscriptions::{Events, Ready};
 use super::{Action, Output, Run, Session};
 
 /// A user who changes, from the call that asked for it to the `ready` message at its end.
@@ -50,12 +50,14 @@ impl Session {
             out.actions.push(Action::Deactivate { run, next });
         }
         let mut gaps = Vec::new();
-        for (subscription, next) in old.into_iter().zip(&awaited) {
-            if subscription.holds_events() {
+        for (old, next) in old.into_iter().zip(&awaited) {
+            // What the client has been told of the events stands.
+            let mut events = old.events;
+            if events.as_deref_mut().is_some_and(Events::forget_held) {
                 // They were mapped for the user who was, and cannot be sent.
                 gaps.push(*next);
             }
-            self.begin_again(subscription, *next, now, out);
+            self.begin(*next, old.id, old.request, events, now, out);
         }
         self.change = Some(UserChange { awaited, gaps });
         self.complete_change(out);

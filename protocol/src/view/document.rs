@@ -1,7 +1,5 @@
-//! One document under SERVER_MERGE: the fields of its publisher, shared, and no more while there is only one. With a second
-//! one, a list for each field of who publishes it; the first of the list is what the client knows.
-
-use indexmap::IndexMap;
+//! One document under SERVER_MERGE: its publishers, in the order in which they came, each with its fields, shared. There is
+//! state for a field only where that order does not say who was the first to publish it.
 
 use super::{Effect, Fields, Publisher, changed};
 use crate::ejson::{self, Object, Text, Value};
@@ -17,10 +15,12 @@ pub(super) enum Document {
 
 #[derive(Debug)]
 pub(super) struct Joint {
-    /// Each with what it publishes.
+    /// Each with what it publishes, in the order in which they came. The client knows of a field what the first of them
+    /// says that has it.
     publishers: Vec<(Publisher, Fields)>,
-    /// By field, those who publish it, in the order in which they began to. No list is empty.
-    precedence: IndexMap<Text, Vec<Publisher>>,
+    /// The fields of which that is not so, because one took them up after others that had come later: who publishes them,
+    /// in the order in which they began to. Lists are of two at least.
+    late: Vec<(Text, Vec<Publisher>)>,
 }
 
 impl Document {
@@ -51,7 +51,10 @@ impl Document {
         match self {
             Self::Joint(joint) => joint.join(publisher, fields, &mut seen),
             Self::Single(first, known) => {
-                let mut joint = Joint::new(*first, known.clone());
+                let mut joint = Joint {
+                    publishers: vec![(*first, known.clone())],
+                    late: Vec::new(),
+                };
                 joint.join(publisher, fields, &mut seen);
                 *self = Self::Joint(Box::new(joint));
             }
@@ -116,121 +119,142 @@ impl Document {
 }
 
 impl Joint {
-    fn new(publisher: Publisher, fields: Fields) -> Self {
-        let precedence = fields.keys().map(|key| (key.clone(), vec![publisher]));
-        Self {
-            precedence: precedence.collect(),
-            publishers: vec![(publisher, fields)],
-        }
-    }
-
     fn fields(&self) -> Fields {
-        let heads = self.precedence.iter().filter_map(|(key, order)| {
-            let value = published(&self.publishers, order.first(), key)?;
-            Some((key, value.clone()))
-        });
-        Fields::from(heads.collect::<Object>())
+        let mut all = Object::new();
+        for key in self.publishers.iter().flat_map(|(_, fields)| fields.keys()) {
+            if all.get_text(key).is_none()
+                && let Some((_, value)) = self.head(key)
+            {
+                all.insert(key, value.clone());
+            }
+        }
+        all.into()
     }
 
     fn join(&mut self, publisher: Publisher, fields: Fields, seen: &mut Object) {
         for (key, value) in &*fields {
-            match self.precedence.get_mut(key) {
-                Some(order) => order.push(publisher),
-                None => {
-                    seen.insert(key, value.clone());
-                    self.precedence.insert(key.clone(), vec![publisher]);
-                }
+            if self.head(key).is_none() {
+                seen.insert(key, value.clone());
+            } else if let Some(order) = self.late_mut(key) {
+                order.push(publisher);
             }
         }
+        self.publishers.reserve_exact(1);
         self.publishers.push((publisher, fields));
     }
 
     fn leave(&mut self, publisher: Publisher, seen: &mut Object) {
-        let Some(place) = place_of(&self.publishers, publisher) else {
+        let Some(place) = self.place(publisher) else {
             return;
         };
+        let were_shown: Vec<_> = match self.publishers.get(place) {
+            Some((_, fields)) => fields
+                .keys()
+                .map(|key| self.is_head(publisher, key))
+                .collect(),
+            None => Vec::new(),
+        };
         let (_, fields) = self.publishers.remove(place);
-        let publishers = &self.publishers;
-        self.precedence.retain(|key, order| {
-            if let Some(gone) = fields.get_text(key) {
-                withdraw(publishers, publisher, key, order, gone, seen);
-            }
-            !order.is_empty()
-        });
+        for ((key, gone), was_shown) in fields.iter().zip(were_shown) {
+            self.withdrawn(publisher, key, was_shown.then_some(gone), seen);
+        }
     }
 
     fn set(&mut self, publisher: Publisher, key: &Text, value: &Value, seen: &mut Object) {
-        let place = place_of(&self.publishers, publisher);
-        let Some((_, fields)) = place.and_then(|place| self.publishers.get_mut(place)) else {
+        let Some(place) = self.place(publisher) else {
+            return;
+        };
+        let Some((_, fields)) = self.publishers.get(place) else {
             return;
         };
         if is_known(fields, key, value) {
             return;
         }
-        match self.precedence.get_mut(key) {
-            Some(order) if order.first() == Some(&publisher) => {
-                seen.insert(key, value.clone());
-            }
-            Some(order) if order.contains(&publisher) => {}
-            Some(order) => order.push(publisher),
-            None => {
-                seen.insert(key, value.clone());
-                self.precedence.insert(key.clone(), vec![publisher]);
-            }
+        if fields.get_text(key).is_none() {
+            self.take_up(publisher, place, key);
         }
-        fields.set(key.clone(), value.clone());
+        if let Some((_, fields)) = self.publishers.get_mut(place) {
+            fields.set(key.clone(), value.clone());
+        }
+        if self.is_head(publisher, key) {
+            seen.insert(key, value.clone());
+        }
     }
 
     fn clear(&mut self, publisher: Publisher, key: &Text, seen: &mut Object) {
-        let place = place_of(&self.publishers, publisher);
+        let was_shown = self.is_head(publisher, key);
+        let place = self.place(publisher);
         let Some((_, fields)) = place.and_then(|place| self.publishers.get_mut(place)) else {
             return;
         };
-        let Some(gone) = fields.remove(key) else {
-            return;
-        };
-        if let Some(order) = self.precedence.get_mut(key) {
-            withdraw(&self.publishers, publisher, key, order, &gone, seen);
-            if order.is_empty() {
-                self.precedence.shift_remove(key);
+        if let Some(gone) = fields.remove(key) {
+            self.withdrawn(publisher, key, was_shown.then_some(&gone), seen);
+        }
+    }
+
+    /// A publisher is about to publish a field that it did not publish: behind all who do.
+    fn take_up(&mut self, publisher: Publisher, place: usize, key: &Text) {
+        if let Some(order) = self.late_mut(key) {
+            return order.push(publisher);
+        }
+        let having =
+            |(_, (_, fields)): &(usize, &(Publisher, Fields))| fields.get_text(key).is_some();
+        let others = || self.publishers.iter().enumerate().filter(having);
+        if others().any(|(other, _)| other > place) {
+            let mut order: Vec<_> = others().map(|(_, (other, _))| *other).collect();
+            order.push(publisher);
+            self.late.push((key.clone(), order));
+        }
+    }
+
+    /// A publisher no longer publishes a field; the next in line, if any, shows. `gone` is its value if it was the head's.
+    fn withdrawn(
+        &mut self,
+        publisher: Publisher,
+        key: &Text,
+        gone: Option<&Value>,
+        seen: &mut Object,
+    ) {
+        self.late.retain_mut(|(it, order)| {
+            if it == key {
+                order.retain(|other| *other != publisher);
             }
+            order.len() > 1
+        });
+        match (self.head(key), gone) {
+            (None, _) => {
+                seen.insert(key, Value::Undefined);
+            }
+            (Some((_, next)), Some(gone)) if !ejson::equals(gone, next) => {
+                seen.insert(key, next.clone());
+            }
+            _ => {}
         }
     }
-}
 
-/// Takes a publisher out of a field's list; the next in line, if any, shows.
-fn withdraw(
-    publishers: &[(Publisher, Fields)],
-    publisher: Publisher,
-    key: &Text,
-    order: &mut Vec<Publisher>,
-    gone: &Value,
-    seen: &mut Object,
-) {
-    let was_shown = order.first() == Some(&publisher);
-    order.retain(|other| *other != publisher);
-    match published(publishers, order.first(), key) {
-        None => {
-            seen.insert(key, Value::Undefined);
-        }
-        Some(next) if was_shown && !ejson::equals(gone, next) => {
-            seen.insert(key, next.clone());
-        }
-        Some(_) => {}
+    /// Whose value of a field the client knows, and the value.
+    fn head(&self, key: &Text) -> Option<(Publisher, &Value)> {
+        let late = self.late.iter().find(|(it, _)| it == key);
+        let first = late.and_then(|(_, order)| order.first());
+        let mut candidates = self
+            .publishers
+            .iter()
+            .filter(|(it, _)| first.is_none_or(|first| first == it));
+        candidates.find_map(|(it, fields)| Some((*it, fields.get_text(key)?)))
     }
-}
 
-fn published<'a>(
-    publishers: &'a [(Publisher, Fields)],
-    publisher: Option<&Publisher>,
-    key: &Text,
-) -> Option<&'a Value> {
-    let (_, fields) = publishers.get(place_of(publishers, *publisher?)?)?;
-    fields.get_text(key)
-}
+    fn is_head(&self, publisher: Publisher, key: &Text) -> bool {
+        self.head(key).is_some_and(|(head, _)| head == publisher)
+    }
 
-fn place_of(publishers: &[(Publisher, Fields)], publisher: Publisher) -> Option<usize> {
-    publishers.iter().position(|(it, _)| *it == publisher)
+    fn late_mut(&mut self, key: &Text) -> Option<&mut Vec<Publisher>> {
+        let late = self.late.iter_mut().find(|(it, _)| it == key);
+        late.map(|(_, order)| order)
+    }
+
+    fn place(&self, publisher: Publisher) -> Option<usize> {
+        self.publishers.iter().position(|(it, _)| *it == publisher)
+    }
 }
 
 /// Whether a field has this value already. What counts as the same is not stored: the client has the former.

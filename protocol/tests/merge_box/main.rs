@@ -74,7 +74,13 @@ fn fields() -> impl Generator<Value = Object> {
 
 fn operation() -> impl Generator<Value = Operation> {
     let publisher = || prop::sample::select(&PUBLISHERS[..]);
-    let place = || prop::sample::select(places().collect::<Vec<_>>());
+    // Often the same, for what happens between several publishers of one document.
+    let place = || {
+        prop_oneof![
+            2 => Just(("merged", "a")),
+            1 => prop::sample::select(places().collect::<Vec<_>>()),
+        ]
+    };
     prop_oneof![
         6 => (publisher(), place(), fields()).prop_map(|(p, at, it)| Operation::Added(p, at, it)),
         6 => (publisher(), place(), fields()).prop_map(|(p, at, it)| Operation::Changed(p, at, it)),
