@@ -685,6 +685,16 @@ fn a_login_without_a_token_ends_when_it_says() {
 }
 
 #[test]
+fn a_token_that_was_never_stored_is_one_that_is_gone() {
+    let server = Running::start(builder().authenticator(Tickets::default()));
+    let mut client = server.client();
+    client.send_text(&format!(
+        r#"{{"msg":"method","id":"1","method":"login","params":[{{"ticket":"{ALICE}","issue":true}}]}}"#
+    ));
+    closes(&mut client);
+}
+
+#[test]
 fn a_client_that_vanishes_while_it_logs_in_leaves_its_token_only() {
     let world = World::new();
     let gate = Gate::new();
