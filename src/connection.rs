@@ -1,12 +1,13 @@
 //! The client at the other end, as handlers see it.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use updraft_protocol::ejson::{Object, Text, Value};
 use uuid::Uuid;
 
+use crate::limit::Caller;
 use crate::mailbox::{Address, Mail};
 use crate::services::{Callback, Services};
 
@@ -19,7 +20,7 @@ struct Inner {
     session: Box<str>,
     /// What logs call this connection.
     log_id: Uuid,
-    client_address: SocketAddr,
+    client_address: Option<IpAddr>,
     headers: Headers,
     address: Arc<Address>,
     services: Arc<Services>,
@@ -58,8 +59,12 @@ pub struct Headers(Box<[(&'static str, Box<str>)]>);
 impl Headers {
     pub(crate) fn of(request: &warp::http::HeaderMap) -> Self {
         let shown = SHOWN.iter().filter_map(|name| {
-            let value = request.get(*name)?.to_str().ok()?;
-            Some((*name, value.into()))
+            let lines = request.get_all(*name).iter();
+            let lines = lines
+                .map(|line| line.to_str())
+                .collect::<Result<Vec<_>, _>>();
+            let lines = lines.ok().filter(|lines| !lines.is_empty())?;
+            Some((*name, lines.join(", ").into()))
         });
         Self(shown.collect())
     }
@@ -90,7 +95,7 @@ impl From<&Headers> for Object {
 impl Connection {
     pub(crate) fn new(
         session: &str,
-        client_address: SocketAddr,
+        client_address: Option<IpAddr>,
         headers: Headers,
         address: Arc<Address>,
         services: Arc<Services>,
@@ -106,6 +111,19 @@ impl Connection {
         }))
     }
 
+    /// The same connection, now of another shard. No handler has it yet.
+    pub(crate) fn moved_to(&self, address: Arc<Address>) -> Self {
+        Self(Arc::new(Inner {
+            session: self.0.session.clone(),
+            log_id: self.0.log_id,
+            client_address: self.0.client_address,
+            headers: self.0.headers.clone(),
+            address,
+            services: self.0.services.clone(),
+            close: Mutex::default(),
+        }))
+    }
+
     /// The session's id, which the client knows too. A credential: not for logs.
     pub fn id(&self) -> &str {
         &self.0.session
@@ -116,14 +134,26 @@ impl Connection {
         self.0.log_id
     }
 
-    /// Where the socket comes from.
-    pub fn client_address(&self) -> SocketAddr {
+    /// Where the client is: the address of the socket's other end or, behind
+    /// [trusted proxies](crate::Builder::trusted_proxies), the one that they have passed on. There it is `None` when they
+    /// have passed on none. An IPv4 address never looks like an IPv6 one.
+    /// After a resumption it is still where the first connection came from.
+    pub fn client_address(&self) -> Option<IpAddr> {
         self.0.client_address
     }
 
     /// The headers of the opening request that handlers may see: those of Meteor's `httpHeaders`.
     pub fn headers(&self) -> &Headers {
         &self.0.headers
+    }
+
+    /// Who asks, for the rules about rates.
+    pub(crate) fn caller(&self, user: Option<&str>) -> Caller {
+        Caller {
+            user: user.map(Into::into),
+            address: self.client_address(),
+            connection: self.id().into(),
+        }
     }
 
     /// Closes the connection with 1000. What was sent before arrives; nothing more is sent.

@@ -1,7 +1,9 @@
 //! The library's error: what a client may know of a failure, and what only the log does.
 
 use std::fmt;
+use std::time::Duration;
 
+use updraft_protocol::ejson;
 use updraft_protocol::ejson::Value;
 use updraft_protocol::message::{Code, WireError};
 
@@ -154,6 +156,19 @@ impl Error {
             ),
         }
         .because(error)
+    }
+
+    /// A rule allows no more for so long.
+    pub(crate) fn too_many_requests(wait: Duration) -> Self {
+        // Rounded up, for a client that comes back then is to succeed.
+        let milliseconds = wait.as_nanos().div_ceil(1_000_000);
+        let seconds = milliseconds.div_ceil(1000);
+        let reason = format!(
+            "Error, too many requests. Please slow down. \
+             You must wait {seconds} seconds before trying again."
+        );
+        let details = ejson!({ "timeToReset": milliseconds as f64 });
+        Self::new("too-many-requests", reason).details(details)
     }
 
     /// A message was not published, or perhaps not.

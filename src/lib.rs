@@ -41,6 +41,7 @@ mod connection;
 mod error;
 mod handler;
 mod ids;
+mod limit;
 mod mailbox;
 mod memory;
 mod method;
@@ -61,6 +62,7 @@ pub use bus::{
 pub use connection::{Connection, Headers};
 pub use error::{Error, ErrorKind, Result};
 pub use handler::Handler;
+pub use limit::Rule;
 pub use method::{Call, WriteGuard};
 pub use params::Args;
 pub use publication::{

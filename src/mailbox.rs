@@ -17,7 +17,7 @@ use updraft_protocol::view::Fields;
 use crate::bus::{Batch, BusError, Gap, Lease, Message, Port};
 use crate::memory::Memory;
 use crate::publication::{Event, Mapper, OnGap};
-use crate::shard::Arrival;
+use crate::shard::{Arrival, Newcomer};
 
 /// A connection's place in its shard. Places are used again, so it carries a number that is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(crate) struct Place {
 pub(crate) enum Letter {
     /// A socket whose handshake is done.
     Arrival(Box<Arrival>),
+    /// From another shard: a client that wants a session of this one.
+    Newcomer(Box<Newcomer>),
     /// From a handler to its session.
     Mail {
         to: Place,
@@ -245,7 +247,7 @@ pub(crate) struct Limits {
 #[derive(Default)]
 struct State {
     /// Filled by everybody, taken whole by the shard. Mail is bounded per session, batches and arrivals by `limits`,
-    /// and of gaps there is at most one behind each of the others.
+    /// newcomers by the connections that there are, and of gaps there is at most one behind each of the others.
     letters: Vec<Letter>,
     /// Bytes of batches in `letters`.
     batched: usize,

@@ -21,6 +21,14 @@ struct Options {
     /// Where the messages come from.
     #[arg(long, env = "UPDRAFT_REDIS", default_value = "redis://127.0.0.1")]
     redis: String,
+    /// Lets pages of this origin talk to the relay, for example https://app.example.com or https://*.example.com. May be
+    /// given several times. Pages of the relay's own origin and, where it listens on a loopback address, of this machine
+    /// may anyway.
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
+    /// How many proxies that append to X-Forwarded-For stand in front.
+    #[arg(long, env = "UPDRAFT_TRUSTED_PROXIES", default_value_t = 0)]
+    trusted_proxies: usize,
     /// A publication and its channel, for example threadMessage=threads::{threadId}::new_message. {x} stands for member x
     /// of the subscription's parameter. May be given several times.
     #[arg(long = "relay", value_name = "NAME=CHANNEL", required = true, value_parser = relay)]
@@ -98,7 +106,12 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> anyhow::Result<()> {
     let redis = Redis::connect(&options.redis).await;
     let redis = redis.context("Redis cannot be used; --redis says where it is")?;
-    let mut server = Server::builder().bus(redis);
+    let mut server = Server::builder()
+        .bus(redis)
+        .trusted_proxies(options.trusted_proxies);
+    for origin in &options.origins {
+        server = server.allow_origin(origin);
+    }
     for relay in options.relays {
         let name = relay.publication.clone();
         server = server.vent(&name, move |vent: Vent, parameter: Option<Object>| {

@@ -2,19 +2,25 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use updraft_protocol::ejson;
+use updraft_protocol::message::WireError;
 use updraft_protocol::session::Config;
 
 use crate::bus::Channels;
+use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::handler::Patience;
+use crate::limit::Limiter;
 use crate::memory::Memory;
 use crate::method::Method;
 use crate::publication::{IntoChannel, Publication};
+use crate::shard::Registry;
 use crate::stats::Gauges;
 
 /// One per server, shared by its shards and by every context.
@@ -28,6 +34,7 @@ pub(crate) struct Services {
     pub(crate) methods: Vec<Method>,
     pub(crate) channels: Channels,
     pub(crate) patience: Patience,
+    pub(crate) limiter: Limiter,
     /// The runtime that awaits `serve()`.
     pub(crate) runtime: Handle,
     /// What begins and ends with clients: handlers, their tasks and callbacks, HTTP connections. Shutdown waits for them.
@@ -36,6 +43,8 @@ pub(crate) struct Services {
     pub(crate) background: TaskTracker,
     pub(crate) gauges: Gauges,
     pub(crate) memory: Arc<Memory>,
+    /// Sessions that their clients can come back to.
+    pub(crate) resumable: Registry,
 }
 
 impl Services {
@@ -50,6 +59,16 @@ impl Services {
             .emit(channel.as_str(), &value)
             .await
             .map_err(Error::not_emitted)
+    }
+
+    /// Counts a request that a rule refuses; what its client is told.
+    pub(crate) fn limited(&self, by: &Connection, wait: Duration, now: Instant) -> WireError {
+        self.gauges.rate_limited.fetch_add(1, Ordering::Relaxed);
+        if let Some(left_out) = self.limiter.log.left_out(now) {
+            let (connection, address) = (by.log_id(), by.client_address());
+            tracing::info!(%connection, ?address, left_out, "A client asks more often than a rule allows.");
+        }
+        Error::too_many_requests(wait).into_wire()
     }
 
     pub(crate) fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>

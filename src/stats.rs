@@ -12,8 +12,10 @@ use crate::bus::BusFaults;
 pub struct Stats {
     /// Sockets whose WebSocket handshake is done.
     pub connections: usize,
-    /// Sessions that have sent `connect`.
+    /// Sessions that have sent `connect`, parked ones included.
     pub sessions: usize,
+    /// Sessions whose connection is lost, and that wait for their client to come back.
+    pub parked_sessions: usize,
     /// Subscriptions, universal ones included.
     pub subscriptions: usize,
     /// Connections on which somebody has logged in through [accounts](crate::account).
@@ -42,8 +44,12 @@ pub struct Stats {
     pub slow_clients: u64,
     /// Bytes that wait for somebody slow: output that clients do not take, input and mail that nobody has used yet.
     pub queued_bytes: usize,
-    /// Connections refused because too much was queued, or too many others came at once.
+    /// Connections refused because too much was queued, or too many others came at once or from the same address.
     pub refused_connections: u64,
+    /// Requests refused because of their `Origin` or, on a loopback address, their `Host`.
+    pub refused_origins: u64,
+    /// Calls and subscriptions refused by a [`Rule`](crate::Rule).
+    pub rate_limited: u64,
     /// Whether the bus cannot be reached at this moment.
     pub bus_is_away: bool,
     /// How often the bus was connected to; each time but the first is a gap. Zero for the bus inside this process.
@@ -57,6 +63,7 @@ pub struct Stats {
 pub(crate) struct Gauges {
     pub(crate) connections: AtomicUsize,
     pub(crate) sessions: AtomicUsize,
+    pub(crate) parked_sessions: AtomicUsize,
     pub(crate) subscriptions: AtomicUsize,
     pub(crate) logins: AtomicUsize,
     pub(crate) slow_methods: AtomicUsize,
@@ -68,6 +75,8 @@ pub(crate) struct Gauges {
     pub(crate) gaps: AtomicU64,
     pub(crate) slow_clients: AtomicU64,
     pub(crate) refused_connections: AtomicU64,
+    pub(crate) refused_origins: AtomicU64,
+    pub(crate) rate_limited: AtomicU64,
 }
 
 impl Gauges {
@@ -75,6 +84,7 @@ impl Gauges {
         Stats {
             connections: self.connections.load(Ordering::Relaxed),
             sessions: self.sessions.load(Ordering::Relaxed),
+            parked_sessions: self.parked_sessions.load(Ordering::Relaxed),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
             logins: self.logins.load(Ordering::Relaxed),
             slow_methods: self.slow_methods.load(Ordering::Relaxed),
@@ -86,6 +96,8 @@ impl Gauges {
             gaps: self.gaps.load(Ordering::Relaxed),
             slow_clients: self.slow_clients.load(Ordering::Relaxed),
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
+            refused_origins: self.refused_origins.load(Ordering::Relaxed),
+            rate_limited: self.rate_limited.load(Ordering::Relaxed),
             ..Stats::default()
         }
     }

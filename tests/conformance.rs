@@ -47,9 +47,11 @@ fn trial(file: &str, case: Case, idle: &Idle) -> Trial {
                 "{difference}\nThe server printed:\n{output}"
             )));
         }
-        idle.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(server);
+        if !case.reconnects() {
+            idle.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(server);
+        }
         Ok(())
     })
     .with_ignored_flag(ignored)

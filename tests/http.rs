@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use tungstenite::Message as Sent;
 use updraft::Handle;
@@ -11,6 +12,8 @@ use updraft_test_support::eventually;
 use warp::Filter;
 
 async fn serve(builder: updraft::Builder) -> (SocketAddr, Handle) {
+    // No session outlives its connection here.
+    let builder = builder.resumption_grace(Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
     let serving = async move { bound.serve().await.expect("serves") };

@@ -18,6 +18,8 @@ use updraft_test_support::eventually;
 use updraft_test_support::transcript::Received;
 
 async fn serve(builder: Builder) -> (SocketAddr, Handle) {
+    // No session outlives its connection here.
+    let builder = builder.resumption_grace(Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
     let serving = async move { bound.serve().await.expect("serves") };
@@ -370,8 +372,9 @@ async fn row_083_mail_to_a_client_or_a_server_that_is_gone_leaks_nothing() {
             Ok::<_, Error>("x".repeat(10_000))
         }
     };
-    let bound = flooding().method("late", late).bind("127.0.0.1:0").await;
-    let bound = bound.expect("a free port");
+    let builder = flooding().method("late", late);
+    let builder = builder.resumption_grace(Duration::ZERO);
+    let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
     let serving = tokio::runtime::Handle::current().spawn(bound.serve());
     let call = r#"{"msg":"method","id":"1","method":"late"}"#;

@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
+use tungstenite::Error;
 use updraft_test_support::client::Client;
+use updraft_test_support::eventually;
 use updraft_test_support::process::{Process, free_port};
 use updraft_test_support::redis::RedisServer;
 
@@ -54,10 +56,44 @@ fn channels_are_relayed_as_declared() {
 }
 
 #[test]
+fn row_021_a_refused_origin_is_in_the_log_with_the_option_that_allows_it() {
+    let redis = RedisServer::start();
+    let port = free_port();
+    let mut command = updraft();
+    command
+        .args(["--redis", &redis.url()])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(["--allow-origin", "https://app.example"])
+        .args(["--relay", "news=news"]);
+    let relay = Process::start(&mut command, port);
+    let url = format!("ws://127.0.0.1:{port}/websocket");
+    let ask = |origin: &str| Client::connect_with(&url, &[("Origin", origin)]);
+    assert!(ask("https://app.example").is_ok());
+    let evil = format!(r"https://evil.example/\{}", "x".repeat(1000));
+    for _ in 0..20 {
+        let refused = ask(&evil);
+        assert!(matches!(refused, Err(Error::Http(answer)) if answer.status() == 403));
+    }
+    eventually("it is logged", || relay.output().contains("--allow-origin"));
+    let output = relay.output();
+    assert!(
+        output.contains(r#""https://evil.example/\\xxx"#),
+        "{output}"
+    );
+    assert!(!output.contains(&"x".repeat(200)), "cut: {output}");
+    let lines = output.matches("evil.example").count();
+    assert!(lines < 20, "{lines} lines");
+}
+
+#[test]
 fn what_is_wrong_is_said_in_a_line() {
     for (arguments, said) in [
         (vec!["--relay", "nothing"], "NAME=CHANNEL"),
         (vec![], "--relay"),
+        (
+            vec!["--relay", "a=b", "--trusted-proxies", "some"],
+            "--trusted-proxies",
+        ),
         (
             vec!["--relay", "a=b", "--redis", "redis://127.0.0.1:1"],
             "--redis",

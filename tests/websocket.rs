@@ -19,6 +19,8 @@ const CONTINUES: u8 = 0x00;
 const ENDS: u8 = 0x80;
 
 async fn serve(builder: Builder) -> (SocketAddr, Handle) {
+    // No session outlives its connection here.
+    let builder = builder.resumption_grace(Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
     let serving = async move { bound.serve().await.expect("serves") };
@@ -41,7 +43,7 @@ impl Raw {
         let mut socket = TcpStream::connect(address).expect("listens");
         socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
         socket.set_nodelay(true).expect("a socket");
-        let request = "GET /websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
+        let request = "GET /websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         socket.write_all(request.as_bytes()).expect("writes");

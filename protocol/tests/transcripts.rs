@@ -59,6 +59,10 @@ fn replay(case: &Case) -> Result<(), String> {
                     }
                 }
                 Step::Wait(time) => world.pass(*time),
+                Step::Reconnect => {
+                    world.reconnect();
+                    closed = None;
+                }
                 Step::Expect(_) | Step::Close { .. } => {}
             }
         }

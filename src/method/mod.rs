@@ -40,6 +40,10 @@ impl Method {
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Starts one call. Once begun it runs to its end, whether or not its client is still there.
     pub(crate) fn start(
         &self,

@@ -82,6 +82,18 @@ impl Subscription {
     /// undefined field is reported as cleared.
     ///
     /// Fields that do not serialize to an object end the subscription with an internal error.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// let news = Fields::new(ejson!({ "text": "However many read this, it is there once." })).unwrap();
+    /// let builder = Server::builder().publish("news", move |subscription: Subscription| {
+    ///     let news = news.clone();
+    ///     async move {
+    ///         subscription.added("news", "today", news);
+    ///         Ok::<(), Error>(())
+    ///     }
+    /// });
+    /// ```
     pub fn added(&self, collection: &str, id: impl DocumentId, fields: impl IntoFields) {
         if let Some(document) = self.document(collection, id, fields) {
             self.send(Mail::Added(self.0.run, document));

@@ -13,8 +13,10 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use warp::filters::BoxedFilter;
+use warp::http::HeaderMap;
 use warp::reply::Response;
 
+use super::admission::{Admission, Admitted, Refused};
 use super::http;
 use crate::services::Services;
 use crate::shard::{Arrival, Shard};
@@ -37,6 +39,7 @@ pub(super) struct Front {
     shards: Arc<[Shard]>,
     next: Arc<AtomicUsize>,
     services: Arc<Services>,
+    admission: Arc<Admission>,
     sockets: SocketOptions,
 }
 
@@ -57,12 +60,14 @@ impl Front {
     pub(super) fn new(
         shards: Arc<[Shard]>,
         services: Arc<Services>,
+        admission: Admission,
         sockets: SocketOptions,
     ) -> Self {
         Self {
             shards,
             next: Arc::new(AtomicUsize::new(0)),
             services,
+            admission: Arc::new(admission),
             sockets,
         }
     }
@@ -106,6 +111,11 @@ impl Front {
         }
     }
 
+    /// Lets a client in by its origin and address, or says why not.
+    pub(super) fn admit(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Admitted, Refused> {
+        self.admission.admit(headers, peer)
+    }
+
     /// Whether there is room for a new client. One for whom there is not is counted as refused.
     pub(super) fn has_room(&self) -> bool {
         let has_room = !self.services.memory.is_exceeded();
@@ -135,12 +145,26 @@ impl Front {
         if let Err(error) = self.sockets.apply(&socket) {
             return tracing::debug!(%error, "A socket was gone before it was set up.");
         }
+        let admission = self.admission.clone();
         self.spawn(async move {
             let service = TowerToHyperService::new(warp::service(routes));
             let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
                 request.extensions_mut().insert(PeerAddr(peer));
-                let answer = hyper::service::Service::call(&service, request);
-                async move { answer.await.map_err(|never: Infallible| match never {}) }
+                let is_sockjs = http::is_below_sockjs(request.uri().path());
+                let looked_at = admission.look_at(&request, peer, is_sockjs);
+                let answer = looked_at.map(|watch| {
+                    let answer = hyper::service::Service::call(&service, request);
+                    (watch, answer)
+                });
+                async move {
+                    match answer {
+                        Err(refused) => Ok(refused.answer()),
+                        Ok((watch, answer)) => {
+                            let answer: Result<Response, Infallible> = answer.await;
+                            answer.inspect(|answer| watch.answered(answer.status()))
+                        }
+                    }
+                }
             });
             let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
             server

@@ -1,6 +1,7 @@
 //! What a server is made of: publications, methods, a bus, limits, routes.
 
 mod accounts;
+mod edge;
 mod limits;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::accept::{Front, SocketOptions};
+use super::admission::{self, Admission};
 use super::handle::Handle;
 use super::{Bound, StopOnDrop};
 use crate::account::{Accounts, Authenticator, Logins};
@@ -30,7 +32,7 @@ use crate::memory::Memory;
 use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
 use crate::services::Services;
-use crate::shard::{Limits, Prepared, Shard};
+use crate::shard::{Limits, Prepared, Registry, Shard};
 use crate::stats::Gauges;
 use crate::transport::websocket::Rate;
 
@@ -51,6 +53,8 @@ pub struct Builder {
     limits: Limits,
     inbox: mailbox::Limits,
     sockets: SocketOptions,
+    edge: admission::Settings,
+    rates: edge::Rates,
     memory_limit: usize,
     patience: Patience,
     /// The first mistake in what was registered.
@@ -85,6 +89,8 @@ impl Default for Builder {
                 queued_messages: 100,
                 queued_bytes: 4 * 1024 * 1024,
                 linger: Duration::from_secs(5),
+                takeover: Duration::from_secs(2),
+                same_address: false,
             },
             inbox: mailbox::Limits {
                 batches: 64 * 1024 * 1024,
@@ -94,6 +100,8 @@ impl Default for Builder {
                 send_buffer: 256 * 1024,
                 user_timeout: Duration::from_secs(45),
             },
+            edge: admission::Settings::default(),
+            rates: edge::Rates::default(),
             memory_limit: 1024 * 1024 * 1024,
             patience: Patience::default(),
             mistake: None,
@@ -301,17 +309,20 @@ impl Builder {
         let prepared = (0..count)
             .map(|number| Prepared::new(number, self.inbox, memory.clone()))
             .collect::<Result<Vec<_>>>()?;
+        let limiter = self.rates.limiter(&self.methods, &self.publications);
         let services = Arc::new(Services {
             session: Arc::new(self.session),
             publications: self.publications,
             methods: self.methods,
             channels: Channels::new(self.bus, self.settings),
             patience: self.patience,
+            limiter,
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
             gauges: Gauges::default(),
             memory,
+            resumable: Registry::default(),
         });
         let ports = prepared
             .iter()
@@ -322,7 +333,8 @@ impl Builder {
             .map(|shard| shard.start(services.clone(), self.limits))
             .collect::<Result<Arc<[Shard]>>>()?;
         services.channels.start(ports, &services.background)?;
-        let front = Front::new(shards.clone(), services.clone(), self.sockets);
+        let admission = Admission::new(self.edge, local_addr.ip(), services.clone());
+        let front = Front::new(shards.clone(), services.clone(), admission, self.sockets);
         let handle = Handle::new(services.clone(), shards);
         if let Some(logins) = logins {
             let watch = logins.watch(handle.closing().clone());

@@ -13,7 +13,6 @@ use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
 use super::accept::{Front, PeerAddr};
-use crate::connection::Headers;
 use crate::shard::Arrival;
 use crate::transport::websocket::{self, Refusal};
 
@@ -47,14 +46,16 @@ pub(super) fn routes(
 
 /// Raw WebSocket is at `/websocket`, `/websocket/`, and any path that ends so.
 fn is_websocket(path: &str) -> bool {
-    let below_sockjs = path
-        .strip_prefix(SOCKJS)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    !below_sockjs
+    !is_below_sockjs(path)
         && path
             .strip_suffix('/')
             .unwrap_or(path)
             .ends_with("/websocket")
+}
+
+pub(super) fn is_below_sockjs(path: &str) -> bool {
+    path.strip_prefix(SOCKJS)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn answer(
@@ -62,7 +63,7 @@ fn answer(
     method: &Method,
     headers: HeaderMap,
     on_upgrade: Option<OnUpgrade>,
-    PeerAddr(client_address): PeerAddr,
+    PeerAddr(peer): PeerAddr,
 ) -> Response {
     if method != Method::GET {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "");
@@ -76,10 +77,13 @@ fn answer(
         (Ok(_), None) => return refusal(Refusal::Malformed),
         (Err(reason), _) => return refusal(reason),
     };
+    let admitted = match front.admit(&headers, peer) {
+        Ok(admitted) => admitted,
+        Err(refused) => return refused.answer(),
+    };
     if !front.has_room() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "Too much is queued");
     }
-    let headers = Headers::of(&headers);
     let shards = front.clone();
     front.spawn(async move {
         match on_upgrade
@@ -91,8 +95,9 @@ fn answer(
                 shards.hand_over(Arrival {
                     socket,
                     leftover,
-                    client_address,
-                    headers,
+                    client_address: admitted.client_address,
+                    headers: admitted.headers,
+                    seat: admitted.seat,
                 });
             }
             Err(error) => tracing::debug!(error, "An upgrade came to nothing."),

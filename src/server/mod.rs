@@ -1,9 +1,12 @@
 //! The server: what is registered becomes a listener, shards and a bus, and is served until it is told to stop.
 
 mod accept;
+mod address;
+mod admission;
 mod builder;
 mod handle;
 mod http;
+mod origin;
 
 pub use builder::Builder;
 pub use handle::Handle;

@@ -1,4 +1,4 @@
-//! One connection, as its shard holds it.
+//! One client, as its shard holds it: the connection that it has at the moment, and the session that may outlive it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use super::fan_out::FollowerId;
 use super::link::Link;
 use super::outgoing::Outgoing;
 use crate::connection::Connection;
+use crate::mailbox::Place;
 use crate::mailbox::UserChanged;
 use crate::memory::Share;
 use crate::publication::{OnGap, Subscription};
@@ -24,7 +25,7 @@ pub(super) struct Client {
     /// What its handlers hold.
     pub(super) context: Connection,
     pub(super) outgoing: Outgoing,
-    /// What it has sent and nobody has used yet, as the shard counts it.
+    /// What it has sent and nobody has used yet, and what is kept until it comes back, as the shard counts it.
     pub(super) input: Share,
     /// Who is logged in; handlers are told when they start.
     pub(super) user: Option<Arc<str>>,
@@ -45,6 +46,21 @@ pub(super) struct Client {
     pub(super) is_unread: bool,
     /// Whether it is among the sessions of the gauges.
     pub(super) is_counted: bool,
+    /// Whether it is among the parked sessions of the gauges.
+    pub(super) is_counted_parked: bool,
+    /// Another connection that claims to be this client's next one, while this one is asked for a sign of life.
+    pub(super) rival: Option<Rival>,
+}
+
+/// A connection that wants the session of another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rival {
+    /// Its place in the same shard.
+    pub(super) place: Place,
+    /// What it says that it has received.
+    pub(super) received: Option<u64>,
+    /// When it gets the session, if nothing is heard of the other.
+    pub(super) until: Duration,
 }
 
 /// A subscription of a client.
@@ -64,6 +80,12 @@ impl Client {
             .binary_search_by_key(&run, |running| running.run)
             .ok()?;
         self.subscriptions.get(index)
+    }
+
+    /// Where it is, for those who may find another there later.
+    pub(super) fn place(&self, index: usize) -> Place {
+        let generation = self.generation;
+        Place { index, generation }
     }
 
     pub(super) fn running_mut(&mut self, run: Run) -> Option<&mut Running> {
@@ -97,8 +119,12 @@ impl Client {
 
     /// Counts its input anew.
     pub(super) fn count_input(&mut self) {
-        let queued = self.session.queued_bytes();
-        self.input.set(self.link.bytes().saturating_add(queued));
+        let mut bytes = self.session.queued_bytes();
+        bytes = bytes.saturating_add(self.link.bytes());
+        if self.session.is_parked() {
+            bytes = bytes.saturating_add(self.session.kept_bytes());
+        }
+        self.input.set(bytes);
     }
 
     /// Whether it has sent more than its handlers keep up with.
@@ -110,12 +136,16 @@ impl Client {
 
     /// When it next wants to be looked at, if nothing happens.
     pub(super) fn next_timeout(&self, limits: &Limits) -> Option<Duration> {
-        if self.closing.is_some() {
-            return self.closing;
-        }
         let stuck = self.outgoing.stuck_since();
         let stuck = stuck.map(|since| since.saturating_add(limits.stuck));
-        stuck.into_iter().chain(self.session.next_timeout()).min()
+        let connection = match self.closing {
+            Some(closing) => Some(closing),
+            None => stuck.into_iter().chain(self.rival.map(|it| it.until)).min(),
+        };
+        connection
+            .into_iter()
+            .chain(self.session.next_timeout())
+            .min()
     }
 
     /// Whether nothing that waits for it has moved for too long.
@@ -131,6 +161,12 @@ impl Client {
         self.closing = Some(until);
         self.link.drop_input();
         self.count_input();
+    }
+
+    /// As [`close`](Self::close), for a session that goes on without this connection. What waits now is still for it.
+    pub(super) fn part(&mut self, code: u16, reason: &str, until: Duration) {
+        self.close(code, reason, until);
+        self.outgoing.seal(|frame| self.session.written(frame));
     }
 
     /// Everything is written: a connection that is to end says so to its peer. Whether it has ended with that.

@@ -9,6 +9,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+use crate::limit::Seat;
 use crate::transport::websocket::Reader;
 
 /// The connection of a client.
@@ -16,6 +17,8 @@ use crate::transport::websocket::Reader;
 pub(super) enum Link {
     /// A WebSocket.
     Socket(Socket),
+    /// Nobody: the client has lost its connection and may come back over another.
+    Gone,
 }
 
 /// A WebSocket that belongs to the shard.
@@ -26,14 +29,17 @@ pub(super) struct Socket {
     pub(super) reader: Reader,
     /// Whether it has ended on the peer's side; the peer may still listen.
     pub(super) has_hung_up: bool,
+    /// Its place among the connections of its address, where these are limited; given back when it is dropped.
+    _seat: Option<Seat>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: std::net::TcpStream) -> Self {
+    pub(super) fn new(stream: std::net::TcpStream, seat: Option<Seat>) -> Self {
         Self {
             stream: TcpStream::from_std(stream),
             reader: Reader::default(),
             has_hung_up: false,
+            _seat: seat,
         }
     }
 
@@ -58,11 +64,16 @@ impl Socket {
 }
 
 impl Link {
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone)
+    }
+
     /// Has the shard told when the connection can be read from or written to.
     pub(super) fn register(&mut self, registry: &Registry, index: usize) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {
             Self::Socket(socket) => registry.register(&mut socket.stream, Token(index), interest),
+            Self::Gone => Ok(()),
         }
     }
 
@@ -70,6 +81,7 @@ impl Link {
         match self {
             // Fails only for a socket that is not registered, and then nothing is left to do.
             Self::Socket(socket) => drop(registry.deregister(&mut socket.stream)),
+            Self::Gone => {}
         }
     }
 
@@ -77,6 +89,7 @@ impl Link {
     pub(super) fn socket_mut(&mut self) -> Option<&mut Socket> {
         match self {
             Self::Socket(socket) => Some(socket),
+            Self::Gone => None,
         }
     }
 
@@ -84,6 +97,7 @@ impl Link {
     pub(super) fn hung_up(&mut self) {
         match self {
             Self::Socket(socket) => socket.has_hung_up = true,
+            Self::Gone => {}
         }
     }
 
@@ -91,6 +105,7 @@ impl Link {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Socket(socket) => socket.reader.bytes(),
+            Self::Gone => 0,
         }
     }
 
@@ -98,6 +113,7 @@ impl Link {
     pub(super) fn drop_input(&mut self) {
         match self {
             Self::Socket(socket) => socket.reader = Reader::default(),
+            Self::Gone => {}
         }
     }
 
@@ -105,6 +121,7 @@ impl Link {
     pub(super) fn finish(&self) -> bool {
         match self {
             Self::Socket(socket) => socket.finish(),
+            Self::Gone => true,
         }
     }
 
@@ -112,6 +129,7 @@ impl Link {
     pub(super) fn reset(&self) {
         match self {
             Self::Socket(socket) => socket.reset(),
+            Self::Gone => {}
         }
     }
 }

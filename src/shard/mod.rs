@@ -8,8 +8,9 @@ mod event_loop;
 mod fan_out;
 mod link;
 mod outgoing;
+mod registry;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +18,15 @@ use bytes::Bytes;
 
 use crate::connection::Headers;
 use crate::error::Result;
+use crate::limit::Seat;
 use crate::mailbox::{self, Inbox, Letter};
 use crate::memory::Memory;
 use crate::orders::ORDERS;
 use crate::services::Services;
 use crate::transport::websocket::Rate;
 use event_loop::EventLoop;
+
+pub(crate) use registry::{Newcomer, Registry};
 
 /// A socket whose WebSocket handshake is done.
 #[derive(Debug)]
@@ -31,8 +35,9 @@ pub(crate) struct Arrival {
     pub(crate) socket: TcpStream,
     /// What the client sent right behind its handshake.
     pub(crate) leftover: Bytes,
-    pub(crate) client_address: SocketAddr,
+    pub(crate) client_address: Option<IpAddr>,
     pub(crate) headers: Headers,
+    pub(crate) seat: Option<Seat>,
 }
 
 /// Limits that the shard keeps, beside those of the session.
@@ -56,6 +61,10 @@ pub(crate) struct Limits {
     pub(crate) queued_bytes: usize,
     /// How long a closed connection may take to go away.
     pub(crate) linger: Duration,
+    /// How long a live connection may stay silent when another claims its session.
+    pub(crate) takeover: Duration,
+    /// Whether a session is resumed from the address that it had.
+    pub(crate) same_address: bool,
 }
 
 /// A shard, for those who send to it.

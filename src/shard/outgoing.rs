@@ -108,21 +108,59 @@ impl Outgoing {
         self.count();
     }
 
+    /// Puts all that waits into one write, which is the last one to this connection.
+    pub(super) fn seal(&mut self, mut written: impl FnMut(Frame)) {
+        let mut scratch = Vec::new();
+        while !self.queue.is_empty() {
+            self.gather(&mut scratch, &mut written);
+            self.partial.append(&mut scratch);
+        }
+        self.count();
+    }
+
+    /// The connection is gone: what waits for it is of no use any more but for the messages, which nobody has got.
+    pub(super) fn abandon(&mut self) -> impl Iterator<Item = Frame> + use<> {
+        let queue = std::mem::take(&mut self.queue);
+        self.partial = Vec::new();
+        self.queued = 0;
+        self.stuck_since = None;
+        self.is_blocked = false;
+        self.share.set(0);
+        queue.into_iter().filter_map(|item| match item {
+            Item::Message(frame) => Some(frame),
+            Item::Control(_) => None,
+        })
+    }
+
+    /// What waits, as it would be written.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        self.seal(drop);
+        std::mem::take(&mut self.partial)
+    }
+
+    /// These bytes are written before anything else.
+    pub(super) fn write_first(&mut self, mut bytes: Vec<u8>) {
+        bytes.append(&mut self.partial);
+        self.partial = bytes;
+        self.count();
+    }
+
     fn count(&mut self) {
         if self.stuck_since.is_some() {
             self.share.set(self.bytes());
         }
     }
 
-    /// Writes as much as the socket takes. `scratch` is the shard's.
+    /// Writes as much as the socket takes. `scratch` is the shard's; `written` gets the messages that are under way.
     pub(super) fn flush(
         &mut self,
         socket: &mut impl Write,
         scratch: &mut Vec<u8>,
         now: Duration,
+        written: impl FnMut(Frame),
     ) -> Flushed {
         let mut progress = false;
-        let flushed = self.write_all(socket, scratch, &mut progress);
+        let flushed = self.write_all(socket, scratch, &mut progress, written);
         self.is_blocked = flushed == Flushed::Blocked;
         self.stuck_since = match self.stuck_since {
             _ if !self.is_blocked => None,
@@ -139,6 +177,7 @@ impl Outgoing {
         socket: &mut impl Write,
         scratch: &mut Vec<u8>,
         progress: &mut bool,
+        mut taken: impl FnMut(Frame),
     ) -> Flushed {
         if !self.partial.is_empty() {
             match write(socket, &self.partial) {
@@ -153,7 +192,7 @@ impl Outgoing {
             *progress = true;
         }
         while !self.queue.is_empty() {
-            self.gather(scratch);
+            self.gather(scratch, &mut taken);
             match write(socket, scratch) {
                 Ok(written) if written == scratch.len() => *progress = true,
                 Ok(written) => {
@@ -170,7 +209,7 @@ impl Outgoing {
     }
 
     /// Moves frames from the queue to `scratch` until that is worth a write.
-    fn gather(&mut self, scratch: &mut Vec<u8>) {
+    fn gather(&mut self, scratch: &mut Vec<u8>, taken: &mut impl FnMut(Frame)) {
         scratch.clear();
         while scratch.len() < WRITE {
             match self.queue.pop_front() {
@@ -179,6 +218,7 @@ impl Outgoing {
                     self.queued = self.queued.saturating_sub(len);
                     websocket::write_text_header(len, scratch);
                     frame.write(scratch);
+                    taken(frame);
                 }
                 Some(Item::Control(frame)) => {
                     self.queued = self.queued.saturating_sub(frame.len());
@@ -240,18 +280,18 @@ mod tests {
         let mut socket = Takes(10, Vec::new());
         outgoing.push_control(vec![1; 100]);
         assert_eq!((tally.bytes(), outgoing.stuck_since()), (0, None));
-        let flushed = outgoing.flush(&mut socket, &mut scratch, at(1));
+        let flushed = outgoing.flush(&mut socket, &mut scratch, at(1), drop);
         assert_eq!(
             (flushed, outgoing.stuck_since()),
             (Flushed::Blocked, Some(at(1)))
         );
-        outgoing.flush(&mut socket, &mut scratch, at(3));
+        outgoing.flush(&mut socket, &mut scratch, at(3), drop);
         assert_eq!((tally.bytes(), outgoing.stuck_since()), (90, Some(at(1))));
         socket.0 = 1;
-        outgoing.flush(&mut socket, &mut scratch, at(4));
+        outgoing.flush(&mut socket, &mut scratch, at(4), drop);
         assert_eq!(outgoing.stuck_since(), Some(at(4)));
         socket.0 = 1000;
-        let flushed = outgoing.flush(&mut socket, &mut scratch, at(5));
+        let flushed = outgoing.flush(&mut socket, &mut scratch, at(5), drop);
         assert_eq!((flushed, outgoing.stuck_since()), (Flushed::All, None));
         assert_eq!((tally.bytes(), socket.1.len()), (0, 100));
     }
@@ -262,12 +302,12 @@ mod tests {
         let (mut outgoing, mut scratch) = (Outgoing::new(tally.share()), Vec::new());
         let mut socket = Takes(10, Vec::new());
         outgoing.push_control(vec![1; 100]);
-        outgoing.flush(&mut socket, &mut scratch, at(0));
+        outgoing.flush(&mut socket, &mut scratch, at(0), drop);
         outgoing.push_control(vec![2; 100]);
         outgoing.drop_queue();
         outgoing.push_control(vec![3; 100]);
         socket.0 = 1000;
-        outgoing.flush(&mut socket, &mut scratch, at(0));
+        outgoing.flush(&mut socket, &mut scratch, at(0), drop);
         assert_eq!(socket.1, [vec![1; 100], vec![3; 100]].concat());
         outgoing.push_control(vec![4; 100]);
         drop(outgoing);

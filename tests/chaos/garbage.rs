@@ -47,7 +47,7 @@ fn bytes(rng: &mut Rng) -> Vec<u8> {
 
 fn half_a_request(rng: &mut Rng) -> Vec<u8> {
     let request =
-        b"GET /websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        b"GET /websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     request[..rng.usize(..request.len())].to_vec()
 }

@@ -2,6 +2,7 @@
 //! events may have been missed.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use updraft::prelude::*;
@@ -12,6 +13,9 @@ use crate::world::channel;
 /// Bytes that may wait for one client: enough for a healthy one on a busy machine, little enough that one that does not
 /// read is found within seconds.
 const OUTPUT_LIMIT: usize = 512 * 1024;
+
+/// How long sessions wait for clients that the network has lost: none comes back, and they must all be gone at the end.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// The collection in which a subscription says that events may have been missed.
 pub(crate) const GAPS: &str = "gaps";
@@ -44,6 +48,7 @@ pub(crate) fn start(redis: &str) -> Running {
         Server::builder()
             .bus(redis)
             .output_limit(OUTPUT_LIMIT)
+            .resumption_grace(GRACE)
             .vent("relayed", relayed)
             .vent("mapped", mapped)
             .vent("shared", shared)

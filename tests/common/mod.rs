@@ -28,15 +28,21 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Serves on a free port, with the bus inside the process.
+    /// Serves on a free port, with the bus inside the process. Sessions end with their connections.
     pub(crate) fn start(builder: Builder) -> Self {
+        Self::start_resumable(builder.resumption_grace(Duration::ZERO))
+    }
+
+    /// Serves on a free port, with the bus inside the process. Sessions may outlive their connections.
+    pub(crate) fn start_resumable(builder: Builder) -> Self {
         Self::start_in(runtime(), builder)
     }
 
-    /// Serves on a free port, with this Redis as the bus.
+    /// Serves on a free port, with this Redis as the bus. Sessions end with their connections.
     pub(crate) fn over(redis: &RedisServer, builder: Builder) -> Self {
         let runtime = runtime();
         let bus = runtime.block_on(Redis::connect(&redis.url())).unwrap();
+        let builder = builder.resumption_grace(Duration::ZERO);
         Self::start_in(runtime, builder.bus(bus))
     }
 
@@ -280,10 +286,11 @@ pub(crate) fn runtime() -> Runtime {
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 
-fn gauges(stats: &Stats) -> [usize; 7] {
+fn gauges(stats: &Stats) -> [usize; 8] {
     [
         stats.connections,
         stats.sessions,
+        stats.parked_sessions,
         stats.subscriptions,
         stats.logins,
         stats.slow_methods,

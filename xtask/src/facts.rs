@@ -18,8 +18,8 @@ pub(crate) const LISTS: [List; 4] = [
     List {
         prefix: "ddp",
         meaning: "the numbered checks of Meteor's protocol",
-        // Not yet: cursors as results (79-82), rate limits (86, 155, 173), SockJS and resumption (199 and up).
-        required: &[1..=78, 83..=85, 87..=154, 156..=172, 174..=198],
+        // Not yet: cursors as results (79-82), SockJS (199-222) and stock clients (241 and up).
+        required: &[1..=78, 83..=198, 223..=240],
     },
     List {
         prefix: "vent",
@@ -30,17 +30,18 @@ pub(crate) const LISTS: [List; 4] = [
     List {
         prefix: "row",
         meaning: "faults and bad inputs, each with the right answer",
-        // Not yet: most of the HTTP edge (1-19), draining (49), login floods (62), pressure on memory at scale (82), Sentinel
-        // and Cluster (95), operation (98-104), SockJS (105-110).
+        // Not yet: most of the HTTP edge (1-19), draining (49), pressure on memory at scale (82), Sentinel
+        // and Cluster (95), operation (98-104), SockJS (106-110).
         required: &[
-            20..=20,
-            22..=36,
+            12..=12,
+            16..=16,
+            18..=36,
             38..=48,
-            50..=59,
-            63..=78,
+            50..=78,
             80..=81,
             83..=94,
             96..=97,
+            105..=105,
         ],
     },
     List {

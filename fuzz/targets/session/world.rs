@@ -379,6 +379,8 @@ fn config() -> Config {
     config.held_bytes = 64;
     config.max_subscriptions = 3;
     config.max_unreadable = 5;
+    // Its connections end with their sessions.
+    config.resumption.grace = Duration::ZERO;
     let publications = [
         ("two", Kind::Ordinary),
         ("live", Kind::Ordinary),

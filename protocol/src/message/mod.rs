@@ -11,6 +11,7 @@ pub use error::{Code, WireError};
 pub use server::ServerMessage;
 
 pub(crate) use client::{is_name, is_short};
+pub(crate) use server::answered_call;
 
 use crate::vent::Tail;
 use std::sync::Arc;
@@ -22,6 +23,9 @@ use std::sync::Arc;
 pub enum Frame {
     /// A message of its own, complete.
     Text(Box<str>),
+    /// A message of the connection, not of the session: `connected`, a ping, a pong. A client that resumes its session
+    /// over another connection has no use for it.
+    Transient(Box<str>),
     /// An event: what is particular to the subscription, then what is shared.
     Event {
         /// The frame up to the event's value.
@@ -35,7 +39,7 @@ impl Frame {
     /// Length in bytes of the message's text.
     pub fn len(&self) -> usize {
         match self {
-            Self::Text(text) => text.len(),
+            Self::Text(text) | Self::Transient(text) => text.len(),
             Self::Event { head, tail } => head.len().saturating_add(tail.len()),
         }
     }
@@ -45,10 +49,15 @@ impl Frame {
         self.len() == 0
     }
 
+    /// Whether it is of no use over another connection.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient(_))
+    }
+
     /// Appends the message's text.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Text(text) | Self::Transient(text) => out.extend_from_slice(text.as_bytes()),
             Self::Event { head, tail } => {
                 out.extend_from_slice(head.as_bytes());
                 tail.write(out);

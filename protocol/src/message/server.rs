@@ -102,12 +102,12 @@ impl ServerMessage<'_> {
                 out.push(']');
             }
             Self::Updated(call) => {
-                out.push_str(r#"{"msg":"updated","methods":["#);
+                out.push_str(UPDATED);
                 ejson::write_string(call, out);
                 out.push(']');
             }
             Self::Result(call, result) => {
-                out.push_str(r#"{"msg":"result","id":"#);
+                out.push_str(RESULT);
                 ejson::write_string(call, out);
                 if !result.is_undefined() {
                     out.push_str(r#","result":"#);
@@ -115,7 +115,7 @@ impl ServerMessage<'_> {
                 }
             }
             Self::Failure(call, error) => {
-                out.push_str(r#"{"msg":"result","id":"#);
+                out.push_str(RESULT);
                 ejson::write_string(call, out);
                 write_error(Some(error), out);
             }
@@ -123,6 +123,21 @@ impl ServerMessage<'_> {
         out.push('}');
     }
 }
+
+/// The call that a printed message answers, if it is a `result` or an `updated`.
+pub(crate) fn answered_call(text: &str) -> Option<Box<str>> {
+    let rest = text
+        .strip_prefix(RESULT)
+        .or_else(|| text.strip_prefix(UPDATED))?;
+    // The id comes right behind; a result after it may be long, and is not looked at.
+    serde_json::Deserializer::from_str(rest)
+        .into_iter::<Box<str>>()
+        .next()?
+        .ok()
+}
+
+const RESULT: &str = r#"{"msg":"result","id":"#;
+const UPDATED: &str = r#"{"msg":"updated","methods":["#;
 
 fn write_id(id: &Value, out: &mut String) {
     if !id.is_undefined() {
@@ -176,5 +191,27 @@ fn write_text(text: &Text, out: &mut String) {
         Some(text) => ejson::write_string(text, out),
         // Lone surrogates print as escapes.
         None => ejson::write_json(&Value::String(text.clone()), out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_which_call_it_answers() {
+        for id in ["1", "", "a\"b\\", "é\u{2028}"] {
+            let result = Value::from("\"]}");
+            let error = WireError::new(403, "no");
+            for message in [
+                ServerMessage::Result(id, &result),
+                ServerMessage::Result(id, &Value::Undefined),
+                ServerMessage::Failure(id, &error),
+                ServerMessage::Updated(id),
+            ] {
+                assert_eq!(answered_call(&message.print()).as_deref(), Some(id));
+            }
+        }
+        assert_eq!(answered_call(&ServerMessage::Ready(&["1"]).print()), None);
     }
 }

@@ -33,6 +33,11 @@ impl Session {
         self.calls.len()
     }
 
+    /// The client's names for them.
+    pub(super) fn open_call_ids(&self) -> impl Iterator<Item = Box<str>> {
+        self.calls.iter().map(|call| call.id.clone())
+    }
+
     /// A method begins a write whose effects must reach this client before `updated`.
     pub fn begin_write(&mut self, run: Run) {
         if let Some(call) = self.calls.iter_mut().find(|call| call.run == run) {

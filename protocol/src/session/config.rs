@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Resumption;
 use crate::ejson::Limits;
 use crate::message::Bounds;
 use crate::vent::{Choice, VentOptions};
@@ -23,6 +24,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Whether a client is greeted with `{"server_id":"0"}`, as old Meteor servers did (no).
     pub greeting: bool,
+    /// What is kept for clients whose connection is lost.
+    pub resumption: Resumption,
     /// How long a publication's handler may take (60 s); then its subscription ends. Zero is for ever.
     pub publication_timeout: Duration,
     /// Subscriptions of one session, universal ones not counted (256).
@@ -60,6 +63,7 @@ impl Default for Config {
             respond_to_pings: true,
             connect_timeout: Duration::from_secs(15),
             greeting: false,
+            resumption: Resumption::default(),
             publication_timeout: Duration::from_secs(60),
             max_subscriptions: 256,
             fence_timeout: Duration::from_secs(30),

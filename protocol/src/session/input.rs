@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::heartbeat::Heartbeat;
+use super::resumption::claim_of;
 use super::{Action, Output, Run, Session, State, Version};
 use crate::ejson::Value;
 use crate::message::{self, Quote, Request, ServerMessage, Unreadable};
@@ -10,8 +10,12 @@ use crate::message::{self, Quote, Request, ServerMessage, Unreadable};
 impl Session {
     /// Takes in one message of the client: the text of one WebSocket message, or one string of a SockJS array.
     pub fn receive(&mut self, text: &str, now: Duration, out: &mut Output) {
-        if matches!(self.state, State::Closed) {
+        if matches!(self.state, State::Closed | State::Parked(_)) {
             return;
+        }
+        if let State::Resuming { backlog, .. } = &mut self.state {
+            self.queued_bytes = self.queued_bytes.saturating_add(text.len());
+            return backlog.push(text.into());
         }
         // Any message counts as life, a malformed one too.
         self.heard();
@@ -43,18 +47,21 @@ impl Session {
                         self.complain("Bad request", quote(), out);
                     }
                 }
-                Some("pong") if version.has_heartbeat() => {}
+                Some("pong") if version.has_heartbeat() => self.pong(),
                 // Said by a client that leaves on purpose; what follows is the end of its connection.
-                Some("disconnect") => {}
+                Some("disconnect") => self.leaving(),
                 _ => {
                     let length = text.len();
                     let request = Request::parse(message, length, &self.config.bounds);
+                    if self.is_repeated(&request) {
+                        return;
+                    }
                     self.queued_bytes = self.queued_bytes.saturating_add(length);
                     self.queue.push_back((request, length));
                     self.proceed(now, out);
                 }
             },
-            State::Closed => {}
+            State::Resuming { .. } | State::Parked(_) | State::Closed => {}
         }
     }
 
@@ -131,17 +138,25 @@ impl Session {
         }
     }
 
+    /// The client goes on purpose, and will not come back.
+    fn leaving(&mut self) {
+        if let State::Connected { is_leaving, .. } = &mut self.state {
+            *is_leaving = true;
+        }
+    }
+
     fn connect(&mut self, message: &Value, now: Duration, out: &mut Output) {
         match negotiate(message) {
             Ok(version) => {
-                let interval = self.config.heartbeat_interval;
-                let heartbeat = (version.has_heartbeat() && !interval.is_zero())
-                    .then(|| Heartbeat::new(interval, self.config.heartbeat_timeout, now));
-                self.state = State::Connected { version, heartbeat };
-                let id = self.id.clone();
-                self.send(&ServerMessage::Connected(&id), out);
-                out.actions.push(Action::Connected);
-                self.start_universals(now, out);
+                // Clients that resume are younger than the versions without pings.
+                match claim_of(message).filter(|_| version.has_heartbeat()) {
+                    Some((session, received)) => {
+                        let backlog = Vec::new();
+                        self.state = State::Resuming { version, backlog };
+                        out.actions.push(Action::Resume { session, received });
+                    }
+                    None => self.welcome(version, now, out),
+                }
             }
             Err(best) => {
                 self.send(&ServerMessage::Failed(best.as_str()), out);

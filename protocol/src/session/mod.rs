@@ -16,11 +16,14 @@
 mod calls;
 mod config;
 mod heartbeat;
+mod history;
 mod input;
+mod resumption;
 mod subscriptions;
 mod user;
 
 pub use config::{Config, Duplicate, Kind, Names};
+pub use resumption::{Resumption, SessionId};
 pub use user::Unblocked;
 
 use std::collections::VecDeque;
@@ -33,6 +36,8 @@ use crate::message::{Frame, Request, ServerMessage};
 use crate::view::View;
 use calls::CallState;
 use heartbeat::{Due, Heartbeat};
+use history::{History, Pings};
+use resumption::Parked;
 use subscriptions::Subscription;
 use user::UserChange;
 
@@ -55,6 +60,14 @@ pub struct Output {
 pub enum Action {
     /// The client has connected; the session is known by its id from now on.
     Connected,
+    /// The client had a session before and wants it back. The session waits until the host has found that one
+    /// ([`Session::resume`], [`Session::take_backlog`]) or has not ([`Session::resume_refused`]).
+    Resume {
+        /// The session that it had.
+        session: SessionId,
+        /// How many messages it says it has received; `None` when it says something else.
+        received: Option<u64>,
+    },
     /// Start a publication's handler; it ends with [`Session::published`].
     Publish {
         /// The run that all its calls name.
@@ -93,6 +106,14 @@ pub enum Action {
     NotPublished(Run),
     /// Events for this subscription were dropped, because too many came before it was ready.
     Gap(Run),
+    /// The client is silent. Close the connection once the frames are out; the session waits for another one, so it is
+    /// to be [parked](Session::park).
+    Lost {
+        /// WebSocket close code.
+        code: u16,
+        /// WebSocket close reason.
+        reason: &'static str,
+    },
     /// Close the connection once the frames are out. Nothing follows.
     Close {
         /// WebSocket close code.
@@ -101,6 +122,9 @@ pub enum Action {
         reason: &'static str,
     },
 }
+
+/// What is said to a client that has done nothing wrong.
+const NORMAL: &str = "Normal closure";
 
 /// A DDP session, on the server's side.
 pub struct Session {
@@ -127,6 +151,14 @@ pub struct Session {
     next_run: u64,
     /// Messages sent, as a resuming client counts them.
     sent: u64,
+    /// Those of them that the client may have missed.
+    history: History,
+    pings: Pings,
+    /// The number of the `connected` with which the session was last resumed.
+    resumed_at: Option<u64>,
+    /// Calls that the client may send again after a resumption. Filled by `resume`, drained as they come, emptied when
+    /// they all must have come; bounded by what was open then.
+    repeats: Vec<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -137,7 +169,16 @@ enum State {
     Connected {
         version: Version,
         heartbeat: Option<Heartbeat>,
+        /// Whether the client has said that it leaves.
+        is_leaving: bool,
     },
+    /// The client wants the session it had, and the host looks for it.
+    Resuming {
+        version: Version,
+        /// What the client says meanwhile. Filled by `receive`, drained by `take_backlog`, bounded as the queue is.
+        backlog: Vec<Box<str>>,
+    },
+    Parked(Parked),
     Closed,
 }
 
@@ -170,6 +211,10 @@ impl Session {
             change: None,
             next_run: 0,
             sent: 0,
+            history: History::default(),
+            pings: Pings::default(),
+            resumed_at: None,
+            repeats: Vec::new(),
         }
     }
 
@@ -177,8 +222,8 @@ impl Session {
     /// first.
     pub fn greet(&self, out: &mut Output) {
         if self.config.greeting {
-            // Not a message of the session, so a resuming client does not count it.
-            out.frames.push(Frame::Text(r#"{"server_id":"0"}"#.into()));
+            out.frames
+                .push(Frame::Transient(r#"{"server_id":"0"}"#.into()));
         }
     }
 
@@ -187,17 +232,21 @@ impl Session {
         &self.id
     }
 
-    /// Whether the client has connected and the session has not ended.
+    /// Whether the client has said `connect` and the session has not ended.
     pub fn is_connected(&self) -> bool {
-        matches!(self.state, State::Connected { .. })
+        !matches!(self.state, State::AwaitingConnect { .. } | State::Closed)
     }
 
-    /// Messages that wait behind the running handler.
+    /// Messages that wait behind the running handler, or for the session that their client had before.
     pub fn queued(&self) -> usize {
-        self.queue.len()
+        let backlog = match &self.state {
+            State::Resuming { backlog, .. } => backlog.len(),
+            _ => 0,
+        };
+        self.queue.len().saturating_add(backlog)
     }
 
-    /// Bytes of the messages that wait behind the running handler.
+    /// Bytes of the messages that wait.
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
@@ -218,7 +267,8 @@ impl Session {
         let own = match &self.state {
             State::AwaitingConnect { until } => Some(*until),
             State::Connected { heartbeat, .. } => heartbeat.as_ref().map(Heartbeat::next_timeout),
-            State::Closed => None,
+            State::Parked(parked) => Some(parked.until),
+            State::Resuming { .. } | State::Closed => None,
         };
         own.into_iter()
             .chain(self.calls.iter().filter_map(CallState::deadline))
@@ -227,16 +277,22 @@ impl Session {
             .min()
     }
 
-    /// Does what time demands: pings, gives up a silent client, stops waiting for writes and for handlers.
+    /// Does what time demands: pings, gives up a silent client, stops waiting for one that is gone, for writes and for
+    /// handlers.
     pub fn handle_timeout(&mut self, now: Duration, out: &mut Output) {
         match &mut self.state {
             State::AwaitingConnect { until } if *until <= now => self.close(out),
+            State::Parked(parked) if parked.until <= now => self.close(out),
             State::Connected {
                 heartbeat: Some(heartbeat),
                 ..
             } => match heartbeat.poll(now) {
                 Due::Nothing => {}
-                Due::Ping => self.send(&ServerMessage::Ping, out),
+                Due::Ping => self.ping(out),
+                Due::Close if self.is_resumable() => out.actions.push(Action::Lost {
+                    code: 1000,
+                    reason: NORMAL,
+                }),
                 Due::Close => self.close(out),
             },
             _ => {}
@@ -247,7 +303,7 @@ impl Session {
 
     /// Closes the connection, as the server's own wish: 1000, `Normal closure`.
     pub fn close(&mut self, out: &mut Output) {
-        self.close_with(1000, "Normal closure", out);
+        self.close_with(1000, NORMAL, out);
     }
 
     /// The connection is gone, or is about to be: stops all subscriptions, says nothing more.
@@ -259,6 +315,8 @@ impl Session {
         self.calls.clear();
         self.view = View::default();
         self.change = None;
+        self.history = History::default();
+        self.repeats = Vec::new();
         for subscription in self.subscriptions.drain(..) {
             out.actions.push(Action::Stop(subscription.run));
         }
@@ -272,10 +330,27 @@ impl Session {
     }
 
     fn send(&mut self, message: &ServerMessage<'_>, out: &mut Output) {
-        if message.counts() {
-            self.sent = self.sent.saturating_add(1);
+        let text = message.print();
+        if message.counts() && self.is_connected() {
+            self.emit(Frame::Text(text), out);
+        } else {
+            out.frames.push(Frame::Transient(text));
         }
-        out.frames.push(Frame::Text(message.print()));
+    }
+
+    /// Sends a message that belongs to the session, or keeps it while there is nobody to send it to.
+    fn emit(&mut self, frame: Frame, out: &mut Output) {
+        self.sent = self.sent.saturating_add(1);
+        if self.is_parked() {
+            self.keep(frame, out);
+        } else {
+            out.frames.push(frame);
+        }
+    }
+
+    fn ping(&mut self, out: &mut Output) {
+        self.pings.sent(self.sent);
+        self.send(&ServerMessage::Ping, out);
     }
 
     fn new_run(&mut self) -> Run {

@@ -140,8 +140,7 @@ impl Session {
                 return;
             };
             let head = events.delivery.next_head();
-            self.sent = self.sent.saturating_add(1);
-            out.frames.push(Frame::Event { head, tail });
+            self.emit(Frame::Event { head, tail }, out);
         }
     }
 
@@ -226,14 +225,21 @@ impl Session {
 
     /// An event for a subscription: answers with the head to put before `tail`, and counts it as sent.
     ///
-    /// `None` means that nothing may be sent: the event is held until the subscription is ready, or dropped.
+    /// `None` means that nothing may be sent: the event is held until the subscription is ready or the client is back, or
+    /// dropped.
     pub fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<Arc<str>> {
         let index = self.position(run).ok()?;
         let subscription = self.subscriptions.get_mut(index)?;
         let events = subscription.events.as_deref_mut()?;
         if subscription.ready == Ready::Sent {
+            let head = events.delivery.next_head();
+            if self.is_parked() {
+                let tail = tail.clone();
+                self.emit(Frame::Event { head, tail }, out);
+                return None;
+            }
             self.sent = self.sent.saturating_add(1);
-            return Some(events.delivery.next_head());
+            return Some(head);
         }
         let bytes = events.held_bytes.saturating_add(tail.len());
         if events.held.len() < self.config.held_events && bytes <= self.config.held_bytes {

@@ -41,8 +41,9 @@ type Id = CompactString;
 
 /// The documents that the subscriptions of one session publish.
 ///
-/// Of a document that one subscription publishes it keeps a reference to the fields, about 64 bytes; fields are kept one
-/// by one only while several subscriptions publish the document.
+/// Of each document it keeps the id, and for each of its publishers a reference to the fields: 10,000 sessions that show
+/// the same 100 documents of 1 KiB take 7.6 KiB each beside the one copy (`benches/merge_box.rs`). A session gets fields of
+/// its own when a subscription changes them.
 #[derive(Debug, Default)]
 pub struct View {
     strategies: Strategies,

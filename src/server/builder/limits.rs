@@ -170,6 +170,52 @@ impl Builder {
         self
     }
 
+    /// How long a session waits for a client whose connection is lost: 15 s by default, as Meteor. Until then its
+    /// subscriptions go on; a client that comes back gets what it has missed, and is told nothing else. With zero no
+    /// session waits.
+    ///
+    /// A client that says `disconnect`, or that the server has closed, is not waited for.
+    #[must_use]
+    pub fn resumption_grace(mut self, grace: Duration) -> Self {
+        self.session.resumption.grace = grace;
+        self
+    }
+
+    /// How much is kept of what a client was sent, until it answers a ping: 100 messages and 64 KiB by default. A client
+    /// that comes back and has missed more gets a new session. As much again may come up while it is away; with more its
+    /// session ends.
+    #[must_use]
+    pub fn resumption_history(mut self, messages: usize, bytes: usize) -> Self {
+        self.session.resumption.messages = messages;
+        self.session.resumption.bytes = bytes;
+        self
+    }
+
+    /// How often somebody may try to resume a waiting session with a count that is impossible, or from the wrong
+    /// address, before it ends: 5 times by default.
+    #[must_use]
+    pub fn resumption_attempts(mut self, attempts: u32) -> Self {
+        self.session.resumption.attempts = attempts;
+        self
+    }
+
+    /// Whether a session is resumed from the client's former address only; off by default, for people move from one
+    /// network to another.
+    #[must_use]
+    pub fn resume_same_address(mut self, same: bool) -> Self {
+        self.limits.same_address = same;
+        self
+    }
+
+    /// How long a connection may stay silent, when it is pinged because another one claims its session: 2 s by default.
+    /// Then it is closed, and the other one has the session. If anything is heard of it, the other one gets a session of
+    /// its own.
+    #[must_use]
+    pub fn takeover_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.takeover = timeout;
+        self
+    }
+
     /// How long one subscription that waits for the bus may keep its client's next messages waiting (250 ms by default).
     /// After that it waits beside them, as if its handler had called `unblock`.
     #[must_use]

@@ -24,6 +24,7 @@ impl EventLoop {
             ..
         } = self;
         let mut lost = Vec::new();
+        let mut actions = Vec::new();
         fan_out.deliver(message, |index, run, outcome| {
             let tail = match outcome {
                 Outcome::Event(tail) => tail,
@@ -34,10 +35,9 @@ impl EventLoop {
                 return;
             };
             let Some(head) = client.session.event(run, &tail, out) else {
-                // All that an event can ask for is that a gap is told.
-                if !out.actions.is_empty() {
-                    out.actions.clear();
-                    lost.push((index, Some(run)));
+                actions.extend(out.actions.drain(..).map(|action| (index, action)));
+                if client.session.is_parked() {
+                    client.count_input();
                 }
                 return;
             };
@@ -51,6 +51,9 @@ impl EventLoop {
                 lost.push((index, None));
             }
         });
+        for (index, action) in actions {
+            self.act(index, action);
+        }
         for (index, run) in lost {
             match run {
                 Some(run) => self.missed(index, run),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use updraft_protocol::message::Frame;
 use updraft_protocol::session::{Output, Session};
 
 use super::{EventLoop, State};
@@ -30,8 +31,41 @@ impl EventLoop {
             mut leftover,
             client_address,
             headers,
+            seat,
         } = arrival;
-        let mut link = Link::Socket(Socket::new(socket));
+        let id = ids::session_id()?;
+        let session = Session::new(&id, self.services.session.clone(), self.now);
+        session.greet(&mut self.out);
+        let services = self.services.clone();
+        let link = Link::Socket(Socket::new(socket, seat));
+        let index = self.insert(link, session, |address| {
+            let context = Connection::new(&id, client_address, headers, address, services);
+            tracing::debug!(connection = %context.log_id(), ?client_address, "A client arrived.");
+            context
+        })?;
+        debug_assert!(
+            self.has_once(&id),
+            "17 characters of 55 came twice: the random source is broken"
+        );
+        // A greeting, where there is one.
+        self.settle(index);
+        while !leftover.is_empty() && self.is_open(index) {
+            let piece = leftover.split_to(leftover.len().min(self.input.len()));
+            self.input[..piece.len()].copy_from_slice(&piece);
+            self.take_in(index, piece.len());
+            self.settle(index);
+        }
+        self.settle(index);
+        Ok(())
+    }
+
+    /// Gives a client a place.
+    pub(super) fn insert(
+        &mut self,
+        mut link: Link,
+        session: Session,
+        context: impl FnOnce(Arc<Address>) -> Connection,
+    ) -> std::io::Result<usize> {
         let entry = self.clients.vacant_entry();
         let index = entry.key();
         link.register(self.poll.registry(), index)?;
@@ -41,22 +75,11 @@ impl EventLoop {
             generation: self.arrivals,
         };
         let address = Address::new(self.inbox.clone(), place, self.limits.output);
-        let id = ids::session_id()?;
-        let session = Session::new(&id, self.services.session.clone(), self.now);
-        session.greet(&mut self.out);
-        let context = Connection::new(
-            &id,
-            client_address,
-            headers,
-            Arc::new(address),
-            self.services.clone(),
-        );
-        tracing::debug!(connection = %context.log_id(), %client_address, "A client arrived.");
         entry.insert(Client {
             generation: self.arrivals,
             link,
             session,
-            context,
+            context: context(Arc::new(address)),
             outgoing: Outgoing::new(self.tally.share()),
             input: self.tally.share(),
             user: None,
@@ -68,25 +91,12 @@ impl EventLoop {
             is_paused: false,
             is_unread: false,
             is_counted: false,
+            is_counted_parked: false,
+            rival: None,
         });
-        debug_assert!(
-            self.has_once(&id),
-            "17 characters of 55 came twice: the random source is broken"
-        );
-        self.services
-            .gauges
-            .connections
-            .fetch_add(1, Ordering::Relaxed);
-        // A greeting, where there is one.
-        self.settle(index);
-        while !leftover.is_empty() && self.is_open(index) {
-            let piece = leftover.split_to(leftover.len().min(self.input.len()));
-            self.input[..piece.len()].copy_from_slice(&piece);
-            self.take_in(index, piece.len());
-            self.settle(index);
-        }
-        self.settle(index);
-        Ok(())
+        let gauges = &self.services.gauges;
+        gauges.connections.fetch_add(1, Ordering::Relaxed);
+        Ok(index)
     }
 
     /// Whether exactly one session here has this id.
@@ -109,8 +119,23 @@ impl EventLoop {
         if client.outgoing.is_empty() {
             self.lost(index);
         } else {
-            self.close(index, 1000, "");
+            self.part(index, 1000, "");
         }
+    }
+
+    /// Ends the connection as [`close`](Self::close) does. The session waits for another one, if it can.
+    pub(super) fn part(&mut self, index: usize, code: u16, reason: &str) {
+        let until = self.now.saturating_add(self.limits.linger);
+        let client = self.clients.get_mut(index);
+        let Some(client) = client.filter(|it| it.closing.is_none()) else {
+            return;
+        };
+        if self.state != State::Serving || !client.session.is_resumable() {
+            return self.close(index, code, reason);
+        }
+        client.part(code, reason, until);
+        self.park(index, Vec::new());
+        self.list(index);
     }
 
     /// Ends the session; what it has sent is written, then the close frame.
@@ -118,10 +143,12 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        if client.closing.is_some() {
-            return;
+        if client.link.is_gone() {
+            return self.remove(index);
         }
-        client.close(code, reason, self.now.saturating_add(self.limits.linger));
+        if client.closing.is_none() {
+            client.close(code, reason, self.now.saturating_add(self.limits.linger));
+        }
         self.end_session(index);
         self.list(index);
         self.set_timer(index);
@@ -135,18 +162,66 @@ impl EventLoop {
         self.lost(index);
     }
 
-    /// The connection is gone.
+    /// The connection is gone. The session waits for another one, if it can.
     pub(super) fn lost(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let is_resumable = client.session.is_resumable() && client.closing.is_none();
+        if self.state != State::Serving || !(is_resumable || client.session.is_parked()) {
+            return self.remove(index);
+        }
+        let unwritten = self.detach(index);
+        if is_resumable {
+            self.park(index, unwritten);
+        }
+        self.set_timer(index);
+    }
+
+    /// Lets go of a client's connection; what is returned was not written to it.
+    pub(super) fn detach(&mut self, index: usize) -> Vec<Frame> {
+        let client = self.clients.get_mut(index);
+        let Some(client) = client.filter(|it| !it.link.is_gone()) else {
+            return Vec::new();
+        };
+        client.link.deregister(self.poll.registry());
+        client.link = Link::Gone;
+        client.closing = None;
+        let gauges = &self.services.gauges;
+        gauges.connections.fetch_sub(1, Ordering::Relaxed);
+        client.outgoing.abandon().collect()
+    }
+
+    /// Lets a session wait for its client.
+    fn park(&mut self, index: usize, unwritten: Vec<Frame>) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let mut out = Output::default();
+        client.session.park(unwritten, self.now, &mut out);
+        client.is_counted_parked = true;
+        let gauges = &self.services.gauges;
+        gauges.parked_sessions.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(connection = %client.context.log_id(), "A client was lost; its session waits.");
+        client.count_input();
+        self.release_rival(index);
+        for action in out.actions {
+            self.act(index, action);
+        }
+        self.set_timer(index);
+    }
+
+    /// The client is gone, and does not come back.
+    pub(super) fn remove(&mut self, index: usize) {
         self.end_session(index);
-        let Some(mut client) = self.clients.try_remove(index) else {
+        self.detach(index);
+        let Some(client) = self.clients.try_remove(index) else {
             return;
         };
         if let Some(at) = client.timer {
             self.timers.remove(&(at, index));
         }
-        client.link.deregister(self.poll.registry());
         let gauges = &self.services.gauges;
-        gauges.connections.fetch_sub(1, Ordering::Relaxed);
         gauges
             .sessions
             .fetch_sub(usize::from(client.is_counted), Ordering::Relaxed);
@@ -164,8 +239,23 @@ impl EventLoop {
         if let Some(keeper) = client.keeper.take() {
             self.fan_out.forget(keeper);
         }
+        if client.is_counted {
+            self.services.resumable.remove(client.session.id());
+        }
+        self.count_as_back(index);
+        self.release_rival(index);
         for action in out.actions {
             self.act(index, action);
+        }
+    }
+
+    /// A session does not wait any more.
+    pub(super) fn count_as_back(&mut self, index: usize) {
+        if let Some(client) = self.clients.get_mut(index)
+            && std::mem::take(&mut client.is_counted_parked)
+        {
+            let gauges = &self.services.gauges;
+            gauges.parked_sessions.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

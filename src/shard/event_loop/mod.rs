@@ -5,6 +5,7 @@ mod bus;
 mod lifetime;
 mod orders;
 mod reading;
+mod resuming;
 mod sessions;
 mod user;
 mod writing;
@@ -28,6 +29,7 @@ use crate::memory::Tally;
 use crate::orders::ORDERS;
 use crate::publication::Begun;
 use crate::services::Services;
+use resuming::Wanted;
 
 /// The token of the inbox's waker; connections have their place's.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -53,6 +55,8 @@ pub(super) struct EventLoop {
     unsent: VecDeque<usize>,
     /// Connections with more to read than they may have in a turn, each once. Filled by `read`, drained by `read_on`.
     unread: VecDeque<usize>,
+    /// Clients that want a session back. Filled by sessions, drained each turn; each client stands in it once.
+    wanted: Vec<Wanted>,
     /// Bytes that the connections hold while somebody else is slow.
     tally: Tally,
     state: State,
@@ -94,6 +98,7 @@ impl EventLoop {
             fan_out: FanOut::default(),
             unsent: VecDeque::new(),
             unread: VecDeque::new(),
+            wanted: Vec::new(),
             tally: Tally::default(),
             state: State::Serving,
             input: vec![0; READ].into_boxed_slice(),
@@ -132,6 +137,7 @@ impl EventLoop {
             self.read_on();
             self.look_into_inbox();
             self.look_at_timers();
+            self.look_for_sessions();
             self.write();
             self.relieve();
             if self.state == State::ShuttingDown && self.clients.is_empty() {
@@ -146,7 +152,7 @@ impl EventLoop {
 
     /// How long to wait for sockets: not at all with something to do, else until the next timer.
     fn patience(&self) -> Option<Duration> {
-        let is_busy = !self.unsent.is_empty() || !self.unread.is_empty();
+        let is_busy = !(self.unsent.is_empty() && self.unread.is_empty() && self.wanted.is_empty());
         if is_busy || !self.inbox.may_sleep() {
             return Some(Duration::ZERO);
         }
@@ -178,6 +184,7 @@ impl EventLoop {
                     self.mail(to, mail);
                 }
                 Letter::Arrival(arrival) => self.arrive(*arrival),
+                Letter::Newcomer(newcomer) => self.newcomer(*newcomer),
                 Letter::Gap(Gap {
                     generation,
                     channels,
@@ -232,8 +239,9 @@ impl EventLoop {
             }
             client.session.handle_timeout(self.now, &mut self.out);
             self.settle(index);
+            self.check_rival(index);
             self.check_stuck(index);
-            self.resume(index);
+            self.read_again(index);
         }
     }
 

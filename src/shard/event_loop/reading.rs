@@ -8,7 +8,7 @@ use updraft_protocol::session::{Output, Session};
 use super::EventLoop;
 use crate::shard::Limits;
 use crate::shard::outgoing::Outgoing;
-use crate::transport::websocket::{self, Incoming, Receiver};
+use crate::transport::websocket::{self, Incoming, Protocol, Receiver};
 
 /// Reads of one connection before the others get their turn.
 const READS_PER_TURN: usize = 16;
@@ -39,6 +39,7 @@ impl EventLoop {
                     let is_last = count < self.input.len() && !socket.has_hung_up;
                     self.take_in(index, count);
                     self.settle(index);
+                    self.heard(index);
                     if is_last {
                         return;
                     }
@@ -75,7 +76,7 @@ impl EventLoop {
     }
 
     /// Reads on where a connection had too many messages queued.
-    pub(super) fn resume(&mut self, index: usize) {
+    pub(super) fn read_again(&mut self, index: usize) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
@@ -105,16 +106,23 @@ impl EventLoop {
         };
         let bytes = self.input.get_mut(..count).unwrap_or_default();
         if let Err(violation) = socket.reader.read(bytes, self.now, &mut intake) {
-            intake.ending = Some((violation.code, violation.reason));
+            intake.ending = Some(Ending::Violation(violation));
         }
         if let Some(pong) = intake.latest_ping.take() {
             intake.outgoing.push_control(pong);
         }
         let ending = intake.ending;
         self.list(index);
-        if let Some((code, reason)) = ending {
-            self.settle(index);
-            self.close(index, code, reason);
+        match ending {
+            Some(Ending::Violation(Protocol { code, reason })) => {
+                self.settle(index);
+                self.close(index, code, reason);
+            }
+            Some(Ending::Close(code)) => {
+                self.settle(index);
+                self.part(index, code, "");
+            }
+            None => {}
         }
     }
 }
@@ -130,7 +138,14 @@ struct Intake<'a> {
     pongs: usize,
     /// The answer to the latest ping, once there have been many.
     latest_ping: Option<Vec<u8>>,
-    ending: Option<(u16, &'static str)>,
+    ending: Option<Ending>,
+}
+
+/// Why nothing more is read.
+enum Ending {
+    /// The peer closes, and hears this code.
+    Close(u16),
+    Violation(Protocol),
 }
 
 impl Receiver for Intake<'_> {
@@ -154,7 +169,7 @@ impl Receiver for Intake<'_> {
                 self.outgoing.push_control(websocket::pong(payload));
             }
             Incoming::Ping(payload) => self.latest_ping = Some(websocket::pong(payload)),
-            Incoming::Close(code) => self.ending = Some((code, "")),
+            Incoming::Close(code) => self.ending = Some(Ending::Close(code)),
         }
     }
 }

@@ -6,25 +6,31 @@ use updraft_protocol::message::Frame;
 use updraft_protocol::session::Action;
 
 use super::EventLoop;
+use super::resuming::{Wanted, find};
 use crate::mailbox::{Mail, Place};
 use crate::publication::Turn;
 use crate::shard::client::Running;
+use crate::shard::registry::Seat;
 
 impl EventLoop {
     /// Carries out what the session has asked for: its frames, its actions, its next timer.
     pub(super) fn settle(&mut self, index: usize) {
         let mut out = std::mem::take(&mut self.out);
-        if let Some(client) = self.clients.get_mut(index)
-            && !out.frames.is_empty()
-        {
-            out.frames
-                .drain(..)
-                .for_each(|frame| client.outgoing.push(frame));
-            self.list(index);
-        }
-        out.frames.clear();
-        for action in out.actions.drain(..) {
-            self.act(index, action);
+        // What a rule refuses has its answer at once, and the message behind it its turn: so there may be more to do.
+        while !(out.frames.is_empty() && out.actions.is_empty()) {
+            if let Some(client) = self.clients.get_mut(index)
+                && !out.frames.is_empty()
+            {
+                out.frames
+                    .drain(..)
+                    .for_each(|frame| client.outgoing.push(frame));
+                self.list(index);
+            }
+            out.frames.clear();
+            for action in out.actions.drain(..) {
+                self.act(index, action);
+            }
+            std::mem::swap(&mut out, &mut self.out);
         }
         self.begun = None;
         self.out = out;
@@ -41,12 +47,36 @@ impl EventLoop {
             Action::Connected => {
                 client.is_counted = true;
                 gauges.sessions.fetch_add(1, Ordering::Relaxed);
+                if client.session.is_resumable() {
+                    let place = client.place(index);
+                    let inbox = self.inbox.clone();
+                    let seat = Seat { inbox, place };
+                    self.services.resumable.insert(client.session.id(), seat);
+                }
             }
+            Action::Resume { session, received } => {
+                self.wanted.push(Wanted {
+                    by: client.place(index),
+                    session,
+                    received,
+                });
+            }
+            Action::Lost { code, reason } => self.part(index, code, reason),
             Action::Publish {
                 run,
                 publication,
                 params,
             } => {
+                let now = self.started + self.now;
+                let caller = || client.context.caller(client.user.as_deref());
+                // While the user changes, subscriptions begin again for which nobody has asked anew.
+                if client.user_changes.is_empty()
+                    && let Some(wait) = self.services.limiter.subscribe(publication, caller, now)
+                {
+                    let error = self.services.limited(&client.context, wait, now);
+                    let session = &mut client.session;
+                    return session.published(run, Err(error), self.now, &mut self.out);
+                }
                 let Some(publication) = self.services.publications.get(publication) else {
                     return;
                 };
@@ -71,6 +101,13 @@ impl EventLoop {
                 params,
                 seed,
             } => {
+                let now = self.started + self.now;
+                let caller = || client.context.caller(client.user.as_deref());
+                if let Some(wait) = self.services.limiter.call(method, caller, now) {
+                    let error = self.services.limited(&client.context, wait, now);
+                    let session = &mut client.session;
+                    return session.returned(run, Err(error), self.now, &mut self.out);
+                }
                 if let Some(method) = self.services.methods.get(method) {
                     let (context, user) = (client.context.clone(), client.user.clone());
                     method.start(context, user, run, params, seed);
@@ -110,11 +147,9 @@ impl EventLoop {
 
     pub(super) fn mail(&mut self, to: Place, mail: Mail) {
         let index = to.index;
-        let client = self
-            .clients
-            .get_mut(index)
-            .filter(|it| it.generation == to.generation);
-        let Some(client) = client else { return };
+        let Some(client) = find(&mut self.clients, to) else {
+            return;
+        };
         let (session, out) = (&mut client.session, &mut self.out);
         match mail {
             Mail::Published(run, outcome) => session.published(run, outcome, self.now, out),
@@ -183,6 +218,6 @@ impl EventLoop {
             Mail::Overflow => self.slow(index),
         }
         self.settle(index);
-        self.resume(index);
+        self.read_again(index);
     }
 }

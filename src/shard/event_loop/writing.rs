@@ -49,9 +49,12 @@ impl EventLoop {
         let Some(socket) = client.link.socket_mut() else {
             return;
         };
-        let flushed = client
-            .outgoing
-            .flush(&mut socket.stream, &mut self.scratch, self.now);
+        let flushed =
+            client
+                .outgoing
+                .flush(&mut socket.stream, &mut self.scratch, self.now, |frame| {
+                    client.session.written(frame);
+                });
         match flushed {
             Flushed::All if client.written() => self.lost(index),
             Flushed::All => {}
@@ -119,9 +122,13 @@ impl EventLoop {
         let Some(client) = client.filter(|it| it.closing.is_none()) else {
             return;
         };
-        let gauges = &self.services.gauges;
-        gauges.slow_clients.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(connection = %client.context.log_id(), "A client does not read; it is closed.");
+        if client.link.is_gone() {
+            tracing::info!(connection = %client.context.log_id(), "Too much waits for a client that is gone.");
+        } else {
+            let gauges = &self.services.gauges;
+            gauges.slow_clients.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(connection = %client.context.log_id(), "A client does not read; it is closed.");
+        }
         client.outgoing.drop_queue();
         self.close(index, 1013, "Slow consumer");
     }

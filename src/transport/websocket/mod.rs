@@ -11,4 +11,4 @@ mod reader;
 pub(crate) use frame::{close, pong, write_text_header};
 pub(crate) use handshake::{Refusal, accept};
 pub(crate) use rate::Rate;
-pub(crate) use reader::{Incoming, Limits, Reader, Receiver};
+pub(crate) use reader::{Incoming, Limits, Protocol, Reader, Receiver};

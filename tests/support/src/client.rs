@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
+use tungstenite::client::IntoClientRequest;
 use tungstenite::http::Uri;
 use tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 use tungstenite::{Error, Message, WebSocket};
@@ -54,10 +55,23 @@ impl Client {
     /// # Errors
     /// When there is no such server, or it does not want to.
     pub fn try_connect(url: &str) -> Result<Self, Error> {
-        let uri: Uri = url.parse().map_err(Error::from)?;
-        let host = uri.host().unwrap_or("localhost");
-        let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80)))?;
-        Self::over(stream, url)
+        Self::over(tcp(url)?, url)
+    }
+
+    /// Opens a WebSocket with headers beside the usual ones.
+    ///
+    /// # Errors
+    /// When there is no such server, or it does not want to.
+    ///
+    /// # Panics
+    /// When these are no headers.
+    pub fn connect_with(url: &str, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
+        let mut request = url.into_client_request()?;
+        for (name, value) in headers {
+            let value = value.parse().expect("a header's value");
+            request.headers_mut().insert(*name, value);
+        }
+        Self::open(tcp(url)?, request)
     }
 
     /// Opens a WebSocket over a TCP connection that the test has prepared, with a small receive buffer for example.
@@ -65,9 +79,13 @@ impl Client {
     /// # Errors
     /// When the server refuses, or does not answer in time.
     pub fn over(stream: TcpStream, url: &str) -> Result<Self, Error> {
+        Self::open(stream, url)
+    }
+
+    fn open(stream: TcpStream, request: impl IntoClientRequest) -> Result<Self, Error> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        match tungstenite::client(url, stream) {
+        match tungstenite::client(request, stream) {
             Ok((socket, _)) => Ok(Self { socket }),
             Err(tungstenite::HandshakeError::Failure(error)) => Err(error),
             Err(interrupted) => {
@@ -210,6 +228,12 @@ impl Client {
     pub fn tcp(&self) -> &TcpStream {
         self.socket.get_ref()
     }
+}
+
+fn tcp(url: &str) -> Result<TcpStream, Error> {
+    let uri: Uri = url.parse().map_err(Error::from)?;
+    let host = uri.host().unwrap_or("localhost");
+    Ok(TcpStream::connect((host, uri.port_u16().unwrap_or(80)))?)
 }
 
 fn closed(frame: Option<CloseFrame>) -> Received {

@@ -25,6 +25,7 @@ pub fn replay(url: &str, case: &Case) -> Result<(), Difference> {
     let mut expectations = Expectations::new(case).with_host(host(url));
     let mut conversation = match Client::try_connect(url) {
         Ok(client) => Conversation {
+            url,
             client: Some(client),
             received: Vec::new(),
             patience: PATIENCE,
@@ -43,7 +44,9 @@ pub fn replay(url: &str, case: &Case) -> Result<(), Difference> {
         expectations.compare(turn, &conversation.received);
         conversation.received.clear();
     }
-    if let Some(client) = conversation.client {
+    if let Some(mut client) = conversation.client {
+        // It does not come back, so the server need not wait for it.
+        client.send_text(r#"{"msg":"disconnect"}"#);
         client.close();
     }
     expectations.finish()
@@ -54,7 +57,8 @@ fn host(url: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
-struct Conversation {
+struct Conversation<'a> {
+    url: &'a str,
     /// Gone once the connection has ended.
     client: Option<Client>,
     /// What came in this turn.
@@ -62,7 +66,7 @@ struct Conversation {
     patience: Duration,
 }
 
-impl Conversation {
+impl Conversation<'_> {
     /// Does what a turn has the client do.
     fn act(&mut self, turn: &[Step], expectations: &Expectations) {
         let mut steps = turn.iter().peekable();
@@ -75,8 +79,20 @@ impl Conversation {
                     }
                 }
                 Step::Wait(pause) => self.watch(*pause),
+                Step::Reconnect => self.reconnect(),
                 Step::Expect(_) | Step::Close { .. } => {}
             }
+        }
+    }
+
+    /// Breaks the connection off and opens another.
+    fn reconnect(&mut self) {
+        if let Some(client) = self.client.take() {
+            client.reset();
+        }
+        match Client::try_connect(self.url) {
+            Ok(client) => self.client = Some(client),
+            Err(error) => self.received.push(Received::Other(error.to_string())),
         }
     }
 

@@ -8,10 +8,12 @@
 //!   <- what the server answers
 //!   .. 15000
 //!   -- close 1000 Normal closure
+//!   ~~ reconnect
 //! ```
 //!
-//! `..` lets that many milliseconds pass, `--` is the server's close frame. In what is expected, `<SID>` stands for a
-//! session id, the same throughout a case, and `HOST` for the server's host and port.
+//! `..` lets that many milliseconds pass, `--` is the server's close frame, `~~` a connection that breaks, if it has not
+//! ended, and another one. In what is expected, `<SID>` stands for a session id, the same throughout a case, `<NEW>` for
+//! another one, and `HOST` for the server's host and port.
 
 mod expectations;
 mod placeholders;
@@ -54,6 +56,8 @@ pub enum Step {
     },
     /// Time passes.
     Wait(Duration),
+    /// The connection breaks without a word, unless it has ended already, and the client opens another.
+    Reconnect,
 }
 
 /// What is wrong with a transcript.
@@ -132,6 +136,7 @@ fn step(line: &str) -> Result<Option<Step>, String> {
                 .parse()
                 .map_err(|_| format!("not a number of milliseconds: {text:?}"))?,
         )),
+        "~~" if text == "reconnect" => Step::Reconnect,
         "--" => close(text).ok_or_else(|| format!("not `close CODE REASON`: {text:?}"))?,
         _ => return Err(format!("no step begins with {mark:?}")),
     };
@@ -154,15 +159,20 @@ impl Case {
         steps.any(|step| matches!(step, Step::Wait(pause) if *pause >= LONG_PAUSE))
     }
 
+    /// Whether it breaks connections, so that a server may be left with sessions that wait for their clients.
+    pub fn reconnects(&self) -> bool {
+        self.steps.contains(&Step::Reconnect)
+    }
+
     /// The conversation turn by turn: what is sent, or a pause, and what is expected before the next turn begins.
     ///
-    /// A turn starts with each pause, and with what is sent after something was expected. Frames sent without an answer
+    /// A turn starts with each pause, each new connection, and with what is sent after something was expected. Frames sent without an answer
     /// in between are one turn: the client does not wait there.
     pub fn turns(&self) -> impl Iterator<Item = &[Step]> {
         self.steps.chunk_by(|step, next| match next {
             Step::Expect(_) | Step::Close { .. } => true,
-            Step::Send(_) => matches!(step, Step::Send(_) | Step::Wait(_)),
-            Step::Wait(_) => false,
+            Step::Send(_) => matches!(step, Step::Send(_) | Step::Wait(_) | Step::Reconnect),
+            Step::Wait(_) | Step::Reconnect => false,
         })
     }
 }
@@ -181,6 +191,7 @@ impl fmt::Display for Step {
             Self::Expect(text) => write!(f, "<- {text}"),
             Self::Close { code, reason } => write!(f, "-- close {code} {reason}"),
             Self::Wait(pause) => write!(f, ".. {}", pause.as_millis()),
+            Self::Reconnect => write!(f, "~~ reconnect"),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! `<SID>` and `HOST`, which stand for what differs from run to run.
-//! A session id is learnt from the first frame that shows one, and must stay the same from then on.
+//! `<SID>`, `<NEW>` and `HOST`, which stand for what differs from run to run.
+//! A session id is learnt from the first frame that shows one, must stay the same from then on, and is nobody else's.
 
-const SESSION: &str = "<SID>";
+const SESSIONS: [&str; 2] = ["<SID>", "<NEW>"];
 const HOST: &str = "HOST";
 
 /// The letters and digits of Meteor's ids: those that people do not mistake for one another.
@@ -12,7 +12,7 @@ const ID_LENGTH: usize = 17;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Placeholders {
     pub(super) host: Option<String>,
-    session: Option<String>,
+    sessions: [Option<String>; 2],
 }
 
 impl Placeholders {
@@ -22,8 +22,10 @@ impl Placeholders {
         if let Some(host) = &self.host {
             text = text.replace(HOST, host);
         }
-        if let Some(session) = &self.session {
-            text = text.replace(SESSION, session);
+        for (name, session) in SESSIONS.iter().zip(&self.sessions) {
+            if let Some(session) = session {
+                text = text.replace(name, session);
+            }
         }
         text
     }
@@ -31,16 +33,21 @@ impl Placeholders {
     /// What the placeholders stand for if `actual` is what was meant by `expected`.
     pub(super) fn learn(&self, expected: &str, actual: &str) -> Option<Self> {
         let expected = self.fill(expected);
-        let Some((before, _)) = expected.split_once(SESSION) else {
+        let first =
+            (0..SESSIONS.len()).filter_map(|which| Some((expected.find(SESSIONS[which])?, which)));
+        let Some((_, which)) = first.min() else {
             return (expected == actual).then(|| self.clone());
         };
+        let (before, _) = expected.split_once(SESSIONS[which])?;
         let id = actual.strip_prefix(before)?.get(..ID_LENGTH)?;
-        let learnt = Self {
-            host: self.host.clone(),
-            session: Some(id.to_owned()),
-        };
         let is_id = id.chars().all(|letter| ALPHABET.contains(letter));
-        (is_id && learnt.fill(&expected) == actual).then_some(learnt)
+        let is_known = self.sessions.iter().flatten().any(|known| known == id);
+        if !is_id || is_known {
+            return None;
+        }
+        let mut learnt = self.clone();
+        learnt.sessions[which] = Some(id.to_owned());
+        learnt.learn(&expected, actual)
     }
 }
 
@@ -57,6 +64,12 @@ mod tests {
         assert!(learnt.learn("<SID>", "kpNzWxsDHYcxAHj5M").is_some());
         assert!(learnt.learn("<SID>", "kpNzWxsDHYcxAHj5N").is_none());
         assert!(learnt.learn("x", "x").is_some());
+        assert!(learnt.learn("<NEW>", "kpNzWxsDHYcxAHj5M").is_none());
+        let both = learnt.learn("<NEW>", "kpNzWxsDHYcxAHj5N").unwrap();
+        assert_eq!(
+            both.fill("<SID> <NEW>"),
+            "kpNzWxsDHYcxAHj5M kpNzWxsDHYcxAHj5N"
+        );
     }
 
     #[test]
@@ -77,7 +90,7 @@ mod tests {
     fn the_host_is_given() {
         let placeholders = Placeholders {
             host: Some("127.0.0.1:3000".into()),
-            session: None,
+            sessions: [None, None],
         };
         assert!(placeholders.learn("=HOST=", "=127.0.0.1:3000=").is_some());
         assert!(placeholders.learn("=HOST=", "=127.0.0.1:3001=").is_none());

@@ -14,7 +14,7 @@ fn only(text: &str) -> Case {
 #[test]
 fn every_kind_of_line_is_read() {
     let case = only(
-        "# a file\n\n=== ddp_007_close\n  -> {}\n  # between\n  <- a  \n  .. 15000\n  -- close 1000 Normal closure\n",
+        "# a file\n\n=== ddp_007_close\n  -> {}\n  # between\n  <- a  \n  .. 15000\n  -- close 1000 Normal closure\n  ~~ reconnect\n",
     );
     assert_eq!(case.name, "ddp_007_close");
     assert_eq!(
@@ -27,6 +27,7 @@ fn every_kind_of_line_is_read() {
                 code: 1000,
                 reason: "Normal closure".into()
             },
+            Step::Reconnect,
         ]
     );
     assert!(case.needs_virtual_time());

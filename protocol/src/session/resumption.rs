@@ -1,0 +1,359 @@
+//! Sessions that outlive their connections: a client that comes back in time gets exactly what it missed.
+//!
+//! Two sessions take part. The *newcomer* is the session of the new connection: it asks the host with
+//! [`Action::Resume`] and keeps what its client says meanwhile. The session that the client had is *parked* when its
+//! connection is lost, and keeps what it would have sent. The host brings them together: either
+//! [`resume`](Session::resume) takes the client back, and the newcomer's [`backlog`](Session::take_backlog) is the old
+//! session's next input, or the newcomer goes on by itself, after [`resume_refused`](Session::resume_refused).
+//!
+//! Meteor 3.5 wants the client's count to be equal to what was sent, and takes nobody back otherwise. Here a client that
+//! has missed messages gets them, as long as they are kept; Meteor plans the same.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::heartbeat::Heartbeat;
+use super::history::{History, Pings};
+use super::{Action, Output, Session, State, Version};
+use crate::ejson::Value;
+use crate::message::{self, Frame, Request, ServerMessage};
+
+/// The id of a session that a client wants back. It is a credential, so `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionId(Box<str>);
+
+impl SessionId {
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for SessionId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SessionId").finish_non_exhaustive()
+    }
+}
+
+/// Settings of resumption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// How long a session waits for its client to come back (15 s); with zero none does.
+    pub grace: Duration,
+    /// Messages that are kept for a client because it may have missed them (100), and messages that a waiting session
+    /// may have to send beside them; with one more it ends.
+    pub messages: usize,
+    /// Bytes of these messages, counted the same way (64 KiB).
+    pub bytes: usize,
+    /// Wrong attempts that end a waiting session (5).
+    pub attempts: u32,
+}
+
+impl Default for Resumption {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(15),
+            messages: 100,
+            bytes: 64 * 1024,
+            attempts: 5,
+        }
+    }
+}
+
+/// A session whose connection is lost.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub(super) version: Version,
+    /// When it ends.
+    pub(super) until: Duration,
+    /// The last message that the client can have received; those behind it wait in the history.
+    written: u64,
+    /// Bytes of the messages behind it.
+    queued_bytes: usize,
+    /// Wrong attempts to resume it.
+    attempts: u32,
+    /// Whether more waits than may, and the host has been told to end it.
+    is_overfull: bool,
+}
+
+/// What a resuming client's count means.
+enum Claim {
+    /// It has received this message and those before it; what follows is kept.
+    After(u64),
+    /// What it has missed is not kept any more.
+    TooOld,
+    /// It cannot have received so many messages.
+    Impossible,
+}
+
+/// What a `connect` asks to resume, if anything: the session's id and the client's count, where that is a count.
+pub(super) fn claim_of(connect: &Value) -> Option<(SessionId, Option<u64>)> {
+    /// The largest whole number that JavaScript can count to.
+    const LAST: f64 = 9_007_199_254_740_991.0;
+    let session = connect.get("session")?.as_str()?;
+    let received = connect.get("receivedCount")?;
+    let count = received
+        .as_f64()
+        .filter(|count| (0.0..=LAST).contains(count) && count.fract() == 0.0);
+    Some((SessionId::from(session), count.map(|count| count as u64)))
+}
+
+impl Session {
+    /// The host has taken this frame to write it. It is kept in case that the client has missed it.
+    pub fn written(&mut self, frame: Frame) {
+        let Resumption {
+            messages, bytes, ..
+        } = self.config.resumption;
+        if self.is_resumable() && !frame.is_transient() {
+            self.history.push(frame, messages, bytes);
+        }
+    }
+
+    /// Whether a loss of the connection would park the session.
+    pub fn is_resumable(&self) -> bool {
+        let is_connected = matches!(
+            self.state,
+            State::Connected {
+                is_leaving: false,
+                ..
+            }
+        );
+        is_connected && !self.config.resumption.grace.is_zero()
+    }
+
+    /// The connection is lost, with these frames unwritten: the session waits for its client, and goes on meanwhile.
+    ///
+    /// `false` when it does not wait, because it is not [resumable](Self::is_resumable): the host ends it.
+    pub fn park(
+        &mut self,
+        unwritten: impl IntoIterator<Item = Frame>,
+        now: Duration,
+        out: &mut Output,
+    ) -> bool {
+        let State::Connected { version, .. } = self.state else {
+            return false;
+        };
+        if !self.is_resumable() {
+            return false;
+        }
+        self.state = State::Parked(Parked {
+            version,
+            until: now.saturating_add(self.config.resumption.grace),
+            written: self.history.end(),
+            queued_bytes: 0,
+            attempts: 0,
+            is_overfull: false,
+        });
+        for frame in unwritten {
+            self.keep(frame, out);
+        }
+        true
+    }
+
+    /// Whether the session waits for its client to come back.
+    pub fn is_parked(&self) -> bool {
+        matches!(self.state, State::Parked(_))
+    }
+
+    /// Bytes of what is kept for a client that may have missed it.
+    pub fn kept_bytes(&self) -> usize {
+        self.history.bytes()
+    }
+
+    /// Asks a client for a sign of life, because another connection claims to be its next one. `false` when the session
+    /// could not be resumed with this count, and there is nothing to find out.
+    pub fn probe(&mut self, received: Option<u64>, out: &mut Output) -> bool {
+        let may_resume = self.is_resumable() && matches!(self.claim(received), Claim::After(_));
+        if may_resume {
+            self.ping(out);
+        }
+        may_resume
+    }
+
+    /// The client is back, and has received so many messages (`None`: what it said is no number of messages). Whether
+    /// it is taken back: then what it has missed follows, and nothing else happens to it.
+    ///
+    /// A client that is not taken back may end the session: when nobody can be taken back any more, or when it was
+    /// tried too often.
+    pub fn resume(&mut self, received: Option<u64>, now: Duration, out: &mut Output) -> bool {
+        let State::Parked(Parked {
+            version,
+            is_overfull: false,
+            ..
+        }) = self.state
+        else {
+            return false;
+        };
+        let (missed, received) = match (self.claim(received), received) {
+            (Claim::After(missed), Some(received)) => (missed, received),
+            (Claim::TooOld, _) => {
+                self.close(out);
+                return false;
+            }
+            _ => {
+                self.wrong_attempt(out);
+                return false;
+            }
+        };
+        self.history.confirm(missed);
+        self.repeats = self.open_calls();
+        self.pings = Pings::default();
+        self.state = State::Connected {
+            version,
+            heartbeat: self.new_heartbeat(version, now),
+            is_leaving: false,
+        };
+        // The client counts `connected` too, and what it has missed after it.
+        let received = received.saturating_add(1);
+        self.resumed_at = Some(received);
+        let missed = std::mem::replace(&mut self.history, History::starting_after(received));
+        self.sent = received;
+        let connected = ServerMessage::Connected(&self.id).print();
+        out.frames.push(Frame::Transient(connected));
+        for frame in missed.into_frames() {
+            self.sent = self.sent.saturating_add(1);
+            out.frames.push(frame);
+        }
+        true
+    }
+
+    /// Somebody has tried to resume the session who cannot be its client. Ends a waiting session that this happens to
+    /// too often.
+    pub fn wrong_attempt(&mut self, out: &mut Output) {
+        if let State::Parked(parked) = &mut self.state {
+            parked.attempts = parked.attempts.saturating_add(1);
+            if parked.attempts >= self.config.resumption.attempts {
+                self.close(out);
+            }
+        }
+    }
+
+    /// The session that this one's client asked for cannot be had: it gets this one.
+    pub fn resume_refused(&mut self, now: Duration, out: &mut Output) {
+        let State::Resuming { version, .. } = self.state else {
+            return;
+        };
+        let backlog = self.take_backlog();
+        self.welcome(version, now, out);
+        for text in backlog {
+            self.receive(&text, now, out);
+        }
+    }
+
+    /// What the client has said since it asked for another session, in order.
+    pub fn take_backlog(&mut self) -> Vec<Box<str>> {
+        match &mut self.state {
+            State::Resuming { backlog, .. } => {
+                self.queued_bytes = 0;
+                std::mem::take(backlog)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A session of its own: the client has none yet, or cannot have the one it had.
+    pub(super) fn welcome(&mut self, version: Version, now: Duration, out: &mut Output) {
+        self.state = State::Connected {
+            version,
+            heartbeat: self.new_heartbeat(version, now),
+            is_leaving: false,
+        };
+        self.sent = 1;
+        self.history = History::starting_after(1);
+        let connected = ServerMessage::Connected(&self.id).print();
+        out.frames.push(Frame::Transient(connected));
+        out.actions.push(Action::Connected);
+        self.start_universals(now, out);
+    }
+
+    /// Keeps a message that cannot be sent now.
+    pub(super) fn keep(&mut self, frame: Frame, out: &mut Output) {
+        let State::Parked(parked) = &mut self.state else {
+            return;
+        };
+        if frame.is_transient() || parked.is_overfull {
+            return;
+        }
+        parked.queued_bytes = parked.queued_bytes.saturating_add(frame.len());
+        self.history.keep(frame);
+        let settings = &self.config.resumption;
+        let messages = self.history.end().saturating_sub(parked.written);
+        if messages > settings.messages as u64 || parked.queued_bytes > settings.bytes {
+            parked.is_overfull = true;
+            self.history = History::default();
+            out.actions.push(Action::Close {
+                code: 1013,
+                reason: "Slow consumer",
+            });
+        }
+    }
+
+    /// The client's answer to a ping: everything that was sent before it has arrived, both ways.
+    pub(super) fn pong(&mut self) {
+        if let Some(received) = self.pings.answered() {
+            self.history.confirm(received);
+            self.repeats = Vec::new();
+        }
+    }
+
+    /// Whether this call was sent before the connection was lost, and is not to run again. Once for each.
+    pub(super) fn is_repeated(&mut self, request: &Request) -> bool {
+        let Request::Call(call) = request else {
+            return false;
+        };
+        let known = self.repeats.iter().position(|id| *id == call.id);
+        known.map(|at| self.repeats.swap_remove(at)).is_some()
+    }
+
+    /// Calls that a resuming client does not know the outcome of: those that wait or run, and those whose answers it has
+    /// missed.
+    fn open_calls(&self) -> Vec<Box<str>> {
+        let waiting = self.queue.iter().filter_map(|(request, _)| match request {
+            Request::Call(call) => Some(call.id.clone()),
+            _ => None,
+        });
+        let missed = self.history.iter().filter_map(|frame| match frame {
+            Frame::Text(text) => message::answered_call(text),
+            _ => None,
+        });
+        let mut calls: Vec<Box<str>> = self.open_call_ids().chain(waiting).chain(missed).collect();
+        calls.sort_unstable();
+        calls.dedup();
+        calls
+    }
+
+    fn claim(&self, received: Option<u64>) -> Claim {
+        let written = match &self.state {
+            State::Parked(parked) => parked.written,
+            _ => self.history.end(),
+        };
+        // Who knows the session has received at least its `connected`.
+        let Some(received) = received.filter(|count| (1..=written).contains(count)) else {
+            return Claim::Impossible;
+        };
+        let next = received.saturating_add(1);
+        // The `connected` of a resumption is not kept: who has missed it gets another.
+        let missed = if self.resumed_at == Some(next) {
+            next
+        } else {
+            received
+        };
+        if missed < self.history.before() {
+            Claim::TooOld
+        } else {
+            Claim::After(missed)
+        }
+    }
+
+    fn new_heartbeat(&self, version: Version, now: Duration) -> Option<Heartbeat> {
+        let interval = self.config.heartbeat_interval;
+        (version.has_heartbeat() && !interval.is_zero())
+            .then(|| Heartbeat::new(interval, self.config.heartbeat_timeout, now))
+    }
+}

@@ -1,0 +1,146 @@
+//! How many connections come from one address, and how often it has asked for SockJS sessions that do not exist.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::counters::Counters;
+use super::{Rate, network};
+
+/// Addresses whose wrong guesses are counted at a time.
+const GUESSERS: usize = 100_000;
+
+/// What is known of client addresses. Those that are unknown count as one.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    /// Connections that one address may have.
+    most: Option<usize>,
+    /// Filled by `seat`, drained as seats are dropped; bounded by the connections there are.
+    connections: Mutex<HashMap<Option<IpAddr>, usize>>,
+    guesses: Counters<Option<IpAddr>>,
+}
+
+/// A connection's place among those of its address, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    addresses: Arc<Addresses>,
+    network: Option<IpAddr>,
+}
+
+/// There are as many connections from this address as there may be.
+#[derive(Debug)]
+pub(crate) struct TooMany;
+
+impl Addresses {
+    pub(crate) fn new(most: Option<usize>, guesses: Rate) -> Self {
+        Self {
+            most,
+            connections: Mutex::default(),
+            guesses: Counters::new(guesses, GUESSERS),
+        }
+    }
+
+    /// A place for a connection; none is needed where nothing is limited.
+    pub(crate) fn seat(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Option<Seat>, TooMany> {
+        let Some(most) = self.most else {
+            return Ok(None);
+        };
+        let network = address.map(network);
+        let mut connections = self.lock();
+        let taken = connections.get(&network).copied().unwrap_or(0);
+        if taken >= most {
+            return Err(TooMany);
+        }
+        connections.insert(network, taken.saturating_add(1));
+        Ok(Some(Seat {
+            addresses: self.clone(),
+            network,
+        }))
+    }
+
+    /// Counts a request for a SockJS session that does not exist.
+    pub(crate) fn guessed(&self, address: Option<IpAddr>, now: Instant) {
+        // Whether it was one too many is asked before the next.
+        let _wait = self.guesses.count(address.map(network), now);
+    }
+
+    /// Whether an address has asked for too many sessions that do not exist to be answered.
+    pub(crate) fn is_guessing(&self, address: Option<IpAddr>, now: Instant) -> bool {
+        self.guesses.is_used_up(&address.map(network), now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Option<IpAddr>, usize>> {
+        let connections = self.connections.lock();
+        connections.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut connections = self.addresses.lock();
+        let left = connections
+            .get(&self.network)
+            .map(|it| it.saturating_sub(1));
+        match left {
+            Some(left) if left > 0 => drop(connections.insert(self.network, left)),
+            _ => drop(connections.remove(&self.network)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use std::time::Duration;
+
+    fn addresses(most: Option<usize>) -> Arc<Addresses> {
+        let guesses = Rate {
+            requests: 3,
+            within: Duration::from_secs(60),
+        };
+        Arc::new(Addresses::new(most, guesses))
+    }
+
+    #[test]
+    fn row_012_seats_are_limited_per_address_and_given_back() {
+        let addresses = addresses(Some(2));
+        let seat = |address: &str| addresses.seat(address.parse().ok());
+        let one = seat("192.0.2.1").unwrap();
+        let _two = seat("192.0.2.1").unwrap();
+        assert!(seat("192.0.2.1").is_err());
+        let other = seat("192.0.2.2").unwrap();
+        drop(one);
+        assert!(seat("192.0.2.1").is_ok());
+        drop(other);
+        assert_eq!(addresses.lock().len(), 1, "who has left is forgotten");
+        let (_a, _b) = (seat("2001:db8::1").unwrap(), seat("2001:db8::2").unwrap());
+        assert!(seat("2001:db8::3").is_err(), "one network");
+        let (_c, _d) = (seat("").unwrap(), seat("").unwrap());
+        assert!(seat("").is_err(), "the unknown count as one");
+    }
+
+    #[test]
+    fn row_012_without_a_limit_nothing_is_counted() {
+        let addresses = addresses(None);
+        let seats: Vec<_> = (0..100).map(|_| addresses.seat(None)).collect();
+        assert!(seats.iter().all(|seat| matches!(seat, Ok(None))));
+        assert!(addresses.lock().is_empty());
+    }
+
+    #[test]
+    fn row_105_wrong_guesses_use_an_address_up_for_a_while() {
+        let addresses = addresses(None);
+        let guesser = "192.0.2.1".parse().ok();
+        let start = clock::now();
+        for _ in 0..3 {
+            assert!(!addresses.is_guessing(guesser, start));
+            addresses.guessed(guesser, start);
+        }
+        assert!(addresses.is_guessing(guesser, start));
+        assert!(!addresses.is_guessing("192.0.2.2".parse().ok(), start));
+        let later = start + Duration::from_secs(60);
+        assert!(!addresses.is_guessing(guesser, later));
+    }
+}

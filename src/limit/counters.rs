@@ -1,0 +1,179 @@
+//! Counts by key, each in a span of time that begins with the key's first request.
+//! Spans that are over are swept, and there are never more counters than the owner allows.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often something may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    pub(crate) requests: u32,
+    pub(crate) within: Duration,
+}
+
+/// The requests of everybody, by key.
+pub(super) struct Counters<K> {
+    rate: Rate,
+    most: usize,
+    spans: Mutex<Spans<K>>,
+}
+
+struct Spans<K> {
+    /// Filled by `count`, drained by `sweep`, bounded by `most`.
+    by_key: HashMap<K, Span>,
+    swept: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Span {
+    since: Instant,
+    requests: u32,
+}
+
+impl<K: Eq + Hash> Counters<K> {
+    /// `most` keys are counted at a time.
+    pub(super) fn new(rate: Rate, most: usize) -> Self {
+        Self {
+            rate,
+            most: most.max(1),
+            spans: Mutex::new(Spans {
+                by_key: HashMap::new(),
+                swept: None,
+            }),
+        }
+    }
+
+    /// Counts a request, then compares: with one too many, how long the key's span still lasts.
+    pub(super) fn count(&self, key: K, now: Instant) -> Option<Duration> {
+        let mut spans = self.lock();
+        self.make_room(&mut spans, &key, now);
+        let span = spans.by_key.entry(key).or_insert(Span {
+            since: now,
+            requests: 0,
+        });
+        if self.left(span, now).is_none() {
+            *span = Span {
+                since: now,
+                requests: 0,
+            };
+        }
+        span.requests = span.requests.saturating_add(1);
+        let left = self.left(span, now).unwrap_or(self.rate.within);
+        (span.requests > self.rate.requests).then_some(left)
+    }
+
+    /// Whether a key has used up what it may in its span.
+    pub(super) fn is_used_up(&self, key: &K, now: Instant) -> bool {
+        let spans = self.lock();
+        let span = spans.by_key.get(key);
+        span.is_some_and(|span| {
+            span.requests >= self.rate.requests && self.left(span, now).is_some()
+        })
+    }
+
+    /// What is left of a span; nothing once it is over.
+    fn left(&self, span: &Span, now: Instant) -> Option<Duration> {
+        // Shards look at the clock at slightly different times.
+        let age = now.saturating_duration_since(span.since);
+        let left = self.rate.within.checked_sub(age);
+        left.filter(|left| !left.is_zero())
+    }
+
+    /// Sweeps once per span, so that each counter is looked at twice at most.
+    fn make_room(&self, spans: &mut Spans<K>, key: &K, now: Instant) {
+        let is_due = spans
+            .swept
+            .is_none_or(|swept| now.saturating_duration_since(swept) >= self.rate.within);
+        if is_due {
+            spans.swept = Some(now);
+            spans
+                .by_key
+                .retain(|_, span| self.left(span, now).is_some());
+            let twice = spans.by_key.len().saturating_mul(2);
+            spans.by_key.shrink_to(twice);
+        }
+        if spans.by_key.len() >= self.most && !spans.by_key.contains_key(key) {
+            // Everybody starts again: that weakens the limit in proportion to the flood, where not counting the rest
+            // would lift it, and refusing them would lock everybody out.
+            tracing::warn!(
+                counters = self.most,
+                "A rate limit has more callers than counters; all begin anew."
+            );
+            spans.by_key.clear();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Spans<K>> {
+        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Without the keys: session ids are credentials.
+impl<K> fmt::Debug for Counters<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counters")
+            .field("rate", &self.rate)
+            .field("most", &self.most)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const FIVE: Rate = Rate {
+        requests: 5,
+        within: Duration::from_secs(10),
+    };
+
+    fn counted(counters: &Counters<u32>) -> usize {
+        counters.lock().by_key.len()
+    }
+
+    #[test]
+    fn row_062_the_sixth_within_ten_seconds_is_one_too_many() {
+        let counters = Counters::new(FIVE, 100);
+        let start = clock::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        for n in 0..5 {
+            assert_eq!(counters.count(1, at(1000 * n)), None);
+        }
+        assert!(counters.is_used_up(&1, at(4000)));
+        assert_eq!(
+            counters.count(1, at(4000)),
+            Some(Duration::from_millis(6000))
+        );
+        assert_eq!(counters.count(1, at(9999)), Some(Duration::from_millis(1)));
+        assert_eq!(counters.count(2, at(9999)), None, "another key");
+        assert!(!counters.is_used_up(&1, at(10_000)));
+        for _ in 0..5 {
+            assert_eq!(counters.count(1, at(10_000)), None, "a new span");
+        }
+        assert_eq!(
+            counters.count(1, at(10_001)),
+            Some(Duration::from_millis(9999))
+        );
+        assert_eq!(counters.count(1, start), Some(FIVE.within), "a late clock");
+    }
+
+    #[test]
+    fn row_062_counters_are_swept_and_bounded() {
+        let counters = Counters::new(FIVE, 100);
+        let start = clock::now();
+        for key in 0..100 {
+            assert_eq!(counters.count(key, start), None);
+        }
+        assert_eq!(counted(&counters), 100);
+        assert_eq!(counters.count(1, start), None, "a known key needs no room");
+        assert_eq!(counted(&counters), 100);
+        assert_eq!(counters.count(100, start), None);
+        assert_eq!(counted(&counters), 1);
+        assert_eq!(counters.count(101, start + FIVE.within), None);
+        assert_eq!(counted(&counters), 1, "what is over is gone");
+    }
+}

@@ -1,0 +1,238 @@
+//! How often clients may ask, and how many may come from one address. It knows names, users and addresses, nothing of
+//! sockets and sessions, and is handed the time; one for all shards, with a lock only where something is limited.
+
+mod addresses;
+mod counters;
+mod rule;
+mod seldom;
+
+pub(crate) use addresses::{Addresses, Seat};
+pub(crate) use counters::Rate;
+pub use rule::Rule;
+pub(crate) use seldom::Seldom;
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use counters::Counters;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Method,
+    Subscription,
+}
+
+/// Who asks.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) user: Option<Box<str>>,
+    pub(crate) address: Option<IpAddr>,
+    /// The session's id.
+    pub(crate) connection: Box<str>,
+}
+
+/// What a rule tells apart; what it does not is nothing in all its keys.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    handler: Option<(Kind, usize)>,
+    user: Option<Box<str>>,
+    address: Option<IpAddr>,
+    connection: Option<Box<str>>,
+}
+
+/// The rules of a server, and what they have counted.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    rules: Vec<Counted>,
+    /// The rules for each method, by its number.
+    methods: Vec<Box<[usize]>>,
+    /// The rules for each publication, by its number.
+    publications: Vec<Box<[usize]>>,
+    /// For the line about those who are refused.
+    pub(crate) log: Seldom,
+}
+
+#[derive(Debug)]
+struct Counted {
+    rule: Rule,
+    counters: Counters<Key>,
+}
+
+impl Limiter {
+    /// Methods and publications are known by their names' places; a publication without a name is not limited.
+    pub(crate) fn new<'a>(
+        rules: Vec<Rule>,
+        methods: impl Iterator<Item = &'a str>,
+        publications: impl Iterator<Item = &'a str>,
+        counters: usize,
+    ) -> Self {
+        let covering = |kind, name: &str| {
+            let numbered = rules.iter().enumerate();
+            let covering = numbered.filter(|(_, rule)| !name.is_empty() && rule.covers(kind, name));
+            covering.map(|(at, _)| at).collect()
+        };
+        Self {
+            log: Seldom::default(),
+            methods: methods.map(|name| covering(Kind::Method, name)).collect(),
+            publications: publications
+                .map(|name| covering(Kind::Subscription, name))
+                .collect(),
+            rules: rules
+                .into_iter()
+                .map(|rule| Counted {
+                    counters: Counters::new(rule.rate, counters),
+                    rule,
+                })
+                .collect(),
+        }
+    }
+
+    /// Counts a call. With one too many: how long until there may be another.
+    pub(crate) fn call(
+        &self,
+        method: usize,
+        caller: impl FnOnce() -> Caller,
+        now: Instant,
+    ) -> Option<Duration> {
+        let rules = self.methods.get(method)?;
+        self.count(rules, Kind::Method, method, caller, now)
+    }
+
+    /// Counts a subscription. With one too many: how long until there may be another.
+    pub(crate) fn subscribe(
+        &self,
+        publication: usize,
+        caller: impl FnOnce() -> Caller,
+        now: Instant,
+    ) -> Option<Duration> {
+        let rules = self.publications.get(publication)?;
+        self.count(rules, Kind::Subscription, publication, caller, now)
+    }
+
+    fn count(
+        &self,
+        rules: &[usize],
+        kind: Kind,
+        number: usize,
+        caller: impl FnOnce() -> Caller,
+        now: Instant,
+    ) -> Option<Duration> {
+        if rules.is_empty() {
+            return None;
+        }
+        let caller = caller();
+        // Each rule counts, also what another refuses.
+        let waits = rules.iter().filter_map(|at| {
+            let Counted { rule, counters } = self.rules.get(*at)?;
+            counters.count(rule.key(kind, number, &caller)?, now)
+        });
+        waits.max()
+    }
+}
+
+/// What is counted as one address: of IPv6 the upper half, for the lower one is each subscriber's own.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let bits = address.to_bits() >> 64 << 64;
+            Ipv6Addr::from_bits(bits).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn caller(user: Option<&str>, address: &str, connection: &str) -> Caller {
+        Caller {
+            user: user.map(Into::into),
+            address: address.parse().ok(),
+            connection: connection.into(),
+        }
+    }
+
+    fn limiter(rules: Vec<Rule>) -> Limiter {
+        let methods = ["login", "add"].into_iter();
+        Limiter::new(rules, methods, ["", "room"].into_iter(), 100)
+    }
+
+    /// Whether each caller in turn is let through.
+    fn calls<const N: usize>(limiter: &Limiter, method: usize, callers: [Caller; N]) -> [bool; N] {
+        let now = clock::now();
+        callers.map(|caller| limiter.call(method, || caller, now).is_none())
+    }
+
+    #[test]
+    fn row_060_what_a_rule_does_not_tell_apart_is_counted_together() {
+        let a = caller(Some("a"), "192.0.2.1", "1");
+        let b = caller(None, "192.0.2.2", "2");
+        let together = limiter(vec![Rule::everything().limit(2, MINUTE)]);
+        assert_eq!(calls(&together, 0, [a.clone(), b.clone()]), [true, true]);
+        assert_eq!(calls(&together, 1, [a.clone(), b.clone()]), [false, false]);
+        assert!(together.subscribe(1, || a.clone(), clock::now()).is_some());
+        let universal = together.subscribe(0, || a.clone(), clock::now());
+        assert_eq!(universal, None, "a publication without a name");
+        for apart in [
+            Rule::every_method().per_user(),
+            Rule::every_method().per_address(),
+            Rule::every_method().per_connection(),
+        ] {
+            let limiter = limiter(vec![apart.limit(1, MINUTE)]);
+            let callers = [a.clone(), b.clone(), a.clone(), b.clone()];
+            assert_eq!(calls(&limiter, 0, callers), [true, true, false, false]);
+            assert!(limiter.subscribe(1, || a.clone(), clock::now()).is_none());
+        }
+        let names = limiter(vec![Rule::everything().per_name().limit(1, MINUTE)]);
+        assert_eq!(calls(&names, 0, [a.clone(), b.clone()]), [true, false]);
+        assert_eq!(calls(&names, 1, [a, b]), [true, false]);
+    }
+
+    #[test]
+    fn row_060_a_rule_is_for_those_that_match() {
+        let guest = caller(None, "192.0.2.1", "1");
+        let user = caller(Some("u"), "192.0.2.1", "1");
+        let guests = Rule::methods(["add"]).per_user_if(|user| user.is_none());
+        let limiter = limiter(vec![guests.limit(0, MINUTE)]);
+        assert_eq!(calls(&limiter, 1, [guest.clone(), user]), [false, true]);
+        assert_eq!(calls(&limiter, 0, [guest]), [true], "another method");
+    }
+
+    #[test]
+    fn row_060_the_longest_wait_of_all_rules_is_told_and_all_have_counted() {
+        let rules = vec![
+            Rule::every_method().limit(0, MINUTE),
+            Rule::methods(["login"]).limit(1, 2 * MINUTE),
+        ];
+        let limiter = limiter(rules);
+        let now = clock::now();
+        let call = || limiter.call(0, || caller(None, "", "1"), now);
+        assert_eq!(call(), Some(MINUTE));
+        assert_eq!(call(), Some(2 * MINUTE));
+    }
+
+    #[test]
+    fn row_062_logins_are_limited_per_connection_and_per_public_address() {
+        let limiter = limiter(Rule::login());
+        let logins = |address: &str, connections: u32| {
+            let now = clock::now();
+            let callers = (0..connections).map(|n| caller(None, address, &n.to_string()));
+            let through = callers.filter(|it| limiter.call(0, || it.clone(), now).is_none());
+            through.count()
+        };
+        assert_eq!(logins("203.0.113.7", 1500), 1000);
+        assert_eq!(logins("2001:db8::1", 600), 600);
+        assert_eq!(logins("2001:db8::2", 600), 400, "the same network");
+        assert_eq!(logins("127.0.0.1", 1500), 1500, "most likely a proxy");
+        let one = caller(None, "127.0.0.1", "other");
+        let many = [(); 7].map(|()| one.clone());
+        let expected = [true, true, true, true, true, false, false];
+        assert_eq!(calls(&limiter, 0, many), expected);
+        assert_eq!(calls(&limiter, 1, [one]), [true], "no login");
+    }
+}

@@ -1,0 +1,235 @@
+//! Clients that come back: the session that they had is found, on whichever shard it is, and gets their new connection.
+//!
+//! A client that wants a session of another shard moves there with its connection and with all that it has said, and
+//! stays there, whether it gets the session or one of its own. So the two meet on one thread, and nobody has to ask
+//! across shards.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use slab::Slab;
+use updraft_protocol::session::SessionId;
+
+use super::{EventLoop, State};
+use crate::mailbox::{Address, Letter, Place};
+use crate::shard::client::{Client, Rival};
+use crate::shard::registry::{Claim, Newcomer};
+
+/// A client that wants a session back.
+pub(super) struct Wanted {
+    pub(super) by: Place,
+    pub(super) session: SessionId,
+    /// What it says that it has received.
+    pub(super) received: Option<u64>,
+}
+
+impl EventLoop {
+    /// Sees to the clients that want a session back.
+    pub(super) fn look_for_sessions(&mut self) {
+        while let Some(Wanted {
+            by,
+            session,
+            received,
+        }) = self.wanted.pop()
+        {
+            let client = find(&mut self.clients, by);
+            if client.is_none_or(|client| client.closing.is_some()) {
+                continue;
+            }
+            match self.services.resumable.find(session.as_str()) {
+                None => self.refuse(by),
+                Some(seat) => {
+                    let claim = Claim {
+                        session: seat.place,
+                        received,
+                    };
+                    if Arc::ptr_eq(&seat.inbox, &self.inbox) {
+                        self.claim(by, claim);
+                    } else if let Some(newcomer) = self.send_off(by, claim) {
+                        seat.inbox.put(Letter::Newcomer(Box::new(newcomer)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A client comes from another shard, for a session of this one.
+    pub(super) fn newcomer(&mut self, newcomer: Newcomer) {
+        if self.state != State::Serving {
+            return;
+        }
+        let Newcomer {
+            link,
+            unsent,
+            session,
+            context,
+            claim,
+        } = newcomer;
+        let moved = |address: Arc<Address>| context.moved_to(address);
+        match self.insert(link, session, moved) {
+            Ok(index) => {
+                let Some(client) = self.clients.get_mut(index) else {
+                    return;
+                };
+                client.outgoing.write_first(unsent);
+                let by = client.place(index);
+                self.settle(index);
+                self.list(index);
+                self.claim(by, claim);
+            }
+            Err(error) => tracing::warn!(%error, "A connection could not be moved."),
+        }
+    }
+
+    /// Something was heard of a client: it keeps its session.
+    pub(super) fn heard(&mut self, index: usize) {
+        if let Some(client) = self.clients.get_mut(index)
+            && let Some(rival) = client.rival.take()
+        {
+            self.refuse(rival.place);
+        }
+    }
+
+    /// Takes a connection away from its session, if it has been silent for too long while another one waited for it.
+    pub(super) fn check_rival(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let Some(rival) = client.rival.filter(|rival| rival.until <= self.now) else {
+            return;
+        };
+        // We do not listen, so its silence means nothing.
+        let is_paused = client.is_paused;
+        if is_paused || find(&mut self.clients, rival.place).is_none() {
+            return self.heard(index);
+        }
+        self.expired(index);
+    }
+
+    /// The client has lost its connection or its session: whoever waits for that tries anew.
+    pub(super) fn release_rival(&mut self, index: usize) {
+        if let Some(client) = self.clients.get_mut(index)
+            && let Some(rival) = client.rival.take()
+        {
+            self.wanted.push(Wanted {
+                by: rival.place,
+                session: SessionId::from(client.session.id()),
+                received: rival.received,
+            });
+        }
+    }
+
+    /// A client of this shard wants a session of this shard.
+    fn claim(&mut self, by: Place, claim: Claim) {
+        let index = claim.session.index;
+        let Some(newcomer) = find(&mut self.clients, by) else {
+            return;
+        };
+        let address = newcomer.context.client_address();
+        let same_address = self.limits.same_address;
+        let (now, until) = (self.now, self.now.saturating_add(self.limits.takeover));
+        let Some(client) = find(&mut self.clients, claim.session) else {
+            return self.refuse(by);
+        };
+        if same_address && address != client.context.client_address() {
+            client.session.wrong_attempt(&mut self.out);
+            self.settle(index);
+            return self.refuse(by);
+        }
+        if client.session.is_parked() {
+            let is_resumed = client.session.resume(claim.received, now, &mut self.out);
+            if is_resumed {
+                return self.take_back(index, by);
+            }
+            self.settle(index);
+            return self.refuse(by);
+        }
+        if client.closing.is_some() || !client.session.probe(claim.received, &mut self.out) {
+            return self.refuse(by);
+        }
+        // Of several the latest is the most likely to be alive; the silence is counted from the first ping.
+        let former = client.rival.replace(Rival {
+            place: by,
+            received: claim.received,
+            until: client.rival.map_or(until, |former| former.until),
+        });
+        self.settle(index);
+        if let Some(former) = former {
+            self.refuse(former.place);
+        }
+    }
+
+    /// Gives a session, which is resumed, the connection that its client has now. What it sends is in `out`.
+    fn take_back(&mut self, index: usize, by: Place) {
+        self.detach(index);
+        self.count_as_back(index);
+        let Some(mut newcomer) = self.unseat(by) else {
+            return self.settle(index);
+        };
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let connection = client.context.log_id();
+        tracing::debug!(%connection, "A client is back.");
+        client.link = newcomer.link;
+        client.outgoing.write_first(newcomer.outgoing.into_bytes());
+        client.is_paused = newcomer.is_paused;
+        let gauges = &self.services.gauges;
+        gauges.connections.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = client.link.register(self.poll.registry(), index) {
+            tracing::warn!(%error, "A connection could not be taken over.");
+            self.settle(index);
+            return self.lost(index);
+        }
+        self.settle(index);
+        for text in newcomer.session.take_backlog() {
+            let Some(client) = self.clients.get_mut(index) else {
+                return;
+            };
+            client.session.receive(&text, self.now, &mut self.out);
+            self.settle(index);
+        }
+        self.list(index);
+        self.read_again(index);
+    }
+
+    /// A client that wanted a session back gets one of its own.
+    fn refuse(&mut self, by: Place) {
+        if let Some(client) = find(&mut self.clients, by) {
+            client.session.resume_refused(self.now, &mut self.out);
+            self.settle(by.index);
+            self.read_again(by.index);
+        }
+    }
+
+    /// Makes a client ready for its way to another shard.
+    fn send_off(&mut self, by: Place, claim: Claim) -> Option<Newcomer> {
+        let client = self.unseat(by)?;
+        Some(Newcomer {
+            link: client.link,
+            unsent: client.outgoing.into_bytes(),
+            session: client.session,
+            context: client.context,
+            claim,
+        })
+    }
+
+    /// Takes a client that has no session yet from its place.
+    fn unseat(&mut self, by: Place) -> Option<Client> {
+        find(&mut self.clients, by)?;
+        let mut client = self.clients.try_remove(by.index)?;
+        if let Some(at) = client.timer {
+            self.timers.remove(&(at, by.index));
+        }
+        client.link.deregister(self.poll.registry());
+        let gauges = &self.services.gauges;
+        gauges.connections.fetch_sub(1, Ordering::Relaxed);
+        Some(client)
+    }
+}
+
+/// The client of a place, if it is still there.
+pub(super) fn find(clients: &mut Slab<Client>, place: Place) -> Option<&mut Client> {
+    let client = clients.get_mut(place.index)?;
+    (client.generation == place.generation).then_some(client)
+}
