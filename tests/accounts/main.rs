@@ -50,7 +50,9 @@ fn ddp_166_180_login_with_a_stored_token() {
 #[test]
 fn ddp_167_168_169_170_row_063_a_refused_login_changes_nothing() {
     let world = World::new();
-    let server = world.server();
+    // More are refused here than a client is allowed.
+    let unlimited = builder().login_rules([]);
+    let server = Running::start(unlimited.accounts(Accounts::new(world.users.clone())));
     let logged_out = error(
         "403",
         "You've been logged out by the server. Please log in again.",
