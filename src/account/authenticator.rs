@@ -31,7 +31,7 @@ use crate::error::Result;
 ///             };
 ///             let ticket = ticket.as_str().ok_or_else(Error::match_failed)?;
 ///             match ticket {
-///                 "opera" => Ok(Some(Login::new("visitor", "ticket").issue_token())),
+///                 "opera" => Ok(Some(Login::new("visitor", "ticket"))),
 ///                 _ => Err(Error::forbidden("Not a valid ticket")),
 ///             }
 ///         })
@@ -127,7 +127,9 @@ impl Login {
         }
     }
 
-    /// Makes a resume token for the client and stores it, as Meteor does at every login that is not itself by token.
+    /// Makes a resume token for the client and stores it, as Meteor does at every login that is not itself by token. For
+    /// users who are in the store: for another the token is not stored, and the connection is closed as if it had been
+    /// taken away.
     #[must_use]
     pub fn issue_token(mut self) -> Self {
         self.token = Grant::New;

@@ -67,8 +67,9 @@ impl Handle {
         self.services.channels.failures()
     }
 
-    /// Closes every connection on which this user is logged in, with 1000 and in every process that is on the bus. Clients
-    /// connect again, with a token that is good they log in again: revoke it first.
+    /// Closes every connection on which this user is logged in, with 1000 and in every process that is on the bus. A
+    /// client whose token is still good connects and logs in again; take the token out of the store first to keep it
+    /// out.
     ///
     /// Resolves when the order has been published. A process that cannot reach the bus at this moment does not hear of it.
     ///

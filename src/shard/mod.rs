@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::limit::Seat;
 use crate::mailbox::{self, Inbox, Letter};
 use crate::memory::Memory;
+use crate::orders::ORDERS;
 use crate::services::Services;
 use crate::sockjs;
 use crate::transport::websocket::Rate;
@@ -124,11 +125,12 @@ impl Prepared {
             inbox: inbox.clone(),
         };
         let token = services.background.token();
+        let orders = services.channels.hold(ORDERS, number);
         std::thread::Builder::new()
             .name(format!("shard-{number}"))
             .spawn(move || {
                 EventLoop::new(poll, inbox, number, services, limits).run();
-                drop(token);
+                drop((orders, token));
             })?;
         Ok(shard)
     }

@@ -111,7 +111,6 @@ impl EventLoop {
     }
 
     pub(super) fn run(mut self) {
-        let _orders = self.services.channels.hold(ORDERS, self.number);
         let mut events = Events::with_capacity(1024);
         while self.state != State::Stopped {
             let patience = self.patience();
