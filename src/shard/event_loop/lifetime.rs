@@ -153,13 +153,7 @@ impl EventLoop {
 
     /// Whether exactly one session here has this id.
     fn has_once(&self, id: &str) -> bool {
-        let sessions = self
-            .clients
-            .iter()
-            .filter_map(|(_, client)| match &client.session {
-                Conversation::Ddp(session) => Some(session.id()),
-                Conversation::Stream(_) => Some(client.context.id()),
-            });
+        let sessions = self.clients.iter().map(|(_, client)| client.context.id());
         sessions.filter(|other| *other == id).count() == 1
     }
 
