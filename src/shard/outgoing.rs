@@ -399,4 +399,44 @@ mod tests {
         drop(outgoing);
         assert_eq!(tally.bytes(), 0);
     }
+
+    fn message(text: &str) -> Frame {
+        Frame::Text(text.into())
+    }
+
+    fn texts(frames: impl IntoIterator<Item = Frame>) -> Vec<String> {
+        frames.into_iter().map(|frame| frame.to_text()).collect()
+    }
+
+    #[test]
+    fn messages_are_handed_on_when_they_are_written_and_not_before() {
+        let tally = Tally::default();
+        let (mut outgoing, mut scratch) = (Outgoing::new(tally.share()), Vec::new());
+        let (mut socket, mut taken) = (Takes(0, Vec::new()), Vec::new());
+        outgoing.push(message("one"));
+        // It may have arrived, as far as anybody can tell.
+        outgoing.flush(&mut socket, &mut scratch, at(0), |frame| taken.push(frame));
+        outgoing.push(message("two"));
+        outgoing.push_control(vec![1; 100]);
+        assert_eq!(texts(taken), ["one"]);
+        assert!(tally.bytes() > 100);
+        assert_eq!(texts(outgoing.abandon()), ["two"]);
+        assert!(outgoing.is_empty());
+        assert_eq!((tally.bytes(), outgoing.stuck_since()), (0, None));
+    }
+
+    #[test]
+    fn what_is_sealed_is_written_and_nothing_of_it_comes_back() {
+        let tally = Tally::default();
+        let (mut outgoing, mut scratch) = (Outgoing::new(tally.share()), Vec::new());
+        let (mut socket, mut taken) = (Takes(1000, Vec::new()), Vec::new());
+        outgoing.push(message("one"));
+        outgoing.push_control(vec![1; 100]);
+        outgoing.seal(|frame| taken.push(frame));
+        assert_eq!(texts(taken), ["one"]);
+        let flushed = outgoing.flush(&mut socket, &mut scratch, at(0), drop);
+        // The message has a header of two bytes.
+        assert_eq!((flushed, socket.1.len()), (Flushed::All, 105));
+        assert_eq!(outgoing.abandon().count(), 0);
+    }
 }

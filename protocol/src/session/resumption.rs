@@ -168,6 +168,8 @@ impl Session {
 
     /// Asks a client for a sign of life, because another connection claims to be its next one. `false` when the session
     /// could not be resumed with this count, and there is nothing to find out.
+    ///
+    /// With a ping of DDP: all transports carry it, and it is the client that answers, not the browser around it.
     pub fn probe(&mut self, received: Option<u64>, out: &mut Output) -> bool {
         let may_resume = self.is_resumable() && matches!(self.claim(received), Claim::After(_));
         if may_resume {
