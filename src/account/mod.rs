@@ -12,8 +12,15 @@
 
 mod authenticator;
 mod directory;
+mod document;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod logins;
 mod memory;
+#[cfg(feature = "mongo")]
+mod mongo;
+#[cfg(feature = "password")]
+mod password;
 mod resume;
 mod token;
 mod users;
@@ -23,7 +30,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use authenticator::{Authenticator, Login, LoginRequest};
+#[cfg(feature = "jwt")]
+pub use jwt::{Jwt, JwtKey};
 pub use memory::MemoryUsers;
+#[cfg(feature = "mongo")]
+pub use mongo::MongoUsers;
+#[cfg(feature = "password")]
+pub use password::Password;
 pub use token::{HashedToken, LoginToken, Token, TokenKey};
 pub use users::{Changes, PasswordRecord, TokenOwner, User, UserSelector, Users};
 

@@ -1,10 +1,11 @@
-//! The clients of other ecosystems that tests drive, installed from `tests/clients` into the target directory.
+//! The programs of other ecosystems that tests drive, installed from `tests` into the target directory.
 //! Nothing is installed while the manifests are those of the last installation.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{fs, io};
+use std::{env, fs, io};
 
+use crate::tools::is_installed;
 use crate::workspace::{cargo, clients, root, run};
 
 const NPM_FLAGS: [&str; 3] = ["--no-audit", "--no-fund", "--ignore-scripts"];
@@ -12,10 +13,15 @@ const NPM_FLAGS: [&str; 3] = ["--no-audit", "--no-fund", "--ignore-scripts"];
 /// The manifest of the client that is a crate, from the root of the workspace.
 pub(crate) const SIDERITE: &str = "tests/clients/siderite/Cargo.toml";
 
+/// Where the manifests of npm and pip are.
+fn source() -> PathBuf {
+    root().join("tests/clients")
+}
+
 /// Installs what `tests/clients/package.json` and its lock file name.
 pub(crate) fn npm() -> Result<(), String> {
     let files = ["package.json", "package-lock.json"];
-    install("npm", &files, &clients(), |folder| {
+    install("npm", &source(), &files, &clients(), |folder| {
         let locked = folder.join("package-lock.json").exists();
         let command = if locked { "ci" } else { "install" };
         let mut npm = Command::new("npm");
@@ -26,7 +32,7 @@ pub(crate) fn npm() -> Result<(), String> {
 /// Installs what `tests/clients/requirements.txt` names, for use with `PYTHONPATH`.
 pub(crate) fn pip() -> Result<(), String> {
     let folder = clients().join("python");
-    install("pip", &["requirements.txt"], &folder, |folder| {
+    install("pip", &source(), &["requirements.txt"], &folder, |folder| {
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
             .args(["--disable-pip-version-check", "--root-user-action=ignore"])
@@ -44,14 +50,47 @@ pub(crate) fn crates() -> Result<(), String> {
     run(build.arg("--target-dir").arg(folder))
 }
 
+/// Builds the MongoDB-compatible server of `tests/support/mongo`, where it is needed and there is Go. Without it, tests
+/// with a MongoDB are skipped, and say so.
+pub(crate) fn mongo() -> Result<(), String> {
+    if env::var_os("MONGO_URL").is_some() || is_installed("mongod") {
+        println!("not needed");
+        return Ok(());
+    }
+    let Some(go) = go() else {
+        println!(
+            "there is neither MONGO_URL nor mongod nor Go: TESTS WITH A MONGODB WILL BE SKIPPED"
+        );
+        return Ok(());
+    };
+    let files = ["main.go", "go.mod", "go.sum"];
+    let source = root().join("tests/support/mongo");
+    install("go", &source, &files, &clients().join("mongo"), |folder| {
+        let mut build = Command::new(&go);
+        // PostgreSQL is the backend that is not used, and nobody debugs this program.
+        build
+            .args(["build", "-o", "server", "-trimpath", "-mod=readonly"])
+            .args(["-tags=ferretdb_no_postgresql", "-ldflags=-s -w"]);
+        run(build.current_dir(folder))
+    })
+}
+
+/// Go, which is often installed where the path does not lead.
+fn go() -> Option<PathBuf> {
+    if is_installed("go") {
+        return Some("go".into());
+    }
+    Some(PathBuf::from("/usr/local/go/bin/go")).filter(|go| go.is_file())
+}
+
 /// Copies the manifests, the first of which must exist, into a folder and installs them there.
 fn install(
     installer: &str,
+    source: &Path,
     manifests: &[&str],
     folder: &Path,
     install: impl FnOnce(&Path) -> Result<(), String>,
 ) -> Result<(), String> {
-    let source = root().join("tests/clients");
     let texts: Vec<(&str, String)> = manifests
         .iter()
         .map_while(|name| Some((*name, fs::read_to_string(source.join(name)).ok()?)))

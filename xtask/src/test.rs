@@ -29,6 +29,7 @@ pub(crate) fn run() -> bool {
         let arguments = [
             "clippy",
             "--workspace",
+            "--all-features",
             "--all-targets",
             "--",
             "-D",
@@ -36,13 +37,18 @@ pub(crate) fn run() -> bool {
         ];
         run_command(&mut cargo(&arguments))
     });
+    steps.run("without features", || {
+        let check = ["check", "--package", "updraft", "--no-default-features"];
+        run_command(&mut cargo(&check))
+    });
     steps.run("npm clients", other_clients::npm);
     steps.run("Python clients", other_clients::pip);
     steps.run("Rust clients", other_clients::crates);
+    steps.run("MongoDB", other_clients::mongo);
     steps.run("tests", || tests(&mut results));
     steps.run("fuzzing", || fuzz::run(fuzz::BRIEFLY));
     steps.run("documentation", || {
-        let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
+        let mut doc = cargo(&["doc", "--workspace", "--all-features", "--no-deps"]);
         run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))
     });
     steps.run("coverage", || coverage::show(&results));
@@ -56,7 +62,7 @@ pub(crate) fn run() -> bool {
 
 /// Runs all tests there are, showing what they print while it is read.
 fn tests(results: &mut Results) -> Result<(), String> {
-    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let mut command = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
     command
         .env("UPDRAFT_CLIENTS", clients())
         .stdin(Stdio::null())

@@ -1,6 +1,6 @@
 //! What the tests of this workspace share: transcripts of conversations, a small blocking DDP client that replays them,
 //! a proxy that does what networks do, a checker that no event was lost in silence,
-//! and Redis and the examples as child processes. Everything panics where a test would, with a message that says why.
+//! and Redis, MongoDB and the examples as child processes. Everything panics where a test would, with a message that says why.
 //!
 //! The client blocks. A server under test must therefore run on other threads: in a process of its own, or in a test
 //! marked `#[tokio::test(flavor = "multi_thread")]`, whose body runs beside the workers.
@@ -13,6 +13,7 @@
 pub mod checker;
 pub mod client;
 pub mod http;
+pub mod mongo;
 pub mod process;
 pub mod proxy;
 pub mod redis;
@@ -28,10 +29,19 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 /// After ten seconds.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    let held = holds_within(Duration::from_secs(10), holds);
+    assert!(held, "never happened: {what}");
+}
+
+/// Waits until something holds, looking every few milliseconds; whether it did in time.
+fn holds_within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
     while !holds() {
-        assert!(Instant::now() < deadline, "never happened: {what}");
+        if Instant::now() >= deadline {
+            return false;
+        }
         sleep(Duration::from_millis(5));
     }
+    true
 }
