@@ -21,7 +21,8 @@ pub(crate) fn missing() -> Vec<&'static str> {
     missing.map(|(_, package)| *package).collect()
 }
 
-fn is_installed(program: &str) -> bool {
+/// Whether a program is on the path.
+pub(crate) fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
