@@ -6,6 +6,7 @@ mod machine;
 mod measures;
 mod options;
 mod page;
+mod quiet;
 mod results;
 mod runner;
 mod servers;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 
 use crate::workspace::target;
 use machine::Machine;
-use measures::Case;
+use measures::{Case, Scale};
 use options::{Options, USAGE};
 use results::{Line, Results};
 use runner::Runner;
@@ -61,8 +62,9 @@ fn measure(options: &Options) -> Result<Results, String> {
     for round in 0..options.rounds {
         for case in &cases {
             for server in runner.available(case) {
+                let quiet = options.scale == Scale::Quick || quiet::wait();
                 let outcome = runner.run(server, case);
-                let line = Line::new(case, server.key, round, outcome);
+                let line = Line::new(case, server.key, round, quiet, outcome);
                 println!("{}", line.summary());
                 results.add(line);
                 results.save(&file)?;
@@ -73,6 +75,10 @@ fn measure(options: &Options) -> Result<Results, String> {
     for missing in &results.machine.missing {
         println!("not compared: {missing}");
     }
+    let busy = results.busy();
+    if busy > 0 {
+        println!("{busy} runs began while the machine was busy with something else: repeat them");
+    }
     Ok(results)
 }
 
@@ -80,7 +86,6 @@ fn measure(options: &Options) -> Result<Results, String> {
 fn raw_file() -> Result<PathBuf, String> {
     let folder = target().join("bench");
     let error = |error| format!("{}: {error}", folder.display());
-    fs::create_dir_all(&folder).map_err(error)?;
     let runs = fs::read_dir(&folder).map_err(error)?;
     let runs = runs.filter_map(Result::ok).filter(|run| {
         run.path()

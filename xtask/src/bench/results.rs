@@ -16,6 +16,8 @@ pub(crate) struct Line {
     point: usize,
     server: String,
     round: usize,
+    /// Whether the machine had no other work when it began.
+    quiet: bool,
     report: Option<Report>,
     error: Option<String>,
 }
@@ -50,6 +52,7 @@ impl Line {
         case: &Case,
         server: &str,
         round: usize,
+        quiet: bool,
         outcome: Result<Report, String>,
     ) -> Self {
         let (report, error) = match outcome {
@@ -61,6 +64,7 @@ impl Line {
             point: case.point,
             server: server.into(),
             round,
+            quiet,
             report,
             error,
         }
@@ -176,6 +180,11 @@ impl Results {
             lost: reports.iter().map(|report| report.lost).sum(),
             disordered: reports.iter().map(|report| report.disordered).sum(),
         })
+    }
+
+    /// How many runs began while the machine had other work.
+    pub(crate) fn busy(&self) -> usize {
+        self.lines.iter().filter(|line| !line.quiet).count()
     }
 
     /// What went wrong, once for each server and measure.

@@ -1,6 +1,7 @@
 //! Starts a server on one processor, and Redis and the load generator on the other; one run at a time.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -35,6 +36,8 @@ pub(crate) struct Runner {
 impl Runner {
     /// Builds and installs what is to be measured, and starts Redis.
     pub(crate) fn prepare(options: &Options) -> Result<Self, String> {
+        let folder = target().join("bench");
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         for (program, package) in [("redis-server", "redis-server"), ("taskset", "util-linux")] {
             if !is_installed(program) {
                 return Err(format!("{program} is missing (Debian package {package})"));
@@ -201,13 +204,18 @@ impl Process {
     /// Starts it and waits until it accepts.
     fn start(processors: &str, command: &[String], port: u16) -> Result<Self, String> {
         let mut pinned = pinned(processors, command);
-        let child = pinned.stdout(Stdio::null()).spawn();
+        let log = target().join("bench/server.log");
+        let error = |error| format!("{}: {error}", log.display());
+        pinned.stdout(File::create(&log).map_err(error)?);
+        pinned.stderr(File::options().append(true).open(&log).map_err(error)?);
+        let child = pinned.spawn();
         let child = child.map_err(|error| format!("taskset: {error}"))?;
         let mut process = Self { child, port };
         let deadline = Instant::now() + START;
         while TcpStream::connect(local(port)).is_err() {
             if let Ok(Some(status)) = process.child.try_wait() {
-                return Err(format!("the server ended with {status}"));
+                let words = fs::read_to_string(&log).unwrap_or_default();
+                return Err(format!("the server ended with {status}: {}", words.trim()));
             }
             if Instant::now() > deadline {
                 return Err("the server does not accept".into());
