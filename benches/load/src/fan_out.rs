@@ -152,13 +152,16 @@ struct Sample {
 
 impl Snapshot {
     fn take(job: &Job) -> Result<Self> {
-        let samples = job.processes.iter().map(|(name, id)| {
-            let id = id.to_string();
+        let others = job.processes.iter();
+        let others = others.map(|(name, id)| (name.clone(), id.to_string()));
+        // Whether the load generator is what limits a saturated server.
+        let this = ("load".to_owned(), "self".to_owned());
+        let samples = others.chain([this]).map(|(name, id)| {
             let sample = Sample {
                 cpu: process::cpu(&id)?,
                 memory: process::memory(&id)?,
             };
-            Ok((name.clone(), sample))
+            Ok((name, sample))
         });
         samples.collect::<Result<_>>().map(Self)
     }

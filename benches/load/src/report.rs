@@ -20,7 +20,7 @@ pub struct Report {
     pub disordered: u64,
     /// How far the publisher fell behind its pace, at most.
     pub late: Duration,
-    /// What each process used.
+    /// What each process used; `load` is the one that measured.
     pub processes: BTreeMap<String, Usage>,
 }
 

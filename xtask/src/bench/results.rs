@@ -187,12 +187,21 @@ impl Results {
         self.lines.iter().filter(|line| !line.quiet).count()
     }
 
-    /// What went wrong, once for each server and measure.
+    /// What went wrong, once for each server and point.
     pub(crate) fn failed(&self) -> Vec<String> {
         let failed = self.lines.iter().filter_map(|line| {
-            let error = line.error.as_ref()?;
+            let reason = match (&line.report, &line.error) {
+                (_, Some(error)) => error.clone(),
+                (Some(report), None) if report.lost > 0 => {
+                    format!("{} deliveries lost", report.lost)
+                }
+                (Some(report), None) if report.disordered > 0 => {
+                    format!("{} out of order", report.disordered)
+                }
+                _ => return None,
+            };
             Some(format!(
-                "{} {} {}: {error}",
+                "{} {} {}: {reason}",
                 line.measure, line.point, line.server
             ))
         });

@@ -19,10 +19,10 @@ pub(crate) fn all(results: &Results) -> Vec<(&'static str, String)> {
 
 fn table(results: &Results, measure: Measure) -> String {
     match measure {
-        Measure::Rate => flat(results, measure, &[CPU_RATIO, CPU, P50, P99, LOST]),
+        Measure::Rate => flat(results, measure, &[CPU_RATIO, CPU, SPEED, P50, P99, LOST]),
         Measure::Saturated => flat(results, measure, &[SPEED_RATIO, SPEED, CPU, P50, P99, LOST]),
         Measure::Own => flat(results, measure, &[CPU_RATIO, CPU, SPEED, LOST]),
-        Measure::Isolated => flat(results, measure, &[CPU_RATIO, CPU, P50, P99, LOST]),
+        Measure::Isolated => flat(results, measure, &[CPU_RATIO, CPU, SPEED, P50, P99, LOST]),
         Measure::Idle => flat(results, measure, &[MEMORY_RATIO, MEMORY, CONNECT, LOAD]),
         Measure::Clients | Measure::Channels | Measure::Size | Measure::Shards => {
             curve(results, measure)
