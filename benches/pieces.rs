@@ -14,7 +14,7 @@ use updraft_protocol::ejson::{self, Limits, Object, Value};
 use updraft_protocol::message::{Bounds, Frame, Request, decode};
 use updraft_protocol::session::{Action, Config, Kind, Output, Run, Session};
 use updraft_protocol::vent::VentOptions;
-use updraft_protocol::view::View;
+use updraft_protocol::view::{Fields, View};
 
 const EVENT: &str = r#"{"t":"2026-01-01T00:00:00.000Z","user":{"_id":"w2dgDBmzRZmQX6Aqb","name":"Ada"},"message":"The weather is fine \"today\".","at":{"$date":1500000000123},"tags":["a","b"]}"#;
 const SUB: &str = r#"{"msg":"sub","id":"Zq3b4LxJpTtYk7cWm","name":"feed","params":["vent.1",{"channel":"threads::7::new_message"}]}"#;
@@ -63,11 +63,11 @@ fn messages(c: &mut Criterion) {
 }
 
 fn merge_box(c: &mut Criterion) {
-    let document = |n: f64| -> Object {
+    let document = |n: f64| -> Fields {
         let mut fields = Object::new();
         fields.insert("n", Value::from(n));
         fields.insert("name", Value::from("Ada"));
-        fields
+        fields.into()
     };
     let mut group = c.benchmark_group("merge box");
     for publishers in [1, 3] {

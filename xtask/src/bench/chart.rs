@@ -5,9 +5,6 @@ use super::results::{Medians, Results};
 use super::servers::find;
 
 const WIDTH: f64 = 760.0;
-const COLOURS: [&str; 6] = [
-    "#d9480f", "#1c7ed6", "#2b8a3e", "#9c36b5", "#e8a200", "#868e96",
-];
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#222}.quiet{fill:#666}line{stroke:#bbb}\
     @media(prefers-color-scheme:dark){text{fill:#ddd}.quiet{fill:#999}line{stroke:#555}}";
 
@@ -67,7 +64,7 @@ pub(crate) fn all(results: &Results) -> Vec<Picture> {
 type Value = fn(&Medians) -> Option<f64>;
 
 fn bar_chart(results: &Results, measure: Measure, title: &str, value: Value) -> Option<String> {
-    const LABELS: f64 = 330.0;
+    const LABELS: f64 = 390.0;
     const ROW: f64 = 26.0;
     let mut bars: Vec<(&str, f64)> = measure
         .servers()
@@ -83,13 +80,7 @@ fn bar_chart(results: &Results, measure: Measure, title: &str, value: Value) -> 
     let mut y = 40.0;
     for (key, value) in &bars {
         let width = (WIDTH - LABELS - 90.0) * value / most;
-        let colour = COLOURS[if key.starts_with("updraft") {
-            0
-        } else if key.starts_with("limit") {
-            5
-        } else {
-            1
-        }];
+        let colour = colour(key);
         body += &format!(
             "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{}</text>\
              <rect x=\"{LABELS:.0}\" y=\"{y:.0}\" width=\"{width:.1}\" height=\"18\" fill=\"{colour}\"/>\
@@ -126,14 +117,16 @@ fn line_chart(results: &Results, measure: Measure, title: &str) -> Option<String
         .flat_map(|(_, curve)| curve)
         .map(|(_, cpu)| *cpu)
         .fold(0.0, f64::max);
+    let step = round_step(most / 4.0);
+    let most = (most / step).ceil() * step;
     let (first, last) = (*points.first()? as f64, *points.last()? as f64);
     let x = |point: usize| {
         LEFT + (RIGHT - LEFT) * ((point as f64 / first).ln() / (last / first).ln().max(0.1))
     };
     let y = |cpu: f64| BOTTOM - (BOTTOM - TOP) * cpu / most.max(f64::MIN_POSITIVE);
     let mut body = String::new();
-    for step in 0..=4 {
-        let cpu = most * f64::from(step) / 4.0;
+    let mut cpu = 0.0;
+    while cpu <= most {
         body += &format!(
             "<line x1=\"{LEFT:.0}\" x2=\"{RIGHT:.0}\" y1=\"{0:.1}\" y2=\"{0:.1}\"/>\
              <text class=\"quiet\" x=\"{1:.0}\" y=\"{2:.1}\" text-anchor=\"end\">{3}</text>\n",
@@ -142,6 +135,7 @@ fn line_chart(results: &Results, measure: Measure, title: &str) -> Option<String
             y(cpu) + 4.0,
             short(cpu),
         );
+        cpu += step;
     }
     for point in &points {
         body += &format!(
@@ -151,7 +145,8 @@ fn line_chart(results: &Results, measure: Measure, title: &str) -> Option<String
         );
     }
     let mut legend = BOTTOM + 46.0;
-    for ((key, curve), colour) in curves.iter().zip(COLOURS) {
+    for (key, curve) in &curves {
+        let colour = colour(key);
         let path: Vec<String> = curve
             .iter()
             .map(|(point, cpu)| format!("{:.1},{:.1}", x(*point), y(*cpu)))
@@ -177,6 +172,27 @@ fn picture(title: &str, height: f64, body: &str) -> String {
     )
 }
 
+/// The same for a server in each picture.
+fn colour(key: &str) -> &'static str {
+    match key {
+        "ws" => "#1c7ed6",
+        "sockjs" => "#2b8a3e",
+        _ if key.starts_with("updraft") => "#d9480f",
+        _ if key.starts_with("limit") => "#868e96",
+        _ => "#9c36b5",
+    }
+}
+
+/// The least of 1, 2, 5, 10, 20, 50, … that is no less than `step`.
+fn round_step(step: f64) -> f64 {
+    let power = 10_f64.powf(step.max(0.01).log10().floor());
+    let rounded = [1.0, 2.0, 5.0].map(|factor| factor * power);
+    rounded
+        .into_iter()
+        .find(|rounded| *rounded >= step)
+        .unwrap_or(10.0 * power)
+}
+
 /// A server's name without Markdown.
 fn name(key: &str) -> String {
     find(key)
@@ -189,5 +205,16 @@ fn short(value: f64) -> String {
         1e6.. => format!("{:.2} M", value / 1e6),
         1e4.. => format!("{:.0} k", value / 1e3),
         _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_round() {
+        let steps = [0.0, 1.0, 1.1, 4.9, 5.1, 23.0].map(round_step);
+        assert_eq!(steps, [0.01, 1.0, 2.0, 5.0, 10.0, 50.0]);
     }
 }

@@ -62,6 +62,9 @@ impl Options {
                 _ => return Err(format!("{option} is no option\n{USAGE}")),
             }
         }
+        if options.scale == Scale::Quick && options.docs {
+            return Err("the figures of quick runs are not for the docs".into());
+        }
         Ok(options)
     }
 
@@ -114,6 +117,7 @@ mod tests {
             &["--rounds", "0"],
             &["--rounds"],
             &["--fast"],
+            &["--quick", "--docs"],
         ] {
             assert!(Options::parse(bad).is_err(), "{bad:?}");
         }
