@@ -6,6 +6,7 @@
     reason = "tasks measure how long they take"
 )]
 
+mod bench;
 mod clients;
 mod conformance;
 mod coverage;
@@ -30,6 +31,7 @@ Tasks:
   soak [--minutes N]             each fuzz target and each soak test for so long (10 minutes)
   conformance URL [--case NAME]  replay the transcripts against any DDP server that offers the fixture
                                  (URL: HOST:PORT, or the whole address of its WebSocket)
+  bench [OPTION]...              compares Updraft with other servers and with the kernel (`bench --help` lists the options)
   coverage                       which facts the last run of `test` has covered
 ";
 
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
             conformance::run(url, Some(name))
         }
         ["coverage"] => coverage::run(),
+        ["bench", options @ ..] => bench::run(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             true

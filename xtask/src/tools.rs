@@ -21,7 +21,7 @@ pub(crate) fn missing() -> Vec<&'static str> {
     missing.map(|(_, package)| *package).collect()
 }
 
-/// Whether the path leads to a program.
+/// Whether a program is on the path.
 pub(crate) fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| folder.join(program).is_file())

@@ -1,0 +1,295 @@
+//! The subscribers: many WebSockets on one thread, which reads what came, finds the stamps in it and drops the rest.
+
+use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
+
+use crate::clock::Clock;
+use crate::frame::{self, CLOSE, PING, PONG};
+use crate::histogram::Histogram;
+use crate::job::Job;
+use crate::protocol::{Step, Subscriber};
+use crate::stamp::Search;
+
+/// Connections that are made at the same time.
+const AT_ONCE: usize = 128;
+/// Connections from one source address: there are no more than 28,000 ports for each.
+const PER_SOURCE: usize = 8_000;
+/// Longest time until all are ready.
+const PATIENCE: Duration = Duration::from_secs(120);
+const BUFFER: usize = 256 * 1024;
+
+/// All subscribers of a run.
+pub(crate) struct Clients<'a> {
+    job: &'a Job,
+    clock: Clock,
+    poll: Poll,
+    events: Events,
+    buffer: Vec<u8>,
+    clients: Vec<Client>,
+    /// What all of them have seen together.
+    pub(crate) tally: Tally,
+}
+
+/// What the subscribers have seen.
+pub(crate) struct Tally {
+    search: Search,
+    ready: usize,
+    pub(crate) delivered: u64,
+    pub(crate) disordered: u64,
+    /// Latencies while they are measured.
+    pub(crate) latencies: Option<Histogram>,
+}
+
+struct Client {
+    socket: TcpStream,
+    stage: Stage,
+    /// The beginning of a frame of which the rest has not come.
+    unparsed: Vec<u8>,
+    /// The beginning of a stamp that the next frame completes.
+    cut: Vec<u8>,
+    /// The number of the last message.
+    last: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    Upgrading,
+    Subscribing,
+    Ready,
+}
+
+impl<'a> Clients<'a> {
+    /// Connects and subscribes all of them.
+    pub(crate) fn connect(job: &'a Job, clock: Clock) -> Result<Self> {
+        let mut clients = Self {
+            job,
+            clock,
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            buffer: vec![0; BUFFER],
+            clients: Vec::with_capacity(job.clients),
+            tally: Tally {
+                search: Search::new(),
+                ready: 0,
+                delivered: 0,
+                disordered: 0,
+                latencies: None,
+            },
+        };
+        let deadline = clock.now() + PATIENCE;
+        while clients.tally.ready < job.clients {
+            while clients.clients.len() < job.clients.min(clients.tally.ready + AT_ONCE) {
+                clients.open()?;
+            }
+            clients.poll(Duration::from_millis(100))?;
+            if clock.now() > deadline {
+                let ready = clients.tally.ready;
+                return Err(Error::other(format!(
+                    "{ready} of {} subscribers became ready",
+                    job.clients
+                )));
+            }
+        }
+        Ok(clients)
+    }
+
+    fn open(&mut self) -> Result<()> {
+        let number = self.clients.len();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        let source = 1 + number / PER_SOURCE;
+        let source = Ipv4Addr::new(127, 0, 0, u8::try_from(source).unwrap_or(u8::MAX));
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+        match socket.connect(&self.job.address.into()) {
+            Err(error) if !is_in_progress(&error) => return Err(error),
+            _ => {}
+        }
+        let mut socket = TcpStream::from_std(socket.into());
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(&mut socket, Token(number), both)?;
+        self.clients.push(Client {
+            socket,
+            stage: Stage::Connecting,
+            unparsed: Vec::new(),
+            cut: Vec::new(),
+            last: 0,
+        });
+        Ok(())
+    }
+
+    /// Takes in what comes until the time is over, or something came.
+    pub(crate) fn poll(&mut self, timeout: Duration) -> Result<()> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
+        }
+        for event in &self.events {
+            let number = event.token().0;
+            let Some(client) = self.clients.get_mut(number) else {
+                continue;
+            };
+            let subscriber = Subscriber {
+                job: self.job,
+                number,
+            };
+            client
+                .on_event(
+                    event,
+                    subscriber,
+                    self.clock,
+                    &mut self.buffer,
+                    &mut self.tally,
+                )
+                .map_err(|error| {
+                    Error::new(error.kind(), format!("subscriber {number}: {error}"))
+                })?;
+        }
+        Ok(())
+    }
+}
+
+/// A connect that has begun is reported as 115, EINPROGRESS.
+fn is_in_progress(error: &Error) -> bool {
+    error.raw_os_error() == Some(115) || error.kind() == ErrorKind::WouldBlock
+}
+
+impl Client {
+    fn on_event(
+        &mut self,
+        event: &Event,
+        subscriber: Subscriber<'_>,
+        clock: Clock,
+        buffer: &mut [u8],
+        tally: &mut Tally,
+    ) -> Result<()> {
+        if self.stage == Stage::Connecting && event.is_writable() {
+            if let Some(error) = self.socket.take_error()? {
+                return Err(error);
+            }
+            self.stage = Stage::Upgrading;
+            self.socket.write_all(subscriber.upgrade().as_bytes())?;
+        }
+        if !event.is_readable() {
+            return Ok(());
+        }
+        loop {
+            let read = match self.socket.read(buffer) {
+                Ok(0) => return Err(Error::other("closed by the server")),
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            self.take_in(&buffer[..read], subscriber, clock.now(), tally)?;
+            // A read that leaves room has emptied the socket; the next arrival is an event of its own.
+            if read < buffer.len() && !event.is_read_closed() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take_in(
+        &mut self,
+        bytes: &[u8],
+        subscriber: Subscriber<'_>,
+        now: Duration,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        if self.unparsed.is_empty() {
+            let rest = self.parse(bytes, subscriber, now, tally)?;
+            self.unparsed.extend_from_slice(rest);
+        } else {
+            let mut unparsed = std::mem::take(&mut self.unparsed);
+            unparsed.extend_from_slice(bytes);
+            let rest = self.parse(&unparsed, subscriber, now, tally)?.len();
+            unparsed.drain(..unparsed.len() - rest);
+            // An idle subscriber holds no memory.
+            self.unparsed = if rest == 0 { Vec::new() } else { unparsed };
+        }
+        Ok(())
+    }
+
+    /// Answers with what is not there whole.
+    fn parse<'b>(
+        &mut self,
+        mut bytes: &'b [u8],
+        subscriber: Subscriber<'_>,
+        now: Duration,
+        tally: &mut Tally,
+    ) -> Result<&'b [u8]> {
+        if self.stage == Stage::Upgrading {
+            match frame::split_upgrade(bytes)? {
+                Some(rest) => bytes = rest,
+                None => return Ok(bytes),
+            }
+            self.stage = Stage::Subscribing;
+            if let Some(greeting) = subscriber.greeting() {
+                self.socket.write_all(&greeting)?;
+            }
+        }
+        while let Some(frame) = frame::split(bytes) {
+            bytes = frame.rest;
+            match frame.opcode {
+                CLOSE => {
+                    let reason = String::from_utf8_lossy(frame.body.get(2..).unwrap_or_default());
+                    return Err(Error::other(format!("closed by the server: {reason}")));
+                }
+                PING => self.socket.write_all(&frame::masked(PONG, frame.body))?,
+                PONG => {}
+                _ => self.on_message(frame.body, subscriber, now, tally)?,
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn on_message(
+        &mut self,
+        body: &[u8],
+        subscriber: Subscriber<'_>,
+        now: Duration,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let before = tally.delivered;
+        let Tally {
+            search,
+            delivered,
+            disordered,
+            latencies,
+            ..
+        } = tally;
+        let last = &mut self.last;
+        search.each(body, &mut self.cut, |stamp| {
+            *delivered += 1;
+            *disordered += u64::from(stamp.number <= *last);
+            *last = stamp.number;
+            if let Some(latencies) = latencies {
+                latencies.add(now.saturating_sub(stamp.published));
+            }
+        });
+        if tally.delivered > before || !self.cut.is_empty() {
+            return Ok(());
+        }
+        match subscriber.hear(body) {
+            Step::Nothing => {}
+            Step::Answer(answer) => self.socket.write_all(&answer)?,
+            Step::Refused => {
+                let words = String::from_utf8_lossy(body);
+                return Err(Error::other(format!("refused by the server: {words}")));
+            }
+            Step::Ready if self.stage == Stage::Ready => {}
+            Step::Ready => {
+                self.stage = Stage::Ready;
+                tally.ready += 1;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! One run: subscribers connect, a publisher feeds them, and what happens in the measured time is reported.
+
+use std::collections::BTreeMap;
+use std::io::{Error, Result};
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::Duration;
+
+use crate::clients::Clients;
+use crate::clock::Clock;
+use crate::histogram::Histogram;
+use crate::job::{Job, Pace};
+use crate::process::{self, Cpu};
+use crate::publisher::{self, Progress};
+use crate::report::{Report, Usage};
+
+/// How often the publisher hears of deliveries at least, and how late the end of a phase is noticed.
+const TURN: Duration = Duration::from_millis(20);
+/// How long deliveries that are missing at the end are waited for, counted from the last one.
+const STRAGGLERS: Duration = Duration::from_secs(3);
+
+/// Does a job.
+///
+/// # Errors
+/// When the job is not one for the loopback interface, when subscribers cannot connect or are closed by the server, and
+/// when a process that is measured is gone.
+pub fn run(job: &Job) -> Result<Report> {
+    check(job)?;
+    let clock = Clock::start();
+    let before = Snapshot::take(job)?;
+    let mut clients = Clients::connect(job, clock)?;
+    let connected = Snapshot::take(job)?;
+    let progress = Progress::default();
+    let mut report = Report::default();
+    thread::scope(|scope| -> Result<()> {
+        let publisher = (job.pace != Pace::Idle)
+            .then(|| scope.spawn(|| publisher::publish(job, clock, &progress)));
+        let measured = measure(job, clock, &mut clients, &progress, &mut report);
+        progress.stop.store(true, Relaxed);
+        let published = publisher.map_or(Ok(Ok(())), thread::ScopedJoinHandle::join);
+        measured?;
+        published.map_err(|_| Error::other("the publisher panicked"))??;
+        wait_for_stragglers(job, clock, &mut clients, &progress)
+    })?;
+    report.lost = expected(job, &progress).saturating_sub(clients.tally.delivered);
+    report.disordered = clients.tally.disordered;
+    report.late = Duration::from_nanos(progress.late.load(Relaxed));
+    for (name, usage) in &mut report.processes {
+        let change = |of: fn(&Sample) -> f64| connected.of(name, of) - before.of(name, of);
+        let per_client = 1.0 / job.clients as f64;
+        usage.connect_ms_per_client =
+            change(|sample| sample.cpu.user + sample.cpu.system) * 1e3 * per_client;
+        usage.kib_per_client =
+            (usage.kib_per_client - before.of(name, |sample| sample.memory)) * per_client;
+    }
+    Ok(report)
+}
+
+fn check(job: &Job) -> Result<()> {
+    let loopback = job.address.ip().is_loopback() && job.feed_address.ip().is_loopback();
+    if !loopback {
+        return Err(Error::other("not a loopback address"));
+    }
+    if job.channels == 0 || job.clients == 0 || !job.clients.is_multiple_of(job.channels) {
+        return Err(Error::other(
+            "each channel has to have the same number of subscribers",
+        ));
+    }
+    Ok(())
+}
+
+/// Warms up, then measures.
+fn measure(
+    job: &Job,
+    clock: Clock,
+    clients: &mut Clients<'_>,
+    progress: &Progress,
+    report: &mut Report,
+) -> Result<()> {
+    work_until(clock.now() + job.warm_up, clock, clients, progress)?;
+    let (start, delivered) = (clock.now(), clients.tally.delivered);
+    let before = Snapshot::take(job)?;
+    clients.tally.latencies = Some(Histogram::default());
+    work_until(start + job.time, clock, clients, progress)?;
+    let after = Snapshot::take(job)?;
+    report.time = clock.now() - start;
+    report.delivered = clients.tally.delivered - delivered;
+    report.latency = clients
+        .tally
+        .latencies
+        .take()
+        .and_then(|latencies| latencies.latency());
+    report.processes = after
+        .0
+        .iter()
+        .map(|(name, sample)| {
+            let usage = Usage {
+                user: sample.cpu.user - before.of(name, |sample| sample.cpu.user),
+                system: sample.cpu.system - before.of(name, |sample| sample.cpu.system),
+                // What there was before the subscribers came is taken off at the end.
+                kib_per_client: sample.memory,
+                connect_ms_per_client: 0.0,
+            };
+            (name.clone(), usage)
+        })
+        .collect();
+    Ok(())
+}
+
+fn work_until(
+    end: Duration,
+    clock: Clock,
+    clients: &mut Clients<'_>,
+    progress: &Progress,
+) -> Result<()> {
+    while clock.now() < end {
+        clients.poll(TURN)?;
+        progress.delivered.store(clients.tally.delivered, Relaxed);
+    }
+    Ok(())
+}
+
+fn wait_for_stragglers(
+    job: &Job,
+    clock: Clock,
+    clients: &mut Clients<'_>,
+    progress: &Progress,
+) -> Result<()> {
+    let mut last = clock.now();
+    while clients.tally.delivered < expected(job, progress) && clock.now() < last + STRAGGLERS {
+        let before = clients.tally.delivered;
+        clients.poll(TURN)?;
+        if clients.tally.delivered > before {
+            last = clock.now();
+        }
+    }
+    Ok(())
+}
+
+/// Deliveries that the published messages should cause.
+fn expected(job: &Job, progress: &Progress) -> u64 {
+    progress.published.load(Relaxed) * (job.clients / job.channels) as u64
+}
+
+/// What the measured processes had used at one moment.
+struct Snapshot(BTreeMap<String, Sample>);
+
+struct Sample {
+    cpu: Cpu,
+    memory: f64,
+}
+
+impl Snapshot {
+    fn take(job: &Job) -> Result<Self> {
+        let others = job.processes.iter();
+        let others = others.map(|(name, id)| (name.clone(), id.to_string()));
+        // Whether the load generator is what limits a saturated server.
+        let this = ("load".to_owned(), "self".to_owned());
+        let samples = others.chain([this]).map(|(name, id)| {
+            let sample = Sample {
+                cpu: process::cpu(&id)?,
+                memory: process::memory(&id)?,
+            };
+            Ok((name, sample))
+        });
+        samples.collect::<Result<_>>().map(Self)
+    }
+
+    fn of(&self, name: &str, value: fn(&Sample) -> f64) -> f64 {
+        self.0.get(name).map_or(0.0, value)
+    }
+}

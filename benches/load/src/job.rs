@@ -1,0 +1,101 @@
+//! What a run is to do.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A run against one server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// What the subscribers speak.
+    pub protocol: Protocol,
+    /// Where the server listens; a loopback address.
+    pub address: SocketAddr,
+    /// Path of the WebSocket; `{client}` and `{channel}` are replaced.
+    pub path: String,
+    /// The publication that DDP clients subscribe to.
+    pub publication: String,
+    /// How many subscribers.
+    pub clients: usize,
+    /// How many channels they are spread over.
+    pub channels: usize,
+    /// Bytes of a message's payload.
+    pub size: usize,
+    /// How fast messages are published.
+    pub pace: Pace,
+    /// Time before the measured time.
+    pub warm_up: Duration,
+    /// The measured time.
+    pub time: Duration,
+    /// What the publisher speaks.
+    pub feed: Feed,
+    /// Where it publishes; a loopback address.
+    pub feed_address: SocketAddr,
+    /// Ids of the processes whose CPU time and memory are reported.
+    pub processes: BTreeMap<String, u32>,
+}
+
+/// What a subscriber speaks, inside WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// The payload itself; the path names the channel, `ready` says that it is followed.
+    Plain,
+    /// DDP.
+    Ddp,
+    /// DDP in SockJS frames.
+    SockJs,
+    /// Engine.IO 4 with Socket.IO in it.
+    SocketIo,
+    /// NATS.
+    Nats,
+    /// MQTT 3.1.1.
+    Mqtt,
+}
+
+/// What the publisher speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Feed {
+    /// Redis `PUBLISH` of the payload.
+    Redis,
+    /// Redis `PUBLISH` of what Socket.IO's Redis adapter expects.
+    SocketIo,
+    /// NATS.
+    Nats,
+    /// MQTT 3.1.1.
+    Mqtt,
+}
+
+/// How fast messages are published.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pace {
+    /// Not at all.
+    Idle,
+    /// So many messages a second, whatever the server does.
+    Rate(f64),
+    /// As fast as possible, but never more than so many deliveries outstanding.
+    Window(u64),
+}
+
+/// A run against the kernel: frames made beforehand, written to sockets that another process drains.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// How many connections.
+    pub connections: usize,
+    /// Bytes of a frame's payload.
+    pub size: usize,
+    /// How many frames share a write.
+    pub frames_per_write: usize,
+    /// Broadcasts a second; as many as possible if there is none.
+    pub rate: Option<f64>,
+    /// The measured time.
+    pub time: Duration,
+    /// The processor that the draining process is pinned to.
+    pub drain_on: usize,
+}

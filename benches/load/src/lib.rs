@@ -1,0 +1,24 @@
+//! The load generator of the benches, and the limit it is held against.
+//! What is to be done arrives as one line of JSON, a [`Job`], and is answered with another, a [`Report`].
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a load generator measures real time"
+)]
+
+mod clients;
+mod clock;
+mod fan_out;
+mod frame;
+mod histogram;
+mod job;
+pub mod limit;
+mod process;
+mod protocol;
+mod publisher;
+mod report;
+mod stamp;
+
+pub use fan_out::run;
+pub use job::{Feed, Job, Limit, Pace, Protocol};
+pub use report::{Latency, Report, Usage};

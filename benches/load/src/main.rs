@@ -1,0 +1,45 @@
+//! `updraft-load fan-out JOB` measures a server, `updraft-load limit JOB` the kernel; each prints one line of JSON.
+//! `cargo xtask bench` is the way to use it.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+type Outcome<T> = Result<T, String>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments.as_slice() {
+        ["fan-out", job] => answer(job, |job| updraft_load::run(&job)),
+        ["limit", job] => answer(job, |job| updraft_load::limit::run(&job)),
+        ["drain", address, connections] => drain(address, connections),
+        _ => Err("usage: updraft-load fan-out JOB | limit JOB".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn answer<J: DeserializeOwned, R: Serialize>(
+    job: &str,
+    run: impl FnOnce(J) -> std::io::Result<R>,
+) -> Outcome<()> {
+    let job = serde_json::from_str(job).map_err(|error| format!("the job: {error}"))?;
+    let report = run(job).map_err(|error| error.to_string())?;
+    let report = serde_json::to_string(&report).map_err(|error| error.to_string())?;
+    println!("{report}");
+    Ok(())
+}
+
+/// The other half of `limit`, which starts it.
+fn drain(address: &str, connections: &str) -> Outcome<()> {
+    let address = address.parse().map_err(|_| "no address")?;
+    let connections = connections.parse().map_err(|_| "no number")?;
+    updraft_load::limit::drain(address, connections).map_err(|error| error.to_string())
+}

@@ -1,0 +1,162 @@
+//! Feeds messages to the system that is measured, from a thread of its own, so that a slow subscriber does not slow it.
+
+use std::io::{Error, Read, Result, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::job::{Feed, Job, Pace};
+use crate::protocol::{channel, mqtt};
+use crate::stamp::{Stamp, parts, payload};
+
+/// What publisher and subscribers tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) stop: AtomicBool,
+    /// Messages that are out.
+    pub(crate) published: AtomicU64,
+    /// Deliveries so far, at all subscribers together.
+    pub(crate) delivered: AtomicU64,
+    /// Nanoseconds that the publisher fell behind its pace, at most.
+    pub(crate) late: AtomicU64,
+}
+
+/// Messages that share a write when as many as possible are wanted.
+const BATCH: u64 = 64;
+/// Longest wait for the server to take a message, or to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A look at whether there is room again.
+const LOOK: Duration = Duration::from_micros(50);
+
+/// Publishes until told to stop.
+pub(crate) fn publish(job: &Job, clock: Clock, progress: &Progress) -> Result<()> {
+    let mut connection = connect(job)?;
+    let mut published = 0;
+    let start = clock.now();
+    let per_message = (job.clients / job.channels) as u64;
+    let mut out = Vec::new();
+    while !progress.stop.load(Relaxed) {
+        let due = match job.pace {
+            Pace::Idle => 0,
+            Pace::Rate(rate) => {
+                let elapsed = clock.now() - start;
+                let due = (elapsed.as_secs_f64() * rate) as u64;
+                if due <= published {
+                    let next = Duration::from_secs_f64((published + 1) as f64 / rate);
+                    sleep(next.saturating_sub(elapsed).min(Duration::from_millis(100)));
+                    continue;
+                }
+                let late = elapsed.saturating_sub(Duration::from_secs_f64(published as f64 / rate));
+                progress.late.fetch_max(late.as_nanos() as u64, Relaxed);
+                due
+            }
+            Pace::Window(window) => {
+                let delivered = progress.delivered.load(Relaxed);
+                let room =
+                    (delivered + window).saturating_sub(published * per_message) / per_message;
+                published + room.min(BATCH)
+            }
+        };
+        if due <= published {
+            sleep(LOOK);
+            continue;
+        }
+        let next = due.min(published + BATCH);
+        for number in published..next {
+            encode(job, number, clock, &mut out);
+        }
+        published = next;
+        connection.write_all(&out)?;
+        out.clear();
+        progress.published.store(published, Relaxed);
+    }
+    Ok(())
+}
+
+fn connect(job: &Job) -> Result<TcpStream> {
+    let mut connection = TcpStream::connect(job.feed_address)?;
+    connection.set_nodelay(true)?;
+    connection.set_write_timeout(Some(PATIENCE))?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    match job.feed {
+        // Nothing is answered, so nothing needs to be read.
+        Feed::Redis | Feed::SocketIo => connection.write_all(b"CLIENT REPLY OFF\r\n")?,
+        Feed::Nats => connection.write_all(b"CONNECT {\"verbose\":false}\r\n")?,
+        Feed::Mqtt => {
+            connection.write_all(&mqtt::connect("publisher"))?;
+            let mut answer = [0; 4];
+            connection.read_exact(&mut answer)?;
+            if answer[0] != mqtt::CONNACK || answer[3] != 0 {
+                return Err(Error::other("MQTT: the publisher is refused"));
+            }
+        }
+    }
+    Ok(connection)
+}
+
+/// Appends the message with this number, counted from 0 over all channels, which take turns.
+fn encode(job: &Job, number: u64, clock: Clock, out: &mut Vec<u8>) {
+    let channels = job.channels as u64;
+    let channel = channel((number % channels) as usize);
+    let stamp = Stamp {
+        published: clock.now(),
+        number: number / channels + 1,
+    };
+    let payload = || payload(stamp, job.size);
+    match job.feed {
+        Feed::Redis => redis_publish(channel.as_bytes(), payload().as_bytes(), out),
+        Feed::SocketIo => {
+            let (text, padding) = parts(stamp, job.size);
+            let packet = socket_io::event(&channel, &text, &padding);
+            redis_publish(format!("socket.io#/#{channel}#").as_bytes(), &packet, out);
+        }
+        Feed::Nats => {
+            let payload = payload();
+            let line = format!("PUB {channel} {}\r\n{payload}\r\n", payload.len());
+            out.extend_from_slice(line.as_bytes());
+        }
+        Feed::Mqtt => out.extend(mqtt::publish(&channel, payload().as_bytes())),
+    }
+}
+
+fn redis_publish(channel: &[u8], payload: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"*3\r\n$7\r\nPUBLISH\r\n");
+    for part in [channel, payload] {
+        out.extend_from_slice(format!("${}\r\n", part.len()).as_bytes());
+        out.extend_from_slice(part);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What Socket.IO's Redis adapter publishes, in MessagePack: who, packet, options.
+mod socket_io {
+    /// The event `m` with one object as its argument, for a room.
+    pub(super) fn event(room: &str, text: &str, padding: &str) -> Vec<u8> {
+        const ARRAY: u8 = 0x90;
+        const MAP: u8 = 0x80;
+        const EVENT: u8 = 2;
+        let key = |key: &str| string(key);
+        [
+            vec![ARRAY | 3],
+            string("load"),
+            [vec![MAP | 3], key("type"), vec![EVENT], key("data")].concat(),
+            [vec![ARRAY | 2], string("m"), vec![MAP | 2]].concat(),
+            [key("t"), string(text), key("p"), string(padding)].concat(),
+            [key("nsp"), string("/"), vec![MAP | 3]].concat(),
+            [key("rooms"), vec![ARRAY | 1], string(room)].concat(),
+            [key("except"), vec![ARRAY], key("flags"), vec![MAP]].concat(),
+        ]
+        .concat()
+    }
+
+    fn string(text: &str) -> Vec<u8> {
+        let mut string = match text.len() {
+            length @ 0..32 => vec![0xa0 | length as u8],
+            length => [&[0xdb], &(length as u32).to_be_bytes()[..]].concat(),
+        };
+        string.extend_from_slice(text.as_bytes());
+        string
+    }
+}

@@ -1,0 +1,111 @@
+//! The mark in each payload that says when it was published, and as which message of its channel.
+//! It survives whatever a server wraps around it, so it is looked for in the bytes of the message.
+
+use std::time::Duration;
+
+use memchr::memmem::Finder;
+
+const MARK: &str = "@@";
+const NANOS: usize = 14;
+const NUMBER: usize = 9;
+const LENGTH: usize = MARK.len() + NANOS + NUMBER;
+
+/// What a payload says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) published: Duration,
+    /// Counts the messages of a channel from 1.
+    pub(crate) number: u64,
+}
+
+/// A payload as JSON of so many bytes, if the stamp leaves room for it.
+pub(crate) fn payload(stamp: Stamp, size: usize) -> String {
+    let (text, padding) = parts(stamp, size);
+    format!(r#"{{"t":"{text}","p":"{padding}"}}"#)
+}
+
+/// The two members of a payload.
+pub(crate) fn parts(stamp: Stamp, size: usize) -> (String, String) {
+    let (nanos, number) = (stamp.published.as_nanos(), stamp.number);
+    let around = r#"{"t":"","p":""}"#.len();
+    let padding = size.saturating_sub(around + LENGTH);
+    let text = format!("{MARK}{nanos:0NANOS$}{number:0NUMBER$}");
+    (text, "x".repeat(padding))
+}
+
+/// Finds stamps in what one subscriber gets.
+pub(crate) struct Search(Finder<'static>);
+
+impl Search {
+    pub(crate) fn new() -> Self {
+        Self(Finder::new(MARK))
+    }
+
+    /// Calls `found` with each stamp. What may be the beginning of one that the next text completes is kept in `rest`.
+    pub(crate) fn each(&self, text: &[u8], rest: &mut Vec<u8>, found: impl FnMut(Stamp)) {
+        if rest.is_empty() {
+            let kept = self.each_whole(text, found);
+            rest.extend_from_slice(kept);
+        } else {
+            rest.extend_from_slice(text);
+            let text = std::mem::take(rest);
+            *rest = self.each_whole(&text, found).to_vec();
+        }
+    }
+
+    fn each_whole<'a>(&self, text: &'a [u8], mut found: impl FnMut(Stamp)) -> &'a [u8] {
+        let mut text = text;
+        while let Some(at) = self.0.find(text) {
+            let (_, from_mark) = text.split_at(at);
+            let Some((whole, after)) = from_mark.split_at_checked(LENGTH) else {
+                return from_mark;
+            };
+            if let Some(stamp) = read(whole) {
+                found(stamp);
+            }
+            text = after;
+        }
+        text.strip_suffix(b"@").map_or(&[], |_| b"@")
+    }
+}
+
+fn read(text: &[u8]) -> Option<Stamp> {
+    let (nanos, number) = text.get(MARK.len()..)?.split_at_checked(NANOS)?;
+    Some(Stamp {
+        published: Duration::from_nanos(digits(nanos)?),
+        number: digits(number)?,
+    })
+}
+
+fn digits(text: &[u8]) -> Option<u64> {
+    text.iter().try_fold(0, |sum: u64, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        sum.checked_mul(10)?.checked_add(digit.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_found_wherever_the_text_is_cut() {
+        let stamp = |number| Stamp {
+            published: Duration::from_nanos(12_345_678_901),
+            number,
+        };
+        let text = payload(stamp(1), 50) + &payload(stamp(2), 150);
+        assert_eq!(text.len(), 200);
+        for cut in 0..text.len() {
+            let (first, second) = text.as_bytes().split_at(cut);
+            let (mut rest, mut numbers) = (Vec::new(), Vec::new());
+            for part in [first, second] {
+                Search::new().each(part, &mut rest, |found| {
+                    assert_eq!(found.published, stamp(1).published);
+                    numbers.push(found.number);
+                });
+            }
+            assert_eq!(numbers, [1, 2], "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Writes a run into the docs: each table between its markers in `docs/how-fast.md`, and the pictures beside it.
+
+use std::fs;
+
+use super::results::Results;
+use super::{chart, tables};
+use crate::workspace::root;
+
+/// Rewrites the page. What was not measured in this run stays as it is.
+pub(crate) fn write(results: &Results) -> Result<(), String> {
+    let folder = root().join("docs");
+    let page = folder.join("how-fast.md");
+    let mut text =
+        fs::read_to_string(&page).map_err(|error| format!("{}: {error}", page.display()))?;
+    let mut parts = tables::all(results);
+    parts.push(("machine", results.machine.describe()));
+    for (key, part) in &parts {
+        text = replace(&text, key, part)?;
+    }
+    let pictures = folder.join("how-fast");
+    fs::create_dir_all(&pictures).map_err(|error| format!("{}: {error}", pictures.display()))?;
+    let pictures = chart::all(results)
+        .into_iter()
+        .map(|(name, picture)| (pictures.join(format!("{name}.svg")), picture));
+    for (file, text) in pictures.chain([(page, text)]) {
+        fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+        println!("written: {}", file.display());
+    }
+    Ok(())
+}
+
+/// Puts a part between `<!-- KEY -->` and `<!-- end of KEY -->`.
+fn replace(text: &str, key: &str, part: &str) -> Result<String, String> {
+    let (open, close) = (
+        format!("<!-- {key} -->\n"),
+        format!("<!-- end of {key} -->"),
+    );
+    let parts = text.split_once(&open).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(&close)?;
+        Some(format!("{before}{open}{part}{close}{after}"))
+    });
+    parts.ok_or_else(|| format!("how-fast.md has no place for {key}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::measures::MEASURES;
+
+    #[test]
+    fn a_part_replaces_what_stood_between_its_markers() {
+        let text = "a\n<!-- rate -->\nold\n<!-- end of rate -->\nb\n";
+        let replaced = replace(text, "rate", "new\n").unwrap();
+        assert_eq!(replaced, "a\n<!-- rate -->\nnew\n<!-- end of rate -->\nb\n");
+        assert!(replace(text, "sat", "").is_err());
+    }
+
+    #[test]
+    fn the_page_has_a_place_for_each_measure() {
+        let page = fs::read_to_string(root().join("docs/how-fast.md")).unwrap();
+        for key in MEASURES
+            .iter()
+            .map(|measure| measure.key())
+            .chain(["machine"])
+        {
+            assert!(replace(&page, key, "").is_ok(), "{key}");
+        }
+    }
+}
