@@ -415,7 +415,9 @@ mod tests {
         let (mut socket, mut taken) = (Takes(0, Vec::new()), Vec::new());
         outgoing.push(message("one"));
         // It may have arrived, as far as anybody can tell.
-        outgoing.flush(&mut socket, &mut scratch, at(0), |frame| taken.push(frame));
+        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(0), |frame| {
+            taken.push(frame)
+        });
         outgoing.push(message("two"));
         outgoing.push_control(vec![1; 100]);
         assert_eq!(texts(taken), ["one"]);
@@ -432,9 +434,9 @@ mod tests {
         let (mut socket, mut taken) = (Takes(1000, Vec::new()), Vec::new());
         outgoing.push(message("one"));
         outgoing.push_control(vec![1; 100]);
-        outgoing.seal(|frame| taken.push(frame));
+        outgoing.seal(Framing::Raw, |frame| taken.push(frame));
         assert_eq!(texts(taken), ["one"]);
-        let flushed = outgoing.flush(&mut socket, &mut scratch, at(0), drop);
+        let flushed = outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(0), drop);
         // The message has a header of two bytes.
         assert_eq!((flushed, socket.1.len()), (Flushed::All, 105));
         assert_eq!(outgoing.abandon().count(), 0);

@@ -42,6 +42,7 @@ impl EventLoop {
             }
             (Request::Post(posted), Some((index, polling))) => {
                 polling.post(posted);
+                self.heard(index);
                 self.read_posted(index);
             }
         }
