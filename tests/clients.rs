@@ -112,7 +112,9 @@ fn drive(client: &str, encoding: Encoding, environment: &[(&str, &str)]) {
 
     let redis = RedisServer::start();
     let url = redis.url();
-    let environment = [environment, &[("REDIS_URL", &*url)]].concat();
+    // None of these clients comes back to its session, so that none need wait long.
+    let given = [("REDIS_URL", &*url), ("GRACE_MS", "1000")];
+    let environment = [environment, &given].concat();
     let server = Example::start("fixture", &environment);
     converse(&clients, client, encoding, &server, |proxy| {
         assert_eq!(redis.numsub(CHANNEL), 1, "the channel is followed");
