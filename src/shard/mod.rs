@@ -7,6 +7,7 @@ mod client;
 mod conversation;
 mod event_loop;
 mod fan_out;
+mod fifo;
 mod link;
 mod outgoing;
 mod polling;

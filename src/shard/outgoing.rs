@@ -1,13 +1,13 @@
 //! What waits to be written to one client: references until the moment of writing, then as few writes as the socket
 //! allows.
 
-use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 use updraft_protocol::message::Frame;
 use updraft_protocol::sockjs;
 
+use super::fifo::Fifo;
 use super::link::Framing;
 use super::polling::{Polling, Readiness};
 use crate::memory::Share;
@@ -19,7 +19,7 @@ const WRITE: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Outgoing {
     /// Filled by the session, drained by `flush`, bounded by the shard's limit on `queued`.
-    queue: VecDeque<Item>,
+    queue: Fifo<Item>,
     /// The rest of a write that the socket took in part; it goes first.
     partial: Vec<u8>,
     /// Bytes in `queue`.
@@ -45,7 +45,7 @@ enum Item {
 #[derive(Debug)]
 pub(super) struct Unsent {
     partial: Vec<u8>,
-    queue: VecDeque<Item>,
+    queue: Fifo<Item>,
 }
 
 /// How a flush went.
@@ -62,7 +62,7 @@ pub(super) enum Flushed {
 impl Outgoing {
     pub(super) fn new(share: Share) -> Self {
         Self {
-            queue: VecDeque::new(),
+            queue: Fifo::new(),
             partial: Vec::new(),
             queued: 0,
             share,
@@ -112,7 +112,7 @@ impl Outgoing {
 
     /// Drops what waits, but for the frame that is under way and those in the same write.
     pub(super) fn drop_queue(&mut self) {
-        self.queue = VecDeque::new();
+        self.queue = Fifo::new();
         self.queued = 0;
         self.count();
     }
@@ -120,7 +120,7 @@ impl Outgoing {
     /// Gives the messages that wait the form in which they are written, which is for this connection alone.
     pub(super) fn seal(&mut self, framing: Framing, mut written: impl FnMut(Frame)) {
         self.queued = 0;
-        for item in &mut self.queue {
+        for item in self.queue.iter_mut() {
             if let Item::Message(frame) = item {
                 let mut bytes = Vec::new();
                 framing.write(frame, &mut bytes);
@@ -162,12 +162,12 @@ impl Outgoing {
     pub(super) fn write_first(&mut self, unsent: Unsent) {
         let Unsent { partial, mut queue } = unsent;
         self.partial = partial;
-        for item in &queue {
+        for item in queue.iter_mut() {
             if let Item::Control(bytes) = item {
                 self.queued = self.queued.saturating_add(bytes.len());
             }
         }
-        queue.append(&mut self.queue);
+        queue.append(std::mem::take(&mut self.queue));
         self.queue = queue;
         self.count();
     }
@@ -262,8 +262,6 @@ impl Outgoing {
                 Err(Lost) => return Flushed::Lost,
             }
         }
-        // An idle connection holds no memory here.
-        self.queue = VecDeque::new();
         Flushed::All
     }
 

@@ -26,6 +26,9 @@ pub(super) struct Subscription {
     pub(super) ready: Ready,
     /// The handler says itself when it is ready.
     held_ready: bool,
+    /// The head of its events once they may be sent, unless each has one of its own. It stands here so that an event finds
+    /// it where it finds the subscription.
+    head: Option<Arc<str>>,
     /// Set for Vent and streamer publications.
     pub(super) events: Option<Box<Events>>,
 }
@@ -115,6 +118,8 @@ impl Session {
                 continue;
             };
             subscription.ready = Ready::Sent;
+            let events = subscription.events.as_ref();
+            subscription.head = events.and_then(|events| events.delivery.shared_head().cloned());
             if let Some(id) = subscription.id.clone() {
                 self.introduce(*run, out);
                 ids.push(id);
@@ -230,9 +235,11 @@ impl Session {
     pub fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<Arc<str>> {
         let index = self.position(run).ok()?;
         let subscription = self.subscriptions.get_mut(index)?;
-        let events = subscription.events.as_deref_mut()?;
         if subscription.ready == Ready::Sent {
-            let head = events.delivery.next_head();
+            let head = match &subscription.head {
+                Some(head) => head.clone(),
+                None => subscription.events.as_mut()?.delivery.next_head(),
+            };
             if self.is_parked() {
                 let tail = tail.clone();
                 self.emit(Frame::Event { head, tail }, out);
@@ -241,6 +248,7 @@ impl Session {
             self.sent = self.sent.saturating_add(1);
             return Some(head);
         }
+        let events = subscription.events.as_deref_mut()?;
         let bytes = events.held_bytes.saturating_add(tail.len());
         if events.held.len() < self.config.held_events && bytes <= self.config.held_bytes {
             events.held_bytes = bytes;
@@ -364,6 +372,7 @@ impl Session {
             deadline: (!timeout.is_zero()).then(|| now.saturating_add(timeout)),
             ready: Ready::No,
             held_ready: false,
+            head: None,
             events,
         });
     }

@@ -143,6 +143,11 @@ impl Delivery {
         &self.introduction
     }
 
+    /// The head of every event, unless they are numbered.
+    pub(crate) fn shared_head(&self) -> Option<&Arc<str>> {
+        self.number.is_none().then_some(&self.head)
+    }
+
     /// The head of the next event.
     pub(crate) fn next_head(&mut self) -> Arc<str> {
         match &mut self.number {
