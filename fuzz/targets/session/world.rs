@@ -282,7 +282,9 @@ impl World {
                 session::Action::Stop(run) => stopped.extend(self.stop(*run)),
                 session::Action::Deactivate { run, next } => {
                     let id = self.stop(*run);
-                    id.iter().cloned().for_each(|id| self.client.begins_again(id));
+                    id.iter()
+                        .cloned()
+                        .for_each(|id| self.client.begins_again(id));
                     self.reruns.insert(*next, id);
                 }
                 session::Action::UserChanged => {
