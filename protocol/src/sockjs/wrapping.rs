@@ -67,7 +67,12 @@ impl Wrapping {
     pub fn wrap(&self, frame: &[u8]) -> Vec<u8> {
         match self {
             Self::Xhr | Self::XhrStreaming => [frame, b"\n"].concat(),
-            Self::EventSource => [b"data: ", frame, b"\r\n\r\n"].concat(),
+            Self::EventSource => {
+                let mut out = b"data: ".to_vec();
+                write_without_percent(frame, &mut out);
+                out.extend_from_slice(b"\r\n\r\n");
+                out
+            }
             Self::HtmlFile(_) => {
                 let mut out = b"<script>\np(".to_vec();
                 write_string(frame, &mut out);
@@ -81,6 +86,17 @@ impl Wrapping {
                 out
             }
         }
+    }
+}
+
+/// The client takes percent escapes out of an event before it reads the JSON, in which alone `%` can stand: as one of
+/// JSON's own escapes it arrives, and also at clients that decode nothing.
+fn write_without_percent(frame: &[u8], out: &mut Vec<u8>) {
+    let mut parts = frame.split(|byte| *byte == b'%');
+    out.extend_from_slice(parts.next().unwrap_or_default());
+    for part in parts {
+        out.extend_from_slice(b"\\u0025");
+        out.extend_from_slice(part);
     }
 }
 
@@ -128,6 +144,14 @@ mod tests {
         assert_eq!(
             script,
             "<script>\np(\"a[\\\"\\u003c/script>\\u003c!--\\\"]\");\n</script>\r\n"
+        );
+    }
+
+    #[test]
+    fn an_event_has_no_percent_escapes() {
+        assert_eq!(
+            wrapped(Receiving::EventSource, r#"a["%41 100%\\%"]"#),
+            "data: a[\"\\u002541 100\\u0025\\\\\\u0025\"]\r\n\r\n"
         );
     }
 
