@@ -169,6 +169,11 @@ impl Front {
         self.admission.screen(headers)
     }
 
+    /// Which pages may show a page of the server's in a frame; none where any may.
+    pub(super) fn frame_ancestors(&self) -> Option<String> {
+        self.admission.frame_ancestors()
+    }
+
     /// Whether there is room for a new client. One for whom there is not is counted as refused.
     pub(super) fn has_room(&self) -> bool {
         let has_room = !self.services.memory.is_exceeded();

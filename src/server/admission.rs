@@ -115,6 +115,11 @@ impl Admission {
         })
     }
 
+    /// The Content-Security-Policy of pages that must not be shown where they must not be asked for.
+    pub(super) fn frame_ancestors(&self) -> Option<String> {
+        self.origins.frame_ancestors()
+    }
+
     /// Looks at any request, whatever it is for: refuses one without a host, and one for a SockJS session from an
     /// address that has asked for too many which do not exist.
     pub(super) fn look_at<B>(

@@ -1,6 +1,8 @@
 //! Which pages may talk to the server: a browser says where its page is from, and sends the user's requests from any.
 //! Same-origin pages may, those of configured origins, and on a loopback listener those of this machine.
 
+mod ancestors;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use warp::http::{HeaderMap, HeaderName, header};

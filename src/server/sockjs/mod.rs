@@ -71,7 +71,7 @@ where
         Route::NotFound => answers::not_found(),
         Route::MethodNotAllowed(methods) => answers::not_allowed(methods),
         Route::Greeting => answers::text("Welcome to SockJS!\n"),
-        Route::Iframe => answers.iframe(),
+        Route::Iframe => answers.iframe(front.frame_ancestors()),
         Route::Options(methods) => answers.options(methods),
         Route::Info => answers.info(),
         Route::RawWebSocket
