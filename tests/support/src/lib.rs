@@ -18,6 +18,7 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod replay;
+pub mod script;
 pub mod scripted_redis;
 pub mod transcript;
 pub mod transport;
