@@ -80,6 +80,9 @@ impl SockJs {
     }
 
     /// The URL of the client's script, for the iframe page; that of sockjs-client 1 on a public network by default.
+    ///
+    /// Pages that may not talk to the server may not show that page either, which speaks for them. Browsers keep it for a
+    /// year, together with the list of those that may.
     #[must_use]
     pub fn script(mut self, url: impl Into<String>) -> Self {
         self.script = url.into();
