@@ -47,6 +47,59 @@ fn subscribed(server: &Running) -> Returning {
 }
 
 #[test]
+fn ddp_234_a_subscription_whose_end_is_more_than_may_wait_is_let_go_of() {
+    let (gate, over) = (Gate::new(), Count::default());
+    let builder = two_shards().resumption_history(10, 1 << 20);
+    // Which takes its documents away, one message for each.
+    let server = Running::start_resumable(afterwards(builder, &gate, &over, |vent| vent.stop()));
+    let past = subscribed(&server).cut(Client::reset);
+    await_parked(&server, 1);
+    gate.open(1);
+    over.becomes(1);
+    let is_at_rest = || server.is_at_rest();
+    assert!(eventually_within(LIMIT, is_at_rest), "{:?}", server.stats());
+    past.expect_fresh(past.ask(&server)).leave();
+}
+
+#[test]
+fn ddp_234_nothing_begins_behind_what_is_too_much() {
+    let (gate, begun) = (Gate::new(), Count::default());
+    let (inside, beginning) = (gate.clone(), begun.clone());
+    let wait = move |_: Call| {
+        let gate = inside.clone();
+        async move {
+            gate.pass().await;
+            Ok::<_, Error>(())
+        }
+    };
+    let tm = move |_: Subscription| {
+        beginning.add();
+        async { Ok::<_, Error>(()) }
+    };
+    let builder = two_shards().close_timeout(GRACE);
+    let builder = builder.resumption_history(10, 1 << 20);
+    let server = Running::start_resumable(builder.method("wait", wait).publish("tm", tm));
+    let mut client = Returning::connect(&server);
+    let wait = r#"{"msg":"method","id":"1","method":"wait"}"#;
+    client.client.send_text(wait);
+    for id in 0..20 {
+        let unknown = format!(r#"{{"msg":"unsub","id":"{id}"}}"#);
+        client.client.send_text(&unknown);
+    }
+    let sub = r#"{"msg":"sub","id":"s","name":"tm"}"#;
+    client.client.send_text(sub);
+    // Says that it goes, and stays.
+    client.client.send(Said::Close(None)).expect("a connection");
+    await_parked(&server, 1);
+    gate.open(1);
+    await_parked(&server, 0);
+    drop(client);
+    let is_at_rest = || server.is_at_rest();
+    assert!(eventually_within(LIMIT, is_at_rest), "{:?}", server.stats());
+    assert_eq!(begun.get(), 0);
+}
+
+#[test]
 fn a_session_whose_handlers_say_too_much_ends_also_while_its_connection_does() {
     for is_gone in [true, false] {
         let (gate, over) = (Gate::new(), Count::default());
