@@ -7,7 +7,7 @@ use updraft::Builder;
 use updraft::prelude::*;
 use updraft_test_support::client::Client;
 
-use super::common::{Count, Gate, Running, eventually_within, talk};
+use super::common::{Count, Gate, Running, eventually_within, meanwhile, talk};
 use super::returning::*;
 
 /// A publication that waits at its gate once it has begun, then does this; what it began is counted when it is over.
@@ -229,4 +229,20 @@ fn an_order_to_disconnect_a_user_reaches_those_who_are_away() {
     await_parked(&server, 0);
     assert!(eventually_within(LIMIT, || server.stats().sessions == 0));
     past.expect_fresh(past.ask(&server)).leave();
+}
+
+#[test]
+fn ddp_230_a_client_that_leaves_is_not_waited_for_whatever_is_on_its_way_to_it() {
+    let (builder, _) = noting(two_shards());
+    let server = Running::start_resumable(builder);
+    let leave = || {
+        for _ in 0..200 {
+            let mut client = Returning::subscribed(&server).client;
+            // The rest is a reset: there is more that it has not read.
+            std::thread::sleep(Duration::from_millis(3));
+            client.send_text(DISCONNECT);
+        }
+    };
+    meanwhile(|| server.emit("room", 1), leave);
+    assert!(eventually_within(LIMIT, || server.stats().sessions == 0));
 }

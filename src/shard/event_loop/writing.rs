@@ -65,7 +65,7 @@ impl EventLoop {
                 self.set_timer(index);
                 self.give_up_absent(index);
             }
-            Flushed::Lost => self.lost(index),
+            Flushed::Lost => self.broken(index),
         }
     }
 
