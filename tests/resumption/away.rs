@@ -5,7 +5,7 @@ use std::time::Duration;
 use tungstenite::Message as Said;
 use updraft::Builder;
 use updraft::prelude::*;
-use updraft_test_support::client::Client;
+use updraft_test_support::client::{Client, PATIENCE};
 
 use super::common::{Count, Gate, Running, eventually_within, meanwhile, talk};
 use super::returning::*;
@@ -57,7 +57,11 @@ fn ddp_234_a_subscription_whose_end_is_more_than_may_wait_is_let_go_of() {
     gate.open(1);
     over.becomes(1);
     let is_at_rest = || server.is_at_rest();
-    assert!(eventually_within(LIMIT, is_at_rest), "{:?}", server.stats());
+    assert!(
+        eventually_within(PATIENCE, is_at_rest),
+        "{:?}",
+        server.stats()
+    );
     past.expect_fresh(past.ask(&server)).leave();
 }
 
@@ -95,7 +99,11 @@ fn ddp_234_nothing_begins_behind_what_is_too_much() {
     await_parked(&server, 0);
     drop(client);
     let is_at_rest = || server.is_at_rest();
-    assert!(eventually_within(LIMIT, is_at_rest), "{:?}", server.stats());
+    assert!(
+        eventually_within(PATIENCE, is_at_rest),
+        "{:?}",
+        server.stats()
+    );
     assert_eq!(begun.get(), 0);
 }
 
@@ -177,7 +185,7 @@ fn a_connection_that_is_lost_while_the_user_changes_changes_nothing_about_it() {
         if comes_late {
             gate.open(1);
             let has_waited = || server.stats().queued_bytes > 0;
-            assert!(eventually_within(LIMIT, has_waited));
+            assert!(eventually_within(PATIENCE, has_waited));
         }
         let mut client = past.ask(&server);
         // As a client does that has had no answer.
@@ -209,7 +217,11 @@ fn a_session_that_ends_while_its_user_changes_leaves_nothing_behind() {
     half_alice(&server, &gate).cut(Client::reset);
     server.emit("c", 1);
     let is_at_rest = || server.is_at_rest();
-    assert!(eventually_within(LIMIT, is_at_rest), "{:?}", server.stats());
+    assert!(
+        eventually_within(PATIENCE, is_at_rest),
+        "{:?}",
+        server.stats()
+    );
 }
 
 #[test]
@@ -227,7 +239,7 @@ fn an_order_to_disconnect_a_user_reaches_those_who_are_away() {
         .wait(server.handle().disconnect_user("alice"))
         .expect("a bus");
     await_parked(&server, 0);
-    assert!(eventually_within(LIMIT, || server.stats().sessions == 0));
+    assert!(eventually_within(PATIENCE, || server.stats().sessions == 0));
     past.expect_fresh(past.ask(&server)).leave();
 }
 
@@ -244,5 +256,5 @@ fn ddp_230_a_client_that_leaves_is_not_waited_for_whatever_is_on_its_way_to_it()
         }
     };
     meanwhile(|| server.emit("room", 1), leave);
-    assert!(eventually_within(LIMIT, || server.stats().sessions == 0));
+    assert!(eventually_within(PATIENCE, || server.stats().sessions == 0));
 }
