@@ -4,6 +4,8 @@
 #[path = "resumption/away.rs"]
 mod away;
 mod common;
+#[path = "resumption/polling.rs"]
+mod polling;
 #[path = "resumption/returning.rs"]
 mod returning;
 

@@ -142,10 +142,15 @@ impl Past {
     }
 
     pub(super) fn ask_over(&self, mut client: Client) -> Client {
+        client.send_text(&self.connect());
+        client
+    }
+
+    /// What it says to have its session back.
+    pub(super) fn connect(&self) -> String {
         let Self { session, count } = self;
         let past = format!(r#","session":"{session}","receivedCount":{count}}}"#);
-        client.send_text(&CONNECT.replace('}', &past));
-        client
+        CONNECT.replace('}', &past)
     }
 
     /// Asks for the session and gets it.
