@@ -1,206 +1,24 @@
 //! Clients that lose their connection and come back, over real sockets and across shards: consecutive connections go to
 //! different shards, so that most returns move a client from one to the other.
 
+#[path = "resumption/away.rs"]
+mod away;
 mod common;
+#[path = "resumption/polling.rs"]
+mod polling;
+#[path = "resumption/returning.rs"]
+mod returning;
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Count, Gate, Running, eventually_within, meanwhile, received, talk};
+use returning::*;
 use socket2::{Domain, Socket, Type};
 use updraft::prelude::*;
-use updraft::{Builder, Connection};
-use updraft_test_support::client::{CONNECT, Client, PATIENCE};
+use updraft_test_support::client::{Client, PATIENCE};
 use updraft_test_support::transcript::Received;
-
-const PING: &str = r#"{"msg":"ping"}"#;
-const PONG: &str = r#"{"msg":"pong"}"#;
-const DISCONNECT: &str = r#"{"msg":"disconnect"}"#;
-const SUBSCRIBE: &str = r#"{"msg":"sub","id":"s","name":"stream-room","params":["e"]}"#;
-const READY: &str = r#"{"msg":"ready","subs":["s"]}"#;
-
-/// Long enough to come back on a busy machine.
-const GRACE: Duration = Duration::from_secs(20);
-
-/// Soon over.
-const SHORT: Duration = Duration::from_millis(300);
-
-fn two_shards() -> Builder {
-    let shards = NonZero::new(2).expect("two");
-    Server::builder().shards(shards).resumption_grace(GRACE)
-}
-
-/// What the server's handlers have seen of its clients.
-#[derive(Clone, Debug, Default)]
-struct Seen {
-    /// Universal publications begun: one for each session.
-    sessions: Count,
-    /// Subscriptions to the stream that have stopped, and connections with one that have closed.
-    stopped: Count,
-    closed: Count,
-    /// The connection of the latest subscription.
-    connection: Arc<Mutex<Option<Connection>>>,
-}
-
-impl Seen {
-    fn connection(&self) -> Connection {
-        self.connection
-            .lock()
-            .unwrap()
-            .clone()
-            .expect("a subscription")
-    }
-}
-
-/// A server that streams the channel `room`, and takes notes.
-fn noting(builder: Builder) -> (Builder, Seen) {
-    let seen = Seen::default();
-    let sessions = seen.sessions.clone();
-    let universal = move |_: Subscription| {
-        sessions.add();
-        async { Ok::<_, Error>(()) }
-    };
-    let notes = seen.clone();
-    let room = move |vent: Vent| {
-        let (stopped, closed) = (notes.stopped.clone(), notes.closed.clone());
-        vent.on_stop(move || stopped.add());
-        vent.connection().on_close(move || closed.add());
-        *notes.connection.lock().unwrap() = Some(vent.connection().clone());
-        async move { vent.relay("room").await }
-    };
-    let builder = builder.publish_universal(universal).streamer("room", room);
-    (builder, seen)
-}
-
-/// A client that counts what it receives, as one that resumes has to.
-struct Returning {
-    client: Client,
-    past: Past,
-}
-
-/// What a client remembers of its session.
-#[derive(Clone)]
-struct Past {
-    session: String,
-    /// Messages received, without pings and pongs.
-    count: u64,
-}
-
-impl Returning {
-    fn connect(server: &Running) -> Self {
-        let (client, session) = Client::ddp_connect(server.url());
-        let past = Past { session, count: 1 };
-        Self { client, past }
-    }
-
-    fn subscribed(server: &Running) -> Self {
-        let mut client = Self::connect(server);
-        client.client.send_text(SUBSCRIBE);
-        client.expect(READY);
-        client
-    }
-
-    #[track_caller]
-    fn expect(&mut self, text: &str) {
-        self.client.expect_text(text);
-        self.past.count += 1;
-    }
-
-    #[track_caller]
-    fn expect_events(&mut self, numbers: impl IntoIterator<Item = usize>) {
-        for number in numbers {
-            self.expect(&event(number));
-        }
-    }
-
-    /// A client that is watched for long is pinged now and then.
-    #[track_caller]
-    fn expect_event_or_ping(&mut self, number: usize) {
-        let mut text = self.client.expect_any_text();
-        while text == PING {
-            self.client.send_text(PONG);
-            text = self.client.expect_any_text();
-        }
-        assert_eq!(text, event(number));
-        self.past.count += 1;
-    }
-
-    /// Loses its connection in some way.
-    fn cut(self, how: impl FnOnce(Client)) -> Past {
-        how(self.client);
-        self.past
-    }
-
-    /// Goes on purpose.
-    fn leave(mut self) {
-        self.client.send_text(DISCONNECT);
-        self.client.close();
-    }
-}
-
-impl Past {
-    /// Asks for the session over a new connection.
-    fn ask(&self, server: &Running) -> Client {
-        self.ask_over(Client::connect(server.url()))
-    }
-
-    fn ask_over(&self, mut client: Client) -> Client {
-        let Self { session, count } = self;
-        let past = format!(r#","session":"{session}","receivedCount":{count}}}"#);
-        client.send_text(&CONNECT.replace('}', &past));
-        client
-    }
-
-    /// Asks for the session and gets it.
-    #[track_caller]
-    fn come_back(self, server: &Running) -> Returning {
-        let client = self.ask(server);
-        self.expect_back(client)
-    }
-
-    #[track_caller]
-    fn expect_back(self, client: Client) -> Returning {
-        let past = self;
-        let connected = connected(&past.session);
-        let mut client = Returning { client, past };
-        client.expect(&connected);
-        client
-    }
-
-    /// The client gets another session.
-    #[track_caller]
-    fn expect_fresh(&self, mut client: Client) -> Returning {
-        let answer = client.expect_any_text();
-        let session = answer
-            .strip_prefix(r#"{"msg":"connected","session":""#)
-            .and_then(|rest| rest.strip_suffix(r#""}"#))
-            .unwrap_or_else(|| panic!("not connected: {answer}"));
-        assert_ne!(session, self.session);
-        let session = session.to_owned();
-        let past = Self { session, count: 1 };
-        Returning { client, past }
-    }
-}
-
-fn connected(session: &str) -> String {
-    format!(r#"{{"msg":"connected","session":"{session}"}}"#)
-}
-
-fn event(number: usize) -> String {
-    format!(
-        r#"{{"msg":"changed","collection":"stream-room","id":"id","fields":{{"eventName":"e","args":[{number}]}}}}"#
-    )
-}
-
-/// Waits until so many sessions wait for their clients.
-#[track_caller]
-fn await_parked(server: &Running, sessions: usize) {
-    let parked = || server.stats().parked_sessions == sessions;
-    assert!(eventually_within(PATIENCE, parked), "{:?}", server.stats());
-}
 
 #[test]
 fn ddp_225_226_236_237_a_client_comes_back_from_shard_to_shard() {

@@ -226,6 +226,7 @@ fn ddp_209_214_a_refused_version_over_both_transports() {
     // Forgotten in time, and then the name begins anew.
     let forgotten = eventually_within(PATIENCE, || http.body(&poll, "") == "o\n");
     assert!(forgotten);
+    drop(http);
     server.rests();
 }
 
@@ -302,6 +303,7 @@ fn ddp_211_212_row_105_polling() {
         http.body(&poll, ""),
         "a[\"{\\\"msg\\\":\\\"pong\\\"}\",\"{\\\"msg\\\":\\\"pong\\\"}\"]\n"
     );
+    drop(http);
     server.rests();
 }
 
@@ -322,6 +324,7 @@ fn ddp_213_row_106_row_107_a_second_poll_and_a_cut_one() {
     drop(first);
     let anew = eventually_within(PATIENCE, || second.body(&poll, "") == "o\n");
     assert!(anew, "the session outlived the cut");
+    drop(second);
     server.rests();
 }
 
@@ -366,6 +369,7 @@ fn ddp_216_a_poll_is_told_that_the_server_is_there() {
     let poll = format!("POST {}/xhr", session_path());
     let answers = [(); 3].map(|()| http.body(&poll, ""));
     assert_eq!(answers, ["o\n", "h\n", "h\n"]);
+    drop(http);
     server.rests();
 }
 
@@ -465,6 +469,7 @@ fn without_websockets_clients_are_told_to_poll() {
         http.body(&format!("POST {}/xhr", session_path()), ""),
         "o\n"
     );
+    drop(http);
     server.rests();
 }
 
@@ -629,6 +634,7 @@ fn row_110_a_callback_is_a_name() {
         (200, Some("nosniff"))
     );
     assert_eq!(answer.text(), "/**/_jp.a1-b(\"o\");\r\n");
+    drop(http);
     server.rests();
 }
 

@@ -319,3 +319,18 @@ fn vent_059_events_wait_for_the_ready_list_and_those_of_the_old_run_go() {
     );
     assert_eq!(host.gaps, [runs[0]]);
 }
+
+#[test]
+fn a_gap_is_told_also_when_the_user_changes_once_more() {
+    let mut host = Host::new();
+    host.receive(r#"{"msg":"sub","id":"S1","name":"tm","params":["vent.a"]}"#);
+    let old = host.started[0];
+    host.session.unblock(old, host.now, &mut host.out);
+    host.event(old, "1");
+    host.login();
+    let runs = host.login_again();
+    let (now, out) = (host.now, &mut host.out);
+    host.session.published(runs[0], Ok(()), now, out);
+    host.said();
+    assert_eq!(host.gaps, [runs[0]]);
+}

@@ -1,7 +1,6 @@
 //! What the tests of the bus share: shards that only record, a process without sockets, and a Redis of one's own.
 //! A second connection to that Redis looks on: what is subscribed to, and how often.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use updraft_protocol::ejson::{self, Value};
+use updraft_test_support::process::free_port;
 
 use super::{Batch, Bus, BusError, Channels, Gap, Local, PayloadLimits, Port, Redis, Settings};
 
@@ -118,7 +118,7 @@ pub(super) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
         }
     };
     assert!(
-        timeout(Duration::from_secs(10), wait).await.is_ok(),
+        timeout(Duration::from_secs(30), wait).await.is_ok(),
         "never happened: {what}"
     );
 }
@@ -140,12 +140,7 @@ pub(super) struct RedisServer {
 
 impl RedisServer {
     pub(super) async fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        Self::start_on(port).await
+        Self::start_on(free_port()).await
     }
 
     pub(super) async fn start_on(port: u16) -> Self {

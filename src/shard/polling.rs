@@ -1,7 +1,6 @@
 //! The link of a client that is reached by HTTP requests: the one that waits for frames, if any, and what others have
 //! posted.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use updraft_protocol::sockjs;
 
 use crate::limit::Seat;
 use crate::mailbox::{Inbox, Place};
-use crate::sockjs::{Posted, Registry, Service, Session, Waiting};
+use crate::sockjs::{Posts, Registry, Service, Session, Waiting};
 
 /// How a polling client is reached.
 #[derive(Debug)]
@@ -23,10 +22,8 @@ pub(super) struct Polling {
     latest: Option<u64>,
     /// While no request waits: until when one must come.
     alone_until: Duration,
-    /// What was posted and the session has not taken. Filled by requests, which wait for room first.
-    posted: VecDeque<Posted>,
-    /// Bytes of these messages.
-    posted_bytes: usize,
+    /// What was posted and the session has not taken.
+    pub(super) posts: Posts,
     /// Bytes of the chunk that the response has not taken yet.
     given: usize,
     /// The last frame, when the session is closed.
@@ -71,12 +68,16 @@ impl Polling {
             receiver: None,
             latest: None,
             alone_until,
-            posted: VecDeque::new(),
-            posted_bytes: 0,
+            posts: Posts::default(),
             given: 0,
             close: None,
             _seat: seat,
         }
+    }
+
+    /// Whether it is this session that its requests belong to.
+    pub(super) fn is_of(&self, session: &Arc<Session>) -> bool {
+        Arc::ptr_eq(&self.session, session)
     }
 
     /// The client has this place from now on.
@@ -152,31 +153,13 @@ impl Polling {
         self.alone_until = now.saturating_add(self.service.options.disconnect_delay);
     }
 
-    pub(super) fn post(&mut self, posted: Posted) {
-        let bytes = posted.messages.as_slice().iter().map(String::len);
-        self.posted_bytes = bytes.fold(self.posted_bytes, usize::saturating_add);
-        self.posted.push_back(posted);
-    }
-
-    /// The next message that was posted.
-    pub(super) fn next_message(&mut self) -> Option<String> {
-        loop {
-            if let Some(message) = self.posted.front_mut()?.messages.next() {
-                self.posted_bytes = self.posted_bytes.saturating_sub(message.len());
-                return Some(message);
-            }
-            self.posted.pop_front();
-        }
-    }
-
     /// Bytes of what has come and was not used, and of what was given and not taken.
     pub(super) fn bytes(&self) -> usize {
-        self.posted_bytes.saturating_add(self.given)
+        self.posts.bytes().saturating_add(self.given)
     }
 
     pub(super) fn drop_input(&mut self) {
-        self.posted = VecDeque::new();
-        self.posted_bytes = 0;
+        self.posts = Posts::default();
     }
 
     pub(super) fn next_timeout(&self) -> Option<Duration> {

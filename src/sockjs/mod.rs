@@ -4,6 +4,7 @@
 mod connection;
 mod options;
 mod polling;
+mod posts;
 mod registry;
 
 use std::fmt;
@@ -19,7 +20,8 @@ use crate::mailbox::Mail;
 pub use connection::SockJsConnection;
 pub(crate) use connection::Stream;
 pub use options::SockJs;
-pub(crate) use polling::{Chunks, Posted, Request, Session, Waiting};
+pub(crate) use polling::{Chunks, Request, Session, Waiting};
+pub(crate) use posts::{Posted, Posts};
 pub(crate) use registry::{Found, Key, Registry};
 
 /// What answers below one prefix.

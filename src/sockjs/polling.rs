@@ -4,14 +4,15 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{AcquireError, Semaphore, mpsc};
 use updraft_protocol::sockjs::Wrapping;
 
-use super::Key;
+use super::{Key, Posted};
 use crate::mailbox::{Inbox, Letter, Place};
 
 /// A polling session, as its requests know it.
@@ -22,6 +23,8 @@ pub(crate) struct Session {
     /// Bytes of messages that may still be posted. Taken by requests, given back as the session takes the messages.
     room: Arc<Semaphore>,
     capacity: u32,
+    /// Requests that have posted something.
+    posts: AtomicU64,
 }
 
 /// What a request wants of its session.
@@ -46,14 +49,6 @@ pub(crate) struct Waiting {
     pub(crate) chunks: mpsc::Sender<Bytes>,
 }
 
-/// Messages that a request has brought.
-#[derive(Debug)]
-pub(crate) struct Posted {
-    pub(crate) messages: std::vec::IntoIter<String>,
-    /// Their part of the session's room.
-    _room: OwnedSemaphorePermit,
-}
-
 impl Session {
     pub(crate) fn new(key: Key, inbox: Arc<Inbox>, capacity: usize) -> Self {
         let capacity = u32::try_from(capacity.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
@@ -62,6 +57,7 @@ impl Session {
             place: Mutex::new((inbox, None)),
             room: Arc::new(Semaphore::new(capacity as usize)),
             capacity,
+            posts: AtomicU64::new(0),
         }
     }
 
@@ -111,10 +107,8 @@ impl Session {
     ) -> Result<(), AcquireError> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.capacity);
         let room = self.room.clone().acquire_many_owned(bytes).await?;
-        self.send(Request::Post(Posted {
-            messages: messages.into_iter(),
-            _room: room,
-        }));
+        let number = self.posts.fetch_add(1, Ordering::Relaxed);
+        self.send(Request::Post(Posted::new(number, messages, room)));
         Ok(())
     }
 }

@@ -49,12 +49,15 @@ impl Session {
             let (run, next) = (subscription.run, *next);
             out.actions.push(Action::Deactivate { run, next });
         }
+        let former = self.change.take();
+        let untold = former.map(|change| change.gaps).unwrap_or_default();
         let mut gaps = Vec::new();
         for (old, next) in old.into_iter().zip(&awaited) {
             // What the client has been told of the events stands.
             let mut events = old.events;
-            if events.as_deref_mut().is_some_and(Events::forget_held) {
-                // They were mapped for the user who was, and cannot be sent.
+            // Those that are held were mapped for the user who was, and cannot be sent.
+            let has_lost = events.as_deref_mut().is_some_and(Events::forget_held);
+            if has_lost || untold.contains(&old.run) {
                 gaps.push(*next);
             }
             self.begin(*next, old.id, old.request, events, now, out);

@@ -13,7 +13,7 @@ use crate::connection::Connection;
 use crate::ids;
 use crate::limit::Seat;
 use crate::mailbox::{Address, Place};
-use crate::shard::client::Client;
+use crate::shard::client::{Client, Running};
 use crate::shard::conversation::Conversation;
 use crate::shard::link::{Framing, Link, Socket};
 use crate::shard::outgoing::Outgoing;
@@ -289,9 +289,10 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        let mut out = Output::default();
-        client.session.end(&mut out);
+        client.session.end(&mut Output::default());
         client.user_changes = Vec::new();
+        // All that began here, also what the session has ended in this very turn and has not had stopped yet.
+        let subscriptions = std::mem::take(&mut client.subscriptions);
         if let Some(keeper) = client.keeper.take() {
             self.fan_out.forget(keeper);
         }
@@ -301,9 +302,19 @@ impl EventLoop {
         }
         self.count_as_back(index);
         self.release_rival(index);
-        for action in out.actions {
-            self.act(index, action);
+        for running in subscriptions {
+            self.let_go(running);
         }
+    }
+
+    /// A subscription is over.
+    pub(super) fn let_go(&mut self, running: Running) {
+        let gauges = &self.services.gauges;
+        gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        for follower in running.followers {
+            self.fan_out.remove(follower);
+        }
+        running.subscription.over();
     }
 
     /// A session does not wait any more.

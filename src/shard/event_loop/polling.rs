@@ -21,7 +21,9 @@ impl EventLoop {
         }
         let found = place.and_then(|place| {
             let client = find(&mut self.clients, place)?;
-            Some((place.index, client.link.polling_mut()?))
+            // The client may have come back by other requests since, and these are late.
+            let polling = client.link.polling_mut().filter(|it| it.is_of(session));
+            Some((place.index, polling?))
         });
         match (request, found) {
             (Request::Wait(waiting), None) => interrupted(waiting),
@@ -41,7 +43,7 @@ impl EventLoop {
                 }
             }
             (Request::Post(posted), Some((index, polling))) => {
-                polling.post(posted);
+                polling.posts.add(posted);
                 self.heard(index);
                 self.read_posted(index);
             }
@@ -54,7 +56,7 @@ impl EventLoop {
             && client.closing.is_none()
             && !client.is_paused
             && let Some(polling) = client.link.polling_mut()
-            && let Some(message) = polling.next_message()
+            && let Some(message) = polling.posts.next_message()
         {
             let limit = if client.session.is_connected() {
                 self.limits.message

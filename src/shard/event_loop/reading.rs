@@ -80,6 +80,18 @@ impl EventLoop {
         }
     }
 
+    /// A connection takes nothing any more. What its client said before is heard first: that it leaves, for one.
+    pub(super) fn broken(&mut self, index: usize) {
+        let client = self.clients.get_mut(index);
+        if let Some(socket) = client.and_then(|client| client.link.socket_mut())
+            // Else it is read to its end anyway.
+            && !std::mem::replace(&mut socket.has_hung_up, true)
+        {
+            self.read(index);
+        }
+        self.lost(index);
+    }
+
     /// Reads on where a connection had too many messages queued.
     pub(super) fn read_again(&mut self, index: usize) {
         let Some(client) = self.clients.get_mut(index) else {

@@ -62,6 +62,8 @@ impl EventLoop {
                 });
             }
             Action::Lost { code, reason } => self.part(index, code, reason),
+            // What was kept for a client that is away has become too much, before this.
+            Action::Publish { .. } | Action::Call { .. } if !client.session.is_connected() => {}
             Action::Publish {
                 run,
                 publication,
@@ -119,15 +121,9 @@ impl EventLoop {
                 }
             }
             Action::Stop(run) => {
-                let Some(running) = client.take_running(run) else {
-                    return;
-                };
-                gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
-                running
-                    .followers
-                    .into_iter()
-                    .for_each(|id| self.fan_out.remove(id));
-                running.subscription.over();
+                if let Some(running) = client.take_running(run) {
+                    self.let_go(running);
+                }
             }
             Action::Deactivate { run, next } => self.deactivate(index, run, next),
             Action::UserChanged => self.user_changed(index),

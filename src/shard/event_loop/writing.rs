@@ -65,7 +65,7 @@ impl EventLoop {
                 self.set_timer(index);
                 self.give_up_absent(index);
             }
-            Flushed::Lost => self.lost(index),
+            Flushed::Lost => self.broken(index),
         }
     }
 
@@ -124,18 +124,21 @@ impl EventLoop {
 
     /// A client that does not read loses its connection; nobody else notices.
     pub(super) fn slow(&mut self, index: usize) {
-        let client = self.clients.get_mut(index);
-        let Some(client) = client.filter(|it| it.closing.is_none()) else {
+        let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        if client.link.is_gone() {
-            tracing::info!(connection = %client.context.log_id(), "Too much waits for a client that is gone.");
+        let connection = client.context.log_id();
+        if client.session.is_parked() {
+            // Its connection is gone, or on its way out with what it has yet to say.
+            tracing::info!(%connection, "Too much waits for a client that is gone.");
+        } else if client.closing.is_some() {
+            return;
         } else {
             let gauges = &self.services.gauges;
             gauges.slow_clients.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(connection = %client.context.log_id(), "A client does not read; it is closed.");
+            tracing::info!(%connection, "A client does not read; it is closed.");
+            client.outgoing.drop_queue();
         }
-        client.outgoing.drop_queue();
         self.close(index, 1013, "Slow consumer");
     }
 
@@ -153,7 +156,9 @@ impl EventLoop {
             match client.held().saturating_add(kept) {
                 0 => {}
                 // On its way out, and gone within the linger time.
-                held if client.closing.is_some() => excess = excess.saturating_sub(held),
+                held if client.closing.is_some() && !client.session.is_parked() => {
+                    excess = excess.saturating_sub(held);
+                }
                 held => by_size.push((Reverse(held), index)),
             }
         }
