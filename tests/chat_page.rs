@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use updraft_test_support::process::{Example, free_port};
+use updraft_test_support::example::Example;
+use updraft_test_support::process::free_port;
 use updraft_test_support::redis::RedisServer;
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use updraft_test_support::process::Example;
+use updraft_test_support::example::Example;
 use updraft_test_support::proxy::Proxy;
 use updraft_test_support::redis::RedisServer;
 
