@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
-use warp::http::HeaderMap;
+use warp::http::{HeaderMap, HeaderValue};
 use warp::reply::Response;
 
 use super::admission::{Admission, Admitted, Refused};
@@ -167,6 +167,11 @@ impl Front {
     /// Refuses what a page of another origin asks for.
     pub(super) fn screen(&self, headers: &HeaderMap) -> Result<(), Refused> {
         self.admission.screen(headers)
+    }
+
+    /// Which pages may have one of this server's in a frame.
+    pub(super) fn frame_ancestors(&self) -> Option<&HeaderValue> {
+        self.admission.frame_ancestors()
     }
 
     /// Whether there is room for a new client. One for whom there is not is counted as refused.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use warp::Reply;
-use warp::http::{HeaderMap, Request, StatusCode, Version, header};
+use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use warp::reply::Response;
 
 use super::address::client_address;
@@ -139,6 +139,11 @@ impl Admission {
             return Err(Refused::TooMany);
         }
         Ok(Watch(Some((self.clone(), client_address))))
+    }
+
+    /// Which pages may have one of this server's in a frame.
+    pub(super) fn frame_ancestors(&self) -> Option<&HeaderValue> {
+        self.origins.frame_ancestors()
     }
 
     fn log(&self, refusal: &Refusal) {

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use warp::http::{HeaderMap, HeaderName, header};
+use warp::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// What the program says about origins.
 #[derive(Clone, Debug)]
@@ -38,6 +38,14 @@ pub(super) enum Allowed {
     },
 }
 
+/// The pages of this machine. There is no way to write IPv6 addresses here.
+const LOCAL_SOURCES: [&str; 4] = [
+    "http://localhost:*",
+    "https://localhost:*",
+    "http://127.0.0.1:*",
+    "https://127.0.0.1:*",
+];
+
 /// Judges requests.
 #[derive(Clone, Debug)]
 pub(super) struct Origins {
@@ -45,6 +53,8 @@ pub(super) struct Origins {
     /// Whether only this machine can reach the listener, and no proxy speaks for others.
     is_local: bool,
     is_behind_proxies: bool,
+    /// The policy in the words of `Content-Security-Policy`; nothing where any page may.
+    frame_ancestors: Option<HeaderValue>,
 }
 
 /// Why a request is refused, with what its sender said.
@@ -69,6 +79,24 @@ pub(super) struct Authority<'a> {
     port: Option<u16>,
 }
 
+impl Policy {
+    fn frame_ancestors(&self, is_local: bool) -> Option<HeaderValue> {
+        if self.any {
+            return None;
+        }
+        let mut policy = "frame-ancestors 'self'".to_owned();
+        let allowed = self.allowed.iter().filter_map(Allowed::as_source);
+        let local = is_local.then_some(LOCAL_SOURCES).into_iter().flatten();
+        for source in local.map(str::to_owned).chain(allowed) {
+            policy.push(' ');
+            policy.push_str(&source);
+        }
+        // All of it was parsed, so there is nothing in it that could not be in a header.
+        let refuses = HeaderValue::from_static("frame-ancestors 'none'");
+        Some(HeaderValue::try_from(policy).unwrap_or(refuses))
+    }
+}
+
 impl Allowed {
     /// `https://app.example.com`, `https://app.example.com:8443`, `https://*.example.com` or `null`.
     pub(super) fn parse(text: &str) -> Option<Self> {
@@ -86,6 +114,27 @@ impl Allowed {
             host: host.to_owned(),
             is_wildcard,
             port,
+        })
+    }
+
+    /// As a source of `Content-Security-Policy`, which knows no pages without an origin.
+    fn as_source(&self) -> Option<String> {
+        let Self::Origin {
+            scheme,
+            host,
+            is_wildcard,
+            port,
+        } = self
+        else {
+            return None;
+        };
+        let wildcard = if *is_wildcard { "*." } else { "" };
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let is_address = host.contains(':');
+        Some(if is_address {
+            format!("{scheme}://[{host}]{port}")
+        } else {
+            format!("{scheme}://{wildcard}{host}{port}")
         })
     }
 
@@ -121,11 +170,19 @@ impl Allowed {
 impl Origins {
     pub(super) fn new(policy: Policy, listener: IpAddr, trusted_proxies: usize) -> Self {
         let is_behind_proxies = trusted_proxies > 0;
+        let is_local = listener.to_canonical().is_loopback() && !is_behind_proxies;
         Self {
+            frame_ancestors: policy.frame_ancestors(is_local),
             policy,
-            is_local: listener.to_canonical().is_loopback() && !is_behind_proxies,
+            is_local,
             is_behind_proxies,
         }
+    }
+
+    /// Which pages may have a page of this server in a frame, as a `Content-Security-Policy`: those that may talk to it.
+    /// What SockJS's page for frames does for the page around it, it does in the name of this server's origin.
+    pub(super) fn frame_ancestors(&self) -> Option<&HeaderValue> {
+        self.frame_ancestors.as_ref()
     }
 
     /// Whether a request may be answered, going by where it says it comes from and where it thinks it has come.

@@ -205,3 +205,31 @@ fn row_019_absurd_hosts_are_none() {
         assert_eq!(Authority::parse(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn row_021_a_frame_is_for_the_pages_that_may_talk_to_the_server() {
+    let framing = |origins: &Origins| {
+        let policy = origins.frame_ancestors();
+        policy.map(|policy| policy.to_str().unwrap().to_owned())
+    };
+    let allowed = [
+        "https://app.example",
+        "https://*.b.example:8443",
+        "http://[::1]:4000",
+        "null",
+    ];
+    let policy = framing(&origins(&allowed, "0.0.0.0", 0)).unwrap();
+    let expected =
+        "frame-ancestors 'self' https://app.example https://*.b.example:8443 http://[::1]:4000";
+    assert_eq!(policy, expected);
+    let local = framing(&origins(&["https://tunnel.example"], "127.0.0.1", 0)).unwrap();
+    let expected = "frame-ancestors 'self' http://localhost:* https://localhost:* http://127.0.0.1:* \
+                    https://127.0.0.1:* https://tunnel.example";
+    assert_eq!(local, expected);
+    let any = Policy {
+        any: true,
+        ..Policy::default()
+    };
+    let any = Origins::new(any, "0.0.0.0".parse().unwrap(), 0);
+    assert_eq!(framing(&any), None);
+}

@@ -62,8 +62,8 @@ impl<'a> Answers<'a> {
         response
     }
 
-    /// The page of the iframe, which depends on nothing but the options.
-    pub(super) fn iframe(&self) -> Response {
+    /// The page of the iframe, which depends on nothing but the options, for the pages that may have it in a frame.
+    pub(super) fn iframe(&self, ancestors: Option<&HeaderValue>) -> Response {
         let page = sockjs::iframe(&self.options.script);
         let digest = Sha1::digest(page.as_bytes());
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -87,6 +87,10 @@ impl<'a> Answers<'a> {
         };
         if let Ok(tag) = HeaderValue::try_from(tag) {
             response.headers_mut().insert(header::ETAG, tag);
+        }
+        if let Some(ancestors) = ancestors {
+            let name = header::CONTENT_SECURITY_POLICY;
+            response.headers_mut().insert(name, ancestors.clone());
         }
         keep_for_a_year(&mut response);
         response

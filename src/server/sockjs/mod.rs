@@ -61,7 +61,8 @@ where
     let options = &site.service.options;
     let answers = Answers::new(options, &headers);
     let route = sockjs::route(method.as_str(), &site.path);
-    // WebSockets and new sessions are looked at more closely below.
+    // WebSockets and new sessions are looked at more closely below. The page for frames is judged by browsers, which know
+    // who asks for it even when it comes out of their cache.
     if !matches!(route, Route::Greeting | Route::Iframe)
         && let Err(refused) = front.screen(&headers)
     {
@@ -71,7 +72,7 @@ where
         Route::NotFound => answers::not_found(),
         Route::MethodNotAllowed(methods) => answers::not_allowed(methods),
         Route::Greeting => answers::text("Welcome to SockJS!\n"),
-        Route::Iframe => answers.iframe(),
+        Route::Iframe => answers.iframe(front.frame_ancestors()),
         Route::Options(methods) => answers.options(methods),
         Route::Info => answers.info(),
         Route::RawWebSocket
