@@ -15,7 +15,7 @@ pub(crate) struct List {
     pub(crate) meaning: &'static str,
     /// The numbers without which the tests are not complete. What is planned for later joins when it is built.
     required: &'static [RangeInclusive<u16>],
-    /// What is otherwise on purpose. These numbers need no test, though most have one.
+    /// What is otherwise on purpose, and mostly has a test all the same.
     pub(crate) deviations: &'static [Deviation],
 }
 
@@ -65,10 +65,10 @@ impl List {
         self.required.iter().cloned().flatten().collect()
     }
 
-    /// The numbers that are otherwise on purpose.
-    pub(crate) fn deviating(&self) -> BTreeSet<u16> {
-        let numbers = self.deviations.iter().flat_map(|it| it.numbers);
-        numbers.copied().collect()
+    /// The numbers that are otherwise on purpose, in a way that leaves nothing to test.
+    pub(crate) fn untested(&self) -> BTreeSet<u16> {
+        let untested = self.deviations.iter().filter(|it| !it.is_tested);
+        untested.flat_map(|it| it.numbers).copied().collect()
     }
 }
 
@@ -117,9 +117,10 @@ mod tests {
     #[test]
     fn a_number_deviates_once() {
         for list in &LISTS {
-            let stated = list.deviations.iter().map(|it| it.numbers.len());
-            assert_eq!(stated.sum::<usize>(), list.deviating().len());
-            assert!(list.deviating().is_subset(&list.required()));
+            let stated = list.deviations.iter().flat_map(|it| it.numbers).copied();
+            let numbers: BTreeSet<u16> = stated.clone().collect();
+            assert_eq!(stated.count(), numbers.len());
+            assert!(numbers.is_subset(&list.required()));
         }
     }
 
