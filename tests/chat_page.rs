@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use updraft_test_support::process::{Example, free_port};
+use updraft_test_support::example::Example;
+use updraft_test_support::process::free_port;
 use updraft_test_support::redis::RedisServer;
 use updraft_test_support::script::{Script, require_chromium};
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::thread;
 use std::time::Duration;
 
-use updraft_test_support::process::Example;
+use updraft_test_support::example::Example;
 use updraft_test_support::proxy::Proxy;
 use updraft_test_support::redis::RedisServer;
 use updraft_test_support::script::{Script, installed};

@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use updraft_test_support::process::Example;
+use updraft_test_support::example::Example;
 use updraft_test_support::replay::replay_over;
 use updraft_test_support::transcript::{self, Case};
 use updraft_test_support::transport::Way;

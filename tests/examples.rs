@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use updraft_test_support::client::{Client, PATIENCE};
-use updraft_test_support::process::{Example, free_port};
+use updraft_test_support::example::Example;
+use updraft_test_support::process::free_port;
 use updraft_test_support::redis::RedisServer;
 
 #[test]

@@ -129,6 +129,25 @@ fn row_021_behind_a_proxy_its_host_is_the_servers() {
 }
 
 #[test]
+fn row_021_a_page_of_another_origin_cannot_talk_through_a_frame() {
+    let iframe = |builder: Builder| {
+        let server = Running::start(builder);
+        let host = server.url().strip_prefix("ws://").unwrap();
+        let mut http = Http::connect(host.strip_suffix(WEBSOCKET).unwrap());
+        let page = http.ask("GET /sockjs/iframe.html", &[], "");
+        assert_eq!(page.status, 200);
+        let policy = page.header("content-security-policy").map(str::to_owned);
+        page.text();
+        policy
+    };
+    let app = iframe(Server::builder().allow_origin("https://app.example"));
+    let app = app.expect("a policy");
+    assert!(app.starts_with("frame-ancestors 'self' "), "{app}");
+    assert!(app.ends_with(" https://app.example"), "{app}");
+    assert_eq!(iframe(Server::builder().allow_any_origin()), None);
+}
+
+#[test]
 fn row_021_routes_of_the_program_are_its_own_business() {
     let route = warp::path!("hello").map(|| "hi");
     let server = Running::start(Server::builder().route(route));

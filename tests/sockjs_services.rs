@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tungstenite::Message as Sent;
 use updraft_test_support::client::Client;
+use updraft_test_support::example::Example;
 use updraft_test_support::http::{Answer, Http};
-use updraft_test_support::process::Example;
 
 const NO_STORE: &str = "no-store, no-cache, no-transform, must-revalidate, max-age=0";
 

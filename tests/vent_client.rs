@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use updraft::Builder;
 use updraft::prelude::{Args, Call, Result, Server, Vent, ejson};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
-use updraft_test_support::process::Example;
+use updraft_test_support::example::Example;
 use updraft_test_support::redis::RedisServer;
 
 /// Vent ids as the client makes them: 17 characters of Meteor's alphabet.

@@ -100,11 +100,11 @@ impl Here {
 }
 
 impl Directory {
-    /// Somebody has logged in. From here on reads decide whether the connection may stay.
-    pub(super) fn enter(self: &Arc<Self>, connection: &Connection, here: Here) {
+    /// Somebody has logged in, in place of who is returned. From here on reads decide whether the connection may stay.
+    pub(super) fn enter(self: &Arc<Self>, connection: &Connection, here: Here) -> Option<Here> {
         let id = connection.log_id();
         let mut state = self.lock();
-        state.leave(id);
+        let former = state.leave(id);
         state.clock += 1;
         let since = state.clock;
         state.expiries.extend(here.expires.map(|at| (at, id)));
@@ -124,6 +124,14 @@ impl Directory {
             // One for the connection, however often it logs in: the entry stays until then.
             connection.on_close(move || directory.forget(id));
         }
+        former
+    }
+
+    /// Somebody has not left after all. What has happened to the token meanwhile is not known.
+    pub(super) fn enter_again(self: &Arc<Self>, connection: &Connection, here: Here) {
+        let user = here.user.clone();
+        self.enter(connection, here);
+        self.changed(Change::User(&user));
     }
 
     /// Somebody logs out: the connection does no longer depend on a token.

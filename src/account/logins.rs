@@ -86,7 +86,7 @@ impl Logins {
         {
             let key = TokenKey::Hashed(token);
             if let Err(error) = self.users.remove_token(&here.user, key).await {
-                self.directory.enter(call.connection(), here);
+                self.directory.enter_again(call.connection(), here);
                 return Err(error);
             }
         }
@@ -101,8 +101,7 @@ impl Logins {
         let hashed = self.directory.token(call.connection());
         let current = hashed.and_then(|it| found.tokens.into_iter().find(|at| at.hashed == it));
         let current = current.ok_or_else(|| Error::bare("You have been logged out."))?;
-        let (token, record) = self.new_token(&user, current.when).await?;
-        let result = self.enter(&call, user, Some((token, record)), None).await?;
+        let result = self.enter_anew(&call, user, current.when).await?;
         Ok(Value::Object(result))
     }
 
@@ -154,10 +153,7 @@ impl Logins {
             Grant::Stored { token, record } => {
                 self.enter(call, user, Some((token, record)), None).await?
             }
-            Grant::New => {
-                let token = self.new_token(&user, clock::date()).await?;
-                self.enter(call, user, Some(token), None).await?
-            }
+            Grant::New => self.enter_anew(call, user, clock::date()).await?,
             Grant::Bare { expires } => self.enter(call, user, None, expires).await?,
         };
         result.extend(members);
@@ -167,14 +163,26 @@ impl Logins {
         Ok(Value::Object(result))
     }
 
-    async fn new_token(&self, user: &str, when: Date) -> Result<(Token, LoginToken)> {
+    /// Makes somebody the user of the session, by a new token.
+    async fn enter_anew(&self, call: &Call, user: String, when: Date) -> Result<Object> {
         let token = Token::random()?;
+        let hashed = token.hashed();
         let record = LoginToken {
-            hashed: token.hashed(),
+            hashed: hashed.clone(),
             when,
         };
-        self.users.insert_token(user, &record).await?;
-        Ok((token, record))
+        self.users.insert_token(&user, &record).await?;
+        let entered = self
+            .enter(call, user.clone(), Some((token, record)), None)
+            .await;
+        if entered.is_err() {
+            // Nobody has heard of it.
+            let removed = self.users.remove_token(&user, TokenKey::Hashed(&hashed));
+            if let Err(error) = removed.await {
+                tracing::warn!(?error, "A token that nobody has could not be removed.");
+            }
+        }
+        entered
     }
 
     /// Makes somebody the user of the session; what the client is told of it.
@@ -200,9 +208,13 @@ impl Logins {
         // Before the subscriptions run again: the user's own document is read then, and its tokens with it, so that one
         // which has gone in the meantime is noticed.
         let here = Here::new(&user, hashed, expires);
-        self.directory.enter(call.connection(), here);
+        let former = self.directory.enter(call.connection(), here);
         if let Err(error) = call.set_user_id(Some(user)).await {
             self.directory.leave(call.connection());
+            // The session's user is who it was.
+            if let Some(former) = former {
+                self.directory.enter_again(call.connection(), former);
+            }
             return Err(error);
         }
         Ok(result)

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
-use warp::http::HeaderMap;
+use warp::http::{HeaderMap, HeaderValue};
 use warp::reply::Response;
 
 use super::admission::{Admission, Admitted, Refused};
@@ -169,8 +169,8 @@ impl Front {
         self.admission.screen(headers)
     }
 
-    /// Which pages may show a page of the server's in a frame; none where any may.
-    pub(super) fn frame_ancestors(&self) -> Option<String> {
+    /// Which pages may have one of this server's in a frame.
+    pub(super) fn frame_ancestors(&self) -> Option<&HeaderValue> {
         self.admission.frame_ancestors()
     }
 

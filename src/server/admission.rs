@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use warp::Reply;
-use warp::http::{HeaderMap, Request, StatusCode, Version, header};
+use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use warp::reply::Response;
 
 use super::address::client_address;
@@ -115,11 +115,6 @@ impl Admission {
         })
     }
 
-    /// The Content-Security-Policy of pages that must not be shown where they must not be asked for.
-    pub(super) fn frame_ancestors(&self) -> Option<String> {
-        self.origins.frame_ancestors()
-    }
-
     /// Looks at any request, whatever it is for: refuses one without a host, and one for a SockJS session from an
     /// address that has asked for too many which do not exist.
     pub(super) fn look_at<B>(
@@ -144,6 +139,11 @@ impl Admission {
             return Err(Refused::TooMany);
         }
         Ok(Watch(Some((self.clone(), client_address))))
+    }
+
+    /// Which pages may have one of this server's in a frame.
+    pub(super) fn frame_ancestors(&self) -> Option<&HeaderValue> {
+        self.origins.frame_ancestors()
     }
 
     fn log(&self, refusal: &Refusal) {

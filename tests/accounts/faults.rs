@@ -76,6 +76,36 @@ fn a_read_from_before_a_login_does_not_end_it() {
 }
 
 #[test]
+fn a_login_that_fails_at_last_leaves_all_as_it_was() {
+    let world = World::new();
+    let late = |call: Call, request: Value| async move {
+        // From here on the user cannot be changed any more.
+        call.unblock();
+        call.call::<Value>("login", (request,)).await
+    };
+    let accounts = builder().accounts(Accounts::new(world.users.clone()));
+    let server = accounts.authenticator(Tickets::default());
+    let server = Running::start(server.method("late", late));
+    let mut client = server.client();
+    log_in(&mut client, "tokA");
+    let before = world.tokens(ALICE);
+    for request in [
+        format!(r#"[{{"ticket":"{ALICE}","issue":true}}]"#),
+        r#"[{"resume":"tokA2"}]"#.to_owned(),
+    ] {
+        let answer = call(&mut client, "late", &request);
+        assert_eq!(answer["error"]["error"], 500, "{answer}");
+        assert_eq!(world.tokens(ALICE), before, "no token that nobody knows");
+    }
+    assert_eq!(whoami(&mut client), ALICE);
+    // The login is still bound to its token, and to that one only.
+    world.pull(&server, "tokA2");
+    assert_eq!(whoami(&mut client), ALICE);
+    world.pull(&server, "tokA");
+    closes(&mut client);
+}
+
+#[test]
 fn a_store_that_fails_costs_what_needs_it_and_no_more() {
     let world = World::new();
     let store = Store::new(&world);

@@ -14,7 +14,7 @@ use serde_json::json;
 use updraft::account::{Accounts, Token};
 use updraft::prelude::*;
 use updraft_test_support::client::{Client, PATIENCE};
-use updraft_test_support::process::Example;
+use updraft_test_support::example::Example;
 
 use world::{ALICE, DAY, OWN, World, builder, call, closes, error, log_in, millis, stored, whoami};
 

@@ -65,7 +65,8 @@ impl Builder {
     /// [`trusted_proxies`](Self::trusted_proxies), also answers to pages of this machine, on any port; but only if it was
     /// asked for as `localhost`, `127.…`, `[::1]` or the host of an allowed origin, for a page may have a name of its own
     /// point here. Anything else is 403, before the WebSocket handshake or a SockJS session; the log says so, and it is
-    /// counted in [`Stats::refused_origins`](crate::Stats::refused_origins).
+    /// counted in [`Stats::refused_origins`](crate::Stats::refused_origins). SockJS's page for frames is sent with a
+    /// `Content-Security-Policy` by which browsers show it within the same pages only.
     ///
     /// This is about DDP and SockJS. [Routes](Self::route) answer whoever asks, as their filters say.
     #[must_use]

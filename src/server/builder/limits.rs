@@ -32,8 +32,8 @@ impl Builder {
     }
 
     /// How many messages of one client may wait behind a handler (100 by default), and how many bytes (4 MiB); as many
-    /// of its calls may run at once. A client with more is not read from until a handler has ended; so the message that exceeds the limit is still taken in,
-    /// with what came in the same read.
+    /// of its calls may run at once. A client with more is not read from until a handler has ended; so the message that
+    /// exceeds the limit is still taken in, with what came in the same read.
     #[must_use]
     pub fn queue_limit(mut self, messages: usize, bytes: usize) -> Self {
         self.limits.queued_messages = messages;

@@ -62,8 +62,8 @@ impl<'a> Answers<'a> {
         response
     }
 
-    /// The page of the iframe, which depends on nothing but the options, with the policy that keeps it to some pages.
-    pub(super) fn iframe(&self, policy: Option<String>) -> Response {
+    /// The page of the iframe, which depends on nothing but the options, for the pages that may have it in a frame.
+    pub(super) fn iframe(&self, ancestors: Option<&HeaderValue>) -> Response {
         let page = sockjs::iframe(&self.options.script);
         let digest = Sha1::digest(page.as_bytes());
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -88,9 +88,9 @@ impl<'a> Answers<'a> {
         if let Ok(tag) = HeaderValue::try_from(tag) {
             response.headers_mut().insert(header::ETAG, tag);
         }
-        if let Some(policy) = policy.and_then(|policy| HeaderValue::try_from(policy).ok()) {
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        if let Some(ancestors) = ancestors {
+            let name = header::CONTENT_SECURITY_POLICY;
+            response.headers_mut().insert(name, ancestors.clone());
         }
         keep_for_a_year(&mut response);
         response

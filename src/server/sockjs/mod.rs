@@ -61,7 +61,8 @@ where
     let options = &site.service.options;
     let answers = Answers::new(options, &headers);
     let route = sockjs::route(method.as_str(), &site.path);
-    // WebSockets and new sessions are looked at more closely below.
+    // WebSockets and new sessions are looked at more closely below. The page for frames is judged by browsers, which know
+    // who asks for it even when it comes out of their cache.
     if !matches!(route, Route::Greeting | Route::Iframe)
         && let Err(refused) = front.screen(&headers)
     {

@@ -1,11 +1,10 @@
-//! Servers as child processes: the examples of this workspace, and whatever else a test needs beside it.
+//! Servers as child processes, whatever a test needs beside it.
 //! Each is ended by its id when its owner is dropped; what it printed is shown when the test fails.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,70 +33,6 @@ pub fn free_port() -> u16 {
         .map(|offset| FIRST + u16::try_from((start + offset) % u32::from(COUNT)).unwrap_or(0))
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
         .expect("a port is free")
-}
-
-/// An example of this workspace that listens on `127.0.0.1:$PORT`.
-#[derive(Debug)]
-pub struct Example {
-    process: Process,
-    port: u16,
-}
-
-impl Example {
-    /// Starts `examples/NAME.rs`, as cargo has built it, with these environment variables, and waits until it accepts.
-    /// Without a `PORT` among them it gets a free one.
-    ///
-    /// # Panics
-    /// When it has not been built, or does not come up.
-    pub fn start(name: &str, environment: &[(&str, &str)]) -> Self {
-        let path = path_of(name);
-        assert!(
-            path.exists(),
-            "{} is missing: `cargo build --examples` builds it (`cargo test` does so by itself, unless it is told \
-             to build one test only)",
-            path.display()
-        );
-        let given = environment.iter().find(|(key, _)| *key == "PORT");
-        let port = given.map_or_else(free_port, |(_, port)| port.parse().expect("a port"));
-        let mut command = Command::new(path);
-        command
-            .env("PORT", port.to_string())
-            .envs(environment.iter().copied());
-        Self {
-            process: Process::start(&mut command, port),
-            port,
-        }
-    }
-
-    /// The port it listens on.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The address of its raw WebSocket.
-    pub fn url(&self) -> String {
-        format!("ws://127.0.0.1:{}/websocket", self.port)
-    }
-
-    /// The address of its HTTP server, without a slash at the end.
-    pub fn http_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// The process.
-    pub fn process(&mut self) -> &mut Process {
-        &mut self.process
-    }
-}
-
-/// Beside the directory of the running program, which is itself an example, a test or a binary that cargo has built.
-fn path_of(example: &str) -> PathBuf {
-    let mut path = std::env::current_exe().expect("a program knows its path");
-    path.pop();
-    if path.ends_with("deps") || path.ends_with("examples") {
-        path.pop();
-    }
-    path.join("examples").join(example)
 }
 
 /// A child process that ends with its owner.
