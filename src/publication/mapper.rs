@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,6 +37,9 @@ pub(crate) trait SharedMapper: Any + Send {
 
     /// Whether the other is the same function with an equal argument.
     fn is_same(&self, other: &dyn SharedMapper) -> bool;
+
+    /// Hashes function and argument, equally for those that are the same.
+    fn hash(&self, state: &mut dyn Hasher);
 }
 
 pub(super) struct OneShared<A, E> {
@@ -63,6 +66,14 @@ impl<A: Hash + Eq + Send + 'static, E: IntoEvent + 'static> SharedMapper for One
                 // The program's own comparison must not end the shard.
                 && catch_unwind(AssertUnwindSafe(|| self.arg == other.arg)).unwrap_or(false)
         })
+    }
+
+    fn hash(&self, mut state: &mut dyn Hasher) {
+        std::ptr::hash(self.f as *const (), &mut state);
+        let hashed = catch_unwind(AssertUnwindSafe(|| self.arg.hash(&mut state)));
+        if hashed.is_err() {
+            tracing::error!("The hash of an argument of `on_shared` panicked.");
+        }
     }
 }
 

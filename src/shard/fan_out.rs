@@ -1,14 +1,16 @@
 //! From a channel's message to the subscribers of this shard: who follows what, and what each makes of it.
 
+mod followers;
+mod group;
 mod keeper;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use slab::Slab;
 use updraft_protocol::session::Run;
 use updraft_protocol::vent::{Encoding, Tail};
@@ -17,6 +19,8 @@ use crate::bus::{Lease, Message};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::publication::{AsyncMapper, Event, MapEach, Mapper, Queued, SharedMapper, Subscription};
+use followers::{Followers, Rank};
+use group::Group;
 use keeper::Keeper;
 
 /// The place in its shard of whatever follows a channel.
@@ -25,18 +29,24 @@ pub(super) type FollowerId = usize;
 /// The channels that this shard follows.
 #[derive(Default)]
 pub(super) struct FanOut {
-    /// In the order of registration.
-    channels: HashMap<Arc<str>, Vec<FollowerId>>,
+    /// Filled by `add` and as users change, emptied with the last follower; none is empty.
+    channels: HashMap<Arc<str>, Followers, RandomState>,
     followers: Slab<Follower>,
+    /// Each once. Filled by `add`, emptied as their last subscribers leave; bounded by these.
+    groups: HashSet<Rc<Group>, RandomState>,
+    next_rank: Rank,
 }
 
+/// Small where there are many: what is passed over for each message should be near what was just passed over.
 enum Follower {
     Subscriber(Subscriber),
-    Keeper(Keeper),
+    Keeper(Box<Keeper>),
 }
 
 /// One mapping function of one subscription.
 struct Subscriber {
+    /// Its place in the lists of its channels.
+    rank: Rank,
     /// The connection's place in the shard.
     connection: usize,
     run: Run,
@@ -44,7 +54,7 @@ struct Subscriber {
     subscription: Subscription,
     function: Function,
     /// Its share in each of its channels.
-    leases: Vec<Lease>,
+    leases: Box<[Lease]>,
     /// Whether its client has a keeper, which has its messages for it.
     is_kept: bool,
 }
@@ -53,14 +63,7 @@ enum Function {
     Relay,
     Each(MapEach),
     Shared(Rc<Group>),
-    Async(AsyncMapper),
-}
-
-/// Subscribers who gave the same function and an equal argument.
-struct Group {
-    mapper: Box<dyn SharedMapper>,
-    /// What the function made of the latest message, so that it is called once for all.
-    latest: RefCell<Option<(Arc<Message>, Tails)>>,
+    Async(Box<AsyncMapper>),
 }
 
 /// What a subscriber makes of a message.
@@ -92,26 +95,27 @@ impl FanOut {
         let function = match mapper {
             Mapper::Relay => Function::Relay,
             Mapper::Function(f) => Function::Each(f),
-            Mapper::Shared(mapper) => Function::Shared(self.group(&leases, mapper)),
-            Mapper::Async(mapper) => Function::Async(mapper),
+            Mapper::Shared(mapper) => Function::Shared(self.group(mapper)),
+            Mapper::Async(mapper) => Function::Async(Box::new(mapper)),
         };
+        let rank = self.next_rank.take();
         let id = self.followers.vacant_key();
         for lease in &leases {
-            self.channels
-                .entry(lease.channel().clone())
-                .or_default()
-                .push(id);
-            if let Some(keeper) = keeper {
+            self.list(rank, id, lease.channel());
+        }
+        if let Some(keeper) = keeper {
+            for lease in &leases {
                 self.keep_channel(keeper, lease.channel());
             }
         }
         self.followers.insert(Follower::Subscriber(Subscriber {
+            rank,
             connection,
             run,
             encoding,
             subscription,
             function,
-            leases,
+            leases: leases.into(),
             is_kept: keeper.is_some(),
         }));
         id
@@ -139,14 +143,24 @@ impl FanOut {
             return None;
         };
         for lease in &subscriber.leases {
-            self.unlist(id, lease.channel());
+            self.unlist(subscriber.rank, id, lease.channel());
+        }
+        if let Function::Shared(group) = &subscriber.function
+            && group.has_one_member()
+        {
+            self.groups.remove(group);
         }
         Some(subscriber)
     }
 
-    fn unlist(&mut self, id: FollowerId, channel: &str) {
+    fn list(&mut self, rank: Rank, id: FollowerId, channel: &Arc<str>) {
+        let followers = self.channels.entry(channel.clone()).or_default();
+        followers.push(rank, id);
+    }
+
+    fn unlist(&mut self, rank: Rank, id: FollowerId, channel: &str) {
         if let Some(followers) = self.channels.get_mut(channel) {
-            followers.retain(|follower| *follower != id);
+            followers.remove(rank, id);
             if followers.is_empty() {
                 self.channels.remove(channel);
             }
@@ -155,8 +169,9 @@ impl FanOut {
 
     /// The subscriptions that follow a channel: connection and run of each.
     pub(super) fn followers(&self, channel: &str) -> impl Iterator<Item = (usize, Run)> {
-        let ids = self.channels.get(channel).into_iter().flatten();
-        ids.filter_map(|id| self.subscriber(*id))
+        let ids = self.channels.get(channel).into_iter();
+        ids.flat_map(Followers::iter)
+            .filter_map(|id| self.subscriber(id))
             .map(|found| (found.connection, found.run))
     }
 
@@ -173,30 +188,20 @@ impl FanOut {
         message: &Arc<Message>,
         send: impl FnMut(usize, Run, Outcome),
     ) {
-        if let Some(ids) = self.channels.get(message.channel()) {
+        if let Some(followers) = self.channels.get(message.channel()) {
+            let ids = followers.iter();
             deliver(message, ids, &mut self.followers, AsyncMapper::queue, send);
         }
     }
 
     /// The group of those who share this function, or a new one.
-    fn group(&self, leases: &[Lease], mapper: Box<dyn SharedMapper>) -> Rc<Group> {
-        let ids = leases
-            .iter()
-            .filter_map(|lease| self.channels.get(lease.channel()))
-            .flatten();
-        let groups = ids.filter_map(|id| match &self.subscriber(*id)?.function {
-            Function::Shared(group) => Some(group),
-            _ => None,
-        });
-        let known = groups
-            .into_iter()
-            .find(|group| group.mapper.is_same(mapper.as_ref()));
-        known.cloned().unwrap_or_else(|| {
-            Rc::new(Group {
-                mapper,
-                latest: RefCell::default(),
-            })
-        })
+    fn group(&mut self, mapper: Box<dyn SharedMapper>) -> Rc<Group> {
+        let group = Rc::new(Group::new(mapper, self.groups.hasher()));
+        if let Some(known) = self.groups.get(&group) {
+            return known.clone();
+        }
+        self.groups.insert(group.clone());
+        group
     }
 }
 
@@ -209,7 +214,7 @@ impl Function {
 /// Hands a message to these followers, and the outcome of each subscriber to `send`.
 fn deliver(
     message: &Arc<Message>,
-    ids: &[FollowerId],
+    ids: impl IntoIterator<Item = FollowerId>,
     followers: &mut Slab<Follower>,
     queue: fn(&mut AsyncMapper, &Arc<Message>) -> Queued,
     mut send: impl FnMut(usize, Run, Outcome),
@@ -217,7 +222,7 @@ fn deliver(
     let mut as_it_came = Tails::new(message.event());
     let mut called: Vec<Rc<Group>> = Vec::new();
     for id in ids {
-        let subscriber = match followers.get_mut(*id) {
+        let subscriber = match followers.get_mut(id) {
             Some(Follower::Subscriber(subscriber)) if !subscriber.is_kept => subscriber,
             Some(Follower::Keeper(keeper)) => {
                 keeper.keep(message);
@@ -233,17 +238,14 @@ fn deliver(
                 event => print(&event, message, encoding).into(),
             },
             Function::Shared(group) => {
-                let mut latest = group.latest.borrow_mut();
-                let latest = match latest.as_mut() {
-                    Some(latest) if Arc::ptr_eq(&latest.0, message) => latest,
-                    _ => {
-                        called.push(group.clone());
-                        let map = || group.mapper.map(message);
-                        let event = careful(map, message, &subscriber.subscription);
-                        latest.insert((message.clone(), Tails::new(event)))
-                    }
+                let call = |mapper: &dyn SharedMapper| {
+                    careful(|| mapper.map(message), message, &subscriber.subscription)
                 };
-                latest.1.outcome(message, encoding)
+                let (outcome, is_first) = group.outcome(message, encoding, call);
+                if is_first {
+                    called.push(group.clone());
+                }
+                outcome
             }
             Function::Async(mapper) => match queue(mapper, message) {
                 Queued::Waits | Queued::LostToo => Outcome::Nothing,
@@ -253,7 +255,7 @@ fn deliver(
         send(subscriber.connection, subscriber.run, outcome);
     }
     for group in called {
-        group.latest.take();
+        group.forget();
     }
 }
 

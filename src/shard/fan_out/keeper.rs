@@ -2,11 +2,12 @@
 //! of the new one are not all there yet. A keeper follows the channels of both, and holds the shares of the former, so
 //! that a channel which is still wanted is never let go of in between.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use updraft_protocol::session::Run;
 
+use super::followers::{Followers, Rank};
 use super::{FanOut, Follower, FollowerId, Function, Outcome, deliver};
 use crate::bus::{Lease, Message};
 use crate::memory::{Share, Tally};
@@ -25,8 +26,8 @@ pub(super) struct Keeper {
     limit: usize,
     /// Whether a message found no room. After that nothing more is kept: the gap is at the end.
     is_full: bool,
-    /// What it follows.
-    channels: HashSet<Arc<str>>,
+    /// What it follows, and its place among the followers of each.
+    channels: HashMap<Arc<str>, Rank>,
     /// Channels of which a message was not kept, or was missed by the bus; bounded by the channels that are followed.
     missed: HashSet<Arc<str>>,
     /// The shares in the channels that were followed when the change began.
@@ -44,7 +45,7 @@ impl Keeper {
             bytes,
             limit,
             is_full: false,
-            channels: HashSet::new(),
+            channels: HashMap::new(),
             missed: HashSet::new(),
             leases: Vec::new(),
         }
@@ -99,7 +100,7 @@ impl FanOut {
             };
             let id = *keeper.get_or_insert_with(|| {
                 let keeper = Keeper::new(limit, tally.share());
-                self.followers.insert(Follower::Keeper(keeper))
+                self.followers.insert(Follower::Keeper(Box::new(keeper)))
             });
             for lease in &subscriber.leases {
                 self.keep_channel(id, lease.channel());
@@ -119,9 +120,11 @@ impl FanOut {
     /// What is followed first while there is a keeper has one order with what was followed before.
     pub(super) fn keep_channel(&mut self, id: FollowerId, channel: &Arc<str>) {
         if let Some(Follower::Keeper(keeper)) = self.followers.get_mut(id)
-            && keeper.channels.insert(channel.clone())
+            && !keeper.channels.contains_key(channel)
         {
-            self.channels.entry(channel.clone()).or_default().push(id);
+            let rank = self.next_rank.take();
+            keeper.channels.insert(channel.clone(), rank);
+            self.list(rank, id, channel);
         }
     }
 
@@ -147,11 +150,11 @@ impl FanOut {
                 let subscriber = self.subscriber(*id);
                 subscriber.is_some_and(|it| it.run == *run && it.function.is_async())
             });
-            self.hand_over(message, &ids, &mut send);
+            self.hand_over(message, ids, &mut send);
         }
         for message in &keeper.messages {
             let ids = self.who_of(functions, message.channel());
-            self.hand_over(message, &ids, &mut send);
+            self.hand_over(message, ids, &mut send);
         }
         let missed = keeper.missed.iter();
         let mut told: Vec<Run> = missed
@@ -180,19 +183,19 @@ impl FanOut {
         let Some(Follower::Keeper(found)) = self.followers.try_remove(keeper) else {
             return None;
         };
-        for channel in &found.channels {
-            self.unlist(keeper, channel);
+        for (channel, rank) in &found.channels {
+            self.unlist(*rank, keeper, channel);
         }
-        Some(found)
+        Some(*found)
     }
 
     /// Messages of a channel may be missing: those who follow it, connection and run of each. For the clients whose user
     /// changes it is noted.
     pub(in crate::shard) fn missed(&mut self, channel: &str) -> Vec<(usize, Run)> {
-        let ids = self.channels.get(channel).into_iter().flatten();
+        let ids = self.channels.get(channel).into_iter();
         let mut told = Vec::new();
-        for id in ids {
-            match self.followers.get_mut(*id) {
+        for id in ids.flat_map(Followers::iter) {
+            match self.followers.get_mut(id) {
                 Some(Follower::Keeper(keeper)) => keeper.miss(channel),
                 Some(Follower::Subscriber(it)) if !it.is_kept => told.push((it.connection, it.run)),
                 _ => {}
@@ -204,7 +207,7 @@ impl FanOut {
     fn hand_over(
         &mut self,
         message: &Arc<Message>,
-        ids: &[FollowerId],
+        ids: Vec<FollowerId>,
         send: &mut impl FnMut(Run, Outcome),
     ) {
         let queue = AsyncMapper::queue_kept;
