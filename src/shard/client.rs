@@ -10,6 +10,7 @@ use super::conversation::Conversation;
 use super::fan_out::FollowerId;
 use super::link::Link;
 use super::outgoing::Outgoing;
+use super::timers::Tick;
 use crate::connection::Connection;
 use crate::mailbox::{Place, UserChanged};
 use crate::memory::Share;
@@ -35,8 +36,8 @@ pub(super) struct Client {
     pub(super) keeper: Option<FollowerId>,
     /// Its subscriptions, by run; grows and shrinks with the session's.
     pub(super) subscriptions: Vec<Running>,
-    /// The time for which it stands in the shard's timers.
-    pub(super) timer: Option<Duration>,
+    /// The tick that counts of those at which it stands in the shard's timers.
+    pub(super) timer: Option<Tick>,
     /// Set when the connection is to end: until when its last frames may take.
     pub(super) closing: Option<Duration>,
     /// Whether it has too many messages queued, and is not read from.

@@ -12,6 +12,7 @@ mod link;
 mod outgoing;
 mod polling;
 mod registry;
+mod timers;
 
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;

@@ -274,9 +274,6 @@ impl EventLoop {
         let Some(client) = self.clients.try_remove(index) else {
             return;
         };
-        if let Some(at) = client.timer {
-            self.timers.remove(&(at, index));
-        }
         let gauges = &self.services.gauges;
         gauges
             .sessions

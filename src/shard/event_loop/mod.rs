@@ -11,7 +11,7 @@ mod sessions;
 mod user;
 mod writing;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use updraft_protocol::session::Output;
 use super::Limits;
 use super::client::Client;
 use super::fan_out::FanOut;
+use super::timers::{Tick, Timers};
 use crate::bus::Gap;
 use crate::clock;
 use crate::mailbox::{Delivery, Inbox, Letter};
@@ -38,6 +39,9 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 /// What is read from a socket at a time.
 const READ: usize = 64 * 1024;
 
+/// Room for due timers that is kept between turns.
+const KEPT_DUE: usize = 1024;
+
 pub(super) struct EventLoop {
     poll: Poll,
     inbox: Arc<Inbox>,
@@ -50,7 +54,9 @@ pub(super) struct EventLoop {
     clients: Slab<Client>,
     arrivals: u64,
     /// When which connection wants to be looked at.
-    timers: BTreeSet<(Duration, usize)>,
+    timers: Timers,
+    /// Those whose time has come; empty between uses.
+    due: Vec<usize>,
     fan_out: FanOut,
     /// Connections with unsent output, each once. Filled by whatever sends, drained by `write`.
     unsent: VecDeque<usize>,
@@ -95,7 +101,8 @@ impl EventLoop {
             now: Duration::ZERO,
             clients: Slab::new(),
             arrivals: 0,
-            timers: BTreeSet::new(),
+            timers: Timers::new(),
+            due: Vec::new(),
             fan_out: FanOut::default(),
             unsent: VecDeque::new(),
             unread: VecDeque::new(),
@@ -158,7 +165,7 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let now = clock::now().duration_since(self.started);
-        let (next, _) = self.timers.first()?;
+        let next = self.timers.next()?;
         // Rounded up, for a timer must have come when it is looked at.
         Some(
             next.saturating_sub(now)
@@ -224,14 +231,18 @@ impl EventLoop {
     }
 
     fn look_at_timers(&mut self) {
-        while let Some(&(at, index)) = self.timers.first()
-            && at <= self.now
-        {
-            self.timers.pop_first();
+        let mut due = std::mem::take(&mut self.due);
+        let clients = &self.clients;
+        let timer = |index| clients.get(index).and_then(|client: &Client| client.timer);
+        self.timers.take_due(self.now, &mut due, timer);
+        let latest = Tick::latest(self.now);
+        for index in due.drain(..) {
             let Some(client) = self.clients.get_mut(index) else {
                 continue;
             };
-            client.timer = None;
+            if client.timer.take_if(|tick| *tick <= latest).is_none() {
+                continue;
+            }
             if client.closing.is_some_and(|until| until <= self.now) {
                 self.expired(index);
                 continue;
@@ -247,6 +258,8 @@ impl EventLoop {
             self.check_stuck(index);
             self.read_again(index);
         }
+        due.shrink_to(KEPT_DUE);
+        self.due = due;
     }
 
     /// A timer that is due too early costs a look and is set anew; so only an earlier time replaces one.
@@ -257,15 +270,10 @@ impl EventLoop {
         let Some(next) = client.next_timeout(&self.limits) else {
             return;
         };
-        match client.timer {
-            Some(set) if set <= next => {}
-            set => {
-                if let Some(set) = set {
-                    self.timers.remove(&(set, index));
-                }
-                client.timer = Some(next);
-                self.timers.insert((next, index));
-            }
+        let tick = self.timers.tick(next);
+        if client.timer.is_none_or(|set| tick < set) {
+            client.timer = Some(tick);
+            self.timers.set(tick, index);
         }
     }
 }

@@ -234,9 +234,6 @@ impl EventLoop {
     fn unseat(&mut self, by: Place) -> Option<Client> {
         find(&mut self.clients, by)?;
         let mut client = self.clients.try_remove(by.index)?;
-        if let Some(at) = client.timer {
-            self.timers.remove(&(at, by.index));
-        }
         client.link.deregister(self.poll.registry());
         let gauges = &self.services.gauges;
         gauges.connections.fetch_sub(1, Ordering::Relaxed);
