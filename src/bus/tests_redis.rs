@@ -377,6 +377,30 @@ async fn row_088_a_channel_that_redis_denies_after_a_reconnect_is_told_to_its_sh
 }
 
 #[tokio::test]
+async fn row_088_a_denied_channel_is_tried_again_however_much_others_come_and_go() {
+    let server = RedisServer::start().await;
+    let observer = server.observer().await;
+    let redis = Redis::connect(&server.url()).await.unwrap();
+    let interval = Duration::from_millis(500);
+    let process = Process::start(redis.retry_refused(interval), Settings::default());
+    let _secret = process.channels.join("secret", 0).await.unwrap();
+    let may = async |channels| {
+        let mut acl = redis::cmd("ACL");
+        acl.arg(&["SETUSER", "default", "resetchannels", channels]);
+        acl.exec_async(&mut observer.0.clone()).await.unwrap();
+    };
+    may("&open*").await;
+    eventually("told", async || process.shards[0].refused() == ["secret"]).await;
+    may("&*").await;
+    // Each of them is a change, and none lets the interval pass in quiet.
+    eventually("it is back", async || {
+        drop(process.channels.join("open", 0).await.unwrap());
+        observer.subscribers("secret").await == 1
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn row_088_loading_is_counted_and_subscriptions_work_all_the_same() {
     let server = ScriptedRedis::start();
     server.refuse(|command| (command[0] == "PING").then(|| "LOADING data".into()));

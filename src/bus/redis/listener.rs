@@ -31,8 +31,6 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// Messages within so short a time of each other are a stream, and so few in one read a trickle: then a rest pays.
 const STREAM: Duration = Duration::from_millis(2);
 const TRICKLE: usize = 16;
-/// When a channel that Redis refused is tried again: its rights can be changed while we run.
-const REFUSED_FOR: Duration = Duration::from_secs(10);
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -136,7 +134,20 @@ impl<'a> Listener<'a> {
         let mut agreement = Agreement::new(self.options);
         let mut restore = VecDeque::from(self.registry.connected(self.generation));
         let mut is_restored = false;
+        // When channels that Redis refused are tried again: their rights can be changed while we run. What others join and
+        // leave meanwhile does not put it off.
+        let mut retry = None;
         loop {
+            let now = clock::now();
+            if retry.is_some_and(|at| at <= now) {
+                restore.extend(agreement.refused.drain());
+                is_restored = false;
+            }
+            if agreement.refused.is_empty() {
+                retry = None;
+            } else if retry.is_none() {
+                retry = now.checked_add(self.options.retry_refused);
+            }
             if restore.is_empty() && !is_restored {
                 is_restored = true;
                 self.registry.tell_gap(self.generation);
@@ -149,11 +160,12 @@ impl<'a> Listener<'a> {
                 if let Err(error) = agreement.reach(self.registry, &mut sink, names).await {
                     return Ended::Failed(error);
                 }
-            } else if agreement.refused.is_empty() {
+            } else if let Some(at) = retry {
+                let patience = at.saturating_duration_since(now);
+                // Either way there is something to look at.
+                let _is_late = timeout(patience, self.registry.changed()).await;
+            } else {
                 self.registry.changed().await;
-            } else if timeout(REFUSED_FOR, self.registry.changed()).await.is_err() {
-                restore.extend(agreement.refused.drain());
-                is_restored = false;
             }
         }
     }

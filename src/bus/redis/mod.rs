@@ -124,6 +124,14 @@ impl Redis {
         self
     }
 
+    /// How long after Redis has refused a channel it is tried again, for its rights can be changed while we run; 10 s by
+    /// default.
+    #[must_use]
+    pub fn retry_refused(mut self, interval: Duration) -> Self {
+        self.publisher.options.retry_refused = interval;
+        self
+    }
+
     /// Rests so long between two reads while messages come one by one: they then share a read, and the writes that
     /// follow from it. None by default; half a millisecond saves a third of the work of a stream of events for single
     /// clients, and delays each by a quarter of a millisecond. The first message after a pause is never delayed.

@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(super) longest_wait: Duration,
     /// Between two reads of a stream of single messages; zero reads at once.
     pub(super) rest: Duration,
+    /// From the refusal of a channel to the next attempt to subscribe to it.
+    pub(super) retry_refused: Duration,
     /// Before every channel's name, on Redis only.
     pub(super) prefix: Arc<str>,
     pub(super) queue: Option<Arc<Queue>>,
@@ -67,6 +69,7 @@ impl Default for Options {
             shortest_wait: Duration::from_millis(50),
             longest_wait: Duration::from_secs(1),
             rest: Duration::ZERO,
+            retry_refused: Duration::from_secs(10),
             prefix: Arc::from(""),
             queue: None,
         }
