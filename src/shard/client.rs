@@ -49,11 +49,11 @@ pub(super) struct Client {
     /// Whether it is among the parked sessions of the gauges.
     pub(super) is_counted_parked: bool,
     /// Another connection that claims to be this client's next one, while this one is asked for a sign of life.
-    pub(super) rival: Option<Rival>,
+    pub(super) rival: Option<Box<Rival>>,
 }
 
 /// A connection that wants the session of another.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Rival {
     /// Its place in the same shard.
     pub(super) place: Place,
@@ -141,7 +141,10 @@ impl Client {
         let connection = match self.closing {
             Some(closing) => Some(closing),
             None => {
-                let others = [self.rival.map(|it| it.until), self.link.next_timeout()];
+                let others = [
+                    self.rival.as_ref().map(|it| it.until),
+                    self.link.next_timeout(),
+                ];
                 stuck.into_iter().chain(others.into_iter().flatten()).min()
             }
         };

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 /// The heartbeat of one connection. A message only sets a flag; the timer is looked at when it fires.
+///
+/// The interval and the timeout are those of the server, and not kept with each connection.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
-    interval: Duration,
-    timeout: Duration,
     next_tick: Duration,
     heard: bool,
     /// When the client is given up, if a ping is out.
@@ -23,11 +23,9 @@ pub(super) enum Due {
 }
 
 impl Heartbeat {
-    pub(super) fn new(interval: Duration, timeout: Duration, now: Duration) -> Self {
+    pub(super) fn new(interval: Duration, now: Duration) -> Self {
         let next_tick = now.saturating_add(interval);
         Self {
-            interval,
-            timeout,
             next_tick,
             heard: false,
             deadline: None,
@@ -44,7 +42,7 @@ impl Heartbeat {
             .map_or(self.next_tick, |deadline| deadline.min(self.next_tick))
     }
 
-    pub(super) fn poll(&mut self, now: Duration) -> Due {
+    pub(super) fn poll(&mut self, interval: Duration, timeout: Duration, now: Duration) -> Due {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             return Due::Close;
         }
@@ -52,12 +50,12 @@ impl Heartbeat {
             return Due::Nothing;
         }
         while self.next_tick <= now {
-            self.next_tick = self.next_tick.saturating_add(self.interval);
+            self.next_tick = self.next_tick.saturating_add(interval);
         }
         if std::mem::take(&mut self.heard) || self.deadline.is_some() {
             return Due::Nothing;
         }
-        self.deadline = Some(now.saturating_add(self.timeout));
+        self.deadline = Some(now.saturating_add(timeout));
         Due::Ping
     }
 }

@@ -18,6 +18,7 @@ mod config;
 mod heartbeat;
 mod history;
 mod input;
+mod publish;
 mod resumption;
 mod subscriptions;
 mod user;
@@ -147,7 +148,7 @@ pub struct Session {
     calls: Vec<CallState>,
     view: View,
     /// There while the user changes.
-    change: Option<UserChange>,
+    change: Option<Box<UserChange>>,
     next_run: u64,
     /// Messages sent, as a resuming client counts them.
     sent: u64,
@@ -280,13 +281,15 @@ impl Session {
     /// Does what time demands: pings, gives up a silent client, stops waiting for one that is gone, for writes and for
     /// handlers.
     pub fn handle_timeout(&mut self, now: Duration, out: &mut Output) {
+        let interval = self.config.heartbeat_interval;
+        let timeout = self.config.heartbeat_timeout;
         match &mut self.state {
             State::AwaitingConnect { until } if *until <= now => self.close(out),
             State::Parked(parked) if parked.until <= now => self.close(out),
             State::Connected {
                 heartbeat: Some(heartbeat),
                 ..
-            } => match heartbeat.poll(now) {
+            } => match heartbeat.poll(interval, timeout, now) {
                 Due::Nothing => {}
                 Due::Ping => self.ping(out),
                 Due::Close if self.is_resumable() => out.actions.push(Action::Lost {

@@ -355,7 +355,6 @@ impl Session {
 
     fn new_heartbeat(&self, version: Version, now: Duration) -> Option<Heartbeat> {
         let interval = self.config.heartbeat_interval;
-        (version.has_heartbeat() && !interval.is_zero())
-            .then(|| Heartbeat::new(interval, self.config.heartbeat_timeout, now))
+        (version.has_heartbeat() && !interval.is_zero()).then(|| Heartbeat::new(interval, now))
     }
 }

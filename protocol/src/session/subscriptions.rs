@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::publish::Publish;
 use super::{Action, Kind, Output, Run, Session};
 use crate::ejson::Value;
 use crate::message::{Frame, ServerMessage, Subscribe, WireError};
@@ -31,13 +32,6 @@ pub(super) struct Subscription {
     head: Option<Arc<str>>,
     /// Set for Vent and streamer publications.
     pub(super) events: Option<Box<Events>>,
-}
-
-/// What a subscription asks for: the host's number of the publication, and the handler's parameters.
-#[derive(Debug)]
-pub(super) struct Publish {
-    publication: usize,
-    params: Box<[Value]>,
 }
 
 /// Whether a subscription's first data are out.
@@ -300,13 +294,10 @@ impl Session {
         };
         match delivery.and_then(|delivery| self.refuse_taken(delivery)) {
             Ok(delivery) => {
-                let request = Publish {
-                    publication,
-                    params: params.into(),
-                };
+                let request = Publish::new(publication, &params);
                 let events = delivery.map(Events::new).map(Box::new);
                 let run = self.new_run();
-                self.begin(run, Some(id), request, events, now, out);
+                self.begin(run, Some(id), (request, params), events, now, out);
                 self.running = Some(run);
             }
             Err(error) => self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out),
@@ -330,10 +321,7 @@ impl Session {
     pub(super) fn start_universals(&mut self, now: Duration, out: &mut Output) {
         let config = self.config.clone();
         for &publication in config.names.universals() {
-            let request = Publish {
-                publication,
-                params: Box::default(),
-            };
+            let request = (Publish::new(publication, &[]), Vec::new());
             let run = self.new_run();
             self.begin(run, None, request, None, now, out);
         }
@@ -354,17 +342,21 @@ impl Session {
         &mut self,
         run: Run,
         id: Option<Box<str>>,
-        request: Publish,
+        (request, params): (Publish, Vec<Value>),
         events: Option<Box<Events>>,
         now: Duration,
         out: &mut Output,
     ) {
         out.actions.push(Action::Publish {
             run,
-            publication: request.publication,
-            params: request.params.to_vec(),
+            publication: request.publication(),
+            params,
         });
         let timeout = self.config.publication_timeout;
+        if self.subscriptions.is_empty() {
+            // Most clients have one or two, and there are many clients.
+            self.subscriptions.reserve_exact(1);
+        }
         self.subscriptions.push(Subscription {
             run,
             id,
@@ -399,7 +391,7 @@ impl Session {
         if std::mem::replace(&mut events.introduced, true) {
             return;
         }
-        let fields = events.delivery.introduction().clone();
+        let fields = events.delivery.introduction();
         let others = self
             .subscriptions
             .iter()

@@ -60,9 +60,10 @@ impl Session {
             if has_lost || untold.contains(&old.run) {
                 gaps.push(*next);
             }
-            self.begin(*next, old.id, old.request, events, now, out);
+            let params = old.request.params();
+            self.begin(*next, old.id, (old.request, params), events, now, out);
         }
-        self.change = Some(UserChange { awaited, gaps });
+        self.change = Some(Box::new(UserChange { awaited, gaps }));
         self.complete_change(out);
         Ok(())
     }
@@ -82,7 +83,7 @@ impl Session {
 
     /// Tells the client what is different for its new user, if all handlers have ended.
     fn complete_change(&mut self, out: &mut Output) {
-        let complete = |change: &mut UserChange| change.awaited.is_empty();
+        let complete = |change: &mut Box<UserChange>| change.awaited.is_empty();
         let Some(change) = self.change.take_if(complete) else {
             return;
         };

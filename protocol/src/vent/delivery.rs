@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Choice, Encoding, VentOptions};
-use crate::ejson::{self, Object, Value};
+use crate::ejson::{self, Object, Text, Value};
 use crate::message::{self, WireError};
 use crate::random;
 
@@ -20,8 +20,8 @@ pub struct Delivery {
     number: Option<u64>,
     /// The collection that stands for the subscription, where a document is announced.
     collection: Option<Arc<str>>,
-    /// The fields with which a streamer's document is announced.
-    introduction: Object,
+    /// The event name of a streamer's document, where one is announced.
+    event_name: Option<Box<str>>,
 }
 
 impl Delivery {
@@ -64,7 +64,7 @@ impl Delivery {
                 head: head.into(),
                 number: None,
                 collection: None,
-                introduction: Object::new(),
+                event_name: None,
             });
         }
         if is_reserved(&id, reserved) {
@@ -84,7 +84,7 @@ impl Delivery {
             head: head.into(),
             number: options.numbered.then_some(0),
             collection: Some(id.into()),
-            introduction: Object::new(),
+            event_name: None,
         })
     }
 
@@ -117,14 +117,12 @@ impl Delivery {
         head.push_str(r#""eventName":"#);
         ejson::write_string(&name, &mut head);
         head.push_str(r#","args":"#);
-        let mut introduction = Object::new();
-        introduction.insert("eventName", name);
         Ok(Self {
             encoding: Encoding::Streamer,
             head: head.into(),
             number: None,
             collection: announced.then(|| collection.clone()),
-            introduction,
+            event_name: announced.then(|| name.into()),
         })
     }
 
@@ -139,8 +137,11 @@ impl Delivery {
     }
 
     /// The fields of the announced document.
-    pub(crate) fn introduction(&self) -> &Object {
-        &self.introduction
+    pub(crate) fn introduction(&self) -> Object {
+        let name = self.event_name.as_deref();
+        name.map(|name| (Text::from("eventName"), Value::from(name)))
+            .into_iter()
+            .collect()
     }
 
     /// The head of every event, unless they are numbered.

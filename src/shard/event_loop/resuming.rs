@@ -99,12 +99,16 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        let Some(rival) = client.rival.filter(|rival| rival.until <= self.now) else {
+        let Some(rival) = client
+            .rival
+            .as_ref()
+            .filter(|rival| rival.until <= self.now)
+        else {
             return;
         };
         // We do not listen, so its silence means nothing.
-        let is_paused = client.is_paused;
-        if is_paused || find(&mut self.clients, rival.place).is_none() {
+        let (is_paused, place) = (client.is_paused, rival.place);
+        if is_paused || find(&mut self.clients, place).is_none() {
             return self.heard(index);
         }
         self.expired(index);
@@ -156,11 +160,12 @@ impl EventLoop {
             return self.refuse(by);
         }
         // Of several the latest is the most likely to be alive; the silence is counted from the first ping.
-        let former = client.rival.replace(Rival {
+        let former = client.rival.take();
+        client.rival = Some(Box::new(Rival {
             place: by,
             received: claim.received,
-            until: client.rival.map_or(until, |former| former.until),
-        });
+            until: former.as_ref().map_or(until, |former| former.until),
+        }));
         self.settle(index);
         if let Some(former) = former {
             self.refuse(former.place);

@@ -93,6 +93,10 @@ impl EventLoop {
                 self.begun = Some(begun);
                 let (context, user) = (client.context.clone(), client.user.clone());
                 let subscription = publication.start(context, user, run, params, turn);
+                if client.subscriptions.is_empty() {
+                    // Most clients have one or two, and there are many clients.
+                    client.subscriptions.reserve_exact(1);
+                }
                 client.subscriptions.push(Running {
                     run,
                     subscription,
@@ -212,6 +216,9 @@ impl EventLoop {
                     let id =
                         self.fan_out
                             .add(connection, run, encoding, subscription, leases, mapper);
+                    if running.followers.is_empty() {
+                        running.followers.reserve_exact(1);
+                    }
                     running.followers.push(id);
                 }
             }

@@ -1,0 +1,104 @@
+//! What a subscription asks for. It is kept for as long as the subscription lives, to begin again with when the user
+//! changes; so as text, which takes a tenth of the memory that values do.
+
+use crate::ejson::{self, Limits, Value};
+
+/// The host's number of the publication, and the handler's parameters.
+#[derive(Debug)]
+pub(super) struct Publish {
+    publication: usize,
+    params: Params,
+}
+
+#[derive(Debug)]
+enum Params {
+    /// An array in EJSON; nothing at all if there are none.
+    Text(Box<str>),
+    /// Some values have no text of their own: a date that is none, for example.
+    Values(Box<[Value]>),
+}
+
+impl Publish {
+    pub(super) fn new(publication: usize, params: &[Value]) -> Self {
+        let mut text = String::new();
+        for param in params {
+            text.push(if text.is_empty() { '[' } else { ',' });
+            ejson::write_ejson(param, &mut text);
+        }
+        if !text.is_empty() {
+            text.push(']');
+        }
+        let params = if read(&text).as_deref() == Some(params) {
+            Params::Text(text.into())
+        } else {
+            Params::Values(params.into())
+        };
+        Self {
+            publication,
+            params,
+        }
+    }
+
+    pub(super) fn publication(&self) -> usize {
+        self.publication
+    }
+
+    pub(super) fn params(&self) -> Vec<Value> {
+        match &self.params {
+            Params::Text(text) => read(text).unwrap_or_default(),
+            Params::Values(values) => values.to_vec(),
+        }
+    }
+}
+
+fn read(text: &str) -> Option<Vec<Value>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    // What came within the limits goes out within them.
+    let limits = Limits {
+        depth: usize::MAX,
+        keys: usize::MAX,
+    };
+    match ejson::parse(text, &limits).ok()?.decode_lenient() {
+        Value::Array(params) => Some(params),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_come_back_as_they_were() {
+        let texts = [
+            "[]",
+            r#"[{"channel":"c","2":null,"1":true}]"#,
+            r#"["\ud800 alone",-0.5,1e300,{"$InfNaN":1},[[],{}]]"#,
+            r#"[{"$date":1500000000123},{"$binary":"AAE="},{"$escape":{"$date":1}}]"#,
+            r#"[{"$date":"no"}]"#,
+            r#"[{"$type":"oid","$value":"0123456789abcdef01234567"},{"$regexp":"a","$flags":"i"}]"#,
+        ];
+        for (at, text) in texts.into_iter().enumerate() {
+            let value = ejson::parse(text, &Limits::default()).unwrap();
+            let Value::Array(params) = value.decode_lenient() else {
+                panic!("no array: {text}");
+            };
+            let publish = Publish::new(0, &params);
+            assert_eq!(publish.params(), params, "{text}");
+            let is_text = matches!(publish.params, Params::Text(_));
+            assert_eq!(is_text, at != 4, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_deepest_parameters_come_back() {
+        let depth = Limits::default().depth - 1;
+        let text = format!("[{}{}]", "[".repeat(depth), "]".repeat(depth));
+        let Ok(Value::Array(params)) = ejson::parse(&text, &Limits::default()) else {
+            panic!("no array");
+        };
+        assert_eq!(Publish::new(0, &params).params(), params);
+    }
+}
