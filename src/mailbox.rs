@@ -244,6 +244,8 @@ pub(crate) struct Inbox {
     /// Whether the shard sleeps, or is about to, and must be woken.
     asleep: AtomicBool,
     waker: mio::Waker,
+    /// The shard's clients, as it has last said.
+    clients: AtomicUsize,
     limits: Limits,
     memory: Arc<Memory>,
 }
@@ -296,9 +298,21 @@ impl Inbox {
             state: Mutex::default(),
             asleep: AtomicBool::new(false),
             waker,
+            clients: AtomicUsize::new(0),
             limits,
             memory,
         }
+    }
+
+    /// The shard says how many clients it has.
+    pub(crate) fn has_clients(&self, count: usize) {
+        self.clients.store(count, Ordering::Relaxed);
+    }
+
+    /// Clients of the shard, with those that are about to arrive.
+    pub(crate) fn load(&self) -> usize {
+        let clients = self.clients.load(Ordering::Relaxed);
+        clients.saturating_add(self.lock().arrivals)
     }
 
     /// Leaves a letter. When the shard has ended it is dropped, and lets go of what it holds.

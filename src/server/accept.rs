@@ -40,6 +40,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(super) struct Front {
     shards: Arc<[Shard]>,
+    /// Counts clients, to begin the search for a shard elsewhere each time.
     next: Arc<AtomicUsize>,
     services: Arc<Services>,
     admission: Arc<Admission>,
@@ -136,17 +137,19 @@ impl Front {
         }
     }
 
-    /// Gives a client to the next shard.
+    /// Gives a client to the shard that has fewest.
     pub(super) fn hand_over(&self, arrival: Arrival) {
         if let Some(shard) = self.next_shard() {
             self.hand_over_to(shard, arrival);
         }
     }
 
+    /// The shard with the fewest clients; those that have equally few take turns.
     pub(super) fn next_shard(&self) -> Option<&Shard> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        turn.checked_rem(self.shards.len())
-            .and_then(|at| self.shards.get(at))
+        let (last, first) = self.shards.split_at(turn.checked_rem(self.shards.len())?);
+        let shards = first.iter().chain(last);
+        shards.min_by_key(|shard| shard.load())
     }
 
     /// Gives a client to this shard; whether it is taken. One that is not is counted as refused.

@@ -144,6 +144,11 @@ impl Shard {
         self.inbox.arrive(Box::new(arrival))
     }
 
+    /// How many clients it has, or will have in a moment.
+    pub(crate) fn load(&self) -> usize {
+        self.inbox.load()
+    }
+
     /// Where letters for its clients are left.
     pub(crate) fn inbox(&self) -> Arc<Inbox> {
         self.inbox.clone()

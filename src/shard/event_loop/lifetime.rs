@@ -119,6 +119,8 @@ impl EventLoop {
             is_counted_parked: false,
             rival: None,
         });
+        // At once, for many may arrive within a turn.
+        self.inbox.has_clients(self.clients.len());
         let gauges = &self.services.gauges;
         gauges.connections.fetch_add(1, Ordering::Relaxed);
         Ok(index)

@@ -120,6 +120,7 @@ impl EventLoop {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         while self.state != State::Stopped {
+            self.inbox.has_clients(self.clients.len());
             let patience = self.patience();
             if let Err(error) = self.poll.poll(&mut events, patience)
                 && error.kind() != ErrorKind::Interrupted
