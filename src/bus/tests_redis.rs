@@ -377,6 +377,24 @@ async fn row_088_a_channel_that_redis_denies_after_a_reconnect_is_told_to_its_sh
 }
 
 #[tokio::test]
+async fn what_has_come_is_taken_whole_however_much_it_is() {
+    let server = RedisServer::start().await;
+    let observer = server.observer().await;
+    let process = server.process().await;
+    let _lease = process.channels.join("c", 0).await.unwrap();
+    // A reader that yields with messages left, as tokio has it do after 128, would let the crate read on without end.
+    eventually("more than 128 in one batch", async || {
+        let mut all = redis::cmd("EVAL");
+        all.arg("for i = 1, 1000 do redis.call('PUBLISH', 'c', i) end");
+        all.arg(0);
+        all.exec_async(&mut observer.0.clone()).await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+        process.shards[0].batch_sizes().into_iter().max() > Some(128)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn row_088_a_denied_channel_is_tried_again_however_much_others_come_and_go() {
     let server = RedisServer::start().await;
     let observer = server.observer().await;

@@ -14,6 +14,7 @@ use futures_util::{FutureExt, StreamExt};
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use redis::{Msg, RedisError, Value};
 use tokio::runtime::Handle;
+use tokio::task::unconstrained;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -87,7 +88,7 @@ impl<'a> Listener<'a> {
     pub(super) async fn run(&self, connection: PubSub) -> Ended {
         let (sink, stream) = connection.split();
         tokio::select! {
-            ended = self.read(stream) => ended,
+            ended = unconstrained(self.read(stream)) => ended,
             ended = self.follow(sink.clone()) => ended,
             ended = self.watch(sink.clone()) => ended,
             ended = self.probe(sink) => ended,
@@ -95,6 +96,10 @@ impl<'a> Listener<'a> {
     }
 
     /// Hands on what comes; all that is there at once is one batch.
+    ///
+    /// The crate's queue between socket and stream has no bound of its own. Its one other end runs on this thread and
+    /// reads little more than a MiB in a turn, before it has to let others run. So the queue is never longer than that, if
+    /// it is emptied in each of our turns: this future must not be made to yield with messages left.
     async fn read(&self, mut stream: PubSubStream) -> Ended {
         let mut read: Vec<Msg> = Vec::new();
         let mut latest = None;
