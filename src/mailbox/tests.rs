@@ -172,6 +172,7 @@ fn arrivals_are_bounded() {
             service: service.clone(),
             client_address: None,
             seat: None,
+            room: None,
             headers: Headers::default(),
         }))
     };

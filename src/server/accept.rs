@@ -11,6 +11,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
@@ -33,6 +34,9 @@ const MAX_HEADERS: usize = 64;
 /// Most bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// How long a new client may wait for room on its way to a shard.
+const ROOM_WITHIN: Duration = Duration::from_secs(10);
+
 /// The pause after a failed `accept`, which is mostly for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -42,6 +46,8 @@ pub(super) struct Front {
     shards: Arc<[Shard]>,
     /// Counts clients, to begin the search for a shard elsewhere each time.
     next: Arc<AtomicUsize>,
+    /// Room on the way to the shards: who finds none waits. Taken by `hand_over`, given back as a shard takes the client.
+    room: Arc<Semaphore>,
     services: Arc<Services>,
     admission: Arc<Admission>,
     sockets: SocketOptions,
@@ -73,6 +79,7 @@ pub(super) struct PeerAddr(pub(super) SocketAddr);
 impl Front {
     pub(super) fn new(
         shards: Arc<[Shard]>,
+        arrivals: usize,
         services: Arc<Services>,
         admission: Admission,
         sockets: SocketOptions,
@@ -82,6 +89,7 @@ impl Front {
         Self {
             shards,
             next: Arc::new(AtomicUsize::new(0)),
+            room: Arc::new(Semaphore::new(arrivals.min(Semaphore::MAX_PERMITS))),
             services,
             admission: Arc::new(admission),
             sockets,
@@ -137,8 +145,14 @@ impl Front {
         }
     }
 
-    /// Gives a client to the shard that has fewest.
-    pub(super) fn hand_over(&self, arrival: Arrival) {
+    /// Gives a client to the shard that has fewest. Where many are on their way, it waits for its turn: a storm of
+    /// connections does not keep the shards from those who are there already.
+    pub(super) async fn hand_over(&self, mut arrival: Arrival) {
+        let room = self.room.clone().acquire_owned();
+        match tokio::time::timeout(ROOM_WITHIN, room).await {
+            Ok(Ok(room)) => arrival.room = Some(room),
+            _ => return self.too_many(),
+        }
         if let Some(shard) = self.next_shard() {
             self.hand_over_to(shard, arrival);
         }
@@ -156,10 +170,14 @@ impl Front {
     pub(super) fn hand_over_to(&self, shard: &Shard, arrival: Arrival) -> bool {
         let is_taken = shard.arrive(arrival);
         if !is_taken {
-            tracing::warn!("A connection was refused: too many came at once.");
-            self.refused();
+            self.too_many();
         }
         is_taken
+    }
+
+    fn too_many(&self) {
+        tracing::warn!("A connection was refused: too many came at once.");
+        self.refused();
     }
 
     /// Lets a client in by its origin and address, or says why not.

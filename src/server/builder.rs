@@ -368,6 +368,7 @@ impl Builder {
         };
         let front = Front::new(
             shards.clone(),
+            self.inbox.arrivals,
             services.clone(),
             admission,
             self.sockets,

@@ -128,7 +128,7 @@ pub(super) fn upgrade(
             .and_then(socket)
         {
             Ok((socket, leftover)) => {
-                shards.hand_over(Arrival {
+                let arrival = Arrival {
                     peer: Peer::Socket {
                         socket,
                         leftover,
@@ -138,7 +138,9 @@ pub(super) fn upgrade(
                     client_address: admitted.client_address,
                     headers: admitted.headers,
                     seat: admitted.seat,
-                });
+                    room: None,
+                };
+                shards.hand_over(arrival).await;
             }
             Err(error) => tracing::debug!(error, "An upgrade came to nothing."),
         }

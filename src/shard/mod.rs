@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::connection::Headers;
 use crate::error::Result;
@@ -42,6 +43,8 @@ pub(crate) struct Arrival {
     pub(crate) client_address: Option<IpAddr>,
     pub(crate) headers: Headers,
     pub(crate) seat: Option<Seat>,
+    /// Its room on the way, where it needs one; given back as the shard takes it.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 /// How a new client is reached.

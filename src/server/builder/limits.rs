@@ -104,7 +104,8 @@ impl Builder {
         self
     }
 
-    /// New connections that may wait for one shard: 1,024 by default. Those beyond it are closed.
+    /// New connections that may be on their way to the shards: 1,024 by default. Those beyond it wait, and are closed
+    /// after 10 s; sessions of SockJS over HTTP are refused at once.
     #[must_use]
     pub fn arrival_backlog(mut self, connections: usize) -> Self {
         self.inbox.arrivals = connections;

@@ -140,6 +140,7 @@ fn receive(
             client_address: admitted.client_address,
             headers: admitted.headers,
             seat: admitted.seat,
+            room: None,
         };
         front.hand_over_to(shard, arrival).then_some(session)
     });

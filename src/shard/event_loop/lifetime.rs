@@ -41,7 +41,9 @@ impl EventLoop {
             client_address,
             headers,
             seat,
+            room,
         } = arrival;
+        drop(room);
         let (link, mut leftover) = self.link(peer, &service, seat);
         let id = ids::session_id()?;
         let session = match &service.speaks {
