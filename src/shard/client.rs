@@ -190,3 +190,15 @@ impl std::fmt::Debug for Running {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_client_is_small() {
+        // Beside what it has on the heap; what only some need belongs there.
+        let size = size_of::<Client>();
+        assert!(size <= 896, "{size}");
+    }
+}
