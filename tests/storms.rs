@@ -111,7 +111,8 @@ fn await_connected(mut socket: &TcpStream) {
 
 /// All clients connect at once, none waiting for another, are cut off at once, and come back.
 fn connect_storm(count: usize) {
-    let server = Running::start(relaying());
+    // Nobody answers pings while the others connect.
+    let server = Running::start(relaying().heartbeat(Duration::ZERO, PATIENCE));
     let address = server.url().split('/').nth(2).unwrap();
     let greeting = greeting(address);
     let mut steady = server.client();
