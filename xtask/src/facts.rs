@@ -37,12 +37,12 @@ pub(crate) const LISTS: [List; 4] = [
     List {
         prefix: "row",
         meaning: "faults and bad inputs, each with the right answer",
-        // Not yet: most of the HTTP edge (1-4, 9-15), draining (49), pressure on memory at scale (82), Sentinel
+        // Not yet: most of the HTTP edge (1-4, 9-11, 13), draining (49), pressure on memory at scale (82), Sentinel
         // and Cluster (95), operation (98-104).
         required: &[
             5..=8,
             12..=12,
-            16..=36,
+            14..=36,
             38..=48,
             50..=78,
             80..=81,

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    ALL_VERSIONS, ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
+};
 
 /// Bytes to a server and back.
 #[derive(Debug)]
@@ -49,13 +52,21 @@ impl Stream {
 /// # Panics
 /// When they are missing.
 pub fn config() -> ClientConfig {
+    config_with(ALL_VERSIONS)
+}
+
+/// The same, in these versions.
+///
+/// # Panics
+/// When the certificates are missing.
+pub fn config_with(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for name in ["valid.pem", "other.pem"] {
         let certificate = CertificateDer::from_pem_file(certificate(name)).expect("a certificate");
         roots.add(certificate).expect("a root");
     }
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("versions that the cryptography knows")
         .with_root_certificates(roots)
         .with_no_client_auth()
