@@ -504,8 +504,8 @@ fn row_015_replaced_files_are_noticed() {
     folder.put("other.pem", "other-key.pem");
     eventually("the other is shown", || shows(&server, "other.pem"));
     let failed = server.stats().failed_certificates;
-    // One file is replaced before the other, so a look in between finds what does not belong together.
-    assert!(failed <= 1, "{failed}");
+    // Each file is cut before it is written, and one is replaced before the other: a look in between finds that.
+    assert!(failed <= 3, "{failed}");
     std::fs::write(folder.0.join("certificates"), "broken").unwrap();
     eventually("it is noticed", || {
         server.stats().failed_certificates > failed

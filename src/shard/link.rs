@@ -171,10 +171,10 @@ impl Socket {
 }
 
 impl Wire for Socket {
-    fn seal(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+    fn encrypt(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
         match &mut self.encryption {
             None => Ok(()),
-            Some(encryption) => encryption.seal(bytes),
+            Some(encryption) => encryption.encrypt(bytes),
         }
     }
 

@@ -50,8 +50,8 @@ pub(super) struct Unsent {
 
 /// Where output goes in the end.
 pub(super) trait Wire {
-    /// Gives what is to be written the form in which it travels. What it returns is written before anything else.
-    fn seal(&mut self, bytes: &mut Vec<u8>) -> io::Result<()>;
+    /// Gives what is to be written next the form in which it travels, which in the open is the same.
+    fn encrypt(&mut self, bytes: &mut Vec<u8>) -> io::Result<()>;
 
     /// As [`io::Write::write`].
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
@@ -261,7 +261,7 @@ impl Outgoing {
         }
         while !self.queue.is_empty() {
             self.gather(framing, scratch, &mut taken);
-            if socket.seal(scratch).is_err() {
+            if socket.encrypt(scratch).is_err() {
                 return Flushed::Lost;
             }
             match write(socket, scratch) {
@@ -350,7 +350,7 @@ mod tests {
     struct Takes(usize, Vec<u8>);
 
     impl Wire for Takes {
-        fn seal(&mut self, _: &mut Vec<u8>) -> io::Result<()> {
+        fn encrypt(&mut self, _: &mut Vec<u8>) -> io::Result<()> {
             Ok(())
         }
 

@@ -47,7 +47,7 @@ impl Encryption {
     }
 
     /// Encrypts what `bytes` holds. All of it must be written, in the order of the calls.
-    pub(crate) fn seal(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn encrypt(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
         let Self(connection) = self;
         connection.writer().write_all(bytes)?;
         bytes.clear();

@@ -12,7 +12,7 @@ impl Encryption {
         match self.0 {}
     }
 
-    pub(crate) fn seal(&mut self, _: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn encrypt(&mut self, _: &mut Vec<u8>) -> io::Result<()> {
         match self.0 {}
     }
 
