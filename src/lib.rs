@@ -69,6 +69,8 @@ pub use params::Args;
 pub use publication::{
     Channel, DocumentId, Event, IntoChannel, IntoChannels, IntoEvent, Subscription, Vent,
 };
+#[cfg(feature = "tls")]
+pub use server::Tls;
 pub use server::{Bound, Builder, Handle, Server};
 pub use sockjs::{SockJs, SockJsConnection};
 pub use stats::Stats;

@@ -1,5 +1,7 @@
 //! A relay without code: publications that pass on channels of Redis as they are, declared on the command line.
 
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -29,6 +31,25 @@ struct Options {
     /// How many proxies that append to X-Forwarded-For stand in front.
     #[arg(long, env = "UPDRAFT_TRUSTED_PROXIES", default_value_t = 0)]
     trusted_proxies: usize,
+    /// Speaks TLS, and nothing else on its port, with the certificate in this file; those between it and its authority
+    /// stand behind it. It may be replaced while the relay runs.
+    #[cfg(feature = "tls")]
+    #[arg(
+        long,
+        env = "UPDRAFT_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key.
+    #[cfg(feature = "tls")]
+    #[arg(
+        long,
+        env = "UPDRAFT_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
     /// A publication and its channel, for example threadMessage=threads::{threadId}::new_message. {x} stands for member x
     /// of the subscription's parameter. May be given several times.
     #[arg(long = "relay", value_name = "NAME=CHANNEL", required = true, value_parser = relay)]
@@ -109,6 +130,17 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let mut server = Server::builder()
         .bus(redis)
         .trusted_proxies(options.trusted_proxies);
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_mut, reason = "nothing else is spoken")
+    )]
+    let mut scheme = "ws";
+    #[cfg(feature = "tls")]
+    if let (Some(certificates), Some(key)) = (options.tls_cert, options.tls_key) {
+        let tls = updraft::Tls::from_pem_files(certificates, key).map_err(reported)?;
+        server = server.tls(tls);
+        scheme = "wss";
+    }
     for origin in &options.origins {
         server = server.allow_origin(origin);
     }
@@ -122,7 +154,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let bound = server.bind(&options.listen).await;
     let bound = bound.map_err(reported);
     let bound = bound.with_context(|| format!("{} cannot be listened on", options.listen))?;
-    tracing::info!("Listening on ws://{}/websocket", bound.local_addr());
+    tracing::info!("Listening on {scheme}://{}/websocket", bound.local_addr());
     let handle = bound.handle();
     let mut serving = std::pin::pin!(bound.serve());
     tokio::select! {

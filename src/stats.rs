@@ -1,5 +1,6 @@
 //! Gauges of what is alive, so that a leak shows.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::bus::BusFaults;
@@ -50,6 +51,10 @@ pub struct Stats {
     pub refused_connections: u64,
     /// Requests refused because of their `Origin` or, on a loopback address, their `Host`.
     pub refused_origins: u64,
+    /// Connections whose TLS handshake failed or took too long.
+    pub failed_handshakes: u64,
+    /// Times that the files of the TLS certificate were read again and of no use, so that the former one stays.
+    pub failed_certificates: u64,
     /// Calls and subscriptions refused by a [`Rule`](crate::Rule).
     pub rate_limited: u64,
     /// Whether the bus cannot be reached at this moment.
@@ -78,6 +83,9 @@ pub(crate) struct Gauges {
     pub(crate) slow_clients: AtomicU64,
     pub(crate) refused_connections: AtomicU64,
     pub(crate) refused_origins: AtomicU64,
+    pub(crate) failed_handshakes: AtomicU64,
+    /// Shared with the certificate, which may be read again by the program.
+    pub(crate) failed_certificates: Arc<AtomicU64>,
     pub(crate) rate_limited: AtomicU64,
 }
 
@@ -99,6 +107,8 @@ impl Gauges {
             slow_clients: self.slow_clients.load(Ordering::Relaxed),
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
             refused_origins: self.refused_origins.load(Ordering::Relaxed),
+            failed_handshakes: self.failed_handshakes.load(Ordering::Relaxed),
+            failed_certificates: self.failed_certificates.load(Ordering::Relaxed),
             rate_limited: self.rate_limited.load(Ordering::Relaxed),
             ..Stats::default()
         }

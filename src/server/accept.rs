@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,8 @@ use warp::reply::Response;
 use super::admission::{Admission, Admitted, Refused};
 use super::http;
 use super::sockjs::{BodyLimits, Sites};
+#[cfg(feature = "tls")]
+use super::tls::Handshake;
 use crate::services::Services;
 use crate::shard::{Arrival, Shard};
 use crate::sockjs::Registry;
@@ -53,6 +56,9 @@ pub(super) struct Front {
     sockets: SocketOptions,
     sites: Arc<Sites>,
     posts: Posts,
+    /// None where clients speak in the open.
+    #[cfg(feature = "tls")]
+    handshake: Option<Handshake>,
 }
 
 /// What clients may post.
@@ -95,7 +101,15 @@ impl Front {
             sockets,
             sites: Arc::new(sites),
             posts,
+            #[cfg(feature = "tls")]
+            handshake: None,
         }
+    }
+
+    /// Begins each connection with this handshake.
+    #[cfg(feature = "tls")]
+    pub(super) fn with_handshake(self, handshake: Option<Handshake>) -> Self {
+        Self { handshake, ..self }
     }
 
     pub(super) fn sites(&self) -> &Sites {
@@ -224,47 +238,79 @@ impl Front {
         if let Err(error) = self.sockets.apply(&socket) {
             return tracing::debug!(%error, "A socket was gone before it was set up.");
         }
-        let (admission, sites) = (self.admission.clone(), self.sites.clone());
-        self.spawn(async move {
-            let service = TowerToHyperService::new(warp::service(routes));
-            let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
-                request.extensions_mut().insert(PeerAddr(peer));
-                let is_sockjs = sites.find(request.uri().path()).is_some();
-                let looked_at = admission.look_at(&request, peer, is_sockjs);
-                let answer = looked_at.map(|watch| {
-                    let answer = hyper::service::Service::call(&service, request);
-                    (watch, answer)
-                });
-                async move {
-                    match answer {
-                        Err(refused) => Ok(refused.answer()),
-                        Ok((watch, answer)) => {
-                            let answer: Result<Response, Infallible> = answer.await;
-                            answer.inspect(|answer| watch.answered(answer.status()))
-                        }
-                    }
+        #[cfg(feature = "tls")]
+        if let Some(handshake) = self.handshake.clone() {
+            let front = self.clone();
+            return self.spawn(async move {
+                let done = tokio::select! {
+                    done = handshake.with(socket) => done,
+                    () = closing.cancelled() => return,
+                };
+                match done {
+                    Ok(socket) => front.serve(socket, peer, routes, closing).await,
+                    Err(error) => front.handshake_failed(peer, &error),
                 }
             });
-            let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-            server
-                .http1()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS_WITHIN)
-                .max_headers(MAX_HEADERS)
-                .max_buf_size(MAX_HEAD);
-            let connection = server.serve_connection_with_upgrades(TokioIo::new(socket), service);
-            tokio::pin!(connection);
-            let ended = tokio::select! {
-                ended = &mut connection => ended,
-                () = closing.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+        }
+        let front = self.clone();
+        self.spawn(async move { front.serve(socket, peer, routes, closing).await });
+    }
+
+    #[cfg(feature = "tls")]
+    fn handshake_failed(&self, peer: SocketAddr, error: &std::io::Error) {
+        let failed = &self.services.gauges.failed_handshakes;
+        failed.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%peer, %error, "A TLS handshake came to nothing.");
+    }
+
+    /// Speaks HTTP until the connection ends, or is a WebSocket.
+    async fn serve<S>(
+        &self,
+        socket: S,
+        peer: SocketAddr,
+        routes: BoxedFilter<(Response,)>,
+        closing: CancellationToken,
+    ) where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let service = TowerToHyperService::new(warp::service(routes));
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
+            request.extensions_mut().insert(PeerAddr(peer));
+            let is_sockjs = self.sites.find(request.uri().path()).is_some();
+            let looked_at = self.admission.look_at(&request, peer, is_sockjs);
+            let answer = looked_at.map(|watch| {
+                let answer = hyper::service::Service::call(&service, request);
+                (watch, answer)
+            });
+            async move {
+                match answer {
+                    Err(refused) => Ok(refused.answer()),
+                    Ok((watch, answer)) => {
+                        let answer: Result<Response, Infallible> = answer.await;
+                        answer.inspect(|answer| watch.answered(answer.status()))
+                    }
                 }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(error, "A connection ended with an error.");
             }
         });
+        let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
+        server
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADERS_WITHIN)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEAD);
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(socket), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = closing.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error, "A connection ended with an error.");
+        }
     }
 }
 

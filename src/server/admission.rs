@@ -25,6 +25,8 @@ const SHOWN: usize = 200;
 pub(super) struct Settings {
     pub(super) trusted_proxies: usize,
     pub(super) origins: Policy,
+    /// Whether the listener speaks TLS.
+    pub(super) is_encrypted: bool,
     /// Connections from one address; without limit where this is nothing.
     pub(super) per_address: Option<usize>,
     pub(super) guesses: Rate,
@@ -35,6 +37,7 @@ impl Default for Settings {
         Self {
             trusted_proxies: 0,
             origins: Policy::default(),
+            is_encrypted: false,
             per_address: None,
             guesses: Rate {
                 requests: 1000,
@@ -69,12 +72,13 @@ impl Admission {
         let Settings {
             trusted_proxies,
             origins,
+            is_encrypted,
             per_address,
             guesses,
         } = settings;
         Self {
             trusted_proxies,
-            origins: Origins::new(origins, listener, trusted_proxies),
+            origins: Origins::new(origins, listener, trusted_proxies, is_encrypted),
             addresses: Arc::new(Addresses::new(per_address, guesses)),
             services,
             origins_log: Seldom::default(),

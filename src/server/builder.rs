@@ -4,6 +4,8 @@ mod accounts;
 mod edge;
 mod limits;
 mod sockjs;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::fmt;
 use std::num::NonZero;
@@ -24,6 +26,8 @@ use super::accept::{Front, Posts, SocketOptions};
 use super::admission::{self, Admission};
 use super::handle::Handle;
 use super::sockjs::{BodyLimits, Sites};
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use super::{Bound, StopOnDrop};
 use crate::account::{Accounts, Authenticator, Logins};
 use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
@@ -64,6 +68,8 @@ pub struct Builder {
     polling_limit: usize,
     bodies: BodyLimits,
     edge: admission::Settings,
+    #[cfg(feature = "tls")]
+    tls: tls::Settings,
     rates: edge::Rates,
     memory_limit: usize,
     patience: Patience,
@@ -119,6 +125,8 @@ impl Default for Builder {
                 progress: Duration::from_secs(30),
             },
             edge: admission::Settings::default(),
+            #[cfg(feature = "tls")]
+            tls: tls::Settings::default(),
             rates: edge::Rates::default(),
             memory_limit: 1024 * 1024 * 1024,
             patience: Patience::default(),
@@ -332,6 +340,11 @@ impl Builder {
             .map(|number| Prepared::new(number, self.inbox, memory.clone()))
             .collect::<Result<Vec<_>>>()?;
         let limiter = self.rates.limiter(&self.methods, &self.publications);
+        let gauges = Gauges {
+            #[cfg(feature = "tls")]
+            failed_certificates: self.tls.tls.as_ref().map(Tls::failures).unwrap_or_default(),
+            ..Gauges::default()
+        };
         let services = Arc::new(Services {
             session: Arc::new(self.session),
             publications: self.publications,
@@ -342,7 +355,7 @@ impl Builder {
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
-            gauges: Gauges::default(),
+            gauges,
             memory,
             polling: Arc::new(PollingRegistry::new(self.polling_limit)),
             resumable: Registry::default(),
@@ -375,7 +388,11 @@ impl Builder {
             sites,
             posts,
         );
+        #[cfg(feature = "tls")]
+        let front = front.with_handshake(self.tls.handshake());
         let handle = Handle::new(services.clone(), shards);
+        #[cfg(feature = "tls")]
+        self.tls.watch(&services, handle.closing());
         if let Some(logins) = logins {
             let watch = logins.watch(handle.closing().clone());
             services.background.spawn_on(watch, &services.runtime);

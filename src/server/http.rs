@@ -4,10 +4,13 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
+#[cfg(feature = "tls")]
+use tokio_rustls::server::TlsStream;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use warp::path::FullPath;
@@ -18,6 +21,7 @@ use super::accept::{Front, PeerAddr};
 use super::sockjs::{self, Sites};
 use crate::shard::{Arrival, Framing, Peer};
 use crate::sockjs::Service;
+use crate::transport::encryption::Encryption;
 use crate::transport::websocket::{self, Refusal};
 
 /// The server's routes: SockJS and raw WebSocket first, then the program's own.
@@ -127,10 +131,15 @@ pub(super) fn upgrade(
             .map_err(|error| error.to_string())
             .and_then(socket)
         {
-            Ok((socket, leftover)) => {
+            Ok(Taken {
+                socket,
+                encryption,
+                leftover,
+            }) => {
                 let arrival = Arrival {
                     peer: Peer::Socket {
                         socket,
+                        encryption,
                         leftover,
                         framing,
                     },
@@ -168,16 +177,41 @@ fn refusal(reason: Refusal) -> Response {
     }
 }
 
-/// Takes the socket back from hyper, with what the client sent behind its handshake.
-fn socket(upgraded: Upgraded) -> Result<(std::net::TcpStream, bytes::Bytes), String> {
-    let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
-        .map_err(|_| "the connection is not a TCP socket".to_owned())?;
-    let socket = parts
-        .io
-        .into_inner()
-        .into_std()
-        .map_err(|error| error.to_string())?;
-    Ok((socket, parts.read_buf))
+/// A socket that hyper has let go of.
+struct Taken {
+    socket: std::net::TcpStream,
+    encryption: Option<Box<Encryption>>,
+    /// What the client sent behind its handshake.
+    leftover: Bytes,
+}
+
+/// Takes the socket back from hyper.
+fn socket(upgraded: Upgraded) -> Result<Taken, String> {
+    let (socket, encryption, leftover) =
+        match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => (parts.io.into_inner(), None, parts.read_buf),
+            Err(upgraded) => encrypted(upgraded)?,
+        };
+    Ok(Taken {
+        socket: socket.into_std().map_err(|error| error.to_string())?,
+        encryption,
+        leftover,
+    })
+}
+
+/// The same, where it speaks TLS: the TCP socket, and the state of what was spoken on it.
+fn encrypted(upgraded: Upgraded) -> Result<(TcpStream, Option<Box<Encryption>>, Bytes), String> {
+    #[cfg(feature = "tls")]
+    let upgraded = match auto::upgrade::downcast::<TokioIo<TlsStream<TcpStream>>>(upgraded) {
+        Ok(parts) => {
+            let (socket, connection) = parts.io.into_inner().into_inner();
+            let encryption = Box::new(Encryption::new(connection));
+            return Ok((socket, Some(encryption), parts.read_buf));
+        }
+        Err(upgraded) => upgraded,
+    };
+    drop(upgraded);
+    Err("the connection is not a TCP socket".to_owned())
 }
 
 /// What no route has taken: 404, unless a route knows better.

@@ -8,9 +8,13 @@ mod handle;
 mod http;
 mod origin;
 mod sockjs;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use builder::Builder;
 pub use handle::Handle;
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 
 use std::fmt;
 use std::net::SocketAddr;

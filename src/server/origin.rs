@@ -55,6 +55,8 @@ pub(super) struct Origins {
     is_behind_proxies: bool,
     /// The policy in the words of `Content-Security-Policy`; nothing where any page may.
     frame_ancestors: Option<HeaderValue>,
+    /// Whether clients can have come over TLS only. A proxy may be asked without, though it asks us with it.
+    is_https: bool,
 }
 
 /// Why a request is refused, with what its sender said.
@@ -168,7 +170,12 @@ impl Allowed {
 }
 
 impl Origins {
-    pub(super) fn new(policy: Policy, listener: IpAddr, trusted_proxies: usize) -> Self {
+    pub(super) fn new(
+        policy: Policy,
+        listener: IpAddr,
+        trusted_proxies: usize,
+        is_encrypted: bool,
+    ) -> Self {
         let is_behind_proxies = trusted_proxies > 0;
         let is_local = listener.to_canonical().is_loopback() && !is_behind_proxies;
         Self {
@@ -176,6 +183,7 @@ impl Origins {
             policy,
             is_local,
             is_behind_proxies,
+            is_https: is_encrypted && !is_behind_proxies,
         }
     }
 
@@ -224,7 +232,7 @@ impl Origins {
         let is_allowed = match Origin::parse(text) {
             Some(origin) => {
                 self.policy.allowed.iter().any(|it| it.has(&origin))
-                    || origin.is_of(host)
+                    || origin.is_of(host) && (!self.is_https || origin.is_https())
                     || self.is_behind_proxies && origin.is_of_forwarded(headers)
                     || self.is_local && is_loopback(origin.authority.host)
             }
@@ -250,7 +258,11 @@ impl<'a> Origin<'a> {
         is_scheme(scheme).then_some(Self { scheme, authority })
     }
 
-    /// Whether this is the origin of what a request asked for. Nobody knows whether TLS was in between, so the scheme
+    fn is_https(&self) -> bool {
+        self.scheme.eq_ignore_ascii_case("https")
+    }
+
+    /// Whether this is the origin of what a request asked for. Where nobody knows whether TLS was in between, the scheme
     /// does not count.
     fn is_of(&self, host: &str) -> bool {
         let Some(Authority { host, port }) = Authority::parse(host) else {

@@ -178,7 +178,7 @@ impl Client {
     }
 
     /// Everything is written: a connection that is to end says so to its peer. Whether it has ended with that.
-    pub(super) fn written(&self) -> bool {
+    pub(super) fn written(&mut self) -> bool {
         self.closing.is_some() && self.link.finish()
     }
 }

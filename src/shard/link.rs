@@ -1,7 +1,7 @@
 //! How a client's peer is reached: the socket, and what belongs to the socket alone. The rest of a
 //! [`Client`](super::client::Client) does not know what kind of connection it has.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,12 @@ use updraft_protocol::message::Frame;
 use updraft_protocol::sockjs::{self, Beat, Pulse};
 
 use super::Limits;
+use super::outgoing::Wire;
 use super::polling::Polling;
 use crate::limit::Seat;
 use crate::mailbox::{Inbox, Place};
 use crate::sockjs::Service;
+use crate::transport::encryption::Encryption;
 use crate::transport::websocket::{self, Reader};
 
 /// The connection of a client.
@@ -60,7 +62,9 @@ impl Framing {
 /// A WebSocket that belongs to the shard.
 #[derive(Debug)]
 pub(super) struct Socket {
-    pub(super) stream: TcpStream,
+    stream: TcpStream,
+    /// None where the client speaks to us in the open.
+    encryption: Option<Box<Encryption>>,
     /// What has come of the next message.
     pub(super) reader: Reader,
     /// Whether it has ended on the peer's side; the peer may still listen.
@@ -80,9 +84,14 @@ struct Heart {
 }
 
 impl Socket {
-    pub(super) fn new(stream: std::net::TcpStream, seat: Option<Seat>) -> Self {
+    pub(super) fn new(
+        stream: std::net::TcpStream,
+        encryption: Option<Box<Encryption>>,
+        seat: Option<Seat>,
+    ) -> Self {
         Self {
             stream: TcpStream::from_std(stream),
+            encryption,
             reader: Reader::default(),
             has_hung_up: false,
             _seat: seat,
@@ -126,11 +135,27 @@ impl Socket {
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buffer)
+        match &mut self.encryption {
+            None => self.stream.read(buffer),
+            Some(encryption) => encryption.read(&mut self.stream, buffer),
+        }
+    }
+
+    /// Whether a read of `count` bytes, of `room`, may have left something in the socket.
+    pub(super) fn may_have_more(&self, count: usize, room: usize) -> bool {
+        // A short read has emptied the socket, but would not show that its peer has finished. That of TLS is one record.
+        count == room || self.has_hung_up || self.is_encrypted()
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.encryption.is_some()
     }
 
     /// Says to the peer that nothing more follows. Whether the connection has ended with that.
-    fn finish(&self) -> bool {
+    fn finish(&mut self) -> bool {
+        if let Some(encryption) = &mut self.encryption {
+            encryption.finish(&mut self.stream);
+        }
         let told = self.stream.shutdown(Shutdown::Write);
         self.has_hung_up
             // The peer may have gone first, and then there is nobody to say it to.
@@ -142,6 +167,19 @@ impl Socket {
         if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%error, "A connection could not be reset.");
         }
+    }
+}
+
+impl Wire for Socket {
+    fn encrypt(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        match &mut self.encryption {
+            None => Ok(()),
+            Some(encryption) => encryption.encrypt(bytes),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
     }
 }
 
@@ -276,7 +314,7 @@ impl Link {
     }
 
     /// Everything is written and nothing follows: says so to the peer. Whether the connection has ended with that.
-    pub(super) fn finish(&self) -> bool {
+    pub(super) fn finish(&mut self) -> bool {
         match self {
             Self::Socket(socket) => socket.finish(),
             // The response that was given the last frame ends with it.

@@ -29,6 +29,7 @@ use crate::memory::Memory;
 use crate::orders::ORDERS;
 use crate::services::Services;
 use crate::sockjs;
+use crate::transport::encryption::Encryption;
 use crate::transport::websocket::Rate;
 use event_loop::EventLoop;
 pub(crate) use link::Framing;
@@ -54,6 +55,8 @@ pub(crate) enum Peer {
     Socket {
         /// Non-blocking.
         socket: TcpStream,
+        /// Where the client speaks TLS.
+        encryption: Option<Box<Encryption>>,
         /// What the client sent right behind its handshake.
         leftover: Bytes,
         framing: Framing,

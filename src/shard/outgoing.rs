@@ -1,7 +1,7 @@
 //! What waits to be written to one client: references until the moment of writing, then as few writes as the socket
 //! allows.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use updraft_protocol::message::Frame;
@@ -46,6 +46,15 @@ enum Item {
 pub(super) struct Unsent {
     partial: Vec<u8>,
     queue: Fifo<Item>,
+}
+
+/// Where output goes in the end.
+pub(super) trait Wire {
+    /// Gives what is to be written next the form in which it travels, which in the open is the same.
+    fn encrypt(&mut self, bytes: &mut Vec<u8>) -> io::Result<()>;
+
+    /// As [`io::Write::write`].
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 }
 
 /// How a flush went.
@@ -181,7 +190,7 @@ impl Outgoing {
     /// Writes as much as the socket takes. `scratch` is the shard's; `written` gets the messages that are under way.
     pub(super) fn flush(
         &mut self,
-        socket: &mut impl Write,
+        socket: &mut impl Wire,
         framing: Framing,
         scratch: &mut Vec<u8>,
         now: Duration,
@@ -232,7 +241,7 @@ impl Outgoing {
 
     fn write_all(
         &mut self,
-        socket: &mut impl Write,
+        socket: &mut impl Wire,
         framing: Framing,
         scratch: &mut Vec<u8>,
         progress: &mut bool,
@@ -252,6 +261,9 @@ impl Outgoing {
         }
         while !self.queue.is_empty() {
             self.gather(framing, scratch, &mut taken);
+            if socket.encrypt(scratch).is_err() {
+                return Flushed::Lost;
+            }
             match write(socket, scratch) {
                 Ok(written) if written == scratch.len() => *progress = true,
                 Ok(written) => {
@@ -317,7 +329,7 @@ impl Outgoing {
 struct Lost;
 
 /// One write; a full socket takes nothing.
-fn write(socket: &mut impl Write, bytes: &[u8]) -> Result<usize, Lost> {
+fn write(socket: &mut impl Wire, bytes: &[u8]) -> Result<usize, Lost> {
     loop {
         match socket.write(bytes) {
             Ok(0) => return Err(Lost),
@@ -337,8 +349,12 @@ mod tests {
     /// Takes so many bytes in all.
     struct Takes(usize, Vec<u8>);
 
-    impl Write for Takes {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    impl Wire for Takes {
+        fn encrypt(&mut self, _: &mut Vec<u8>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let count = bytes.len().min(self.0);
             if count == 0 {
                 return Err(ErrorKind::WouldBlock.into());
@@ -346,10 +362,6 @@ mod tests {
             self.0 -= count;
             self.1.extend_from_slice(&bytes[..count]);
             Ok(count)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
         }
     }
 

@@ -1,3 +1,5 @@
-//! How messages travel: WebSocket frames on a socket that is ours from the handshake on.
+//! How messages travel: WebSocket frames on a socket that is ours from the handshake on, encrypted or not.
 
+#[cfg_attr(not(feature = "tls"), path = "encryption/absent.rs")]
+pub(crate) mod encryption;
 pub(crate) mod websocket;

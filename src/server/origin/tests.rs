@@ -19,7 +19,7 @@ fn origins(allowed: &[&str], listener: &str, trusted_proxies: usize) -> Origins 
         allowed: allowed.collect(),
         ..Policy::default()
     };
-    Origins::new(policy, listener.parse().unwrap(), trusted_proxies)
+    Origins::new(policy, listener.parse().unwrap(), trusted_proxies, false)
 }
 
 /// Whether a page of `origin` may ask for `host`.
@@ -230,6 +230,20 @@ fn row_021_a_frame_is_for_the_pages_that_may_talk_to_the_server() {
         any: true,
         ..Policy::default()
     };
-    let any = Origins::new(any, "0.0.0.0".parse().unwrap(), 0);
+    let any = Origins::new(any, "0.0.0.0".parse().unwrap(), 0, false);
     assert_eq!(framing(&any), None);
+}
+
+#[test]
+fn row_021_over_tls_a_page_that_came_without_is_of_another_origin() {
+    let server = |proxies| {
+        let listener = "0.0.0.0".parse().unwrap();
+        Origins::new(Policy::default(), listener, proxies, true)
+    };
+    assert!(may(&server(0), "a.example", "https://a.example"));
+    assert!(may(&server(0), "a.example:8443", "https://a.example:8443"));
+    assert!(!may(&server(0), "a.example", "http://a.example"));
+    assert!(!may(&server(0), "a.example:80", "http://a.example"));
+    // A proxy in front may speak without TLS to its clients.
+    assert!(may(&server(1), "a.example", "http://a.example"));
 }

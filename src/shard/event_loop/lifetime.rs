@@ -82,7 +82,17 @@ impl EventLoop {
             self.settle(index);
         }
         self.settle(index);
+        self.read_decrypted(index);
         Ok(())
+    }
+
+    /// Reads what had been decrypted before the connection came here: its socket says nothing of that.
+    fn read_decrypted(&mut self, index: usize) {
+        let client = self.clients.get_mut(index);
+        let socket = client.and_then(|client| client.link.socket_mut());
+        if socket.is_some_and(|socket| socket.is_encrypted()) {
+            self.read(index);
+        }
     }
 
     /// Gives a client a place.
@@ -138,10 +148,11 @@ impl EventLoop {
         match peer {
             Peer::Socket {
                 socket,
+                encryption,
                 leftover,
                 framing,
             } => {
-                let mut socket = Socket::new(socket, seat);
+                let mut socket = Socket::new(socket, encryption, seat);
                 if framing == Framing::SockJs {
                     socket.frame(service.clone(), self.now);
                 }

@@ -40,8 +40,7 @@ impl EventLoop {
                 // Read for its end only.
                 Ok(_) if is_over => {}
                 Ok(count) => {
-                    // A short read has emptied the socket, but would not show that its peer has finished.
-                    let is_last = count < self.input.len() && !socket.has_hung_up;
+                    let is_last = !socket.may_have_more(count, self.input.len());
                     self.take_in(index, count);
                     self.settle(index);
                     self.heard(index);

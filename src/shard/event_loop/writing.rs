@@ -53,7 +53,7 @@ impl EventLoop {
         let flushed = match &mut client.link {
             Link::Socket(socket) => {
                 let framing = socket.framing();
-                outgoing.flush(&mut socket.stream, framing, scratch, self.now, written)
+                outgoing.flush(socket, framing, scratch, self.now, written)
             }
             Link::Polling(polling) => outgoing.give(polling, scratch, self.now, written),
             Link::Gone => return,

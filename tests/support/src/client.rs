@@ -11,6 +11,7 @@ use tungstenite::http::Uri;
 use tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 use tungstenite::{Error, Message, WebSocket};
 
+use crate::stream::Stream;
 use crate::transcript::Received;
 
 /// How long an answer may take that is sure to come, on a machine that does much else at the same time.
@@ -19,14 +20,17 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// What a client sends first.
 pub const CONNECT: &str = r#"{"msg":"connect","version":"1","support":["1","pre2","pre1"]}"#;
 
+/// How the address of a server begins that speaks TLS.
+const SECURE: &str = "wss:";
+
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Client {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Stream>,
 }
 
 impl Client {
-    /// Opens a WebSocket, such as `ws://127.0.0.1:3000/websocket`.
+    /// Opens a WebSocket, such as `ws://127.0.0.1:3000/websocket`, or over TLS `wss:`.
     ///
     /// # Panics
     /// When there is no such server.
@@ -67,11 +71,12 @@ impl Client {
     /// When these are no headers.
     pub fn connect_with(url: &str, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
         let mut request = url.into_client_request()?;
+        let is_secure = url.starts_with(SECURE);
         for (name, value) in headers {
             let value = value.parse().expect("a header's value");
             request.headers_mut().insert(*name, value);
         }
-        Self::open(tcp(url)?, request)
+        Self::open(tcp(url)?, is_secure, request)
     }
 
     /// Opens a WebSocket over a TCP connection that the test has prepared, with a small receive buffer for example.
@@ -79,12 +84,20 @@ impl Client {
     /// # Errors
     /// When the server refuses, or does not answer in time.
     pub fn over(stream: TcpStream, url: &str) -> Result<Self, Error> {
-        Self::open(stream, url)
+        Self::open(stream, url.starts_with(SECURE), url)
     }
 
-    fn open(stream: TcpStream, request: impl IntoClientRequest) -> Result<Self, Error> {
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+    fn open(
+        tcp: TcpStream,
+        is_secure: bool,
+        request: impl IntoClientRequest,
+    ) -> Result<Self, Error> {
+        tcp.set_nodelay(true)?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        let stream = match is_secure {
+            false => Stream::Plain(tcp),
+            true => Stream::secure(tcp)?,
+        };
         match tungstenite::client(request, stream) {
             Ok((socket, _)) => Ok(Self { socket }),
             Err(tungstenite::HandshakeError::Failure(error)) => Err(error),
@@ -226,7 +239,7 @@ impl Client {
 
     /// The connection below.
     pub fn tcp(&self) -> &TcpStream {
-        self.socket.get_ref()
+        self.socket.get_ref().tcp()
     }
 }
 

@@ -5,11 +5,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use crate::client::PATIENCE;
+use crate::stream::Stream;
 
 /// A connection to a server, for one request after the other.
 #[derive(Debug)]
 pub struct Http {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Stream>,
     host: String,
 }
 
@@ -21,7 +22,7 @@ pub struct Answer<'a> {
     /// Names in lower case.
     headers: Vec<(String, String)>,
     left: Left,
-    stream: &'a mut BufReader<TcpStream>,
+    stream: &'a mut BufReader<Stream>,
 }
 
 /// What is left of a body.
@@ -33,15 +34,20 @@ enum Left {
 }
 
 impl Http {
-    /// Connects to a server, such as `127.0.0.1:3000`.
+    /// Connects to a server, such as `127.0.0.1:3000`, or over TLS `https://127.0.0.1:3000`.
     ///
     /// # Panics
     /// When there is none.
-    pub fn connect(host: &str) -> Self {
-        let stream = TcpStream::connect(host).unwrap_or_else(|error| panic!("{host}: {error}"));
-        let set = stream.set_nodelay(true);
-        set.and_then(|()| stream.set_read_timeout(Some(6 * PATIENCE)))
+    pub fn connect(server: &str) -> Self {
+        let host = server.strip_prefix("https://").unwrap_or(server);
+        let tcp = TcpStream::connect(host).unwrap_or_else(|error| panic!("{host}: {error}"));
+        let set = tcp.set_nodelay(true);
+        set.and_then(|()| tcp.set_read_timeout(Some(6 * PATIENCE)))
             .expect("a socket");
+        let stream = match host == server {
+            true => Stream::Plain(tcp),
+            false => Stream::secure(tcp).unwrap_or_else(|error| panic!("{host}: {error}")),
+        };
         Self {
             stream: BufReader::new(stream),
             host: host.to_owned(),
@@ -130,7 +136,7 @@ impl Http {
 
     /// The connection below.
     pub fn tcp(&self) -> &TcpStream {
-        self.stream.get_ref()
+        self.stream.get_ref().tcp()
     }
 }
 

@@ -21,6 +21,7 @@ pub mod redis;
 pub mod replay;
 pub mod script;
 pub mod scripted_redis;
+pub mod stream;
 pub mod transcript;
 pub mod transport;
 

@@ -77,8 +77,11 @@ impl Way {
                 }))
             }
             Self::XhrPolling => {
-                let host = base.strip_prefix("ws://").unwrap_or(base);
-                Ok(Box::new(Polling::start(host, path)))
+                let server = match base.strip_prefix("wss://") {
+                    Some(host) => format!("https://{host}"),
+                    None => base.strip_prefix("ws://").unwrap_or(base).to_owned(),
+                };
+                Ok(Box::new(Polling::start(&server, path)))
             }
         }
     }

@@ -1,0 +1,85 @@
+//! TLS towards clients: the certificate, and how long they may take over it.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Builder;
+use crate::server::tls::{Handshake, Tls};
+use crate::services::Services;
+
+/// What the program says about TLS.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) tls: Option<Tls>,
+    handshake: Duration,
+    /// How often the certificate's files are looked at.
+    look: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            handshake: Duration::from_secs(5),
+            look: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn handshake(&self) -> Option<Handshake> {
+        let tls = self.tls.as_ref()?;
+        Some(Handshake::new(tls, self.handshake))
+    }
+
+    /// Has the certificate's files looked at until `closing`.
+    pub(super) fn watch(self, services: &Services, closing: &CancellationToken) {
+        if let Some(tls) = self.tls
+            && !self.look.is_zero()
+        {
+            let background = &services.background;
+            let watch = tls.watch(self.look, background.clone(), closing.clone());
+            background.spawn_on(watch, &services.runtime);
+        }
+    }
+}
+
+impl Builder {
+    /// Speaks TLS with clients, and nothing else on this port: `wss:` and `https:`.
+    ///
+    /// ```no_run
+    /// # use updraft::prelude::*;
+    /// # use updraft::Tls;
+    /// # fn main() -> Result<()> {
+    /// let tls = Tls::from_pem_files("fullchain.pem", "privkey.pem")?;
+    /// let builder = Server::builder().tls(tls);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// An idle client takes 7 to 8 KiB more than one in the open. Pages of the server's own origin are then those that
+    /// came over `https:`, unless [`trusted_proxies`](Self::trusted_proxies) stand in between.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls.tls = Some(tls);
+        self.edge.is_encrypted = true;
+        self
+    }
+
+    /// How long a client may take over the TLS handshake: 5 s by default. Then it is closed, as at once when it speaks
+    /// anything else; either is counted in [`Stats::failed_handshakes`](crate::Stats::failed_handshakes).
+    #[must_use]
+    pub fn tls_handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.tls.handshake = timeout;
+        self
+    }
+
+    /// How often the files of the certificate are looked at, which may have been replaced: every 10 s by default. With
+    /// zero only [`Tls::reload`] reads them again.
+    #[must_use]
+    pub fn tls_watch_interval(mut self, interval: Duration) -> Self {
+        self.tls.look = interval;
+        self
+    }
+}
