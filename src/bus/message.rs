@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use updraft_protocol::ejson::{self, Limits, Scan, ScanError, Value};
+use updraft_protocol::vent::Printed;
 
 /// All messages of one read of the bus, in the order in which they came; never empty.
 pub(crate) type Batch = Arc<[Arc<Message>]>;
@@ -17,7 +18,7 @@ pub(crate) type Batch = Arc<[Arc<Message>]>;
 /// There is one per message and process, however many subscribers it has; nobody can alter what another sees.
 pub struct Message {
     channel: Arc<str>,
-    payload: Bytes,
+    payload: Printed,
     scan: Scan,
     limits: Limits,
     /// Filled by the first who asks for another form; lives as long as the message.
@@ -27,8 +28,8 @@ pub struct Message {
 /// The other forms of a message; none is larger than a small multiple of the payload. Most messages have none.
 struct Decoded {
     value: Value,
-    ejson: OnceLock<Bytes>,
-    json: OnceLock<Bytes>,
+    ejson: OnceLock<Printed>,
+    json: OnceLock<Printed>,
 }
 
 /// What a payload may be.
@@ -60,7 +61,7 @@ impl Message {
         let scan = limits.check(&payload)?;
         Ok(Self {
             channel,
-            payload,
+            payload: payload.into(),
             scan,
             limits: limits.json,
             decoded: OnceLock::new(),
@@ -74,7 +75,7 @@ impl Message {
 
     /// The text as it was received: one JSON value in UTF-8, byte for byte what the emitter sent.
     pub fn payload(&self) -> &Bytes {
-        &self.payload
+        self.payload.bytes()
     }
 
     /// The value, with EJSON's types decoded; what looks like EJSON but is of no known type is left as it came.
@@ -93,7 +94,7 @@ impl Message {
         // The text is the shorter way, but only where it has nothing to decode; and where it has a lone surrogate,
         // which a Rust string cannot hold, the value has the replacement character.
         if !self.scan.special
-            && let Ok(value) = serde_json::from_slice(&self.payload)
+            && let Ok(value) = serde_json::from_slice(self.payload())
         {
             return Ok(value);
         }
@@ -115,28 +116,28 @@ impl Message {
     }
 
     /// The value as EJSON text: the payload itself where it has no `$` keys, else encoded anew, once.
-    pub(crate) fn ejson_text(&self) -> &Bytes {
+    pub(crate) fn ejson_text(&self) -> &Printed {
         if !self.scan.special {
             return &self.payload;
         }
         let Decoded { value, ejson, .. } = self.decoded();
-        ejson.get_or_init(|| Bytes::from(ejson::to_ejson(value)))
+        ejson.get_or_init(|| ejson::to_ejson(value).into())
     }
 
     /// The value as plain JSON text, as JavaScript's `JSON.stringify` has it: the payload itself where it has no `$`
     /// keys, else encoded anew, once.
-    pub(crate) fn json_text(&self) -> &Bytes {
+    pub(crate) fn json_text(&self) -> &Printed {
         if !self.scan.special {
             return &self.payload;
         }
         let Decoded { value, json, .. } = self.decoded();
-        json.get_or_init(|| Bytes::from(ejson::to_json(value)))
+        json.get_or_init(|| ejson::to_json(value).into())
     }
 
     fn decoded(&self) -> &Decoded {
         self.decoded.get_or_init(|| {
             // `check` has seen one JSON value within the same limits, so neither step fails.
-            let text = std::str::from_utf8(&self.payload).unwrap_or("null");
+            let text = std::str::from_utf8(self.payload()).unwrap_or("null");
             let value = ejson::parse(text, &self.limits);
             Box::new(Decoded {
                 value: value.map_or(Value::Null, Value::decode_lenient),
@@ -152,7 +153,7 @@ impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
             .field("channel", &self.channel)
-            .field("bytes", &self.payload.len())
+            .field("bytes", &self.payload().len())
             .finish_non_exhaustive()
     }
 }

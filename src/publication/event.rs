@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use updraft_protocol::ejson::{self, Value};
+use updraft_protocol::vent::Printed;
 
 use crate::bus::Message;
 use crate::error::{Error, Result};
@@ -42,7 +43,7 @@ impl Event {
     }
 
     /// The event's printed value in EJSON or plain JSON, and whether it is an array; `None` for no event.
-    pub(crate) fn print(&self, message: &Message, ejson: bool) -> Option<(bytes::Bytes, bool)> {
+    pub(crate) fn print(&self, message: &Message, ejson: bool) -> Option<(Printed, bool)> {
         match &self.0 {
             Kind::Nothing => None,
             Kind::AsItCame if message.is_falsy() => None,

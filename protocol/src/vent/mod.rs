@@ -88,11 +88,14 @@ impl VentOptions {
 /// What all subscribers of one event share: its value, printed once, and the brackets around it.
 #[derive(Clone, Debug)]
 pub struct Tail {
-    body: Arc<Body>,
+    value: Printed,
     shape: Shape,
 }
 
-/// An event's printed value.
+/// A value, printed once; clones are the same text.
+#[derive(Clone, Debug)]
+pub struct Printed(Arc<Body>);
+
 #[derive(Debug)]
 struct Body {
     plain: Bytes,
@@ -116,26 +119,48 @@ impl Encoding {
     }
 
     /// Puts a printed value into its brackets; `is_array` says whether the value is an array.
-    pub fn tail(self, body: Bytes, is_array: bool) -> Tail {
+    pub fn tail(self, value: impl Into<Printed>, is_array: bool) -> Tail {
         let shape = match self {
             Self::Vent | Self::VentEjson => Shape::Vent,
             Self::Collection => Shape::Fields,
             Self::Streamer if is_array => Shape::Fields,
             Self::Streamer => Shape::OneArgument,
         };
-        let body = Arc::new(Body {
-            plain: body,
+        let value = value.into();
+        Tail { value, shape }
+    }
+}
+
+impl Printed {
+    /// The text.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0.plain
+    }
+
+    fn escaped(&self) -> &[u8] {
+        let Body { plain, escaped } = &*self.0;
+        escaped.get_or_init(|| {
+            let mut out = Vec::with_capacity(plain.len() + plain.len() / 8);
+            sockjs::escape(plain, &mut out);
+            out.into_boxed_slice()
+        })
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Printed {
+    fn from(text: T) -> Self {
+        Self(Arc::new(Body {
+            plain: text.into(),
             escaped: OnceLock::new(),
-        });
-        Tail { body, shape }
+        }))
     }
 }
 
 impl Tail {
     pub(crate) fn len(&self) -> usize {
         let (open, close) = self.shape.brackets();
-        self.body
-            .plain
+        self.value
+            .bytes()
             .len()
             .saturating_add(open.len())
             .saturating_add(close.len())
@@ -144,7 +169,7 @@ impl Tail {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let (open, close) = self.shape.brackets();
         out.extend_from_slice(open.as_bytes());
-        out.extend_from_slice(&self.body.plain);
+        out.extend_from_slice(self.value.bytes());
         out.extend_from_slice(close.as_bytes());
     }
 
@@ -153,18 +178,8 @@ impl Tail {
         // None of the brackets is escaped.
         let (open, close) = self.shape.brackets();
         out.extend_from_slice(open.as_bytes());
-        out.extend_from_slice(self.body.escaped());
+        out.extend_from_slice(self.value.escaped());
         out.extend_from_slice(close.as_bytes());
-    }
-}
-
-impl Body {
-    fn escaped(&self) -> &[u8] {
-        self.escaped.get_or_init(|| {
-            let mut out = Vec::with_capacity(self.plain.len() + self.plain.len() / 8);
-            sockjs::escape(&self.plain, &mut out);
-            out.into_boxed_slice()
-        })
     }
 }
 
