@@ -301,21 +301,3 @@ fn ddp_224_handlers_see_the_headers_that_meteor_shows() {
         )
     );
 }
-
-#[test]
-fn row_021_the_iframe_page_says_which_pages_may_show_it() {
-    let page = |builder: Builder| {
-        let server = Running::start(builder);
-        let address = server.url().strip_prefix("ws://").unwrap();
-        let address = address.strip_suffix(WEBSOCKET).unwrap();
-        let mut http = Http::connect(address);
-        let answer = http.ask("GET /sockjs/iframe.html", &[], "");
-        let policy = answer.header("content-security-policy").map(str::to_owned);
-        (answer.status, policy)
-    };
-    let some = "frame-ancestors 'self' http://localhost:* http://127.0.0.1:* https://localhost:* \
-                https://127.0.0.1:* https://*.app.example";
-    let allowing = Server::builder().allow_origin("https://*.app.example");
-    assert_eq!(page(allowing), (200, Some(some.to_owned())));
-    assert_eq!(page(Server::builder().allow_any_origin()), (200, None));
-}
