@@ -104,7 +104,7 @@ fn a_token_that_was_never_stored_is_one_that_is_gone() {
 }
 
 #[test]
-fn a_client_that_vanishes_while_it_logs_in_leaves_its_token_only() {
+fn a_client_that_vanishes_while_it_logs_in_leaves_nothing() {
     let world = World::new();
     let gate = Gate::new();
     let tickets = Tickets {
@@ -121,8 +121,9 @@ fn a_client_that_vanishes_while_it_logs_in_leaves_its_token_only() {
     client.reset();
     assert!(eventually_within(PATIENCE, || server.stats().connections == 0));
     gate.open(1);
-    assert!(eventually_within(PATIENCE, || world.tokens(ALICE).len() == 4));
     assert!(eventually_within(PATIENCE, || server.is_at_rest()));
+    // A token was issued, which nobody has heard of.
+    assert_eq!(world.tokens(ALICE).len(), 3);
 }
 
 /// Logs in whoever names a user; what else it does stands in the request.
