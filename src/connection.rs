@@ -17,7 +17,7 @@ pub struct Connection(Arc<Inner>);
 
 struct Inner {
     /// What the client was told at `connect`. A credential.
-    session: Box<str>,
+    session: Arc<str>,
     /// What logs call this connection.
     log_id: Uuid,
     client_address: Option<IpAddr>,
@@ -94,14 +94,14 @@ impl From<&Headers> for Object {
 
 impl Connection {
     pub(crate) fn new(
-        session: &str,
+        session: Arc<str>,
         client_address: Option<IpAddr>,
         headers: Headers,
         address: Arc<Address>,
         services: Arc<Services>,
     ) -> Self {
         Self(Arc::new(Inner {
-            session: session.into(),
+            session,
             log_id: Uuid::new_v4(),
             client_address,
             headers,
@@ -127,6 +127,11 @@ impl Connection {
     /// The session's id, which the client knows too. A credential: not for logs.
     pub fn id(&self) -> &str {
         &self.0.session
+    }
+
+    /// The same, for the tables that know sessions by it.
+    pub(crate) fn shared_id(&self) -> Arc<str> {
+        self.0.session.clone()
     }
 
     /// What to call this connection in logs.

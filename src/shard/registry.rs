@@ -16,7 +16,7 @@ use crate::mailbox::{Inbox, Place};
 #[derive(Default)]
 pub(crate) struct Registry(
     /// Filled when a client has connected, drained when its session ends.
-    DashMap<Box<str>, Seat>,
+    DashMap<Arc<str>, Seat>,
 );
 
 /// Where a session is.
@@ -48,8 +48,8 @@ pub(super) struct Claim {
 }
 
 impl Registry {
-    pub(super) fn insert(&self, id: &str, seat: Seat) {
-        self.0.insert(id.into(), seat);
+    pub(super) fn insert(&self, id: Arc<str>, seat: Seat) {
+        self.0.insert(id, seat);
     }
 
     pub(super) fn remove(&self, id: &str) {

@@ -46,6 +46,10 @@ impl History {
     /// Adds a message, and keeps all that are there.
     pub(super) fn keep(&mut self, frame: Frame) {
         self.bytes = self.bytes.saturating_add(frame.len());
+        if self.frames.capacity() == 0 {
+            // Most sessions are idle, and have not sent more than this since the last ping.
+            self.frames.reserve_exact(2);
+        }
         self.frames.push_back(frame);
     }
 

@@ -130,7 +130,7 @@ const NORMAL: &str = "Normal closure";
 /// A DDP session, on the server's side.
 pub struct Session {
     config: Arc<Config>,
-    id: Box<str>,
+    id: Arc<str>,
     state: State,
     /// Messages that wait for the handler that runs, each with its length. Filled by `receive`, drained as handlers end
     /// or unblock; bounded by the host, which stops reading from a client with too many of them.
@@ -195,7 +195,7 @@ impl Session {
     /// A session whose client has not said anything yet.
     ///
     /// `id` is what the client will be told; it must be unguessable.
-    pub fn new(id: &str, config: Arc<Config>, now: Duration) -> Self {
+    pub fn new(id: impl Into<Arc<str>>, config: Arc<Config>, now: Duration) -> Self {
         let until = now.saturating_add(config.connect_timeout);
         let view = View::new(config.strategies.clone());
         Self {

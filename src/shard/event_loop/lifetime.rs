@@ -45,10 +45,10 @@ impl EventLoop {
         } = arrival;
         drop(room);
         let (link, mut leftover) = self.link(peer, &service, seat);
-        let id = ids::session_id()?;
+        let id: Arc<str> = ids::session_id()?.into();
         let session = match &service.speaks {
             Speaks::Ddp => {
-                let session = Session::new(&id, self.services.session.clone(), self.now);
+                let session = Session::new(id.clone(), self.services.session.clone(), self.now);
                 session.greet(&mut self.out);
                 Conversation::Ddp(session)
             }
@@ -56,7 +56,7 @@ impl EventLoop {
         };
         let services = self.services.clone();
         let index = self.insert(link, session, |address| {
-            let context = Connection::new(&id, client_address, headers, address, services);
+            let context = Connection::new(id.clone(), client_address, headers, address, services);
             tracing::debug!(connection = %context.log_id(), ?client_address, "A client arrived.");
             context
         })?;

@@ -51,7 +51,8 @@ impl EventLoop {
                     let place = client.place(index);
                     let inbox = self.inbox.clone();
                     let seat = Seat { inbox, place };
-                    self.services.resumable.insert(client.context.id(), seat);
+                    let id = client.context.shared_id();
+                    self.services.resumable.insert(id, seat);
                 }
             }
             Action::Resume { session, received } => {
