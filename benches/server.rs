@@ -7,6 +7,10 @@ use std::num::NonZero;
 
 use updraft::prelude::*;
 
+// As in the relay.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Deserialize)]
 struct Feed {
     channel: String,

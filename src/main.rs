@@ -10,6 +10,11 @@ use clap::Parser;
 use updraft::prelude::*;
 use updraft::{Channel, Object};
 
+/// What is kept of each event until its receivers have confirmed it goes in the order in which it came; this allocator
+/// makes that cheap (`docs/how-fast.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Publishes channels of Redis to Meteor and DDP clients.
 ///
 /// Whoever connects may subscribe: what is not for everybody needs a server of your own, with a function that asks
