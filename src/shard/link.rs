@@ -240,10 +240,10 @@ impl Link {
     /// What opens the connection, before any message.
     pub(super) fn opening(&self) -> Option<Vec<u8>> {
         match self {
-            Self::Socket(socket) => match socket.framing() {
-                Framing::Raw => None,
-                Framing::SockJs | Framing::Lines => Some(websocket::text(sockjs::OPEN)),
-            },
+            Self::Socket(socket) => {
+                let speaks_sockjs = socket.heart.is_some();
+                speaks_sockjs.then(|| websocket::text(sockjs::OPEN))
+            }
             Self::Polling(_) => Some(sockjs::OPEN.into()),
             Self::Gone => None,
         }
@@ -253,14 +253,8 @@ impl Link {
     pub(super) fn closing(&mut self, code: u16, reason: &str) -> Vec<u8> {
         let frame = || sockjs::close(code, reason);
         match self {
-            Self::Socket(socket) => match socket.framing() {
-                Framing::Raw => websocket::close(code, reason),
-                Framing::SockJs | Framing::Lines => {
-                    let (frame, close) =
-                        (websocket::text(&frame()), websocket::close(code, reason));
-                    [frame, close].concat()
-                }
-            },
+            Self::Socket(socket) if socket.heart.is_none() => websocket::close(code, reason),
+            Self::Socket(_) => [websocket::text(&frame()), websocket::close(code, reason)].concat(),
             Self::Polling(polling) => {
                 let frame = frame();
                 polling.close(&frame);

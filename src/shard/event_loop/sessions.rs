@@ -77,10 +77,10 @@ impl EventLoop {
                     && let Some(wait) = self.services.limiter.subscribe(publication, caller, now)
                 {
                     let error = self.services.limited(&client.context, wait, now);
-                    let session = client.session.ddp_mut();
-                    return session.into_iter().for_each(|session| {
-                        session.published(run, Err(error.clone()), self.now, &mut self.out);
-                    });
+                    if let Some(session) = client.session.ddp_mut() {
+                        session.published(run, Err(error), self.now, &mut self.out);
+                    }
+                    return;
                 }
                 let Some(publication) = self.services.publications.get(publication) else {
                     return;
@@ -115,10 +115,10 @@ impl EventLoop {
                 let caller = || client.context.caller(client.user.as_deref());
                 if let Some(wait) = self.services.limiter.call(method, caller, now) {
                     let error = self.services.limited(&client.context, wait, now);
-                    let session = client.session.ddp_mut();
-                    return session.into_iter().for_each(|session| {
-                        session.returned(run, Err(error.clone()), self.now, &mut self.out);
-                    });
+                    if let Some(session) = client.session.ddp_mut() {
+                        session.returned(run, Err(error), self.now, &mut self.out);
+                    }
+                    return;
                 }
                 if let Some(method) = self.services.methods.get(method) {
                     let (context, user) = (client.context.clone(), client.user.clone());
