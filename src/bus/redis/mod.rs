@@ -164,10 +164,13 @@ impl Bus for Redis {
             .build()?;
         let (publisher, registry) = (self.publisher.clone(), Arc::clone(registry));
         let supervisor = Supervisor::new(publisher, registry, runtime::Handle::current());
-        let listening = closed.clone().run_until_cancelled_owned(supervisor.run());
+        // As a task: what the runtime blocks on itself is polled only after another look at the sockets.
+        let listening = runtime.spawn(closed.clone().run_until_cancelled_owned(supervisor.run()));
         let token = tasks.token();
         thread::Builder::new().name("redis".into()).spawn(move || {
-            runtime.block_on(listening);
+            if let Err(error) = runtime.block_on(listening) {
+                tracing::error!(%error, "The bus has ended.");
+            }
             drop(token);
         })?;
         Ok(())
