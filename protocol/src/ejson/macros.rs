@@ -1,9 +1,5 @@
 //! The `ejson!` macro: values written down as they look in JavaScript.
 
-use serde::Serialize;
-
-use super::{Value, to_value};
-
 /// Builds a [`Value`](crate::ejson::Value) from a literal in JavaScript's notation.
 ///
 /// Beside `null` and `undefined`, anything that implements `Serialize` can stand for a value. A key is a literal, a
@@ -88,22 +84,75 @@ macro_rules! ejson {
         $crate::ejson!(@members object $($members)*);
         $crate::ejson::Value::Object(object)
     }};
-    ($value:expr) => { $crate::ejson::interpolate(&$value) };
+    ($value:expr) => {{
+        #[allow(unused_imports, reason = "one of them is used")]
+        use $crate::ejson::interpolate::{ByClone as _, BySerde as _};
+        $crate::ejson::interpolate::Interpolated(&$value).value()
+    }};
 }
 
-/// The value of an expression within `ejson!`.
+/// How the value of an expression within `ejson!` is made.
+///
+/// A value that is one already is only cloned, which the way through serde takes several times as long for. Which way
+/// it is, is decided where the macro stands: the compiler looks for a method that takes the receiver as it is before it
+/// looks for one that takes a reference to it.
 #[doc(hidden)]
-#[track_caller]
-pub fn interpolate<T: Serialize + ?Sized>(value: &T) -> Value {
-    match to_value(value) {
-        Ok(value) => value,
-        Err(error) => panic!("ejson!: {error}"),
+pub mod interpolate {
+    use serde::Serialize;
+
+    use super::super::{Value, to_value};
+
+    #[derive(Debug)]
+    pub struct Interpolated<'a, T: ?Sized>(pub &'a T);
+
+    pub trait ByClone {
+        fn value(self) -> Value;
+    }
+
+    pub trait BySerde {
+        fn value(&self) -> Value;
+    }
+
+    impl ByClone for Interpolated<'_, Value> {
+        fn value(self) -> Value {
+            self.0.clone()
+        }
+    }
+
+    impl ByClone for Interpolated<'_, &Value> {
+        fn value(self) -> Value {
+            Value::clone(self.0)
+        }
+    }
+
+    impl ByClone for Interpolated<'_, Option<Value>> {
+        fn value(self) -> Value {
+            self.0.clone().unwrap_or(Value::Null)
+        }
+    }
+
+    impl ByClone for Interpolated<'_, Option<&Value>> {
+        fn value(self) -> Value {
+            self.0.cloned().unwrap_or(Value::Null)
+        }
+    }
+
+    impl<T: Serialize + ?Sized> BySerde for Interpolated<'_, T> {
+        #[track_caller]
+        fn value(&self) -> Value {
+            match to_value(self.0) {
+                Ok(value) => value,
+                Err(error) => panic!("ejson!: {error}"),
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Date, to_ejson};
+    use serde::Serialize;
+
+    use super::super::{Date, Value, to_ejson};
 
     #[test]
     fn literals_look_like_javascript() {
@@ -123,5 +172,26 @@ mod tests {
         assert!(value.as_object().unwrap().contains_key("undefined"));
         assert_eq!(items, [1, 2]);
         assert_eq!(to_ejson(&ejson!(name)), r#""Ada""#);
+    }
+    #[test]
+    fn values_stay_what_they_are() {
+        let any = ejson!({ "$date": Date::from_millis(0.0), "gone": undefined });
+        let (none, of) = (None::<&Value>, Some(&any));
+        let all = [
+            ejson!(any),
+            ejson!(&any),
+            ejson!(&&any),
+            ejson!(of),
+            ejson!(of.cloned()),
+            generic(&any),
+        ];
+        assert!(all.iter().all(|it| *it == any));
+        assert!(ejson!(none).is_null() && ejson!(none.cloned()).is_null());
+        assert!(ejson!(Some(Value::Undefined)).is_undefined());
+        assert_eq!(generic(&Some(5)), Value::from(5));
+    }
+
+    fn generic<T: Serialize>(value: &T) -> Value {
+        ejson!(value)
     }
 }

@@ -2,17 +2,27 @@
 //! inserted. A key set again keeps its place.
 
 use std::fmt;
+use std::mem;
 
 use indexmap::IndexMap;
 
 use super::{Text, Value};
 
 /// A JavaScript object's own members. `__proto__` is a key like any other.
-#[derive(Clone, Default, PartialEq)]
-pub struct Object {
-    // Boxed so that a `Value` stays small.
-    map: Box<IndexMap<Text, Value>>,
+#[derive(Clone, Default)]
+pub struct Object(Repr);
+
+/// Nearly all objects are short, and a short one is searched faster than a key is hashed. A peer decides how long one
+/// gets, so a long one is hashed.
+#[derive(Clone)]
+enum Repr {
+    Short(Vec<(Text, Value)>),
+    // Once long it stays so; boxed so that a `Value` stays small.
+    Long(Box<IndexMap<Text, Value>>),
 }
+
+/// The most members of an object that is searched.
+const SHORT: usize = 12;
 
 impl Object {
     /// An empty object.
@@ -22,9 +32,11 @@ impl Object {
 
     /// An empty object with room for `members`.
     pub fn with_capacity(members: usize) -> Self {
-        Self {
-            map: Box::new(IndexMap::with_capacity(members)),
-        }
+        Self(if members <= SHORT {
+            Repr::Short(Vec::with_capacity(members))
+        } else {
+            Repr::Long(Box::new(IndexMap::with_capacity(members)))
+        })
     }
 
     /// Sets a member and returns its former value.
@@ -34,95 +46,182 @@ impl Object {
 
     /// The value of a member.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.map.get(key)
+        match &self.0 {
+            Repr::Short(members) => members.iter().find(|it| it.0 == *key).map(|it| &it.1),
+            Repr::Long(members) => members.get(key),
+        }
     }
 
     /// The value of a member, to change.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        self.map.get_mut(key)
+        match &mut self.0 {
+            Repr::Short(members) => {
+                let mut members = members.iter_mut();
+                members.find(|it| it.0 == *key).map(|it| &mut it.1)
+            }
+            Repr::Long(members) => members.get_mut(key),
+        }
     }
 
     /// As [`get`](Self::get), for a key that may hold lone surrogates.
     pub fn get_text(&self, key: &Text) -> Option<&Value> {
-        self.map.get(key)
+        match &self.0 {
+            Repr::Short(members) => members.iter().find(|it| it.0 == *key).map(|it| &it.1),
+            Repr::Long(members) => members.get(key),
+        }
     }
 
     /// Takes a member out; the order of the others stays.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
-        self.map.shift_remove(key)
+        match &mut self.0 {
+            Repr::Short(members) => {
+                let place = members.iter().position(|it| it.0 == *key)?;
+                Some(members.remove(place).1)
+            }
+            Repr::Long(members) => members.shift_remove(key),
+        }
     }
 
     /// As [`remove`](Self::remove), for a key that may hold lone surrogates.
     pub fn remove_text(&mut self, key: &Text) -> Option<Value> {
-        self.map.shift_remove(key)
+        match &mut self.0 {
+            Repr::Short(members) => {
+                let place = members.iter().position(|it| it.0 == *key)?;
+                Some(members.remove(place).1)
+            }
+            Repr::Long(members) => members.shift_remove(key),
+        }
     }
 
     /// Whether there is such a member, `undefined` or not.
     pub fn contains_key(&self, key: &str) -> bool {
-        self.map.contains_key(key)
+        self.get(key).is_some()
     }
 
     /// How many members it has.
     pub fn len(&self) -> usize {
-        self.map.len()
+        match &self.0 {
+            Repr::Short(members) => members.len(),
+            Repr::Long(members) => members.len(),
+        }
     }
 
     /// Whether it has no members.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.len() == 0
     }
 
     /// Keeps the members for which `keep` answers true.
-    pub fn retain(&mut self, keep: impl FnMut(&Text, &mut Value) -> bool) {
-        self.map.retain(keep);
+    pub fn retain(&mut self, mut keep: impl FnMut(&Text, &mut Value) -> bool) {
+        match &mut self.0 {
+            Repr::Short(members) => members.retain_mut(|(key, value)| keep(key, value)),
+            Repr::Long(members) => members.retain(keep),
+        }
     }
 
     /// The members in order.
     pub fn iter(&self) -> Iter<'_> {
-        Iter(self.map.iter())
+        Iter(match &self.0 {
+            Repr::Short(members) => Either::Short(members.iter()),
+            Repr::Long(members) => Either::Long(members.iter()),
+        })
     }
 
     /// The keys in order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &Text> + DoubleEndedIterator {
-        self.map.keys()
+        self.iter().map(|(key, _)| key)
     }
 
     /// The values in order of their keys.
     pub fn values(&self) -> impl ExactSizeIterator<Item = &Value> + DoubleEndedIterator {
-        self.map.values()
+        self.iter().map(|(_, value)| value)
     }
 
     /// The values in order of their keys, to change.
     pub fn values_mut(
         &mut self,
     ) -> impl ExactSizeIterator<Item = &mut Value> + DoubleEndedIterator {
-        self.map.values_mut()
-    }
-
-    fn set(&mut self, key: Text, value: Value) -> Option<Value> {
-        match array_index(&key) {
-            Some(index) if !self.map.contains_key(&key) => {
-                let place = self
-                    .map
-                    .partition_point(|key, _| array_index(key).is_some_and(|other| other < index));
-                self.map.shift_insert(place, key, value)
-            }
-            _ => self.map.insert(key, value),
+        match &mut self.0 {
+            Repr::Short(members) => Either::Short(members.iter_mut().map(|(_, value)| value)),
+            Repr::Long(members) => Either::Long(members.values_mut()),
         }
     }
 
-    /// Appends without regard to order, for many members at once; [`settle`](Self::settle) must
+    fn set(&mut self, key: Text, value: Value) -> Option<Value> {
+        let Some(index) = array_index(&key) else {
+            return self.append(key, value);
+        };
+        if self.get_text(&key).is_some() {
+            return self.append(key, value);
+        }
+        let is_before = |key: &Text| array_index(key).is_some_and(|other| other < index);
+        self.make_room();
+        match &mut self.0 {
+            Repr::Short(members) => {
+                let place = members.partition_point(|(key, _)| is_before(key));
+                members.insert(place, (key, value));
+                None
+            }
+            Repr::Long(members) => {
+                let place = members.partition_point(|key, _| is_before(key));
+                members.shift_insert(place, key, value)
+            }
+        }
+    }
+
+    /// As [`insert`](Self::insert) without regard to order, for many members at once; [`settle`](Self::settle) must
     /// follow.
-    pub(super) fn append(&mut self, key: Text, value: Value) {
-        self.map.insert(key, value);
+    pub(super) fn append(&mut self, key: Text, value: Value) -> Option<Value> {
+        if let Repr::Short(members) = &mut self.0 {
+            if let Some(known) = members.iter_mut().find(|it| it.0 == key) {
+                return Some(mem::replace(&mut known.1, value));
+            }
+            if members.len() < SHORT {
+                members.push((key, value));
+                return None;
+            }
+        }
+        self.make_room();
+        match &mut self.0 {
+            Repr::Short(_) => None,
+            Repr::Long(members) => members.insert(key, value),
+        }
+    }
+
+    /// Before one more member comes: what would be too long to be searched is hashed from now on.
+    fn make_room(&mut self) {
+        if let Repr::Short(members) = &mut self.0
+            && members.len() >= SHORT
+        {
+            self.0 = Repr::Long(Box::new(mem::take(members).into_iter().collect()));
+        }
     }
 
     /// Restores the order after [`append`](Self::append).
     pub(super) fn settle(&mut self) {
-        if !self.map.keys().map(rank).is_sorted() {
+        if !self.keys().map(rank).is_sorted() {
             // Stable, so the keys that are no indices stay as inserted.
-            self.map.sort_by_cached_key(|key, _| rank(key));
+            match &mut self.0 {
+                Repr::Short(members) => members.sort_by_cached_key(|(key, _)| rank(key)),
+                Repr::Long(members) => members.sort_by_cached_key(|key, _| rank(key)),
+            }
         }
+    }
+}
+
+impl Default for Repr {
+    fn default() -> Self {
+        Self::Short(Vec::new())
+    }
+}
+
+/// Whatever the order.
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len()
+            && self
+                .iter()
+                .all(|(key, value)| other.get_text(key) == Some(value))
     }
 }
 
@@ -154,7 +253,10 @@ impl IntoIterator for Object {
     type IntoIter = IntoIter;
 
     fn into_iter(self) -> IntoIter {
-        IntoIter(self.map.into_iter())
+        IntoIter(match self.0 {
+            Repr::Short(members) => Either::Short(members.into_iter()),
+            Repr::Long(members) => Either::Long(members.into_iter()),
+        })
     }
 }
 
@@ -169,27 +271,47 @@ impl<'a> IntoIterator for &'a Object {
 
 /// The members of an object, by reference.
 #[derive(Clone, Debug)]
-pub struct Iter<'a>(indexmap::map::Iter<'a, Text, Value>);
+pub struct Iter<'a>(
+    Either<std::slice::Iter<'a, (Text, Value)>, indexmap::map::Iter<'a, Text, Value>>,
+);
 
 /// The members of an object.
 #[derive(Debug)]
-pub struct IntoIter(indexmap::map::IntoIter<Text, Value>);
+pub struct IntoIter(
+    Either<std::vec::IntoIter<(Text, Value)>, indexmap::map::IntoIter<Text, Value>>,
+);
+
+/// What goes through a short object or through a long one.
+#[derive(Clone, Debug)]
+enum Either<S, L> {
+    Short(S),
+    Long(L),
+}
 
 impl<'a> Iterator for Iter<'a> {
     type Item = (&'a Text, &'a Value);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
+        match &mut self.0 {
+            Either::Short(members) => members.next().map(|(key, value)| (key, value)),
+            Either::Long(members) => members.next(),
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
+        match &self.0 {
+            Either::Short(members) => members.size_hint(),
+            Either::Long(members) => members.size_hint(),
+        }
     }
 }
 
 impl DoubleEndedIterator for Iter<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.0.next_back()
+        match &mut self.0 {
+            Either::Short(members) => members.next_back().map(|(key, value)| (key, value)),
+            Either::Long(members) => members.next_back(),
+        }
     }
 }
 
@@ -208,6 +330,40 @@ impl Iterator for IntoIter {
 }
 
 impl ExactSizeIterator for IntoIter {}
+
+impl<S: Iterator, L: Iterator<Item = S::Item>> Iterator for Either<S, L> {
+    type Item = S::Item;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Short(members) => members.next(),
+            Self::Long(members) => members.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::Short(members) => members.size_hint(),
+            Self::Long(members) => members.size_hint(),
+        }
+    }
+}
+
+impl<S: DoubleEndedIterator, L: DoubleEndedIterator<Item = S::Item>> DoubleEndedIterator
+    for Either<S, L>
+{
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Short(members) => members.next_back(),
+            Self::Long(members) => members.next_back(),
+        }
+    }
+}
+
+impl<S: ExactSizeIterator, L: ExactSizeIterator<Item = S::Item>> ExactSizeIterator
+    for Either<S, L>
+{
+}
 
 /// The number a key stands for when it is the canonical text of an array index, 0 to 2³²−2.
 fn array_index(key: &Text) -> Option<u32> {
@@ -283,5 +439,50 @@ mod tests {
         assert_eq!(object.get("a"), Some(&Value::from(4)));
         assert_eq!(object.remove("a"), Some(Value::from(4)));
         assert_eq!(keys(&object), ["7", "b"]);
+    }
+
+    // Up to a length members are searched, beyond it they are hashed; nobody may see the difference.
+    #[test]
+    fn a_long_object_is_as_a_short_one() {
+        let key = |n: usize| match n % 3 {
+            0 => n.to_string(),
+            _ => format!("k{n}"),
+        };
+        for length in 0..SHORT * 3 {
+            let inserted: Vec<usize> = (0..length).rev().collect();
+            let (mut one_by_one, mut model) = (Object::new(), Vec::new());
+            for n in &inserted {
+                assert_eq!(one_by_one.insert(key(*n), *n), None);
+                assert_eq!(one_by_one.insert(key(*n), *n + 1), Some(Value::from(*n)));
+                model.push(key(*n));
+            }
+            model.sort_by_key(|key| rank(&Text::from(key)));
+            let together: Object = inserted.iter().map(|n| (key(*n), *n + 1)).collect();
+            assert_eq!(keys(&one_by_one), model);
+            assert_eq!(keys(&together), model);
+            assert_eq!(one_by_one, together);
+            let mut backward: Vec<_> = together.iter().rev().collect();
+            backward.reverse();
+            assert!(together.iter().eq(backward));
+            assert_eq!(together.clone().into_iter().len(), length);
+
+            // What has become short again is equal to what has never been long.
+            for n in inserted.iter().filter(|n| **n > 2) {
+                assert!(one_by_one.contains_key(&key(*n)));
+                assert_eq!(one_by_one.remove(&key(*n)), Some(Value::from(*n + 1)));
+                assert_eq!(one_by_one.get(&key(*n)), None);
+            }
+            let few: Object = inserted
+                .iter()
+                .filter(|n| **n <= 2)
+                .map(|n| (key(*n), *n + 1))
+                .collect();
+            assert_eq!(one_by_one, few);
+            assert_eq!(few, one_by_one);
+            let mut together = together;
+            together.values_mut().for_each(|value| *value = Value::Null);
+            together.retain(|key, value| value.is_null() && *key == "k1");
+            assert_eq!(together.len(), usize::from(length > 1));
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use compact_str::{CompactString, ToCompactString};
 use indexmap::Equivalent;
 
 /// An immutable string that may hold lone surrogates.
@@ -15,10 +16,10 @@ use indexmap::Equivalent;
 pub struct Text(Repr);
 
 // `Wild` is used only for text that `Plain` cannot hold, so derived equality is right and a plain
-// string is never validated again.
+// string is never validated again. Keys and other short strings take no memory of their own.
 #[derive(Clone, PartialEq, Eq)]
 enum Repr {
-    Plain(String),
+    Plain(CompactString),
     Wild(Box<[u8]>),
 }
 
@@ -46,7 +47,7 @@ impl Text {
     /// As [`to_string_lossy`](Self::to_string_lossy), without a copy for ordinary text.
     pub fn into_string_lossy(self) -> String {
         match self.0 {
-            Repr::Plain(text) => text,
+            Repr::Plain(text) => text.into_string(),
             Repr::Wild(_) => self.to_string_lossy().into_owned(),
         }
     }
@@ -91,13 +92,13 @@ impl Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(Repr::Plain(text.to_owned()))
+        Self(Repr::Plain(CompactString::new(text)))
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(Repr::Plain(text))
+        Self(Repr::Plain(text.into()))
     }
 }
 
@@ -109,13 +110,13 @@ impl From<&String> for Text {
 
 impl From<char> for Text {
     fn from(character: char) -> Self {
-        Self(Repr::Plain(character.to_string()))
+        Self(Repr::Plain(character.to_compact_string()))
     }
 }
 
 impl From<Cow<'_, str>> for Text {
     fn from(text: Cow<'_, str>) -> Self {
-        Self(Repr::Plain(text.into_owned()))
+        Self(Repr::Plain(text.into()))
     }
 }
 
@@ -127,7 +128,7 @@ impl From<&Self> for Text {
 
 impl Default for Text {
     fn default() -> Self {
-        Self(Repr::Plain(String::new()))
+        Self(Repr::Plain(CompactString::default()))
     }
 }
 
@@ -285,7 +286,7 @@ impl TextBuilder {
         self.settle();
         match self.wild {
             Some(bytes) => Text(Repr::Wild(bytes.into_boxed_slice())),
-            None => Text(Repr::Plain(self.plain)),
+            None => Text::from(self.plain),
         }
     }
 
