@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use updraft_protocol::ejson::{self, Limits, Object, Value};
+use serde::Serialize;
+use updraft_protocol::ejson;
+use updraft_protocol::ejson::{Limits, Object, Value};
 use updraft_protocol::message::{Bounds, Frame, Request, decode};
 use updraft_protocol::session::{Action, Config, Kind, Output, Run, Session};
 use updraft_protocol::vent::VentOptions;
@@ -45,7 +47,31 @@ fn ejson_text(c: &mut Criterion) {
             ejson::write_ejson(black_box(&value), &mut out);
         });
     });
+    // What a mapping function does that reads an event and puts another together, for each subscriber.
+    let rebuilt = || ejson!({ "t": value.get("t").cloned(), "user": value.get("message").cloned(), "tags": value.get("tags").cloned() });
+    group.bench_function("build", |b| b.iter(rebuilt));
+    group.bench_function("build and print", |b| {
+        b.iter(|| ejson::print(&Some(rebuilt())).unwrap());
+    });
+    let typed = Typed {
+        t: "2026-01-01T00:00:00.000Z",
+        count: 7,
+        tags: &["a", "b"],
+    };
+    group.bench_function("print a struct", |b| {
+        b.iter(|| ejson::print(black_box(&typed)).unwrap());
+    });
+    group.bench_function("print what has a date", |b| {
+        b.iter(|| ejson::print(black_box(&value)).unwrap());
+    });
     group.finish();
+}
+
+#[derive(Serialize)]
+struct Typed<'a> {
+    t: &'a str,
+    count: u32,
+    tags: &'a [&'a str],
 }
 
 fn messages(c: &mut Criterion) {

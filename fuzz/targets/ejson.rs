@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use updraft_protocol::ejson::{self, Limits, Text, Value};
+use updraft_protocol::ejson::{self, Limits, Print, Text, Value};
 
 /// What decoding can make of a small text is wider than it, and printing makes it deeper.
 const PRINTED: Limits = Limits {
@@ -36,11 +36,14 @@ fuzz_target!(|bytes: &[u8]| {
     };
     check_json(&plain);
     check_plain(&plain);
+    check_print(&plain);
     if let Ok(value) = plain.clone().decode() {
         check_json(&value);
         check_ejson(&value);
     }
-    check_ejson(&plain.decode_lenient());
+    let lenient = plain.decode_lenient();
+    check_ejson(&lenient);
+    check_print(&lenient);
 });
 
 fn has_special_key(value: &Value) -> bool {
@@ -78,6 +81,19 @@ fn check_ejson(value: &Value) {
         value
     };
     assert_eq!(ejson::to_ejson(lossless), ejson::to_ejson(&again));
+}
+
+/// What is printed at once is what would be printed of the tree, in EJSON and in plain JSON.
+fn check_print(value: &Value) {
+    match ejson::print(value).expect("a value is printed") {
+        Print::Plain { text, falsy, array } => {
+            assert_eq!(text, ejson::to_ejson(value));
+            assert_eq!(text, ejson::to_json(value));
+            assert_eq!(falsy, value.is_falsy());
+            assert_eq!(array, value.as_array().is_some());
+        }
+        Print::Value(tree) => assert_eq!(tree, *value),
+    }
 }
 
 /// serde_json accepts what is printed, unless a lone surrogate is in it.

@@ -1,7 +1,7 @@
 //! What a mapping function makes of a message.
 
 use serde::Serialize;
-use updraft_protocol::ejson::{self, Value};
+use updraft_protocol::ejson::{self, Print, Value};
 use updraft_protocol::vent::Printed;
 
 use crate::bus::Message;
@@ -19,6 +19,12 @@ enum Kind {
     #[default]
     Nothing,
     AsItCame,
+    /// Printed where it was made: nothing of EJSON's own is in it, so that every encoding has this text.
+    Plain {
+        text: Printed,
+        array: bool,
+    },
+    /// Printed once the encoding is known.
     Value(Value),
 }
 
@@ -34,12 +40,17 @@ impl Event {
     ///
     /// When the value cannot be written as EJSON.
     pub fn always(value: impl Serialize) -> Result<Self> {
-        let value = ejson::to_value(&value)?;
-        Ok(Self(Kind::Value(if value.is_undefined() {
-            Value::Null
-        } else {
-            value
-        })))
+        Ok(Self::printed(ejson::print(&value)?))
+    }
+
+    fn printed(print: Print) -> Self {
+        Self(match print {
+            Print::Plain { text, array, .. } => Kind::Plain {
+                text: text.into(),
+                array,
+            },
+            Print::Value(value) => Kind::Value(value),
+        })
     }
 
     /// The event's printed value in EJSON or plain JSON, and whether it is an array; `None` for no event.
@@ -55,6 +66,7 @@ impl Event {
                 };
                 Some((text.clone(), message.scan().array))
             }
+            Kind::Plain { text, array } => Some((text.clone(), *array)),
             Kind::Value(value) => {
                 let text = if ejson {
                     ejson::to_ejson(value)
@@ -76,6 +88,7 @@ impl Event {
         match &self.0 {
             Kind::Nothing => 0,
             Kind::AsItCame => message.payload().len(),
+            Kind::Plain { text, .. } => text.bytes().len(),
             Kind::Value(value) => size_of_value(value),
         }
     }
@@ -115,12 +128,11 @@ impl<T: Serialize> IntoEvent for Option<T> {
         let Some(value) = self else {
             return Ok(Event::none());
         };
-        let value = ejson::to_value(&value)?;
-        Ok(Event(if value.is_falsy() {
-            Kind::Nothing
-        } else {
-            Kind::Value(value)
-        }))
+        Ok(match ejson::print(&value)? {
+            Print::Plain { falsy: true, .. } => Event::none(),
+            Print::Value(value) if value.is_falsy() => Event::none(),
+            print => Event::printed(print),
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! EJSON: the values DDP carries, and their text. Values are read ([`parse`], then
 //! [`Value::decode`]), written ([`to_ejson`], [`to_json`]), compared ([`equals`]) and turned into
-//! and out of Rust types ([`to_value`], [`from_value`]); [`scan`] checks a payload that is only
-//! passed on.
+//! and out of Rust types ([`to_value`], [`from_value`]); [`print()`] makes text of these at once;
+//! [`scan`] checks a payload that is only passed on.
 
 mod binary;
 mod date;
@@ -20,6 +20,7 @@ mod number;
 mod object;
 mod object_id;
 mod parse;
+mod print;
 mod regexp;
 mod scan;
 mod ser;
@@ -41,6 +42,7 @@ pub use macros::interpolate;
 pub use object::{IntoIter, Iter, Object};
 pub use object_id::ObjectId;
 pub use parse::{Limits, parse};
+pub use print::{Print, print};
 pub use regexp::Regexp;
 pub use scan::{Scan, scan};
 pub use ser::to_value;

@@ -4,24 +4,30 @@
 //! sees the EJSON form.
 
 use std::cell::Cell;
-use std::fmt;
+use std::{fmt, mem};
 
 use serde::de::{Deserialize, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::decode::Form;
 use super::encode::{InfNan, encode};
+use super::number::integer;
+use super::print::{Kind, Writer};
 use super::ser::ValueSerializer;
 use super::{Binary, Date, Decimal, Object, ObjectId, Regexp, SerdeError, Text, Value};
 
 /// The name that no other type has.
 pub(super) const NAME: &str = "$updraft_protocol::ejson::Value";
 
-/// Filled and emptied within one call of `receive` or `offer`.
+/// Filled and emptied within one call of `receive`, `lend` or `offer`.
 enum Slot {
     Empty,
     /// Our serializer is calling; the value is to be put here.
     Asked,
+    /// Our writer of text is calling; the value is to write itself.
+    Lent(Writer),
+    /// It has, or left it to the tree.
+    Written(Writer, Option<Kind>),
     /// The value in transit.
     Filled(Value),
 }
@@ -36,7 +42,22 @@ pub(super) fn receive<T: Serialize + ?Sized>(newtype: &T) -> Result<Value, Serde
     let result = newtype.serialize(ValueSerializer);
     match SLOT.replace(Slot::Empty) {
         Slot::Filled(value) => Ok(value),
-        Slot::Empty | Slot::Asked => result,
+        _ => result,
+    }
+}
+
+/// What our writer of text does with a newtype struct called [`NAME`]: the value is written without a copy of it. `None`
+/// if that is left to the tree.
+pub(super) fn lend<T: Serialize + ?Sized>(writer: &mut Writer, newtype: &T) -> Option<Kind> {
+    SLOT.set(Slot::Lent(mem::take(writer)));
+    // What counts is in the slot: see `Newtype`.
+    drop(newtype.serialize(ValueSerializer));
+    match SLOT.replace(Slot::Empty) {
+        Slot::Written(written, kind) => {
+            *writer = written;
+            kind
+        }
+        _ => None,
     }
 }
 
@@ -66,7 +87,12 @@ impl Serialize for Newtype<'_> {
                 SLOT.set(Slot::Filled(self.0.clone()));
                 serializer.serialize_unit()
             }
-            Slot::Empty | Slot::Filled(_) => Encoded(self.0).serialize(serializer),
+            Slot::Lent(mut writer) => {
+                let kind = writer.value(self.0);
+                SLOT.set(Slot::Written(writer, kind));
+                serializer.serialize_unit()
+            }
+            _ => Encoded(self.0).serialize(serializer),
         }
     }
 }
@@ -136,12 +162,6 @@ fn serialize_members<S: Serializer>(
         write(&mut map, value)?;
     }
     map.end()
-}
-
-/// The integer that a double is, if it is one that every integer near it is a double too.
-pub(super) fn integer(number: f64) -> Option<i64> {
-    const SAFE: f64 = 9_007_199_254_740_991.0;
-    (number.abs() <= SAFE && number.fract() == 0.0).then_some(number as i64)
 }
 
 impl<'de> Deserialize<'de> for Value {
@@ -224,7 +244,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_unit<E>(self) -> Result<Got, E> {
         Ok(match SLOT.replace(Slot::Empty) {
             Slot::Filled(value) => Got::Whole(value),
-            Slot::Empty | Slot::Asked => Got::Form(Value::Null),
+            _ => Got::Form(Value::Null),
         })
     }
 

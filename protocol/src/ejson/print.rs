@@ -1,0 +1,392 @@
+//! From any Rust type straight to text, without a tree, where nothing of EJSON's own is in it: such a text is EJSON and
+//! plain JSON alike. Whatever is out of the ordinary is left to [`to_value`], so that the rules for it are in one place.
+
+mod writer;
+
+use std::cell::Cell;
+use std::mem;
+
+use bytes::Bytes;
+use serde::ser::{
+    Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    SerializeTupleStruct, SerializeTupleVariant, Serializer,
+};
+
+use super::key::KeySerializer;
+use super::smuggle::{NAME, lend};
+use super::write::write_string;
+use super::{SerdeError, Text, Value, to_value};
+pub(super) use writer::{Kind, Writer};
+
+/// What [`print()`] makes of a Rust value.
+#[derive(Clone, Debug)]
+pub enum Print {
+    /// The same text in EJSON and in plain JSON.
+    Plain {
+        /// One JSON value.
+        text: Bytes,
+        /// JavaScript takes the value for false.
+        falsy: bool,
+        /// The value is an array.
+        array: bool,
+    },
+    /// There is a date in it, or something else that only EJSON has a word for: the two texts differ.
+    Value(Value),
+}
+
+/// Prints anything serde can serialize as [`to_ejson`](super::to_ejson) would print its [`to_value`].
+///
+/// # Errors
+///
+/// As [`to_value`].
+pub fn print<T: Serialize + ?Sized>(value: &T) -> Result<Print, SerdeError> {
+    let mut writer = SCRATCH.take();
+    let outcome = value.serialize(&mut writer);
+    let print = match outcome {
+        Ok(kind) if !writer.gave_up => Some(Print::Plain {
+            text: writer.text(),
+            falsy: matches!(kind, Kind::Undefined | Kind::Falsy),
+            array: matches!(kind, Kind::Array),
+        }),
+        _ => None,
+    };
+    writer.clear();
+    SCRATCH.set(writer);
+    match print {
+        Some(print) => Ok(print),
+        // It has an error of its own, if it is one.
+        None => to_value(value).map(Print::Value),
+    }
+}
+
+thread_local! {
+    /// The next text is put together where the last one was, so that only its final length is allocated.
+    static SCRATCH: Cell<Writer> = const { Cell::new(Writer::new()) };
+}
+
+impl Writer {
+    fn members(&mut self, is_variant: bool) -> Members<'_> {
+        self.out.push('{');
+        Members {
+            keys: self.keys.len(),
+            is_empty: true,
+            is_variant,
+            key: Text::default(),
+            writer: self,
+        }
+    }
+
+    fn items(&mut self, is_variant: bool) -> Items<'_> {
+        self.out.push('[');
+        Items {
+            is_empty: true,
+            is_variant,
+            writer: self,
+        }
+    }
+
+    /// The object that stands for an enum's variant, up to its only value.
+    fn variant(&mut self, name: &str) -> Result<(), SerdeError> {
+        if is_unusual(name) {
+            return self.give_up();
+        }
+        self.out.push('{');
+        write_string(name, &mut self.out);
+        self.out.push(':');
+        Ok(())
+    }
+}
+
+/// Whether such a key may make its object one of EJSON's forms, or comes before others.
+fn is_unusual(key: &str) -> bool {
+    key.starts_with(|first: char| first == '$' || first.is_ascii_digit())
+}
+
+macro_rules! numbers {
+    ($($method:ident: $kind:ty),* $(,)?) => {$(
+        fn $method(self, number: $kind) -> Result<Kind, SerdeError> {
+            match self.number(number as f64) {
+                Some(kind) => Ok(kind),
+                None => self.give_up(),
+            }
+        }
+    )*};
+}
+
+impl<'a> Serializer for &'a mut Writer {
+    type Ok = Kind;
+    type Error = SerdeError;
+    type SerializeSeq = Items<'a>;
+    type SerializeTuple = Items<'a>;
+    type SerializeTupleStruct = Items<'a>;
+    type SerializeTupleVariant = Items<'a>;
+    type SerializeMap = Members<'a>;
+    type SerializeStruct = Members<'a>;
+    type SerializeStructVariant = Members<'a>;
+
+    numbers! {
+        serialize_i8: i8,
+        serialize_i16: i16,
+        serialize_i32: i32,
+        serialize_i64: i64,
+        serialize_i128: i128,
+        serialize_u8: u8,
+        serialize_u16: u16,
+        serialize_u32: u32,
+        serialize_u64: u64,
+        serialize_u128: u128,
+        serialize_f32: f32,
+        serialize_f64: f64,
+    }
+
+    fn serialize_bool(self, value: bool) -> Result<Kind, SerdeError> {
+        Ok(self.bool(value))
+    }
+
+    fn serialize_char(self, character: char) -> Result<Kind, SerdeError> {
+        Ok(self.string(character.encode_utf8(&mut [0; 4])))
+    }
+
+    fn serialize_str(self, text: &str) -> Result<Kind, SerdeError> {
+        Ok(self.string(text))
+    }
+
+    fn serialize_bytes(self, _: &[u8]) -> Result<Kind, SerdeError> {
+        self.give_up()
+    }
+
+    fn serialize_none(self) -> Result<Kind, SerdeError> {
+        Ok(self.null())
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Kind, SerdeError> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<Kind, SerdeError> {
+        Ok(self.null())
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<Kind, SerdeError> {
+        Ok(self.null())
+    }
+
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<Kind, SerdeError> {
+        Ok(self.string(variant))
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<Kind, SerdeError> {
+        if name != NAME {
+            return value.serialize(self);
+        }
+        match lend(self, value) {
+            Some(kind) => Ok(kind),
+            None => self.give_up(),
+        }
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<Kind, SerdeError> {
+        let mut members = self.members(false);
+        members.push(variant, value)?;
+        members.finish()
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Items<'a>, SerdeError> {
+        Ok(self.items(false))
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Items<'a>, SerdeError> {
+        Ok(self.items(false))
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Items<'a>, SerdeError> {
+        Ok(self.items(false))
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Items<'a>, SerdeError> {
+        self.variant(variant)?;
+        Ok(self.items(true))
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Members<'a>, SerdeError> {
+        Ok(self.members(false))
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Members<'a>, SerdeError> {
+        Ok(self.members(false))
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Members<'a>, SerdeError> {
+        self.variant(variant)?;
+        Ok(self.members(true))
+    }
+}
+
+/// An array that is open.
+#[derive(Debug)]
+pub(super) struct Items<'a> {
+    writer: &'a mut Writer,
+    is_empty: bool,
+    /// It is the value of an enum's variant, whose object ends with it.
+    is_variant: bool,
+}
+
+/// An object that is open.
+#[derive(Debug)]
+pub(super) struct Members<'a> {
+    writer: &'a mut Writer,
+    /// Where its keys begin.
+    keys: usize,
+    is_empty: bool,
+    /// It is the value of an enum's variant, whose object ends with it.
+    is_variant: bool,
+    /// Of the member whose value comes next.
+    key: Text,
+}
+
+impl Items<'_> {
+    fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerdeError> {
+        if !mem::take(&mut self.is_empty) {
+            self.writer.out.push(',');
+        }
+        // Also where the error is swallowed: half an item is written.
+        let written = value.serialize(&mut *self.writer);
+        self.writer.gave_up |= written.is_err();
+        written.map(|_| ())
+    }
+
+    fn finish(self) -> Result<Kind, SerdeError> {
+        self.writer.out.push(']');
+        Ok(if self.is_variant {
+            self.writer.out.push('}');
+            Kind::Other
+        } else {
+            Kind::Array
+        })
+    }
+}
+
+impl Members<'_> {
+    fn push<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), SerdeError> {
+        if is_unusual(key) {
+            return self.writer.give_up();
+        }
+        let begin = self.writer.out.len();
+        if !self.is_empty {
+            self.writer.out.push(',');
+        }
+        self.writer.keys.push(hash(key));
+        write_string(key, &mut self.writer.out);
+        self.writer.out.push(':');
+        let written = value.serialize(&mut *self.writer);
+        self.writer.gave_up |= written.is_err();
+        if written? == Kind::Undefined {
+            self.writer.out.truncate(begin);
+        } else {
+            self.is_empty = false;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Kind, SerdeError> {
+        // Of a key that comes twice the last value counts, in the place of the first.
+        let keys = self.writer.keys.get_mut(self.keys..).unwrap_or_default();
+        keys.sort_unstable();
+        if keys
+            .windows(2)
+            .any(|pair| matches!(pair, [one, next] if one == next))
+        {
+            return self.writer.give_up();
+        }
+        self.writer.keys.truncate(self.keys);
+        self.writer
+            .out
+            .push_str(if self.is_variant { "}}" } else { "}" });
+        Ok(Kind::Other)
+    }
+}
+
+/// FNV-1a. Keys that collide only cost the way through a tree.
+fn hash(key: &str) -> u64 {
+    key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+macro_rules! compound {
+    ($($kind:ident: $trait:ident :: $method:ident ($($key:ident: $type:ty)?);)*) => {$(
+        impl $trait for $kind<'_> {
+            type Ok = Kind;
+            type Error = SerdeError;
+
+            fn $method<T: Serialize + ?Sized>(&mut self, $($key: $type,)? value: &T) -> Result<(), SerdeError> {
+                self.push($($key,)? value)
+            }
+
+            fn end(self) -> Result<Kind, SerdeError> {
+                self.finish()
+            }
+        }
+    )*};
+}
+
+compound! {
+    Items: SerializeSeq::serialize_element();
+    Items: SerializeTuple::serialize_element();
+    Items: SerializeTupleStruct::serialize_field();
+    Items: SerializeTupleVariant::serialize_field();
+    Members: SerializeStruct::serialize_field(key: &'static str);
+    Members: SerializeStructVariant::serialize_field(key: &'static str);
+}
+
+impl SerializeMap for Members<'_> {
+    type Ok = Kind;
+    type Error = SerdeError;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), SerdeError> {
+        self.key = key.serialize(KeySerializer)?;
+        Ok(())
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerdeError> {
+        let key = mem::take(&mut self.key);
+        match key.to_str() {
+            Some(key) => self.push(key, value),
+            None => self.writer.give_up(),
+        }
+    }
+
+    fn end(self) -> Result<Kind, SerdeError> {
+        self.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;
