@@ -2,13 +2,16 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use std::{io, thread};
 
 use common::{Count, Gate, Running, VID, talk};
 use updraft::Builder;
 use updraft::prelude::*;
 use updraft_test_support::client::Client;
+use updraft_test_support::eventually;
 
 fn subscribe(client: &mut Client) {
     talk(
@@ -270,5 +273,59 @@ fn a_shared_function_is_called_once_for_equal_arguments() {
             ));
         }
         assert_eq!(CALLS.load(Ordering::Relaxed), calls);
+    }
+}
+
+#[test]
+fn what_slow_functions_took_is_said_together_with_whose_they_are() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer({
+            let log = log.clone();
+            move || Lines(log.clone())
+        })
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let server = Running::start(Server::builder().shards(1.try_into().unwrap()).vent(
+        "dawdles",
+        async |vent: Vent| {
+            let map = |m: &Message| {
+                thread::sleep(Duration::from_millis(1));
+                m.event()
+            };
+            vent.on("c", map).await
+        },
+    ));
+    // None takes longer than is allowed, and yet they hold up everybody.
+    let mut client = server.client();
+    for n in 0..20 {
+        client.send_text(&format!(
+            r#"{{"msg":"sub","id":"{n}","name":"dawdles","params":["vent.{n}"]}}"#
+        ));
+        client.expect_text(&format!(
+            r#"{{"msg":"added","collection":"vent.{n}","id":"id","fields":{{}}}}"#
+        ));
+        client.expect_text(&format!(r#"{{"msg":"ready","subs":["{n}"]}}"#));
+    }
+    server.emit("c", 1);
+    let said = r#"A mapping function is slow. publication="dawdles" calls=16 took="#;
+    eventually("it is said", || {
+        let log = log.lock().unwrap();
+        String::from_utf8_lossy(&log).contains(said)
+    });
+}
+
+/// Keeps what is logged.
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

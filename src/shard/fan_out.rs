@@ -1,14 +1,13 @@
 //! From a channel's message to the subscribers of this shard: who follows what, and what each makes of it.
 
+mod careful;
 mod followers;
 mod group;
 mod keeper;
 
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use foldhash::quality::RandomState;
 use slab::Slab;
@@ -16,9 +15,8 @@ use updraft_protocol::session::Run;
 use updraft_protocol::vent::{Encoding, Tail};
 
 use crate::bus::{Lease, Message};
-use crate::clock;
-use crate::error::{Error, Result};
 use crate::publication::{AsyncMapper, Event, MapEach, Mapper, Queued, SharedMapper, Subscription};
+use careful::Careful;
 use followers::{Followers, Rank};
 use group::Group;
 use keeper::Keeper;
@@ -221,6 +219,7 @@ fn deliver(
 ) {
     let mut as_it_came = Tails::new(message.event());
     let mut called: Vec<Rc<Group>> = Vec::new();
+    let mut careful = Careful::default();
     for id in ids {
         let subscriber = match followers.get_mut(id) {
             Some(Follower::Subscriber(subscriber)) if !subscriber.is_kept => subscriber,
@@ -233,13 +232,15 @@ fn deliver(
         let encoding = subscriber.encoding;
         let outcome = match &mut subscriber.function {
             Function::Relay => as_it_came.outcome(message, encoding),
-            Function::Each(f) => match careful(|| f(message), message, &subscriber.subscription) {
-                event if event.is_as_it_came() => as_it_came.outcome(message, encoding),
-                event => print(&event, message, encoding).into(),
-            },
+            Function::Each(f) => {
+                match careful.call(|| f(message), message, &subscriber.subscription) {
+                    event if event.is_as_it_came() => as_it_came.outcome(message, encoding),
+                    event => print(&event, message, encoding).into(),
+                }
+            }
             Function::Shared(group) => {
                 let call = |mapper: &dyn SharedMapper| {
-                    careful(|| mapper.map(message), message, &subscriber.subscription)
+                    careful.call(|| mapper.map(message), message, &subscriber.subscription)
                 };
                 let (outcome, is_first) = group.outcome(message, encoding, call);
                 if is_first {
@@ -290,29 +291,6 @@ impl From<Option<Tail>> for Outcome {
     fn from(tail: Option<Tail>) -> Self {
         tail.map_or(Self::Nothing, Self::Event)
     }
-}
-
-/// A mapping function that takes longer holds up everybody on its shard.
-const SLOW: Duration = Duration::from_millis(5);
-
-/// Calls a mapping function so that whatever it does costs one event.
-fn careful(
-    map: impl FnOnce() -> Result<Event>,
-    message: &Message,
-    subscription: &Subscription,
-) -> Event {
-    let begun = clock::now();
-    let outcome = catch_unwind(AssertUnwindSafe(map))
-        .unwrap_or_else(|_| Err(Error::internal("the mapping function panicked")));
-    let took = begun.elapsed();
-    if took > SLOW {
-        let publication = subscription.publication();
-        tracing::warn!(publication, ?took, "A mapping function is slow.");
-    }
-    outcome.unwrap_or_else(|error| {
-        subscription.mapping_failed(message, &error);
-        Event::none()
-    })
 }
 
 impl std::fmt::Debug for FanOut {

@@ -1,0 +1,84 @@
+//! How mapping functions are called: whatever one does costs one event, and if it is slow, that is said.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use crate::bus::Message;
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::publication::{Event, Subscription};
+
+/// Calls that take longer hold up everybody on their shard.
+const SLOW: Duration = Duration::from_millis(5);
+
+/// Calls between two looks at the clock, which costs as much as a short function.
+const CALLS: u32 = 16;
+
+/// The calls for one message.
+#[derive(Default)]
+pub(super) struct Careful {
+    /// Those that the clock has not been looked at for yet.
+    since: Option<Since>,
+}
+
+struct Since {
+    begun: Instant,
+    /// The first of them; the others are of the same publication.
+    subscription: Subscription,
+    calls: u32,
+}
+
+impl Careful {
+    /// Calls a mapping function. If it fails or panics, there is no event.
+    pub(super) fn call(
+        &mut self,
+        map: impl FnOnce() -> Result<Event>,
+        message: &Message,
+        subscription: &Subscription,
+    ) -> Event {
+        self.count(subscription);
+        let outcome = catch_unwind(AssertUnwindSafe(map))
+            .unwrap_or_else(|_| Err(Error::internal("the mapping function panicked")));
+        outcome.unwrap_or_else(|error| {
+            subscription.mapping_failed(message, &error);
+            Event::none()
+        })
+    }
+
+    fn count(&mut self, subscription: &Subscription) {
+        if let Some(since) = &mut self.since
+            && since.calls < CALLS
+            && since.subscription.publication() == subscription.publication()
+        {
+            since.calls += 1;
+            return;
+        }
+        let now = clock::now();
+        if let Some(since) = &self.since {
+            since.judge(now);
+        }
+        self.since = Some(Since {
+            begun: now,
+            subscription: subscription.clone(),
+            calls: 1,
+        });
+    }
+}
+
+impl Since {
+    fn judge(&self, now: Instant) {
+        let took = now.saturating_duration_since(self.begun);
+        if took > SLOW {
+            let (publication, calls) = (self.subscription.publication(), self.calls);
+            tracing::warn!(publication, calls, ?took, "A mapping function is slow.");
+        }
+    }
+}
+
+impl Drop for Careful {
+    fn drop(&mut self) {
+        if let Some(since) = &self.since {
+            since.judge(clock::now());
+        }
+    }
+}
