@@ -1,5 +1,10 @@
 //! The edge: handshakes, paths, frames, and what a session is before anybody subscribes.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests measure how long the server waits"
+)]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Barrier};

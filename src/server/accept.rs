@@ -12,6 +12,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
@@ -128,8 +129,19 @@ impl Front {
         &self.services.session.limits
     }
 
-    /// Takes connections until `closing`.
-    pub(super) async fn run(
+    /// Takes connections until `closing`, in a task beside those that it starts: a thread that awaits it outside of the
+    /// runtime would have to be woken for each connection.
+    pub(super) fn start(
+        self: Arc<Self>,
+        listener: TcpListener,
+        routes: Option<BoxedFilter<(Response,)>>,
+        closing: CancellationToken,
+    ) -> JoinHandle<()> {
+        let background = self.services.background.clone();
+        background.spawn(self.run(listener, routes, closing))
+    }
+
+    async fn run(
         self: Arc<Self>,
         listener: TcpListener,
         routes: Option<BoxedFilter<(Response,)>>,

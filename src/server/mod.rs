@@ -82,9 +82,8 @@ impl Bound {
             stop,
             ..
         } = self;
-        // Beside the tasks that it starts: the thread that awaits this would have to be woken for each connection.
-        let accepting = front.run(listener, routes, handle.closing().clone());
-        let accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
+        let accepting = front.start(listener, routes, handle.closing().clone());
+        let accepting = AbortOnDropHandle::new(accepting);
         if let Err(error) = accepting.await
             && error.is_panic()
         {
