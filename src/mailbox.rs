@@ -58,7 +58,7 @@ pub(crate) enum Letter {
 
 impl Letter {
     /// Nobody reads it. What it holds is let go of.
-    fn discard(self) {
+    pub(crate) fn discard(self) {
         if let Self::Mail { address, mail, .. } = self {
             address.received(&mail);
         }

@@ -1,14 +1,22 @@
 //! The edge: handshakes, paths, frames, and what a session is before anybody subscribes.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests measure how long the server waits"
+)]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
 
 use tungstenite::Message as Sent;
-use updraft::Handle;
 use updraft::prelude::*;
+use updraft::{ErrorKind, Handle};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
+use updraft_test_support::http::Http;
+use updraft_test_support::transport::session_path;
 use warp::Filter;
 
 async fn serve(builder: updraft::Builder) -> (SocketAddr, Handle) {
@@ -228,4 +236,135 @@ async fn ddp_221_a_message_of_a_mebibyte_goes_both_ways() {
     ));
     client.expect_text(r#"{"msg":"updated","methods":["1"]}"#);
     client.expect_text(&format!(r#"{{"msg":"result","id":"1","result":"{text}"}}"#));
+}
+
+/// Whether the server has closed a connection, having said nothing.
+fn is_cut(mut socket: &TcpStream) -> bool {
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest).is_ok() && rest.is_empty()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_001_headers_that_dribble_in_are_cut() {
+    let limit = Duration::from_millis(300);
+    let (address, _handle) = serve(Server::builder().header_timeout(limit)).await;
+    let began = Instant::now();
+    let mut socket = TcpStream::connect(address).expect("listens");
+    for byte in b"GET /websocket HTTP/1.1\r\nHost: x" {
+        // It may be over already.
+        if socket.write_all(&[*byte]).is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(is_cut(&socket));
+    assert!(began.elapsed() >= limit);
+    // As one who does not even begin, or has said all it has to say.
+    assert!(is_cut(&TcpStream::connect(address).expect("listens")));
+    let mut http = Http::connect(&address.to_string());
+    assert_eq!(http.ask("GET /sockjs/info", &[], "").status, 200);
+    std::thread::sleep(limit / 2);
+    assert_eq!(http.ask("GET /sockjs/info", &[], "").status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_002_too_many_or_too_long_headers_are_431() {
+    let (address, _handle) = serve(Server::builder().header_limit(10, 8192)).await;
+    let asked = |count: usize, bytes: usize| {
+        let headers: Vec<_> = (1..count)
+            .map(|number| format!("X-{number}: {}\r\n", "x".repeat(bytes)))
+            .collect();
+        let request = format!(
+            "GET /sockjs/info HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
+            headers.concat()
+        );
+        ask(address, &request)
+    };
+    for (count, bytes, expected) in [
+        (10, 100, "200"),
+        (11, 100, "431"),
+        (2, 4000, "200"),
+        (2, 9000, "431"),
+    ] {
+        let answer = asked(count, bytes);
+        assert!(
+            answer.starts_with(&format!("http/1.1 {expected} ")),
+            "{count}, {bytes}: {answer}"
+        );
+    }
+    let too_small = Server::builder()
+        .header_limit(10, 1000)
+        .bind("127.0.0.1:0")
+        .await;
+    assert_eq!(
+        too_small.expect_err("too small").kind(),
+        ErrorKind::Configuration
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_037_who_finds_no_room_in_time_is_closed_and_the_rest_is_served() {
+    // A mapping function holds the only shard up.
+    let held = Arc::new(Barrier::new(2));
+    let holds = held.clone();
+    let feed = move |vent: Vent| {
+        let holds = holds.clone();
+        async move {
+            vent.on("hold", move |_| {
+                holds.wait();
+                holds.wait();
+                None::<usize>
+            })
+            .await
+        }
+    };
+    let builder = Server::builder()
+        .vent("feed", feed)
+        .shards(1.try_into().expect("one"));
+    let wait = Duration::from_millis(300);
+    let (address, handle) = serve(builder.arrival_backlog(2, wait)).await;
+    let (mut client, _) = Client::ddp_connect(&url(address));
+    client.send_text(r#"{"msg":"sub","id":"s","name":"feed","params":["v"]}"#);
+    client.expect_any_text();
+    client.expect_text(r#"{"msg":"ready","subs":["s"]}"#);
+    handle.emit("hold", 1).await.expect("emitted");
+    held.wait();
+    let newcomers: Vec<Client> = (0..4).map(|_| Client::connect(&url(address))).collect();
+    eventually("two are refused", || {
+        handle.stats().refused_connections == 2
+    });
+    held.wait();
+    let mut connected = 0;
+    for mut newcomer in newcomers {
+        let is_sent = newcomer.send(Sent::text(CONNECT)).is_ok();
+        let answer = newcomer.receive(PATIENCE).map(|it| it.to_string());
+        let is_connected = |text: &str| text.starts_with(r#"<- {"msg":"connected""#);
+        if is_sent && answer.as_deref().is_some_and(is_connected) {
+            connected += 1;
+        }
+    }
+    assert_eq!(connected, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posts_that_find_no_room_in_their_session_are_503() {
+    let never = |_: Call| std::future::pending::<Result<()>>();
+    let builder = Server::builder().method("never", never);
+    let limit = Duration::from_millis(200);
+    let (address, _handle) = serve(builder.queue_limit(1, 1000).post_timeout(limit)).await;
+    let mut http = Http::connect(&address.to_string());
+    let path = session_path();
+    assert_eq!(http.body(&format!("POST {path}/xhr"), ""), "o\n");
+    let call =
+        |id: usize| format!(r#"{{"msg":"method","method":"never","id":"{id}","params":[]}}"#);
+    let messages: Vec<String> = std::iter::once(CONNECT.to_owned())
+        .chain((0..10).map(call))
+        .collect();
+    let body = ejson::to_json(&ejson!(messages));
+    let send = format!("POST {path}/xhr_send");
+    assert_eq!(http.ask(&send, &[], &body).status, 204);
+    let asked = Instant::now();
+    assert_eq!(http.ask(&send, &[], &body).status, 503);
+    assert!(asked.elapsed() >= limit);
 }

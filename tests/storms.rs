@@ -13,6 +13,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
@@ -179,6 +180,55 @@ fn one_channel(count: usize, messages: usize) {
 fn row_082_all_sessions_in_one_channel_get_each_message_and_others_their_answers() {
     // More than are written to in one turn.
     one_channel(600, 40);
+}
+
+#[test]
+fn row_082_a_burst_is_written_while_it_is_delivered() {
+    const MESSAGES: usize = 100;
+    let held = Arc::new(Barrier::new(2));
+    let holds = held.clone();
+    let hold = move |vent: Vent| {
+        let holds = holds.clone();
+        async move {
+            vent.on("hold", move |_| {
+                holds.wait();
+                holds.wait();
+                None::<usize>
+            })
+            .await
+        }
+    };
+    let builder = relaying().vent("hold", hold);
+    let server = Running::start(builder.shards(1.try_into().unwrap()));
+    let mut holder = server.client();
+    holder.send_text(r#"{"msg":"sub","id":"s","name":"hold","params":["vent.v"]}"#);
+    holder.expect_text(r#"{"msg":"added","collection":"vent.v","id":"id","fields":{}}"#);
+    holder.expect_text(r#"{"msg":"ready","subs":["s"]}"#);
+    let mut clients = storm(&server, 100, 2);
+    clients.iter_mut().for_each(|client| follow(client, "all"));
+    // While a mapping function holds the shard up, the burst comes in. Half-way it is held up again.
+    server.emit("hold", 1);
+    held.wait();
+    let text = |number: usize| format!("{number} {}", "x".repeat(4096));
+    for number in 0..MESSAGES {
+        if number == MESSAGES / 2 {
+            server.emit("hold", 2);
+        }
+        server.emit("all", text(number));
+    }
+    held.wait();
+    held.wait();
+    let first = clients[0].next_text(PATIENCE);
+    held.wait();
+    assert!(first.is_some(), "it all waits to be delivered first");
+    for (index, client) in clients.iter_mut().enumerate() {
+        for number in usize::from(index == 0)..MESSAGES {
+            client.expect_text(&event(&format!("{:?}", text(number))));
+        }
+    }
+    assert_eq!(server.stats().gaps, 0);
+    clients.into_iter().for_each(Client::reset);
+    holder.close();
 }
 
 #[test]

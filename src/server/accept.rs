@@ -1,25 +1,25 @@
 //! The accept loop: HTTP/1.1 by hyper with limits that warp's own server has not, and upgraded sockets to the shards.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, HeaderValue};
+use warp::http::{HeaderMap, HeaderValue, Request};
 use warp::reply::Response;
 
-use super::admission::{Admission, Admitted, Refused};
+use super::admission::{Admission, Admitted, Refused, Watch};
 use super::http;
 use super::sockjs::{BodyLimits, Sites};
 #[cfg(feature = "tls")]
@@ -28,79 +28,79 @@ use crate::services::Services;
 use crate::shard::{Arrival, Shard};
 use crate::sockjs::Registry;
 
-/// A request's headers must be there after so long.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-
-/// Most headers of a request.
-const MAX_HEADERS: usize = 64;
-
-/// Most bytes of a request's head.
-const MAX_HEAD: usize = 16 * 1024;
-
-/// How long a new client may wait for room on its way to a shard.
-const ROOM_WITHIN: Duration = Duration::from_secs(10);
-
 /// The pause after a failed `accept`, which is mostly for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What stands between the listener and the shards.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Front {
     shards: Arc<[Shard]>,
     /// Counts clients, to begin the search for a shard elsewhere each time.
-    next: Arc<AtomicUsize>,
+    next: AtomicUsize,
     /// Room on the way to the shards: who finds none waits. Taken by `hand_over`, given back as a shard takes the client.
     room: Arc<Semaphore>,
     services: Arc<Services>,
     admission: Arc<Admission>,
-    sockets: SocketOptions,
-    sites: Arc<Sites>,
-    posts: Posts,
+    sites: Sites,
+    limits: Limits,
     /// None where clients speak in the open.
     #[cfg(feature = "tls")]
     handshake: Option<Handshake>,
 }
 
-/// What clients may post.
+/// What those who are no clients yet may have.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Posts {
+pub(super) struct Limits {
+    /// New clients on their way to the shards.
+    pub(super) arrivals: usize,
+    /// How long one more waits for room there.
+    pub(super) arrives_within: Duration,
+    pub(super) head: Head,
     pub(super) bodies: BodyLimits,
-    /// Bytes of messages that one session has not taken.
-    pub(super) waiting: usize,
+    /// Bytes of messages that were posted to one session, and that it has not taken.
+    pub(super) posted: usize,
+    /// How long messages wait for room among these.
+    pub(super) posted_within: Duration,
+}
+
+/// What the head of a request may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    /// When it must be there.
+    pub(super) within: Duration,
+    pub(super) headers: usize,
+    /// All of it.
+    pub(super) bytes: usize,
 }
 
 /// How sockets are set up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SocketOptions {
+    /// Connections that the kernel holds until they are accepted. Who finds no room there tries again a second later.
+    pub(super) backlog: u16,
     /// Bytes that the kernel may hold for a client: more would hide that it does not read.
     pub(super) send_buffer: usize,
     /// How long the kernel waits for a client's machine to confirm; zero for its own time.
     pub(super) user_timeout: Duration,
 }
 
-/// The client's address, in the extensions of each request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PeerAddr(pub(super) SocketAddr);
-
 impl Front {
     pub(super) fn new(
         shards: Arc<[Shard]>,
-        arrivals: usize,
         services: Arc<Services>,
         admission: Admission,
-        sockets: SocketOptions,
         sites: Sites,
-        posts: Posts,
+        limits: Limits,
     ) -> Self {
+        let arrivals = limits.arrivals.min(Semaphore::MAX_PERMITS);
         Self {
             shards,
-            next: Arc::new(AtomicUsize::new(0)),
-            room: Arc::new(Semaphore::new(arrivals.min(Semaphore::MAX_PERMITS))),
+            next: AtomicUsize::new(0),
+            room: Arc::new(Semaphore::new(arrivals)),
             services,
             admission: Arc::new(admission),
-            sockets,
-            sites: Arc::new(sites),
-            posts,
+            sites,
+            limits,
             #[cfg(feature = "tls")]
             handshake: None,
         }
@@ -120,13 +120,8 @@ impl Front {
         &self.services.polling
     }
 
-    pub(super) fn bodies(&self) -> BodyLimits {
-        self.posts.bodies
-    }
-
-    /// Bytes that may be posted to a session and wait.
-    pub(super) fn posted_limit(&self) -> usize {
-        self.posts.waiting
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Depth and breadth of what is posted.
@@ -134,23 +129,33 @@ impl Front {
         &self.services.session.limits
     }
 
-    /// Takes connections until `closing`.
-    pub(super) async fn run(
-        &self,
+    /// Takes connections until `closing`, in a task beside those that it starts: a thread that awaits it outside of the
+    /// runtime would have to be woken for each connection.
+    pub(super) fn start(
+        self: Arc<Self>,
         listener: TcpListener,
         routes: Option<BoxedFilter<(Response,)>>,
-        closing: &CancellationToken,
+        closing: CancellationToken,
+    ) -> JoinHandle<()> {
+        let background = self.services.background.clone();
+        background.spawn(self.run(listener, routes, closing))
+    }
+
+    async fn run(
+        self: Arc<Self>,
+        listener: TcpListener,
+        routes: Option<BoxedFilter<(Response,)>>,
+        closing: CancellationToken,
     ) {
-        let routes = http::routes(self.clone(), routes);
+        let own = routes.map(http::own);
+        let mut closed = std::pin::pin!(closing.cancelled());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = closing.cancelled() => return,
+                () = &mut closed => return,
             };
             match accepted {
-                Ok((socket, peer)) => {
-                    self.connection(socket, peer, routes.clone(), closing.clone())
-                }
+                Ok((socket, peer)) => self.connection(socket, peer, own.clone(), closing.clone()),
                 Err(error) => {
                     tracing::warn!(%error, "A connection could not be accepted.");
                     tokio::time::sleep(PAUSE).await;
@@ -163,7 +168,7 @@ impl Front {
     /// connections does not keep the shards from those who are there already.
     pub(super) async fn hand_over(&self, mut arrival: Arrival) {
         let room = self.room.clone().acquire_owned();
-        match tokio::time::timeout(ROOM_WITHIN, room).await {
+        match tokio::time::timeout(self.limits.arrives_within, room).await {
             Ok(Ok(room)) => arrival.room = Some(room),
             _ => return self.too_many(),
         }
@@ -199,6 +204,16 @@ impl Front {
         self.admission.admit(headers, peer)
     }
 
+    /// Looks at any request, whatever it is for.
+    pub(super) fn look_at<B>(
+        &self,
+        request: &Request<B>,
+        peer: SocketAddr,
+        is_sockjs: bool,
+    ) -> Result<Watch, Refused> {
+        self.admission.look_at(request, peer, is_sockjs)
+    }
+
     /// Refuses what a page of another origin asks for.
     pub(super) fn screen(&self, headers: &HeaderMap) -> Result<(), Refused> {
         self.admission.screen(headers)
@@ -228,32 +243,29 @@ impl Front {
         self.services.tasks.spawn(future);
     }
 
+    /// Serves a connection as a task of its own.
     fn connection(
-        &self,
+        self: &Arc<Self>,
         socket: TcpStream,
         peer: SocketAddr,
-        routes: BoxedFilter<(Response,)>,
+        own: Option<BoxedFilter<(Response,)>>,
         closing: CancellationToken,
     ) {
-        if let Err(error) = self.sockets.apply(&socket) {
-            return tracing::debug!(%error, "A socket was gone before it was set up.");
-        }
+        let front = self.clone();
         #[cfg(feature = "tls")]
         if let Some(handshake) = self.handshake.clone() {
-            let front = self.clone();
             return self.spawn(async move {
                 let done = tokio::select! {
                     done = handshake.with(socket) => done,
                     () = closing.cancelled() => return,
                 };
                 match done {
-                    Ok(socket) => front.serve(socket, peer, routes, closing).await,
+                    Ok(socket) => front.serve(socket, peer, own, closing).await,
                     Err(error) => front.handshake_failed(peer, &error),
                 }
             });
         }
-        let front = self.clone();
-        self.spawn(async move { front.serve(socket, peer, routes, closing).await });
+        self.spawn(front.serve(socket, peer, own, closing));
     }
 
     #[cfg(feature = "tls")]
@@ -265,42 +277,24 @@ impl Front {
 
     /// Speaks HTTP until the connection ends, or is a WebSocket.
     async fn serve<S>(
-        &self,
+        self: Arc<Self>,
         socket: S,
         peer: SocketAddr,
-        routes: BoxedFilter<(Response,)>,
+        own: Option<BoxedFilter<(Response,)>>,
         closing: CancellationToken,
     ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let service = TowerToHyperService::new(warp::service(routes));
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
-            request.extensions_mut().insert(PeerAddr(peer));
-            let is_sockjs = self.sites.find(request.uri().path()).is_some();
-            let looked_at = self.admission.look_at(&request, peer, is_sockjs);
-            let answer = looked_at.map(|watch| {
-                let answer = hyper::service::Service::call(&service, request);
-                (watch, answer)
-            });
-            async move {
-                match answer {
-                    Err(refused) => Ok(refused.answer()),
-                    Ok((watch, answer)) => {
-                        let answer: Result<Response, Infallible> = answer.await;
-                        answer.inspect(|answer| watch.answered(answer.status()))
-                    }
-                }
-            }
-        });
-        let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-        server
-            .http1()
+        let head = self.limits.head;
+        let answer = move |request| http::answer(self.clone(), own.clone(), peer, request);
+        let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADERS_WITHIN)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEAD);
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(socket), service);
-        tokio::pin!(connection);
+            .header_read_timeout(head.within)
+            .max_headers(head.headers)
+            .max_buf_size(head.bytes)
+            .serve_connection(TokioIo::new(socket), service_fn(answer))
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = &mut connection => ended,
             () = closing.cancelled() => {
@@ -309,22 +303,25 @@ impl Front {
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(error, "A connection ended with an error.");
+            tracing::debug!(%error, "A connection ended with an error.");
         }
     }
 }
 
 impl SocketOptions {
-    fn apply(&self, socket: &TcpStream) -> std::io::Result<()> {
+    /// Sets a listener up: each socket that it accepts has its options, at no cost of its own.
+    pub(super) fn apply(&self, listener: &TcpListener) -> std::io::Result<()> {
+        let listener = SockRef::from(listener);
+        // It listens already, but with a backlog that a storm overflows.
+        listener.listen(self.backlog.into())?;
         // Each message is one write already, so waiting for more can only hurt.
-        socket.set_nodelay(true)?;
-        let socket = SockRef::from(socket);
-        if let Err(error) = socket.set_send_buffer_size(self.send_buffer) {
-            tracing::debug!(%error, "The send buffer of a socket could not be set.");
+        listener.set_tcp_nodelay(true)?;
+        if let Err(error) = listener.set_send_buffer_size(self.send_buffer) {
+            tracing::warn!(%error, "The send buffer of sockets could not be set.");
         }
         #[cfg(target_os = "linux")]
         if !self.user_timeout.is_zero() {
-            socket.set_tcp_user_timeout(Some(self.user_timeout))?;
+            listener.set_tcp_user_timeout(Some(self.user_timeout))?;
         }
         Ok(())
     }
@@ -337,14 +334,15 @@ mod tests {
     #[tokio::test]
     async fn row_031_the_kernel_gives_up_a_machine_that_is_gone() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (_client, (socket, _)) = (client.unwrap(), accepted.unwrap());
         let options = SocketOptions {
+            backlog: 10,
             send_buffer: 32 * 1024,
             user_timeout: Duration::from_secs(7),
         };
-        options.apply(&socket).unwrap();
+        options.apply(&listener).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (_client, (socket, _)) = (client.unwrap(), accepted.unwrap());
         assert!(socket.nodelay().unwrap());
         let socket = SockRef::from(&socket);
         let timeout = socket.tcp_user_timeout().unwrap();

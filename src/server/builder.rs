@@ -2,6 +2,7 @@
 
 mod accounts;
 mod edge;
+mod http;
 mod limits;
 mod sockjs;
 #[cfg(feature = "tls")]
@@ -22,10 +23,10 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::accept::{Front, Posts, SocketOptions};
+use super::accept::{self, Front, SocketOptions};
 use super::admission::{self, Admission};
 use super::handle::Handle;
-use super::sockjs::{BodyLimits, Sites};
+use super::sockjs::Sites;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use super::{Bound, StopOnDrop};
@@ -66,7 +67,7 @@ pub struct Builder {
     services: Vec<Service>,
     path_prefix: String,
     polling_limit: usize,
-    bodies: BodyLimits,
+    http: http::Settings,
     edge: admission::Settings,
     #[cfg(feature = "tls")]
     tls: tls::Settings,
@@ -113,6 +114,7 @@ impl Default for Builder {
                 arrivals: 1024,
             },
             sockets: SocketOptions {
+                backlog: 4096,
                 send_buffer: 256 * 1024,
                 user_timeout: Duration::from_secs(45),
             },
@@ -120,10 +122,7 @@ impl Default for Builder {
             services: Vec::new(),
             path_prefix: String::new(),
             polling_limit: 10_000,
-            bodies: BodyLimits {
-                bytes: 1024 * 1024,
-                progress: Duration::from_secs(30),
-            },
+            http: http::Settings::default(),
             edge: admission::Settings::default(),
             #[cfg(feature = "tls")]
             tls: tls::Settings::default(),
@@ -322,14 +321,15 @@ impl Builder {
         address: impl ToSocketAddrs,
         logins: Option<Arc<Logins>>,
     ) -> Result<Bound> {
-        let mistaken_path = self.mistaken_path();
+        let mistaken = self.mistaken_path().or_else(|| self.http.mistake());
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
-        if let Some(mistake) = mistaken_path {
+        if let Some(mistake) = mistaken {
             return Err(Error::configuration(mistake));
         }
         let listener = TcpListener::bind(address).await?;
+        self.sockets.apply(&listener)?;
         let local_addr = listener.local_addr()?;
         let count = self
             .shards
@@ -375,19 +375,8 @@ impl Builder {
             speaks: Speaks::Ddp,
         };
         let sites = Sites::new(self.path_prefix, ddp, self.services);
-        let posts = Posts {
-            bodies: self.bodies,
-            waiting: self.limits.queued_bytes,
-        };
-        let front = Front::new(
-            shards.clone(),
-            self.inbox.arrivals,
-            services.clone(),
-            admission,
-            self.sockets,
-            sites,
-            posts,
-        );
+        let limits = self.http.limits(self.inbox, self.limits);
+        let front = Front::new(shards.clone(), services.clone(), admission, sites, limits);
         #[cfg(feature = "tls")]
         let front = front.with_handshake(self.tls.handshake());
         let handle = Handle::new(services.clone(), shards);
@@ -403,7 +392,7 @@ impl Builder {
             listener,
             local_addr,
             routes,
-            front,
+            front: Arc::new(front),
             stop: StopOnDrop(handle.clone()),
             handle,
         })

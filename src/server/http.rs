@@ -5,107 +5,82 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::service::Service as _;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio_rustls::server::TlsStream;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use warp::path::FullPath;
+use warp::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
-use super::accept::{Front, PeerAddr};
-use super::sockjs::{self, Sites};
+use super::accept::Front;
+use super::sockjs::{self, Place};
 use crate::shard::{Arrival, Framing, Peer};
 use crate::sockjs::Service;
 use crate::transport::encryption::Encryption;
 use crate::transport::websocket::{self, Refusal};
 
-/// The server's routes: SockJS and raw WebSocket first, then the program's own.
-pub(super) fn routes(
-    front: Front,
-    own: Option<BoxedFilter<(Response,)>>,
-) -> BoxedFilter<(Response,)> {
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    let to_sockjs = front.clone();
-    let sockjs = at(&front, Sites::find)
-        .and(warp::method())
-        .and(query)
-        .and(warp::header::headers_cloned())
-        .and(warp::ext::optional::<OnUpgrade>())
-        .and(warp::ext::get::<PeerAddr>())
-        .and(warp::body::stream())
-        .then(
-            move |site, method, query, headers, on_upgrade, PeerAddr(peer), body| {
-                let request = sockjs::Request {
-                    site,
-                    method,
-                    query,
-                    headers,
-                    on_upgrade,
-                    peer,
-                    body,
-                };
-                sockjs::answer(to_sockjs.clone(), request)
-            },
-        );
-    let to_websocket = front.clone();
-    let websocket = at(&front, |sites, path| sites.is_websocket(path).then_some(()))
-        .untuple_one()
-        .and(warp::method())
-        .and(warp::header::headers_cloned())
-        .and(warp::ext::optional::<OnUpgrade>())
-        .and(warp::ext::get::<PeerAddr>())
-        .map(move |method, headers, on_upgrade, peer| {
-            answer(&to_websocket, &method, &headers, on_upgrade, peer)
-        });
-    let ours = sockjs.or(websocket).unify();
-    match own {
-        Some(own) => ours.or(own).unify().recover(refuse).unify().boxed(),
-        None => ours.recover(refuse).unify().boxed(),
-    }
+/// The program's own routes, with an answer for what none of them takes.
+pub(super) fn own(routes: BoxedFilter<(Response,)>) -> BoxedFilter<(Response,)> {
+    routes.recover(refuse).unify().boxed()
 }
 
-/// Takes the requests whose path is found.
-fn at<T: Send + 'static>(
-    front: &Front,
-    find: impl Fn(&Sites, &str) -> Option<T> + Clone + Send + Sync + 'static,
-) -> impl Filter<Extract = (T,), Error = Rejection> + Clone + Send + Sync + 'static {
-    let front = front.clone();
-    warp::path::full().and_then(move |path: FullPath| {
-        let found = find(front.sites(), path.as_str());
-        std::future::ready(found.ok_or_else(warp::reject::not_found))
-    })
+/// Answers any request.
+pub(super) async fn answer(
+    front: Arc<Front>,
+    own: Option<BoxedFilter<(Response,)>>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let place = front.sites().find(request.uri().path());
+    let watch = match front.look_at(&request, peer, matches!(place, Place::SockJs(_))) {
+        Ok(watch) => watch,
+        Err(refused) => return Ok(refused.answer()),
+    };
+    let response = match (place, own) {
+        (Place::WebSocket, _) => open(&front, request, peer),
+        (Place::SockJs(site), _) => sockjs::answer(&front, site, request, peer).await,
+        (Place::Elsewhere, None) => plain(StatusCode::NOT_FOUND, "Not found"),
+        (Place::Elsewhere, Some(own)) => {
+            let own = TowerToHyperService::new(warp::service(own));
+            own.call(request).await?
+        }
+    };
+    watch.answered(response.status());
+    Ok(response)
+}
+
+/// What hyper has for a request that may become something else.
+pub(super) fn upgrade_of<B>(request: &mut Request<B>) -> Option<OnUpgrade> {
+    request.extensions_mut().remove()
 }
 
 /// Answers a request for a raw WebSocket.
-fn answer(
-    front: &Front,
-    method: &Method,
-    headers: &HeaderMap,
-    on_upgrade: Option<OnUpgrade>,
-    PeerAddr(peer): PeerAddr,
-) -> Response {
+fn open(front: &Arc<Front>, mut request: Request<Incoming>, peer: SocketAddr) -> Response {
     let ddp = front.sites().ddp();
     if !ddp.options.websocket {
         return plain(StatusCode::NOT_FOUND, "Not found");
     }
-    if method != Method::GET {
+    if request.method() != Method::GET {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "");
         response
             .headers_mut()
             .insert(header::ALLOW, HeaderValue::from_static("GET"));
         return response;
     }
+    let on_upgrade = upgrade_of(&mut request);
+    let headers = request.headers();
     upgrade(front, ddp, Framing::Raw, headers, on_upgrade, peer)
 }
 
 /// Makes a WebSocket of a request, for the shard.
 pub(super) fn upgrade(
-    front: &Front,
+    front: &Arc<Front>,
     service: &Arc<Service>,
     framing: Framing,
     headers: &HeaderMap,
@@ -187,11 +162,10 @@ struct Taken {
 
 /// Takes the socket back from hyper.
 fn socket(upgraded: Upgraded) -> Result<Taken, String> {
-    let (socket, encryption, leftover) =
-        match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => (parts.io.into_inner(), None, parts.read_buf),
-            Err(upgraded) => encrypted(upgraded)?,
-        };
+    let (socket, encryption, leftover) = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => (parts.io.into_inner(), None, parts.read_buf),
+        Err(upgraded) => encrypted(upgraded)?,
+    };
     Ok(Taken {
         socket: socket.into_std().map_err(|error| error.to_string())?,
         encryption,
@@ -202,7 +176,7 @@ fn socket(upgraded: Upgraded) -> Result<Taken, String> {
 /// The same, where it speaks TLS: the TCP socket, and the state of what was spoken on it.
 fn encrypted(upgraded: Upgraded) -> Result<(TcpStream, Option<Box<Encryption>>, Bytes), String> {
     #[cfg(feature = "tls")]
-    let upgraded = match auto::upgrade::downcast::<TokioIo<TlsStream<TcpStream>>>(upgraded) {
+    let upgraded = match upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() {
         Ok(parts) => {
             let (socket, connection) = parts.io.into_inner().into_inner();
             let encryption = Box::new(Encryption::new(connection));

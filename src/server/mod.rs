@@ -18,9 +18,11 @@ pub use tls::Tls;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
@@ -46,7 +48,7 @@ pub struct Bound {
     listener: TcpListener,
     local_addr: SocketAddr,
     routes: Option<BoxedFilter<(Response,)>>,
-    front: Front,
+    front: Arc<Front>,
     handle: Handle,
     stop: StopOnDrop,
 }
@@ -80,7 +82,13 @@ impl Bound {
             stop,
             ..
         } = self;
-        front.run(listener, routes, handle.closing()).await;
+        let accepting = front.start(listener, routes, handle.closing().clone());
+        let accepting = AbortOnDropHandle::new(accepting);
+        if let Err(error) = accepting.await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
         handle.finished().await;
         drop(stop);
         Ok(())

@@ -104,14 +104,6 @@ impl Builder {
         self
     }
 
-    /// New connections that may be on their way to the shards: 1,024 by default. Those beyond it wait, and are closed
-    /// after 10 s; sessions of SockJS over HTTP are refused at once.
-    #[must_use]
-    pub fn arrival_backlog(mut self, connections: usize) -> Self {
-        self.inbox.arrivals = connections;
-        self
-    }
-
     /// Greets every client with `{"server_id":"0"}` before it has said anything, as old Meteor servers did; off by
     /// default. There are clients that wait for it, and clients that take it for an error.
     #[must_use]

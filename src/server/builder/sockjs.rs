@@ -1,7 +1,6 @@
 //! SockJS: where it is, what else it serves, and how much of it there may be.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -69,15 +68,6 @@ impl Builder {
     #[must_use]
     pub fn polling_limit(mut self, sessions: usize) -> Self {
         self.polling_limit = sessions;
-        self
-    }
-
-    /// Bytes of a request's body for SockJS (1 MiB by default; more is answered with 413), and how long it may make no
-    /// progress (30 s; then 408).
-    #[must_use]
-    pub fn body_limit(mut self, bytes: usize, progress: Duration) -> Self {
-        self.bodies.bytes = bytes;
-        self.bodies.progress = progress;
         self
     }
 

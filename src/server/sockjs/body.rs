@@ -1,10 +1,10 @@
 //! Bodies of requests: bounded in bytes, and in the time without progress.
 
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
-use bytes::Buf;
-use futures_util::{Stream, StreamExt};
+use hyper::body::{Body, Incoming};
 use warp::http::{HeaderMap, StatusCode, header};
 use warp::reply::Response;
 
@@ -24,9 +24,9 @@ pub(in crate::server) struct Limits {
 /// # Errors
 ///
 /// 415 for a compressed one; 413 for one that is too large, as soon as that is known; 408 for one that does not come.
-pub(super) async fn read<B: Buf>(
+pub(super) async fn read(
     headers: &HeaderMap,
-    body: impl Stream<Item = Result<B, warp::Error>>,
+    mut body: Incoming,
     limits: Limits,
 ) -> Result<Vec<u8>, Response> {
     let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
@@ -43,20 +43,17 @@ pub(super) async fn read<B: Buf>(
     if declared.is_some_and(|length| length > limits.bytes as u64) {
         return Err(too_large());
     }
-    let mut body = pin!(body);
     let mut read = Vec::new();
     loop {
-        match tokio::time::timeout(limits.progress, body.next()).await {
-            Ok(Some(Ok(mut piece))) => {
-                if read.len().saturating_add(piece.remaining()) > limits.bytes {
+        let next = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+        match tokio::time::timeout(limits.progress, next).await {
+            Ok(Some(Ok(frame))) => {
+                // Nobody asks for trailers.
+                let piece = frame.into_data().unwrap_or_default();
+                if read.len().saturating_add(piece.len()) > limits.bytes {
                     return Err(too_large());
                 }
-                while piece.has_remaining() {
-                    let chunk = piece.chunk();
-                    read.extend_from_slice(chunk);
-                    let length = chunk.len();
-                    piece.advance(length);
-                }
+                read.extend_from_slice(&piece);
             }
             Ok(None) => return Ok(read),
             Ok(Some(Err(_))) => return Err(answers::refusal(StatusCode::BAD_REQUEST)),

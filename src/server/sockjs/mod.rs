@@ -8,63 +8,41 @@ mod sites;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Buf;
-use futures_util::{Stream, stream};
-use hyper::upgrade::OnUpgrade;
+use futures_util::stream;
+use hyper::body::Incoming;
 use updraft_protocol::sockjs::{self, BadBody, Endpoint, Receiving, Route, Sending, Wrapping};
 use warp::Reply;
-use warp::http::{HeaderMap, Method, header};
+use warp::http::{HeaderMap, Request, header};
 use warp::reply::Response;
 
 use super::accept::Front;
 use super::admission::Refused;
-use super::http::upgrade;
+use super::http::{upgrade, upgrade_of};
 use crate::shard::{Arrival, Framing, Peer};
 use crate::sockjs::{Chunks, Found, Session};
 use answers::Answers;
 pub(super) use body::Limits as BodyLimits;
-pub(super) use sites::{Site, Sites};
+use sites::Site;
+pub(super) use sites::{Place, Sites};
 
-/// How long messages may wait for room in their session before their request is given up.
-const POST_WITHIN: Duration = Duration::from_secs(30);
-
-/// A request below the prefix of a service.
-pub(super) struct Request<B> {
-    pub(super) site: Site,
-    pub(super) method: Method,
-    pub(super) query: String,
-    pub(super) headers: HeaderMap,
-    pub(super) on_upgrade: Option<OnUpgrade>,
-    pub(super) peer: SocketAddr,
-    pub(super) body: B,
-}
-
-/// Answers a request.
-pub(super) async fn answer<B>(
-    front: Front,
-    request: Request<impl Stream<Item = Result<B, warp::Error>> + Send>,
-) -> Response
-where
-    B: Buf,
-{
-    let Request {
-        site,
-        method,
-        query,
-        headers,
-        on_upgrade,
-        peer,
-        body,
-    } = request;
+/// Answers a request below the prefix of a service.
+pub(super) async fn answer(
+    front: &Arc<Front>,
+    site: Site,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Response {
+    let on_upgrade = upgrade_of(&mut request);
+    let (request, body) = request.into_parts();
+    let headers = &request.headers;
     let options = &site.service.options;
-    let answers = Answers::new(options, &headers);
-    let route = sockjs::route(method.as_str(), &site.path);
+    let answers = Answers::new(options, headers);
+    let route = sockjs::route(request.method.as_str(), &site.path);
     // WebSockets and new sessions are looked at more closely below. The page for frames is judged by browsers, which know
     // who asks for it even when it comes out of their cache.
     if !matches!(route, Route::Greeting | Route::Iframe)
-        && let Err(refused) = front.screen(&headers)
+        && let Err(refused) = front.screen(headers)
     {
         return refused.answer();
     }
@@ -80,27 +58,24 @@ where
             endpoint: Endpoint::WebSocket,
             ..
         } if !options.websocket => answers::not_found(),
-        Route::RawWebSocket => upgrade(
-            &front,
-            &site.service,
-            Framing::Raw,
-            &headers,
-            on_upgrade,
-            peer,
-        ),
+        Route::RawWebSocket => {
+            let framing = Framing::Raw;
+            upgrade(front, &site.service, framing, headers, on_upgrade, peer)
+        }
         Route::Session { name, endpoint } => match endpoint {
             Endpoint::WebSocket => {
                 let framing = Framing::SockJs;
-                upgrade(&front, &site.service, framing, &headers, on_upgrade, peer)
+                upgrade(front, &site.service, framing, headers, on_upgrade, peer)
             }
             Endpoint::Receive(receiving) => {
-                let answer = receive(&front, &site, name, receiving, &query, &headers, peer);
+                let query = request.uri.query().unwrap_or_default();
+                let answer = receive(front, &site, name, receiving, query, headers, peer);
                 answers.of_session(answer)
             }
             Endpoint::Send(sending) => {
                 let key = (site.number, name.into());
                 let answer = match front.polling().living(&key) {
-                    Some(session) => post(&front, &session, sending, &headers, body).await,
+                    Some(session) => post(front, &session, sending, headers, body).await,
                     None => answers::not_found(),
                 };
                 answers.of_session(answer)
@@ -132,7 +107,7 @@ fn receive(
         let admitted = front.admit(headers, peer);
         let admitted = admitted.map_err(|reason| refused = Some(reason)).ok()?;
         let shard = front.next_shard()?;
-        let session = Session::new(key, shard.inbox(), front.posted_limit());
+        let session = Session::new(key, shard.inbox(), front.limits().posted);
         let session = Arc::new(session);
         let arrival = Arrival {
             peer: Peer::Polling(session.clone()),
@@ -164,14 +139,14 @@ fn receive(
 }
 
 /// Takes the messages of a body to their session.
-async fn post<B: Buf>(
+async fn post(
     front: &Front,
     session: &Arc<Session>,
     sending: Sending,
     headers: &HeaderMap,
-    body: impl Stream<Item = Result<B, warp::Error>> + Send,
+    body: Incoming,
 ) -> Response {
-    let body = match body::read(headers, body, front.bodies()).await {
+    let body = match body::read(headers, body, front.limits().bodies).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
@@ -189,7 +164,7 @@ async fn post<B: Buf>(
     };
     if !messages.is_empty() {
         let posted = session.post(messages, text.len());
-        match tokio::time::timeout(POST_WITHIN, posted).await {
+        match tokio::time::timeout(front.limits().posted_within, posted).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return answers::not_found(),
             Err(_) => return answers::busy(),

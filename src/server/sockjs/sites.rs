@@ -15,7 +15,18 @@ pub(in crate::server) struct Sites {
     others: Vec<Arc<Service>>,
 }
 
-/// Where a request has come to.
+/// What a request has come to.
+#[derive(Clone, Debug)]
+pub(in crate::server) enum Place {
+    /// Below the prefix of a service.
+    SockJs(Site),
+    /// DDP's own WebSocket.
+    WebSocket,
+    /// A route of the program's, or nothing.
+    Elsewhere,
+}
+
+/// Where below a service a request has come to.
 #[derive(Clone, Debug)]
 pub(in crate::server) struct Site {
     /// The service's number.
@@ -39,34 +50,35 @@ impl Sites {
         &self.ddp
     }
 
-    /// The service that a path belongs to: that with the longest prefix.
-    pub(in crate::server) fn find(&self, path: &str) -> Option<Site> {
-        let path = path.strip_prefix(&self.path_prefix)?;
+    /// What is at a path.
+    ///
+    /// It belongs to the service with the longest prefix. Raw WebSocket is at `/websocket` and `/websocket/`: behind the
+    /// path prefix or, where none is configured, behind any path that no service has, so that a proxy need not take one
+    /// off.
+    pub(in crate::server) fn find(&self, path: &str) -> Place {
+        let Some(path) = path.strip_prefix(&self.path_prefix) else {
+            return Place::Elsewhere;
+        };
         let services = std::iter::once(&self.ddp).chain(&self.others);
         let sites = services.enumerate().filter_map(|(number, service)| {
             let below = path.strip_prefix(&service.options.prefix)?;
             let is_below = below.is_empty() || below.starts_with('/');
             is_below.then_some((number, service, below))
         });
-        let (number, service, path) =
-            sites.max_by_key(|(_, service, _)| service.options.prefix.len())?;
-        Some(Site {
-            number,
-            service: service.clone(),
-            path: path.to_owned(),
-        })
-    }
-
-    /// Raw WebSocket is at `/websocket` and `/websocket/`: behind the path prefix or, where none is configured, behind any
-    /// path, so that a proxy need not take one off.
-    pub(in crate::server) fn is_websocket(&self, path: &str) -> bool {
-        if self.find(path).is_some() {
-            return false;
+        if let Some((number, service, path)) =
+            sites.max_by_key(|(_, service, _)| service.options.prefix.len())
+        {
+            return Place::SockJs(Site {
+                number,
+                service: service.clone(),
+                path: path.to_owned(),
+            });
         }
         let path = path.strip_suffix('/').unwrap_or(path);
         match path.strip_suffix("/websocket") {
-            Some(before) => self.path_prefix.is_empty() || before == self.path_prefix,
-            None => false,
+            Some("") => Place::WebSocket,
+            Some(_) if self.path_prefix.is_empty() => Place::WebSocket,
+            _ => Place::Elsewhere,
         }
     }
 }
@@ -85,6 +97,17 @@ mod tests {
         Sites::new(path_prefix.to_owned(), service(SockJs::meteor()), others)
     }
 
+    fn is_websocket(sites: &Sites, path: &str) -> bool {
+        matches!(sites.find(path), Place::WebSocket)
+    }
+
+    fn sockjs(sites: &Sites, path: &str) -> Option<(usize, String)> {
+        match sites.find(path) {
+            Place::SockJs(site) => Some((site.number, site.path)),
+            _ => None,
+        }
+    }
+
     #[test]
     fn ddp_217_raw_websocket_is_at_any_path_that_ends_so() {
         let sites = sites("");
@@ -95,7 +118,7 @@ mod tests {
             "/app/websocket",
             "/sockjsapp/websocket",
         ] {
-            assert!(sites.is_websocket(path), "{path}");
+            assert!(is_websocket(&sites, path), "{path}");
         }
         for path in [
             "/",
@@ -106,23 +129,30 @@ mod tests {
             "/sockjs/000/abcdefgh/websocket",
             "/a/websocket",
         ] {
-            assert!(!sites.is_websocket(path), "{path}");
+            assert!(!is_websocket(&sites, path), "{path}");
         }
     }
 
     #[test]
     fn ddp_222_a_path_prefix_stands_before_all() {
         let sites = sites("/app");
-        assert!(sites.is_websocket("/app/websocket") && sites.is_websocket("/app/websocket/"));
-        assert!(!sites.is_websocket("/websocket") && !sites.is_websocket("/app/x/websocket"));
-        assert_eq!(sites.find("/app/sockjs/info").unwrap().path, "/info");
-        assert!(sites.find("/sockjs/info").is_none());
+        for path in ["/app/websocket", "/app/websocket/"] {
+            assert!(is_websocket(&sites, path), "{path}");
+        }
+        for path in ["/websocket", "/app/x/websocket", "/application/websocket"] {
+            assert!(!is_websocket(&sites, path), "{path}");
+        }
+        assert_eq!(
+            sockjs(&sites, "/app/sockjs/info"),
+            Some((0, "/info".to_owned()))
+        );
+        assert_eq!(sockjs(&sites, "/sockjs/info"), None);
     }
 
     #[test]
     fn the_longest_prefix_counts() {
         let sites = sites("");
-        let found = |path: &str| sites.find(path).map(|site| (site.number, site.path));
+        let found = |path: &str| sockjs(&sites, path);
         assert_eq!(found("/sockjs"), Some((0, String::new())));
         assert_eq!(found("/a/info"), Some((1, "/info".to_owned())));
         assert_eq!(found("/a/b/info"), Some((2, "/info".to_owned())));

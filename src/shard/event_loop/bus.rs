@@ -10,16 +10,43 @@ use updraft_protocol::session::Run;
 use super::EventLoop;
 use crate::bus::{BusError, Message};
 use crate::error::Error;
+use crate::orders::ORDERS;
 use crate::shard::fan_out::Outcome;
 
+/// What may wait for connections whose turn to be written to has not come, in bytes: so much for all together, or so
+/// much for each of them. It is enough for many messages to share a write. More would only cost memory, and keep others
+/// waiting behind it.
+const AHEAD: usize = 4 * 1024 * 1024;
+const AHEAD_EACH: usize = 32 * 1024;
+
 impl EventLoop {
+    /// Delivers what is left of a batch; `false` if some of it must wait for writes.
+    pub(super) fn deliver_batch(&mut self) -> bool {
+        let Some((batch, delivered)) = self.batch.take() else {
+            return true;
+        };
+        for (number, message) in batch.iter().enumerate().skip(delivered) {
+            if self.ahead > AHEAD.max(self.unsent.len().saturating_mul(AHEAD_EACH)) {
+                self.batch = Some((batch, number));
+                return false;
+            }
+            if message.channel() == ORDERS {
+                self.obey(message);
+            } else {
+                self.deliver(message);
+            }
+        }
+        true
+    }
+
     /// A message of the bus, to everybody here who follows its channel.
-    pub(super) fn deliver(&mut self, message: &Arc<Message>) {
+    fn deliver(&mut self, message: &Arc<Message>) {
         let Self {
             fan_out,
             clients,
             unsent,
             out,
+            ahead,
             limits,
             ..
         } = self;
@@ -42,10 +69,18 @@ impl EventLoop {
                 return;
             };
             let outgoing = &mut client.outgoing;
+            let counted = if outgoing.is_listed {
+                outgoing.queued()
+            } else {
+                0
+            };
             outgoing.push(Frame::Event { head, tail });
             if !outgoing.is_listed && !outgoing.is_blocked {
                 outgoing.is_listed = true;
                 unsent.push_back(index);
+            }
+            if outgoing.is_listed {
+                *ahead = ahead.saturating_add(outgoing.queued().saturating_sub(counted));
             }
             if outgoing.queued() > limits.output {
                 lost.push((index, None));

@@ -24,11 +24,10 @@ use super::Limits;
 use super::client::Client;
 use super::fan_out::FanOut;
 use super::timers::{Tick, Timers};
-use crate::bus::Gap;
+use crate::bus::{Batch, Gap};
 use crate::clock;
 use crate::mailbox::{Delivery, Inbox, Letter};
 use crate::memory::Tally;
-use crate::orders::ORDERS;
 use crate::publication::Begun;
 use crate::services::Services;
 use resuming::Wanted;
@@ -38,6 +37,9 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 
 /// What is read from a socket at a time.
 const READ: usize = 64 * 1024;
+
+/// Room for letters that is kept between turns.
+const KEPT_LETTERS: usize = 1024;
 
 /// Room for due timers that is kept between turns.
 const KEPT_DUE: usize = 1024;
@@ -74,6 +76,12 @@ pub(super) struct EventLoop {
     /// The latest handler that a session has asked for together with others.
     begun: Option<Begun>,
     delivery: Delivery,
+    /// Letters of the delivery that nobody has looked at: what was delivered before them is written first.
+    letters: VecDeque<Letter>,
+    /// The batch that was looked at last, and how many of its messages were delivered.
+    batch: Option<(Batch, usize)>,
+    /// Bytes that wait for connections in `unsent`, about.
+    ahead: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,6 +122,9 @@ impl EventLoop {
             out: Output::default(),
             begun: None,
             delivery: Delivery::default(),
+            letters: VecDeque::new(),
+            batch: None,
+            ahead: 0,
         }
     }
 
@@ -156,12 +167,17 @@ impl EventLoop {
         let everybody: Vec<usize> = self.clients.iter().map(|(index, _)| index).collect();
         everybody.into_iter().for_each(|index| self.lost(index));
         self.inbox.close();
+        self.letters.drain(..).for_each(Letter::discard);
         self.relieve();
     }
 
     /// How long to wait for sockets: not at all with something to do, else until the next timer.
     fn patience(&self) -> Option<Duration> {
-        let is_busy = !(self.unsent.is_empty() && self.unread.is_empty() && self.wanted.is_empty());
+        let is_busy = !(self.unsent.is_empty()
+            && self.unread.is_empty()
+            && self.wanted.is_empty()
+            && self.letters.is_empty()
+            && self.batch.is_none());
         if is_busy || !self.inbox.may_sleep() {
             return Some(Duration::ZERO);
         }
@@ -174,18 +190,23 @@ impl EventLoop {
         )
     }
 
+    /// Reads the letters that are here, as far as their messages may run ahead of the writes; the rest has its turn
+    /// when some is written.
     fn look_into_inbox(&mut self) {
-        let mut delivery = std::mem::take(&mut self.delivery);
-        self.inbox.take(&mut delivery);
-        for letter in delivery.letters.drain(..) {
+        if !self.deliver_batch() {
+            return;
+        }
+        if self.letters.is_empty() {
+            self.tell_of_dropped();
+            self.inbox.take(&mut self.delivery);
+            self.letters.extend(self.delivery.letters.drain(..));
+        }
+        while let Some(letter) = self.letters.pop_front() {
             match letter {
                 Letter::Batch(batch) => {
-                    for message in batch.iter() {
-                        if message.channel() == ORDERS {
-                            self.obey(message);
-                        } else {
-                            self.deliver(message);
-                        }
+                    self.batch = Some((batch, 0));
+                    if !self.deliver_batch() {
+                        return;
                     }
                 }
                 Letter::Mail { to, address, mail } => {
@@ -220,15 +241,21 @@ impl EventLoop {
                 Letter::Stop => self.state = State::Stopped,
             }
         }
-        if !delivery.dropped.is_empty() {
-            let channels = delivery.dropped.len();
+        self.letters.shrink_to(KEPT_LETTERS);
+        self.tell_of_dropped();
+    }
+
+    /// What was dropped behind the letters of the delivery is a gap.
+    fn tell_of_dropped(&mut self) {
+        let dropped = std::mem::take(&mut self.delivery.dropped);
+        if !dropped.is_empty() {
+            let channels = dropped.len();
             tracing::warn!(
                 channels,
                 "A shard could not keep up; messages were dropped."
             );
-            self.gap(delivery.dropped.drain());
+            self.gap(dropped);
         }
-        self.delivery = delivery;
     }
 
     fn look_at_timers(&mut self) {

@@ -22,6 +22,7 @@ impl EventLoop {
         let outgoing = &mut client.outgoing;
         if !outgoing.is_listed && !outgoing.is_blocked && !outgoing.is_empty() {
             outgoing.is_listed = true;
+            self.ahead = self.ahead.saturating_add(outgoing.queued());
             self.unsent.push_back(index);
         }
     }
@@ -29,12 +30,15 @@ impl EventLoop {
     pub(super) fn write(&mut self) {
         for written in 1..=WRITES_PER_TURN {
             let Some(index) = self.unsent.pop_front() else {
+                // What was counted for connections that are gone is forgotten.
+                self.ahead = 0;
                 break;
             };
             // The place may have been given to another connection meanwhile, which is not listed.
             let client = self.clients.get_mut(index);
             if let Some(client) = client.filter(|it| it.outgoing.is_listed) {
                 client.outgoing.is_listed = false;
+                self.ahead = self.ahead.saturating_sub(client.outgoing.queued());
                 self.flush(index);
             }
             if written % WRITES_PER_LOOK == 0 {
