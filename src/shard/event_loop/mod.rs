@@ -26,6 +26,7 @@ use super::fan_out::FanOut;
 use super::timers::{Tick, Timers};
 use crate::bus::Gap;
 use crate::clock;
+use crate::handler::Starts;
 use crate::mailbox::{Delivery, Inbox, Letter};
 use crate::memory::Tally;
 use crate::orders::ORDERS;
@@ -73,6 +74,8 @@ pub(super) struct EventLoop {
     out: Output,
     /// The latest handler that a session has asked for together with others.
     begun: Option<Begun>,
+    /// Handlers that this turn has asked for. Filled by `act`, emptied before and after what is written.
+    starts: Starts,
     delivery: Delivery,
 }
 
@@ -113,6 +116,7 @@ impl EventLoop {
             scratch: Vec::with_capacity(2 * READ),
             out: Output::default(),
             begun: None,
+            starts: Starts::default(),
             delivery: Delivery::default(),
         }
     }
@@ -147,7 +151,9 @@ impl EventLoop {
             self.look_into_inbox();
             self.look_at_timers();
             self.look_for_sessions();
+            self.starts.begin(&self.services);
             self.write();
+            self.starts.begin(&self.services);
             self.relieve();
             if self.state == State::ShuttingDown && self.clients.is_empty() {
                 self.state = State::Stopped;
