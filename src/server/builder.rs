@@ -12,6 +12,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::runtime::Handle as Runtime;
 use tokio_util::task::TaskTracker;
@@ -42,6 +43,10 @@ use crate::shard::{Limits, Prepared, Registry, Shard};
 use crate::sockjs::{Registry as PollingRegistry, Service, SockJs, Speaks};
 use crate::stats::Gauges;
 use crate::transport::websocket::Rate;
+
+/// Connections that the kernel holds until they are accepted, if it is allowed as many (`net.core.somaxconn`). One more is
+/// lost without a word, and its client waits for seconds before it tries again.
+const UNACCEPTED: i32 = 4096;
 
 /// Collects what a server is to do; [`bind`](Self::bind) makes it one.
 ///
@@ -330,6 +335,7 @@ impl Builder {
             return Err(Error::configuration(mistake));
         }
         let listener = TcpListener::bind(address).await?;
+        SockRef::from(&listener).listen(UNACCEPTED)?;
         let local_addr = listener.local_addr()?;
         let count = self
             .shards
