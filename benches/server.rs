@@ -1,9 +1,17 @@
-//! The server that is compared with others: one publication that passes events on and one that rebuilds them.
+//! The server that is compared with others: publications that pass events on, rebuild them, publish a document or nothing,
+//! and methods.
 //!
-//! `PORT` and `REDIS_URL` say where it listens and where events come from, `SHARDS` how many threads own connections (1).
+//! `PORT` and `REDIS_URL` say where it listens and where events come from, `SHARDS` how many threads own connections (1),
+//! `USERS` how many users can log in: none by default, and then there are no accounts.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use updraft::Date;
+use updraft::account::{Accounts, MemoryUsers, Token};
 
 use updraft::prelude::*;
 
@@ -35,21 +43,80 @@ async fn relayed(vent: Vent, Feed { channel }: Feed) -> Result<()> {
     vent.relay(channel).await
 }
 
+async fn nothing(_: Subscription) -> Result<()> {
+    Ok(())
+}
+
+/// Who is shown the one document, by connection.
+static SHOWN: Mutex<BTreeMap<String, Subscription>> = Mutex::new(BTreeMap::new());
+
+/// The one document.
+async fn document(subscription: Subscription) -> Result<()> {
+    let shown = || SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let id = subscription.connection().id().to_owned();
+    subscription.added("things", "one", ejson!({ "name": "thing" }));
+    shown().insert(id.clone(), subscription.clone());
+    subscription.on_stop(move || drop(shown().remove(&id)));
+    Ok(())
+}
+
+/// Changes the one document for everybody.
+async fn change(_: Call, fields: Value) -> Result<()> {
+    let fields = Fields::new(fields)?;
+    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    for subscription in shown.values() {
+        subscription.changed("things", "one", &fields);
+    }
+    Ok(())
+}
+
+async fn echo(_: Call, value: Value) -> Result<Value> {
+    Ok(value)
+}
+
+/// So many users, each of whom has one token.
+fn users(count: usize) -> MemoryUsers {
+    let users = MemoryUsers::new();
+    for number in 0..count {
+        let token = Token::new(format!("token{number}"));
+        let record = ejson!({
+            "when": Date::from(SystemTime::now()),
+            "hashedToken": token.hashed().as_str(),
+        });
+        users.insert(
+            format!("user{number}"),
+            ejson!({
+                "username": format!("name{number}"),
+                "services": { "resume": { "loginTokens": [record] } },
+            }),
+        );
+    }
+    users
+}
+
+fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    env::var(name).ok()?.parse().ok()
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
-    let shards = env::var("SHARDS").ok().and_then(|text| text.parse().ok());
-    let port: u16 = env::var("PORT")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(4000);
     let redis = env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1".into());
-    Server::builder()
+    let mut server = Server::builder();
+    if let Some(count) = number("USERS").filter(|count| *count > 0) {
+        // As often as can be, which is what is measured.
+        server = server.accounts(Accounts::new(users(count))).login_rules([]);
+    }
+    server
         .vent("feed", feed)
         .vent("rebuilt", rebuilt)
         .vent("relayed", relayed)
-        .shards(shards.unwrap_or(NonZero::<usize>::MIN))
+        .publish("nothing", nothing)
+        .publish("document", document)
+        .method("echo", echo)
+        .method("change", change)
+        .shards(number("SHARDS").unwrap_or(NonZero::<usize>::MIN))
         .bus(Redis::connect(&redis).await?)
-        .bind(("127.0.0.1", port))
+        .bind(("127.0.0.1", number("PORT").unwrap_or(4000)))
         .await?
         .serve()
         .await

@@ -1,5 +1,9 @@
 //! Handlers: async functions of a context and one typed value, made callable with what a client sent.
 
+mod starts;
+
+pub(crate) use starts::{Start, Starts};
+
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -10,7 +14,6 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::task::AbortHandle;
 use updraft_protocol::ejson::{self, Value};
 
 use crate::clock;
@@ -97,22 +100,22 @@ impl Default for Patience {
 /// A handler that begins so much later than it was asked for found all threads blocked.
 const LATE: Duration = Duration::from_millis(100);
 
-/// Runs a handler as a task of the server and tells `done` how it ended, exactly once: also when it panics, and when
-/// the task is aborted or the runtime goes away.
+/// Runs a handler, as a task to be spawned, and tells `done` how it ended, exactly once: also when it panics, and when
+/// the task is dropped before its end.
 pub(crate) fn guard<T: Send + 'static>(
     connection: &Connection,
     what: &'static str,
     name: Arc<str>,
-    handling: BoxFuture<'static, Result<T>>,
+    handling: impl Future<Output = Result<T>> + Send + 'static,
     done: impl FnOnce(&Connection, Result<T>) + Send + 'static,
-) -> AbortHandle {
+) -> impl Future<Output = ()> + Send + 'static {
     let mut ending = Ending {
         connection: connection.clone(),
         done: Some(done),
         _value: PhantomData,
     };
     let asked = clock::now();
-    let task = connection.services().spawn(async move {
+    async move {
         let gauges = &ending.connection.services().gauges;
         let late = asked.elapsed();
         if late >= LATE {
@@ -128,8 +131,7 @@ pub(crate) fn guard<T: Send + 'static>(
             tracing::error!(connection = %id, %what, ?name, ?error, "A handler failed.");
         }
         ending.tell(outcome);
-    });
-    task.abort_handle()
+    }
 }
 
 /// Turns a panic into an internal error.

@@ -15,7 +15,7 @@ use updraft_protocol::session::Run;
 
 use crate::connection::Connection;
 use crate::error::{Error, Result};
-use crate::handler::{Handler, guard};
+use crate::handler::{Handler, Start, guard};
 use crate::mailbox::Mail;
 use crate::services::Services;
 
@@ -44,7 +44,7 @@ impl Method {
         &self.name
     }
 
-    /// Starts one call. Once begun it runs to its end, whether or not its client is still there.
+    /// One call, to be started. Once begun it runs to its end, whether or not its client is still there.
     pub(crate) fn start(
         &self,
         connection: Connection,
@@ -52,18 +52,17 @@ impl Method {
         run: Run,
         params: Vec<Value>,
         seed: Option<String>,
-    ) {
+    ) -> Start {
         let body = (self.body)(Call::new(connection.clone(), user, run, seed), params);
-        let body = Box::pin(counted(body, connection.services().clone()));
-        guard(
+        Start::new(guard(
             &connection,
             "method",
             self.name.clone(),
-            body,
+            counted(body, connection.services().clone()),
             move |connection, outcome| {
                 connection.send(Mail::Returned(run, outcome.map_err(Error::into_wire)));
             },
-        );
+        ))
     }
 
     fn call(&self, call: Call, params: Vec<Value>) -> BoxFuture<'static, Result<Value>> {

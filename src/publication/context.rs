@@ -240,7 +240,7 @@ impl Subscription {
         life.waited_for_bus = life.waited_for_bus.saturating_add(time);
     }
 
-    pub(super) fn handler_started(&self, handler: AbortHandle) {
+    pub(crate) fn handler_started(&self, handler: AbortHandle) {
         let mut life = self.life();
         if life.over {
             handler.abort();

@@ -25,16 +25,16 @@ use updraft_protocol::vent::Encoding;
 
 use crate::connection::Connection;
 use crate::error::Result;
-use crate::handler::{Handler, guard};
+use crate::handler::{Handler, Start, guard};
 use crate::mailbox::Mail;
 
-type Start = dyn Fn(Vent, Vec<Value>) -> BoxFuture<'static, Result<()>> + Send + Sync;
+type Body = dyn Fn(Vent, Vec<Value>) -> BoxFuture<'static, Result<()>> + Send + Sync;
 
 /// A registered publication.
 pub(crate) struct Publication {
     /// Empty for a universal one.
     name: Arc<str>,
-    start: Box<Start>,
+    start: Box<Body>,
     /// The first choice of an encoding is logged: it shows a Vent id that looks like something else than it is.
     encoding_logged: Once,
 }
@@ -91,7 +91,7 @@ impl Publication {
         });
     }
 
-    /// Starts the handler for one subscription, in its turn. However it ends, the session hears of it.
+    /// The handler of one subscription, to be started; it begins in its turn. However it ends, the session hears of it.
     pub(crate) fn start(
         &self,
         connection: Connection,
@@ -99,13 +99,13 @@ impl Publication {
         run: Run,
         params: Vec<Value>,
         turn: Turn,
-    ) -> Subscription {
+    ) -> (Subscription, Start) {
         let subscription = Subscription::new(connection.clone(), user, run, self.name.clone());
         let publishing = (self.start)(Vent::new(subscription.clone()), params);
-        let publishing = Box::pin(turn.clone().run(publishing));
+        let publishing = turn.clone().run(publishing);
         let name = self.name.clone();
         let over = subscription.clone();
-        let task = guard(
+        let handling = guard(
             &connection,
             "publication",
             name,
@@ -120,8 +120,8 @@ impl Publication {
                 drop(turn);
             },
         );
-        subscription.handler_started(task);
-        subscription
+        let start = Start::of(subscription.clone(), handling);
+        (subscription, start)
     }
 }
 

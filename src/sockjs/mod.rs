@@ -58,7 +58,8 @@ pub(crate) fn start(service: &Service, stream: &Stream, connection: &Connection)
     };
     let name = service.options.prefix.as_str().into();
     // It ends by itself, when it hears that the client has gone.
-    drop(guard(connection, "service", name, Box::pin(handling), done));
+    let handling = guard(connection, "service", name, handling, done);
+    drop(connection.services().spawn(handling));
 }
 
 impl fmt::Debug for Speaks {

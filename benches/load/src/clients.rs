@@ -12,14 +12,15 @@ use socket2::{Domain, Socket, Type};
 use crate::clock::Clock;
 use crate::frame::{self, CLOSE, PING, PONG};
 use crate::histogram::Histogram;
-use crate::job::Job;
+use crate::job::{Job, Pace};
 use crate::protocol::{Step, Subscriber};
+use crate::request::{Requests, Turn};
 use crate::stamp::Search;
 
 /// Connections that are made at the same time.
 const AT_ONCE: usize = 128;
 /// Connections from one source address: there are no more than 28,000 ports for each.
-const PER_SOURCE: usize = 8_000;
+const PER_SOURCE: usize = 20_000;
 /// Longest time until all are ready.
 const PATIENCE: Duration = Duration::from_secs(120);
 const BUFFER: usize = 256 * 1024;
@@ -55,6 +56,7 @@ struct Client {
     cut: Vec<u8>,
     /// The number of the last message.
     last: u64,
+    requests: Requests,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -104,9 +106,17 @@ impl<'a> Clients<'a> {
         let number = self.clients.len();
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        let source = 1 + number / PER_SOURCE;
-        let source = Ipv4Addr::new(127, 0, 0, u8::try_from(source).unwrap_or(u8::MAX));
-        socket.bind(&SocketAddr::from((source, 0)).into())?;
+        if number < self.job.silent {
+            // So that the server soon notices.
+            socket.set_recv_buffer_size(4096)?;
+        }
+        // Without an address of its own a socket shares its port with those that go elsewhere, and with those of the run
+        // before, which the kernel remembers for a minute.
+        if number >= PER_SOURCE {
+            let source = u8::try_from(1 + number / PER_SOURCE).unwrap_or(u8::MAX);
+            let source = Ipv4Addr::new(127, 0, 0, source);
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
+        }
         match socket.connect(&self.job.address.into()) {
             Err(error) if !is_in_progress(&error) => return Err(error),
             _ => {}
@@ -122,7 +132,24 @@ impl<'a> Clients<'a> {
             unparsed: Vec::new(),
             cut: Vec::new(),
             last: 0,
+            requests: Requests::default(),
         });
+        Ok(())
+    }
+
+    /// All are ready: some do not read any more, others begin with what they ask for.
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        for client in self.clients.iter_mut().take(self.job.silent) {
+            self.poll.registry().deregister(&mut client.socket)?;
+        }
+        if let Pace::Requests(request) = self.job.pace {
+            for (number, client) in self.clients.iter_mut().enumerate() {
+                let job = self.job;
+                let subscriber = Subscriber { job, number };
+                let text = client.requests.next(request, subscriber, self.clock.now());
+                client.socket.write_all(&subscriber.say(&text))?;
+            }
+        }
         Ok(())
     }
 
@@ -155,6 +182,11 @@ impl<'a> Clients<'a> {
         }
         Ok(())
     }
+}
+
+fn refused(body: &[u8]) -> Error {
+    let words = String::from_utf8_lossy(body);
+    Error::other(format!("refused by the server: {words}"))
 }
 
 /// A connect that has begun is reported as 115, EINPROGRESS.
@@ -257,6 +289,26 @@ impl Client {
         now: Duration,
         tally: &mut Tally,
     ) -> Result<()> {
+        if let Pace::Requests(request) = subscriber.job.pace
+            && self.stage == Stage::Ready
+        {
+            return match self
+                .requests
+                .hear(request, &subscriber.unwrapped(body), now)
+            {
+                Turn::Wait => self.on_other_message(body, subscriber, tally),
+                Turn::Say(text) => self.socket.write_all(&subscriber.say(&text)),
+                Turn::Done(latency) => {
+                    tally.delivered += 1;
+                    if let Some(latencies) = &mut tally.latencies {
+                        latencies.add(latency);
+                    }
+                    let text = self.requests.next(request, subscriber, now);
+                    self.socket.write_all(&subscriber.say(&text))
+                }
+                Turn::Refused => Err(refused(body)),
+            };
+        }
         let before = tally.delivered;
         let Tally {
             search,
@@ -277,13 +329,20 @@ impl Client {
         if tally.delivered > before || !self.cut.is_empty() {
             return Ok(());
         }
+        self.on_other_message(body, subscriber, tally)
+    }
+
+    /// A message without a stamp.
+    fn on_other_message(
+        &mut self,
+        body: &[u8],
+        subscriber: Subscriber<'_>,
+        tally: &mut Tally,
+    ) -> Result<()> {
         match subscriber.hear(body) {
             Step::Nothing => {}
             Step::Answer(answer) => self.socket.write_all(&answer)?,
-            Step::Refused => {
-                let words = String::from_utf8_lossy(body);
-                return Err(Error::other(format!("refused by the server: {words}")));
-            }
+            Step::Refused => return Err(refused(body)),
             Step::Ready if self.stage == Stage::Ready => {}
             Step::Ready => {
                 self.stage = Stage::Ready;

@@ -30,11 +30,17 @@ pub fn run(job: &Job) -> Result<Report> {
     let before = Snapshot::take(job)?;
     let mut clients = Clients::connect(job, clock)?;
     let connected = Snapshot::take(job)?;
+    let connecting = clock.now();
+    clients.begin()?;
     let progress = Progress::default();
-    let mut report = Report::default();
+    let mut report = Report {
+        connecting,
+        ..Report::default()
+    };
     thread::scope(|scope| -> Result<()> {
-        let publisher = (job.pace != Pace::Idle)
-            .then(|| scope.spawn(|| publisher::publish(job, clock, &progress)));
+        let publishes = !matches!(job.pace, Pace::Idle | Pace::Requests(_));
+        let publisher =
+            publishes.then(|| scope.spawn(|| publisher::publish(job, clock, &progress)));
         let measured = measure(job, clock, &mut clients, &progress, &mut report);
         progress.stop.store(true, Relaxed);
         let published = publisher.map_or(Ok(Ok(())), thread::ScopedJoinHandle::join);
@@ -61,7 +67,9 @@ fn check(job: &Job) -> Result<()> {
     if !loopback {
         return Err(Error::other("not a loopback address"));
     }
-    if job.channels == 0 || job.clients == 0 || !job.clients.is_multiple_of(job.channels) {
+    let is_even = job.channels > 0 && job.clients.is_multiple_of(job.channels);
+    let reading = job.clients.saturating_sub(job.silent);
+    if reading == 0 || !is_even || (job.silent > 0 && job.channels > 1) {
         return Err(Error::other(
             "each channel has to have the same number of subscribers",
         ));
@@ -137,9 +145,14 @@ fn wait_for_stragglers(
     Ok(())
 }
 
+/// Deliveries that each message should cause.
+pub(crate) fn per_message(job: &Job) -> u64 {
+    ((job.clients - job.silent) / job.channels) as u64
+}
+
 /// Deliveries that the published messages should cause.
 fn expected(job: &Job, progress: &Progress) -> u64 {
-    progress.published.load(Relaxed) * (job.clients / job.channels) as u64
+    progress.published.load(Relaxed) * per_message(job)
 }
 
 /// What the measured processes had used at one moment.

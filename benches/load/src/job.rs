@@ -30,6 +30,8 @@ pub struct Job {
     pub warm_up: Duration,
     /// The measured time.
     pub time: Duration,
+    /// How many of the subscribers do not read any more once all are ready.
+    pub silent: usize,
     /// What the publisher speaks.
     pub feed: Feed,
     /// Where it publishes; a loopback address.
@@ -68,6 +70,8 @@ pub enum Feed {
     Nats,
     /// MQTT 3.1.1.
     Mqtt,
+    /// Calls of the method `change`, to the server itself.
+    Method,
 }
 
 /// How fast messages are published.
@@ -80,6 +84,20 @@ pub enum Pace {
     Rate(f64),
     /// As fast as possible, but never more than so many deliveries outstanding.
     Window(u64),
+    /// Not at all: each client makes one request after the other, as soon as it has the answer.
+    Requests(Request),
+}
+
+/// What clients ask of a DDP server over and over. Once answered it counts as a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// A call of the method `echo`, until `result` and `updated` are there.
+    Call,
+    /// `sub` until `ready`, then `unsub` until `nosub`.
+    Subscription,
+    /// `login` with a resume token, `token` and the client's number; until `result` and `updated` are there.
+    Login,
 }
 
 /// A run against the kernel: frames made beforehand, written to sockets that another process drains.

@@ -17,8 +17,9 @@ mod process;
 mod protocol;
 mod publisher;
 mod report;
+mod request;
 mod stamp;
 
 pub use fan_out::run;
-pub use job::{Feed, Job, Limit, Pace, Protocol};
+pub use job::{Feed, Job, Limit, Pace, Protocol, Request};
 pub use report::{Latency, Report, Usage};

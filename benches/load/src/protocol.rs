@@ -1,9 +1,11 @@
 //! What a subscriber says until it follows its channel, and to stay alive, in each protocol.
 
+use std::borrow::Cow;
+
 use memchr::memmem::find;
 
 use crate::frame::{BINARY, TEXT, masked};
-use crate::job::{Job, Protocol};
+use crate::job::{Job, Pace, Protocol};
 
 /// What a message asks of a subscriber.
 pub(crate) enum Step {
@@ -48,7 +50,7 @@ impl Subscriber<'_> {
     pub(crate) fn greeting(self) -> Option<Vec<u8>> {
         match self.job.protocol {
             Protocol::Plain | Protocol::SockJs | Protocol::SocketIo => None,
-            Protocol::Ddp => Some(masked(TEXT, DDP_CONNECT.as_bytes())),
+            Protocol::Ddp => Some(self.say(DDP_CONNECT)),
             Protocol::Nats => {
                 let channel = self.channel();
                 let text = format!("CONNECT {{\"verbose\":false}}\r\nSUB {channel} 1\r\nPING\r\n");
@@ -63,13 +65,8 @@ impl Subscriber<'_> {
         match self.job.protocol {
             Protocol::Plain if body == b"ready" => Step::Ready,
             Protocol::Plain => Step::Nothing,
-            Protocol::Ddp => self.hear_ddp(body, |text| text.to_owned()),
-            Protocol::SockJs if body == b"o" => Step::Answer(text(&sockjs(DDP_CONNECT))),
-            Protocol::SockJs => {
-                let unescaped: Vec<u8> =
-                    body.iter().copied().filter(|byte| *byte != b'\\').collect();
-                self.hear_ddp(&unescaped, sockjs)
-            }
+            Protocol::SockJs if body == b"o" => Step::Answer(self.say(DDP_CONNECT)),
+            Protocol::Ddp | Protocol::SockJs => self.hear_ddp(&self.unwrapped(body)),
             Protocol::SocketIo => self.hear_socket_io(body),
             Protocol::Nats if has(body, "PONG") => Step::Ready,
             Protocol::Nats if has(body, "PING") => Step::Answer(masked(BINARY, b"PONG\r\n")),
@@ -84,17 +81,42 @@ impl Subscriber<'_> {
         }
     }
 
-    fn hear_ddp(self, body: &[u8], wrap: impl Fn(&str) -> String) -> Step {
+    /// A DDP message as it is sent.
+    pub(crate) fn say(self, message: &str) -> Vec<u8> {
+        match self.job.protocol {
+            // Only quotes need an escape in what is said here.
+            Protocol::SockJs => text(&format!(r#"["{}"]"#, message.replace('"', r#"\""#))),
+            _ => text(message),
+        }
+    }
+
+    /// A DDP message as it was before it was sent; several may be in it.
+    pub(crate) fn unwrapped<'b>(self, body: &'b [u8]) -> Cow<'b, [u8]> {
+        match self.job.protocol {
+            Protocol::SockJs => body.iter().copied().filter(|byte| *byte != b'\\').collect(),
+            _ => body.into(),
+        }
+    }
+
+    /// What a DDP client says to be sent what is published.
+    pub(crate) fn subscribe(self, id: u64) -> String {
+        let (publication, number) = (&self.job.publication, self.number);
+        let channel = self.channel();
+        format!(
+            r#"{{"msg":"sub","id":"{id}","name":"{publication}","params":["vent.{number}",{{"channel":"{channel}"}}]}}"#
+        )
+    }
+
+    fn hear_ddp(self, body: &[u8]) -> Step {
         if has(body, r#""msg":"ready""#) {
             Step::Ready
         } else if has(body, r#""msg":"connected""#) {
-            let (publication, number) = (&self.job.publication, self.number);
-            let channel = self.channel();
-            Step::Answer(text(&wrap(&format!(
-                r#"{{"msg":"sub","id":"1","name":"{publication}","params":["vent.{number}",{{"channel":"{channel}"}}]}}"#
-            ))))
+            match self.job.pace {
+                Pace::Requests(_) => Step::Ready,
+                _ => Step::Answer(self.say(&self.subscribe(1))),
+            }
         } else if has(body, r#""msg":"ping""#) {
-            Step::Answer(text(&wrap(r#"{"msg":"pong"}"#)))
+            Step::Answer(self.say(r#"{"msg":"pong"}"#))
         } else if has(body, r#""msg":"nosub""#) {
             Step::Refused
         } else {
@@ -118,7 +140,9 @@ impl Subscriber<'_> {
     }
 }
 
-const DDP_CONNECT: &str = r#"{"msg":"connect","version":"1","support":["1","pre2","pre1"]}"#;
+/// What a DDP client says first.
+pub(crate) const DDP_CONNECT: &str =
+    r#"{"msg":"connect","version":"1","support":["1","pre2","pre1"]}"#;
 
 fn text(text: &str) -> Vec<u8> {
     masked(TEXT, text.as_bytes())
@@ -126,11 +150,6 @@ fn text(text: &str) -> Vec<u8> {
 
 fn has(body: &[u8], part: &str) -> bool {
     find(body, part.as_bytes()).is_some()
-}
-
-/// A message as SockJS carries it to a server. Only quotes need an escape in what is said here.
-fn sockjs(message: &str) -> String {
-    format!(r#"["{}"]"#, message.replace('"', r#"\""#))
 }
 
 /// As much of MQTT 3.1.1 as takes messages at most once.

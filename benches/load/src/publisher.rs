@@ -1,14 +1,16 @@
 //! Feeds messages to the system that is measured, from a thread of its own, so that a slow subscriber does not slow it.
 
-use std::io::{Error, Read, Result, Write};
+use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::sleep;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::fan_out::per_message;
+use crate::frame::split_upgrade;
 use crate::job::{Feed, Job, Pace};
-use crate::protocol::{channel, mqtt};
+use crate::protocol::{DDP_CONNECT, Subscriber, channel, mqtt};
 use crate::stamp::{Stamp, parts, payload};
 
 /// What publisher and subscribers tell each other.
@@ -35,11 +37,11 @@ pub(crate) fn publish(job: &Job, clock: Clock, progress: &Progress) -> Result<()
     let mut connection = connect(job)?;
     let mut published = 0;
     let start = clock.now();
-    let per_message = (job.clients / job.channels) as u64;
+    let per_message = per_message(job);
     let mut out = Vec::new();
     while !progress.stop.load(Relaxed) {
         let due = match job.pace {
-            Pace::Idle => 0,
+            Pace::Idle | Pace::Requests(_) => 0,
             Pace::Rate(rate) => {
                 let elapsed = clock.now() - start;
                 let due = (elapsed.as_secs_f64() * rate) as u64;
@@ -70,6 +72,9 @@ pub(crate) fn publish(job: &Job, clock: Clock, progress: &Progress) -> Result<()
         published = next;
         connection.write_all(&out)?;
         out.clear();
+        if job.feed == Feed::Method {
+            discard_answers(&mut connection)?;
+        }
         progress.published.store(published, Relaxed);
     }
     Ok(())
@@ -91,6 +96,19 @@ fn connect(job: &Job) -> Result<TcpStream> {
             if answer[0] != mqtt::CONNACK || answer[3] != 0 {
                 return Err(Error::other("MQTT: the publisher is refused"));
             }
+        }
+        Feed::Method => {
+            let client = client(job);
+            connection.write_all(client.upgrade().as_bytes())?;
+            let mut answer = Vec::new();
+            while split_upgrade(&answer)?.is_none() {
+                let mut some = [0; 1024];
+                match connection.read(&mut some)? {
+                    0 => return Err(Error::other("the publisher is refused")),
+                    read => answer.extend_from_slice(&some[..read]),
+                }
+            }
+            connection.write_all(&client.say(DDP_CONNECT))?;
         }
     }
     Ok(connection)
@@ -118,7 +136,35 @@ fn encode(job: &Job, number: u64, clock: Clock, out: &mut Vec<u8>) {
             out.extend_from_slice(line.as_bytes());
         }
         Feed::Mqtt => out.extend(mqtt::publish(&channel, payload().as_bytes())),
+        Feed::Method => {
+            let payload = payload();
+            out.extend(client(job).say(&format!(
+                r#"{{"msg":"method","id":"{number}","method":"change","params":[{payload}]}}"#
+            )));
+        }
     }
+}
+
+/// The publisher as one more client.
+fn client(job: &Job) -> Subscriber<'_> {
+    let number = job.clients;
+    Subscriber { job, number }
+}
+
+/// Reads what has been answered, so that there is room for more.
+fn discard_answers(connection: &mut TcpStream) -> Result<()> {
+    let mut answers = [0; 16 * 1024];
+    connection.set_nonblocking(true)?;
+    let outcome = loop {
+        match connection.read(&mut answers) {
+            Ok(0) => break Err(Error::other("the publisher was closed by the server")),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    connection.set_nonblocking(false)?;
+    outcome
 }
 
 fn redis_publish(channel: &[u8], payload: &[u8], out: &mut Vec<u8>) {

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Report {
     /// Messages that arrived in the measured time, at all subscribers together.
     pub delivered: u64,
+    /// How long it took until all were connected and subscribed.
+    #[serde(default)]
+    pub connecting: Duration,
     /// How long was measured.
     pub time: Duration,
     /// From just before a message is published until a subscriber has read it.

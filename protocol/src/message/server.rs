@@ -40,7 +40,8 @@ pub enum ServerMessage<'a> {
 impl ServerMessage<'_> {
     /// The message's text.
     pub fn print(&self) -> Box<str> {
-        let mut out = String::new();
+        // As much as most take: one that grows from nothing is moved three or four times.
+        let mut out = String::with_capacity(128);
         self.write(&mut out);
         out.into_boxed_str()
     }

@@ -135,14 +135,15 @@ impl View {
         id: &str,
         fields: Fields,
     ) -> Effect {
-        if !self.publishes(publisher, collection, id) {
-            return Effect::Nothing;
+        if let Some(Collection::Merged(found)) = self.collections.get_mut(collection) {
+            // It knows its publishers itself, and this is asked for often.
+            let effect = found.changed(publisher, id, &fields);
+            return effect.unless(self.before.is_some());
         }
-        match self.collections.get_mut(collection) {
-            Some(Collection::Merged(found)) => found
-                .changed(publisher, id, &fields)
-                .unless(self.before.is_some()),
-            Some(Collection::Listed(_)) | None => changed(fields),
+        if self.publishes(publisher, collection, id) {
+            changed(fields)
+        } else {
+            Effect::Nothing
         }
     }
 

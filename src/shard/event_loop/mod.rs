@@ -26,6 +26,7 @@ use super::fan_out::FanOut;
 use super::timers::{Tick, Timers};
 use crate::bus::{Batch, Gap};
 use crate::clock;
+use crate::handler::Starts;
 use crate::mailbox::{Delivery, Inbox, Letter};
 use crate::memory::Tally;
 use crate::publication::Begun;
@@ -75,6 +76,8 @@ pub(super) struct EventLoop {
     out: Output,
     /// The latest handler that a session has asked for together with others.
     begun: Option<Begun>,
+    /// Handlers that this turn has asked for. Filled by `act`, emptied before and after what is written.
+    starts: Starts,
     delivery: Delivery,
     /// Letters of the delivery that nobody has looked at: what was delivered before them is written first.
     letters: VecDeque<Letter>,
@@ -121,6 +124,7 @@ impl EventLoop {
             scratch: Vec::with_capacity(2 * READ),
             out: Output::default(),
             begun: None,
+            starts: Starts::default(),
             delivery: Delivery::default(),
             letters: VecDeque::new(),
             batch: None,
@@ -158,7 +162,9 @@ impl EventLoop {
             self.look_into_inbox();
             self.look_at_timers();
             self.look_for_sessions();
+            self.starts.begin(&self.services);
             self.write();
+            self.starts.begin(&self.services);
             self.relieve();
             if self.state == State::ShuttingDown && self.clients.is_empty() {
                 self.state = State::Stopped;

@@ -93,7 +93,8 @@ impl EventLoop {
                 let (turn, begun) = Turn::after(self.begun.take());
                 self.begun = Some(begun);
                 let (context, user) = (client.context.clone(), client.user.clone());
-                let subscription = publication.start(context, user, run, params, turn);
+                let (subscription, start) = publication.start(context, user, run, params, turn);
+                self.starts.push(start);
                 if client.subscriptions.is_empty() {
                     // Most clients have one or two, and there are many clients.
                     client.subscriptions.reserve_exact(1);
@@ -122,7 +123,8 @@ impl EventLoop {
                 }
                 if let Some(method) = self.services.methods.get(method) {
                     let (context, user) = (client.context.clone(), client.user.clone());
-                    method.start(context, user, run, params, seed);
+                    let start = method.start(context, user, run, params, seed);
+                    self.starts.push(start);
                 }
             }
             Action::Stop(run) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use updraft_load::Pace;
+use updraft_load::{Feed, Pace, Request};
 
 /// How much of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +32,22 @@ pub(crate) enum Measure {
     Size,
     /// More threads.
     Shards,
+    /// A fixed rate, while some of the subscribers do not read.
+    Slow,
+    /// Method calls.
+    Calls,
+    /// Subscriptions to nothing, begun and ended.
+    Subscriptions,
+    /// Subscriptions to a channel of each client's own, begun and ended.
+    Follows,
+    /// Logins with a resume token.
+    Logins,
+    /// A document that changes for everybody.
+    Documents,
 }
 
 /// All measures.
-pub(crate) const MEASURES: [Measure; 9] = [
+pub(crate) const MEASURES: [Measure; 15] = [
     Measure::Rate,
     Measure::Saturated,
     Measure::Own,
@@ -45,6 +57,21 @@ pub(crate) const MEASURES: [Measure; 9] = [
     Measure::Channels,
     Measure::Size,
     Measure::Shards,
+    Measure::Slow,
+    Measure::Calls,
+    Measure::Subscriptions,
+    Measure::Follows,
+    Measure::Logins,
+    Measure::Documents,
+];
+
+/// Those that have a table together; on the command line they are `costs`.
+pub(crate) const COSTS: [Measure; 5] = [
+    Measure::Calls,
+    Measure::Subscriptions,
+    Measure::Follows,
+    Measure::Logins,
+    Measure::Documents,
 ];
 
 /// One thing to measure, with each server that takes part.
@@ -61,6 +88,14 @@ pub(crate) struct Case {
     pub(crate) time: Duration,
     /// Threads of Updraft that own connections; with more than one the server is given both processors.
     pub(crate) shards: usize,
+    /// Clients that do not read.
+    pub(crate) silent: usize,
+    /// A publication instead of the server's own.
+    pub(crate) publication: Option<&'static str>,
+    /// A feed instead of the server's own.
+    pub(crate) feed: Option<Feed>,
+    /// Users of Updraft's accounts, which there are none of otherwise.
+    pub(crate) users: usize,
 }
 
 /// Deliveries a second where the rate is fixed.
@@ -79,6 +114,12 @@ impl Measure {
             Self::Channels => "channels",
             Self::Size => "size",
             Self::Shards => "shards",
+            Self::Slow => "slow",
+            Self::Calls => "calls",
+            Self::Subscriptions => "subs",
+            Self::Follows => "follows",
+            Self::Logins => "logins",
+            Self::Documents => "documents",
         }
     }
 
@@ -110,7 +151,7 @@ impl Measure {
                 "nats",
                 "mosquitto",
             ],
-            Self::Own | Self::Isolated | Self::Idle => &[
+            Self::Own | Self::Isolated | Self::Idle | Self::Slow => &[
                 "updraft",
                 "updraft-sockjs",
                 "ws",
@@ -121,7 +162,11 @@ impl Measure {
             ],
             Self::Clients => &["limit-1", "updraft", "ws", "sockjs"],
             Self::Channels | Self::Size => &["updraft", "ws", "sockjs"],
-            Self::Shards => &["updraft"],
+            Self::Shards | Self::Logins => &["updraft"],
+            Self::Calls | Self::Subscriptions | Self::Follows => {
+                &["updraft", "updraft-sockjs", "sockjs"]
+            }
+            Self::Documents => &["updraft", "sockjs"],
         }
     }
 
@@ -134,7 +179,16 @@ impl Measure {
         let cases =
             |points: Vec<usize>, of: &dyn Fn(usize) -> Case| points.into_iter().map(of).collect();
         match self {
-            Self::Rate | Self::Saturated | Self::Own | Self::Isolated | Self::Idle => vec![common],
+            Self::Rate
+            | Self::Saturated
+            | Self::Own
+            | Self::Isolated
+            | Self::Idle
+            | Self::Calls
+            | Self::Subscriptions
+            | Self::Follows
+            | Self::Logins
+            | Self::Documents => vec![common],
             Self::Clients => cases(
                 points(&[100, 1_000, 5_000, 18_000], &[100, 500]),
                 &|point| Case {
@@ -183,17 +237,32 @@ impl Measure {
                 shards: point,
                 ..common
             }),
+            // None, and one of a hundred.
+            Self::Slow => cases(vec![0, common.clients / 100], &|point| Case {
+                point,
+                silent: point,
+                // So much that who does not read is soon noticed.
+                size: 4_096,
+                ..common
+            }),
         }
     }
 
     fn common(self, scale: Scale) -> Case {
         let quick = scale == Scale::Quick;
         let clients = match (self, quick) {
-            (Self::Idle, false) => 9_000,
+            (Self::Idle | Self::Documents, false) => 10_000,
+            (Self::Calls | Self::Subscriptions | Self::Follows | Self::Logins, _) => 100,
             (_, false) => 1_000,
             (_, true) => 200,
         };
-        let each_its_own = matches!(self, Self::Own | Self::Isolated);
+        let each_its_own = matches!(self, Self::Own | Self::Isolated | Self::Follows);
+        let time = match (self, quick) {
+            // Longer than heartbeats are apart, twice.
+            (Self::Idle, false) => 40_000,
+            (_, false) => 6_000,
+            (_, true) => 800,
+        };
         Case {
             measure: self,
             point: 0,
@@ -205,11 +274,23 @@ impl Measure {
                 Self::Own => Pace::Window(2_000),
                 Self::Isolated => Pace::Rate(5_000.0),
                 Self::Idle => Pace::Idle,
+                Self::Calls => Pace::Requests(Request::Call),
+                Self::Subscriptions | Self::Follows => Pace::Requests(Request::Subscription),
+                Self::Logins => Pace::Requests(Request::Login),
+                Self::Documents => Pace::Window(4 * clients as u64),
                 _ => Pace::Rate(RATE / clients as f64),
             },
             warm_up: Duration::from_millis(if quick { 200 } else { 1_000 }),
-            time: Duration::from_millis(if quick { 800 } else { 6_000 }),
+            time: Duration::from_millis(time),
             shards: 1,
+            silent: 0,
+            publication: match self {
+                Self::Subscriptions => Some("nothing"),
+                Self::Documents => Some("document"),
+                _ => None,
+            },
+            feed: (self == Self::Documents).then_some(Feed::Method),
+            users: if self == Self::Logins { clients } else { 0 },
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Case;
-use super::measures::{MEASURES, Scale};
+use super::measures::{COSTS, MEASURES, Measure, Scale};
 use super::servers::SERVERS;
 
 /// What is printed for `--help`.
@@ -11,7 +11,8 @@ pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench [OPTION]...
 
   --quick           short runs of few clients, one round: shows that everything works, the figures mean nothing
-  --only LIST       measures: rate, sat, own, isolated, idle, clients, channels, size, shards (all)
+  --only LIST       measures: rate, sat, own, isolated, idle, clients, channels, size, shards, slow, calls, subs,
+                    follows, logins, documents (all); costs is the last five
   --servers LIST    updraft, updraft-rebuilt, updraft-relay, updraft-sockjs, ws, socketio, sockjs, nats, mosquitto,
                     limit-1, limit-16 (all that a measure has)
   --rounds N        rounds, of which medians are shown (3)
@@ -53,7 +54,13 @@ impl Options {
                 "--from" => options.from = Some(value()?.into()),
                 "--only" => {
                     let known: Vec<&str> = MEASURES.iter().map(|measure| measure.key()).collect();
-                    options.only = Some(list(value()?, &known)?);
+                    let costs = COSTS.map(Measure::key).join(",");
+                    let wanted = value()?.split(',').map(|entry| match entry {
+                        "costs" => costs.as_str(),
+                        one => one,
+                    });
+                    let wanted: Vec<&str> = wanted.collect();
+                    options.only = Some(list(&wanted.join(","), &known)?);
                 }
                 "--servers" => {
                     let known: Vec<&str> = SERVERS.iter().map(|server| server.key).collect();
@@ -102,9 +109,9 @@ mod tests {
     #[test]
     fn options_choose_measures_and_servers() {
         let options =
-            Options::parse(&["--quick", "--only", "rate,sat", "--servers", "updraft"]).unwrap();
+            Options::parse(&["--quick", "--only", "rate,costs", "--servers", "updraft"]).unwrap();
         let cases = options.cases();
-        assert_eq!(cases.len(), 2);
+        assert_eq!(cases.len(), 1 + COSTS.len());
         assert!(options.has_server("updraft") && !options.has_server("ws"));
         assert_eq!(options.rounds, 1);
     }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use updraft_load::{Job, Limit, Pace, Report};
+use updraft_load::{Feed, Job, Limit, Pace, Report};
 use updraft_test_support::process::free_port;
 
 use super::measures::Case;
@@ -95,7 +95,7 @@ impl Runner {
             return run_limit(case, frames_per_write);
         }
         let (port, feed_port) = (free_port(), free_port());
-        let command = server.command(port, feed_port, self.redis.port, case.shards)?;
+        let command = server.command(port, feed_port, self.redis.port, case)?;
         let processors = SERVER_ON
             .get(case.shards.min(2) - 1)
             .copied()
@@ -103,23 +103,25 @@ impl Runner {
         let process = Process::start(processors, &command, port)?;
         sleep(SETTLE);
         let from_redis = matches!(server.program, Program::Updraft | Program::Node(_));
-        let feed_port = if from_redis {
-            self.redis.port
-        } else {
-            feed_port
+        let feed = case.feed.unwrap_or(server.feed);
+        let feed_port = match feed {
+            Feed::Method => port,
+            _ if from_redis => self.redis.port,
+            _ => feed_port,
         };
         let job = Job {
             protocol: server.protocol,
             address: local(port),
             path: server.path.into(),
-            publication: server.publication.into(),
+            publication: case.publication.unwrap_or(server.publication).into(),
             clients: case.clients,
             channels: case.channels,
             size: case.size,
             pace: case.pace,
             warm_up: case.warm_up,
             time: case.time,
-            feed: server.feed,
+            silent: case.silent,
+            feed,
             feed_address: local(feed_port),
             processes: BTreeMap::from([
                 ("server".into(), process.child.id()),

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use updraft_load::{Feed, Protocol};
 
+use super::measures::Case;
 use crate::tools::is_installed;
 use crate::workspace::{root, target};
 
@@ -166,7 +167,7 @@ impl Server {
         port: u16,
         feed_port: u16,
         redis: u16,
-        shards: usize,
+        case: &Case,
     ) -> Result<Vec<String>, String> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let folder = target().join("bench");
@@ -174,7 +175,8 @@ impl Server {
             "env".into(),
             format!("PORT={port}"),
             format!("REDIS_URL=redis://127.0.0.1:{redis}"),
-            format!("SHARDS={shards}"),
+            format!("SHARDS={}", case.shards),
+            format!("USERS={}", case.users),
             "NODE_ENV=production".into(),
         ];
         let server = match self.program {

@@ -1,24 +1,28 @@
 //! The medians of a run as Markdown, servers as rows, ratios to Updraft first: absolute figures do not travel.
 
-use super::measures::{MEASURES, Measure};
+use super::measures::{COSTS, MEASURES, Measure};
 use super::results::{Medians, Results};
 use super::servers::{Program, find};
 
 /// What ratios are held against.
 const BASE: &str = "updraft";
 
-/// A table for each measure of which something was measured, by the measure's key.
+/// A table for each measure of which something was measured, by the measure's key, and one of all the `costs`.
 pub(crate) fn all(results: &Results) -> Vec<(&'static str, String)> {
-    let measured = MEASURES
-        .iter()
-        .filter(|measure| !results.points(**measure).is_empty());
-    measured
-        .map(|measure| (measure.key(), table(results, *measure)))
-        .collect()
+    let is_measured = |measure: &Measure| !results.points(*measure).is_empty();
+    let measured = MEASURES.into_iter().filter(is_measured);
+    let mut tables: Vec<_> = measured
+        .filter_map(|measure| Some((measure.key(), table(results, measure)?)))
+        .collect();
+    if COSTS.iter().any(is_measured) {
+        tables.push(("costs", costs(results)));
+    }
+    tables
 }
 
-fn table(results: &Results, measure: Measure) -> String {
-    match measure {
+/// `None` for what has its place in the table of `costs`.
+fn table(results: &Results, measure: Measure) -> Option<String> {
+    Some(match measure {
         Measure::Rate => flat(results, measure, &[CPU_RATIO, CPU, SPEED, P50, P99, LOST]),
         Measure::Saturated => flat(results, measure, &[SPEED_RATIO, SPEED, CPU, P50, P99, LOST]),
         Measure::Own => flat(results, measure, &[CPU_RATIO, CPU, SPEED, LOST]),
@@ -27,7 +31,13 @@ fn table(results: &Results, measure: Measure) -> String {
         Measure::Clients | Measure::Channels | Measure::Size | Measure::Shards => {
             curve(results, measure)
         }
-    }
+        Measure::Slow => slow(results),
+        Measure::Calls
+        | Measure::Subscriptions
+        | Measure::Follows
+        | Measure::Logins
+        | Measure::Documents => return None,
+    })
 }
 
 /// A column: its title, and a row's cell from the row's figures and Updraft's.
@@ -69,6 +79,51 @@ fn flat(results: &Results, measure: Measure, columns: &[Column]) -> String {
             });
         Some(row(server.name, cells))
     });
+    heading("server", &titles) + &rows.collect::<String>()
+}
+
+/// What is asked of a server, or of everything in it.
+fn costs(results: &Results) -> String {
+    let rows = COSTS.iter().flat_map(|measure| {
+        let what = match measure {
+            Measure::Calls => "method call",
+            Measure::Subscriptions => "`sub` and `unsub`",
+            Measure::Follows => "the same, of a channel of one's own",
+            Measure::Logins => "login with a resume token",
+            _ => "document changed for 10,000, each",
+        };
+        let base = results.medians(*measure, 0, BASE).unwrap_or_default();
+        measure.servers().iter().filter_map(move |key| {
+            let medians = results.medians(*measure, 0, key)?;
+            let cells = [CPU_RATIO, CPU, SPEED, P50, P99].map(|(_, cell)| cell(&medians, &base));
+            let server = find(key)?.name;
+            Some(row(
+                what,
+                [Some(server.to_owned())].into_iter().chain(cells),
+            ))
+        })
+    });
+    let titles = [
+        "CPU, × Updraft",
+        "µs CPU each",
+        "a second",
+        "p50 ms",
+        "p99 ms",
+    ];
+    let rows: String = rows.collect();
+    heading("what", &[&["server"][..], &titles].concat()) + &rows
+}
+
+/// The latency of those who read, with and without others who do not.
+fn slow(results: &Results) -> String {
+    let p99 = |key: &str, point| results.medians(Measure::Slow, point, key)?.p99;
+    let with = results.points(Measure::Slow).into_iter().max().unwrap_or(0);
+    let rows = Measure::Slow.servers().iter().filter_map(|key| {
+        let (without, with) = (p99(key, 0), p99(key, with));
+        let cells = [ratio(with, without), figure(without), figure(with)];
+        Some(row(find(key)?.name, cells.into_iter())).filter(|_| without.or(with).is_some())
+    });
+    let titles = ["p99, × without", "p99 ms without", "p99 ms with"];
     heading("server", &titles) + &rows.collect::<String>()
 }
 
