@@ -210,6 +210,32 @@ mod tests {
     }
 
     #[test]
+    fn ddp_204_a_head_that_is_escaped_once_stands_before_each_of_its_events() {
+        let head = |text: &str| Head::from(format!(r#"{{"c":"{text}","e":"#));
+        let (one, other) = (head("one"), head("other"));
+        let event = |head: &Head, value: &'static str| Frame::Event {
+            head: head.clone(),
+            tail: crate::vent::Encoding::Vent.tail(value, false),
+        };
+        let messages = [
+            event(&one, r#""a""#),
+            event(&one, "1"),
+            event(&other, "2"),
+            Frame::Text(r#"{"msg":"ready"}"#.into()),
+            event(&other, "3"),
+            event(&one, "4"),
+        ];
+        let mut escaper = Escaper::default();
+        for message in &messages {
+            let (mut frame, mut announced) = (Vec::new(), 0);
+            escaper.write_message(message, &mut frame, |len, _| announced = len);
+            let expected = format!(r#"a["{}"]"#, escaped(&message.to_text()));
+            assert_eq!(String::from_utf8_lossy(&frame), expected);
+            assert_eq!(announced, expected.len());
+        }
+    }
+
+    #[test]
     fn ddp_204_messages_are_json_within_a_string() {
         let text = |text: &str| Frame::Text(text.into());
         let written = |messages: &[Frame]| {
