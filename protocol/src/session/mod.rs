@@ -374,6 +374,7 @@ impl Session {
 impl Work {
     fn is_done(&self) -> bool {
         self.queue.is_empty()
+            && self.queued_bytes == 0
             && self.unreadable.is_empty()
             && self.calls.is_empty()
             && self.change.is_none()
