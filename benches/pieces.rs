@@ -134,7 +134,7 @@ fn events(c: &mut Criterion) {
         let mut out = Vec::with_capacity(4096);
         b.iter(|| {
             out.clear();
-            let (head, tail) = (Arc::clone(&head), tail.clone());
+            let (head, tail) = (head.clone(), tail.clone());
             Frame::Event { head, tail }.write(black_box(&mut out));
         });
     });

@@ -27,11 +27,11 @@ struct Inner {
     close: Mutex<CloseState>,
 }
 
-#[derive(Default)]
-struct CloseState {
-    closed: bool,
+/// Whether a connection has ended, and what is to be called when it does.
+enum CloseState {
     /// Filled by handlers, drained when the connection ends; bounded by what the server's own handlers ask for.
-    callbacks: Vec<Callback>,
+    Open(Vec<Callback>),
+    Closed,
 }
 
 /// The headers that Meteor shows to handlers; no others are kept.
@@ -53,33 +53,36 @@ const SHOWN: [&str; 14] = [
 ];
 
 /// Some headers of the request that opened a connection.
+///
+/// One text of lines, `name: value`, for each of many clients has some.
 #[derive(Clone, Debug, Default)]
-pub struct Headers(Box<[(&'static str, Box<str>)]>);
+pub struct Headers(Box<str>);
 
 impl Headers {
     pub(crate) fn of(request: &warp::http::HeaderMap) -> Self {
-        let shown = SHOWN.iter().filter_map(|name| {
-            let lines = request.get_all(*name).iter();
-            let lines = lines
-                .map(|line| line.to_str())
+        let mut shown = String::new();
+        for name in SHOWN {
+            let values = request.get_all(name).iter();
+            // What can be read as text holds no line breaks.
+            let values = values
+                .map(|value| value.to_str())
                 .collect::<Result<Vec<_>, _>>();
-            let lines = lines.ok().filter(|lines| !lines.is_empty())?;
-            Some((*name, lines.join(", ").into()))
-        });
-        Self(shown.collect())
+            if let Some(values) = values.ok().filter(|values| !values.is_empty()) {
+                shown.extend([name, ": ", &values.join(", "), "\n"]);
+            }
+        }
+        Self(shown.into())
     }
 
     /// A header's value, by its lower-case name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| &**value)
+        let found = self.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value)
     }
 
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (*name, &**value))
+        self.0.lines().filter_map(|line| line.split_once(": "))
     }
 }
 
@@ -107,7 +110,7 @@ impl Connection {
             headers,
             address,
             services,
-            close: Mutex::default(),
+            close: Mutex::new(CloseState::Open(Vec::new())),
         }))
     }
 
@@ -120,7 +123,7 @@ impl Connection {
             headers: self.0.headers.clone(),
             address,
             services: self.0.services.clone(),
-            close: Mutex::default(),
+            close: Mutex::new(CloseState::Open(Vec::new())),
         }))
     }
 
@@ -169,8 +172,8 @@ impl Connection {
     /// Calls `f` when the connection has ended, at once if it has.
     pub fn on_close(&self, f: impl FnOnce() + Send + 'static) {
         let mut state = self.0.close.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.closed {
-            return state.callbacks.push(Box::new(f));
+        if let CloseState::Open(callbacks) = &mut *state {
+            return callbacks.push(Box::new(f));
         }
         drop(state);
         f();
@@ -179,10 +182,11 @@ impl Connection {
     /// The connection has ended: runs the callbacks, on the handlers' runtime.
     pub(crate) fn closed(&self) {
         let mut state = self.0.close.lock().unwrap_or_else(PoisonError::into_inner);
-        state.closed = true;
-        let callbacks = std::mem::take(&mut state.callbacks);
+        let ended = std::mem::replace(&mut *state, CloseState::Closed);
         drop(state);
-        self.0.services.call_back(callbacks);
+        if let CloseState::Open(callbacks) = ended {
+            self.0.services.call_back(callbacks);
+        }
     }
 
     pub(crate) fn send(&self, mail: Mail) {
@@ -196,6 +200,11 @@ impl Connection {
 
     pub(crate) fn services(&self) -> &Arc<Services> {
         &self.0.services
+    }
+
+    /// Where its session can be found.
+    pub(crate) fn address(&self) -> &Arc<Address> {
+        &self.0.address
     }
 
     pub(crate) fn shard(&self) -> usize {

@@ -137,6 +137,16 @@ impl Address {
         }
     }
 
+    /// The inbox of the shard that owns the connection.
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
+    /// The connection's place in it.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
     /// The number of the shard that owns the connection.
     pub(crate) fn shard(&self) -> usize {
         self.inbox.shard

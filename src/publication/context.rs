@@ -40,6 +40,13 @@ struct Life {
     handler_ended: bool,
     /// How long it has waited for the bus, over all its channels.
     waited_for_bus: Duration,
+    /// There when its end concerns more than the handler, which is seldom.
+    ends: Option<Box<Ends>>,
+}
+
+/// What happens at the end of a subscription.
+#[derive(Default)]
+struct Ends {
     /// Tasks of [`Subscription::run`], dropped at the end; bounded by what the handler starts.
     tasks: Vec<AbortHandle>,
     /// Filled by the handler, drained at the end.
@@ -153,7 +160,8 @@ impl Subscription {
     pub fn on_stop(&self, f: impl FnOnce() + Send + 'static) {
         let mut life = self.life();
         if !life.over {
-            return life.on_stop.push(Box::new(f));
+            let ends = life.ends.get_or_insert_default();
+            return ends.on_stop.push(Box::new(f));
         }
         drop(life);
         f();
@@ -199,8 +207,9 @@ impl Subscription {
                 subscription.error(error);
             }
         });
-        life.tasks.retain(|task| !task.is_finished());
-        life.tasks.push(task.abort_handle());
+        let tasks = &mut life.ends.get_or_insert_default().tasks;
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task.abort_handle());
     }
 
     /// Publishes a message to everybody who follows the channel, in this process and others.
@@ -261,12 +270,8 @@ impl Subscription {
             over: true,
             ..Life::default()
         };
-        let Life {
-            handler,
-            tasks,
-            on_stop,
-            ..
-        } = std::mem::replace(&mut *self.life(), ended);
+        let Life { handler, ends, .. } = std::mem::replace(&mut *self.life(), ended);
+        let Ends { tasks, on_stop } = ends.map(|ends| *ends).unwrap_or_default();
         for task in handler.into_iter().chain(tasks) {
             task.abort();
         }

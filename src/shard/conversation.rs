@@ -1,12 +1,11 @@
 //! What is said over a client's connection: DDP, or the messages of a service of the program's own.
 //! The event loop asks either the same questions.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use updraft_protocol::message::{Frame, WireError};
 use updraft_protocol::session::{Action, Output, Run, Session};
-use updraft_protocol::vent::Tail;
+use updraft_protocol::vent::{Head, Tail};
 
 use crate::sockjs::Stream;
 
@@ -124,7 +123,7 @@ impl Conversation {
     }
 
     /// An event for a subscription: the head to put before `tail`, if it may be sent now.
-    pub(super) fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<Arc<str>> {
+    pub(super) fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<Head> {
         self.ddp_mut()?.event(run, tail, out)
     }
 

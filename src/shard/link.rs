@@ -10,7 +10,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 use updraft_protocol::message::Frame;
-use updraft_protocol::sockjs::{self, Beat, Pulse};
+use updraft_protocol::sockjs::{self, Beat, Escaper, Pulse};
 
 use super::Limits;
 use super::outgoing::Wire;
@@ -44,17 +44,17 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// Appends a message by itself.
-    pub(super) fn write(self, message: &Frame, out: &mut Vec<u8>) {
+    /// Appends a message by itself. `escaper` is that of the messages which are written together.
+    pub(super) fn write(self, message: &Frame, escaper: &mut Escaper, out: &mut Vec<u8>) {
         match self {
             Self::Raw => {
                 websocket::write_text_header(message.len(), out);
                 message.write(out);
             }
             Self::SockJs => {
-                websocket::write_text(out, |out| sockjs::write_messages([message], out));
+                escaper.write_message(message, out, websocket::write_text_header);
             }
-            Self::Lines => sockjs::write_messages([message], out),
+            Self::Lines => escaper.write_message(message, out, |_, _| {}),
         }
     }
 }
@@ -70,7 +70,7 @@ pub(super) struct Socket {
     /// Whether it has ended on the peer's side; the peer may still listen.
     pub(super) has_hung_up: bool,
     /// Its place among the connections of its address, where these are limited; given back when it is dropped.
-    _seat: Option<Seat>,
+    _seat: Option<Box<Seat>>,
     /// The heartbeat of SockJS, with its framing; none on a raw WebSocket.
     heart: Option<Box<Heart>>,
 }
@@ -94,7 +94,7 @@ impl Socket {
             encryption,
             reader: Reader::default(),
             has_hung_up: false,
-            _seat: seat,
+            _seat: seat.map(Box::new),
             heart: None,
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use updraft_protocol::message::Frame;
-use updraft_protocol::sockjs;
+use updraft_protocol::sockjs::{self, Escaper};
 
 use super::fifo::Fifo;
 use super::link::Framing;
@@ -20,15 +20,13 @@ const WRITE: usize = 64 * 1024;
 pub(super) struct Outgoing {
     /// Filled by the session, drained by `flush`, bounded by the shard's limit on `queued`.
     queue: Fifo<Item>,
-    /// The rest of a write that the socket took in part; it goes first.
-    partial: Vec<u8>,
     /// Bytes in `queue`.
     queued: usize,
     /// `bytes` while the socket is full, as the shard counts them. What only waits for its turn is mostly shared with
     /// others, and gone when the turn has come.
     share: Share,
-    /// Since when the socket has taken nothing, if anything waits for it.
-    stuck_since: Option<Duration>,
+    /// There while the socket does not take all that it is given.
+    stuck: Option<Box<Stuck>>,
     /// Whether the connection stands in the shard's list of those with unsent output.
     pub(super) is_listed: bool,
     /// Whether the socket is full; it says when it is not.
@@ -38,7 +36,16 @@ pub(super) struct Outgoing {
 #[derive(Debug)]
 enum Item {
     Message(Frame),
-    Control(Vec<u8>),
+    Control(Box<[u8]>),
+}
+
+/// What is known of a socket that does not take all that it is given.
+#[derive(Debug, Default)]
+struct Stuck {
+    /// The rest of a write that the socket took in part; it goes first.
+    partial: Vec<u8>,
+    /// Since when the socket has taken nothing, if anything waits for it.
+    since: Option<Duration>,
 }
 
 /// What waits for a connection that is moved, in the form in which it is written.
@@ -72,10 +79,9 @@ impl Outgoing {
     pub(super) fn new(share: Share) -> Self {
         Self {
             queue: Fifo::new(),
-            partial: Vec::new(),
             queued: 0,
             share,
-            stuck_since: None,
+            stuck: None,
             is_listed: false,
             is_blocked: false,
         }
@@ -86,7 +92,7 @@ impl Outgoing {
     }
 
     pub(super) fn push_control(&mut self, frame: Vec<u8>) {
-        self.add(frame.len(), Item::Control(frame));
+        self.add(frame.len(), Item::Control(frame.into()));
     }
 
     fn add(&mut self, bytes: usize, item: Item) {
@@ -102,11 +108,35 @@ impl Outgoing {
 
     /// Bytes that wait.
     fn bytes(&self) -> usize {
-        self.queued.saturating_add(self.partial.len())
+        self.queued.saturating_add(self.partial().len())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.partial.is_empty()
+        self.queue.is_empty() && self.partial().is_empty()
+    }
+
+    fn partial(&self) -> &[u8] {
+        self.stuck.as_deref().map_or(&[], |stuck| &stuck.partial)
+    }
+
+    fn take_partial(&mut self) -> Vec<u8> {
+        let stuck = self.stuck.as_deref_mut();
+        stuck.map_or_else(Vec::new, |stuck| std::mem::take(&mut stuck.partial))
+    }
+
+    fn set_partial(&mut self, partial: Vec<u8>) {
+        if !partial.is_empty() {
+            self.stuck.get_or_insert_default().partial = partial;
+        }
+    }
+
+    /// Says since when the socket has taken nothing; when it takes all, nothing more is kept of that.
+    fn set_stuck_since(&mut self, since: Option<Duration>) {
+        if since.is_some() || !self.partial().is_empty() {
+            self.stuck.get_or_insert_default().since = since;
+        } else {
+            self.stuck = None;
+        }
     }
 
     /// Bytes that wait because the socket is full.
@@ -116,7 +146,7 @@ impl Outgoing {
 
     /// Since when the socket has taken nothing of what waits.
     pub(super) fn stuck_since(&self) -> Option<Duration> {
-        self.stuck_since
+        self.stuck.as_ref()?.since
     }
 
     /// Drops what waits, but for the frame that is under way and those in the same write.
@@ -129,11 +159,13 @@ impl Outgoing {
     /// Gives the messages that wait the form in which they are written, which is for this connection alone.
     pub(super) fn seal(&mut self, framing: Framing, mut written: impl FnMut(Frame)) {
         self.queued = 0;
+        let mut escaper = Escaper::default();
         for item in self.queue.iter_mut() {
             if let Item::Message(frame) = item {
                 let mut bytes = Vec::new();
-                framing.write(frame, &mut bytes);
-                if let Item::Message(frame) = std::mem::replace(item, Item::Control(bytes)) {
+                framing.write(frame, &mut escaper, &mut bytes);
+                let bytes = Item::Control(bytes.into());
+                if let Item::Message(frame) = std::mem::replace(item, bytes) {
                     written(frame);
                 }
             }
@@ -147,9 +179,8 @@ impl Outgoing {
     /// The connection is gone: what waits for it is of no use any more but for the messages, which nobody has got.
     pub(super) fn abandon(&mut self) -> impl Iterator<Item = Frame> + use<> {
         let queue = std::mem::take(&mut self.queue);
-        self.partial = Vec::new();
         self.queued = 0;
-        self.stuck_since = None;
+        self.stuck = None;
         self.is_blocked = false;
         self.share.set(0);
         queue.into_iter().filter_map(|item| match item {
@@ -162,7 +193,7 @@ impl Outgoing {
     pub(super) fn into_unsent(mut self, framing: Framing) -> Unsent {
         self.seal(framing, drop);
         Unsent {
-            partial: std::mem::take(&mut self.partial),
+            partial: self.take_partial(),
             queue: std::mem::take(&mut self.queue),
         }
     }
@@ -170,7 +201,7 @@ impl Outgoing {
     /// This is written before anything else.
     pub(super) fn write_first(&mut self, unsent: Unsent) {
         let Unsent { partial, mut queue } = unsent;
-        self.partial = partial;
+        self.set_partial(partial);
         for item in queue.iter_mut() {
             if let Item::Control(bytes) = item {
                 self.queued = self.queued.saturating_add(bytes.len());
@@ -199,13 +230,14 @@ impl Outgoing {
         let mut progress = false;
         let flushed = self.write_all(socket, framing, scratch, &mut progress, written);
         self.is_blocked = flushed == Flushed::Blocked;
-        self.stuck_since = match self.stuck_since {
-            _ if !self.is_blocked => None,
-            Some(since) if !progress => Some(since),
-            _ => Some(now),
-        };
-        self.share
-            .set(if self.is_blocked { self.bytes() } else { 0 });
+        if self.is_blocked {
+            let since = self.stuck_since().filter(|_| !progress);
+            self.set_stuck_since(Some(since.unwrap_or(now)));
+            self.share.set(self.bytes());
+        } else if self.stuck.is_some() {
+            self.set_stuck_since(None);
+            self.share.set(0);
+        }
         flushed
     }
 
@@ -222,14 +254,14 @@ impl Outgoing {
         while !self.queue.is_empty() && readiness == Readiness::Ready {
             self.gather_frame(scratch, &mut taken);
             polling.give(scratch, now);
-            self.stuck_since = None;
+            self.set_stuck_since(None);
             readiness = polling.readiness();
         }
         self.is_blocked = !self.queue.is_empty();
-        self.stuck_since = match readiness {
-            Readiness::Busy if self.is_blocked => self.stuck_since.or(Some(now)),
+        self.set_stuck_since(match readiness {
+            Readiness::Busy if self.is_blocked => self.stuck_since().or(Some(now)),
             _ => None,
-        };
+        });
         self.share
             .set(if self.is_blocked { self.bytes() } else { 0 });
         if self.is_blocked {
@@ -247,12 +279,14 @@ impl Outgoing {
         progress: &mut bool,
         mut taken: impl FnMut(Frame),
     ) -> Flushed {
-        if !self.partial.is_empty() {
-            match write(socket, &self.partial) {
-                Ok(written) if written == self.partial.len() => self.partial = Vec::new(),
+        if let Some(stuck) = &mut self.stuck
+            && !stuck.partial.is_empty()
+        {
+            match write(socket, &stuck.partial) {
+                Ok(written) if written == stuck.partial.len() => stuck.partial = Vec::new(),
                 Ok(written) => {
                     *progress = written > 0;
-                    self.partial.drain(..written);
+                    stuck.partial.drain(..written);
                     return Flushed::Blocked;
                 }
                 Err(Lost) => return Flushed::Lost,
@@ -268,7 +302,7 @@ impl Outgoing {
                 Ok(written) if written == scratch.len() => *progress = true,
                 Ok(written) => {
                     *progress |= written > 0;
-                    self.partial = scratch.get(written..).unwrap_or_default().to_vec();
+                    self.set_partial(scratch.get(written..).unwrap_or_default().to_vec());
                     return Flushed::Blocked;
                 }
                 Err(Lost) => return Flushed::Lost,
@@ -280,12 +314,12 @@ impl Outgoing {
     /// Moves frames from the queue to `scratch` until that is worth a write.
     fn gather(&mut self, framing: Framing, scratch: &mut Vec<u8>, taken: &mut impl FnMut(Frame)) {
         scratch.clear();
+        let mut escaper = Escaper::default();
         while scratch.len() < WRITE {
             match self.queue.pop_front() {
                 Some(Item::Message(frame)) => {
-                    let len = frame.len();
-                    self.queued = self.queued.saturating_sub(len);
-                    framing.write(&frame, scratch);
+                    self.queued = self.queued.saturating_sub(frame.len());
+                    framing.write(&frame, &mut escaper, scratch);
                     taken(frame);
                 }
                 Some(Item::Control(frame)) => {

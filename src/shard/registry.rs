@@ -10,22 +10,14 @@ use super::conversation::Conversation;
 use super::link::Link;
 use super::outgoing::Unsent;
 use crate::connection::Connection;
-use crate::mailbox::{Inbox, Place};
+use crate::mailbox::{Address, Place};
 
 /// The sessions that their clients can come back to, of all shards.
 #[derive(Default)]
 pub(crate) struct Registry(
     /// Filled when a client has connected, drained when its session ends.
-    DashMap<Arc<str>, Seat>,
+    DashMap<Arc<str>, Arc<Address>>,
 );
-
-/// Where a session is.
-#[derive(Clone)]
-pub(super) struct Seat {
-    /// Of its shard.
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) place: Place,
-}
 
 /// A client on its way to the shard of the session that it had before.
 pub(crate) struct Newcomer {
@@ -48,16 +40,16 @@ pub(super) struct Claim {
 }
 
 impl Registry {
-    pub(super) fn insert(&self, id: Arc<str>, seat: Seat) {
-        self.0.insert(id, seat);
+    pub(super) fn insert(&self, id: Arc<str>, address: Arc<Address>) {
+        self.0.insert(id, address);
     }
 
     pub(super) fn remove(&self, id: &str) {
         self.0.remove(id);
     }
 
-    pub(super) fn find(&self, id: &str) -> Option<Seat> {
-        self.0.get(id).map(|seat| seat.clone())
+    pub(super) fn find(&self, id: &str) -> Option<Arc<Address>> {
+        self.0.get(id).map(|address| address.clone())
     }
 }
 

@@ -13,9 +13,7 @@ pub use server::ServerMessage;
 pub(crate) use client::{is_name, is_short};
 pub(crate) use server::answered_call;
 
-use crate::sockjs;
-use crate::vent::Tail;
-use std::sync::Arc;
+use crate::vent::{Head, Tail};
 
 /// A DDP message on its way to a client.
 ///
@@ -30,7 +28,7 @@ pub enum Frame {
     /// An event: what is particular to the subscription, then what is shared.
     Event {
         /// The frame up to the event's value.
-        head: Arc<str>,
+        head: Head,
         /// The event's value and the brackets that end the frame.
         tail: Tail,
     },
@@ -41,7 +39,7 @@ impl Frame {
     pub fn len(&self) -> usize {
         match self {
             Self::Text(text) | Self::Transient(text) => text.len(),
-            Self::Event { head, tail } => head.len().saturating_add(tail.len()),
+            Self::Event { head, tail } => head.as_str().len().saturating_add(tail.len()),
         }
     }
 
@@ -60,19 +58,8 @@ impl Frame {
         match self {
             Self::Text(text) | Self::Transient(text) => out.extend_from_slice(text.as_bytes()),
             Self::Event { head, tail } => {
-                out.extend_from_slice(head.as_bytes());
+                out.extend_from_slice(head.as_str().as_bytes());
                 tail.write(out);
-            }
-        }
-    }
-
-    /// Appends the message's text as it stands within a string of a SockJS frame.
-    pub(crate) fn write_escaped(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Text(text) | Self::Transient(text) => sockjs::escape(text.as_bytes(), out),
-            Self::Event { head, tail } => {
-                sockjs::escape(head.as_bytes(), out);
-                tail.write_escaped(out);
             }
         }
     }

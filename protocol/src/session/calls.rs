@@ -30,33 +30,47 @@ impl CallState {
 impl Session {
     /// Calls that have begun and not had both answers.
     pub fn calls_running(&self) -> usize {
-        self.calls.len()
+        self.calls().len()
+    }
+
+    pub(super) fn calls(&self) -> &[CallState] {
+        self.work.as_ref().map_or(&[], |work| &work.calls)
+    }
+
+    fn find_call(&mut self, run: Run) -> Option<(usize, &mut CallState)> {
+        let mut calls = self.work.as_mut()?.calls.iter_mut().enumerate();
+        calls.find(|(_, call)| call.run == run)
+    }
+
+    /// Tells the client that a call's writes are visible, which is the end of it.
+    fn updated(&mut self, index: usize, out: &mut Output) {
+        if let Some(work) = &mut self.work {
+            let call = work.calls.remove(index);
+            self.rest();
+            self.send(&ServerMessage::Updated(&call.id), out);
+        }
     }
 
     /// The client's names for them.
     pub(super) fn open_call_ids(&self) -> impl Iterator<Item = Box<str>> {
-        self.calls.iter().map(|call| call.id.clone())
+        self.calls().iter().map(|call| call.id.clone())
     }
 
     /// A method begins a write whose effects must reach this client before `updated`.
     pub fn begin_write(&mut self, run: Run) {
-        if let Some(call) = self.calls.iter_mut().find(|call| call.run == run) {
+        if let Some((_, call)) = self.find_call(run) {
             call.writes = call.writes.saturating_add(1);
         }
     }
 
     /// The effects of a write have been sent.
     pub fn end_write(&mut self, run: Run, out: &mut Output) {
-        let Some(index) = self.calls.iter().position(|call| call.run == run) else {
-            return;
-        };
-        let Some(call) = self.calls.get_mut(index) else {
+        let Some((index, call)) = self.find_call(run) else {
             return;
         };
         call.writes = call.writes.saturating_sub(1);
         if call.writes == 0 && call.deadline.is_some() {
-            let call = self.calls.remove(index);
-            self.send(&ServerMessage::Updated(&call.id), out);
+            self.updated(index, out);
         }
     }
 
@@ -68,15 +82,13 @@ impl Session {
         now: Duration,
         out: &mut Output,
     ) {
-        if let Some(index) = self.calls.iter().position(|call| call.run == run)
-            && let Some(call) = self.calls.get_mut(index)
-        {
+        let until = now.saturating_add(self.config.fence_timeout);
+        if let Some((index, call)) = self.find_call(run) {
             let id = call.id.clone();
             if call.writes == 0 {
-                self.calls.remove(index);
-                self.send(&ServerMessage::Updated(&id), out);
+                self.updated(index, out);
             } else {
-                call.deadline = Some(now.saturating_add(self.config.fence_timeout));
+                call.deadline = Some(until);
             }
             match &outcome {
                 Ok(result) => self.send(&ServerMessage::Result(&id, result), out),
@@ -99,7 +111,7 @@ impl Session {
             return self.send(&ServerMessage::Updated(&id), out);
         };
         let run = self.new_run();
-        self.calls.push(CallState {
+        self.work().calls.push(CallState {
             run,
             id,
             writes: 0,
@@ -116,13 +128,9 @@ impl Session {
 
     /// Stops waiting for writes that take too long: the client would wait for `updated` for ever.
     pub(super) fn expire_fences(&mut self, now: Duration, out: &mut Output) {
-        while let Some(index) = self
-            .calls
-            .iter()
-            .position(|call| call.deadline.is_some_and(|until| until <= now))
-        {
-            let call = self.calls.remove(index);
-            self.send(&ServerMessage::Updated(&call.id), out);
+        let is_due = |call: &CallState| call.deadline.is_some_and(|until| until <= now);
+        while let Some(index) = self.calls().iter().position(is_due) {
+            self.updated(index, out);
         }
     }
 }

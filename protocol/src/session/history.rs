@@ -2,6 +2,7 @@
 //! Frames are moved here when they are written, so that this holds references to what all their receivers share.
 
 use std::collections::VecDeque;
+use std::num::NonZero;
 
 use crate::message::Frame;
 
@@ -23,7 +24,7 @@ pub(super) struct Pings {
     /// Pings that the client has not answered.
     unanswered: u32,
     /// What had been sent before the first of them.
-    mark: Option<u64>,
+    mark: Option<NonZero<u64>>,
 }
 
 impl History {
@@ -99,7 +100,8 @@ impl Pings {
     pub(super) fn sent(&mut self, messages: u64) {
         // Pongs do not say which ping they answer. The first one after a time without open pings is sure to answer this.
         if self.unanswered == 0 {
-            self.mark = Some(messages);
+            // None, where there is nothing to prove.
+            self.mark = NonZero::new(messages);
         }
         self.unanswered = self.unanswered.saturating_add(1);
     }
@@ -107,7 +109,7 @@ impl Pings {
     /// A pong has come: how many messages it proves to have arrived.
     pub(super) fn answered(&mut self) -> Option<u64> {
         self.unanswered = self.unanswered.saturating_sub(1);
-        self.mark.take()
+        self.mark.take().map(NonZero::get)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a client sends: negotiation, pings past the queue, and the queue itself, one message after the other.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::resumption::claim_of;
@@ -14,8 +15,10 @@ impl Session {
             return;
         }
         if let State::Resuming { backlog, .. } = &mut self.state {
-            self.queued_bytes = self.queued_bytes.saturating_add(text.len());
-            return backlog.push(text.into());
+            backlog.push(text.into());
+            let work = self.work();
+            work.queued_bytes = work.queued_bytes.saturating_add(text.len());
+            return;
         }
         // Any message counts as life, a malformed one too.
         self.heard();
@@ -56,9 +59,13 @@ impl Session {
                     if self.is_repeated(&request) {
                         return;
                     }
-                    self.queued_bytes = self.queued_bytes.saturating_add(length);
-                    self.queue.push_back((request, length));
-                    self.proceed(now, out);
+                    if self.running.is_none() && self.queued() == 0 {
+                        self.start(request, now, out);
+                    } else {
+                        let work = self.work();
+                        work.queued_bytes = work.queued_bytes.saturating_add(length);
+                        work.queue.push_back((request, length));
+                    }
                 }
             },
             State::Resuming { .. } | State::Parked(_) | State::Closed => {}
@@ -88,22 +95,28 @@ impl Session {
 
     /// Starts messages from the queue until one of them has a handler that must be waited for.
     fn proceed(&mut self, now: Duration, out: &mut Output) {
-        while self.running.is_none() && self.is_connected() {
-            let Some((request, bytes)) = self.queue.pop_front() else {
-                break;
-            };
-            self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
-            match request {
-                Request::Subscribe(subscribe) => self.subscribe(subscribe, now, out),
-                Request::Unsubscribe(id) => self.unsubscribe(&id, out),
-                Request::Call(call) => self.call(call, out),
-                Request::Malformed { reason, offending } => {
-                    self.complain(reason, offending, out);
-                }
+        while self.running.is_none()
+            && self.is_connected()
+            && let Some(work) = &mut self.work
+            && let Some((request, bytes)) = work.queue.pop_front()
+        {
+            work.queued_bytes = work.queued_bytes.saturating_sub(bytes);
+            if work.queue.is_empty() {
+                work.queue = VecDeque::new();
             }
+            self.start(request, now, out);
         }
-        if self.queue.is_empty() {
-            self.queue.shrink_to_fit();
+        self.rest();
+    }
+
+    fn start(&mut self, request: Request, now: Duration, out: &mut Output) {
+        match request {
+            Request::Subscribe(subscribe) => self.subscribe(subscribe, now, out),
+            Request::Unsubscribe(id) => self.unsubscribe(&id, out),
+            Request::Call(call) => self.call(call, out),
+            Request::Malformed { reason, offending } => {
+                self.complain(reason, offending, out);
+            }
         }
     }
 
@@ -121,11 +134,13 @@ impl Session {
     ) {
         self.complain(reason, offending, out);
         let since = now.saturating_sub(self.config.unreadable_window);
-        while self.unreadable.front().is_some_and(|at| *at < since) {
-            self.unreadable.pop_front();
+        let latest = &mut self.work().unreadable;
+        while latest.front().is_some_and(|at| *at < since) {
+            latest.pop_front();
         }
-        self.unreadable.push_back(now);
-        if self.unreadable.len() >= self.config.max_unreadable {
+        latest.push_back(now);
+        let count = latest.len();
+        if count >= self.config.max_unreadable {
             self.close_with(1008, "Too many unreadable messages", out);
         }
     }

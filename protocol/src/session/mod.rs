@@ -29,6 +29,7 @@ pub use user::Unblocked;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ use user::UserChange;
 
 /// One run of a handler, unique in its session: a subscription or a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Run(u64);
+pub struct Run(NonZero<u64>);
 
 /// What a session wants done, in this order.
 #[derive(Debug, Default)]
@@ -132,6 +133,25 @@ pub struct Session {
     config: Arc<Config>,
     id: Arc<str>,
     state: State,
+    /// The handler that the queue waits for.
+    running: Option<Run>,
+    /// Subscriptions by run, in the order in which they began.
+    subscriptions: Vec<Subscription>,
+    view: View,
+    /// Those that have begun.
+    runs: u64,
+    /// Messages sent, as a resuming client counts them.
+    sent: u64,
+    /// Those of them that the client may have missed.
+    history: History,
+    pings: Pings,
+    /// There while there is anything in it, which for most sessions there is not.
+    work: Option<Box<Work>>,
+}
+
+/// What a session has at hand that is not idle.
+#[derive(Default)]
+struct Work {
     /// Messages that wait for the handler that runs, each with its length. Filled by `receive`, drained as handlers end
     /// or unblock; bounded by the host, which stops reading from a client with too many of them.
     queue: VecDeque<(Request, usize)>,
@@ -140,21 +160,10 @@ pub struct Session {
     /// When the latest unreadable messages came. Filled by `receive`, drained as they grow old; bounded by the
     /// configuration, for with too many of them the session ends.
     unreadable: VecDeque<Duration>,
-    /// The handler that the queue waits for.
-    running: Option<Run>,
-    /// Subscriptions by run, in the order in which they began.
-    subscriptions: Vec<Subscription>,
     /// Calls by run: begun and not yet answered with both `result` and `updated`.
     calls: Vec<CallState>,
-    view: View,
     /// There while the user changes.
-    change: Option<Box<UserChange>>,
-    next_run: u64,
-    /// Messages sent, as a resuming client counts them.
-    sent: u64,
-    /// Those of them that the client may have missed.
-    history: History,
-    pings: Pings,
+    change: Option<UserChange>,
     /// The number of the `connected` with which the session was last resumed.
     resumed_at: Option<u64>,
     /// Calls that the client may send again after a resumption. Filled by `resume`, drained as they come, emptied when
@@ -202,20 +211,14 @@ impl Session {
             config,
             id: id.into(),
             state: State::AwaitingConnect { until },
-            queue: VecDeque::new(),
-            queued_bytes: 0,
-            unreadable: VecDeque::new(),
             running: None,
             subscriptions: Vec::new(),
-            calls: Vec::new(),
             view,
-            change: None,
-            next_run: 0,
+            runs: 0,
             sent: 0,
             history: History::default(),
             pings: Pings::default(),
-            resumed_at: None,
-            repeats: Vec::new(),
+            work: None,
         }
     }
 
@@ -244,12 +247,13 @@ impl Session {
             State::Resuming { backlog, .. } => backlog.len(),
             _ => 0,
         };
-        self.queue.len().saturating_add(backlog)
+        let queue = self.work.as_ref().map_or(0, |work| work.queue.len());
+        queue.saturating_add(backlog)
     }
 
     /// Bytes of the messages that wait.
     pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+        self.work.as_ref().map_or(0, |work| work.queued_bytes)
     }
 
     /// Subscriptions that are alive, universal ones included.
@@ -272,7 +276,7 @@ impl Session {
             State::Resuming { .. } | State::Closed => None,
         };
         own.into_iter()
-            .chain(self.calls.iter().filter_map(CallState::deadline))
+            .chain(self.calls().iter().filter_map(CallState::deadline))
             // They began in this order, with the same time each.
             .chain(self.subscriptions.iter().find_map(Subscription::deadline))
             .min()
@@ -312,14 +316,9 @@ impl Session {
     /// The connection is gone, or is about to be: stops all subscriptions, says nothing more.
     pub fn end(&mut self, out: &mut Output) {
         self.state = State::Closed;
-        self.queue = VecDeque::new();
-        self.queued_bytes = 0;
-        self.unreadable = VecDeque::new();
-        self.calls.clear();
+        self.work = None;
         self.view = View::default();
-        self.change = None;
         self.history = History::default();
-        self.repeats = Vec::new();
         for subscription in self.subscriptions.drain(..) {
             out.actions.push(Action::Stop(subscription.run));
         }
@@ -356,10 +355,31 @@ impl Session {
         self.send(&ServerMessage::Ping, out);
     }
 
+    fn work(&mut self) -> &mut Work {
+        self.work.get_or_insert_default()
+    }
+
+    /// Some work is done: if all of it is, its memory is given back.
+    fn rest(&mut self) {
+        self.work.take_if(|work| work.is_done());
+    }
+
     fn new_run(&mut self) -> Run {
-        let run = Run(self.next_run);
-        self.next_run = self.next_run.saturating_add(1);
+        let run = Run(NonZero::<u64>::MIN.saturating_add(self.runs));
+        self.runs = self.runs.saturating_add(1);
         run
+    }
+}
+
+impl Work {
+    fn is_done(&self) -> bool {
+        self.queue.is_empty()
+            && self.queued_bytes == 0
+            && self.unreadable.is_empty()
+            && self.calls.is_empty()
+            && self.change.is_none()
+            && self.resumed_at.is_none()
+            && self.repeats.is_empty()
     }
 }
 
@@ -368,10 +388,10 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("state", &self.state)
-            .field("queued", &self.queue.len())
+            .field("queued", &self.queued())
             .field("running", &self.running)
             .field("subscriptions", &self.subscriptions.len())
-            .field("calls", &self.calls.len())
+            .field("calls", &self.calls_running())
             .field("sent", &self.sent)
             .finish_non_exhaustive()
     }

@@ -204,7 +204,8 @@ impl Session {
             }
         };
         self.history.confirm(missed);
-        self.repeats = self.open_calls();
+        let repeats = self.open_calls();
+        self.work().repeats = repeats;
         self.pings = Pings::default();
         self.state = State::Connected {
             version,
@@ -213,7 +214,7 @@ impl Session {
         };
         // The client counts `connected` too, and what it has missed after it.
         let received = received.saturating_add(1);
-        self.resumed_at = Some(received);
+        self.work().resumed_at = Some(received);
         let missed = std::mem::replace(&mut self.history, History::starting_after(received));
         self.sent = received;
         let connected = ServerMessage::Connected(&self.id).print();
@@ -252,8 +253,10 @@ impl Session {
     pub fn take_backlog(&mut self) -> Vec<Box<str>> {
         match &mut self.state {
             State::Resuming { backlog, .. } => {
-                self.queued_bytes = 0;
-                std::mem::take(backlog)
+                let backlog = std::mem::take(backlog);
+                self.work().queued_bytes = 0;
+                self.rest();
+                backlog
             }
             _ => Vec::new(),
         }
@@ -300,7 +303,10 @@ impl Session {
     pub(super) fn pong(&mut self) {
         if let Some(received) = self.pings.answered() {
             self.history.confirm(received);
-            self.repeats = Vec::new();
+            if let Some(work) = &mut self.work {
+                work.repeats = Vec::new();
+                self.rest();
+            }
         }
     }
 
@@ -309,14 +315,18 @@ impl Session {
         let Request::Call(call) = request else {
             return false;
         };
-        let known = self.repeats.iter().position(|id| *id == call.id);
-        known.map(|at| self.repeats.swap_remove(at)).is_some()
+        let Some(work) = &mut self.work else {
+            return false;
+        };
+        let known = work.repeats.iter().position(|id| *id == call.id);
+        known.map(|at| work.repeats.swap_remove(at)).is_some()
     }
 
     /// Calls that a resuming client does not know the outcome of: those that wait or run, and those whose answers it has
     /// missed.
     fn open_calls(&self) -> Vec<Box<str>> {
-        let waiting = self.queue.iter().filter_map(|(request, _)| match request {
+        let queue = self.work.iter().flat_map(|work| &work.queue);
+        let waiting = queue.filter_map(|(request, _)| match request {
             Request::Call(call) => Some(call.id.clone()),
             _ => None,
         });
@@ -341,7 +351,8 @@ impl Session {
         };
         let next = received.saturating_add(1);
         // The `connected` of a resumption is not kept: who has missed it gets another.
-        let missed = if self.resumed_at == Some(next) {
+        let resumed_at = self.work.as_ref().and_then(|work| work.resumed_at);
+        let missed = if resumed_at == Some(next) {
             next
         } else {
             received

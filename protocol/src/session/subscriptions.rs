@@ -2,14 +2,13 @@
 //!
 //! Calls of a handler whose subscription is over are ignored, so that a late producer is harmless.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::publish::Publish;
 use super::{Action, Kind, Output, Run, Session};
 use crate::ejson::Value;
 use crate::message::{Frame, ServerMessage, Subscribe, WireError};
-use crate::vent::{Delivery, Encoding, Tail};
+use crate::vent::{Delivery, Encoding, Head, Tail};
 use crate::view::{Effect, Fields};
 
 /// The id of the one document that stands for a Vent subscription.
@@ -29,7 +28,7 @@ pub(super) struct Subscription {
     held_ready: bool,
     /// The head of its events once they may be sent, unless each has one of its own. It stands here so that an event finds
     /// it where it finds the subscription.
-    head: Option<Arc<str>>,
+    head: Option<Head>,
     /// Set for Vent and streamer publications.
     pub(super) events: Option<Box<Events>>,
 }
@@ -49,9 +48,16 @@ pub(super) struct Events {
     delivery: Delivery,
     /// Whether the document that stands for the subscription has been announced.
     introduced: bool,
-    /// Events that came before `ready` was sent. Filled by `event`, drained with `ready`, bounded by the configuration.
-    held: Vec<Tail>,
-    held_bytes: usize,
+    /// There when events have come before `ready` was sent.
+    held: Option<Box<Held>>,
+}
+
+/// Events that came before `ready` was sent.
+#[derive(Debug, Default)]
+struct Held {
+    /// Filled by `event`, drained with `ready`, bounded by the configuration.
+    tails: Vec<Tail>,
+    bytes: usize,
     /// Whether an event was dropped since the last gap was told.
     overflowed: bool,
 }
@@ -133,8 +139,10 @@ impl Session {
         let Some(events) = self.events_mut(run) else {
             return;
         };
-        events.held_bytes = 0;
-        for tail in std::mem::take(&mut events.held) {
+        let Some(held) = events.held.take() else {
+            return;
+        };
+        for tail in held.tails {
             let Some(events) = self.events_mut(run) else {
                 return;
             };
@@ -150,7 +158,7 @@ impl Session {
         };
         let subscription = self.subscriptions.remove(index);
         let mut view = std::mem::take(&mut self.view);
-        view.stop(run.0, |collection, id, effect| {
+        view.stop(run.0.get(), |collection, id, effect| {
             self.show(collection, id, effect, out);
         });
         self.view = view;
@@ -189,7 +197,7 @@ impl Session {
             return self.stop(run, Some(&WireError::new(400, reason)), out);
         }
         self.introduce(run, out);
-        let effect = self.view.added(run.0, collection, id, fields.into());
+        let effect = self.view.added(run.0.get(), collection, id, fields.into());
         self.show(collection, id, effect, out);
     }
 
@@ -203,7 +211,9 @@ impl Session {
         out: &mut Output,
     ) {
         if self.publishes(run, collection, id, out) {
-            let effect = self.view.changed(run.0, collection, id, fields.into());
+            let effect = self
+                .view
+                .changed(run.0.get(), collection, id, fields.into());
             self.show(collection, id, effect, out);
         }
     }
@@ -211,7 +221,7 @@ impl Session {
     /// A handler withdraws a document that it has added.
     pub fn removed(&mut self, run: Run, collection: &str, id: &str, out: &mut Output) {
         if self.publishes(run, collection, id, out) {
-            let effect = self.view.removed(run.0, collection, id);
+            let effect = self.view.removed(run.0.get(), collection, id);
             self.show(collection, id, effect, out);
         }
     }
@@ -226,7 +236,7 @@ impl Session {
     ///
     /// `None` means that nothing may be sent: the event is held until the subscription is ready or the client is back, or
     /// dropped.
-    pub fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<Arc<str>> {
+    pub fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<Head> {
         let index = self.position(run).ok()?;
         let subscription = self.subscriptions.get_mut(index)?;
         if subscription.ready == Ready::Sent {
@@ -243,11 +253,12 @@ impl Session {
             return Some(head);
         }
         let events = subscription.events.as_deref_mut()?;
-        let bytes = events.held_bytes.saturating_add(tail.len());
-        if events.held.len() < self.config.held_events && bytes <= self.config.held_bytes {
-            events.held_bytes = bytes;
-            events.held.push(tail.clone());
-        } else if !std::mem::replace(&mut events.overflowed, true) {
+        let held = events.held.get_or_insert_default();
+        let bytes = held.bytes.saturating_add(tail.len());
+        if held.tails.len() < self.config.held_events && bytes <= self.config.held_bytes {
+            held.bytes = bytes;
+            held.tails.push(tail.clone());
+        } else if !std::mem::replace(&mut held.overflowed, true) {
             out.actions.push(Action::Gap(run));
         }
         None
@@ -434,7 +445,7 @@ impl Session {
         if self.position(run).is_err() {
             return false;
         }
-        let publishes = self.view.publishes(run.0, collection, id);
+        let publishes = self.view.publishes(run.0.get(), collection, id);
         if !publishes {
             out.actions.push(Action::NotPublished(run));
         }
@@ -472,17 +483,13 @@ impl Events {
         Self {
             delivery,
             introduced: false,
-            held: Vec::new(),
-            held_bytes: 0,
-            overflowed: false,
+            held: None,
         }
     }
 
     /// Drops the events that wait for the subscription to be ready; whether there were any.
     pub(super) fn forget_held(&mut self) -> bool {
-        self.held_bytes = 0;
-        self.overflowed = false;
-        !std::mem::take(&mut self.held).is_empty()
+        self.held.take().is_some_and(|held| !held.tails.is_empty())
     }
 }
 

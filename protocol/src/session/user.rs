@@ -37,7 +37,7 @@ impl Session {
         now: Duration,
         out: &mut Output,
     ) -> Result<(), Unblocked> {
-        if self.running != Some(call) || !self.calls.iter().any(|found| found.is(call)) {
+        if self.running != Some(call) || !self.calls().iter().any(|found| found.is(call)) {
             return Err(Unblocked);
         }
         self.view.begin_again();
@@ -49,7 +49,7 @@ impl Session {
             let (run, next) = (subscription.run, *next);
             out.actions.push(Action::Deactivate { run, next });
         }
-        let former = self.change.take();
+        let former = self.work().change.take();
         let untold = former.map(|change| change.gaps).unwrap_or_default();
         let mut gaps = Vec::new();
         for (old, next) in old.into_iter().zip(&awaited) {
@@ -63,19 +63,20 @@ impl Session {
             let params = old.request.params();
             self.begin(*next, old.id, (old.request, params), events, now, out);
         }
-        self.change = Some(Box::new(UserChange { awaited, gaps }));
+        self.work().change = Some(UserChange { awaited, gaps });
         self.complete_change(out);
         Ok(())
     }
 
     /// Whether the user changes at the moment: documents are not shown, `ready` is not sent.
     pub(super) fn is_changing_user(&self) -> bool {
-        self.change.is_some()
+        self.work.as_ref().is_some_and(|work| work.change.is_some())
     }
 
     /// A run need not be waited for any more.
     pub(super) fn settled(&mut self, run: Run, out: &mut Output) {
-        if let Some(change) = &mut self.change {
+        let change = self.work.as_mut().and_then(|work| work.change.as_mut());
+        if let Some(change) = change {
             change.awaited.retain(|awaited| *awaited != run);
             self.complete_change(out);
         }
@@ -83,10 +84,11 @@ impl Session {
 
     /// Tells the client what is different for its new user, if all handlers have ended.
     fn complete_change(&mut self, out: &mut Output) {
-        let complete = |change: &mut Box<UserChange>| change.awaited.is_empty();
-        let Some(change) = self.change.take_if(complete) else {
+        let complete = |change: &mut UserChange| change.awaited.is_empty();
+        let Some(change) = self.work().change.take_if(complete) else {
             return;
         };
+        self.rest();
         let mut view = std::mem::take(&mut self.view);
         view.difference(|collection, id, effect| self.show(collection, id, effect, out));
         self.view = view;

@@ -2,6 +2,7 @@
 
 use crate::ejson;
 use crate::message::Frame;
+use crate::vent::{Head, Tail};
 
 /// Opens a session.
 pub const OPEN: &str = "o";
@@ -21,22 +22,101 @@ pub fn close(code: u16, reason: &str) -> String {
     frame
 }
 
+const BEGIN: &[u8] = b"a[\"";
+const BETWEEN: &[u8] = b"\",\"";
+const END: &[u8] = b"\"]";
+
 /// Appends one frame that carries these messages.
 pub fn write_messages<'a>(messages: impl IntoIterator<Item = &'a Frame>, out: &mut Vec<u8>) {
-    let mut before: &[u8] = b"a[\"";
+    let mut escaper = Escaper::default();
+    let mut before = BEGIN;
     for message in messages {
         out.extend_from_slice(before);
-        message.write_escaped(out);
-        before = b"\",\"";
+        escaper.escape(message).write(out);
+        before = BETWEEN;
     }
-    out.extend_from_slice(b"\"]");
+    out.extend_from_slice(END);
+}
+
+/// Escapes the messages of one client. Those of one write are mostly events of one subscription: the head that they
+/// share is escaped once.
+#[derive(Debug, Default)]
+pub struct Escaper {
+    /// The head that is in `escaped`, if one is.
+    head: Option<Head>,
+    escaped: Vec<u8>,
+}
+
+/// A message as it stands within a string of a frame, in two parts.
+struct Escaped<'a> {
+    first: &'a [u8],
+    tail: Option<&'a Tail>,
+}
+
+impl Escaper {
+    /// Appends a frame that carries one message; `header` writes what stands before it, for it knows its length.
+    pub fn write_message(
+        &mut self,
+        message: &Frame,
+        out: &mut Vec<u8>,
+        header: impl FnOnce(usize, &mut Vec<u8>),
+    ) {
+        let escaped = self.escape(message);
+        let brackets = BEGIN.len().saturating_add(END.len());
+        header(escaped.len().saturating_add(brackets), out);
+        out.extend_from_slice(BEGIN);
+        escaped.write(out);
+        out.extend_from_slice(END);
+    }
+
+    fn escape<'a>(&'a mut self, message: &'a Frame) -> Escaped<'a> {
+        let (text, tail) = match message {
+            Frame::Text(text) | Frame::Transient(text) => {
+                self.head = None;
+                (&**text, None)
+            }
+            Frame::Event { head, tail } => {
+                if self.head.as_ref().is_some_and(|last| last.is_same(head)) {
+                    return Escaped {
+                        first: &self.escaped,
+                        tail: Some(tail),
+                    };
+                }
+                self.head = Some(head.clone());
+                (head.as_str(), Some(tail))
+            }
+        };
+        self.escaped.clear();
+        escape(text.as_bytes(), &mut self.escaped);
+        Escaped {
+            first: &self.escaped,
+            tail,
+        }
+    }
+}
+
+impl Escaped<'_> {
+    fn len(&self) -> usize {
+        let tail = self.tail.map_or(0, Tail::escaped_len);
+        self.first.len().saturating_add(tail)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.first);
+        if let Some(tail) = self.tail {
+            tail.write_escaped(out);
+        }
+    }
 }
 
 /// Appends what stands for `text`, which is UTF-8, within a string of a frame.
 pub(crate) fn escape(text: &[u8], out: &mut Vec<u8>) {
+    // Of JSON about an eighth is quotes.
+    out.reserve(text.len().saturating_add(text.len() / 4));
     let mut rest = text;
     loop {
-        let ordinary = rest.iter().take_while(|byte| !is_suspect(**byte)).count();
+        let suspect = rest.iter().position(|byte| is_suspect(*byte));
+        let ordinary = suspect.unwrap_or(rest.len());
         let (before, suspect) = rest.split_at_checked(ordinary).unwrap_or((rest, &[]));
         out.extend_from_slice(before);
         rest = match *suspect {
@@ -127,6 +207,32 @@ mod tests {
         assert_eq!(close(1000, ""), r#"c[1000,"Normal closure"]"#);
         assert_eq!(close(1013, ""), r#"c[1013,""]"#);
         assert_eq!(close(3000, "Go \"away\"!"), r#"c[3000,"Go \"away\"!"]"#);
+    }
+
+    #[test]
+    fn ddp_204_a_head_that_is_escaped_once_stands_before_each_of_its_events() {
+        let head = |text: &str| Head::from(format!(r#"{{"c":"{text}","e":"#));
+        let (one, other) = (head("one"), head("other"));
+        let event = |head: &Head, value: &'static str| Frame::Event {
+            head: head.clone(),
+            tail: crate::vent::Encoding::Vent.tail(value, false),
+        };
+        let messages = [
+            event(&one, r#""a""#),
+            event(&one, "1"),
+            event(&other, "2"),
+            Frame::Text(r#"{"msg":"ready"}"#.into()),
+            event(&other, "3"),
+            event(&one, "4"),
+        ];
+        let mut escaper = Escaper::default();
+        for message in &messages {
+            let (mut frame, mut announced) = (Vec::new(), 0);
+            escaper.write_message(message, &mut frame, |len, _| announced = len);
+            let expected = format!(r#"a["{}"]"#, escaped(&message.to_text()));
+            assert_eq!(String::from_utf8_lossy(&frame), expected);
+            assert_eq!(announced, expected.len());
+        }
     }
 
     #[test]

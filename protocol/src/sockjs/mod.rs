@@ -16,7 +16,7 @@ mod route;
 mod wrapping;
 
 pub use form::{BadCallback, Callback};
-pub use frame::{HEARTBEAT, OPEN, close, write_messages};
+pub use frame::{Escaper, HEARTBEAT, OPEN, close, write_messages};
 pub use incoming::{BadBody, Broken, messages_of_body, messages_of_form, messages_of_frame};
 pub use page::iframe;
 pub use pulse::{Beat, Pulse};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Choice, Encoding, VentOptions};
+use super::{Choice, Encoding, Head, VentOptions};
 use crate::ejson::{self, Object, Text, Value};
 use crate::message::{self, WireError};
 use crate::random;
@@ -15,7 +15,7 @@ const MAX_NAME: usize = 256;
 pub struct Delivery {
     encoding: Encoding,
     /// Everything up to the event's value; with `number`, up to the number.
-    head: Arc<str>,
+    head: Head,
     /// Events sent so far, where they are numbered.
     number: Option<u64>,
     /// The collection that stands for the subscription, where a document is announced.
@@ -145,17 +145,17 @@ impl Delivery {
     }
 
     /// The head of every event, unless they are numbered.
-    pub(crate) fn shared_head(&self) -> Option<&Arc<str>> {
+    pub(crate) fn shared_head(&self) -> Option<&Head> {
         self.number.is_none().then_some(&self.head)
     }
 
     /// The head of the next event.
-    pub(crate) fn next_head(&mut self) -> Arc<str> {
+    pub(crate) fn next_head(&mut self) -> Head {
         match &mut self.number {
             None => self.head.clone(),
             Some(number) => {
                 *number = number.saturating_add(1);
-                format!(r#"{}{number},"event":"#, self.head).into()
+                format!(r#"{}{number},"event":"#, self.head.as_str()).into()
             }
         }
     }

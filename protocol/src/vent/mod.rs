@@ -13,6 +13,7 @@ pub use delivery::Delivery;
 
 use std::sync::{Arc, OnceLock};
 
+use arcstr::ArcStr;
 use bytes::Bytes;
 
 use crate::sockjs;
@@ -85,6 +86,11 @@ impl VentOptions {
     }
 }
 
+/// What stands before the value of an event, up to it; clones are the same text. A thin pointer, for each message that
+/// waits or is kept has one.
+#[derive(Clone, Debug)]
+pub struct Head(ArcStr);
+
 /// What all subscribers of one event share: its value, printed once, and the brackets around it.
 #[derive(Clone, Debug)]
 pub struct Tail {
@@ -131,6 +137,24 @@ impl Encoding {
     }
 }
 
+impl Head {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the two are clones of one, which tells without a look at the text.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        ArcStr::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl From<String> for Head {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
 impl Printed {
     /// The text.
     pub fn bytes(&self) -> &Bytes {
@@ -171,6 +195,13 @@ impl Tail {
         out.extend_from_slice(open.as_bytes());
         out.extend_from_slice(self.value.bytes());
         out.extend_from_slice(close.as_bytes());
+    }
+
+    /// What [`write_escaped`](Self::write_escaped) appends, in bytes.
+    pub(crate) fn escaped_len(&self) -> usize {
+        let (open, close) = self.shape.brackets();
+        let value = self.value.escaped().len();
+        value.saturating_add(open.len()).saturating_add(close.len())
     }
 
     /// As [`write`](Self::write), within a string of a SockJS frame.

@@ -47,7 +47,8 @@ type Id = CompactString;
 #[derive(Debug, Default)]
 pub struct View {
     strategies: Strategies,
-    collections: Collections,
+    /// None while there are none: many sessions have events only.
+    collections: Option<Box<Collections>>,
     /// What the client has, from [`begin_again`](Self::begin_again) until [`difference`](Self::difference).
     before: Option<Box<Collections>>,
 }
@@ -87,13 +88,13 @@ impl View {
     pub fn has_collection(&self, collection: &str) -> bool {
         let before = self.before.as_deref();
         self.strategies.of(collection) == Strategy::NoMergeNoHistory
-            || self.collections.contains_key(collection)
+            || self.known(collection).is_some()
             || before.is_some_and(|before| before.contains_key(collection))
     }
 
     /// Whether a publisher has added this document, and may change and remove it.
     pub fn publishes(&self, publisher: Publisher, collection: &str, id: &str) -> bool {
-        match self.collections.get(collection) {
+        match self.known(collection) {
             Some(Collection::Merged(found)) => found.publishes(publisher, id),
             Some(Collection::Listed(found)) => found.publishes(publisher, id),
             None => self.strategies.of(collection) == Strategy::NoMergeNoHistory,
@@ -135,7 +136,7 @@ impl View {
         id: &str,
         fields: Fields,
     ) -> Effect {
-        if let Some(Collection::Merged(found)) = self.collections.get_mut(collection) {
+        if let Some(Collection::Merged(found)) = self.known_mut(collection) {
             // It knows its publishers itself, and this is asked for often.
             let effect = found.changed(publisher, id, &fields);
             return effect.unless(self.before.is_some());
@@ -152,11 +153,12 @@ impl View {
         if !self.publishes(publisher, collection, id) {
             return Effect::Nothing;
         }
-        let Some(found) = self.collections.get_mut(collection) else {
+        let is_rerun = self.before.is_some();
+        let Some(found) = self.known_mut(collection) else {
             return Effect::Removed;
         };
         let effect = match found {
-            Collection::Merged(found) => found.removed(publisher, id).unless(self.before.is_some()),
+            Collection::Merged(found) => found.removed(publisher, id).unless(is_rerun),
             Collection::Listed(found) => {
                 if found.removed(publisher, id) {
                     if let Some(before) = self.listed_before(collection) {
@@ -168,12 +170,8 @@ impl View {
                 }
             }
         };
-        if self
-            .collections
-            .get(collection)
-            .is_some_and(Collection::is_empty)
-        {
-            self.collections.shift_remove(collection);
+        if self.known(collection).is_some_and(Collection::is_empty) {
+            self.forget_empty();
         }
         effect
     }
@@ -185,7 +183,7 @@ impl View {
     /// documents in different orders.
     pub fn stop(&mut self, publisher: Publisher, mut show: impl FnMut(&str, &str, Effect)) {
         let is_rerun = self.before.is_some();
-        for (name, collection) in &mut self.collections {
+        for (name, collection) in self.collections.iter_mut().flat_map(|all| &mut **all) {
             match collection {
                 Collection::Merged(found) => found.stop(publisher, |id, effect| {
                     effect.unless(is_rerun).show(name, id, &mut show);
@@ -200,7 +198,7 @@ impl View {
                 }
             }
         }
-        self.collections.retain(|_, found| !found.is_empty());
+        self.forget_empty();
     }
 
     /// All publishers are over and will publish again: the view is empty, and what was in it is remembered for the
@@ -208,13 +206,13 @@ impl View {
     ///
     /// Until then merged collections have no effects. What others have follows from their [`Strategy`].
     pub fn begin_again(&mut self) {
-        let shown = std::mem::take(&mut self.collections);
+        let shown = self.collections.take().unwrap_or_default();
         let Some(before) = &mut self.before else {
-            self.before = Some(Box::new(shown));
+            self.before = Some(shown);
             return;
         };
         // Once more before the difference: of this the client has seen only what is not merged.
-        for (name, collection) in shown {
+        for (name, collection) in *shown {
             if let Collection::Listed(found) = collection {
                 match before.get_mut(&name) {
                     Some(Collection::Listed(before)) => before.extend(found),
@@ -237,7 +235,7 @@ impl View {
         };
         let nothing = Merged::default();
         for (name, collection) in &*before {
-            match (collection, self.collections.get(name)) {
+            match (collection, self.known(name)) {
                 (Collection::Merged(before), Some(Collection::Merged(now))) => {
                     now.difference(before, |id, effect| effect.show(name, id, &mut show));
                 }
@@ -254,7 +252,7 @@ impl View {
                 }
             }
         }
-        for (name, collection) in &self.collections {
+        for (name, collection) in self.collections.iter().flat_map(|all| &**all) {
             if let Collection::Merged(now) = collection
                 && !before.contains_key(name)
             {
@@ -265,16 +263,33 @@ impl View {
 
     /// The collection, made if need be; `None` where nobody keeps account.
     fn collection(&mut self, name: &str) -> Option<&mut Collection> {
-        if !self.collections.contains_key(name) {
+        if self.known(name).is_none() {
             let collection = match self.strategies.of(name) {
                 Strategy::ServerMerge => Collection::Merged(Merged::default()),
                 Strategy::NoMerge => Collection::Listed(Listed::new(false)),
                 Strategy::NoMergeMulti => Collection::Listed(Listed::new(true)),
                 Strategy::NoMergeNoHistory => return None,
             };
-            self.collections.insert(name.into(), collection);
+            let collections = self.collections.get_or_insert_default();
+            collections.insert(name.into(), collection);
         }
-        self.collections.get_mut(name)
+        self.known_mut(name)
+    }
+
+    fn known(&self, name: &str) -> Option<&Collection> {
+        self.collections.as_ref()?.get(name)
+    }
+
+    fn known_mut(&mut self, name: &str) -> Option<&mut Collection> {
+        self.collections.as_mut()?.get_mut(name)
+    }
+
+    fn forget_empty(&mut self) {
+        if let Some(collections) = &mut self.collections {
+            collections.retain(|_, found| !found.is_empty());
+        }
+        self.collections
+            .take_if(|collections| collections.is_empty());
     }
 
     fn listed_before(&mut self, name: &str) -> Option<&mut Listed> {

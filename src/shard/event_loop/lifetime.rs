@@ -112,7 +112,7 @@ impl EventLoop {
         };
         link.settle(&self.inbox, place);
         let address = Address::new(self.inbox.clone(), place, self.limits.output);
-        entry.insert(Client {
+        entry.insert(Box::new(Client {
             generation: self.arrivals,
             link,
             session,
@@ -120,8 +120,7 @@ impl EventLoop {
             outgoing: Outgoing::new(self.tally.share()),
             input: self.tally.share(),
             user: None,
-            user_changes: Vec::new(),
-            keeper: None,
+            change: None,
             subscriptions: Vec::new(),
             timer: None,
             closing: None,
@@ -130,7 +129,7 @@ impl EventLoop {
             is_counted: false,
             is_counted_parked: false,
             rival: None,
-        });
+        }));
         // At once, for many may arrive within a turn.
         self.inbox.has_clients(self.clients.len());
         let gauges = &self.services.gauges;
@@ -302,10 +301,9 @@ impl EventLoop {
             return;
         };
         client.session.end(&mut Output::default());
-        client.user_changes = Vec::new();
         // All that began here, also what the session has ended in this very turn and has not had stopped yet.
         let subscriptions = std::mem::take(&mut client.subscriptions);
-        if let Some(keeper) = client.keeper.take() {
+        if let Some(keeper) = client.change.take().and_then(|change| change.keeper) {
             self.fan_out.forget(keeper);
         }
         if client.is_counted {

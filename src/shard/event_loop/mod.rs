@@ -54,7 +54,8 @@ pub(super) struct EventLoop {
     started: Instant,
     /// The time of this turn, since `started`.
     now: Duration,
-    clients: Slab<Client>,
+    /// Each by itself: a slab of them would be copied as it grows, which takes their memory twice.
+    clients: Slab<Box<Client>>,
     arrivals: u64,
     /// When which connection wants to be looked at.
     timers: Timers,
@@ -267,7 +268,7 @@ impl EventLoop {
     fn look_at_timers(&mut self) {
         let mut due = std::mem::take(&mut self.due);
         let clients = &self.clients;
-        let timer = |index| clients.get(index).and_then(|client: &Client| client.timer);
+        let timer = |index| clients.get(index).and_then(|client| client.timer);
         self.timers.take_due(self.now, &mut due, timer);
         let latest = Tick::latest(self.now);
         for index in due.drain(..) {

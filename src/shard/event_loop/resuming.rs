@@ -39,18 +39,19 @@ impl EventLoop {
             }
             match self.services.resumable.find(session.as_str()) {
                 None => self.refuse(by),
-                Some(seat) => {
+                Some(address) => {
+                    let inbox = address.inbox();
                     let claim = Claim {
-                        session: seat.place,
+                        session: address.place(),
                         received,
                     };
-                    if Arc::ptr_eq(&seat.inbox, &self.inbox) {
+                    if Arc::ptr_eq(inbox, &self.inbox) {
                         self.claim(by, claim);
                     } else if let Some(newcomer) = self.send_off(by, claim) {
                         if let Link::Polling(polling) = &newcomer.link {
-                            polling.leave(&seat.inbox);
+                            polling.leave(inbox);
                         }
-                        seat.inbox.put(Letter::Newcomer(Box::new(newcomer)));
+                        inbox.put(Letter::Newcomer(Box::new(newcomer)));
                     }
                 }
             }
@@ -176,9 +177,10 @@ impl EventLoop {
     fn take_back(&mut self, index: usize, by: Place) {
         self.detach(index);
         self.count_as_back(index);
-        let Some(mut newcomer) = self.unseat(by) else {
+        let Some(newcomer) = self.unseat(by) else {
             return self.settle(index);
         };
+        let mut newcomer = *newcomer;
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
@@ -224,7 +226,7 @@ impl EventLoop {
 
     /// Makes a client ready for its way to another shard.
     fn send_off(&mut self, by: Place, claim: Claim) -> Option<Newcomer> {
-        let client = self.unseat(by)?;
+        let client = *self.unseat(by)?;
         let unsent = client.outgoing.into_unsent(client.link.framing());
         Some(Newcomer {
             link: client.link,
@@ -236,7 +238,7 @@ impl EventLoop {
     }
 
     /// Takes a client that has no session yet from its place.
-    fn unseat(&mut self, by: Place) -> Option<Client> {
+    fn unseat(&mut self, by: Place) -> Option<Box<Client>> {
         find(&mut self.clients, by)?;
         let mut client = self.clients.try_remove(by.index)?;
         client.link.deregister(self.poll.registry());
@@ -247,7 +249,7 @@ impl EventLoop {
 }
 
 /// The client of a place, if it is still there.
-pub(super) fn find(clients: &mut Slab<Client>, place: Place) -> Option<&mut Client> {
+pub(super) fn find(clients: &mut Slab<Box<Client>>, place: Place) -> Option<&mut Client> {
     let client = clients.get_mut(place.index)?;
     (client.generation == place.generation).then_some(client)
 }

@@ -10,7 +10,6 @@ use super::resuming::{Wanted, find};
 use crate::mailbox::{Mail, Place};
 use crate::publication::Turn;
 use crate::shard::client::Running;
-use crate::shard::registry::Seat;
 
 impl EventLoop {
     /// Carries out what the session has asked for: its frames, its actions, its next timer.
@@ -48,11 +47,9 @@ impl EventLoop {
                 client.is_counted = true;
                 gauges.sessions.fetch_add(1, Ordering::Relaxed);
                 if client.session.is_resumable() {
-                    let place = client.place(index);
-                    let inbox = self.inbox.clone();
-                    let seat = Seat { inbox, place };
                     let id = client.context.shared_id();
-                    self.services.resumable.insert(id, seat);
+                    let address = client.context.address().clone();
+                    self.services.resumable.insert(id, address);
                 }
             }
             Action::Resume { session, received } => {
@@ -73,7 +70,7 @@ impl EventLoop {
                 let now = self.started + self.now;
                 let caller = || client.context.caller(client.user.as_deref());
                 // While the user changes, subscriptions begin again for which nobody has asked anew.
-                if client.user_changes.is_empty()
+                if client.change.is_none()
                     && let Some(wait) = self.services.limiter.subscribe(publication, caller, now)
                 {
                     let error = self.services.limited(&client.context, wait, now);
@@ -193,7 +190,7 @@ impl EventLoop {
             Mail::SetUser(run, user, done) => match session.set_user(run, self.now, out) {
                 Ok(()) => {
                     client.user = user;
-                    client.user_changes.push(done);
+                    client.change.get_or_insert_default().calls.push(done);
                 }
                 Err(unblocked) if session.is_connected() => {
                     // The call may have ended without waiting.
@@ -209,7 +206,7 @@ impl EventLoop {
                 leases,
                 mapper,
             } => {
-                let keeper = client.keeper;
+                let keeper = client.change.as_ref().and_then(|change| change.keeper);
                 // A subscription that is over meanwhile drops its leases here.
                 if let Some(encoding) = session.encoding(run)
                     && let Some(running) = client.running_mut(run)

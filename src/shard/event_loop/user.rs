@@ -7,6 +7,7 @@ use updraft_protocol::message::Frame;
 use updraft_protocol::session::{Output, Run};
 
 use super::EventLoop;
+use crate::shard::client::Change;
 use crate::shard::fan_out::{FollowerId, Outcome};
 
 impl EventLoop {
@@ -22,8 +23,9 @@ impl EventLoop {
         gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
         let room = (self.limits.kept, &self.tally);
         let runs = (run, next);
+        let change = client.change.get_or_insert_default();
         self.fan_out
-            .keep(&mut client.keeper, room, runs, running.followers);
+            .keep(&mut change.keeper, room, runs, running.followers);
         running.subscription.over();
     }
 
@@ -34,7 +36,9 @@ impl EventLoop {
         };
         let mut out = Output::default();
         let mut missed = Vec::new();
-        if let Some(keeper) = client.keeper.take() {
+        let change = client.change.take().map(|change| *change);
+        let Change { calls, keeper } = change.unwrap_or_default();
+        if let Some(keeper) = keeper {
             let functions: Vec<FollowerId> = client
                 .subscriptions
                 .iter()
@@ -54,7 +58,7 @@ impl EventLoop {
                 });
             missed.extend(told);
         }
-        for done in std::mem::take(&mut client.user_changes) {
+        for done in calls {
             // The call may have ended without waiting.
             done.send(Ok(())).ok();
         }

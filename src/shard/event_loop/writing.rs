@@ -156,7 +156,9 @@ impl EventLoop {
         }
         let mut by_size = Vec::new();
         for (index, client) in &self.clients {
-            let kept = client.keeper.map_or(0, |keeper| self.fan_out.kept(keeper));
+            let kept = client
+                .keeper()
+                .map_or(0, |keeper| self.fan_out.kept(keeper));
             match client.held().saturating_add(kept) {
                 0 => {}
                 // On its way out, and gone within the linger time.

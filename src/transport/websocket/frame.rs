@@ -111,22 +111,11 @@ pub(crate) fn write_text_header(len: usize, out: &mut Vec<u8>) {
     write_header(1, len, out);
 }
 
-/// Appends a text frame whose length is known when `write` has appended its text.
-pub(crate) fn write_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    write(out);
-    let text = out.len();
-    write_text_header(text.saturating_sub(start), out);
-    let header = out.len().saturating_sub(text);
-    if let Some(frame) = out.get_mut(start..) {
-        frame.rotate_right(header);
-    }
-}
-
 /// A text frame.
 pub(crate) fn text(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    write_text(&mut out, |out| out.extend_from_slice(text.as_bytes()));
+    write_text_header(text.len(), &mut out);
+    out.extend_from_slice(text.as_bytes());
     out
 }
 

@@ -8,7 +8,7 @@ mod handshake;
 mod rate;
 mod reader;
 
-pub(crate) use frame::{close, ping, pong, text, write_text, write_text_header};
+pub(crate) use frame::{close, ping, pong, text, write_text_header};
 pub(crate) use handshake::{Refusal, accept};
 pub(crate) use rate::Rate;
 pub(crate) use reader::{Incoming, Limits, Protocol, Reader, Receiver};
