@@ -14,6 +14,9 @@ use crate::view::{Effect, Fields};
 /// The id of the one document that stands for a Vent subscription.
 const EVENT_DOCUMENT: &str = "id";
 
+/// Most sessions have fewer subscriptions, and there are many sessions: room for more is not made ahead.
+const FEW: usize = 4;
+
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) run: Run,
@@ -364,8 +367,7 @@ impl Session {
             params,
         });
         let timeout = self.config.publication_timeout;
-        if self.subscriptions.is_empty() {
-            // Most clients have one or two, and there are many clients.
+        if self.subscriptions.len() < FEW {
             self.subscriptions.reserve_exact(1);
         }
         self.subscriptions.push(Subscription {

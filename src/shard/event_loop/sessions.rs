@@ -11,6 +11,9 @@ use crate::mailbox::{Mail, Place};
 use crate::publication::Turn;
 use crate::shard::client::Running;
 
+/// Most clients have fewer subscriptions, and there are many clients: room for more is not made ahead.
+const FEW: usize = 4;
+
 impl EventLoop {
     /// Carries out what the session has asked for: its frames, its actions, its next timer.
     pub(super) fn settle(&mut self, index: usize) {
@@ -92,8 +95,7 @@ impl EventLoop {
                 let (context, user) = (client.context.clone(), client.user.clone());
                 let (subscription, start) = publication.start(context, user, run, params, turn);
                 self.starts.push(start);
-                if client.subscriptions.is_empty() {
-                    // Most clients have one or two, and there are many clients.
+                if client.subscriptions.len() < FEW {
                     client.subscriptions.reserve_exact(1);
                 }
                 client.subscriptions.push(Running {
