@@ -4,12 +4,14 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 const START: Duration = Duration::from_secs(20);
 /// Lines that are kept of what a process prints.
@@ -31,8 +33,19 @@ pub fn free_port() -> u16 {
     (0..COUNT)
         .map(|_| u32::from(NEXT.fetch_add(1, Ordering::Relaxed)))
         .map(|offset| FIRST + u16::try_from((start + offset) % u32::from(COUNT)).unwrap_or(0))
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .find(|port| is_free(*port))
         .expect("a port is free")
+}
+
+/// Whether nobody listens on a port. To find out, nobody does: another program that waits for its own server there
+/// would take us for it.
+fn is_free(port: u16) -> bool {
+    let bind = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())
+    };
+    bind().is_ok()
 }
 
 /// A child process that ends with its owner.
