@@ -262,10 +262,34 @@ async fn row_001_headers_that_dribble_in_are_cut() {
     assert!(began.elapsed() >= limit);
     // As one who does not even begin, or has said all it has to say.
     assert!(is_cut(&TcpStream::connect(address).expect("listens")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_001_time_for_headers_begins_anew_with_each_request() {
+    let limit = Duration::from_secs(2);
+    let (address, _handle) = serve(Server::builder().header_timeout(limit)).await;
+    let began = Instant::now();
     let mut http = Http::connect(&address.to_string());
-    assert_eq!(http.ask("GET /sockjs/info", &[], "").status, 200);
-    std::thread::sleep(limit / 2);
-    assert_eq!(http.ask("GET /sockjs/info", &[], "").status, 200);
+    while began.elapsed() < limit + limit / 4 {
+        assert_eq!(http.ask("GET /sockjs/info", &[], "").status, 200);
+        std::thread::sleep(limit / 8);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_001_row_002_limits_that_would_let_nobody_in_are_refused() {
+    for (headers, bytes) in [(0, 16 * 1024), (usize::MAX, 16 * 1024), (64, 1024)] {
+        let server = Server::builder().header_limit(headers, bytes);
+        assert!(
+            server.bind("127.0.0.1:0").await.is_err(),
+            "{headers} {bytes}"
+        );
+    }
+    for timeout in [Duration::ZERO, Duration::MAX] {
+        let (address, _handle) = serve(Server::builder().header_timeout(timeout)).await;
+        let mut http = Http::connect(&address.to_string());
+        assert_eq!(http.ask("GET /sockjs/info", &[], "").status, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

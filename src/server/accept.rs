@@ -1,5 +1,6 @@
 //! The accept loop: HTTP/1.1 by hyper with limits that warp's own server has not, and upgraded sockets to the shards.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,9 +11,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
@@ -66,7 +66,7 @@ pub(super) struct Limits {
 /// What the head of a request may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
-    /// When it must be there.
+    /// When it must be there; zero for no such time.
     pub(super) within: Duration,
     pub(super) headers: usize,
     /// All of it.
@@ -82,6 +82,14 @@ pub(super) struct SocketOptions {
     pub(super) send_buffer: usize,
     /// How long the kernel waits for a client's machine to confirm; zero for its own time.
     pub(super) user_timeout: Duration,
+}
+
+impl Head {
+    /// As hyper wants it: it adds this to the time, so there is a longest.
+    fn patience(&self) -> Option<Duration> {
+        const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+        (!self.within.is_zero()).then(|| self.within.min(LONGEST))
+    }
 }
 
 impl Front {
@@ -129,19 +137,8 @@ impl Front {
         &self.services.session.limits
     }
 
-    /// Takes connections until `closing`, in a task beside those that it starts: a thread that awaits it outside of the
-    /// runtime would have to be woken for each connection.
-    pub(super) fn start(
-        self: Arc<Self>,
-        listener: TcpListener,
-        routes: Option<BoxedFilter<(Response,)>>,
-        closing: CancellationToken,
-    ) -> JoinHandle<()> {
-        let background = self.services.background.clone();
-        background.spawn(self.run(listener, routes, closing))
-    }
-
-    async fn run(
+    /// Takes connections until `closing`.
+    pub(super) async fn run(
         self: Arc<Self>,
         listener: TcpListener,
         routes: Option<BoxedFilter<(Response,)>>,
@@ -269,7 +266,7 @@ impl Front {
     }
 
     #[cfg(feature = "tls")]
-    fn handshake_failed(&self, peer: SocketAddr, error: &std::io::Error) {
+    fn handshake_failed(&self, peer: SocketAddr, error: &io::Error) {
         let failed = &self.services.gauges.failed_handshakes;
         failed.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(%peer, %error, "A TLS handshake came to nothing.");
@@ -289,7 +286,7 @@ impl Front {
         let answer = move |request| http::answer(self.clone(), own.clone(), peer, request);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(head.within)
+            .header_read_timeout(head.patience())
             .max_headers(head.headers)
             .max_buf_size(head.bytes)
             .serve_connection(TokioIo::new(socket), service_fn(answer))
@@ -309,21 +306,39 @@ impl Front {
 }
 
 impl SocketOptions {
-    /// Sets a listener up: each socket that it accepts has its options, at no cost of its own.
-    pub(super) fn apply(&self, listener: &TcpListener) -> std::io::Result<()> {
-        let listener = SockRef::from(listener);
-        // It listens already, but with a backlog that a storm overflows.
-        listener.listen(self.backlog.into())?;
+    /// A socket with these options at one of the addresses, which does not listen yet. Those that it will accept have
+    /// its options, at no cost of their own.
+    pub(super) async fn bind(&self, addresses: impl ToSocketAddrs) -> io::Result<TcpSocket> {
+        let mut failed = io::Error::new(ErrorKind::InvalidInput, "the name has no address");
+        for address in lookup_host(addresses).await? {
+            match self.bind_to(address) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    fn bind_to(&self, address: SocketAddr) -> io::Result<TcpSocket> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // As every server on Unix: what is left of old connections is no reason not to start again.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
         // Each message is one write already, so waiting for more can only hurt.
-        listener.set_tcp_nodelay(true)?;
-        if let Err(error) = listener.set_send_buffer_size(self.send_buffer) {
+        socket.set_nodelay(true)?;
+        let options = SockRef::from(&socket);
+        if let Err(error) = options.set_send_buffer_size(self.send_buffer) {
             tracing::warn!(%error, "The send buffer of sockets could not be set.");
         }
         #[cfg(target_os = "linux")]
         if !self.user_timeout.is_zero() {
-            listener.set_tcp_user_timeout(Some(self.user_timeout))?;
+            options.set_tcp_user_timeout(Some(self.user_timeout))?;
         }
-        Ok(())
+        socket.bind(address)?;
+        Ok(socket)
     }
 }
 
@@ -333,13 +348,13 @@ mod tests {
 
     #[tokio::test]
     async fn row_031_the_kernel_gives_up_a_machine_that_is_gone() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let options = SocketOptions {
             backlog: 10,
             send_buffer: 32 * 1024,
             user_timeout: Duration::from_secs(7),
         };
-        options.apply(&listener).unwrap();
+        let socket = options.bind("127.0.0.1:0").await.unwrap();
+        let listener = socket.listen(10).unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (_client, (socket, _)) = (client.unwrap(), accepted.unwrap());

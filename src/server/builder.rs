@@ -13,7 +13,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::ToSocketAddrs;
 use tokio::runtime::Handle as Runtime;
 use tokio_util::task::TaskTracker;
 use updraft_protocol::session::{Config, Duplicate, Kind};
@@ -328,9 +328,8 @@ impl Builder {
         if let Some(mistake) = mistaken {
             return Err(Error::configuration(mistake));
         }
-        let listener = TcpListener::bind(address).await?;
-        self.sockets.apply(&listener)?;
-        let local_addr = listener.local_addr()?;
+        let socket = self.sockets.bind(address).await?;
+        let local_addr = socket.local_addr()?;
         let count = self
             .shards
             .or_else(|| std::thread::available_parallelism().ok());
@@ -389,7 +388,8 @@ impl Builder {
         let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
         let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());
         Ok(Bound {
-            listener,
+            // Last: nobody connects to a server that does not come to be.
+            listener: socket.listen(self.sockets.backlog.into())?,
             local_addr,
             routes,
             front: Arc::new(front),

@@ -22,7 +22,6 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
@@ -82,13 +81,7 @@ impl Bound {
             stop,
             ..
         } = self;
-        let accepting = front.start(listener, routes, handle.closing().clone());
-        let accepting = AbortOnDropHandle::new(accepting);
-        if let Err(error) = accepting.await
-            && error.is_panic()
-        {
-            std::panic::resume_unwind(error.into_panic());
-        }
+        front.run(listener, routes, handle.closing().clone()).await;
         handle.finished().await;
         drop(stop);
         Ok(())

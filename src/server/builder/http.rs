@@ -38,14 +38,20 @@ impl Default for Settings {
 /// The smallest head that hyper can be told to take, in bytes.
 const SMALLEST_HEAD: usize = 8 * 1024;
 
+/// The most headers that a request may be allowed: there is room for as many whenever one is read.
+const MOST_HEADERS: usize = 1024;
+
 impl Settings {
     /// What is wrong with them, if anything is.
     pub(super) fn mistake(&self) -> Option<String> {
-        let bytes = self.head.bytes;
-        (bytes < SMALLEST_HEAD).then(|| {
-            format!(
+        let accept::Head { headers, bytes, .. } = self.head;
+        if bytes < SMALLEST_HEAD {
+            return Some(format!(
                 "requests must be allowed {SMALLEST_HEAD} bytes of headers; {bytes} are too few"
-            )
+            ));
+        }
+        (!(1..=MOST_HEADERS).contains(&headers)).then(|| {
+            format!("requests may be allowed 1 to {MOST_HEADERS} headers, and not {headers}")
         })
     }
 
@@ -62,16 +68,16 @@ impl Settings {
 }
 
 impl Builder {
-    /// How long a request may take to send its headers: 10 s by default. Then its connection is closed, as is one that
-    /// sends no next request for so long.
+    /// How long a request may take to send its headers: 10 s by default, and as long as it likes with zero. Then its
+    /// connection is closed, as is one that sends no next request for so long.
     #[must_use]
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.http.head.within = timeout;
         self
     }
 
-    /// How many headers a request may have (64 by default), and how many bytes together with its first line (16 KiB by
-    /// default, and no less than 8 KiB). What exceeds either is answered with 431, and the connection is closed.
+    /// How many headers a request may have (64 by default, and no more than 1,024), and how many bytes together with its
+    /// first line (16 KiB by default, and no less than 8 KiB). What exceeds either is answered with 431, and the connection is closed.
     #[must_use]
     pub fn header_limit(mut self, headers: usize, bytes: usize) -> Self {
         self.http.head.headers = headers;
