@@ -39,6 +39,13 @@ impl Start {
     }
 
     fn begin(self, services: &Services) {
+        if self
+            .subscription
+            .as_ref()
+            .is_some_and(Subscription::is_stopped)
+        {
+            return;
+        }
         let task = services.spawn(self.handling);
         if let Some(subscription) = self.subscription {
             subscription.handler_started(task.abort_handle());

@@ -22,6 +22,8 @@ pub(super) struct Outgoing {
     queue: Fifo<Item>,
     /// Bytes in `queue`.
     queued: usize,
+    /// Those of them that the shard has counted as waiting for their turn.
+    counted: usize,
     /// `bytes` while the socket is full, as the shard counts them. What only waits for its turn is mostly shared with
     /// others, and gone when the turn has come.
     share: Share,
@@ -80,6 +82,7 @@ impl Outgoing {
         Self {
             queue: Fifo::new(),
             queued: 0,
+            counted: 0,
             share,
             stuck: None,
             is_listed: false,
@@ -104,6 +107,18 @@ impl Outgoing {
     /// Bytes that wait for a write of their own: all but those of the write under way.
     pub(super) fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// The bytes that wait and have not been counted, which they are with this.
+    pub(super) fn count_queued(&mut self) -> usize {
+        let more = self.queued.saturating_sub(self.counted);
+        self.counted = self.counted.saturating_add(more);
+        more
+    }
+
+    /// Its turn has come: what was counted, and is not any more.
+    pub(super) fn take_counted(&mut self) -> usize {
+        std::mem::take(&mut self.counted)
     }
 
     /// Bytes that wait.

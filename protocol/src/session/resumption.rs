@@ -305,6 +305,7 @@ impl Session {
             self.history.confirm(received);
             if let Some(work) = &mut self.work {
                 work.repeats = Vec::new();
+                work.resumed_at = None;
                 self.rest();
             }
         }

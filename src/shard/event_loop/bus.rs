@@ -69,18 +69,13 @@ impl EventLoop {
                 return;
             };
             let outgoing = &mut client.outgoing;
-            let counted = if outgoing.is_listed {
-                outgoing.queued()
-            } else {
-                0
-            };
             outgoing.push(Frame::Event { head, tail });
             if !outgoing.is_listed && !outgoing.is_blocked {
                 outgoing.is_listed = true;
                 unsent.push_back(index);
             }
             if outgoing.is_listed {
-                *ahead = ahead.saturating_add(outgoing.queued().saturating_sub(counted));
+                *ahead = ahead.saturating_add(outgoing.count_queued());
             }
             if outgoing.queued() > limits.output {
                 lost.push((index, None));

@@ -77,14 +77,15 @@ pub(super) struct EventLoop {
     out: Output,
     /// The latest handler that a session has asked for together with others.
     begun: Option<Begun>,
-    /// Handlers that this turn has asked for. Filled by `act`, emptied before and after what is written.
+    /// Handlers that were asked for together. Filled by `act`, emptied by `begin_handlers`.
     starts: Starts,
     delivery: Delivery,
     /// Letters of the delivery that nobody has looked at: what was delivered before them is written first.
     letters: VecDeque<Letter>,
     /// The batch that was looked at last, and how many of its messages were delivered.
     batch: Option<(Batch, usize)>,
-    /// Bytes that wait for connections in `unsent`, about.
+    /// Bytes that were counted for the connections in `unsent`; those of connections that are gone are forgotten when
+    /// there is none left.
     ahead: usize,
 }
 
@@ -160,14 +161,16 @@ impl EventLoop {
                 }
             }
             self.read_on();
+            self.begin_handlers();
             self.look_into_inbox();
             self.look_at_timers();
             self.look_for_sessions();
-            self.starts.begin(&self.services);
+            self.begin_handlers();
             self.write();
-            self.starts.begin(&self.services);
+            self.begin_handlers();
             self.relieve();
-            if self.state == State::ShuttingDown && self.clients.is_empty() {
+            let is_empty = self.clients.is_empty() && self.has_read_inbox();
+            if self.state == State::ShuttingDown && is_empty {
                 self.state = State::Stopped;
             }
         }
@@ -183,8 +186,7 @@ impl EventLoop {
         let is_busy = !(self.unsent.is_empty()
             && self.unread.is_empty()
             && self.wanted.is_empty()
-            && self.letters.is_empty()
-            && self.batch.is_none());
+            && self.has_read_inbox());
         if is_busy || !self.inbox.may_sleep() {
             return Some(Duration::ZERO);
         }
@@ -197,22 +199,40 @@ impl EventLoop {
         )
     }
 
+    /// Whether nothing is left of what was taken out of the inbox.
+    fn has_read_inbox(&self) -> bool {
+        self.letters.is_empty() && self.batch.is_none()
+    }
+
     /// Reads the letters that are here, as far as their messages may run ahead of the writes; the rest has its turn
-    /// when some is written.
+    /// when some is written. The handlers that they ask for begin.
     fn look_into_inbox(&mut self) {
+        self.read_letters();
+        self.begin_handlers();
+    }
+
+    fn begin_handlers(&mut self) {
+        self.starts.begin(&self.services);
+    }
+
+    fn read_letters(&mut self) {
         if !self.deliver_batch() {
             return;
         }
         if self.letters.is_empty() {
             self.tell_of_dropped();
             self.inbox.take(&mut self.delivery);
-            self.letters.extend(self.delivery.letters.drain(..));
+            // Who comes in need not wait until a burst for others is delivered.
+            let letters = &mut self.delivery.letters;
+            letters.sort_by_key(|letter| !matches!(letter, Letter::Arrival(_)));
+            self.letters.extend(letters.drain(..));
         }
         while let Some(letter) = self.letters.pop_front() {
             match letter {
                 Letter::Batch(batch) => {
                     self.batch = Some((batch, 0));
                     if !self.deliver_batch() {
+                        // What was dropped was dropped behind these letters.
                         return;
                     }
                 }

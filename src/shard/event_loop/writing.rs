@@ -22,7 +22,7 @@ impl EventLoop {
         let outgoing = &mut client.outgoing;
         if !outgoing.is_listed && !outgoing.is_blocked && !outgoing.is_empty() {
             outgoing.is_listed = true;
-            self.ahead = self.ahead.saturating_add(outgoing.queued());
+            self.ahead = self.ahead.saturating_add(outgoing.count_queued());
             self.unsent.push_back(index);
         }
     }
@@ -38,7 +38,8 @@ impl EventLoop {
             let client = self.clients.get_mut(index);
             if let Some(client) = client.filter(|it| it.outgoing.is_listed) {
                 client.outgoing.is_listed = false;
-                self.ahead = self.ahead.saturating_sub(client.outgoing.queued());
+                let counted = client.outgoing.take_counted();
+                self.ahead = self.ahead.saturating_sub(counted);
                 self.flush(index);
             }
             if written % WRITES_PER_LOOK == 0 {
