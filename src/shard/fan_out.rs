@@ -230,6 +230,10 @@ fn deliver(
             _ => continue,
         };
         let encoding = subscriber.encoding;
+        if !matches!(subscriber.function, Function::Each(_)) {
+            // What follows is nothing that its predecessor's function takes time for.
+            careful.judge();
+        }
         let outcome = match &mut subscriber.function {
             Function::Relay => as_it_came.outcome(message, encoding),
             Function::Each(f) => {

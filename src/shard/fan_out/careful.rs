@@ -14,7 +14,7 @@ const SLOW: Duration = Duration::from_millis(5);
 /// Calls between two looks at the clock, which costs as much as a short function.
 const CALLS: u32 = 16;
 
-/// The calls for one message.
+/// The calls for one message, timed together with what is made of their events.
 #[derive(Default)]
 pub(super) struct Careful {
     /// Those that the clock has not been looked at for yet.
@@ -63,6 +63,13 @@ impl Careful {
             calls: 1,
         });
     }
+
+    /// Looks at the clock for the calls that there were since the last look, if any.
+    pub(super) fn judge(&mut self) {
+        if let Some(since) = self.since.take() {
+            since.judge(clock::now());
+        }
+    }
 }
 
 impl Since {
@@ -77,8 +84,6 @@ impl Since {
 
 impl Drop for Careful {
     fn drop(&mut self) {
-        if let Some(since) = &self.since {
-            since.judge(clock::now());
-        }
+        self.judge();
     }
 }
