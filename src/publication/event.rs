@@ -36,6 +36,8 @@ impl Event {
 
     /// An event whatever the value: also for those that JavaScript takes for false, which are otherwise none.
     ///
+    /// The value may be serialized twice: where there is a date in it, for one.
+    ///
     /// # Errors
     ///
     /// When the value cannot be written as EJSON.

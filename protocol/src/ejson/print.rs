@@ -36,6 +36,8 @@ pub enum Print {
 
 /// Prints anything serde can serialize as [`to_ejson`](super::to_ejson) would print its [`to_value`].
 ///
+/// What turns out to be more than plain JSON half-way is serialized once more, to a [`Value`].
+///
 /// # Errors
 ///
 /// As [`to_value`].
