@@ -35,10 +35,10 @@ fn redis(certificate: &str) -> (Process, u16) {
     (Process::start(&mut command, port), port)
 }
 
-/// A relay that trusts this certificate, or else those of the operating system; it ends by itself after a while.
-fn relay(redis: u16, listen: u16, trusted: Option<&str>) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["60", env!("CARGO_BIN_EXE_updraft")]);
+const RELAY: &str = env!("CARGO_BIN_EXE_updraft");
+
+/// A relay that trusts this certificate, or else those of the operating system.
+fn relay(mut command: Command, redis: u16, listen: u16, trusted: Option<&str>) -> Command {
     match trusted {
         Some(trusted) => command.env("SSL_CERT_FILE", file(trusted)),
         None => command.env_remove("SSL_CERT_FILE"),
@@ -54,7 +54,8 @@ fn relay(redis: u16, listen: u16, trusted: Option<&str>) -> Command {
 fn row_097_redis_over_tls_with_a_password() {
     let (_redis, port) = redis("valid.pem");
     let listen = free_port();
-    let _relay = Process::start(&mut relay(port, listen, Some("valid.pem")), listen);
+    let mut relay = relay(Command::new(RELAY), port, listen, Some("valid.pem"));
+    let _relay = Process::start(&mut relay, listen);
     let (mut client, _) = Client::ddp_connect(&format!("ws://127.0.0.1:{listen}/websocket"));
     client.send_text(r#"{"msg":"sub","id":"S1","name":"news","params":["vent.1",{}]}"#);
     client.expect_text(r#"{"msg":"added","collection":"vent.1","id":"id","fields":{}}"#);
@@ -68,7 +69,9 @@ fn row_097_what_is_wrong_with_a_certificate_is_named() {
         ("valid.pem", None, "certificate"),
     ] {
         let (_redis, port) = redis(certificate);
-        let ended = relay(port, free_port(), trusted)
+        let mut bounded = Command::new("timeout");
+        bounded.args(["60", RELAY]);
+        let ended = relay(bounded, port, free_port(), trusted)
             .output()
             .expect("the binary runs");
         let text = String::from_utf8_lossy(&ended.stderr);

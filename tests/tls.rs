@@ -522,10 +522,8 @@ fn row_015_replaced_files_are_noticed() {
 #[test]
 fn the_relay_speaks_tls() {
     let redis = RedisServer::start();
-    let relay = |port: u16, certificate: PathBuf, key: PathBuf| {
-        let mut command = Command::new("timeout");
+    let relay = |mut command: Command, port: u16, certificate: PathBuf, key: PathBuf| {
         command
-            .args(["60", env!("CARGO_BIN_EXE_updraft")])
             .args(["--redis", &redis.url()])
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--relay", "news=news"])
@@ -536,14 +534,23 @@ fn the_relay_speaks_tls() {
         command
     };
     let port = free_port();
-    let mut command = relay(port, certificate("valid.pem"), certificate("key.pem"));
+    let command = Command::new(env!("CARGO_BIN_EXE_updraft"));
+    let mut command = relay(
+        command,
+        port,
+        certificate("valid.pem"),
+        certificate("key.pem"),
+    );
     let _relay = Process::start(&mut command, port);
     let (mut client, _) = Client::ddp_connect(&format!("wss://127.0.0.1:{port}/websocket"));
     client.send_text(r#"{"msg":"sub","id":"S1","name":"news","params":["vent.1",{}]}"#);
     client.expect_text(r#"{"msg":"added","collection":"vent.1","id":"id","fields":{}}"#);
     client.expect_text(r#"{"msg":"ready","subs":["S1"]}"#);
 
-    let mut broken = relay(free_port(), certificate("key.pem"), certificate("key.pem"));
+    let mut bounded = Command::new("timeout");
+    bounded.args(["60", env!("CARGO_BIN_EXE_updraft")]);
+    let key = || certificate("key.pem");
+    let mut broken = relay(bounded, free_port(), key(), key());
     let ended = broken.output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(!ended.status.success());
