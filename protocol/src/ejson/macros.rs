@@ -173,6 +173,7 @@ mod tests {
         assert_eq!(items, [1, 2]);
         assert_eq!(to_ejson(&ejson!(name)), r#""Ada""#);
     }
+
     #[test]
     fn values_stay_what_they_are() {
         let any = ejson!({ "$date": Date::from_millis(0.0), "gone": undefined });

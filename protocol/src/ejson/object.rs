@@ -2,9 +2,10 @@
 //! inserted. A key set again keeps its place.
 
 use std::fmt;
+use std::hash::Hash;
 use std::mem;
 
-use indexmap::IndexMap;
+use indexmap::{Equivalent, IndexMap};
 
 use super::{Text, Value};
 
@@ -46,10 +47,7 @@ impl Object {
 
     /// The value of a member.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        match &self.0 {
-            Repr::Short(members) => members.iter().find(|it| it.0 == *key).map(|it| &it.1),
-            Repr::Long(members) => members.get(key),
-        }
+        self.find(key)
     }
 
     /// The value of a member, to change.
@@ -65,32 +63,17 @@ impl Object {
 
     /// As [`get`](Self::get), for a key that may hold lone surrogates.
     pub fn get_text(&self, key: &Text) -> Option<&Value> {
-        match &self.0 {
-            Repr::Short(members) => members.iter().find(|it| it.0 == *key).map(|it| &it.1),
-            Repr::Long(members) => members.get(key),
-        }
+        self.find(key)
     }
 
     /// Takes a member out; the order of the others stays.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
-        match &mut self.0 {
-            Repr::Short(members) => {
-                let place = members.iter().position(|it| it.0 == *key)?;
-                Some(members.remove(place).1)
-            }
-            Repr::Long(members) => members.shift_remove(key),
-        }
+        self.take(key)
     }
 
     /// As [`remove`](Self::remove), for a key that may hold lone surrogates.
     pub fn remove_text(&mut self, key: &Text) -> Option<Value> {
-        match &mut self.0 {
-            Repr::Short(members) => {
-                let place = members.iter().position(|it| it.0 == *key)?;
-                Some(members.remove(place).1)
-            }
-            Repr::Long(members) => members.shift_remove(key),
-        }
+        self.take(key)
     }
 
     /// Whether there is such a member, `undefined` or not.
@@ -144,6 +127,26 @@ impl Object {
         match &mut self.0 {
             Repr::Short(members) => Either::Short(members.iter_mut().map(|(_, value)| value)),
             Repr::Long(members) => Either::Long(members.values_mut()),
+        }
+    }
+
+    fn find(&self, key: &(impl Hash + Equivalent<Text> + ?Sized)) -> Option<&Value> {
+        match &self.0 {
+            Repr::Short(members) => {
+                let mut members = members.iter();
+                members.find(|it| key.equivalent(&it.0)).map(|it| &it.1)
+            }
+            Repr::Long(members) => members.get(key),
+        }
+    }
+
+    fn take(&mut self, key: &(impl Hash + Equivalent<Text> + ?Sized)) -> Option<Value> {
+        match &mut self.0 {
+            Repr::Short(members) => {
+                let place = members.iter().position(|it| key.equivalent(&it.0))?;
+                Some(members.remove(place).1)
+            }
+            Repr::Long(members) => members.shift_remove(key),
         }
     }
 

@@ -13,6 +13,7 @@ use serde::ser::{
 };
 
 use super::key::KeySerializer;
+use super::ser::compound;
 use super::smuggle::{NAME, lend};
 use super::write::write_string;
 use super::{SerdeError, Text, Value, to_value};
@@ -342,30 +343,14 @@ fn hash(key: &str) -> u64 {
     })
 }
 
-macro_rules! compound {
-    ($($kind:ident: $trait:ident :: $method:ident ($($key:ident: $type:ty)?);)*) => {$(
-        impl $trait for $kind<'_> {
-            type Ok = Kind;
-            type Error = SerdeError;
-
-            fn $method<T: Serialize + ?Sized>(&mut self, $($key: $type,)? value: &T) -> Result<(), SerdeError> {
-                self.push($($key,)? value)
-            }
-
-            fn end(self) -> Result<Kind, SerdeError> {
-                self.finish()
-            }
-        }
-    )*};
-}
-
 compound! {
-    Items: SerializeSeq::serialize_element();
-    Items: SerializeTuple::serialize_element();
-    Items: SerializeTupleStruct::serialize_field();
-    Items: SerializeTupleVariant::serialize_field();
-    Members: SerializeStruct::serialize_field(key: &'static str);
-    Members: SerializeStructVariant::serialize_field(key: &'static str);
+    Kind;
+    Items<'_>: SerializeSeq::serialize_element();
+    Items<'_>: SerializeTuple::serialize_element();
+    Items<'_>: SerializeTupleStruct::serialize_field();
+    Items<'_>: SerializeTupleVariant::serialize_field();
+    Members<'_>: SerializeStruct::serialize_field(key: &'static str);
+    Members<'_>: SerializeStructVariant::serialize_field(key: &'static str);
 }
 
 impl SerializeMap for Members<'_> {

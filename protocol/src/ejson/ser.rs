@@ -220,24 +220,28 @@ impl Members {
     }
 }
 
+/// The compound serializers of serde, all of which push and then finish.
 macro_rules! compound {
-    ($($kind:ident: $trait:ident :: $method:ident ($($key:ident: $type:ty)?);)*) => {$(
+    ($made:ty; $($kind:ty: $trait:ident :: $method:ident ($($key:ident: $type:ty)?);)*) => {$(
         impl $trait for $kind {
-            type Ok = Value;
+            type Ok = $made;
             type Error = SerdeError;
 
             fn $method<T: Serialize + ?Sized>(&mut self, $($key: $type,)? value: &T) -> Result<(), SerdeError> {
                 self.push($($key,)? value)
             }
 
-            fn end(self) -> Result<Value, SerdeError> {
+            fn end(self) -> Result<$made, SerdeError> {
                 self.finish()
             }
         }
     )*};
 }
 
+pub(super) use compound;
+
 compound! {
+    Value;
     Items: SerializeSeq::serialize_element();
     Items: SerializeTuple::serialize_element();
     Items: SerializeTupleStruct::serialize_field();

@@ -254,8 +254,10 @@ impl Session {
         match &mut self.state {
             State::Resuming { backlog, .. } => {
                 let backlog = std::mem::take(backlog);
-                self.work().queued_bytes = 0;
-                self.rest();
+                if let Some(work) = &mut self.work {
+                    work.queued_bytes = 0;
+                    self.rest();
+                }
                 backlog
             }
             _ => Vec::new(),

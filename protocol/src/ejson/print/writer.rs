@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::super::decode::Form;
 use super::super::number::write_number;
-use super::super::write::{write_string, write_text};
-use super::super::{Object, SerdeError, Value};
+use super::super::write::{write_json, write_string};
+use super::super::{SerdeError, Value};
 
 /// What stays of the scratch; a longer text takes it along.
 pub(super) const KEPT: usize = 64 * 1024;
@@ -33,6 +33,14 @@ pub(in crate::ejson) enum Kind {
 }
 
 impl Kind {
+    fn of(value: &Value) -> Self {
+        match value {
+            Value::Undefined => Self::Undefined,
+            Value::Array(_) => Self::Array,
+            value => Self::falsy(value.is_falsy()),
+        }
+    }
+
     fn falsy(falsy: bool) -> Self {
         if falsy { Self::Falsy } else { Self::Other }
     }
@@ -72,46 +80,10 @@ impl Writer {
 
     /// Writes a value; `None` if it is left to the tree.
     pub(in crate::ejson) fn value(&mut self, value: &Value) -> Option<Kind> {
-        let out = &mut self.out;
-        Some(match value {
-            Value::Undefined => {
-                out.push_str("null");
-                Kind::Undefined
-            }
-            Value::Null => self.null(),
-            Value::Bool(value) => self.bool(*value),
-            Value::Number(number) => return self.number(*number),
-            Value::String(text) => {
-                write_text(text, out);
-                Kind::falsy(text.is_empty())
-            }
-            Value::Array(items) => {
-                out.push('[');
-                for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        self.out.push(',');
-                    }
-                    self.value(item)?;
-                }
-                self.out.push(']');
-                Kind::Array
-            }
-            Value::Object(object) if Form::of(object).is_none() => self.object(object)?,
-            _ => return None,
+        is_plain(value).then(|| {
+            write_json(value, &mut self.out);
+            Kind::of(value)
         })
-    }
-
-    fn object(&mut self, object: &Object) -> Option<Kind> {
-        let mut separator = '{';
-        for (key, value) in object.iter().filter(|(_, value)| !value.is_undefined()) {
-            self.out.push(separator);
-            write_text(key, &mut self.out);
-            self.out.push(':');
-            self.value(value)?;
-            separator = ',';
-        }
-        self.out.push_str(if separator == '{' { "{}" } else { "}" });
-        Some(Kind::Other)
     }
 
     pub(super) fn null(&mut self) -> Kind {
@@ -134,5 +106,16 @@ impl Writer {
     pub(super) fn string(&mut self, text: &str) -> Kind {
         write_string(text, &mut self.out);
         Kind::falsy(text.is_empty())
+    }
+}
+
+/// Whether nothing of EJSON's own is in a value, so that it has the same text in EJSON and in plain JSON.
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::Undefined | Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::Number(number) => number.is_finite(),
+        Value::Array(items) => items.iter().all(is_plain),
+        Value::Object(object) => Form::of(object).is_none() && object.values().all(is_plain),
+        _ => false,
     }
 }
