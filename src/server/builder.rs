@@ -387,13 +387,14 @@ impl Builder {
         }
         let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
         let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());
+        let stop = StopOnDrop(handle.clone());
         Ok(Bound {
             // Last: nobody connects to a server that does not come to be.
             listener: socket.listen(self.sockets.backlog.into())?,
             local_addr,
             routes,
             front: Arc::new(front),
-            stop: StopOnDrop(handle.clone()),
+            stop,
             handle,
         })
     }
