@@ -1,5 +1,6 @@
-//! Handlers that are about to begin. Those that a shard has asked for in one turn are started by one task, so that the
-//! runtime is woken once for all of them.
+//! Handlers that are about to begin. Those that a shard has asked for together are started by one task, so that the
+//! runtime is woken once for all of them. Which of them runs first is left to it: publications that must be in order wait
+//! for their turn, and a session asks for one method after the other.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ pub(crate) struct Start {
     subscription: Option<Subscription>,
 }
 
-/// Those that one turn of a shard has asked for.
+/// Those that a shard has asked for together.
 #[derive(Default)]
 pub(crate) struct Starts(Vec<Start>);
 

@@ -45,7 +45,7 @@ impl Method {
     }
 
     /// One call, to be started. Once begun it runs to its end, whether or not its client is still there.
-    pub(crate) fn start(
+    pub(crate) fn prepare(
         &self,
         connection: Connection,
         user: Option<Arc<str>>,

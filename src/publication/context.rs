@@ -41,12 +41,12 @@ struct Life {
     /// How long it has waited for the bus, over all its channels.
     waited_for_bus: Duration,
     /// There when its end concerns more than the handler, which is seldom.
-    ends: Option<Box<Ends>>,
+    at_end: Option<Box<AtEnd>>,
 }
 
 /// What happens at the end of a subscription.
 #[derive(Default)]
-struct Ends {
+struct AtEnd {
     /// Tasks of [`Subscription::run`], dropped at the end; bounded by what the handler starts.
     tasks: Vec<AbortHandle>,
     /// Filled by the handler, drained at the end.
@@ -160,8 +160,8 @@ impl Subscription {
     pub fn on_stop(&self, f: impl FnOnce() + Send + 'static) {
         let mut life = self.life();
         if !life.over {
-            let ends = life.ends.get_or_insert_default();
-            return ends.on_stop.push(Box::new(f));
+            let at_end = life.at_end.get_or_insert_default();
+            return at_end.on_stop.push(Box::new(f));
         }
         drop(life);
         f();
@@ -207,7 +207,7 @@ impl Subscription {
                 subscription.error(error);
             }
         });
-        let tasks = &mut life.ends.get_or_insert_default().tasks;
+        let tasks = &mut life.at_end.get_or_insert_default().tasks;
         tasks.retain(|task| !task.is_finished());
         tasks.push(task.abort_handle());
     }
@@ -270,8 +270,10 @@ impl Subscription {
             over: true,
             ..Life::default()
         };
-        let Life { handler, ends, .. } = std::mem::replace(&mut *self.life(), ended);
-        let Ends { tasks, on_stop } = ends.map(|ends| *ends).unwrap_or_default();
+        let Life {
+            handler, at_end, ..
+        } = std::mem::replace(&mut *self.life(), ended);
+        let AtEnd { tasks, on_stop } = at_end.map(|it| *it).unwrap_or_default();
         for task in handler.into_iter().chain(tasks) {
             task.abort();
         }

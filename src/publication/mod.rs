@@ -34,7 +34,7 @@ type Body = dyn Fn(Vent, Vec<Value>) -> BoxFuture<'static, Result<()>> + Send + 
 pub(crate) struct Publication {
     /// Empty for a universal one.
     name: Arc<str>,
-    start: Box<Body>,
+    body: Box<Body>,
     /// The first choice of an encoding is logged: it shows a Vent id that looks like something else than it is.
     encoding_logged: Once,
 }
@@ -43,7 +43,7 @@ impl Publication {
     /// One whose handler takes the plain context.
     pub(crate) fn ordinary<M>(name: &str, handler: impl Handler<Subscription, M>) -> Self {
         let handler = Arc::new(handler);
-        let start = move |vent: Vent, params| {
+        let body = move |vent: Vent, params| {
             let handler = handler.clone();
             let publish = async move {
                 handler
@@ -55,7 +55,7 @@ impl Publication {
         };
         Self {
             name: name.into(),
-            start: Box::new(start),
+            body: Box::new(body),
             encoding_logged: Once::new(),
         }
     }
@@ -63,14 +63,14 @@ impl Publication {
     /// One whose handler follows channels.
     pub(crate) fn vent<M>(name: &str, handler: impl Handler<Vent, M>) -> Self {
         let handler = Arc::new(handler);
-        let start = move |vent: Vent, params| {
+        let body = move |vent: Vent, params| {
             let handler = handler.clone();
             let publish = async move { handler.handle(vent, params).await.map(drop) };
             Box::pin(publish) as BoxFuture<'static, _>
         };
         Self {
             name: name.into(),
-            start: Box::new(start),
+            body: Box::new(body),
             encoding_logged: Once::new(),
         }
     }
@@ -92,7 +92,7 @@ impl Publication {
     }
 
     /// The handler of one subscription, to be started; it begins in its turn. However it ends, the session hears of it.
-    pub(crate) fn start(
+    pub(crate) fn prepare(
         &self,
         connection: Connection,
         user: Option<Arc<str>>,
@@ -101,7 +101,7 @@ impl Publication {
         turn: Turn,
     ) -> (Subscription, Start) {
         let subscription = Subscription::new(connection.clone(), user, run, self.name.clone());
-        let publishing = (self.start)(Vent::new(subscription.clone()), params);
+        let publishing = (self.body)(Vent::new(subscription.clone()), params);
         let publishing = turn.clone().run(publishing);
         let name = self.name.clone();
         let over = subscription.clone();
@@ -120,8 +120,7 @@ impl Publication {
                 drop(turn);
             },
         );
-        let start = Start::of(subscription.clone(), handling);
-        (subscription, start)
+        (subscription.clone(), Start::of(subscription, handling))
     }
 }
 

@@ -25,10 +25,6 @@ impl<T> Fifo<T> {
         if self.first.is_none() {
             self.first = Some(entry);
         } else {
-            if self.rest.capacity() == 0 {
-                // Where two wait, many do: this is not to grow step by step.
-                self.rest.reserve(16);
-            }
             self.rest.push_back(entry);
         }
     }

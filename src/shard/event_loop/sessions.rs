@@ -93,7 +93,7 @@ impl EventLoop {
                 let (turn, begun) = Turn::after(self.begun.take());
                 self.begun = Some(begun);
                 let (context, user) = (client.context.clone(), client.user.clone());
-                let (subscription, start) = publication.start(context, user, run, params, turn);
+                let (subscription, start) = publication.prepare(context, user, run, params, turn);
                 self.starts.push(start);
                 if client.subscriptions.len() < FEW {
                     client.subscriptions.reserve_exact(1);
@@ -122,8 +122,8 @@ impl EventLoop {
                 }
                 if let Some(method) = self.services.methods.get(method) {
                     let (context, user) = (client.context.clone(), client.user.clone());
-                    let start = method.start(context, user, run, params, seed);
-                    self.starts.push(start);
+                    let call = method.prepare(context, user, run, params, seed);
+                    self.starts.push(call);
                 }
             }
             Action::Stop(run) => {
@@ -208,9 +208,10 @@ impl EventLoop {
                 leases,
                 mapper,
             } => {
-                let keeper = client.change.as_ref().and_then(|change| change.keeper);
+                let encoding = session.encoding(run);
+                let keeper = client.keeper();
                 // A subscription that is over meanwhile drops its leases here.
-                if let Some(encoding) = session.encoding(run)
+                if let Some(encoding) = encoding
                     && let Some(running) = client.running_mut(run)
                 {
                     let subscription = running.subscription.clone();
