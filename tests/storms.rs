@@ -12,15 +12,17 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
-use common::{Running, eventually_within, received};
+use common::{Gate, Running, eventually_within, received};
+use tungstenite::Message as Sent;
 use updraft::Builder;
 use updraft::prelude::*;
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
+use updraft_test_support::transcript::Received;
 
 /// A publication that relays the channel it is told, and one with a function for each argument.
 fn relaying() -> Builder {
@@ -40,6 +42,31 @@ fn follow(client: &mut Client, channel: &str) {
     ));
     client.expect_text(r#"{"msg":"added","collection":"vent.v","id":"id","fields":{}}"#);
     client.expect_text(r#"{"msg":"ready","subs":["s"]}"#);
+}
+
+/// Adds a publication with a function that holds the only shard up.
+fn holding(builder: Builder, gate: &Gate) -> Builder {
+    let gate = gate.clone();
+    let held = move |vent: Vent| {
+        let gate = gate.clone();
+        async move {
+            vent.on("held", move |_| {
+                gate.hold();
+                None::<usize>
+            })
+            .await
+        }
+    };
+    builder.vent("held", held).shards(NonZero::<usize>::MIN)
+}
+
+/// A client that follows it, so that what is emitted there holds the shard up.
+fn hold_up(server: &Running) -> Client {
+    let mut client = server.client();
+    client.send_text(r#"{"msg":"sub","id":"s","name":"held","params":["vent.v"]}"#);
+    client.expect_text(r#"{"msg":"added","collection":"vent.v","id":"id","fields":{}}"#);
+    client.expect_text(r#"{"msg":"ready","subs":["s"]}"#);
+    client
 }
 
 fn event(text: &str) -> String {
@@ -185,41 +212,25 @@ fn row_082_all_sessions_in_one_channel_get_each_message_and_others_their_answers
 #[test]
 fn row_082_a_burst_is_written_while_it_is_delivered() {
     const MESSAGES: usize = 100;
-    let held = Arc::new(Barrier::new(2));
-    let holds = held.clone();
-    let hold = move |vent: Vent| {
-        let holds = holds.clone();
-        async move {
-            vent.on("hold", move |_| {
-                holds.wait();
-                holds.wait();
-                None::<usize>
-            })
-            .await
-        }
-    };
-    let builder = relaying().vent("hold", hold);
-    let server = Running::start(builder.shards(1.try_into().unwrap()));
-    let mut holder = server.client();
-    holder.send_text(r#"{"msg":"sub","id":"s","name":"hold","params":["vent.v"]}"#);
-    holder.expect_text(r#"{"msg":"added","collection":"vent.v","id":"id","fields":{}}"#);
-    holder.expect_text(r#"{"msg":"ready","subs":["s"]}"#);
+    let held = Gate::new();
+    let server = Running::start(holding(relaying(), &held));
+    let holder = hold_up(&server);
     let mut clients = storm(&server, 100, 2);
     clients.iter_mut().for_each(|client| follow(client, "all"));
     // While a mapping function holds the shard up, the burst comes in. Half-way it is held up again.
-    server.emit("hold", 1);
-    held.wait();
+    server.emit("held", 1);
+    held.await_arrival(&server);
     let text = |number: usize| format!("{number} {}", "x".repeat(4096));
     for number in 0..MESSAGES {
         if number == MESSAGES / 2 {
-            server.emit("hold", 2);
+            server.emit("held", 2);
         }
         server.emit("all", text(number));
     }
-    held.wait();
-    held.wait();
+    held.open(1);
+    held.await_arrival(&server);
     let first = clients[0].next_text(PATIENCE);
-    held.wait();
+    held.open(1);
     assert!(first.is_some(), "it all waits to be delivered first");
     for (index, client) in clients.iter_mut().enumerate() {
         for number in usize::from(index == 0)..MESSAGES {
@@ -228,6 +239,37 @@ fn row_082_a_burst_is_written_while_it_is_delivered() {
     }
     assert_eq!(server.stats().gaps, 0);
     clients.into_iter().for_each(Client::reset);
+    holder.close();
+}
+
+#[test]
+fn row_037_who_finds_no_room_in_time_is_closed_and_the_rest_is_served() {
+    let held = Gate::new();
+    let builder = holding(Server::builder(), &held);
+    let wait = Duration::from_millis(300);
+    let server = Running::start(builder.arrival_backlog(2, wait));
+    let holder = hold_up(&server);
+    server.emit("held", 1);
+    held.await_arrival(&server);
+    let newcomers: Vec<Client> = (0..4).map(|_| Client::connect(server.url())).collect();
+    let are_refused = || server.stats().refused_connections == 2;
+    assert!(
+        eventually_within(PATIENCE, are_refused),
+        "{:?}",
+        server.stats()
+    );
+    held.open(1);
+    let mut connected = 0;
+    for mut newcomer in newcomers {
+        let is_sent = newcomer.send(Sent::text(CONNECT)).is_ok();
+        let answer = newcomer.receive(PATIENCE).filter(|_| is_sent);
+        if let Some(Received::Text(text)) = answer
+            && text.starts_with(r#"{"msg":"connected""#)
+        {
+            connected += 1;
+        }
+    }
+    assert_eq!(connected, 2);
     holder.close();
 }
 

@@ -9,7 +9,7 @@ use std::thread::panicking;
 use std::time::Duration;
 
 use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use updraft::{Builder, Handle, IntoChannel, Redis, Stats};
 use updraft_test_support::client::{Client, PATIENCE};
@@ -190,6 +190,18 @@ impl Gate {
     pub(crate) async fn pass(&self) {
         self.arrived.add_permits(1);
         self.opened.acquire().await.unwrap().forget();
+    }
+
+    /// For a mapping function, which holds its shard up with it: says that it is here, and waits.
+    pub(crate) fn hold(&self) {
+        self.arrive();
+        let is_open = || {
+            self.opened
+                .try_acquire()
+                .map(SemaphorePermit::forget)
+                .is_ok()
+        };
+        assert!(eventually_within(2 * PATIENCE, is_open), "never let go on");
     }
 
     /// For the handler: says that it is here.
