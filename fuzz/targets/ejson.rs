@@ -87,8 +87,8 @@ fn check_ejson(value: &Value) {
 fn check_print(value: &Value) {
     match ejson::print(value).expect("a value is printed") {
         Print::Plain { text, falsy, array } => {
-            assert_eq!(text, ejson::to_ejson(value));
-            assert_eq!(text, ejson::to_json(value));
+            assert_eq!(*text, ejson::to_ejson(value));
+            assert_eq!(*text, ejson::to_json(value));
             assert_eq!(falsy, value.is_falsy());
             assert_eq!(array, value.as_array().is_some());
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use updraft_protocol::ejson::{Object, Value};
+use updraft_protocol::message::Frames;
 use updraft_protocol::session::{Action, Config, Kind, Output, Resumption, Run, Session};
 
 const CONNECT: &str = r#"{"msg":"connect","version":"1","support":["1","pre2","pre1"]}"#;
@@ -44,10 +45,11 @@ impl Host {
     }
 
     fn settle(&mut self) {
-        for frame in self.out.frames.drain(..) {
-            self.sent.push(frame.to_text());
-            self.session.written(frame);
-        }
+        self.sent
+            .extend(self.out.frames.iter().map(|it| it.to_text()));
+        let mut frames: Frames = self.out.frames.drain(..).collect();
+        let count = frames.len();
+        self.session.written(&mut frames, count);
         self.actions.append(&mut self.out.actions);
     }
 
@@ -79,7 +81,7 @@ impl Host {
     }
 
     fn park(&mut self) -> bool {
-        let parked = self.session.park([], NOW, &mut self.out);
+        let parked = self.session.park(&Frames::default(), NOW, &mut self.out);
         self.settle();
         parked
     }
@@ -206,8 +208,8 @@ fn ddp_236_what_was_not_written_comes_before_anything_newer() {
     // A pong of the old connection is of no use on the new one.
     host.session
         .receive(r#"{"msg":"ping"}"#, NOW, &mut host.out);
-    let unwritten: Vec<_> = host.out.frames.drain(..).collect();
-    assert!(host.session.park(unwritten, NOW, &mut host.out));
+    let unwritten: Frames = host.out.frames.drain(..).collect();
+    assert!(host.session.park(&unwritten, NOW, &mut host.out));
     host.add(run, 7);
     // It cannot have received what was never written.
     assert_eq!(host.resume(4), None);

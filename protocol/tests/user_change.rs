@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use updraft_protocol::ejson::{Object, Value};
 use updraft_protocol::message::{Frame, WireError};
 use updraft_protocol::session::{Action, Config, Kind, Output, Run, Session, Unblocked};
@@ -121,8 +120,9 @@ impl Host {
 
     fn event(&mut self, run: Run, body: &'static str) {
         let encoding = self.session.encoding(run).unwrap();
-        let tail = encoding.tail(Bytes::from_static(body.as_bytes()), false);
+        let tail = encoding.own_tail(body.into(), false);
         if let Some(head) = self.session.event(run, &tail, &mut self.out) {
+            let head = head.clone();
             self.out.frames.push(Frame::Event { head, tail });
         }
     }

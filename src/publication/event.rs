@@ -1,12 +1,18 @@
 //! What a mapping function makes of a message.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use serde::Serialize;
 use updraft_protocol::ejson::{self, Print, Value};
-use updraft_protocol::vent::Printed;
+use updraft_protocol::vent::{Encoding, Tail};
 
 use crate::bus::Message;
 use crate::error::{Error, Result};
 use crate::mailbox::size_of_value;
+
+/// A text that is longer is not copied for each who gets it.
+const LONG: usize = 4 * 1024;
 
 /// An event for a client, or none.
 ///
@@ -20,12 +26,16 @@ enum Kind {
     Nothing,
     AsItCame,
     /// Printed where it was made: nothing of EJSON's own is in it, so that every encoding has this text.
-    Plain {
-        text: Printed,
+    Plain(Box<str>),
+    /// As that, and the value is an array.
+    Array(Box<str>),
+    /// As one of those, but long, so that clones are the same text.
+    Long {
+        text: Bytes,
         array: bool,
     },
     /// Printed once the encoding is known.
-    Value(Value),
+    Value(Arc<Value>),
 }
 
 impl Event {
@@ -47,37 +57,41 @@ impl Event {
 
     fn printed(print: Print) -> Self {
         Self(match print {
-            Print::Plain { text, array, .. } => Kind::Plain {
-                text: text.into(),
+            Print::Plain { text, array, .. } if text.len() > LONG => Kind::Long {
+                text: text.into_boxed_bytes().into(),
                 array,
             },
-            Print::Value(value) => Kind::Value(value),
+            Print::Plain { text, array, .. } if array => Kind::Array(text),
+            Print::Plain { text, .. } => Kind::Plain(text),
+            Print::Value(value) => Kind::Value(Arc::new(value)),
         })
     }
 
-    /// The event's printed value in EJSON or plain JSON, and whether it is an array; `None` for no event.
-    pub(crate) fn print(&self, message: &Message, ejson: bool) -> Option<(Printed, bool)> {
-        match &self.0 {
-            Kind::Nothing => None,
-            Kind::AsItCame if message.is_falsy() => None,
+    /// The event as it is sent in an encoding; `None` for no event.
+    pub(crate) fn into_tail(self, message: &Message, encoding: Encoding) -> Option<Tail> {
+        Some(match self.0 {
+            Kind::Nothing => return None,
+            Kind::AsItCame if message.is_falsy() => return None,
             Kind::AsItCame => {
-                let text = if ejson {
+                let text = if encoding.is_ejson() {
                     message.ejson_text()
                 } else {
                     message.json_text()
                 };
-                Some((text.clone(), message.scan().array))
+                encoding.tail(text.clone(), message.scan().array)
             }
-            Kind::Plain { text, array } => Some((text.clone(), *array)),
+            Kind::Plain(text) => encoding.own_tail(text, false),
+            Kind::Array(text) => encoding.own_tail(text, true),
+            Kind::Long { text, array } => encoding.tail(text, array),
             Kind::Value(value) => {
-                let text = if ejson {
-                    ejson::to_ejson(value)
+                let text = if encoding.is_ejson() {
+                    ejson::to_ejson(&value)
                 } else {
-                    ejson::to_json(value)
+                    ejson::to_json(&value)
                 };
-                Some((text.into(), matches!(value, Value::Array(_))))
+                encoding.own_tail(text.into_boxed_str(), matches!(*value, Value::Array(_)))
             }
-        }
+        })
     }
 
     /// Whether it is the message as it came.
@@ -90,7 +104,8 @@ impl Event {
         match &self.0 {
             Kind::Nothing => 0,
             Kind::AsItCame => message.payload().len(),
-            Kind::Plain { text, .. } => text.bytes().len(),
+            Kind::Plain(text) | Kind::Array(text) => text.len(),
+            Kind::Long { text, .. } => text.len(),
             Kind::Value(value) => size_of_value(value),
         }
     }

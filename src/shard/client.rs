@@ -184,8 +184,10 @@ impl Client {
     pub(super) fn part(&mut self, code: u16, reason: &str, until: Duration) {
         self.close(code, reason, until);
         let framing = self.link.framing();
-        self.outgoing
-            .seal(framing, |frame| self.session.written(frame));
+        let session = &mut self.session;
+        self.outgoing.seal(framing, |waiting, count| {
+            session.written(waiting, count);
+        });
     }
 
     /// Everything is written: a connection that is to end says so to its peer. Whether it has ended with that.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use updraft_protocol::message::{Frame, WireError};
+use updraft_protocol::message::{Frames, WireError};
 use updraft_protocol::session::{Action, Output, Run, Session};
 use updraft_protocol::vent::{Head, Tail};
 
@@ -115,15 +115,16 @@ impl Conversation {
         self.ddp().map_or(0, Session::kept_bytes)
     }
 
-    /// This message was written to the connection.
-    pub(super) fn written(&mut self, frame: Frame) {
-        if let Self::Ddp(session) = self {
-            session.written(frame);
+    /// So many messages, the first of those that wait, are taken out to be written.
+    pub(super) fn written(&mut self, waiting: &mut Frames, count: usize) {
+        match self {
+            Self::Ddp(session) => session.written(waiting, count),
+            Self::Stream(_) => waiting.drop_front(count),
         }
     }
 
     /// An event for a subscription: the head to put before `tail`, if it may be sent now.
-    pub(super) fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<Head> {
+    pub(super) fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<&Head> {
         self.ddp_mut()?.event(run, tail, out)
     }
 

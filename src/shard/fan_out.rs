@@ -239,7 +239,7 @@ fn deliver(
             Function::Each(f) => {
                 match careful.call(|| f(message), message, &subscriber.subscription) {
                     event if event.is_as_it_came() => as_it_came.outcome(message, encoding),
-                    event => print(&event, message, encoding).into(),
+                    event => event.into_tail(message, encoding).into(),
                 }
             }
             Function::Shared(group) => {
@@ -280,15 +280,12 @@ impl Tails {
             Encoding::VentEjson => &mut self.made[2],
             Encoding::Streamer => &mut self.made[3],
         };
-        made.get_or_insert_with(|| print(&self.event, message, encoding))
-            .clone()
-            .into()
+        let make = || {
+            let tail = self.event.clone().into_tail(message, encoding);
+            tail.map(Tail::shared)
+        };
+        made.get_or_insert_with(make).clone().into()
     }
-}
-
-fn print(event: &Event, message: &Message, encoding: Encoding) -> Option<Tail> {
-    let (body, is_array) = event.print(message, encoding.is_ejson())?;
-    Some(encoding.tail(body, is_array))
 }
 
 impl From<Option<Tail>> for Outcome {

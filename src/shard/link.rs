@@ -9,7 +9,7 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
-use updraft_protocol::message::Frame;
+use updraft_protocol::message::FrameRef;
 use updraft_protocol::sockjs::{self, Beat, Escaper, Pulse};
 
 use super::Limits;
@@ -45,7 +45,10 @@ pub(crate) enum Framing {
 
 impl Framing {
     /// Appends a message by itself. `escaper` is that of the messages which are written together.
-    pub(super) fn write(self, message: &Frame, escaper: &mut Escaper, out: &mut Vec<u8>) {
+    pub(super) fn write(self, message: FrameRef<'_>, escaper: &mut Escaper, out: &mut Vec<u8>) {
+        if let Some(bytes) = message.as_raw() {
+            return out.extend_from_slice(bytes);
+        }
         match self {
             Self::Raw => {
                 websocket::write_text_header(message.len(), out);

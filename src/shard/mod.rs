@@ -7,7 +7,6 @@ mod client;
 mod conversation;
 mod event_loop;
 mod fan_out;
-mod fifo;
 mod link;
 mod outgoing;
 mod polling;

@@ -4,10 +4,10 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use updraft_protocol::message::Frame;
+use updraft_protocol::message::{Frame, FrameRef, Frames};
 use updraft_protocol::sockjs::{self, Escaper};
+use updraft_protocol::vent::{Head, Tail};
 
-use super::fifo::Fifo;
 use super::link::Framing;
 use super::polling::{Polling, Readiness};
 use crate::memory::Share;
@@ -18,14 +18,11 @@ const WRITE: usize = 64 * 1024;
 /// The output of one connection.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    /// Filled by the session, drained by `flush`, bounded by the shard's limit on `queued`.
-    queue: Fifo<Item>,
-    /// Bytes in `queue`.
-    queued: usize,
-    /// Those of them that the shard has counted as waiting for their turn.
+    /// Filled by the session, drained by `flush`, bounded by the shard's limit on its bytes.
+    queue: Frames,
+    /// Bytes of `queue` that the shard has counted as waiting for their turn.
     counted: usize,
-    /// `bytes` while the socket is full, as the shard counts them. What only waits for its turn is mostly shared with
-    /// others, and gone when the turn has come.
+    /// `bytes` while the socket is full, as the shard counts them. What only waits for its turn is gone when that has come.
     share: Share,
     /// There while the socket does not take all that it is given.
     stuck: Option<Box<Stuck>>,
@@ -33,12 +30,6 @@ pub(super) struct Outgoing {
     pub(super) is_listed: bool,
     /// Whether the socket is full; it says when it is not.
     pub(super) is_blocked: bool,
-}
-
-#[derive(Debug)]
-enum Item {
-    Message(Frame),
-    Control(Box<[u8]>),
 }
 
 /// What is known of a socket that does not take all that it is given.
@@ -54,7 +45,7 @@ struct Stuck {
 #[derive(Debug)]
 pub(super) struct Unsent {
     partial: Vec<u8>,
-    queue: Fifo<Item>,
+    queue: Frames,
 }
 
 /// Where output goes in the end.
@@ -80,8 +71,7 @@ pub(super) enum Flushed {
 impl Outgoing {
     pub(super) fn new(share: Share) -> Self {
         Self {
-            queue: Fifo::new(),
-            queued: 0,
+            queue: Frames::default(),
             counted: 0,
             share,
             stuck: None,
@@ -91,27 +81,28 @@ impl Outgoing {
     }
 
     pub(super) fn push(&mut self, frame: Frame) {
-        self.add(frame.len(), Item::Message(frame));
+        self.queue.push(frame);
+        self.count();
+    }
+
+    pub(super) fn push_event(&mut self, head: &Head, tail: Tail) {
+        self.queue.push_event(head, tail);
+        self.count();
     }
 
     pub(super) fn push_control(&mut self, frame: Vec<u8>) {
-        self.add(frame.len(), Item::Control(frame.into()));
-    }
-
-    fn add(&mut self, bytes: usize, item: Item) {
-        self.queued = self.queued.saturating_add(bytes);
-        self.queue.push_back(item);
+        self.queue.push_raw(frame);
         self.count();
     }
 
     /// Bytes that wait for a write of their own: all but those of the write under way.
     pub(super) fn queued(&self) -> usize {
-        self.queued
+        self.queue.bytes()
     }
 
     /// The bytes that wait and have not been counted, which they are with this.
     pub(super) fn count_queued(&mut self) -> usize {
-        let more = self.queued.saturating_sub(self.counted);
+        let more = self.queued().saturating_sub(self.counted);
         self.counted = self.counted.saturating_add(more);
         more
     }
@@ -123,7 +114,7 @@ impl Outgoing {
 
     /// Bytes that wait.
     fn bytes(&self) -> usize {
-        self.queued.saturating_add(self.partial().len())
+        self.queued().saturating_add(self.partial().len())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -166,50 +157,38 @@ impl Outgoing {
 
     /// Drops what waits, but for the frame that is under way and those in the same write.
     pub(super) fn drop_queue(&mut self) {
-        self.queue = Fifo::new();
-        self.queued = 0;
+        self.queue = Frames::default();
         self.count();
     }
 
     /// Gives the messages that wait the form in which they are written, which is for this connection alone.
-    pub(super) fn seal(&mut self, framing: Framing, mut written: impl FnMut(Frame)) {
-        self.queued = 0;
+    pub(super) fn seal(&mut self, framing: Framing, written: impl FnOnce(&mut Frames, usize)) {
+        let mut messages = std::mem::take(&mut self.queue);
         let mut escaper = Escaper::default();
-        for item in self.queue.iter_mut() {
-            if let Item::Message(frame) = item {
-                let mut bytes = Vec::new();
-                framing.write(frame, &mut escaper, &mut bytes);
-                let bytes = Item::Control(bytes.into());
-                if let Item::Message(frame) = std::mem::replace(item, bytes) {
-                    written(frame);
-                }
-            }
-            if let Item::Control(bytes) = item {
-                self.queued = self.queued.saturating_add(bytes.len());
-            }
+        for message in &messages {
+            let mut bytes = Vec::new();
+            framing.write(message, &mut escaper, &mut bytes);
+            self.queue.push_raw(bytes);
         }
+        let count = messages.len();
+        written(&mut messages, count);
         self.count();
     }
 
     /// The connection is gone: what waits for it is of no use any more but for the messages, which nobody has got.
-    pub(super) fn abandon(&mut self) -> impl Iterator<Item = Frame> + use<> {
-        let queue = std::mem::take(&mut self.queue);
-        self.queued = 0;
+    pub(super) fn abandon(&mut self) -> Frames {
         self.stuck = None;
         self.is_blocked = false;
         self.share.set(0);
-        queue.into_iter().filter_map(|item| match item {
-            Item::Message(frame) => Some(frame),
-            Item::Control(_) => None,
-        })
+        std::mem::take(&mut self.queue)
     }
 
     /// What waits, for the connection that takes its client to another session.
     pub(super) fn into_unsent(mut self, framing: Framing) -> Unsent {
-        self.seal(framing, drop);
+        self.seal(framing, Frames::drop_front);
         Unsent {
             partial: self.take_partial(),
-            queue: std::mem::take(&mut self.queue),
+            queue: self.queue,
         }
     }
 
@@ -217,12 +196,7 @@ impl Outgoing {
     pub(super) fn write_first(&mut self, unsent: Unsent) {
         let Unsent { partial, mut queue } = unsent;
         self.set_partial(partial);
-        for item in queue.iter_mut() {
-            if let Item::Control(bytes) = item {
-                self.queued = self.queued.saturating_add(bytes.len());
-            }
-        }
-        queue.append(std::mem::take(&mut self.queue));
+        self.queue.iter().for_each(|frame| queue.push_ref(frame));
         self.queue = queue;
         self.count();
     }
@@ -233,14 +207,15 @@ impl Outgoing {
         }
     }
 
-    /// Writes as much as the socket takes. `scratch` is the shard's; `written` gets the messages that are under way.
+    /// Writes as much as the socket takes. `scratch` is the shard's; `written` takes those messages out of the queue that
+    /// are under way, which are so many of the first.
     pub(super) fn flush(
         &mut self,
         socket: &mut impl Wire,
         framing: Framing,
         scratch: &mut Vec<u8>,
         now: Duration,
-        written: impl FnMut(Frame),
+        written: impl FnMut(&mut Frames, usize),
     ) -> Flushed {
         let mut progress = false;
         let flushed = self.write_all(socket, framing, scratch, &mut progress, written);
@@ -263,7 +238,7 @@ impl Outgoing {
         polling: &mut Polling,
         scratch: &mut Vec<u8>,
         now: Duration,
-        mut taken: impl FnMut(Frame),
+        mut taken: impl FnMut(&mut Frames, usize),
     ) -> Flushed {
         let mut readiness = polling.readiness();
         while !self.queue.is_empty() && readiness == Readiness::Ready {
@@ -292,7 +267,7 @@ impl Outgoing {
         framing: Framing,
         scratch: &mut Vec<u8>,
         progress: &mut bool,
-        mut taken: impl FnMut(Frame),
+        mut taken: impl FnMut(&mut Frames, usize),
     ) -> Flushed {
         if let Some(stuck) = &mut self.stuck
             && !stuck.partial.is_empty()
@@ -326,52 +301,49 @@ impl Outgoing {
         Flushed::All
     }
 
-    /// Moves frames from the queue to `scratch` until that is worth a write.
-    fn gather(&mut self, framing: Framing, scratch: &mut Vec<u8>, taken: &mut impl FnMut(Frame)) {
+    /// Moves messages from the queue to `scratch` until that is worth a write.
+    fn gather(
+        &mut self,
+        framing: Framing,
+        scratch: &mut Vec<u8>,
+        taken: &mut impl FnMut(&mut Frames, usize),
+    ) {
         scratch.clear();
         let mut escaper = Escaper::default();
-        while scratch.len() < WRITE {
-            match self.queue.pop_front() {
-                Some(Item::Message(frame)) => {
-                    self.queued = self.queued.saturating_sub(frame.len());
-                    framing.write(&frame, &mut escaper, scratch);
-                    taken(frame);
-                }
-                Some(Item::Control(frame)) => {
-                    self.queued = self.queued.saturating_sub(frame.len());
-                    scratch.extend_from_slice(&frame);
-                }
-                None => break,
+        let mut count: usize = 0;
+        for message in &self.queue {
+            framing.write(message, &mut escaper, scratch);
+            count = count.saturating_add(1);
+            if scratch.len() >= WRITE {
+                break;
             }
         }
+        taken(&mut self.queue, count);
     }
 
     /// Moves what makes one frame of a polling client from the queue to `scratch`: messages until they are worth a
     /// write, or a frame of its own.
-    fn gather_frame(&mut self, scratch: &mut Vec<u8>, taken: &mut impl FnMut(Frame)) {
+    fn gather_frame(&mut self, scratch: &mut Vec<u8>, taken: &mut impl FnMut(&mut Frames, usize)) {
         scratch.clear();
-        let mut messages = Vec::new();
-        let mut bytes: usize = 0;
-        while bytes < WRITE {
-            match self.queue.pop_front() {
-                Some(Item::Message(frame)) => {
-                    bytes = bytes.saturating_add(frame.len());
-                    messages.push(frame);
-                }
-                Some(Item::Control(frame)) if messages.is_empty() => {
-                    self.queued = self.queued.saturating_sub(frame.len());
-                    return scratch.extend_from_slice(&frame);
-                }
-                Some(control) => {
-                    self.queue.push_front(control);
-                    break;
-                }
-                None => break,
+        let first = self.queue.iter().next();
+        let count = match first.and_then(FrameRef::as_raw) {
+            Some(frame) => {
+                scratch.extend_from_slice(frame);
+                1
             }
-        }
-        self.queued = self.queued.saturating_sub(bytes);
-        sockjs::write_messages(&messages, scratch);
-        messages.into_iter().for_each(taken);
+            None => {
+                let mut bytes: usize = 0;
+                let messages = self.queue.iter().take_while(|message| {
+                    let fits = bytes < WRITE && message.as_raw().is_none();
+                    bytes = bytes.saturating_add(message.len());
+                    fits
+                });
+                let count = messages.count();
+                sockjs::write_messages(self.queue.iter().take(count), scratch);
+                count
+            }
+        };
+        taken(&mut self.queue, count);
     }
 }
 
@@ -391,113 +363,4 @@ fn write(socket: &mut impl Wire, bytes: &[u8]) -> Result<usize, Lost> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::memory::Tally;
-
-    /// Takes so many bytes in all.
-    struct Takes(usize, Vec<u8>);
-
-    impl Wire for Takes {
-        fn encrypt(&mut self, _: &mut Vec<u8>) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let count = bytes.len().min(self.0);
-            if count == 0 {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            self.0 -= count;
-            self.1.extend_from_slice(&bytes[..count]);
-            Ok(count)
-        }
-    }
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn row_034_being_stuck_begins_when_the_socket_takes_nothing_more() {
-        let tally = Tally::default();
-        let (mut outgoing, mut scratch) = (Outgoing::new(tally.share()), Vec::new());
-        let mut socket = Takes(10, Vec::new());
-        outgoing.push_control(vec![1; 100]);
-        assert_eq!((tally.bytes(), outgoing.stuck_since()), (0, None));
-        let flushed = outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(1), drop);
-        assert_eq!(
-            (flushed, outgoing.stuck_since()),
-            (Flushed::Blocked, Some(at(1)))
-        );
-        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(3), drop);
-        assert_eq!((tally.bytes(), outgoing.stuck_since()), (90, Some(at(1))));
-        socket.0 = 1;
-        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(4), drop);
-        assert_eq!(outgoing.stuck_since(), Some(at(4)));
-        socket.0 = 1000;
-        let flushed = outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(5), drop);
-        assert_eq!((flushed, outgoing.stuck_since()), (Flushed::All, None));
-        assert_eq!((tally.bytes(), socket.1.len()), (0, 100));
-    }
-
-    #[test]
-    fn row_034_the_frame_under_way_is_finished_and_the_queue_dropped() {
-        let tally = Tally::default();
-        let (mut outgoing, mut scratch) = (Outgoing::new(tally.share()), Vec::new());
-        let mut socket = Takes(10, Vec::new());
-        outgoing.push_control(vec![1; 100]);
-        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(0), drop);
-        outgoing.push_control(vec![2; 100]);
-        outgoing.drop_queue();
-        outgoing.push_control(vec![3; 100]);
-        socket.0 = 1000;
-        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(0), drop);
-        assert_eq!(socket.1, [vec![1; 100], vec![3; 100]].concat());
-        outgoing.push_control(vec![4; 100]);
-        drop(outgoing);
-        assert_eq!(tally.bytes(), 0);
-    }
-
-    fn message(text: &str) -> Frame {
-        Frame::Text(text.into())
-    }
-
-    fn texts(frames: impl IntoIterator<Item = Frame>) -> Vec<String> {
-        frames.into_iter().map(|frame| frame.to_text()).collect()
-    }
-
-    #[test]
-    fn messages_are_handed_on_when_they_are_written_and_not_before() {
-        let tally = Tally::default();
-        let (mut outgoing, mut scratch) = (Outgoing::new(tally.share()), Vec::new());
-        let (mut socket, mut taken) = (Takes(0, Vec::new()), Vec::new());
-        outgoing.push(message("one"));
-        // It may have arrived, as far as anybody can tell.
-        outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(0), |frame| {
-            taken.push(frame)
-        });
-        outgoing.push(message("two"));
-        outgoing.push_control(vec![1; 100]);
-        assert_eq!(texts(taken), ["one"]);
-        assert!(tally.bytes() > 100);
-        assert_eq!(texts(outgoing.abandon()), ["two"]);
-        assert!(outgoing.is_empty());
-        assert_eq!((tally.bytes(), outgoing.stuck_since()), (0, None));
-    }
-
-    #[test]
-    fn what_is_sealed_is_written_and_nothing_of_it_comes_back() {
-        let tally = Tally::default();
-        let (mut outgoing, mut scratch) = (Outgoing::new(tally.share()), Vec::new());
-        let (mut socket, mut taken) = (Takes(1000, Vec::new()), Vec::new());
-        outgoing.push(message("one"));
-        outgoing.push_control(vec![1; 100]);
-        outgoing.seal(Framing::Raw, |frame| taken.push(frame));
-        assert_eq!(texts(taken), ["one"]);
-        let flushed = outgoing.flush(&mut socket, Framing::Raw, &mut scratch, at(0), drop);
-        // The message has a header of two bytes.
-        assert_eq!((flushed, socket.1.len()), (Flushed::All, 105));
-        assert_eq!(outgoing.abandon().count(), 0);
-    }
-}
+mod tests;

@@ -246,6 +246,7 @@ impl World {
                 panic!("an event of what is no subscription");
             };
             assert!(self.client.is_ready(id), "an event before ready");
+            let head = head.clone();
             self.out.frames.push(Frame::Event { head, tail });
         }
     }

@@ -6,7 +6,6 @@ mod writer;
 use std::cell::Cell;
 use std::mem;
 
-use bytes::Bytes;
 use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
@@ -25,7 +24,7 @@ pub enum Print {
     /// The same text in EJSON and in plain JSON.
     Plain {
         /// One JSON value.
-        text: Bytes,
+        text: Box<str>,
         /// JavaScript takes the value for false.
         falsy: bool,
         /// The value is an array.

@@ -4,10 +4,12 @@
 
 mod client;
 mod error;
+mod frames;
 mod server;
 
 pub use client::{Bounds, Call, Quote, Request, Subscribe, Unreadable, decode};
 pub use error::{Code, WireError};
+pub use frames::{FrameRef, Frames, FramesIter};
 pub use server::ServerMessage;
 
 pub(crate) use client::{is_name, is_short};
@@ -37,10 +39,7 @@ pub enum Frame {
 impl Frame {
     /// Length in bytes of the message's text.
     pub fn len(&self) -> usize {
-        match self {
-            Self::Text(text) | Self::Transient(text) => text.len(),
-            Self::Event { head, tail } => head.as_str().len().saturating_add(tail.len()),
-        }
+        FrameRef::from(self).len()
     }
 
     /// Whether there is nothing in it; no DDP message is empty.
@@ -48,20 +47,9 @@ impl Frame {
         self.len() == 0
     }
 
-    /// Whether it is of no use over another connection.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Transient(_))
-    }
-
     /// Appends the message's text.
     pub fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Text(text) | Self::Transient(text) => out.extend_from_slice(text.as_bytes()),
-            Self::Event { head, tail } => {
-                out.extend_from_slice(head.as_str().as_bytes());
-                tail.write(out);
-            }
-        }
+        FrameRef::from(self).write(out);
     }
 
     /// The message's text, in one piece.

@@ -1,19 +1,17 @@
 //! What a client was sent and has not confirmed: it may come back over another connection and have missed it.
-//! Frames are moved here when they are written, so that this holds references to what all their receivers share.
+//! Messages are moved here when they are written; what all their receivers share is not copied.
 
-use std::collections::VecDeque;
 use std::num::NonZero;
 
-use crate::message::Frame;
+use super::Resumption;
+use crate::message::{FrameRef, Frames};
 
 /// The latest messages of a session, numbered as a resuming client counts them: the first one is number 1.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// Filled by `push` and `keep`, drained from the front as messages are confirmed; bounded by the configuration, and
-    /// without any memory while it is empty.
-    frames: VecDeque<Frame>,
-    /// Bytes of text in `frames`.
-    bytes: usize,
+    /// There while there is any. Filled by `take` and `keep`, drained from the front as messages are confirmed; bounded by
+    /// the configuration.
+    frames: Option<Box<Frames>>,
     /// Messages before the first of `frames`.
     before: u64,
 }
@@ -36,31 +34,65 @@ impl History {
         }
     }
 
-    /// Adds a message; the oldest ones go when there are too many.
-    pub(super) fn push(&mut self, frame: Frame, messages: usize, bytes: usize) {
-        self.keep(frame);
-        while self.frames.len() > messages || self.bytes > bytes {
-            self.drop_oldest();
+    /// Adds so many messages from the front of what waited to be written; the oldest ones go when there are too many.
+    pub(super) fn take(&mut self, from: &mut Frames, count: usize, settings: &Resumption) {
+        let left = self.skip_excess(from, count, settings.messages);
+        if !from.has_messages() {
+            return from.drop_front(left);
         }
+        let frames = self.frames.get_or_insert_default();
+        frames.take(from, left);
+        let mut is_trimmed = false;
+        while frames.len() > settings.messages || frames.bytes() > settings.bytes {
+            frames.pop_front();
+            self.before = self.before.saturating_add(1);
+            is_trimmed = true;
+            if frames.is_empty() {
+                break;
+            }
+        }
+        if is_trimmed {
+            frames.shrink();
+        }
+        self.rest();
     }
 
-    /// Adds a message, and keeps all that are there.
-    pub(super) fn keep(&mut self, frame: Frame) {
-        self.bytes = self.bytes.saturating_add(frame.len());
-        if self.frames.capacity() == 0 {
-            // Most sessions are idle, and have not sent more than this since the last ping.
-            self.frames.reserve_exact(2);
+    /// Of more messages than are kept, the first are not taken at all: how many are left to take.
+    fn skip_excess(&mut self, from: &mut Frames, count: usize, messages: usize) -> usize {
+        if count <= messages {
+            return count;
         }
-        self.frames.push_back(frame);
+        let kept = from.iter().take(count).filter(|frame| frame.is_kept());
+        let mut excess = kept.count().saturating_sub(messages);
+        if excess > 0 {
+            self.before = self.end().saturating_add(excess as u64);
+            self.frames = None;
+        }
+        let mut skipped: usize = 0;
+        while excess > 0 {
+            let is_kept = from.iter().next().is_some_and(FrameRef::is_kept);
+            excess = excess.saturating_sub(usize::from(is_kept));
+            from.pop_front();
+            skipped = skipped.saturating_add(1);
+        }
+        count.saturating_sub(skipped)
+    }
+
+    /// Adds a message, if it is one of the session, and keeps all that are there.
+    pub(super) fn keep(&mut self, frame: FrameRef<'_>) {
+        if frame.is_kept() {
+            self.frames.get_or_insert_default().push_ref(frame);
+        }
     }
 
     /// The client has received so many messages.
     pub(super) fn confirm(&mut self, received: u64) {
-        while self.before < received && !self.frames.is_empty() {
-            self.drop_oldest();
-        }
-        if self.frames.is_empty() {
-            self.frames = VecDeque::new();
+        if let Some(frames) = &mut self.frames {
+            while self.before < received && !frames.is_empty() {
+                frames.pop_front();
+                self.before = self.before.saturating_add(1);
+            }
+            self.rest();
         }
     }
 
@@ -71,27 +103,21 @@ impl History {
 
     /// The number of the last message.
     pub(super) fn end(&self) -> u64 {
-        self.before.saturating_add(self.frames.len() as u64)
+        let messages = self.frames.as_ref().map_or(0, |frames| frames.len());
+        self.before.saturating_add(messages as u64)
     }
 
     /// Bytes of text.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.frames.as_ref().map_or(0, |frames| frames.bytes())
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Frame> {
-        self.frames.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = FrameRef<'_>> {
+        self.frames.iter().flat_map(|frames| frames.iter())
     }
 
-    pub(super) fn into_frames(self) -> VecDeque<Frame> {
-        self.frames
-    }
-
-    fn drop_oldest(&mut self) {
-        if let Some(frame) = self.frames.pop_front() {
-            self.bytes = self.bytes.saturating_sub(frame.len());
-            self.before = self.before.saturating_add(1);
-        }
+    fn rest(&mut self) {
+        self.frames.take_if(|frames| frames.is_empty());
     }
 }
 
@@ -116,28 +142,55 @@ impl Pings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Frame;
 
-    fn frame(text: &str) -> Frame {
-        Frame::Text(text.into())
+    fn settings((messages, bytes): (usize, usize)) -> Resumption {
+        Resumption {
+            messages,
+            bytes,
+            ..Resumption::default()
+        }
+    }
+
+    fn add(history: &mut History, text: &str, limits: (usize, usize)) {
+        let mut frames = Frames::from_iter([Frame::Text(text.into())]);
+        history.take(&mut frames, 1, &settings(limits));
+        assert!(frames.is_empty());
+    }
+
+    #[test]
+    fn of_many_that_are_written_together_the_latest_stay() {
+        let mut history = History::starting_after(1);
+        add(&mut history, "old", (3, 100));
+        let ping = || Frame::Transient("ping".into());
+        let texts = (0..10_000).map(|number| Frame::Text(number.to_string().into()));
+        let mut frames: Frames = texts.flat_map(|text| [ping(), text, ping()]).collect();
+        frames.push(Frame::Text("unwritten".into()));
+        history.take(&mut frames, 30_000, &settings((3, 100)));
+        assert_eq!(frames.len(), 1);
+        assert_eq!((history.before(), history.end()), (9_999, 10_002));
+        let kept = history.iter().filter_map(FrameRef::to_frame);
+        let kept: Vec<String> = kept.map(|frame| frame.to_text()).collect();
+        assert_eq!(kept, ["9997", "9998", "9999"]);
     }
 
     #[test]
     fn the_oldest_go_by_number_and_by_bytes() {
         let mut history = History::starting_after(1);
         for _ in 0..4 {
-            history.push(frame("abcd"), 3, 100);
+            add(&mut history, "abcd", (3, 100));
         }
         assert_eq!(
             (history.before(), history.end(), history.bytes()),
             (2, 5, 12)
         );
-        history.push(frame("0123456789"), 3, 14);
+        add(&mut history, "0123456789", (3, 14));
         assert_eq!(
             (history.before(), history.end(), history.bytes()),
             (4, 6, 14)
         );
         // One that is too long alone leaves nothing to go back to.
-        history.push(frame("0123456789abcdef"), 3, 14);
+        add(&mut history, "0123456789abcdef", (3, 14));
         assert_eq!(
             (history.before(), history.end(), history.bytes()),
             (7, 7, 0)
@@ -148,14 +201,17 @@ mod tests {
     fn what_is_confirmed_is_gone_with_its_memory() {
         let mut history = History::default();
         for _ in 0..5 {
-            history.push(frame("x"), 10, 100);
+            add(&mut history, "x", (10, 100));
         }
         history.confirm(3);
         assert_eq!((history.before(), history.end()), (3, 5));
         history.confirm(2);
         assert_eq!((history.before(), history.end()), (3, 5));
         history.confirm(5);
-        assert_eq!((history.end(), history.frames.capacity()), (5, 0));
+        assert_eq!(
+            (history.end(), usize::from(history.frames.is_some())),
+            (5, 0)
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@
 
 mod calls;
 mod config;
+mod events;
 mod heartbeat;
 mod history;
 mod input;
@@ -344,7 +345,7 @@ impl Session {
     fn emit(&mut self, frame: Frame, out: &mut Output) {
         self.sent = self.sent.saturating_add(1);
         if self.is_parked() {
-            self.keep(frame, out);
+            self.keep((&frame).into(), out);
         } else {
             out.frames.push(frame);
         }

@@ -16,7 +16,7 @@ use super::heartbeat::Heartbeat;
 use super::history::{History, Pings};
 use super::{Action, Output, Session, State, Version};
 use crate::ejson::Value;
-use crate::message::{self, Frame, Request, ServerMessage};
+use crate::message::{self, Frame, FrameRef, Frames, Request, ServerMessage};
 
 /// The id of a session that a client wants back. It is a credential, so `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -105,13 +105,13 @@ pub(super) fn claim_of(connect: &Value) -> Option<(SessionId, Option<u64>)> {
 }
 
 impl Session {
-    /// The host has taken this frame to write it. It is kept in case that the client has missed it.
-    pub fn written(&mut self, frame: Frame) {
-        let Resumption {
-            messages, bytes, ..
-        } = self.config.resumption;
-        if self.is_resumable() && !frame.is_transient() {
-            self.history.push(frame, messages, bytes);
+    /// The host writes so many messages, the first of those that wait. They are taken out, and kept in case that the
+    /// client misses them.
+    pub fn written(&mut self, waiting: &mut Frames, count: usize) {
+        if self.is_resumable() {
+            self.history.take(waiting, count, &self.config.resumption);
+        } else {
+            waiting.drop_front(count);
         }
     }
 
@@ -127,15 +127,10 @@ impl Session {
         is_connected && !self.config.resumption.grace.is_zero()
     }
 
-    /// The connection is lost, with these frames unwritten: the session waits for its client, and goes on meanwhile.
+    /// The connection is lost, with these messages unwritten: the session waits for its client, and goes on meanwhile.
     ///
     /// `false` when it does not wait, because it is not [resumable](Self::is_resumable): the host ends it.
-    pub fn park(
-        &mut self,
-        unwritten: impl IntoIterator<Item = Frame>,
-        now: Duration,
-        out: &mut Output,
-    ) -> bool {
+    pub fn park(&mut self, unwritten: &Frames, now: Duration, out: &mut Output) -> bool {
         let State::Connected { version, .. } = self.state else {
             return false;
         };
@@ -219,7 +214,7 @@ impl Session {
         self.sent = received;
         let connected = ServerMessage::Connected(&self.id).print();
         out.frames.push(Frame::Transient(connected));
-        for frame in missed.into_frames() {
+        for frame in missed.iter().filter_map(FrameRef::to_frame) {
             self.sent = self.sent.saturating_add(1);
             out.frames.push(frame);
         }
@@ -280,16 +275,18 @@ impl Session {
     }
 
     /// Keeps a message that cannot be sent now.
-    pub(super) fn keep(&mut self, frame: Frame, out: &mut Output) {
+    pub(super) fn keep(&mut self, frame: FrameRef<'_>, out: &mut Output) {
         let State::Parked(parked) = &mut self.state else {
             return;
         };
-        if frame.is_transient() || parked.is_overfull {
+        if !frame.is_kept() || parked.is_overfull {
             return;
         }
         parked.queued_bytes = parked.queued_bytes.saturating_add(frame.len());
-        self.history.keep(frame);
         let settings = &self.config.resumption;
+        if parked.queued_bytes <= settings.bytes {
+            self.history.keep(frame);
+        }
         let messages = self.history.end().saturating_sub(parked.written);
         if messages > settings.messages as u64 || parked.queued_bytes > settings.bytes {
             parked.is_overfull = true;
@@ -333,10 +330,8 @@ impl Session {
             Request::Call(call) => Some(call.id.clone()),
             _ => None,
         });
-        let missed = self.history.iter().filter_map(|frame| match frame {
-            Frame::Text(text) => message::answered_call(text),
-            _ => None,
-        });
+        let missed = self.history.iter().filter_map(FrameRef::as_message);
+        let missed = missed.filter_map(message::answered_call);
         let mut calls: Vec<Box<str>> = self.open_call_ids().chain(waiting).chain(missed).collect();
         calls.sort_unstable();
         calls.dedup();

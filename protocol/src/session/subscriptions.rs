@@ -4,15 +4,13 @@
 
 use std::time::Duration;
 
+use super::events::{EVENT_DOCUMENT, Events};
 use super::publish::Publish;
 use super::{Action, Kind, Output, Run, Session};
 use crate::ejson::Value;
-use crate::message::{Frame, ServerMessage, Subscribe, WireError};
-use crate::vent::{Delivery, Encoding, Head, Tail};
+use crate::message::{ServerMessage, Subscribe, WireError};
+use crate::vent::{Delivery, Head};
 use crate::view::{Effect, Fields};
-
-/// The id of the one document that stands for a Vent subscription.
-const EVENT_DOCUMENT: &str = "id";
 
 /// Most sessions have fewer subscriptions, and there are many sessions: room for more is not made ahead.
 const FEW: usize = 4;
@@ -31,7 +29,7 @@ pub(super) struct Subscription {
     held_ready: bool,
     /// The head of its events once they may be sent, unless each has one of its own. It stands here so that an event finds
     /// it where it finds the subscription.
-    head: Option<Head>,
+    pub(super) head: Option<Head>,
     /// Set for Vent and streamer publications.
     pub(super) events: Option<Box<Events>>,
 }
@@ -44,25 +42,6 @@ pub(super) enum Ready {
     Said,
     /// The client has been told.
     Sent,
-}
-
-#[derive(Debug)]
-pub(super) struct Events {
-    delivery: Delivery,
-    /// Whether the document that stands for the subscription has been announced.
-    introduced: bool,
-    /// There when events have come before `ready` was sent.
-    held: Option<Box<Held>>,
-}
-
-/// Events that came before `ready` was sent.
-#[derive(Debug, Default)]
-struct Held {
-    /// Filled by `event`, drained with `ready`, bounded by the configuration.
-    tails: Vec<Tail>,
-    bytes: usize,
-    /// Whether an event was dropped since the last gap was told.
-    overflowed: bool,
 }
 
 impl Session {
@@ -135,22 +114,6 @@ impl Session {
         self.send(&ServerMessage::Ready(&ids), out);
         for run in runs {
             self.send_held(*run, out);
-        }
-    }
-
-    fn send_held(&mut self, run: Run, out: &mut Output) {
-        let Some(events) = self.events_mut(run) else {
-            return;
-        };
-        let Some(held) = events.held.take() else {
-            return;
-        };
-        for tail in held.tails {
-            let Some(events) = self.events_mut(run) else {
-                return;
-            };
-            let head = events.delivery.next_head();
-            self.emit(Frame::Event { head, tail }, out);
         }
     }
 
@@ -227,44 +190,6 @@ impl Session {
             let effect = self.view.removed(run.0.get(), collection, id);
             self.show(collection, id, effect, out);
         }
-    }
-
-    /// How the events of a subscription are encoded; `None` when it is over, or has no events.
-    pub fn encoding(&self, run: Run) -> Option<Encoding> {
-        let events = self.subscription(run)?.events.as_ref()?;
-        Some(events.delivery.encoding())
-    }
-
-    /// An event for a subscription: answers with the head to put before `tail`, and counts it as sent.
-    ///
-    /// `None` means that nothing may be sent: the event is held until the subscription is ready or the client is back, or
-    /// dropped.
-    pub fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<Head> {
-        let index = self.position(run).ok()?;
-        let subscription = self.subscriptions.get_mut(index)?;
-        if subscription.ready == Ready::Sent {
-            let head = match &subscription.head {
-                Some(head) => head.clone(),
-                None => subscription.events.as_mut()?.delivery.next_head(),
-            };
-            if self.is_parked() {
-                let tail = tail.clone();
-                self.emit(Frame::Event { head, tail }, out);
-                return None;
-            }
-            self.sent = self.sent.saturating_add(1);
-            return Some(head);
-        }
-        let events = subscription.events.as_deref_mut()?;
-        let held = events.held.get_or_insert_default();
-        let bytes = held.bytes.saturating_add(tail.len());
-        if held.tails.len() < self.config.held_events && bytes <= self.config.held_bytes {
-            held.bytes = bytes;
-            held.tails.push(tail.clone());
-        } else if !std::mem::replace(&mut held.overflowed, true) {
-            out.actions.push(Action::Gap(run));
-        }
-        None
     }
 
     pub(super) fn subscribe(&mut self, subscribe: Subscribe, now: Duration, out: &mut Output) {
@@ -382,47 +307,6 @@ impl Session {
         });
     }
 
-    /// Events may not be announced in a collection of which the client has documents already.
-    fn refuse_taken(&self, delivery: Option<Delivery>) -> Result<Option<Delivery>, WireError> {
-        match delivery.as_ref().and_then(Delivery::collection) {
-            Some(collection) if self.view.has_collection(collection) => {
-                let reason = format!("Collection '{collection}' holds documents already");
-                Err(WireError::new(400, reason))
-            }
-            _ => Ok(delivery),
-        }
-    }
-
-    /// Announces the document that stands for a Vent subscription, before anything else of it is sent.
-    fn introduce(&mut self, run: Run, out: &mut Output) {
-        let Some(events) = self.events_mut(run) else {
-            return;
-        };
-        let Some(collection) = events.delivery.collection().cloned() else {
-            return;
-        };
-        if std::mem::replace(&mut events.introduced, true) {
-            return;
-        }
-        let fields = events.delivery.introduction();
-        let others = self
-            .subscriptions
-            .iter()
-            .filter(|other| other.run != run)
-            .any(|other| other.introduces(&collection));
-        if others {
-            return;
-        }
-        if fields.is_empty() {
-            self.send(&ServerMessage::Introduced(&collection, EVENT_DOCUMENT), out);
-        } else {
-            self.send(
-                &ServerMessage::Added(&collection, EVENT_DOCUMENT, &fields),
-                out,
-            );
-        }
-    }
-
     pub(super) fn show(&mut self, collection: &str, id: &str, effect: Effect, out: &mut Output) {
         match effect {
             Effect::Added(fields) => {
@@ -434,12 +318,6 @@ impl Session {
             Effect::Removed => self.send(&ServerMessage::Removed(collection, id), out),
             Effect::Nothing => {}
         }
-    }
-
-    fn is_introduced(&self, collection: &str) -> bool {
-        self.subscriptions
-            .iter()
-            .any(|found| found.introduces(collection))
     }
 
     /// Whether a subscription publishes a document; one that does not, and lives, is reported.
@@ -461,55 +339,23 @@ impl Session {
     }
 
     /// Runs only grow, so the list is sorted by them.
-    fn position(&self, run: Run) -> Result<usize, usize> {
+    pub(super) fn position(&self, run: Run) -> Result<usize, usize> {
         self.subscriptions
             .binary_search_by_key(&run, |found| found.run)
     }
 
-    fn subscription(&self, run: Run) -> Option<&Subscription> {
+    pub(super) fn subscription(&self, run: Run) -> Option<&Subscription> {
         self.subscriptions.get(self.position(run).ok()?)
     }
 
-    fn subscription_mut(&mut self, run: Run) -> Option<&mut Subscription> {
+    pub(super) fn subscription_mut(&mut self, run: Run) -> Option<&mut Subscription> {
         let index = self.position(run).ok()?;
         self.subscriptions.get_mut(index)
-    }
-
-    fn events_mut(&mut self, run: Run) -> Option<&mut Events> {
-        self.subscription_mut(run)?.events.as_deref_mut()
-    }
-}
-
-impl Events {
-    fn new(delivery: Delivery) -> Self {
-        Self {
-            delivery,
-            introduced: false,
-            held: None,
-        }
-    }
-
-    /// Drops the events that wait for the subscription to be ready; whether there were any.
-    pub(super) fn forget_held(&mut self) -> bool {
-        self.held.take().is_some_and(|held| !held.tails.is_empty())
     }
 }
 
 impl Subscription {
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.deadline
-    }
-
-    /// Whether the collection is the one that stands for this subscription.
-    fn stands_for(&self, collection: &str) -> bool {
-        let delivery = self.events.as_ref().map(|events| &events.delivery);
-        delivery
-            .and_then(Delivery::collection)
-            .is_some_and(|found| **found == *collection)
-    }
-
-    /// Whether it does, and the client has been told.
-    fn introduces(&self, collection: &str) -> bool {
-        self.stands_for(collection) && self.events.as_ref().is_some_and(|events| events.introduced)
     }
 }

@@ -4,7 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::subscriptions::{Events, Ready};
+use super::events::Events;
+use super::subscriptions::Ready;
 use super::{Action, Output, Run, Session};
 
 /// A user who changes, from the call that asked for it to the `ready` message at its end.

@@ -1,8 +1,8 @@
 //! Frames to the client, and the escapes within them: those of JSON, and of characters that browsers mangle.
 
 use crate::ejson;
-use crate::message::Frame;
-use crate::vent::{Head, Tail};
+use crate::message::FrameRef;
+use crate::vent::Head;
 
 /// Opens a session.
 pub const OPEN: &str = "o";
@@ -27,7 +27,7 @@ const BETWEEN: &[u8] = b"\",\"";
 const END: &[u8] = b"\"]";
 
 /// Appends one frame that carries these messages.
-pub fn write_messages<'a>(messages: impl IntoIterator<Item = &'a Frame>, out: &mut Vec<u8>) {
+pub fn write_messages<'a>(messages: impl IntoIterator<Item = FrameRef<'a>>, out: &mut Vec<u8>) {
     let mut escaper = Escaper::default();
     let mut before = BEGIN;
     for message in messages {
@@ -45,19 +45,18 @@ pub struct Escaper {
     /// The head that is in `escaped`, if one is.
     head: Option<Head>,
     escaped: Vec<u8>,
+    /// The value of an event that nobody else has.
+    value: Vec<u8>,
 }
 
-/// A message as it stands within a string of a frame, in two parts.
-struct Escaped<'a> {
-    first: &'a [u8],
-    tail: Option<&'a Tail>,
-}
+/// A message as it stands within a string of a frame, in its parts.
+struct Escaped<'a>([&'a [u8]; 4]);
 
 impl Escaper {
     /// Appends a frame that carries one message; `header` writes what stands before it, for it knows its length.
     pub fn write_message(
         &mut self,
-        message: &Frame,
+        message: FrameRef<'_>,
         out: &mut Vec<u8>,
         header: impl FnOnce(usize, &mut Vec<u8>),
     ) {
@@ -69,42 +68,38 @@ impl Escaper {
         out.extend_from_slice(END);
     }
 
-    fn escape<'a>(&'a mut self, message: &'a Frame) -> Escaped<'a> {
-        let (text, tail) = match message {
-            Frame::Text(text) | Frame::Transient(text) => {
-                self.head = None;
-                (&**text, None)
-            }
-            Frame::Event { head, tail } => {
-                if self.head.as_ref().is_some_and(|last| last.is_same(head)) {
-                    return Escaped {
-                        first: &self.escaped,
-                        tail: Some(tail),
-                    };
-                }
-                self.head = Some(head.clone());
-                (head.as_str(), Some(tail))
+    fn escape<'a>(&'a mut self, message: FrameRef<'a>) -> Escaped<'a> {
+        let value = match message.escaped_value() {
+            Some(shared) => shared,
+            None => {
+                self.value.clear();
+                escape(message.value(), &mut self.value);
+                &self.value
             }
         };
-        self.escaped.clear();
-        escape(text.as_bytes(), &mut self.escaped);
-        Escaped {
-            first: &self.escaped,
-            tail,
+        let Some(head) = message.head() else {
+            return Escaped([&[], &[], value, &[]]);
+        };
+        if !self.head.as_ref().is_some_and(|last| last.is_same(head)) {
+            self.head = Some(head.clone());
+            self.escaped.clear();
+            escape(head.as_str().as_bytes(), &mut self.escaped);
         }
+        // None of the brackets is escaped.
+        let (open, close) = message.brackets();
+        Escaped([&self.escaped, open.as_bytes(), value, close.as_bytes()])
     }
 }
 
 impl Escaped<'_> {
     fn len(&self) -> usize {
-        let tail = self.tail.map_or(0, Tail::escaped_len);
-        self.first.len().saturating_add(tail)
+        let len = |sum: usize, part: &&[u8]| sum.saturating_add(part.len());
+        self.0.iter().fold(0, len)
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.first);
-        if let Some(tail) = self.tail {
-            tail.write_escaped(out);
+        for part in self.0 {
+            out.extend_from_slice(part);
         }
     }
 }
@@ -171,6 +166,7 @@ fn escape_unit(unit: u16, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Frame;
 
     fn escaped(text: &str) -> String {
         let mut out = Vec::new();
@@ -213,6 +209,10 @@ mod tests {
     fn ddp_204_a_head_that_is_escaped_once_stands_before_each_of_its_events() {
         let head = |text: &str| Head::from(format!(r#"{{"c":"{text}","e":"#));
         let (one, other) = (head("one"), head("other"));
+        let own = |head: &Head, value: &str| Frame::Event {
+            head: head.clone(),
+            tail: crate::vent::Encoding::Vent.own_tail(value.into(), false),
+        };
         let event = |head: &Head, value: &'static str| Frame::Event {
             head: head.clone(),
             tail: crate::vent::Encoding::Vent.tail(value, false),
@@ -223,12 +223,14 @@ mod tests {
             event(&other, "2"),
             Frame::Text(r#"{"msg":"ready"}"#.into()),
             event(&other, "3"),
+            own(&one, "\"4\""),
             event(&one, "4"),
+            own(&other, "5"),
         ];
         let mut escaper = Escaper::default();
         for message in &messages {
             let (mut frame, mut announced) = (Vec::new(), 0);
-            escaper.write_message(message, &mut frame, |len, _| announced = len);
+            escaper.write_message(message.into(), &mut frame, |len, _| announced = len);
             let expected = format!(r#"a["{}"]"#, escaped(&message.to_text()));
             assert_eq!(String::from_utf8_lossy(&frame), expected);
             assert_eq!(announced, expected.len());
@@ -240,7 +242,7 @@ mod tests {
         let text = |text: &str| Frame::Text(text.into());
         let written = |messages: &[Frame]| {
             let mut out = Vec::new();
-            write_messages(messages, &mut out);
+            write_messages(messages.iter().map(FrameRef::from), &mut out);
             String::from_utf8(out).unwrap()
         };
         let one = text(r#"{"msg":"pong"}"#);

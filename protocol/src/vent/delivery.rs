@@ -14,14 +14,23 @@ const MAX_NAME: usize = 256;
 #[derive(Debug)]
 pub struct Delivery {
     encoding: Encoding,
-    /// Everything up to the event's value; with `number`, up to the number.
+    /// Everything up to the event's value; where they are numbered, that of the latest event.
     head: Head,
-    /// Events sent so far, where they are numbered.
-    number: Option<u64>,
+    /// There where they are numbered.
+    numbered: Option<Box<Numbered>>,
     /// The collection that stands for the subscription, where a document is announced.
     collection: Option<Arc<str>>,
     /// The event name of a streamer's document, where one is announced.
     event_name: Option<Box<str>>,
+}
+
+/// How events are numbered.
+#[derive(Debug)]
+struct Numbered {
+    /// What stands before the number.
+    before: Head,
+    /// Events sent so far.
+    sent: u64,
 }
 
 impl Delivery {
@@ -62,7 +71,7 @@ impl Delivery {
             return Ok(Self {
                 encoding,
                 head: head.into(),
-                number: None,
+                numbered: None,
                 collection: None,
                 event_name: None,
             });
@@ -79,10 +88,14 @@ impl Delivery {
         } else {
             r#""event":"#
         });
+        let head = Head::from(head);
         Ok(Self {
             encoding: Encoding::Collection,
-            head: head.into(),
-            number: options.numbered.then_some(0),
+            numbered: options.numbered.then(|| {
+                let before = head.clone();
+                Box::new(Numbered { before, sent: 0 })
+            }),
+            head,
             collection: Some(id.into()),
             event_name: None,
         })
@@ -120,7 +133,7 @@ impl Delivery {
         Ok(Self {
             encoding: Encoding::Streamer,
             head: head.into(),
-            number: None,
+            numbered: None,
             collection: announced.then(|| collection.clone()),
             event_name: announced.then(|| name.into()),
         })
@@ -146,18 +159,17 @@ impl Delivery {
 
     /// The head of every event, unless they are numbered.
     pub(crate) fn shared_head(&self) -> Option<&Head> {
-        self.number.is_none().then_some(&self.head)
+        self.numbered.is_none().then_some(&self.head)
     }
 
     /// The head of the next event.
-    pub(crate) fn next_head(&mut self) -> Head {
-        match &mut self.number {
-            None => self.head.clone(),
-            Some(number) => {
-                *number = number.saturating_add(1);
-                format!(r#"{}{number},"event":"#, self.head.as_str()).into()
-            }
+    pub(crate) fn next_head(&mut self) -> &Head {
+        if let Some(numbered) = &mut self.numbered {
+            numbered.sent = numbered.sent.saturating_add(1);
+            let (before, number) = (numbered.before.as_str(), numbered.sent);
+            self.head = format!(r#"{before}{number},"event":"#).into();
         }
+        &self.head
     }
 }
 

@@ -86,16 +86,25 @@ impl VentOptions {
     }
 }
 
-/// What stands before the value of an event, up to it; clones are the same text. A thin pointer, for each message that
-/// waits or is kept has one.
+/// What stands before the value of an event, up to it; clones are the same text.
 #[derive(Clone, Debug)]
 pub struct Head(ArcStr);
 
-/// What all subscribers of one event share: its value, printed once, and the brackets around it.
+/// What stands behind the head of an event: its value, which is printed once for all who share it, and the brackets around
+/// that.
 #[derive(Clone, Debug)]
 pub struct Tail {
-    value: Printed,
+    text: Text,
     shape: Shape,
+}
+
+/// The value of an event.
+#[derive(Clone, Debug)]
+pub(crate) enum Text {
+    /// There are others who have it.
+    Shared(Printed),
+    /// Made for one subscriber.
+    Own(Box<str>),
 }
 
 /// A value, printed once; clones are the same text.
@@ -110,8 +119,8 @@ struct Body {
 }
 
 /// The brackets around a value, by encoding.
-#[derive(Clone, Copy, Debug)]
-enum Shape {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
     Vent,
     Fields,
     /// A value that is not an array becomes the only argument.
@@ -126,14 +135,21 @@ impl Encoding {
 
     /// Puts a printed value into its brackets; `is_array` says whether the value is an array.
     pub fn tail(self, value: impl Into<Printed>, is_array: bool) -> Tail {
-        let shape = match self {
+        Tail::of(Text::Shared(value.into()), self.shape(is_array))
+    }
+
+    /// As [`tail`](Self::tail), for an event that only one subscriber has.
+    pub fn own_tail(self, value: Box<str>, is_array: bool) -> Tail {
+        Tail::of(Text::Own(value), self.shape(is_array))
+    }
+
+    fn shape(self, is_array: bool) -> Shape {
+        match self {
             Self::Vent | Self::VentEjson => Shape::Vent,
             Self::Collection => Shape::Fields,
             Self::Streamer if is_array => Shape::Fields,
             Self::Streamer => Shape::OneArgument,
-        };
-        let value = value.into();
-        Tail { value, shape }
+        }
     }
 }
 
@@ -161,7 +177,8 @@ impl Printed {
         &self.0.plain
     }
 
-    fn escaped(&self) -> &[u8] {
+    /// As it stands in a SockJS frame.
+    pub(crate) fn escaped(&self) -> &[u8] {
         let Body { plain, escaped } = &*self.0;
         escaped.get_or_init(|| {
             let mut out = Vec::with_capacity(plain.len() + plain.len() / 8);
@@ -181,41 +198,55 @@ impl<T: Into<Bytes>> From<T> for Printed {
 }
 
 impl Tail {
+    pub(crate) fn of(text: Text, shape: Shape) -> Self {
+        Self { text, shape }
+    }
+
+    /// The same, for many to have.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self::of(Text::Shared(self.text.into()), self.shape)
+    }
+
     pub(crate) fn len(&self) -> usize {
-        let (open, close) = self.shape.brackets();
-        self.value
-            .bytes()
-            .len()
-            .saturating_add(open.len())
-            .saturating_add(close.len())
+        let value = match &self.text {
+            Text::Shared(text) => text.bytes().len(),
+            Text::Own(text) => text.len(),
+        };
+        value.saturating_add(self.shape.len())
     }
 
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let (open, close) = self.shape.brackets();
-        out.extend_from_slice(open.as_bytes());
-        out.extend_from_slice(self.value.bytes());
-        out.extend_from_slice(close.as_bytes());
+    pub(crate) fn text(&self) -> &Text {
+        &self.text
     }
 
-    /// What [`write_escaped`](Self::write_escaped) appends, in bytes.
-    pub(crate) fn escaped_len(&self) -> usize {
-        let (open, close) = self.shape.brackets();
-        let value = self.value.escaped().len();
-        value.saturating_add(open.len()).saturating_add(close.len())
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
     }
 
-    /// As [`write`](Self::write), within a string of a SockJS frame.
-    pub(crate) fn write_escaped(&self, out: &mut Vec<u8>) {
-        // None of the brackets is escaped.
-        let (open, close) = self.shape.brackets();
-        out.extend_from_slice(open.as_bytes());
-        out.extend_from_slice(self.value.escaped());
-        out.extend_from_slice(close.as_bytes());
+    pub(crate) fn into_parts(self) -> (Text, Shape) {
+        (self.text, self.shape)
+    }
+}
+
+impl From<Text> for Printed {
+    fn from(text: Text) -> Self {
+        match text {
+            Text::Shared(text) => text,
+            Text::Own(text) => Bytes::from(text.into_boxed_bytes()).into(),
+        }
     }
 }
 
 impl Shape {
-    fn brackets(self) -> (&'static str, &'static str) {
+    /// Bytes of the brackets.
+    pub(crate) fn len(self) -> usize {
+        let (open, close) = self.brackets();
+        open.len().saturating_add(close.len())
+    }
+
+    /// What stands before the value, and what behind it.
+    pub(crate) fn brackets(self) -> (&'static str, &'static str) {
         match self {
             Self::Vent => ("", "}"),
             Self::Fields => ("", "}}"),

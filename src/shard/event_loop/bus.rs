@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use updraft_protocol::message::Frame;
 use updraft_protocol::session::Run;
 
 use super::EventLoop;
@@ -69,7 +68,7 @@ impl EventLoop {
                 return;
             };
             let outgoing = &mut client.outgoing;
-            outgoing.push(Frame::Event { head, tail });
+            outgoing.push_event(head, tail);
             if !outgoing.is_listed && !outgoing.is_blocked {
                 outgoing.is_listed = true;
                 unsent.push_back(index);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use updraft_protocol::message::Frame;
+use updraft_protocol::message::Frames;
 use updraft_protocol::session::{Output, Session};
 
 use super::{EventLoop, State};
@@ -200,7 +200,7 @@ impl EventLoop {
             return self.close(index, code, reason);
         }
         client.part(code, reason, until);
-        self.park(index, Vec::new());
+        self.park(index, &Frames::default());
         self.list(index);
     }
 
@@ -240,27 +240,27 @@ impl EventLoop {
         }
         let unwritten = self.detach(index);
         if is_resumable {
-            self.park(index, unwritten);
+            self.park(index, &unwritten);
         }
         self.set_timer(index);
     }
 
     /// Lets go of a client's connection; what is returned was not written to it.
-    pub(super) fn detach(&mut self, index: usize) -> Vec<Frame> {
+    pub(super) fn detach(&mut self, index: usize) -> Frames {
         let client = self.clients.get_mut(index);
         let Some(client) = client.filter(|it| !it.link.is_gone()) else {
-            return Vec::new();
+            return Frames::default();
         };
         client.link.deregister(self.poll.registry());
         client.link = Link::Gone;
         client.closing = None;
         let gauges = &self.services.gauges;
         gauges.connections.fetch_sub(1, Ordering::Relaxed);
-        client.outgoing.abandon().collect()
+        client.outgoing.abandon()
     }
 
     /// Lets a session wait for its client.
-    fn park(&mut self, index: usize, unwritten: Vec<Frame>) {
+    fn park(&mut self, index: usize, unwritten: &Frames) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };

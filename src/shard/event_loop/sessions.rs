@@ -242,12 +242,11 @@ impl EventLoop {
                     return;
                 };
                 if let Some(encoding) = session.encoding(run)
-                    && let Some((body, is_array)) = event.print(&message, encoding.is_ejson())
+                    && let Some(tail) = event.into_tail(&message, encoding)
+                    && let Some(head) = session.event(run, &tail, out)
                 {
-                    let tail = encoding.tail(body, is_array);
-                    if let Some(head) = session.event(run, &tail, out) {
-                        out.frames.push(Frame::Event { head, tail });
-                    }
+                    let head = head.clone();
+                    out.frames.push(Frame::Event { head, tail });
                 }
             }
             Mail::Close | Mail::Overflow | Mail::Text(_) | Mail::CloseWith(..) | Mail::Read => {}

@@ -3,7 +3,6 @@
 
 use std::sync::atomic::Ordering;
 
-use updraft_protocol::message::Frame;
 use updraft_protocol::session::{Output, Run};
 
 use super::EventLoop;
@@ -50,7 +49,7 @@ impl EventLoop {
                 .release(keeper, &functions, |run, outcome| match outcome {
                     Outcome::Event(tail) => {
                         if let Some(head) = session.event(run, &tail, &mut out) {
-                            outgoing.push(Frame::Event { head, tail });
+                            outgoing.push_event(head, tail);
                         }
                     }
                     Outcome::Nothing => {}

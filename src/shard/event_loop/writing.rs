@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
 
+use updraft_protocol::message::Frames;
+
 use super::EventLoop;
 use crate::shard::link::Link;
 use crate::shard::outgoing::Flushed;
@@ -54,7 +56,7 @@ impl EventLoop {
         };
         let (outgoing, scratch) = (&mut client.outgoing, &mut self.scratch);
         let session = &mut client.session;
-        let written = |frame| session.written(frame);
+        let written = |waiting: &mut Frames, count| session.written(waiting, count);
         let flushed = match &mut client.link {
             Link::Socket(socket) => {
                 let framing = socket.framing();

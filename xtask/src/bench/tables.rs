@@ -90,7 +90,7 @@ fn costs(results: &Results) -> String {
             Measure::Subscriptions => "`sub` and `unsub`",
             Measure::Follows => "the same, of a channel of one's own",
             Measure::Logins => "login with a resume token",
-            _ => "document changed for 10,000, each",
+            _ => "document changed for all, each",
         };
         let base = results.medians(*measure, 0, BASE).unwrap_or_default();
         measure.servers().iter().filter_map(move |key| {

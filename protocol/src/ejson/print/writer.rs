@@ -2,8 +2,6 @@
 
 use std::mem;
 
-use bytes::Bytes;
-
 use super::super::decode::Form;
 use super::super::number::write_number;
 use super::super::write::{write_json, write_string};
@@ -55,11 +53,11 @@ impl Writer {
         }
     }
 
-    pub(super) fn text(&mut self) -> Bytes {
+    pub(super) fn text(&mut self) -> Box<str> {
         if self.out.len() > KEPT {
-            Bytes::from(mem::take(&mut self.out))
+            mem::take(&mut self.out).into_boxed_str()
         } else {
-            Bytes::copy_from_slice(self.out.as_bytes())
+            Box::from(self.out.as_str())
         }
     }
 

@@ -1,0 +1,188 @@
+//! What is written when, and what is known of a socket that does not take it.
+
+use updraft_protocol::vent::Encoding;
+
+use super::*;
+use crate::memory::Tally;
+
+/// Takes so many bytes in all.
+struct Takes(usize, Vec<u8>);
+
+impl Wire for Takes {
+    fn encrypt(&mut self, _: &mut Vec<u8>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(self.0);
+        if count == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.0 -= count;
+        self.1.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+}
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Writes what waits, after so many seconds; what is written is not kept.
+fn flush(outgoing: &mut Outgoing, socket: &mut Takes, seconds: u64) -> Flushed {
+    let (framing, mut scratch) = (Framing::Raw, Vec::new());
+    outgoing.flush(
+        socket,
+        framing,
+        &mut scratch,
+        at(seconds),
+        Frames::drop_front,
+    )
+}
+
+#[test]
+fn row_034_being_stuck_begins_when_the_socket_takes_nothing_more() {
+    let tally = Tally::default();
+    let mut outgoing = Outgoing::new(tally.share());
+    let mut socket = Takes(10, Vec::new());
+    outgoing.push_control(vec![1; 100]);
+    assert_eq!((tally.bytes(), outgoing.stuck_since()), (0, None));
+    let flushed = flush(&mut outgoing, &mut socket, 1);
+    assert_eq!(
+        (flushed, outgoing.stuck_since()),
+        (Flushed::Blocked, Some(at(1)))
+    );
+    flush(&mut outgoing, &mut socket, 3);
+    assert_eq!((tally.bytes(), outgoing.stuck_since()), (90, Some(at(1))));
+    socket.0 = 1;
+    flush(&mut outgoing, &mut socket, 4);
+    assert_eq!(outgoing.stuck_since(), Some(at(4)));
+    socket.0 = 1000;
+    let flushed = flush(&mut outgoing, &mut socket, 5);
+    assert_eq!((flushed, outgoing.stuck_since()), (Flushed::All, None));
+    assert_eq!((tally.bytes(), socket.1.len()), (0, 100));
+}
+
+#[test]
+fn row_034_the_frame_under_way_is_finished_and_the_queue_dropped() {
+    let tally = Tally::default();
+    let mut outgoing = Outgoing::new(tally.share());
+    let mut socket = Takes(10, Vec::new());
+    outgoing.push_control(vec![1; 100]);
+    flush(&mut outgoing, &mut socket, 0);
+    outgoing.push_control(vec![2; 100]);
+    outgoing.drop_queue();
+    outgoing.push_control(vec![3; 100]);
+    socket.0 = 1000;
+    flush(&mut outgoing, &mut socket, 0);
+    assert_eq!(socket.1, [vec![1; 100], vec![3; 100]].concat());
+    outgoing.push_control(vec![4; 100]);
+    drop(outgoing);
+    assert_eq!(tally.bytes(), 0);
+}
+
+fn message(text: &str) -> Frame {
+    Frame::Text(text.into())
+}
+
+fn texts(frames: &Frames) -> Vec<String> {
+    let frames = frames.iter().filter_map(FrameRef::to_frame);
+    frames.map(|frame| frame.to_text()).collect()
+}
+
+#[test]
+fn messages_are_handed_on_when_they_are_written_and_not_before() {
+    let tally = Tally::default();
+    let (mut outgoing, mut scratch) = (Outgoing::new(tally.share()), Vec::new());
+    let (mut socket, mut taken) = (Takes(0, Vec::new()), Frames::default());
+    outgoing.push(message("one"));
+    // It may have arrived, as far as anybody can tell.
+    outgoing.flush(
+        &mut socket,
+        Framing::Raw,
+        &mut scratch,
+        at(0),
+        |waiting, count| taken.take(waiting, count),
+    );
+    outgoing.push(message("two"));
+    outgoing.push_control(vec![1; 100]);
+    assert_eq!(texts(&taken), ["one"]);
+    assert!(tally.bytes() > 100);
+    assert_eq!(texts(&outgoing.abandon()), ["two"]);
+    assert!(outgoing.is_empty());
+    assert_eq!((tally.bytes(), outgoing.stuck_since()), (0, None));
+}
+
+#[test]
+fn what_is_sealed_is_written_and_nothing_of_it_comes_back() {
+    let tally = Tally::default();
+    let mut outgoing = Outgoing::new(tally.share());
+    let (mut socket, mut taken) = (Takes(1000, Vec::new()), Frames::default());
+    outgoing.push(message("one"));
+    outgoing.push_control(vec![1; 100]);
+    outgoing.seal(Framing::Raw, |waiting, count| taken.take(waiting, count));
+    assert_eq!(texts(&taken), ["one"]);
+    let flushed = flush(&mut outgoing, &mut socket, 0);
+    // The message has a header of two bytes.
+    assert_eq!((flushed, socket.1.len()), (Flushed::All, 105));
+    assert!(outgoing.abandon().is_empty());
+}
+
+/// Messages in the form in which they are written in the open.
+fn framed(texts: &[&str]) -> Vec<u8> {
+    let framed = |text: &&str| {
+        let mut bytes = Vec::new();
+        Framing::Raw.write((&message(text)).into(), &mut Escaper::default(), &mut bytes);
+        bytes
+    };
+    texts.iter().flat_map(framed).collect()
+}
+
+fn event(head: &Head, value: &str) -> Frame {
+    let tail = Encoding::Vent.own_tail(value.into(), false);
+    Frame::Event {
+        head: head.clone(),
+        tail,
+    }
+}
+
+#[test]
+fn what_another_connection_was_to_say_comes_first() {
+    let tally = Tally::default();
+    let (mut newcomer, mut outgoing) = (Outgoing::new(tally.share()), Outgoing::new(tally.share()));
+    let (one, other) = (Head::from("<".to_owned()), Head::from("<<".to_owned()));
+    newcomer.push(event(&one, "1"));
+    flush(&mut newcomer, &mut Takes(2, Vec::new()), 0);
+    newcomer.push(event(&other, "2"));
+    newcomer.push(event(&one, "3"));
+    outgoing.push(event(&other, "4"));
+    outgoing.write_first(newcomer.into_unsent(Framing::Raw));
+    outgoing.push(event(&one, "5"));
+    let mut socket = Takes(1000, Vec::new());
+    assert_eq!(flush(&mut outgoing, &mut socket, 0), Flushed::All);
+    let expected = framed(&["<1}", "<<2}", "<3}", "<<4}", "<5}"]);
+    // The first two bytes were taken by the other.
+    assert_eq!(socket.1, expected[2..]);
+}
+
+#[test]
+fn a_polling_frame_holds_messages_or_one_thing_of_its_own() {
+    let tally = Tally::default();
+    let mut outgoing = Outgoing::new(tally.share());
+    let half = "x".repeat(WRITE / 2);
+    outgoing.push_control(b"h".to_vec());
+    outgoing.push(message("one"));
+    outgoing.push(event(&Head::from("<".to_owned()), "2"));
+    outgoing.push_control(b"c".to_vec());
+    for _ in 0..3 {
+        outgoing.push(message(&half));
+    }
+    let (mut scratch, mut frames) = (Vec::new(), Vec::new());
+    while !outgoing.is_empty() {
+        outgoing.gather_frame(&mut scratch, &mut Frames::drop_front);
+        frames.push(String::from_utf8(scratch.clone()).unwrap());
+    }
+    let two = format!(r#"a["{half}","{half}"]"#);
+    let one = format!(r#"a["{half}"]"#);
+    assert_eq!(frames, ["h", r#"a["one","<2}"]"#, "c", &two, &one]);
+}
