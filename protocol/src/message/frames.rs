@@ -2,12 +2,17 @@
 //! of one subscription. So none has memory of its own: what is shared stays a reference, other texts stand one behind the
 //! other, and a head stands once before all the events that have it.
 
+mod frame_ref;
+
+pub use frame_ref::FrameRef;
+
 use std::collections::{VecDeque, vec_deque};
 
 use bytes::Bytes;
 
 use super::Frame;
-use crate::vent::{Head, Printed, Shape, Tail, Text};
+use crate::vent::{Head, Printed, Tail, Text};
+use frame_ref::{Kind, TextRef};
 
 /// A longer text stands by itself.
 const LONG: usize = 4 * 1024;
@@ -55,30 +60,6 @@ struct Texts {
     bytes: Vec<u8>,
     /// Of `bytes`, those that have been taken out; when there is no room for more, they make room.
     gone: usize,
-}
-
-/// What a message is: what stands around its own text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Message,
-    Transient,
-    Raw,
-    Event(Shape),
-}
-
-/// One message of [`Frames`], or a [`Frame`], to be read.
-#[derive(Clone, Copy, Debug)]
-pub struct FrameRef<'a> {
-    kind: Kind,
-    /// Of an event.
-    head: Option<&'a Head>,
-    text: TextRef<'a>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum TextRef<'a> {
-    Here(&'a [u8]),
-    Apart(&'a Printed),
 }
 
 /// The messages of [`Frames`], from front to back.
@@ -423,136 +404,6 @@ impl<'a> Iterator for FramesIter<'a> {
             };
             let head = self.head.filter(|_| matches!(kind, Kind::Event(_)));
             return Some(FrameRef { kind, head, text });
-        }
-    }
-}
-
-impl Kind {
-    /// How long a message is, with its head, if it has one, and its own text.
-    fn len(self, head: usize, text: usize) -> usize {
-        match self {
-            Self::Event(shape) => head.saturating_add(text).saturating_add(shape.len()),
-            Self::Message | Self::Transient | Self::Raw => text,
-        }
-    }
-
-    /// Whether it belongs to the session, not to its connection.
-    fn is_kept(self) -> bool {
-        matches!(self, Self::Message | Self::Event(_))
-    }
-
-    fn brackets(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Event(shape) => shape.brackets(),
-            Self::Message | Self::Transient | Self::Raw => ("", ""),
-        }
-    }
-}
-
-impl<'a> FrameRef<'a> {
-    /// Length in bytes of the message's text.
-    pub fn len(self) -> usize {
-        let head = self.head.map_or(0, |head| head.as_str().len());
-        self.kind.len(head, self.value().len())
-    }
-
-    /// Whether there is nothing in it; no DDP message is empty.
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether it belongs to the session: whether a client that has missed it gets it over another connection.
-    pub fn is_kept(self) -> bool {
-        self.kind.is_kept()
-    }
-
-    /// The bytes of what is no message, but the [host's own](Frames::push_raw).
-    pub fn as_raw(self) -> Option<&'a [u8]> {
-        (self.kind == Kind::Raw).then(|| self.value())
-    }
-
-    /// The text of a [message of its own](Frame::Text).
-    pub(crate) fn as_message(self) -> Option<&'a str> {
-        let text = (self.kind == Kind::Message).then(|| self.value());
-        text.and_then(|text| std::str::from_utf8(text).ok())
-    }
-
-    /// Appends the message's text.
-    pub fn write(self, out: &mut Vec<u8>) {
-        let (open, close) = self.brackets();
-        if let Some(head) = self.head {
-            out.extend_from_slice(head.as_str().as_bytes());
-        }
-        out.extend_from_slice(open.as_bytes());
-        out.extend_from_slice(self.value());
-        out.extend_from_slice(close.as_bytes());
-    }
-
-    /// What stands before all else, if it is an event.
-    pub(crate) fn head(self) -> Option<&'a Head> {
-        self.head
-    }
-
-    /// What stands around the value of an event.
-    pub(crate) fn brackets(self) -> (&'static str, &'static str) {
-        self.kind.brackets()
-    }
-
-    /// The value of an event, or all of another message.
-    pub(crate) fn value(self) -> &'a [u8] {
-        match self.text {
-            TextRef::Here(text) => text,
-            TextRef::Apart(text) => text.bytes(),
-        }
-    }
-
-    /// The value as it stands in a SockJS frame, if that is kept with it.
-    pub(crate) fn escaped_value(self) -> Option<&'a [u8]> {
-        match (self.kind, self.text) {
-            (Kind::Event(_), TextRef::Apart(text)) => Some(text.escaped()),
-            _ => None,
-        }
-    }
-
-    /// The message by itself; `None` for what is no message.
-    pub fn to_frame(self) -> Option<Frame> {
-        let text = || Box::from(String::from_utf8_lossy(self.value()));
-        Some(match self.kind {
-            Kind::Message => Frame::Text(text()),
-            Kind::Transient => Frame::Transient(text()),
-            Kind::Raw => return None,
-            Kind::Event(shape) => {
-                let text = match self.text {
-                    TextRef::Here(text) => Text::Own(Box::from(String::from_utf8_lossy(text))),
-                    TextRef::Apart(text) => Text::Shared(text.clone()),
-                };
-                Frame::Event {
-                    head: self.head?.clone(),
-                    tail: Tail::of(text, shape),
-                }
-            }
-        })
-    }
-}
-
-impl<'a> From<&'a Frame> for FrameRef<'a> {
-    fn from(frame: &'a Frame) -> Self {
-        let of = |kind, text: &'a str| FrameRef {
-            kind,
-            head: None,
-            text: TextRef::Here(text.as_bytes()),
-        };
-        match frame {
-            Frame::Text(text) => of(Kind::Message, text),
-            Frame::Transient(text) => of(Kind::Transient, text),
-            Frame::Event { head, tail } => FrameRef {
-                kind: Kind::Event(tail.shape()),
-                head: Some(head),
-                text: match tail.text() {
-                    Text::Own(text) => TextRef::Here(text.as_bytes()),
-                    Text::Shared(text) => TextRef::Apart(text),
-                },
-            },
         }
     }
 }

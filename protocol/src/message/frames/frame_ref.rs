@@ -1,0 +1,158 @@
+//! One message, to be read: of a queue, or by itself.
+
+use super::super::Frame;
+use crate::vent::{Head, Printed, Shape, Tail, Text};
+
+/// One message of [`Frames`](super::Frames), or a [`Frame`], to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameRef<'a> {
+    pub(super) kind: Kind,
+    /// Of an event.
+    pub(super) head: Option<&'a Head>,
+    pub(super) text: TextRef<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum TextRef<'a> {
+    Here(&'a [u8]),
+    Apart(&'a Printed),
+}
+
+/// What a message is: what stands around its own text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Message,
+    Transient,
+    Raw,
+    Event(Shape),
+}
+
+impl<'a> FrameRef<'a> {
+    /// Length in bytes of the message's text.
+    pub fn len(self) -> usize {
+        let head = self.head.map_or(0, |head| head.as_str().len());
+        self.kind.len(head, self.value().len())
+    }
+
+    /// Whether there is nothing in it; no DDP message is empty.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it belongs to the session: whether a client that has missed it gets it over another connection.
+    pub fn is_kept(self) -> bool {
+        self.kind.is_kept()
+    }
+
+    /// The bytes of what is no message, but the [host's own](super::Frames::push_raw).
+    pub fn as_raw(self) -> Option<&'a [u8]> {
+        (self.kind == Kind::Raw).then(|| self.value())
+    }
+
+    /// The text of a [message of its own](Frame::Text).
+    pub(crate) fn as_message(self) -> Option<&'a str> {
+        let text = (self.kind == Kind::Message).then(|| self.value());
+        text.and_then(|text| std::str::from_utf8(text).ok())
+    }
+
+    /// Appends the message's text.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let (open, close) = self.brackets();
+        if let Some(head) = self.head {
+            out.extend_from_slice(head.as_str().as_bytes());
+        }
+        out.extend_from_slice(open.as_bytes());
+        out.extend_from_slice(self.value());
+        out.extend_from_slice(close.as_bytes());
+    }
+
+    /// What stands before all else, if it is an event.
+    pub(crate) fn head(self) -> Option<&'a Head> {
+        self.head
+    }
+
+    /// What stands around the value of an event.
+    pub(crate) fn brackets(self) -> (&'static str, &'static str) {
+        self.kind.brackets()
+    }
+
+    /// The value of an event, or all of another message.
+    pub(crate) fn value(self) -> &'a [u8] {
+        match self.text {
+            TextRef::Here(text) => text,
+            TextRef::Apart(text) => text.bytes(),
+        }
+    }
+
+    /// The value as it stands in a SockJS frame, if that is kept with it.
+    pub(crate) fn escaped_value(self) -> Option<&'a [u8]> {
+        match (self.kind, self.text) {
+            (Kind::Event(_), TextRef::Apart(text)) => Some(text.escaped()),
+            _ => None,
+        }
+    }
+
+    /// The message by itself; `None` for what is no message.
+    pub fn to_frame(self) -> Option<Frame> {
+        let text = || Box::from(String::from_utf8_lossy(self.value()));
+        Some(match self.kind {
+            Kind::Message => Frame::Text(text()),
+            Kind::Transient => Frame::Transient(text()),
+            Kind::Raw => return None,
+            Kind::Event(shape) => {
+                let text = match self.text {
+                    TextRef::Here(text) => Text::Own(Box::from(String::from_utf8_lossy(text))),
+                    TextRef::Apart(text) => Text::Shared(text.clone()),
+                };
+                Frame::Event {
+                    head: self.head?.clone(),
+                    tail: Tail::of(text, shape),
+                }
+            }
+        })
+    }
+}
+
+impl<'a> From<&'a Frame> for FrameRef<'a> {
+    fn from(frame: &'a Frame) -> Self {
+        let of = |kind, text: &'a str| FrameRef {
+            kind,
+            head: None,
+            text: TextRef::Here(text.as_bytes()),
+        };
+        match frame {
+            Frame::Text(text) => of(Kind::Message, text),
+            Frame::Transient(text) => of(Kind::Transient, text),
+            Frame::Event { head, tail } => FrameRef {
+                kind: Kind::Event(tail.shape()),
+                head: Some(head),
+                text: match tail.text() {
+                    Text::Own(text) => TextRef::Here(text.as_bytes()),
+                    Text::Shared(text) => TextRef::Apart(text),
+                },
+            },
+        }
+    }
+}
+
+impl Kind {
+    /// How long a message is, with its head, if it has one, and its own text.
+    pub(super) fn len(self, head: usize, text: usize) -> usize {
+        match self {
+            Self::Event(shape) => head.saturating_add(text).saturating_add(shape.len()),
+            Self::Message | Self::Transient | Self::Raw => text,
+        }
+    }
+
+    /// Whether it belongs to the session, not to its connection.
+    pub(super) fn is_kept(self) -> bool {
+        matches!(self, Self::Message | Self::Event(_))
+    }
+
+    pub(super) fn brackets(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Event(shape) => shape.brackets(),
+            Self::Message | Self::Transient | Self::Raw => ("", ""),
+        }
+    }
+}
