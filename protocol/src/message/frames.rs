@@ -17,6 +17,9 @@ use frame_ref::{Kind, TextRef};
 /// A longer text stands by itself.
 const LONG: usize = 4 * 1024;
 
+/// Room for so many entries is as good as none: it is kept, for who gets single messages gets them often.
+const SMALL: usize = 4;
+
 /// Who takes so many at once is busy: the queue keeps its memory for more, if that is no more than so many entries and bytes
 /// of texts.
 const BUSY: usize = 8;
@@ -320,7 +323,8 @@ impl Frames {
             self.front = Some(head.clone());
         }
         self.entries.clear();
-        if count < BUSY || self.entries.capacity() > KEPT_ENTRIES {
+        let kept = if count < BUSY { SMALL } else { KEPT_ENTRIES };
+        if self.entries.capacity() > kept {
             self.entries = VecDeque::new();
         }
         self.texts
