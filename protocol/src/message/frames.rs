@@ -105,6 +105,8 @@ impl Frames {
         self.head(head);
         match tail.into_parts() {
             (Text::Shared(text), shape) => self.add_apart(Kind::Event(shape), text),
+            // Where it is the only one, a copy would save nothing.
+            (own, shape) if self.is_empty() => self.add_apart(Kind::Event(shape), own.into()),
             (Text::Own(text), shape) => {
                 self.push_text(Kind::Event(shape), text.into_boxed_bytes());
             }

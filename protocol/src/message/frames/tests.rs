@@ -191,7 +191,7 @@ fn a_head_stands_once_before_its_events() {
 fn who_is_busy_keeps_a_little_memory_and_who_is_idle_none() {
     let heads = heads();
     let mut waiting = Frames::default();
-    let too_many = KEPT_TEXTS + 1;
+    let too_many = 2 * KEPT_TEXTS;
     for (count, keeps) in [(BUSY, true), (1, false), (too_many, false)] {
         for _ in 0..count {
             waiting.push_event(&heads[0], Encoding::Vent.own_tail("1".into(), false));
