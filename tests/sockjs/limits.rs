@@ -9,10 +9,7 @@ fn row_108_abandoned_sessions_end_and_are_bounded() {
     let mut http = server.http();
     let tasks = server.stats().tasks;
     for _ in 0..3 {
-        assert_eq!(
-            http.body(&format!("POST {}/xhr", session_path()), ""),
-            "o\n"
-        );
+        begin_polling(&mut http);
     }
     let stats = server.stats();
     assert_eq!((stats.connections, stats.polling_sessions), (3, 3));
@@ -26,10 +23,7 @@ fn row_108_abandoned_sessions_end_and_are_bounded() {
     drop(http);
     server.rests();
     let mut http = server.http();
-    assert_eq!(
-        http.body(&format!("POST {}/xhr", session_path()), ""),
-        "o\n"
-    );
+    begin_polling(&mut http);
     drop(http);
     server.rests();
 }

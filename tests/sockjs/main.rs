@@ -66,6 +66,12 @@ fn serve() -> Running {
     Running::start(open().sockjs(hasty()))
 }
 
+/// Begins a session of its own over polling, and does not poll it.
+fn begin_polling(http: &mut Http) {
+    let opened = http.body(&format!("POST {}/xhr", session_path()), "");
+    assert_eq!(opened, "o\n");
+}
+
 /// A status line and the first header of the answer that matter to a browser.
 fn status(http: &mut Http, head: &str) -> u16 {
     http.ask(head, &[], "").status
@@ -467,10 +473,7 @@ fn without_websockets_clients_are_told_to_poll() {
             "{path}"
         );
     }
-    assert_eq!(
-        http.body(&format!("POST {}/xhr", session_path()), ""),
-        "o\n"
-    );
+    begin_polling(&mut http);
     drop(http);
     server.rests();
 }

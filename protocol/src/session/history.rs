@@ -42,18 +42,13 @@ impl History {
         }
         let frames = self.frames.get_or_insert_default();
         frames.take(from, left);
-        let mut is_trimmed = false;
-        while frames.len() > settings.messages || frames.bytes() > settings.bytes {
+        while !frames.is_empty()
+            && (frames.len() > settings.messages || frames.bytes() > settings.bytes)
+        {
             frames.pop_front();
             self.before = self.before.saturating_add(1);
-            is_trimmed = true;
-            if frames.is_empty() {
-                break;
-            }
         }
-        if is_trimmed {
-            frames.shrink();
-        }
+        frames.shrink();
         self.rest();
     }
 
