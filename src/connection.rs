@@ -179,8 +179,40 @@ impl Connection {
         f();
     }
 
+    /// Waits while more than 1 MiB ([`Builder::flow_limit`](crate::Builder::flow_limit)) of what the server has sent is on
+    /// its way to this client, or anything is while too much waits for all clients together
+    /// ([`Builder::memory_limit`](crate::Builder::memory_limit)).
+    ///
+    /// So who sends much takes no more memory than that: sending itself never waits. Everything else that is awaited of a
+    /// context waits for this as well.
+    ///
+    /// It ends when the client has taken it, and when the connection has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens when the future is dropped.
+    pub async fn flowing(&self) {
+        self.0.address.flowing().await;
+    }
+
+    /// Whether [`room`](Self::room) would wait.
+    pub(crate) fn is_short(&self) -> bool {
+        self.0.services.memory.is_short()
+    }
+
+    /// Waits until there is memory for another handler of this client; `false` when the client has left first.
+    pub(crate) async fn room(&self) -> bool {
+        self.0.address.room().await
+    }
+
+    /// Whether [`flowing`](Self::flowing) would not wait.
+    pub(crate) fn is_flowing(&self) -> bool {
+        self.0.address.is_flowing()
+    }
+
     /// The connection has ended: runs the callbacks, on the handlers' runtime.
     pub(crate) fn closed(&self) {
+        self.0.address.close();
         let mut state = self.0.close.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = std::mem::replace(&mut *state, CloseState::Closed);
         drop(state);

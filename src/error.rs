@@ -87,6 +87,11 @@ impl Error {
         Self::new(404, reason)
     }
 
+    /// The client has left; nobody is told of it any more.
+    pub(crate) fn disconnected() -> Self {
+        Self::new("disconnected", "The client has left")
+    }
+
     /// 400 `Match failed`: what Meteor's `check` answers.
     pub fn match_failed() -> Self {
         Self::with(ErrorKind::Match, WireError::new(400, "Match failed"))

@@ -1,21 +1,23 @@
 //! How everything outside a shard talks to it: one inbox per shard, filled by anybody, emptied by the shard alone.
 //!
-//! Order is kept: what one handler sends arrives as it was sent. Nothing waits: what a session may have in its shard's
-//! inbox is bounded in bytes, so is what the bus may have there, and new connections are bounded in number.
+//! Order is kept: what one handler sends arrives as it was sent. Sending never waits. Mail is bounded by the memory of the
+//! process: while much of it is on its way to a client, its handlers wait where they await something. What the bus may
+//! have in an inbox is bounded in bytes, and new connections are bounded in number.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use updraft_protocol::ejson::{Text, Value};
 use updraft_protocol::message::WireError;
 use updraft_protocol::session::{Run, Unblocked};
 use updraft_protocol::view::Fields;
 
 use crate::bus::{Batch, BusError, Gap, Lease, Message, Port};
-use crate::memory::Memory;
+use crate::memory::{Memory, Waiting};
 use crate::publication::{Event, Mapper, OnGap};
 use crate::shard::{Arrival, Newcomer};
 use crate::sockjs;
@@ -93,6 +95,10 @@ pub(crate) enum Mail {
     SetUser(Run, Option<Arc<str>>, UserChanged),
     BeginWrite(Run),
     EndWrite(Run),
+    /// A publication's handler waits for its client.
+    Waits(Run),
+    /// It does not any more.
+    GoesOn(Run),
     Close,
     /// A message of a service of the program's own.
     Text(Box<str>),
@@ -100,8 +106,6 @@ pub(crate) enum Mail {
     Read,
     /// Close with this code and reason.
     CloseWith(u16, Box<str>),
-    /// The session has more in the inbox than it may.
-    Overflow,
 }
 
 /// Told when a change of the user is complete, or refused; dropped when the session is gone.
@@ -118,22 +122,31 @@ pub(crate) struct Document {
 pub(crate) struct Address {
     inbox: Arc<Inbox>,
     place: Place,
-    /// Bytes of mail in the inbox. Grows as handlers send, shrinks as the shard reads, bounded by `limit`.
-    queued: AtomicUsize,
+    /// Bytes of mail that the session has not read. Grows as handlers send, shrinks as the session reads.
+    mail: AtomicUsize,
+    /// Bytes of output that wait for the client, as the shard has last said.
+    output: AtomicUsize,
+    /// With more than so many bytes of both, who is asked to waits.
     limit: usize,
-    /// Set once over the limit: what follows is dropped, the connection is being closed.
-    overflowed: AtomicBool,
+    /// Set when the connection has ended: nobody waits for it any more.
+    is_closed: AtomicBool,
+    /// Told when there may be room.
+    taken: Notify,
+    /// Those who wait for that.
+    waiting: AtomicUsize,
 }
 
 impl Address {
     pub(crate) fn new(inbox: Arc<Inbox>, place: Place, limit: usize) -> Self {
-        let (queued, overflowed) = (AtomicUsize::new(0), AtomicBool::new(false));
         Self {
             inbox,
             place,
-            queued,
+            mail: AtomicUsize::new(0),
+            output: AtomicUsize::new(0),
             limit,
-            overflowed,
+            is_closed: AtomicBool::new(false),
+            taken: Notify::new(),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -154,29 +167,14 @@ impl Address {
 
     /// Bytes of mail that the session has not read yet.
     pub(crate) fn queued(&self) -> usize {
-        self.queued.load(Ordering::Relaxed)
+        self.mail.load(Ordering::Relaxed)
     }
 
-    /// Sends without waiting. Mail to a session that is gone, or is being closed for too much mail, is dropped.
+    /// Sends without waiting. Mail to a session that is gone is dropped.
     pub(crate) fn send(self: &Arc<Self>, mail: Mail) {
-        if self.overflowed.load(Ordering::Relaxed) {
-            return;
-        }
         let size = mail.size();
-        let queued = self
-            .queued
-            .fetch_add(size, Ordering::Relaxed)
-            .saturating_add(size);
+        self.mail.fetch_add(size, Ordering::Relaxed);
         self.inbox.memory.mail_sent(self.inbox.shard, size);
-        let mail = if queued <= self.limit || mail.is_owed() {
-            mail
-        } else {
-            self.forget(size);
-            if self.overflowed.swap(true, Ordering::Relaxed) {
-                return;
-            }
-            Mail::Overflow
-        };
         self.inbox.put(Letter::Mail {
             to: self.place,
             address: self.clone(),
@@ -184,14 +182,158 @@ impl Address {
         });
     }
 
-    /// The shard has read this mail.
+    /// The session has read this mail.
     pub(crate) fn received(&self, mail: &Mail) {
-        self.forget(mail.size());
+        let size = mail.size();
+        self.mail.fetch_sub(size, Ordering::Relaxed);
+        self.inbox.memory.mail_read(self.inbox.shard, size);
+        self.tell();
     }
 
-    fn forget(&self, size: usize) {
-        self.queued.fetch_sub(size, Ordering::Relaxed);
-        self.inbox.memory.mail_read(self.inbox.shard, size);
+    /// The shard says how many bytes of output wait for the client.
+    pub(crate) fn set_output(&self, bytes: usize) {
+        self.output.store(bytes, Ordering::Relaxed);
+        self.tell();
+    }
+
+    /// The connection has ended.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        // Either the one who waits sees what has changed, or it is seen here.
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) > 0 && self.flow() != Flow::Full {
+            self.taken.notify_waiters();
+        }
+    }
+
+    /// Whether its handlers may go on.
+    pub(crate) fn is_flowing(&self) -> bool {
+        match self.flow() {
+            Flow::Free => true,
+            Flow::Some => !self.inbox.memory.is_short(),
+            Flow::Full => false,
+        }
+    }
+
+    fn flow(&self) -> Flow {
+        let output = self.output.load(Ordering::Relaxed);
+        let unsent = output.saturating_add(self.queued());
+        if unsent == 0 || self.is_closed() {
+            Flow::Free
+        } else if unsent <= self.limit {
+            Flow::Some
+        } else {
+            Flow::Full
+        }
+    }
+
+    /// Waits while too much of what its handlers have sent is on its way to the client, or something is and too much
+    /// waits in the whole process. It ends when the client has taken it, or the connection has ended.
+    ///
+    /// A client that has taken everything waits for nobody: else those who wait for each other would for ever.
+    pub(crate) async fn flowing(&self) {
+        if self.is_flowing() {
+            return;
+        }
+        let _waiting = Waiting::among(&self.waiting);
+        loop {
+            self.until(|it| it.flow() != Flow::Full).await;
+            tokio::select! {
+                () = self.inbox.memory.room() => return,
+                () = self.until(|it| it.flow() != Flow::Some) => {}
+            }
+            if self.flow() == Flow::Free {
+                return;
+            }
+        }
+    }
+
+    /// Waits until another handler may begin, as far as memory is concerned; `false` when the connection has ended first.
+    pub(crate) async fn room(&self) -> bool {
+        let memory = &self.inbox.memory;
+        if !memory.is_short() {
+            return true;
+        }
+        let _waiting = Waiting::among(&self.waiting);
+        tokio::select! {
+            () = memory.room() => true,
+            () = self.until(Self::is_closed) => false,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until this is so. Who calls it is counted as waiting.
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        loop {
+            let mut taken = pin!(self.taken.notified());
+            taken.as_mut().enable();
+            if is_so(self) {
+                return;
+            }
+            taken.await;
+        }
+    }
+}
+
+/// How much of what was sent to a client is on its way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// Nothing.
+    Free,
+    Some,
+    /// More than the limit.
+    Full,
+}
+
+/// Mail that a session reads later. What is dropped is given back.
+pub(crate) struct Backlog {
+    address: Arc<Address>,
+    /// Filled while the client has much to take, drained as it takes it; bounded by the memory of the process.
+    queue: VecDeque<Mail>,
+}
+
+impl Backlog {
+    pub(crate) fn new(address: Arc<Address>) -> Self {
+        Self {
+            address,
+            queue: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, mail: Mail) {
+        self.queue.push_back(mail);
+    }
+
+    /// The next one, which is read from here on.
+    pub(crate) fn pop(&mut self) -> Option<Mail> {
+        let mail = self.queue.pop_front()?;
+        self.address.received(&mail);
+        Some(mail)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
+    }
+}
+
+impl fmt::Debug for Backlog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backlog")
+            .field("len", &self.queue.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -200,7 +342,6 @@ impl Mail {
     fn size(&self) -> usize {
         const SMALL: usize = 128;
         match self {
-            Self::Overflow => 0,
             Self::Added(_, document) | Self::Changed(_, document) => document.size() + SMALL,
             Self::Event { message, event, .. } => event.size(message) + SMALL,
             Self::Text(text) => text.len() + SMALL,
@@ -209,9 +350,18 @@ impl Mail {
         }
     }
 
-    /// Whether it is the end of a handler, which comes once: it goes through although the session has much to read.
-    fn is_owed(&self) -> bool {
-        matches!(self, Self::Published(..) | Self::Returned(..))
+    /// Whether it may be read later, when the client has taken more. What says which messages are for the session is not
+    /// to be late: those that came before it would be lost.
+    pub(crate) fn can_wait(&self) -> bool {
+        !matches!(
+            self,
+            Self::On { .. }
+                | Self::OnGap(..)
+                | Self::Event { .. }
+                | Self::Waits(_)
+                | Self::GoesOn(_)
+                | Self::Read
+        )
     }
 }
 
@@ -271,7 +421,7 @@ pub(crate) struct Limits {
 
 #[derive(Default)]
 struct State {
-    /// Filled by everybody, taken whole by the shard. Mail is bounded per session, what requests post by their session's
+    /// Filled by everybody, taken whole by the shard. Mail is bounded by the memory of the process, what requests post by their session's
     /// room, batches and arrivals by `limits`, newcomers by the connections that there are, and of gaps there is at most
     /// one behind each of the others.
     letters: Vec<Letter>,

@@ -1,31 +1,49 @@
 //! How much is queued in the whole process: for clients, from clients, and between handlers and sessions.
 //! Each shard counts what its connections hold and says so once per turn; mail is counted as it is sent.
+//!
+//! What waits for clients, the mail of their handlers included, goes away by itself: they take it, or they are closed
+//! because they take nothing. So handlers wait while it is too much, which is what keeps it near the limit. What waits
+//! *for* handlers does not keep them from beginning.
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+
+use tokio::sync::Notify;
 
 /// What all shards hold, and how much that may be.
 #[derive(Debug)]
 pub(crate) struct Memory {
     limit: usize,
     shards: Box<[Held]>,
+    /// Wakes one of those who wait for room; who has got some wakes the next.
+    room: Notify,
+    /// Those who wait.
+    waiting: AtomicUsize,
 }
 
 /// What belongs to the connections of one shard, in bytes.
 #[derive(Debug, Default)]
 struct Held {
-    /// Output and unfinished input, as the shard has last said.
-    queued: AtomicUsize,
-    /// Mail in its inbox: grows as handlers send, shrinks as the shard reads.
+    /// Output, as the shard has last said.
+    output: AtomicUsize,
+    /// Input that nobody has used, and what is kept until a user has changed or a client is back; as the shard has last
+    /// said.
+    input: AtomicUsize,
+    /// Mail that its sessions have not read: grows as handlers send, shrinks as the shard reads.
     mail: AtomicUsize,
 }
+
+/// With so many times the limit queued, it is not enough that handlers wait.
+const OVERLOAD: usize = 2;
 
 impl Memory {
     pub(crate) fn new(limit: usize, shards: usize) -> Self {
         Self {
             limit,
             shards: (0..shards).map(|_| Held::default()).collect(),
+            room: Notify::new(),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -35,25 +53,64 @@ impl Memory {
         held.fold(0, usize::saturating_add)
     }
 
-    /// Whether it is too much, so that nobody new is taken in.
+    /// Whether more than the limit waits for clients, so that handlers wait too.
+    pub(crate) fn is_short(&self) -> bool {
+        let for_clients = self.shards.iter().map(Held::for_clients);
+        for_clients.fold(0, usize::saturating_add) > self.limit
+    }
+
+    /// Whether more than the limit is queued, so that who has sent something that waits is not read from.
     pub(crate) fn is_exceeded(&self) -> bool {
         self.queued() > self.limit
     }
 
-    /// What a shard must give back: what it holds beyond an equal part of the limit, if all together hold too much.
+    /// Whether it is far too much, so that nobody new is taken in.
+    pub(crate) fn is_overloaded(&self) -> bool {
+        self.queued() > self.overload()
+    }
+
+    /// What a shard must give back at once: what it holds beyond an equal part, if all together hold far too much.
     ///
-    /// While the limit is exceeded some shard holds more than its part, and what these give back is enough.
+    /// While that is exceeded some shard holds more than its part, and what these give back is enough.
     pub(crate) fn excess(&self, shard: usize) -> usize {
-        let excess = self.queued().saturating_sub(self.limit);
-        let part = self.limit.checked_div(self.shards.len()).unwrap_or(0);
+        let excess = self.queued().saturating_sub(self.overload());
+        let parts = self.overload().checked_div(self.shards.len());
         let held = self.shards.get(shard).map_or(0, Held::bytes);
-        held.saturating_sub(part).min(excess)
+        held.saturating_sub(parts.unwrap_or(0)).min(excess)
+    }
+
+    fn overload(&self) -> usize {
+        self.limit.saturating_mul(OVERLOAD)
+    }
+
+    /// Waits until there is room for more output.
+    ///
+    /// Those who wait have it in turns: each looks again when the one before has gone on, and that may have filled it.
+    pub(crate) async fn room(&self) {
+        if !self.is_short() {
+            return;
+        }
+        let _waiting = Waiting::among(&self.waiting);
+        loop {
+            let woken = self.room.notified();
+            if !self.is_short() {
+                break;
+            }
+            woken.await;
+        }
+        self.room.notify_one();
     }
 
     /// A shard says what its connections hold.
-    pub(crate) fn report(&self, shard: usize, queued: usize) {
+    pub(crate) fn report(&self, shard: usize, output: usize, input: usize) {
         if let Some(held) = self.shards.get(shard) {
-            held.queued.store(queued, Ordering::Relaxed);
+            held.output.store(output, Ordering::Relaxed);
+            held.input.store(input, Ordering::Relaxed);
+        }
+        // Either the one who waits sees what was stored, or it is seen here.
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) > 0 && !self.is_short() {
+            self.room.notify_one();
         }
     }
 
@@ -71,9 +128,31 @@ impl Memory {
 }
 
 impl Held {
+    fn for_clients(&self) -> usize {
+        let output = self.output.load(Ordering::Relaxed);
+        output.saturating_add(self.mail.load(Ordering::Relaxed))
+    }
+
     fn bytes(&self) -> usize {
-        let queued = self.queued.load(Ordering::Relaxed);
-        queued.saturating_add(self.mail.load(Ordering::Relaxed))
+        let input = self.input.load(Ordering::Relaxed);
+        self.for_clients().saturating_add(input)
+    }
+}
+
+/// One of those who are counted as waiting.
+pub(crate) struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    pub(crate) fn among(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -138,16 +217,52 @@ mod tests {
 
     #[test]
     fn row_079_the_excess_is_asked_of_the_shard_that_holds_most() {
-        let memory = Memory::new(100, 2);
-        memory.report(0, 40);
+        let memory = Memory::new(50, 2);
+        memory.report(0, 40, 0);
         memory.mail_sent(1, 60);
-        assert!(!memory.is_exceeded());
+        assert!(!memory.is_overloaded());
         assert_eq!((memory.excess(0), memory.excess(1)), (0, 0));
-        memory.report(1, 20);
-        assert!(memory.is_exceeded());
+        memory.report(1, 5, 15);
+        assert!(memory.is_overloaded());
         assert_eq!((memory.excess(0), memory.excess(1)), (0, 20));
         memory.mail_read(1, 60);
         assert_eq!(memory.queued(), 60);
-        assert!(!memory.is_exceeded());
+        assert!(!memory.is_overloaded());
+    }
+
+    #[test]
+    fn found_101_what_waits_for_handlers_keeps_none_from_beginning() {
+        let memory = Memory::new(100, 1);
+        memory.report(0, 60, 80);
+        assert!(memory.is_exceeded() && !memory.is_short());
+        memory.mail_sent(0, 41);
+        assert!(memory.is_short());
+    }
+
+    #[tokio::test]
+    async fn found_101_room_is_had_in_turns() {
+        let memory = Memory::new(100, 1);
+        memory.report(0, 101, 0);
+        let turn = async |bytes| {
+            memory.room().await;
+            memory.mail_sent(0, bytes);
+            bytes
+        };
+        let (mut first, mut second) = (Box::pin(turn(70)), Box::pin(turn(80)));
+        tokio::select! {
+            biased;
+            _ = &mut first => panic!("there was no room"),
+            _ = &mut second => panic!("there was no room"),
+            () = std::future::ready(()) => {}
+        }
+        memory.report(0, 40, 0);
+        assert_eq!(first.await, 70);
+        tokio::select! {
+            biased;
+            _ = &mut second => panic!("the first has taken the room"),
+            () = std::future::ready(()) => {}
+        }
+        memory.report(0, 0, 0);
+        assert_eq!(second.await, 80);
     }
 }

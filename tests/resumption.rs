@@ -332,7 +332,11 @@ fn violations_and_slow_readers_do_not_come_back() {
     client.client.expect_close(1009, "Message too big");
     let past = client.cut(drop);
     past.expect_fresh(past.ask(&server)).leave();
-    let (builder, _) = noting(two_shards().output_limit(64 * 1024).send_buffer(16 * 1024));
+    let (builder, _) = noting(
+        two_shards()
+            .output_timeout(Duration::from_millis(200))
+            .send_buffer(16 * 1024),
+    );
     let server = Running::start_resumable(builder);
     let client = Returning::subscribed(&server);
     let long = "x".repeat(32 * 1024);
@@ -349,7 +353,7 @@ fn violations_and_slow_readers_do_not_come_back() {
 #[test]
 fn what_waits_for_those_who_are_away_counts_and_is_the_first_to_go() {
     let builder = two_shards().resumption_history(1000, 1 << 20);
-    let (builder, seen) = noting(builder.memory_limit(200_000));
+    let (builder, seen) = noting(builder.memory_limit(100_000));
     let server = Running::start_resumable(builder);
     let past: Vec<Past> = (0..4)
         .map(|_| Returning::subscribed(&server).cut(Client::reset))
@@ -406,7 +410,6 @@ fn ddp_225_227_a_client_that_is_cut_off_200_times_misses_nothing_and_gets_nothin
     // Room for what comes up while this machine does something else.
     let builder = two_shards()
         .resumption_history(100_000, 64 << 20)
-        .output_limit(64 << 20)
         .takeover_timeout(Duration::from_millis(50));
     let (builder, seen) = noting(builder);
     let server = Running::start_resumable(builder);

@@ -192,7 +192,7 @@ fn a_large_message_passes_both_ways() {
 
 #[test]
 fn ten_thousand_events_arrive_in_their_order() {
-    let server = start(builder().output_limit(64 << 20));
+    let server = start(builder());
     let mut clients: Vec<_> = [Way::Raw, Way::SockJsWebSocket, Way::XhrPolling]
         .map(|way| way.connect(&url(&server)).unwrap())
         .into();
@@ -210,7 +210,8 @@ fn ten_thousand_events_arrive_in_their_order() {
 
 #[test]
 fn row_034_a_client_that_does_not_read_is_closed_with_1013() {
-    let server = start(builder().send_buffer(16 * 1024));
+    let timeout = Duration::from_secs(1);
+    let server = start(builder().send_buffer(16 * 1024).output_timeout(timeout));
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(8 * 1024).unwrap();
     let address: std::net::SocketAddr = host(&server).parse().unwrap();

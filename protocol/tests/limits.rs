@@ -360,6 +360,88 @@ fn row_072_the_minute_counts_from_the_handlers_own_beginning() {
 }
 
 #[test]
+fn found_101_the_time_for_which_a_handler_waits_does_not_count() {
+    let mut world = connected_with(|config| config.heartbeat_interval = Duration::ZERO);
+    world.receive(r#"{"msg":"sub","id":"s","name":"slow","params":[1000000]}"#);
+    let run = world.latest_run("slow");
+    world.pass(50 * SECOND);
+    // In two places at once.
+    world.host(|session, _, _| session.handler_waits(run));
+    world.host(|session, _, _| session.handler_waits(run));
+    world.pass(100 * SECOND);
+    world.host(|session, now, _| session.handler_goes_on(run, now));
+    world.pass(100 * SECOND);
+    assert!(world.frames.is_empty(), "{:?}", world.frames);
+    world.host(|session, now, _| session.handler_goes_on(run, now));
+    world.pass(59 * SECOND);
+    assert!(world.frames.is_empty(), "{:?}", world.frames);
+    world.pass(SECOND);
+    assert_eq!(world.frames, [nosub("s", TIMED_OUT)]);
+}
+
+#[test]
+fn found_101_while_it_is_held_a_session_begins_nothing_but_answers_and_ends() {
+    let mut world = connected();
+    let live = sub("live", "live");
+    assert_eq!(
+        answers(&mut world, &live),
+        [r#"{"msg":"ready","subs":["live"]}"#]
+    );
+    world.host(|session, _, _| session.hold());
+    let call = r#"{"msg":"method","id":"1","method":"zero"}"#;
+    assert!(answers(&mut world, call).is_empty());
+    assert!(answers(&mut world, &sub("late", "live")).is_empty());
+    assert_eq!(
+        answers(&mut world, r#"{"msg":"ping","id":"p"}"#),
+        [r#"{"msg":"pong","id":"p"}"#]
+    );
+    // What there is ends, past those that wait. What is only asked for has its turn behind that.
+    let unsub = |id: &str| format!(r#"{{"msg":"unsub","id":"{id}"}}"#);
+    assert_eq!(
+        answers(&mut world, &unsub("live")),
+        [r#"{"msg":"nosub","id":"live"}"#]
+    );
+    assert!(answers(&mut world, &unsub("late")).is_empty());
+    world.host(|session, now, out| session.let_go_on(now, out));
+    assert_eq!(
+        std::mem::take(&mut world.frames),
+        [
+            r#"{"msg":"updated","methods":["1"]}"#,
+            r#"{"msg":"result","id":"1","result":0}"#,
+            r#"{"msg":"ready","subs":["late"]}"#,
+            r#"{"msg":"nosub","id":"late"}"#,
+        ]
+    );
+}
+
+#[test]
+fn found_101_an_end_waits_for_the_beginning_of_the_same_name() {
+    let mut world = connected();
+    world.receive(&sub("s", "live"));
+    world.frames.clear();
+    world.host(|session, _, _| session.hold());
+    // Ignored, for there is one of this name; behind the end it would not be.
+    world.receive(&sub("s", "live"));
+    world.receive(r#"{"msg":"unsub","id":"s"}"#);
+    assert!(world.frames.is_empty());
+    world.host(|session, now, out| session.let_go_on(now, out));
+    assert_eq!(world.frames, [r#"{"msg":"nosub","id":"s"}"#]);
+}
+
+#[test]
+fn found_104_a_client_that_is_busy_is_not_pinged() {
+    let mut world = connected();
+    let busy = Duration::from_secs(40);
+    world.host(|session, now, _| session.busy_until(now + busy));
+    world.pass(busy - SECOND);
+    assert!(world.frames.is_empty(), "{:?}", world.frames);
+    // Whether it was heard then is another question, as at any other time.
+    world.pass(16 * SECOND);
+    assert_eq!(world.frames, [r#"{"msg":"ping"}"#]);
+    assert_eq!(world.closed, None);
+}
+
+#[test]
 fn row_072_without_a_limit_a_handler_may_take_for_ever() {
     let mut world = connected_with(|config| {
         config.publication_timeout = Duration::ZERO;

@@ -30,7 +30,12 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
+        Self::configured(|_| {})
+    }
+
+    fn configured(configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
+        configure(&mut config);
         config.publication_timeout = TIMEOUT;
         config.heartbeat_interval = Duration::ZERO;
         for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
@@ -333,4 +338,75 @@ fn a_gap_is_told_also_when_the_user_changes_once_more() {
     host.session.published(runs[0], Ok(()), now, out);
     host.said();
     assert_eq!(host.gaps, [runs[0]]);
+}
+
+/// A host that is told of a difference one document at a time.
+fn sliced() -> Host {
+    let mut host = Host::configured(|config| config.difference_slice = 1);
+    for name in ["a", "b", "c"] {
+        host.subscribe(name);
+    }
+    host
+}
+
+#[test]
+fn found_101_the_difference_is_told_in_slices_and_ends_with_the_change() {
+    let mut host = sliced();
+    let runs = host.login();
+    for run in &runs[..2] {
+        host.session
+            .published(*run, Ok(()), host.now, &mut host.out);
+    }
+    assert!(!host.session.is_telling());
+    assert_eq!(host.publish(runs[2], "c"), [removed("a")]);
+    assert!(host.session.is_telling());
+    host.session.tell_more(&mut host.out);
+    assert_eq!(host.said(), [removed("b")]);
+    assert_eq!(host.changes, 0);
+    host.session.tell_more(&mut host.out);
+    assert_eq!(host.said(), [ready(r#""a","b","c""#)]);
+    assert_eq!((host.changes, host.session.is_telling()), (1, false));
+    host.session.tell_more(&mut host.out);
+    assert_eq!(host.said(), [""; 0]);
+}
+
+#[test]
+fn found_101_what_happens_to_documents_has_the_rest_of_the_difference_told_first() {
+    let actions: [fn(&mut Session, Run, &mut Output); 4] = [
+        |session, run, out| session.added(run, "docs", "new", Object::new(), out),
+        |session, run, out| session.changed(run, "docs", "a", Object::new(), out),
+        |session, run, out| session.removed(run, "docs", "c", out),
+        |session, run, out| session.stop(run, None, out),
+    ];
+    for act in actions {
+        let mut host = sliced();
+        let runs = host.login();
+        for run in &runs[..2] {
+            host.session
+                .published(*run, Ok(()), host.now, &mut host.out);
+        }
+        assert_eq!(host.publish(runs[2], "c"), [removed("a")]);
+        act(&mut host.session, runs[2], &mut host.out);
+        let said = host.said();
+        assert_eq!(said[..2], [removed("b"), ready(r#""a","b","c""#)]);
+        assert_eq!((host.changes, host.session.is_telling()), (1, false));
+    }
+}
+
+#[test]
+fn found_101_another_change_of_the_user_ends_the_one_that_is_being_told() {
+    let mut host = sliced();
+    let runs = host.login();
+    for run in &runs[..2] {
+        host.session
+            .published(*run, Ok(()), host.now, &mut host.out);
+    }
+    assert_eq!(host.publish(runs[2], "c"), [removed("a")]);
+    host.started.clear();
+    let call = host.call.unwrap();
+    host.session
+        .set_user(call, host.now, &mut host.out)
+        .unwrap();
+    assert_eq!(host.said(), [removed("b"), ready(r#""a","b","c""#)]);
+    assert_eq!((host.changes, host.started.len()), (1, 3));
 }

@@ -1,5 +1,8 @@
 //! The bounds of an inbox, and what becomes of mail that nobody reads any more.
 
+use std::pin::Pin;
+use std::task::{Context, Waker};
+
 use bytes::Bytes;
 
 use super::*;
@@ -8,11 +11,12 @@ use crate::connection::Headers;
 use crate::shard::Peer;
 
 const RUN_LIMIT: usize = 10_000;
+const MEMORY: usize = 1 << 20;
 
 fn inbox(batches: usize, arrivals: usize) -> (Arc<Inbox>, Arc<Memory>, mio::Poll) {
     let poll = mio::Poll::new().unwrap();
     let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-    let memory = Arc::new(Memory::new(usize::MAX, 1));
+    let memory = Arc::new(Memory::new(MEMORY, 1));
     let limits = Limits { batches, arrivals };
     let inbox = Inbox::new(0, waker, limits, memory.clone());
     (Arc::new(inbox), memory, poll)
@@ -77,47 +81,85 @@ fn gap(generation: u64, channels: &[&str]) -> Gap {
     }
 }
 
-#[test]
-fn too_much_mail_ends_in_one_word_of_it() {
+#[tokio::test]
+async fn found_101_mail_is_never_refused_and_its_senders_wait_where_they_await() {
     let (inbox, memory, _poll) = inbox(0, 0);
     let address = address(&inbox);
     for _ in 0..100 {
         address.send(added(1000));
     }
-    assert!(address.queued() <= RUN_LIMIT);
+    assert!(address.queued() > 100_000 && !address.is_flowing());
     assert_eq!(memory.queued(), address.queued());
-    // A handler's end comes through until then, and nothing does afterwards.
-    address.send(Mail::Published(run(), Ok(())));
-    let delivery = taken(&inbox);
-    assert!(delivery.letters.len() <= 10);
-    assert!(matches!(
-        delivery.letters.last(),
-        Some(Letter::Mail {
-            mail: Mail::Overflow,
-            ..
-        })
-    ));
+    let mut flowing = pin!(address.flowing());
+    assert!(is_pending(&mut flowing));
+    // The shard has read it, and has made output of it.
+    address.set_output(RUN_LIMIT + 1);
+    assert_eq!(taken(&inbox).letters.len(), 100);
     assert_eq!((address.queued(), memory.queued()), (0, 0));
-    address.send(added(0));
-    assert!(taken(&inbox).letters.is_empty());
+    assert!(is_pending(&mut flowing));
+    address.set_output(RUN_LIMIT);
+    flowing.await;
+}
+
+#[tokio::test]
+async fn found_101_who_waits_for_a_client_that_is_gone_does_not_wait() {
+    let (inbox, _memory, _poll) = inbox(0, 0);
+    let address = address(&inbox);
+    address.set_output(RUN_LIMIT + 1);
+    let mut flowing = pin!(address.flowing());
+    assert!(is_pending(&mut flowing));
+    address.close();
+    flowing.await;
+}
+
+#[tokio::test]
+async fn found_101_when_memory_is_short_those_wait_who_have_something_on_its_way() {
+    let (inbox, memory, _poll) = inbox(0, 0);
+    let (some, none) = (address(&inbox), address(&inbox));
+    some.set_output(1);
+    let mut flowing = pin!(some.flowing());
+    flowing.as_mut().await;
+    memory.report(0, MEMORY + 1, 0);
+    flowing.set(some.flowing());
+    assert!(is_pending(&mut flowing));
+    none.flowing().await;
+    // Room for others is room for this one, and so is an empty output.
+    memory.report(0, MEMORY, 0);
+    flowing.as_mut().await;
+    memory.report(0, MEMORY + 1, 0);
+    flowing.set(some.flowing());
+    assert!(is_pending(&mut flowing));
+    some.set_output(0);
+    flowing.await;
 }
 
 #[test]
-fn the_end_of_a_handler_comes_through_a_full_mailbox() {
-    let (inbox, _memory, _poll) = inbox(0, 0);
+fn found_101_mail_that_is_read_later_counts_until_then() {
+    let (inbox, memory, _poll) = inbox(0, 0);
     let address = address(&inbox);
-    address.send(added(RUN_LIMIT - 200));
-    address.send(Mail::Published(run(), Ok(())));
-    address.send(Mail::Published(run(), Ok(())));
-    let delivery = taken(&inbox);
-    assert_eq!(delivery.letters.len(), 3);
-    assert!(matches!(
-        delivery.letters.last(),
-        Some(Letter::Mail {
-            mail: Mail::Published(..),
-            ..
-        })
-    ));
+    let mut backlog = Backlog::new(address.clone());
+    address.send(added(1000));
+    address.send(added(500));
+    let mut delivery = Delivery::default();
+    inbox.take(&mut delivery);
+    for letter in delivery.letters {
+        let Letter::Mail { mail, .. } = letter else {
+            panic!("only mail was sent");
+        };
+        backlog.push(mail);
+    }
+    let queued = address.queued();
+    assert!(queued > 1500 && memory.queued() == queued);
+    assert!(backlog.pop().is_some());
+    assert!(address.queued() < queued - 1000);
+    drop(backlog);
+    assert_eq!((address.queued(), memory.queued()), (0, 0));
+}
+
+/// Whether a future is not at its end yet.
+fn is_pending(future: &mut Pin<&mut impl Future<Output = ()>>) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    future.as_mut().poll(&mut context).is_pending()
 }
 
 #[test]

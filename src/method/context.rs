@@ -78,6 +78,7 @@ impl Call {
     /// When the future is dropped, the user changes all the same, but this call does not know.
     pub async fn set_user_id(&self, user: Option<impl Into<String>>) -> Result<()> {
         let user: Option<Arc<str>> = user.map(|user| user.into().into());
+        self.flowing().await;
         let (done, changed) = oneshot::channel();
         let mail = Mail::SetUser(self.0.run, user.clone(), done);
         self.0.connection.send(mail);
@@ -87,7 +88,7 @@ impl Call {
                 Ok(())
             }
             Ok(Err(unblocked)) => Err(Error::internal(unblocked.to_string())),
-            Err(_) => Err(Error::new("disconnected", "The client has left")),
+            Err(_) => Err(Error::disconnected()),
         }
     }
 
@@ -159,6 +160,7 @@ impl Call {
         method: &str,
         params: impl Serialize,
     ) -> Result<T> {
+        self.flowing().await;
         let services = self.0.connection.services();
         let found = services.session.names.find_method(method);
         let Some(found) = found.and_then(|number| services.methods.get(number)) else {
@@ -193,7 +195,17 @@ impl Call {
     ///
     /// When the future is dropped, the message may or may not have been published.
     pub async fn emit(&self, channel: impl IntoChannel, value: impl Serialize) -> Result<()> {
+        self.flowing().await;
         self.0.connection.services().emit(channel, value).await
+    }
+
+    /// Waits while much is on its way to the client, as [`Connection::flowing`] does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens when the future is dropped.
+    pub async fn flowing(&self) {
+        self.0.connection.flowing().await;
     }
 
     fn user(&self) -> MutexGuard<'_, Option<Arc<str>>> {

@@ -44,7 +44,7 @@ impl Method {
         &self.name
     }
 
-    /// One call, to be started. Once begun it runs to its end, whether or not its client is still there.
+    /// One call, to be started; it begins when there is memory for it. Once begun it runs to its end, whether or not its client is still there.
     pub(crate) fn prepare(
         &self,
         connection: Connection,
@@ -54,11 +54,18 @@ impl Method {
         seed: Option<String>,
     ) -> Start {
         let body = (self.body)(Call::new(connection.clone(), user, run, seed), params);
+        let by = connection.clone();
+        let calling = async move {
+            if !by.room().await {
+                return Err(Error::disconnected());
+            }
+            counted(body, by.services().clone()).await
+        };
         Start::new(guard(
             &connection,
             "method",
             self.name.clone(),
-            counted(body, connection.services().clone()),
+            calling,
             move |connection, outcome| {
                 connection.send(Mail::Returned(run, outcome.map_err(Error::into_wire)));
             },

@@ -212,6 +212,35 @@ impl Subscription {
         tasks.push(task.abort_handle());
     }
 
+    /// Waits while much of what was published is on its way to the client, so that a handler which publishes much does
+    /// not fill the memory. Publishing itself never waits, and everything else that is awaited of a subscription waits for
+    /// this as well.
+    ///
+    /// Until it ends, the time that a handler [may take](crate::Builder::publication_timeout) does not run. It waits as
+    /// long as [`Connection::flowing`] does.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// # async fn next_order() -> Option<(u32, Value)> { None }
+    /// async fn all_orders(subscription: Subscription) -> Result<()> {
+    ///     while let Some((id, order)) = next_order().await {
+    ///         subscription.added("orders", id, order);
+    ///         subscription.flowing().await;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens when the future is dropped.
+    pub async fn flowing(&self) {
+        if !self.0.connection.is_flowing() {
+            let _waiting = Waiting::of(self);
+            self.0.connection.flowing().await;
+        }
+    }
+
     /// Publishes a message to everybody who follows the channel, in this process and others.
     ///
     /// # Errors
@@ -222,7 +251,16 @@ impl Subscription {
     ///
     /// When the future is dropped, the message may or may not have been published.
     pub async fn emit(&self, channel: impl IntoChannel, value: impl Serialize) -> Result<()> {
+        self.flowing().await;
         self.0.connection.services().emit(channel, value).await
+    }
+
+    /// Waits until there is memory for its handler to begin.
+    pub(super) async fn room(&self) {
+        if self.0.connection.is_short() {
+            let _waiting = Waiting::of(self);
+            self.0.connection.room().await;
+        }
     }
 
     pub(super) fn send(&self, mail: Mail) {
@@ -316,6 +354,22 @@ impl fmt::Debug for Subscription {
             .field("connection", &self.0.connection)
             .field("run", &self.0.run)
             .finish_non_exhaustive()
+    }
+}
+
+/// A handler that waits for clients. Its session is told of both ends, for that is not the handler's time.
+struct Waiting<'a>(&'a Subscription);
+
+impl<'a> Waiting<'a> {
+    fn of(subscription: &'a Subscription) -> Self {
+        subscription.send(Mail::Waits(subscription.0.run));
+        Self(subscription)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send(Mail::GoesOn(self.0.0.run));
     }
 }
 

@@ -103,6 +103,11 @@ impl Publication {
         let subscription = Subscription::new(connection.clone(), user, run, self.name.clone());
         let publishing = (self.body)(Vent::new(subscription.clone()), params);
         let publishing = turn.clone().run(publishing);
+        let to = subscription.clone();
+        let publishing = async move {
+            to.room().await;
+            publishing.await
+        };
         let name = self.name.clone();
         let over = subscription.clone();
         let handling = guard(

@@ -132,6 +132,7 @@ impl Vent {
     }
 
     async fn follow(&self, channels: impl IntoChannels, mapper: Mapper) -> Result<()> {
+        self.flowing().await;
         let leases = self.join(channels);
         tokio::pin!(leases);
         let begun = clock::now();

@@ -223,7 +223,7 @@ impl Front {
 
     /// Whether there is room for a new client. One for whom there is not is counted as refused.
     pub(super) fn has_room(&self) -> bool {
-        let has_room = !self.services.memory.is_exceeded();
+        let has_room = !self.services.memory.is_overloaded();
         if !has_room {
             self.refused();
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use updraft_protocol::session::Run;
+use updraft_protocol::session::{Run, Session};
 
 use super::Limits;
 use super::conversation::Conversation;
@@ -12,7 +12,7 @@ use super::link::Link;
 use super::outgoing::Outgoing;
 use super::timers::Tick;
 use crate::connection::Connection;
-use crate::mailbox::{Place, UserChanged};
+use crate::mailbox::{Backlog, Mail, Place, UserChanged};
 use crate::memory::Share;
 use crate::publication::{OnGap, Subscription};
 
@@ -35,8 +35,14 @@ pub(super) struct Client {
     pub(super) subscriptions: Vec<Running>,
     /// The tick that counts of those at which it stands in the shard's timers.
     pub(super) timer: Option<Tick>,
-    /// Set when the connection is to end: until when its last frames may take.
-    pub(super) closing: Option<Duration>,
+    /// Set when the connection is to end.
+    pub(super) closing: Option<Box<Closing>>,
+    /// There while mail waits because the client has much to take.
+    pub(super) mail: Option<Box<Backlog>>,
+    /// There while runs have missed events because too many waited.
+    pub(super) missed: Option<Box<Missed>>,
+    /// Whether so much output waits that no mail is read and nothing begins.
+    pub(super) is_full: bool,
     /// Whether it has too many messages queued, and is not read from.
     pub(super) is_paused: bool,
     /// Whether it stands in the shard's list of those with more to read.
@@ -47,6 +53,20 @@ pub(super) struct Client {
     pub(super) is_counted_parked: bool,
     /// Another connection that claims to be this client's next one, while this one is asked for a sign of life.
     pub(super) rival: Option<Box<Rival>>,
+}
+
+/// Runs that have missed events, and are told when there is room again. Filled as events are dropped; bounded by the
+/// subscriptions.
+pub(super) type Missed = Vec<Run>;
+
+/// The end of a connection, from the close frame on.
+#[derive(Debug)]
+pub(super) struct Closing {
+    /// Until when it may take.
+    pub(super) until: Duration,
+    /// How long it may take from the time on at which some of the last frames were taken; not for those who are closed
+    /// because they take too little.
+    pub(super) patience: Option<Duration>,
 }
 
 /// A change of the user that is under way.
@@ -119,11 +139,11 @@ impl Client {
         Some(running)
     }
 
-    /// Bytes that wait on its account: output that it does not take, mail, and input that nobody has used yet.
+    /// Bytes that wait on its account: output that it has not taken, mail, and input that nobody has used yet.
     pub(super) fn held(&self) -> usize {
         let queued = self
             .outgoing
-            .stuck_bytes()
+            .counted_bytes()
             .saturating_add(self.input.bytes());
         queued.saturating_add(self.context.queued_mail())
     }
@@ -138,19 +158,87 @@ impl Client {
         self.input.set(bytes);
     }
 
-    /// Whether it has sent more than its handlers keep up with.
-    pub(super) fn has_enough_queued(&self, limits: &Limits) -> bool {
-        self.session.queued() >= limits.queued_messages
+    /// Whether mail has to wait: not to make output of it which is not taken, or because the client is being told what is
+    /// different for its new user.
+    pub(super) fn must_mail_wait(&self) -> bool {
+        let is_telling = |session: &Session| session.is_telling();
+        self.is_full || self.mail.is_some() || self.session.ddp().is_some_and(is_telling)
+    }
+
+    /// Puts mail aside.
+    pub(super) fn put_aside(&mut self, mail: Mail) {
+        let address = self.context.address();
+        let backlog = || Box::new(Backlog::new(address.clone()));
+        self.mail.get_or_insert_with(backlog).push(mail);
+    }
+
+    /// The next mail that was put aside.
+    pub(super) fn take_mail(&mut self) -> Option<Mail> {
+        let mail = self.mail.as_mut()?.pop();
+        self.mail.take_if(|backlog| backlog.is_empty());
+        mail
+    }
+
+    /// Notes that a run has missed an event. Whether there is no room for its events, or was none and it has not been told.
+    pub(super) fn misses(&mut self, run: Run, limits: &Limits) -> bool {
+        let missed = self.missed.as_ref();
+        if missed.is_some_and(|missed| missed.contains(&run)) {
+            return true;
+        }
+        let is_full = self.outgoing.is_blocked && self.outgoing.queued() > limits.events;
+        if is_full {
+            self.missed.get_or_insert_default().push(run);
+        }
+        is_full
+    }
+
+    /// Tells its handlers how much waits for it.
+    pub(super) fn tell_output(&self) {
+        let address = self.context.address();
+        address.set_output(self.outgoing.counted_bytes());
+    }
+
+    /// Whether it has sent more than its handlers keep up with. While memory is short, one message is enough.
+    pub(super) fn has_enough_queued(
+        &self,
+        limits: &Limits,
+        is_short: impl FnOnce() -> bool,
+    ) -> bool {
+        let queued = self.session.queued();
+        queued >= limits.queued_messages
             || self.session.calls_running() >= limits.queued_messages
             || self.session.queued_bytes() >= limits.queued_bytes
+            || queued > 0 && is_short()
+    }
+
+    /// It has taken some of its output, which is a sign of life; the rest of what it was given may take so long.
+    pub(super) fn has_taken(&mut self, now: Duration, on_the_way: Duration) {
+        let until = now.saturating_add(on_the_way);
+        self.session.busy_until(until);
+        if let Some(socket) = self.link.socket_mut() {
+            socket.alive(until);
+        }
+        if let Some(closing) = &mut self.closing
+            && let Some(patience) = closing.patience
+        {
+            closing.until = now.saturating_add(patience);
+        }
+    }
+
+    /// It has said something.
+    pub(super) fn heard(&mut self, limits: &Limits, now: Duration) {
+        self.outgoing.heard(limits.events, now);
+        if let Some(socket) = self.link.socket_mut() {
+            socket.alive(now);
+        }
     }
 
     /// When it next wants to be looked at, if nothing happens.
     pub(super) fn next_timeout(&self, limits: &Limits) -> Option<Duration> {
         let stuck = self.outgoing.stuck_since();
         let stuck = stuck.map(|since| since.saturating_add(limits.stuck));
-        let connection = match self.closing {
-            Some(closing) => Some(closing),
+        let connection = match &self.closing {
+            Some(closing) => Some(closing.until),
             None => {
                 let others = [
                     self.rival.as_ref().map(|it| it.until),
@@ -172,17 +260,26 @@ impl Client {
             && stuck.is_some_and(|since| since.saturating_add(limits.stuck) <= now)
     }
 
+    /// The end of its connection, if the close frame is queued now.
+    pub(super) fn closing_from(&self, now: Duration, limits: &Limits) -> Closing {
+        let patience = self.link.patience(limits);
+        Closing {
+            until: now.saturating_add(patience),
+            patience: Some(patience),
+        }
+    }
+
     /// Queues the close frame, behind what waits. What has come in is of no use any more.
-    pub(super) fn close(&mut self, code: u16, reason: &str, until: Duration) {
+    pub(super) fn close(&mut self, code: u16, reason: &str, closing: Closing) {
         self.outgoing.push_control(self.link.closing(code, reason));
-        self.closing = Some(until);
+        self.closing = Some(Box::new(closing));
         self.link.drop_input();
         self.count_input();
     }
 
     /// As [`close`](Self::close), for a session that goes on without this connection. What waits now is still for it.
-    pub(super) fn part(&mut self, code: u16, reason: &str, until: Duration) {
-        self.close(code, reason, until);
+    pub(super) fn part(&mut self, code: u16, reason: &str, closing: Closing) {
+        self.close(code, reason, closing);
         let framing = self.link.framing();
         let session = &mut self.session;
         self.outgoing.seal(framing, |waiting, count| {

@@ -50,6 +50,13 @@ impl Conversation {
         }
     }
 
+    /// The client has so much to take first that it cannot answer before this.
+    pub(super) fn busy_until(&mut self, until: Duration) {
+        if let Self::Ddp(session) = self {
+            session.busy_until(until);
+        }
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Duration> {
         self.ddp().and_then(Session::next_timeout)
     }

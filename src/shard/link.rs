@@ -116,12 +116,12 @@ impl Socket {
         }
     }
 
-    /// A ping was answered, or nobody listened for it.
-    pub(super) fn answered(&mut self, now: Duration) {
+    /// The client is alive at this time, whatever has become of a ping.
+    pub(super) fn alive(&mut self, at: Duration) {
         if let Some(heart) = &mut self.heart
             && let Some(pulse) = &mut heart.pulse
         {
-            pulse.answered(now, heart.service.options.heartbeat);
+            pulse.alive(at, heart.service.options.heartbeat);
         }
     }
 

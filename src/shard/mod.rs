@@ -73,8 +73,10 @@ pub(crate) struct Limits {
     pub(crate) message: usize,
     /// Control frames and small fragments of one client.
     pub(crate) small_frames: Rate,
-    /// Bytes of output that wait for one client.
-    pub(crate) output: usize,
+    /// Bytes of output that wait for one client; with more, what it asks for and its handlers wait.
+    pub(crate) flow: usize,
+    /// Bytes of output that wait for one client; with more, events find no room.
+    pub(crate) events: usize,
     /// Bytes of messages that are kept for one client while its user changes.
     pub(crate) kept: usize,
     /// How long a client may take nothing of what waits for it.

@@ -12,17 +12,28 @@ use super::link::Framing;
 use super::polling::{Polling, Readiness};
 use crate::memory::Share;
 
+/// What the kernel may hold for one client, on either side. Only the time that it takes is estimated from that.
+const IN_KERNEL: u128 = 512 * 1024;
+
+/// The longest that a client is waited for because of what the kernel may hold.
+const ON_THE_WAY: Duration = Duration::from_secs(60);
+
+/// What may wait for its turn without being counted: less than what is written at once.
+const UNCOUNTED: usize = WRITE;
+
 /// How much is put together for one write. Larger writes cost memory in the kernel and save nothing more.
 const WRITE: usize = 64 * 1024;
 
 /// The output of one connection.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    /// Filled by the session, drained by `flush`, bounded by the shard's limit on its bytes.
+    /// Filled by the session, drained by `flush`. Over the shard's limit on its bytes no more mail is read; over another,
+    /// events find no room.
     queue: Frames,
     /// Bytes of `queue` that the shard has counted as waiting for their turn.
     counted: usize,
-    /// `bytes` while the socket is full, as the shard counts them. What only waits for its turn is gone when that has come.
+    /// `bytes` while the socket is full or they are many, as the shard counts them. A little that waits for its turn is gone
+    /// when that has come.
     share: Share,
     /// There while the socket does not take all that it is given.
     stuck: Option<Box<Stuck>>,
@@ -37,8 +48,20 @@ pub(super) struct Outgoing {
 struct Stuck {
     /// The rest of a write that the socket took in part; it goes first.
     partial: Vec<u8>,
-    /// Since when the socket has taken nothing, if anything waits for it.
+    /// Since when nothing is known of the client, if anything waits for it: its socket has taken nothing, and it has said
+    /// nothing.
     since: Option<Duration>,
+    /// When the socket became full, and how many bytes it has taken since: how fast the client is.
+    full: Option<(Duration, usize)>,
+}
+
+/// What a client's socket has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// Whether it was full, and has taken something.
+    pub(super) has_moved: bool,
+    /// How long the client is likely to take for what the kernel has of it, where it has been slower than we are.
+    pub(super) on_the_way: Duration,
 }
 
 /// What waits for a connection that is moved, in the form in which it is written.
@@ -113,7 +136,7 @@ impl Outgoing {
     }
 
     /// Bytes that wait.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.queued().saturating_add(self.partial().len())
     }
 
@@ -145,14 +168,26 @@ impl Outgoing {
         }
     }
 
-    /// Bytes that wait because the socket is full.
-    pub(super) fn stuck_bytes(&self) -> usize {
+    /// Bytes that wait, where they are many or the socket is full.
+    pub(super) fn counted_bytes(&self) -> usize {
         self.share.bytes()
     }
 
-    /// Since when the socket has taken nothing of what waits.
+    /// Since when nothing is known of the client, although something waits for it.
     pub(super) fn stuck_since(&self) -> Option<Duration> {
         self.stuck.as_ref()?.since
+    }
+
+    /// The client has said something: that it does not take what waits may not be its own fault. With more than `limit`
+    /// waiting it must take something.
+    pub(super) fn heard(&mut self, limit: usize, now: Duration) {
+        let queued = self.queued();
+        if let Some(stuck) = &mut self.stuck
+            && let Some(since) = &mut stuck.since
+            && queued <= limit
+        {
+            *since = now;
+        }
     }
 
     /// Drops what waits, but for the frame that is under way and those in the same write.
@@ -202,8 +237,14 @@ impl Outgoing {
     }
 
     fn count(&mut self) {
-        if self.is_blocked {
-            self.share.set(self.bytes());
+        let bytes = self.bytes();
+        let counted = if self.is_blocked || bytes > UNCOUNTED {
+            bytes
+        } else {
+            0
+        };
+        if counted != self.share.bytes() {
+            self.share.set(counted);
         }
     }
 
@@ -216,19 +257,27 @@ impl Outgoing {
         scratch: &mut Vec<u8>,
         now: Duration,
         written: impl FnMut(&mut Frames, usize),
-    ) -> Flushed {
-        let mut progress = false;
-        let flushed = self.write_all(socket, framing, scratch, &mut progress, written);
+    ) -> (Flushed, Progress) {
+        let full = self.stuck.as_ref().and_then(|stuck| stuck.full);
+        let mut taken = 0;
+        let flushed = self.write_all(socket, framing, scratch, &mut taken, written);
         self.is_blocked = flushed == Flushed::Blocked;
         if self.is_blocked {
-            let since = self.stuck_since().filter(|_| !progress);
+            let since = self.stuck_since().filter(|_| taken == 0);
             self.set_stuck_since(Some(since.unwrap_or(now)));
-            self.share.set(self.bytes());
+            if let Some(stuck) = &mut self.stuck {
+                let so_far = full.map(|(since, so_far)| (since, taken.saturating_add(so_far)));
+                stuck.full = Some(so_far.unwrap_or((now, 0)));
+            }
         } else if self.stuck.is_some() {
             self.set_stuck_since(None);
-            self.share.set(0);
         }
-        flushed
+        self.count();
+        let progress = full.filter(|_| taken > 0).map(|(since, so_far)| Progress {
+            has_moved: true,
+            on_the_way: time_on_the_way(now.saturating_sub(since), taken.saturating_add(so_far)),
+        });
+        (flushed, progress.unwrap_or_default())
     }
 
     /// Gives to a request that waits as many frames as it takes. While there is none, nothing is stuck: it must come
@@ -239,11 +288,13 @@ impl Outgoing {
         scratch: &mut Vec<u8>,
         now: Duration,
         mut taken: impl FnMut(&mut Frames, usize),
-    ) -> Flushed {
+    ) -> (Flushed, Progress) {
         let mut readiness = polling.readiness();
+        let mut progress = Progress::default();
         while !self.queue.is_empty() && readiness == Readiness::Ready {
             self.gather_frame(scratch, &mut taken);
             polling.give(scratch, now);
+            progress.has_moved = true;
             self.set_stuck_since(None);
             readiness = polling.readiness();
         }
@@ -252,13 +303,13 @@ impl Outgoing {
             Readiness::Busy if self.is_blocked => self.stuck_since().or(Some(now)),
             _ => None,
         });
-        self.share
-            .set(if self.is_blocked { self.bytes() } else { 0 });
-        if self.is_blocked {
+        self.count();
+        let flushed = if self.is_blocked {
             Flushed::Blocked
         } else {
             Flushed::All
-        }
+        };
+        (flushed, progress)
     }
 
     fn write_all(
@@ -266,22 +317,24 @@ impl Outgoing {
         socket: &mut impl Wire,
         framing: Framing,
         scratch: &mut Vec<u8>,
-        progress: &mut bool,
+        bytes: &mut usize,
         mut taken: impl FnMut(&mut Frames, usize),
     ) -> Flushed {
         if let Some(stuck) = &mut self.stuck
             && !stuck.partial.is_empty()
         {
             match write(socket, &stuck.partial) {
-                Ok(written) if written == stuck.partial.len() => stuck.partial = Vec::new(),
+                Ok(written) if written == stuck.partial.len() => {
+                    *bytes = written;
+                    stuck.partial = Vec::new();
+                }
                 Ok(written) => {
-                    *progress = written > 0;
+                    *bytes = written;
                     stuck.partial.drain(..written);
                     return Flushed::Blocked;
                 }
                 Err(Lost) => return Flushed::Lost,
             }
-            *progress = true;
         }
         while !self.queue.is_empty() {
             self.gather(framing, scratch, &mut taken);
@@ -289,9 +342,9 @@ impl Outgoing {
                 return Flushed::Lost;
             }
             match write(socket, scratch) {
-                Ok(written) if written == scratch.len() => *progress = true,
+                Ok(written) if written == scratch.len() => *bytes = bytes.saturating_add(written),
                 Ok(written) => {
-                    *progress |= written > 0;
+                    *bytes = bytes.saturating_add(written);
                     self.set_partial(scratch.get(written..).unwrap_or_default().to_vec());
                     return Flushed::Blocked;
                 }
@@ -345,6 +398,12 @@ impl Outgoing {
         };
         taken(&mut self.queue, count);
     }
+}
+
+/// How long a client may take for what the kernel holds for it, when so many bytes took it so long.
+fn time_on_the_way(time: Duration, bytes: usize) -> Duration {
+    let nanos = time.as_nanos().saturating_mul(IN_KERNEL) / bytes.max(1) as u128;
+    Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX)).min(ON_THE_WAY)
 }
 
 struct Lost;

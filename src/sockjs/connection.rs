@@ -46,8 +46,7 @@ impl SockJsConnection {
         }
     }
 
-    /// Sends a message. It does not wait: what a client does not take counts against the
-    /// [output limit](crate::Builder::output_limit), and closes the connection when it is too much.
+    /// Sends a message. It does not wait: who sends much awaits [`Connection::flowing`] in between.
     pub fn send(&self, text: impl Into<String>) {
         self.connection.send(Mail::Text(text.into().into()));
     }

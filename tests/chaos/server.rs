@@ -10,9 +10,9 @@ use updraft::{Channel, Handle, Message};
 
 use crate::world::channel;
 
-/// Bytes that may wait for one client: enough for a healthy one on a busy machine, little enough that one that does not
-/// read is found within seconds.
-const OUTPUT_LIMIT: usize = 512 * 1024;
+/// How long a client may show no sign of life: enough for a healthy one on a busy machine, little enough that one that
+/// does not read is found within seconds.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long sessions wait for clients that the network has lost: none comes back, and they must all be gone at the end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -47,7 +47,7 @@ pub(crate) fn start(redis: &str) -> Running {
         let redis = Redis::connect(redis).await.expect("Redis answers");
         Server::builder()
             .bus(redis)
-            .output_limit(OUTPUT_LIMIT)
+            .output_timeout(OUTPUT_TIMEOUT)
             .resumption_grace(GRACE)
             .vent("relayed", relayed)
             .vent("mapped", mapped)

@@ -214,6 +214,11 @@ impl Gate {
         server.wait(self.arrived.acquire()).unwrap().forget();
     }
 
+    /// For the test: whether a handler is here that has not been waited for.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrived.available_permits() > 0
+    }
+
     /// For the test: lets so many go on.
     pub(crate) fn open(&self, count: usize) {
         self.opened.add_permits(count);

@@ -245,7 +245,7 @@ fn row_075_a_handler_that_outruns_its_client_loses_that_client() {
     let server = Server::builder()
         .publish("floods", floods)
         .method("nothing", nothing)
-        .output_limit(256 * 1024);
+        .memory_limit(256 * 1024);
     let server = Running::start(server);
     let (mut slow, mut other) = (server.client(), server.client());
     slow.send_text(&sub("s", "floods", ""));

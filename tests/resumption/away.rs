@@ -111,7 +111,7 @@ fn ddp_234_nothing_begins_behind_what_is_too_much() {
 fn a_session_whose_handlers_say_too_much_ends_also_while_its_connection_does() {
     for is_gone in [true, false] {
         let (gate, over) = (Gate::new(), Count::default());
-        let builder = two_shards().close_timeout(GRACE).output_limit(64 * 1024);
+        let builder = two_shards().close_timeout(GRACE);
         let server = Running::start_resumable(afterwards(builder, &gate, &over, |vent| {
             let long = "x".repeat(100 * 1024);
             vent.added("things", "long", ejson!({ "long": long }));

@@ -32,6 +32,9 @@ pub struct Config {
     pub max_subscriptions: usize,
     /// How long `updated` waits for the writes of a method that has ended (30 s).
     pub fence_timeout: Duration,
+    /// Bytes of what a change of the user makes different that the client is told of at a time (256 KiB): the host
+    /// [asks for more](super::Session::tell_more) when these have been taken.
+    pub difference_slice: usize,
     /// Events held for a subscription that is not ready yet (256); one more is a gap.
     pub held_events: usize,
     /// Bytes of events held for a subscription that is not ready yet (256 KiB).
@@ -67,6 +70,7 @@ impl Default for Config {
             publication_timeout: Duration::from_secs(60),
             max_subscriptions: 256,
             fence_timeout: Duration::from_secs(30),
+            difference_slice: 256 * 1024,
             held_events: 256,
             held_bytes: 256 * 1024,
             limits: Limits::default(),

@@ -37,6 +37,12 @@ impl Heartbeat {
         self.deadline = None;
     }
 
+    /// The client cannot have got a ping before this: it is not asked for a sign of life until then.
+    pub(super) fn busy_until(&mut self, until: Duration) {
+        self.heard();
+        self.next_tick = self.next_tick.max(until);
+    }
+
     pub(super) fn next_timeout(&self) -> Duration {
         self.deadline
             .map_or(self.next_tick, |deadline| deadline.min(self.next_tick))

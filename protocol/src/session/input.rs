@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::heartbeat::Heartbeat;
 use super::resumption::claim_of;
-use super::{Action, Output, Run, Session, State, Version};
+use super::{Action, Output, Run, Session, State, Version, Work};
 use crate::ejson::Value;
 use crate::message::{self, Quote, Request, ServerMessage, Unreadable};
 
@@ -59,7 +60,8 @@ impl Session {
                     if self.is_repeated(&request) {
                         return;
                     }
-                    if self.running.is_none() && self.queued() == 0 {
+                    let is_next = self.running.is_none() && self.queued() == 0;
+                    if is_next && self.may_start(&request) || self.may_overtake(&request) {
                         self.start(request, now, out);
                     } else {
                         let work = self.work();
@@ -76,13 +78,60 @@ impl Session {
     ///
     /// For a host that does not read from it at the moment; [`receive`](Self::receive) says it by itself.
     pub fn heard(&mut self) {
-        if let State::Connected {
-            heartbeat: Some(heartbeat),
-            ..
-        } = &mut self.state
-        {
+        if let Some(heartbeat) = self.heartbeat_mut() {
             heartbeat.heard();
         }
+    }
+
+    /// As [`heard`](Self::heard), and the client is not pinged before `until`.
+    ///
+    /// For a host that knows how long the way to the client takes: what was sent before a ping has to arrive first.
+    pub fn busy_until(&mut self, until: Duration) {
+        if let Some(heartbeat) = self.heartbeat_mut() {
+            heartbeat.busy_until(until);
+        }
+    }
+
+    fn heartbeat_mut(&mut self) -> Option<&mut Heartbeat> {
+        match &mut self.state {
+            State::Connected { heartbeat, .. } => heartbeat.as_mut(),
+            _ => None,
+        }
+    }
+
+    /// The client has been sent enough for now that it does not know of: nothing that it asks for begins until
+    /// [`let_go_on`](Self::let_go_on). Its pings are answered, and what it unsubscribes from ends.
+    pub fn hold(&mut self) {
+        self.is_held = true;
+    }
+
+    /// The client has taken what was sent: what it has asked for meanwhile begins.
+    pub fn let_go_on(&mut self, now: Duration, out: &mut Output) {
+        self.is_held = false;
+        self.proceed(now, out);
+    }
+
+    /// Whether a message may have its turn. What starts no handler always may.
+    fn may_start(&self, request: &Request) -> bool {
+        !self.is_held || !matches!(request, Request::Subscribe(_) | Request::Call(_))
+    }
+
+    /// Whether a message need not wait for those before it: while the session is held, a subscription that sends too
+    /// much can be ended.
+    fn may_overtake(&self, request: &Request) -> bool {
+        let Request::Unsubscribe(Value::String(id)) = request else {
+            return false;
+        };
+        let names = |known: &str| *id == *known;
+        let is_asked_for = |work: &Work| {
+            let mut queued = work.queue.iter();
+            queued.any(|(it, _)| matches!(it, Request::Subscribe(it) if names(&it.id)))
+        };
+        let mut subscriptions = self.subscriptions.iter();
+        self.is_held
+            && !self.is_changing_user()
+            && subscriptions.any(|found| found.id.as_deref().is_some_and(names))
+            && !self.work.as_deref().is_some_and(is_asked_for)
     }
 
     /// A handler lets the next message start while it goes on.
@@ -97,6 +146,9 @@ impl Session {
     fn proceed(&mut self, now: Duration, out: &mut Output) {
         while self.running.is_none()
             && self.is_connected()
+            && let Some(work) = &self.work
+            && let Some((next, _)) = work.queue.front()
+            && self.may_start(next)
             && let Some(work) = &mut self.work
             && let Some((request, bytes)) = work.queue.pop_front()
         {

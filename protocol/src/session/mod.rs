@@ -136,6 +136,8 @@ pub struct Session {
     state: State,
     /// The handler that the queue waits for.
     running: Option<Run>,
+    /// Whether nothing may begin, because the client has much to take.
+    is_held: bool,
     /// Subscriptions by run, in the order in which they began.
     subscriptions: Vec<Subscription>,
     view: View,
@@ -213,6 +215,7 @@ impl Session {
             id: id.into(),
             state: State::AwaitingConnect { until },
             running: None,
+            is_held: false,
             subscriptions: Vec::new(),
             view,
             runs: 0,
@@ -278,8 +281,7 @@ impl Session {
         };
         own.into_iter()
             .chain(self.calls().iter().filter_map(CallState::deadline))
-            // They began in this order, with the same time each.
-            .chain(self.subscriptions.iter().find_map(Subscription::deadline))
+            .chain(self.subscriptions.iter().filter_map(Subscription::deadline))
             .min()
     }
 

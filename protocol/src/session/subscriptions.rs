@@ -22,8 +22,7 @@ pub(super) struct Subscription {
     pub(super) id: Option<Box<str>>,
     /// What it began with, to begin again with when the user changes.
     pub(super) request: Publish,
-    /// Until when its handler may take; `None` when it has ended.
-    deadline: Option<Duration>,
+    handling: Handling,
     pub(super) ready: Ready,
     /// The handler says itself when it is ready.
     held_ready: bool,
@@ -32,6 +31,16 @@ pub(super) struct Subscription {
     pub(super) head: Option<Head>,
     /// Set for Vent and streamer publications.
     pub(super) events: Option<Box<Events>>,
+}
+
+/// What a subscription's handler is doing.
+#[derive(Clone, Copy, Debug)]
+enum Handling {
+    /// It works, until when it may take.
+    Works(Option<Duration>),
+    /// It waits for its client to take what was sent, at so many places at once. That time is not its own.
+    Waits(u32),
+    Ended,
 }
 
 /// Whether a subscription's first data are out.
@@ -56,7 +65,7 @@ impl Session {
         out: &mut Output,
     ) {
         if let Some(subscription) = self.subscription_mut(run) {
-            subscription.deadline = None;
+            subscription.handling = Handling::Ended;
         }
         match outcome {
             Ok(())
@@ -78,6 +87,34 @@ impl Session {
         if let Some(subscription) = self.subscription_mut(run) {
             subscription.held_ready = true;
         }
+    }
+
+    /// The handler waits for its client to take what was sent: that does not count as its time.
+    pub fn handler_waits(&mut self, run: Run) {
+        if let Some(subscription) = self.subscription_mut(run) {
+            subscription.handling = match subscription.handling {
+                Handling::Works(_) => Handling::Waits(1),
+                Handling::Waits(times) => Handling::Waits(times.saturating_add(1)),
+                Handling::Ended => Handling::Ended,
+            };
+        }
+    }
+
+    /// The handler need not wait any more; its time begins anew.
+    pub fn handler_goes_on(&mut self, run: Run, now: Duration) {
+        let works = self.works_from(now);
+        if let Some(subscription) = self.subscription_mut(run) {
+            subscription.handling = match subscription.handling {
+                Handling::Waits(0 | 1) => works,
+                Handling::Waits(times) => Handling::Waits(times.saturating_sub(1)),
+                other => other,
+            };
+        }
+    }
+
+    fn works_from(&self, now: Duration) -> Handling {
+        let timeout = self.config.publication_timeout;
+        Handling::Works((!timeout.is_zero()).then(|| now.saturating_add(timeout)))
     }
 
     /// The subscription has sent its first data. The first call counts.
@@ -119,6 +156,7 @@ impl Session {
 
     /// Ends a subscription from the server's side: its documents go, then `nosub`, with the error if there is one.
     pub fn stop(&mut self, run: Run, error: Option<&WireError>, out: &mut Output) {
+        self.tell_rest(out);
         let Ok(index) = self.position(run) else {
             return;
         };
@@ -151,6 +189,7 @@ impl Session {
         fields: impl Into<Fields>,
         out: &mut Output,
     ) {
+        self.tell_rest(out);
         if self.position(run).is_err() {
             return;
         }
@@ -176,6 +215,7 @@ impl Session {
         fields: impl Into<Fields>,
         out: &mut Output,
     ) {
+        self.tell_rest(out);
         if self.publishes(run, collection, id, out) {
             let effect = self
                 .view
@@ -186,6 +226,7 @@ impl Session {
 
     /// A handler withdraws a document that it has added.
     pub fn removed(&mut self, run: Run, collection: &str, id: &str, out: &mut Output) {
+        self.tell_rest(out);
         if self.publishes(run, collection, id, out) {
             let effect = self.view.removed(run.0.get(), collection, id);
             self.show(collection, id, effect, out);
@@ -268,7 +309,7 @@ impl Session {
 
     /// Ends the subscriptions whose handlers have not ended in time, also when they had unblocked.
     pub(super) fn expire_handlers(&mut self, now: Duration, out: &mut Output) {
-        let due = |found: &&Subscription| found.deadline.is_some_and(|until| until <= now);
+        let due = |found: &&Subscription| found.deadline().is_some_and(|until| until <= now);
         while let Some(run) = self.subscriptions.iter().find(due).map(|found| found.run) {
             out.actions.push(Action::Expired(run));
             let error = WireError::new(503, "Publication timed out");
@@ -291,7 +332,7 @@ impl Session {
             publication: request.publication(),
             params,
         });
-        let timeout = self.config.publication_timeout;
+        let handling = self.works_from(now);
         if self.subscriptions.len() < FEW {
             self.subscriptions.reserve_exact(1);
         }
@@ -299,7 +340,7 @@ impl Session {
             run,
             id,
             request,
-            deadline: (!timeout.is_zero()).then(|| now.saturating_add(timeout)),
+            handling,
             ready: Ready::No,
             held_ready: false,
             head: None,
@@ -355,7 +396,11 @@ impl Session {
 }
 
 impl Subscription {
+    /// Until when its handler may take.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.deadline
+        match self.handling {
+            Handling::Works(until) => until,
+            Handling::Waits(_) | Handling::Ended => None,
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! A change of the user: all subscriptions begin again, and the client hears of the difference once, when their handlers
 //! have ended. Universal publications are waited for too, so that what they publish is part of that difference.
+//!
+//! The difference may be as large as all that the client has. So it is told in slices, and nothing else happens to the
+//! documents before all of it is told: what would, has the rest told first.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,6 +10,7 @@ use std::time::Duration;
 use super::events::Events;
 use super::subscriptions::Ready;
 use super::{Action, Output, Run, Session};
+use crate::message::Frame;
 
 /// A user who changes, from the call that asked for it to the `ready` message at its end.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub(super) struct UserChange {
     awaited: Vec<Run>,
     /// Runs that are to be told of a gap at the end; bounded by the subscriptions.
     gaps: Vec<Run>,
+    /// Whether all handlers have ended, and the client is being told of the difference.
+    is_telling: bool,
 }
 
 /// A call cannot change the user after it has let the next message start: that one would run as nobody knows who.
@@ -41,6 +47,7 @@ impl Session {
         if self.running != Some(call) || !self.calls().iter().any(|found| found.is(call)) {
             return Err(Unblocked);
         }
+        self.tell_rest(out);
         self.view.begin_again();
         let mut old = std::mem::take(&mut self.subscriptions);
         // As in Meteor the universal ones come last, and so does what they publish.
@@ -64,7 +71,11 @@ impl Session {
             let params = old.request.params();
             self.begin(*next, old.id, (old.request, params), events, now, out);
         }
-        self.work().change = Some(UserChange { awaited, gaps });
+        self.work().change = Some(UserChange {
+            awaited,
+            gaps,
+            is_telling: false,
+        });
         self.complete_change(out);
         Ok(())
     }
@@ -83,16 +94,53 @@ impl Session {
         }
     }
 
-    /// Tells the client what is different for its new user, if all handlers have ended.
+    /// Begins to tell the client what is different for its new user, if all handlers have ended.
     fn complete_change(&mut self, out: &mut Output) {
-        let complete = |change: &mut UserChange| change.awaited.is_empty();
-        let Some(change) = self.work().change.take_if(complete) else {
+        let change = self.work.as_mut().and_then(|work| work.change.as_mut());
+        if let Some(change) = change
+            && change.awaited.is_empty()
+            && !std::mem::replace(&mut change.is_telling, true)
+        {
+            self.tell_more(out);
+        }
+    }
+
+    /// Whether the client has been told of a part of the difference only: the host calls
+    /// [`tell_more`](Self::tell_more) when it has taken that, and hands on nothing from handlers before.
+    pub fn is_telling(&self) -> bool {
+        let change = self.work.as_ref().and_then(|work| work.change.as_ref());
+        change.is_some_and(|change| change.is_telling)
+    }
+
+    /// Tells the client of the next slice of the difference; with the last one the change is complete.
+    pub fn tell_more(&mut self, out: &mut Output) {
+        self.tell(self.config.difference_slice, out);
+    }
+
+    /// Something is about to happen to the documents: the client is told of all that is different first.
+    pub(super) fn tell_rest(&mut self, out: &mut Output) {
+        self.tell(usize::MAX, out);
+    }
+
+    fn tell(&mut self, room: usize, out: &mut Output) {
+        if !self.is_telling() {
+            return;
+        }
+        let mut view = std::mem::take(&mut self.view);
+        let is_whole = view.difference(room, |collection, id, effect| {
+            let told = out.frames.len();
+            self.show(collection, id, effect, out);
+            out.frames.iter().skip(told).map(Frame::len).sum()
+        });
+        self.view = view;
+        let change = self
+            .work
+            .as_mut()
+            .and_then(|work| work.change.take_if(|_| is_whole));
+        let Some(change) = change else {
             return;
         };
         self.rest();
-        let mut view = std::mem::take(&mut self.view);
-        view.difference(|collection, id, effect| self.show(collection, id, effect, out));
-        self.view = view;
         let ready: Vec<Run> = self
             .subscriptions
             .iter()

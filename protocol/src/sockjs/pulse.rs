@@ -40,10 +40,13 @@ impl Pulse {
         self.at
     }
 
-    /// A ping was answered, or nobody listens for the answer: the next is due an `interval` after `now`.
-    pub fn answered(&mut self, now: Duration, interval: Duration) {
+    /// The client is alive at this time, which may be one to come: until then it has been sent so much that it cannot
+    /// answer. An answer that is awaited is as good as here: the next ping is due an `interval` later.
+    pub fn alive(&mut self, at: Duration, interval: Duration) {
         if self.is_awaited {
-            *self = Self::new(now, interval);
+            *self = Self::new(at, interval);
+        } else {
+            self.at = self.at.max(at);
         }
     }
 
@@ -79,9 +82,9 @@ mod tests {
         assert_eq!(pulse.beat(at(44), TIMEOUT), None);
         assert_eq!(pulse.beat(at(45), TIMEOUT), Some(Beat::Ping));
         assert_eq!(pulse.next_timeout(), at(55));
-        pulse.answered(at(46), INTERVAL);
+        pulse.alive(at(46), INTERVAL);
         assert_eq!(pulse.next_timeout(), at(91));
-        pulse.answered(at(80), INTERVAL);
+        pulse.alive(at(80), INTERVAL);
         assert_eq!(pulse.next_timeout(), at(91), "an answer to nothing");
         assert_eq!(pulse.beat(at(91), TIMEOUT), Some(Beat::Ping));
         assert_eq!(pulse.beat(at(100), TIMEOUT), None);

@@ -65,19 +65,28 @@ impl Merged {
         settle(&mut self.documents);
     }
 
-    /// Shows how this differs from what was before.
-    pub(super) fn difference(&self, before: &Self, mut show: impl FnMut(&str, Effect)) {
-        for (id, document) in &before.documents {
-            match self.documents.get(id) {
-                Some(now) => show(id, changed(differing(&document.fields(), &now.fields()))),
-                None => show(id, Effect::Removed),
-            }
-        }
-        for (id, document) in &self.documents {
-            if !before.documents.contains_key(id) {
-                show(id, Effect::Added(document.fields()));
-            }
-        }
+    /// How one document differs from what was before: by number, first those that were there before, then those that
+    /// are here now. `None` behind the last.
+    pub(super) fn difference_at<'a>(
+        &'a self,
+        before: &'a Self,
+        number: usize,
+    ) -> Option<(&'a str, Effect)> {
+        let Some((id, document)) = before.documents.get_index(number) else {
+            let new = number.saturating_sub(before.documents.len());
+            let (id, document) = self.documents.get_index(new)?;
+            let effect = if before.documents.contains_key(id) {
+                Effect::Nothing
+            } else {
+                Effect::Added(document.fields())
+            };
+            return Some((id, effect));
+        };
+        let effect = match self.documents.get(id) {
+            Some(now) => changed(differing(&document.fields(), &now.fields())),
+            None => Effect::Removed,
+        };
+        Some((id, effect))
     }
 }
 

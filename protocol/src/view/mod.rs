@@ -15,6 +15,7 @@
 //! # Ok::<(), ejson::SerdeError>(())
 //! ```
 
+mod difference;
 mod document;
 mod fields;
 mod listed;
@@ -28,6 +29,7 @@ use std::hash::Hash;
 use compact_str::CompactString;
 use indexmap::IndexMap;
 
+use difference::Before;
 pub use fields::{Fields, IntoFields};
 use listed::Listed;
 use merged::Merged;
@@ -50,7 +52,7 @@ pub struct View {
     /// None while there are none: many sessions have events only.
     collections: Option<Box<Collections>>,
     /// What the client has, from [`begin_again`](Self::begin_again) until [`difference`](Self::difference).
-    before: Option<Box<Collections>>,
+    before: Option<Box<Before>>,
 }
 
 /// By name, in the order in which they came. None is empty.
@@ -89,7 +91,7 @@ impl View {
         let before = self.before.as_deref();
         self.strategies.of(collection) == Strategy::NoMergeNoHistory
             || self.known(collection).is_some()
-            || before.is_some_and(|before| before.contains_key(collection))
+            || before.is_some_and(|before| before.collections.contains_key(collection))
     }
 
     /// Whether a publisher has added this document, and may change and remove it.
@@ -208,9 +210,10 @@ impl View {
     pub fn begin_again(&mut self) {
         let shown = self.collections.take().unwrap_or_default();
         let Some(before) = &mut self.before else {
-            self.before = Some(shown);
+            self.before = Some(Box::new(Before::new(*shown)));
             return;
         };
+        let before = &mut before.collections;
         // Once more before the difference: of this the client has seen only what is not merged.
         for (name, collection) in *shown {
             if let Collection::Listed(found) = collection {
@@ -229,36 +232,22 @@ impl View {
     ///
     /// The collections from before come first, each with its documents from before, then with those that are new; then
     /// the collections that are new. Without [`begin_again`](Self::begin_again) there is no difference.
-    pub fn difference(&mut self, mut show: impl FnMut(&str, &str, Effect)) {
-        let Some(before) = self.before.take() else {
-            return;
+    ///
+    /// `show` answers with the room that it took. With no `room` left this ends with `false`, and the next call goes on
+    /// from there; until one has ended with `true` nothing else may happen to the view.
+    pub fn difference(
+        &mut self,
+        room: usize,
+        show: impl FnMut(&str, &str, Effect) -> usize,
+    ) -> bool {
+        let Some(mut before) = self.before.take() else {
+            return true;
         };
-        let nothing = Merged::default();
-        for (name, collection) in &*before {
-            match (collection, self.known(name)) {
-                (Collection::Merged(before), Some(Collection::Merged(now))) => {
-                    now.difference(before, |id, effect| effect.show(name, id, &mut show));
-                }
-                (Collection::Merged(before), _) => {
-                    nothing.difference(before, |id, effect| effect.show(name, id, &mut show));
-                }
-                (Collection::Listed(before), now) => {
-                    for id in before.ids() {
-                        let is_there = matches!(now, Some(Collection::Listed(now)) if now.has(id));
-                        if !is_there {
-                            show(name, id, Effect::Removed);
-                        }
-                    }
-                }
-            }
+        let is_whole = before.show(self.collections.as_deref(), room, show);
+        if !is_whole {
+            self.before = Some(before);
         }
-        for (name, collection) in self.collections.iter().flat_map(|all| &**all) {
-            if let Collection::Merged(now) = collection
-                && !before.contains_key(name)
-            {
-                now.difference(&nothing, |id, effect| effect.show(name, id, &mut show));
-            }
-        }
+        is_whole
     }
 
     /// The collection, made if need be; `None` where nobody keeps account.
@@ -318,8 +307,8 @@ impl Effect {
     }
 }
 
-fn listed<'a>(before: &'a mut Option<Box<Collections>>, name: &str) -> Option<&'a mut Listed> {
-    match before.as_deref_mut()?.get_mut(name)? {
+fn listed<'a>(before: &'a mut Option<Box<Before>>, name: &str) -> Option<&'a mut Listed> {
+    match before.as_deref_mut()?.collections.get_mut(name)? {
         Collection::Listed(found) => Some(found),
         Collection::Merged(_) => None,
     }

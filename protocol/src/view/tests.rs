@@ -42,7 +42,12 @@ fn shown(effect: Effect) -> String {
 
 fn difference(view: &mut View) -> Vec<String> {
     let mut all = Vec::new();
-    view.difference(|name, id, effect| all.push(format!("{name}/{id} {}", shown(effect))));
+    // One at a time, as for a client that takes little.
+    let show = |all: &mut Vec<String>, name: &str, id: &str, effect| {
+        all.push(format!("{name}/{id} {}", shown(effect)));
+        1
+    };
+    while !view.difference(1, |name, id, effect| show(&mut all, name, id, effect)) {}
     all
 }
 

@@ -104,10 +104,14 @@ fn perform(operation: Operation, view: &mut View, client: &mut Client) {
             shown((name, id), effect);
         }),
         Operation::BeginAgain => view.begin_again(),
-        Operation::Difference => view.difference(|name, id, effect| {
-            assert_ne!(effect, Effect::Nothing, "not worth showing");
-            shown((name, id), effect);
-        }),
+        Operation::Difference => {
+            let mut show = |name: &str, id: &str, effect| {
+                assert_ne!(effect, Effect::Nothing, "not worth showing");
+                shown((name, id), effect);
+                1
+            };
+            while !view.difference(2, &mut show) {}
+        }
     }
 }
 

@@ -41,23 +41,34 @@ impl Builder {
         self
     }
 
-    /// Bytes of output that may wait for one client (1 MiB by default), and bytes of what its handlers have sent and its
-    /// session has not looked at yet. One that does not read is closed with 1013: the frame under way is finished, what
-    /// waits behind it is dropped.
+    /// Bytes that may wait for one client before others wait for it: 1 MiB by default. With more, no further subscription
+    /// or method of this client begins, what its handlers have sent waits, and handlers wait where they await
+    /// [`flowing`](crate::Subscription::flowing) or anything else of their context. Nothing is lost, and nobody is closed.
     #[must_use]
-    pub fn output_limit(mut self, bytes: usize) -> Self {
-        self.limits.output = bytes;
+    pub fn flow_limit(mut self, bytes: usize) -> Self {
+        self.limits.flow = bytes;
         self
     }
 
-    /// How long a client may take nothing of what waits for it before it is closed with 1013: 10 s by default.
+    /// Bytes that may wait for one client before events of channels find no room: 16 MiB by default. Those that come then
+    /// are lost, which is a gap: the subscription is told when there is room again, and goes on.
+    #[must_use]
+    pub fn event_limit(mut self, bytes: usize) -> Self {
+        self.limits.events = bytes;
+        self
+    }
+
+    /// How long a client that something waits for may show no sign of life before it is closed with 1013: 10 s by
+    /// default. A sign of life is that its socket takes something, or that anything is heard of it. The frame under way is
+    /// finished, what waits behind it is dropped.
     #[must_use]
     pub fn output_timeout(mut self, timeout: Duration) -> Self {
         self.limits.stuck = timeout;
         self
     }
 
-    /// How long a connection may take to end once its close frame has been queued: 5 s by default. Then it is reset.
+    /// How long a connection may take to end once its close frame has been queued: 5 s by default, from the last time on
+    /// that its client has taken some of what was queued before. Then it is reset.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.limits.linger = timeout;
@@ -79,6 +90,14 @@ impl Builder {
         self
     }
 
+    /// Bytes of what a change of the user makes different that a client is told of at a time: 256 KiB by default. The next
+    /// are told when it has taken these.
+    #[must_use]
+    pub fn user_change_slice(mut self, bytes: usize) -> Self {
+        self.session.difference_slice = bytes;
+        self
+    }
+
     /// Bytes of messages from the bus that are kept for one client while its user changes (256 KiB by default), until its
     /// subscriptions have run again and say what becomes of them. More is a gap.
     #[must_use]
@@ -87,9 +106,13 @@ impl Builder {
         self
     }
 
-    /// Bytes that may wait in the whole process, for clients that do not read and for handlers that do not keep up:
-    /// 1 GiB by default. Above it those who hold most on their shard are closed with 1013, and new connections are
-    /// answered with 503.
+    /// Bytes that may wait in the whole process, for clients that have not taken them and for handlers that do not keep
+    /// up: 1 GiB by default. While more waits for clients, handlers wait: none begins, and those who have something on its
+    /// way to their client stop where they await something of their context. So everybody gets what they want, in turns.
+    /// While more waits in all, clients whose messages wait are not read from.
+    ///
+    /// What handlers send without waiting is taken all the same. With twice the limit those who hold most on their shard
+    /// are closed with 1013, and new connections are answered with 503.
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = bytes;

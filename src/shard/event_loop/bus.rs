@@ -60,6 +60,9 @@ impl EventLoop {
             let Some(client) = clients.get_mut(index) else {
                 return;
             };
+            if client.misses(run, limits) {
+                return;
+            }
             let Some(head) = client.session.event(run, &tail, out) else {
                 actions.extend(out.actions.drain(..).map(|action| (index, action)));
                 if client.session.is_parked() {
@@ -76,7 +79,8 @@ impl EventLoop {
             if outgoing.is_listed {
                 *ahead = ahead.saturating_add(outgoing.count_queued());
             }
-            if outgoing.queued() > limits.output {
+            let waiting = outgoing.bytes();
+            if waiting > limits.flow && !client.is_full || waiting > limits.events {
                 lost.push((index, None));
             }
         });
@@ -86,7 +90,7 @@ impl EventLoop {
         for (index, run) in lost {
             match run {
                 Some(run) => self.missed(index, run),
-                None => self.relieve_client(index),
+                None => self.make_room(index),
             }
         }
     }

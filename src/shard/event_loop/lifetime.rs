@@ -111,19 +111,22 @@ impl EventLoop {
             generation: self.arrivals,
         };
         link.settle(&self.inbox, place);
-        let address = Address::new(self.inbox.clone(), place, self.limits.output);
+        let address = Address::new(self.inbox.clone(), place, self.limits.flow);
         entry.insert(Box::new(Client {
             generation: self.arrivals,
             link,
             session,
             context: context(Arc::new(address)),
-            outgoing: Outgoing::new(self.tally.share()),
-            input: self.tally.share(),
+            outgoing: Outgoing::new(self.output_tally.share()),
+            input: self.input_tally.share(),
             user: None,
             change: None,
             subscriptions: Vec::new(),
             timer: None,
             closing: None,
+            mail: None,
+            missed: None,
+            is_full: false,
             is_paused: false,
             is_unread: false,
             is_counted: false,
@@ -195,11 +198,11 @@ impl EventLoop {
         let Some(client) = client.filter(|it| it.closing.is_none()) else {
             return;
         };
-        let until = self.now.saturating_add(client.link.patience(&self.limits));
+        let closing = client.closing_from(self.now, &self.limits);
         if self.state != State::Serving || !client.session.is_resumable() {
             return self.close(index, code, reason);
         }
-        client.part(code, reason, until);
+        client.part(code, reason, closing);
         self.park(index, &Frames::default());
         self.list(index);
     }
@@ -213,8 +216,7 @@ impl EventLoop {
             return self.remove(index);
         }
         if client.closing.is_none() {
-            let patience = client.link.patience(&self.limits);
-            client.close(code, reason, self.now.saturating_add(patience));
+            client.close(code, reason, client.closing_from(self.now, &self.limits));
         }
         self.end_session(index);
         self.list(index);
@@ -242,6 +244,8 @@ impl EventLoop {
         if is_resumable {
             self.park(index, &unwritten);
         }
+        // Nothing waits for the connection any more that the session would have to wait for.
+        self.refill(index);
         self.set_timer(index);
     }
 
@@ -256,7 +260,9 @@ impl EventLoop {
         client.closing = None;
         let gauges = &self.services.gauges;
         gauges.connections.fetch_sub(1, Ordering::Relaxed);
-        client.outgoing.abandon()
+        let unwritten = client.outgoing.abandon();
+        client.tell_output();
+        unwritten
     }
 
     /// Lets a session wait for its client.
@@ -301,6 +307,8 @@ impl EventLoop {
             return;
         };
         client.session.end(&mut Output::default());
+        client.mail = None;
+        client.missed = None;
         // All that began here, also what the session has ended in this very turn and has not had stopped yet.
         let subscriptions = std::mem::take(&mut client.subscriptions);
         if let Some(keeper) = client.change.take().and_then(|change| change.keeper) {

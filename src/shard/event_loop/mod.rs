@@ -68,8 +68,10 @@ pub(super) struct EventLoop {
     unread: VecDeque<usize>,
     /// Clients that want a session back. Filled by sessions, drained each turn; each client stands in it once.
     wanted: Vec<Wanted>,
-    /// Bytes that the connections hold while somebody else is slow.
-    tally: Tally,
+    /// Bytes that wait for the connections.
+    output_tally: Tally,
+    /// Bytes of theirs that wait for handlers, and those that are kept until a user has changed or a client is back.
+    input_tally: Tally,
     state: State,
     /// Shared by all connections, empty between uses.
     input: Box<[u8]>,
@@ -120,7 +122,8 @@ impl EventLoop {
             unsent: VecDeque::new(),
             unread: VecDeque::new(),
             wanted: Vec::new(),
-            tally: Tally::default(),
+            output_tally: Tally::default(),
+            input_tally: Tally::default(),
             state: State::Serving,
             input: vec![0; READ].into_boxed_slice(),
             scratch: Vec::with_capacity(2 * READ),
@@ -236,10 +239,7 @@ impl EventLoop {
                         return;
                     }
                 }
-                Letter::Mail { to, address, mail } => {
-                    address.received(&mail);
-                    self.mail(to, mail);
-                }
+                Letter::Mail { to, address, mail } => self.mail(to, &address, mail),
                 Letter::Arrival(arrival) => self.arrive(*arrival),
                 Letter::Polling { session, request } => self.requested(&session, *request),
                 Letter::Newcomer(newcomer) => self.newcomer(*newcomer),
@@ -298,7 +298,8 @@ impl EventLoop {
             if client.timer.take_if(|tick| *tick <= latest).is_none() {
                 continue;
             }
-            if client.closing.is_some_and(|until| until <= self.now) {
+            let closing = client.closing.as_ref();
+            if closing.is_some_and(|closing| closing.until <= self.now) {
                 self.expired(index);
                 continue;
             }

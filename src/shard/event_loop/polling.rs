@@ -84,7 +84,7 @@ impl EventLoop {
             Link::Socket(socket) => {
                 if client.is_paused {
                     // We do not listen, so its silence means nothing.
-                    socket.answered(now);
+                    socket.alive(now);
                 }
                 match socket.beat(now) {
                     Some(Beat::Ping) => client.outgoing.push_control(websocket::ping()),

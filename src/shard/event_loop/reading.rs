@@ -96,7 +96,8 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        if client.is_paused && !client.has_enough_queued(&self.limits) {
+        let is_short = || self.services.memory.is_exceeded();
+        if client.is_paused && !client.has_enough_queued(&self.limits, is_short) {
             client.is_paused = false;
             self.read(index);
         }
@@ -114,7 +115,6 @@ impl EventLoop {
         let mut intake = Intake {
             framing,
             json: &self.services.session.limits,
-            has_pong: false,
             session: &mut client.session,
             outgoing: &mut client.outgoing,
             out: &mut self.out,
@@ -131,10 +131,7 @@ impl EventLoop {
         if let Some(pong) = intake.latest_ping.take() {
             intake.outgoing.push_control(pong);
         }
-        let (ending, has_pong) = (intake.ending, intake.has_pong);
-        if has_pong {
-            socket.answered(self.now);
-        }
+        let ending = intake.ending;
         self.list(index);
         match ending {
             Some(Ending::Violation(Protocol { code, reason })) => {
@@ -164,8 +161,6 @@ struct Intake<'a> {
     pongs: usize,
     /// The answer to the latest ping, once there have been many.
     latest_ping: Option<Vec<u8>>,
-    /// Whether a ping of ours was answered.
-    has_pong: bool,
     ending: Option<Ending>,
 }
 
@@ -195,7 +190,7 @@ impl Receiver for Intake<'_> {
                 self.session.receive(text, self.now, self.out);
             }
             Incoming::Message(text) => self.unframe(text),
-            Incoming::Pong => self.has_pong = true,
+            Incoming::Pong => {}
             Incoming::Ping(payload) if self.pongs < PONGS_PER_READ => {
                 self.pongs = self.pongs.saturating_add(1);
                 self.outgoing.push_control(websocket::pong(payload));

@@ -86,11 +86,13 @@ impl EventLoop {
         }
     }
 
-    /// Something was heard of a client: it keeps its session.
+    /// Something was heard of a client: it is alive, and keeps its session.
     pub(super) fn heard(&mut self, index: usize) {
-        if let Some(client) = self.clients.get_mut(index)
-            && let Some(rival) = client.rival.take()
-        {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        client.heard(&self.limits, self.now);
+        if let Some(rival) = client.rival.take() {
             self.refuse(rival.place);
         }
     }
@@ -210,6 +212,7 @@ impl EventLoop {
             self.settle(index);
         }
         self.list(index);
+        self.refill(index);
         self.read_again(index);
     }
 

@@ -7,7 +7,7 @@ use updraft_protocol::session::Action;
 
 use super::EventLoop;
 use super::resuming::{Wanted, find};
-use crate::mailbox::{Mail, Place};
+use crate::mailbox::{Address, Mail, Place};
 use crate::publication::Turn;
 use crate::shard::client::Running;
 
@@ -152,14 +152,24 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn mail(&mut self, to: Place, mail: Mail) {
-        let index = to.index;
+    /// Mail for a client: read at once, or put aside while the client has much to take.
+    pub(super) fn mail(&mut self, to: Place, address: &Address, mail: Mail) {
         let Some(client) = find(&mut self.clients, to) else {
+            return address.received(&mail);
+        };
+        if client.must_mail_wait() && mail.can_wait() {
+            return client.put_aside(mail);
+        }
+        address.received(&mail);
+        self.read_mail(to.index, mail);
+    }
+
+    pub(super) fn read_mail(&mut self, index: usize, mail: Mail) {
+        let Some(client) = self.clients.get_mut(index) else {
             return;
         };
         match mail {
             Mail::Close => client.session.close(&mut self.out),
-            Mail::Overflow => self.slow(index),
             Mail::Text(text) if client.closing.is_none() => self.out.frames.push(Frame::Text(text)),
             Mail::CloseWith(code, reason) => self.close(index, code, &reason),
             // There is room for more.
@@ -249,7 +259,9 @@ impl EventLoop {
                     out.frames.push(Frame::Event { head, tail });
                 }
             }
-            Mail::Close | Mail::Overflow | Mail::Text(_) | Mail::CloseWith(..) | Mail::Read => {}
+            Mail::Waits(run) => session.handler_waits(run),
+            Mail::GoesOn(run) => session.handler_goes_on(run, self.now),
+            Mail::Close | Mail::Text(_) | Mail::CloseWith(..) | Mail::Read => {}
         }
     }
 }

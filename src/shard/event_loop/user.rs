@@ -18,9 +18,14 @@ impl EventLoop {
         let Some(running) = client.take_running(run) else {
             return;
         };
+        let missed = client
+            .missed
+            .iter_mut()
+            .flat_map(|missed| missed.iter_mut());
+        missed.filter(|it| **it == run).for_each(|it| *it = next);
         let gauges = &self.services.gauges;
         gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
-        let room = (self.limits.kept, &self.tally);
+        let room = (self.limits.kept, &self.input_tally);
         let runs = (run, next);
         let change = client.change.get_or_insert_default();
         self.fan_out

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use updraft_protocol::message::Frames;
 
 use super::EventLoop;
+use crate::shard::client::Client;
 use crate::shard::link::Link;
 use crate::shard::outgoing::Flushed;
 
@@ -57,7 +58,7 @@ impl EventLoop {
         let (outgoing, scratch) = (&mut client.outgoing, &mut self.scratch);
         let session = &mut client.session;
         let written = |waiting: &mut Frames, count| session.written(waiting, count);
-        let flushed = match &mut client.link {
+        let (flushed, progress) = match &mut client.link {
             Link::Socket(socket) => {
                 let framing = socket.framing();
                 outgoing.flush(socket, framing, scratch, self.now, written)
@@ -65,14 +66,68 @@ impl EventLoop {
             Link::Polling(polling) => outgoing.give(polling, scratch, self.now, written),
             Link::Gone => return,
         };
+        client.tell_output();
+        if progress.has_moved {
+            client.has_taken(self.now, progress.on_the_way);
+        }
         match flushed {
-            Flushed::All if client.written() => self.lost(index),
+            Flushed::All if client.written() => return self.lost(index),
             Flushed::All => {}
             Flushed::Blocked => {
                 self.set_timer(index);
                 self.give_up_absent(index);
             }
-            Flushed::Lost => self.broken(index),
+            Flushed::Lost => return self.broken(index),
+        }
+        self.refill(index);
+    }
+
+    /// A client has taken output, or lost its connection: where there is room again, what has waited for it has its turn.
+    pub(super) fn refill(&mut self, index: usize) {
+        let flow = self.limits.flow;
+        let has_room = |client: &Client| client.outgoing.bytes() <= flow;
+        let Some(client) = self.clients.get_mut(index).filter(|it| has_room(it)) else {
+            return;
+        };
+        if std::mem::take(&mut client.is_full) {
+            if let Some(session) = client.session.ddp_mut() {
+                session.let_go_on(self.now, &mut self.out);
+            }
+            self.settle(index);
+        }
+        self.tell_of_missed(index);
+        while let Some(client) = self.clients.get_mut(index)
+            && !client.is_full
+        {
+            let session = client.session.ddp_mut();
+            if let Some(session) = session.filter(|session| session.is_telling()) {
+                if session.is_parked() {
+                    return;
+                }
+                session.tell_more(&mut self.out);
+                self.settle(index);
+            } else if let Some(mail) = client.take_mail() {
+                self.read_mail(index, mail);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Where events were lost because there was no room for them, the gap is over when there is enough again.
+    fn tell_of_missed(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        if client.outgoing.queued() <= self.limits.events / 2 {
+            for run in client
+                .missed
+                .take()
+                .map(|missed| *missed)
+                .unwrap_or_default()
+            {
+                self.missed(index, run);
+            }
         }
     }
 
@@ -106,27 +161,24 @@ impl EventLoop {
             return;
         };
         client.count_input();
-        client.is_paused |= client.has_enough_queued(&self.limits);
-        if client.outgoing.queued() > self.limits.output {
-            self.relieve_client(index);
+        let is_short = || self.services.memory.is_exceeded();
+        client.is_paused |= client.has_enough_queued(&self.limits, is_short);
+        client.tell_output();
+        if client.outgoing.bytes() > self.limits.flow && !client.is_full {
+            client.is_full = true;
+            if let Some(session) = client.session.ddp_mut() {
+                session.hold();
+            }
         }
     }
 
-    /// More than the limit waits for a client. It may only be that its turn has not come; it is slow if its socket is
-    /// full.
-    pub(super) fn relieve_client(&mut self, index: usize) {
-        let is_full = |it: &Self| {
-            let client = it.clients.get(index);
-            client.is_some_and(|client| client.outgoing.is_blocked)
-        };
-        if !is_full(self) {
+    /// So many events wait for a client that there is hardly room for more. It may only be that its turn has not come.
+    pub(super) fn make_room(&mut self, index: usize) {
+        let client = self.clients.get(index);
+        if client.is_some_and(|client| !client.outgoing.is_blocked) {
             self.flush(index);
         }
-        let client = self.clients.get(index);
-        let queued = client.map_or(0, |client| client.outgoing.queued());
-        if is_full(self) && queued > self.limits.output {
-            self.slow(index);
-        }
+        self.check_pressure(index);
     }
 
     /// A client that does not read loses its connection; nobody else notices.
@@ -147,12 +199,21 @@ impl EventLoop {
             client.outgoing.drop_queue();
         }
         self.close(index, 1013, "Slow consumer");
+        if let Some(client) = self.clients.get_mut(index)
+            && let Some(closing) = &mut client.closing
+        {
+            closing.patience = None;
+        }
     }
 
-    /// While the process holds too much, closes those who hold most of it here.
+    /// Says what is held here. While the process holds far too much, closes those who hold most of it.
     pub(super) fn relieve(&mut self) {
         let memory = &self.services.memory;
-        memory.report(self.number, self.tally.bytes());
+        memory.report(
+            self.number,
+            self.output_tally.bytes(),
+            self.input_tally.bytes(),
+        );
         let mut excess = memory.excess(self.number);
         if excess == 0 {
             return;
@@ -179,6 +240,11 @@ impl EventLoop {
             self.slow(index);
             excess = excess.saturating_sub(held);
         }
-        self.services.memory.report(self.number, self.tally.bytes());
+        let memory = &self.services.memory;
+        memory.report(
+            self.number,
+            self.output_tally.bytes(),
+            self.input_tally.bytes(),
+        );
     }
 }

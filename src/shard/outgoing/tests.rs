@@ -30,6 +30,11 @@ fn at(seconds: u64) -> Duration {
 
 /// Writes what waits, after so many seconds; what is written is not kept.
 fn flush(outgoing: &mut Outgoing, socket: &mut Takes, seconds: u64) -> Flushed {
+    progress(outgoing, socket, seconds).0
+}
+
+/// As [`flush`], with what is known of the client's pace.
+fn progress(outgoing: &mut Outgoing, socket: &mut Takes, seconds: u64) -> (Flushed, Progress) {
     let (framing, mut scratch) = (Framing::Raw, Vec::new());
     outgoing.flush(
         socket,
@@ -38,6 +43,69 @@ fn flush(outgoing: &mut Outgoing, socket: &mut Takes, seconds: u64) -> Flushed {
         at(seconds),
         Frames::drop_front,
     )
+}
+
+#[test]
+fn found_104_what_the_kernel_holds_takes_a_slow_client_its_time() {
+    let tally = Tally::default();
+    let mut outgoing = Outgoing::new(tally.share());
+    let mut socket = Takes(0, Vec::new());
+    outgoing.push_control(vec![1; 300_000]);
+    let nothing = Progress::default();
+    assert_eq!(
+        progress(&mut outgoing, &mut socket, 1),
+        (Flushed::Blocked, nothing)
+    );
+    assert_eq!(
+        progress(&mut outgoing, &mut socket, 3),
+        (Flushed::Blocked, nothing)
+    );
+    // 20 kB a second, so 26 s for all that the kernel may hold.
+    for seconds in [6, 11, 16] {
+        socket.0 = 100_000;
+        let (_, progress) = progress(&mut outgoing, &mut socket, seconds);
+        assert!(progress.has_moved);
+        assert_eq!(progress.on_the_way.as_secs(), 26);
+    }
+    assert!(outgoing.is_empty());
+    // Who keeps up is not known to be slow.
+    outgoing.push_control(vec![2; 100]);
+    socket.0 = 100;
+    assert_eq!(
+        progress(&mut outgoing, &mut socket, 17),
+        (Flushed::All, nothing)
+    );
+}
+
+#[test]
+fn found_101_who_is_heard_is_alive_as_long_as_little_waits() {
+    let tally = Tally::default();
+    let mut outgoing = Outgoing::new(tally.share());
+    outgoing.push_control(vec![1; 100]);
+    outgoing.heard(1000, at(0));
+    assert_eq!(outgoing.stuck_since(), None);
+    outgoing.push_control(vec![1; 100]);
+    flush(&mut outgoing, &mut Takes(0, Vec::new()), 1);
+    outgoing.push_control(vec![1; 500]);
+    outgoing.heard(1000, at(5));
+    assert_eq!(outgoing.stuck_since(), Some(at(5)));
+    outgoing.push_control(vec![1; 501]);
+    outgoing.heard(1000, at(9));
+    assert_eq!(outgoing.stuck_since(), Some(at(5)));
+}
+
+#[test]
+fn found_101_much_that_waits_for_its_turn_is_counted() {
+    let tally = Tally::default();
+    let mut outgoing = Outgoing::new(tally.share());
+    outgoing.push_control(vec![1; UNCOUNTED]);
+    assert_eq!(tally.bytes(), 0);
+    outgoing.push_control(vec![1; 1]);
+    assert_eq!(tally.bytes(), UNCOUNTED + 1);
+    flush(&mut outgoing, &mut Takes(10, Vec::new()), 1);
+    assert_eq!(tally.bytes(), UNCOUNTED - 9);
+    flush(&mut outgoing, &mut Takes(UNCOUNTED, Vec::new()), 1);
+    assert_eq!(tally.bytes(), 0);
 }
 
 #[test]
