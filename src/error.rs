@@ -7,7 +7,7 @@ use updraft_protocol::ejson;
 use updraft_protocol::ejson::Value;
 use updraft_protocol::message::{Code, WireError};
 
-use crate::bus::{BusError, BusFault, EmitError};
+use crate::bus::{BusError, BusFault, EmitError, InvalidChannel};
 use crate::redact::Redacted;
 
 /// What functions of this library return.
@@ -19,7 +19,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// Made with [`Error::new`] (or [`forbidden`](Self::forbidden), [`not_found`](Self::not_found) and so on) it is meant
 /// for the client, as a `Meteor.Error`. Made from any other error by `?`, it is internal: the client hears
-/// `Internal server error [500]`, the log has the rest.
+/// `Internal server error [500]`, the log has the rest. Only [`InvalidChannel`](crate::InvalidChannel) becomes 400.
 ///
 /// As it converts from every `std::error::Error`, it cannot be one itself; it converts into a boxed one.
 ///
@@ -148,14 +148,8 @@ impl Error {
 
     /// A channel could not be followed.
     pub(crate) fn not_followed(error: BusError) -> Self {
-        match &error {
-            BusError::InvalidChannel => Self::bad_request("Not a valid channel name"),
-            _ => Self::with(
-                ErrorKind::Unavailable,
-                WireError::new(503, "bus-unavailable"),
-            ),
-        }
-        .because(error)
+        let wire = WireError::new(503, "bus-unavailable");
+        Self::with(ErrorKind::Unavailable, wire).because(error)
     }
 
     /// A rule allows no more for so long.
@@ -215,7 +209,12 @@ impl fmt::Debug for Error {
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        Self::with(ErrorKind::Internal, WireError::internal()).because(error)
+        let source = Source::from(error);
+        let error = match source.downcast_ref::<InvalidChannel>() {
+            Some(invalid) => Self::bad_request(invalid.to_string()),
+            None => Self::with(ErrorKind::Internal, WireError::internal()),
+        };
+        error.because(source)
     }
 }
 

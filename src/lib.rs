@@ -57,8 +57,8 @@ mod stats;
 mod transport;
 
 pub use bus::{
-    BusError, BusFault, BusFaults, Cause, ChannelFailures, EmitError, EmitQueue, Emitter, Message,
-    ParseError, Redis, WhenAway,
+    BusError, BusFault, BusFaults, Cause, Channel, ChannelFailures, EmitError, EmitQueue, Emitter,
+    IntoChannel, IntoChannels, InvalidChannel, Message, ParseError, Redis, WhenAway,
 };
 pub use connection::{Connection, Headers};
 pub use error::{Error, ErrorKind, Result};
@@ -66,9 +66,7 @@ pub use handler::Handler;
 pub use limit::Rule;
 pub use method::{Call, WriteGuard};
 pub use params::Args;
-pub use publication::{
-    Channel, DocumentId, Event, IntoChannel, IntoChannels, IntoEvent, Subscription, Vent,
-};
+pub use publication::{DocumentId, Event, IntoEvent, Subscription, Vent};
 #[cfg(feature = "tls")]
 pub use server::Tls;
 pub use server::{Bound, Builder, Handle, Server};

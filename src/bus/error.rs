@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::BusFault;
+use super::{BusFault, InvalidChannel};
 
 /// Why the bus cannot be used, or cannot carry one channel.
 #[derive(Debug, Clone)]
@@ -13,8 +13,9 @@ use super::BusFault;
 pub enum BusError {
     /// The address is not one this build can connect to.
     InvalidUrl(Cause),
-    /// A channel name is empty, too long, or has control characters.
-    InvalidChannel,
+    /// The prefix of channels has control characters, or could make one's name a
+    /// [reserved](crate::Channel) one.
+    InvalidPrefix,
     /// Redis could not be reached, or did not confirm the channel in time.
     Unavailable(Option<Cause>),
     /// Redis answered and refused, for example for want of a password or of a right to the channel.
@@ -71,13 +72,17 @@ impl EmitError {
     }
 }
 
+impl From<InvalidChannel> for EmitError {
+    fn from(invalid: InvalidChannel) -> Self {
+        Self::InvalidArgument(invalid.reason())
+    }
+}
+
 impl fmt::Display for BusError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::InvalidUrl(_) => "the Redis URL cannot be used",
-            Self::InvalidChannel => {
-                "the channel name is empty, too long, or has control characters"
-            }
+            Self::InvalidPrefix => "the prefix of channels cannot be used",
             Self::Unavailable(_) => "the bus is unavailable",
             Self::Refused(_) => "Redis refused",
             Self::Closed => "the bus is closed",
@@ -91,7 +96,7 @@ impl Error for BusError {
             Self::InvalidUrl(cause) | Self::Refused(cause) | Self::Unavailable(Some(cause)) => {
                 Some(&**cause)
             }
-            Self::InvalidChannel | Self::Unavailable(None) | Self::Closed => None,
+            Self::InvalidPrefix | Self::Unavailable(None) | Self::Closed => None,
         }
     }
 }

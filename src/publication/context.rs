@@ -10,7 +10,7 @@ use updraft_protocol::ejson::{self, ObjectId, Value};
 use updraft_protocol::session::Run;
 use updraft_protocol::view::IntoFields;
 
-use super::IntoChannel;
+use crate::bus::IntoChannel;
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::unpanicked;
