@@ -116,6 +116,19 @@ fn found_201_reserved_channels_are_not_relayed() {
 }
 
 #[test]
+fn found_107_a_redis_that_cannot_be_listened_to_is_said_at_the_start() {
+    let redis = RedisServer::start();
+    let url = format!("redis://:needless@127.0.0.1:{}", redis.port());
+    let mut command = updraft();
+    command.args(["--redis", &url, "--relay", "news=news"]);
+    let ended = command.output().expect("the binary runs");
+    let text = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success(), "{text}");
+    let said = "Redis refused the connection that listens";
+    assert!(text.contains(said) && !text.contains("needless"), "{text}");
+}
+
+#[test]
 fn what_is_wrong_is_said_in_a_line() {
     for (arguments, said) in [
         (vec!["--relay", "nothing"], "NAME=CHANNEL"),

@@ -25,13 +25,15 @@ pub struct Emitter {
 }
 
 impl Emitter {
-    /// Connects to Redis.
+    /// Connects to Redis. It needs no right to subscribe.
     ///
     /// # Errors
     ///
     /// When the URL is of no use, or Redis cannot be reached or refuses.
     pub async fn connect(url: &str) -> Result<Self, BusError> {
-        Redis::connect(url).await.map(Self::from)
+        let emitter = Self::from(Redis::lazy(url)?);
+        emitter.publisher.check().await?;
+        Ok(emitter)
     }
 
     /// Publishes a value on exactly this channel, as EJSON, and resolves when Redis has it.

@@ -5,6 +5,9 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use redis::RedisError;
+
+use super::fault::is_refusal;
 use super::{BusFault, InvalidChannel};
 
 /// Why the bus cannot be used, or cannot carry one channel.
@@ -36,6 +39,20 @@ pub enum EmitError {
     OutcomeUnknown(Cause),
 }
 
+/// One of the two connections to Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Publishing,
+    Listening,
+}
+
+/// What one of the connections met with when it was tried out: the error, and whose it is.
+#[derive(Debug)]
+pub(super) struct Tried {
+    side: Side,
+    pub(super) error: RedisError,
+}
+
 /// The error underneath, shared by all who waited for the same thing.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
@@ -48,8 +65,16 @@ impl BusError {
         }
     }
 
-    pub(crate) fn unavailable(error: impl Error + Send + Sync + 'static) -> Self {
-        Self::Unavailable(Some(Arc::new(error)))
+    /// A connection was tried out, in vain.
+    pub(super) fn not_connected(side: Side, error: RedisError) -> Self {
+        let fault = BusFault::of(&error);
+        let is_refused = fault == BusFault::Authentication || is_refusal(&error);
+        let cause = Arc::new(Tried { side, error });
+        if is_refused {
+            Self::Refused(cause)
+        } else {
+            Self::Unavailable(Some(cause))
+        }
     }
 }
 
@@ -72,6 +97,25 @@ impl EmitError {
     }
 }
 
+impl Side {
+    /// Which connection an error is of, where it was tried out.
+    fn of_cause(cause: &Cause) -> Option<Self> {
+        cause.downcast_ref().map(|tried: &Tried| tried.side)
+    }
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for Tried {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
 impl From<InvalidChannel> for EmitError {
     fn from(invalid: InvalidChannel) -> Self {
         Self::InvalidArgument(invalid.reason())
@@ -83,8 +127,16 @@ impl fmt::Display for BusError {
         f.write_str(match self {
             Self::InvalidUrl(_) => "the Redis URL cannot be used",
             Self::InvalidPrefix => "the prefix of channels cannot be used",
-            Self::Unavailable(_) => "the bus is unavailable",
-            Self::Refused(_) => "Redis refused",
+            Self::Unavailable(cause) => match cause.as_ref().and_then(Side::of_cause) {
+                None => "the bus is unavailable",
+                Some(Side::Publishing) => "no connection to Redis could be made to publish",
+                Some(Side::Listening) => "no connection to Redis could be made to listen",
+            },
+            Self::Refused(cause) => match Side::of_cause(cause) {
+                None => "Redis refused",
+                Some(Side::Publishing) => "Redis refused the connection that publishes",
+                Some(Side::Listening) => "Redis refused the connection that listens",
+            },
             Self::Closed => "the bus is closed",
         })
     }

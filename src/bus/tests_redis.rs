@@ -21,6 +21,7 @@ async fn vent_053_072_many_joins_are_one_subscription_that_ends_with_the_last() 
     let observer = server.observer().await;
     let process = server.process().await;
     assert_eq!(observer.subscribers("c").await, 0);
+    let commands = observer.count_of("subscribe").await;
     let (a, b, c) = tokio::join!(
         process.join("c", 0),
         process.join("c", 0),
@@ -29,7 +30,7 @@ async fn vent_053_072_many_joins_are_one_subscription_that_ends_with_the_last() 
     let (a, b, c) = (a.unwrap(), b.unwrap(), c.unwrap());
     // Already true, not soon: that is what the joins awaited.
     assert_eq!(observer.subscribers("c").await, 1);
-    assert_eq!(observer.count_of("subscribe").await, 1);
+    assert_eq!(observer.count_of("subscribe").await, commands + 1);
     drop((a, c));
     sleep(Duration::from_millis(50)).await;
     assert_eq!(observer.subscribers("c").await, 1);
@@ -571,6 +572,75 @@ async fn row_084_connecting_fails_without_redis_and_with_a_wrong_password() {
         .await
         .unwrap();
     assert!(!format!("{redis:?}").contains("right"));
+}
+
+#[tokio::test]
+async fn found_107_connecting_tries_both_sides_and_says_which_failed() {
+    let server = RedisServer::start().await;
+    // A password that nobody asks for: who publishes may have it, who listens may not.
+    let url = format!("redis://:needless@127.0.0.1:{}", server.port);
+    let refused = Redis::connect(&url).await.unwrap_err();
+    assert!(matches!(refused, BusError::Refused(_)), "{refused:?}");
+    assert_eq!(refused.fault(), Some(BusFault::Authentication));
+    assert_eq!(
+        refused.to_string(),
+        "Redis refused the connection that listens"
+    );
+    // Who only publishes has no other side.
+    let emitter = Emitter::connect(&url).await.unwrap();
+    emitter.emit("c", 1).await.unwrap();
+
+    let may = async |rights: &[&str]| {
+        let mut acl = redis::cmd("ACL");
+        acl.arg(&["SETUSER", "worker", "on", ">right", "+@all", "&*"]);
+        acl.arg(rights);
+        let mut observer = server.observer().await;
+        acl.exec_async(&mut observer.0).await.unwrap();
+    };
+    let url = format!("redis://worker:right@127.0.0.1:{}", server.port);
+    may(&["-subscribe"]).await;
+    let refused = Redis::connect(&url).await.unwrap_err();
+    assert_eq!(refused.fault(), Some(BusFault::Denied));
+    assert!(refused.to_string().contains("listens"), "{refused}");
+    // What it may on single channels, and under which prefix, is not known.
+    may(&["+subscribe", "resetchannels", "&shop.*"]).await;
+    Redis::connect(&url).await.unwrap();
+
+    let wrong = format!("redis://:wrong@127.0.0.1:{}", server.port);
+    let mut acl = redis::cmd("ACL");
+    acl.arg(&["SETUSER", "default", "resetpass", ">right"]);
+    let mut observer = server.observer().await;
+    acl.exec_async(&mut observer.0).await.unwrap();
+    let refused = Redis::connect(&wrong).await.unwrap_err();
+    assert!(refused.to_string().contains("publishes"), "{refused}");
+}
+
+#[tokio::test]
+async fn found_209_a_generation_begins_when_redis_has_let_us_in() {
+    let server = RedisServer::start().await;
+    let observer = server.observer().await;
+    let redis = Redis::connect(&server.url()).await.unwrap();
+    let redis = redis.reconnect_delay(Duration::from_millis(10), Duration::from_millis(50));
+    let process = Process::start(redis, Settings::default());
+    let _lease = process.join("c", 0).await.unwrap();
+    assert_eq!(process.channels.generation(), 1);
+    let tell = async |words: &[&str]| {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.exec_async(&mut observer.0.clone()).await.unwrap();
+    };
+    tell(&["CONFIG", "SET", "requirepass", "asked for"]).await;
+    tell(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    eventually("refused a few times", async || {
+        process.channels.faults().of(BusFault::Authentication) >= 5
+    })
+    .await;
+    assert!(!process.channels.is_connected());
+    assert_eq!(process.channels.generation(), 1);
+    tell(&["CONFIG", "SET", "requirepass", ""]).await;
+    eventually("it is back", async || observer.subscribers("c").await == 1).await;
+    assert_eq!(process.channels.generation(), 2);
+    eventually("told", async || process.shards[0].gaps().len() == 1).await;
 }
 
 #[tokio::test]

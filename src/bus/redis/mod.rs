@@ -22,6 +22,7 @@ pub(super) use self::publisher::Publisher;
 use self::queue::Queue;
 use self::supervisor::Supervisor;
 use super::channel::is_reserved_prefix;
+use super::error::Side;
 use super::{Bus, BusError, Publishing, Registry};
 
 /// Redis as the bus of a server: every process on the same Redis hears what any of them, or anybody else, publishes.
@@ -47,14 +48,18 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Connects to Redis, for example at `redis://127.0.0.1`. Nothing is subscribed to yet.
+    /// Connects to Redis, for example at `redis://127.0.0.1`, and tries out both connections of a bus: the one that
+    /// publishes and the one that listens.
     ///
     /// # Errors
     ///
-    /// When the URL is of no use, or Redis cannot be reached or refuses.
+    /// When the URL is of no use, or Redis cannot be reached or refuses; the error says on which side. A right that is
+    /// missing for single channels shows when they are used.
     pub async fn connect(url: &str) -> Result<Self, BusError> {
         let redis = Self::lazy(url)?;
         redis.publisher.check().await?;
+        let failed = |error| BusError::not_connected(Side::Listening, error);
+        listener::check(&redis.publisher).await.map_err(failed)?;
         Ok(redis)
     }
 
