@@ -134,6 +134,11 @@ impl Error {
         &self.0.wire
     }
 
+    /// Whether there is nothing to say of it but its cause.
+    fn is_its_source(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Internal | ErrorKind::Configuration)
+    }
+
     pub(crate) fn into_wire(self) -> WireError {
         self.0.wire
     }
@@ -186,19 +191,22 @@ impl Error {
 /// One line: what a client would be told, or for an internal error its cause.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.kind(), &self.0.source) {
-            (ErrorKind::Internal | ErrorKind::Configuration, Some(source)) => source.fmt(f),
+        match &self.0.source {
+            Some(source) if self.is_its_source() => source.fmt(f),
             _ => self.0.wire.fmt(f),
         }
     }
 }
 
-/// For logs: each cause on a line of its own, escaped, cut, and without what follows the words `password`, `resume` and
-/// `token`, for a cause may quote what a client sent.
+/// For logs: each cause on a line of its own, escaped, cut, and without what follows names such as `password`, `token`,
+/// `secret`, `jwt` or `Authorization`, for a cause may quote what a client sent.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:?})", Redacted(&self.to_string()), self.kind())?;
         let mut source = self.source().map(|source| source as &dyn std::error::Error);
+        if self.is_its_source() {
+            source = source.and_then(std::error::Error::source);
+        }
         while let Some(cause) = source {
             write!(f, "\n  because: {}", Redacted(&cause.to_string()))?;
             source = cause.source();
@@ -221,5 +229,26 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
 impl From<Error> for Box<dyn std::error::Error + Send + Sync> {
     fn from(error: Error) -> Self {
         error.to_string().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn found_203_a_text_is_logged_once() {
+        let internal = Error::internal("jwt=secret is of no use");
+        let logged = format!("{internal:?}");
+        assert_eq!(logged, "jwt=[hidden] is of no use (Internal)");
+        let cause = std::io::Error::other(std::io::Error::other("deeper"));
+        let logged = format!("{:?}", Error::from(cause));
+        assert_eq!(logged, "deeper (Internal)");
+        let told = Error::forbidden("not you").because("Cookie: a=secret; b=secret");
+        let logged = format!("{told:?}");
+        assert_eq!(
+            logged,
+            "not you [403] (Client)\n  because: Cookie: [hidden]"
+        );
     }
 }

@@ -58,7 +58,7 @@ fn answered(client: &mut Client) {
 }
 
 #[test]
-fn row_069_tokens_are_in_no_log() {
+fn row_069_found_203_secrets_are_in_no_log_and_texts_once() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -73,6 +73,10 @@ fn row_069_tokens_are_in_no_log() {
         "UnknownSecret",
         "StrayedSecret",
         "FoldedSecret",
+        "JwtSecret",
+        "DigestSecret",
+        "HeaderSecret",
+        "CookieSecret",
     ];
     let users = MemoryUsers::new();
     let now = Date::from(SystemTime::now());
@@ -85,6 +89,7 @@ fn row_069_tokens_are_in_no_log() {
         when: now,
     };
     let server = Server::builder().accounts(Accounts::new(users.clone()));
+    let server = server.login_rules([]);
     let server = Running::start(server.authenticator(Careless));
     server.wait(users.insert_token("ada", &watched)).unwrap();
     let mut client = server.client();
@@ -94,6 +99,13 @@ fn row_069_tokens_are_in_no_log() {
         format!(r#"[{{"resume":"{}"}}]"#, secrets[2]),
         format!(r#"[{{"password":"{}"}}]"#, secrets[3]),
         format!(r#"[{{"resume":{{"token":"{}"}}}}]"#, secrets[4]),
+        format!(r#"[{{"note":"a jwt","jwt":"{}"}}]"#, secrets[5]),
+        format!(
+            r#"[{{"hash":{{"digest":"{}","algorithm":"sha-256"}}}}]"#,
+            secrets[6]
+        ),
+        format!(r#"[{{"header":"Authorization: Bearer {}"}}]"#, secrets[7]),
+        format!(r#"[{{"header":"Cookie: a=b; c={}"}}]"#, secrets[8]),
     ] {
         client.send_text(&format!(
             r#"{{"msg":"method","id":"1","method":"login","params":{params}}}"#
@@ -127,6 +139,7 @@ fn row_069_tokens_are_in_no_log() {
         text.contains("A handler failed") && text.contains("LoginRequest"),
         "{text}"
     );
+    assert_eq!(text.matches("a jwt").count(), 1, "{text}");
     for secret in secrets {
         let hashed = Token::new(secret).hashed();
         for hidden in [secret, hashed.as_str()] {
