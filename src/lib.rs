@@ -46,6 +46,7 @@ mod mailbox;
 mod memory;
 mod method;
 mod orders;
+mod panics;
 mod params;
 mod publication;
 mod redact;
@@ -65,6 +66,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use handler::Handler;
 pub use limit::Rule;
 pub use method::{Call, WriteGuard};
+pub use panics::log_panics;
 pub use params::Args;
 pub use publication::{DocumentId, Event, IntoEvent, Subscription, Vent};
 #[cfg(feature = "tls")]

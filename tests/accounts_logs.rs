@@ -1,9 +1,9 @@
-//! What logs say of logins: enough to follow them, nothing that could be used to log in.
+//! What logs say of logins and of panics: enough to follow them, nothing that could be used to log in.
 
 mod common;
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use common::{Running, received};
@@ -39,6 +39,32 @@ impl Write for Log {
     }
 }
 
+/// All that this process logs.
+fn log() -> Log {
+    static LOG: LazyLock<Log> = LazyLock::new(|| {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        log
+    });
+    LOG.clone()
+}
+
+struct ShownOnFailure(Log);
+
+impl Drop for ShownOnFailure {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0.text());
+        }
+    }
+}
+
 /// Fails with whatever it was given, as a careless one would.
 #[derive(Debug)]
 struct Careless;
@@ -59,14 +85,7 @@ fn answered(client: &mut Client) {
 
 #[test]
 fn row_069_found_203_secrets_are_in_no_log_and_texts_once() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
-
+    let log = log();
     let secrets = [
         "WatchedSecret",
         "ClearSecret",
@@ -146,4 +165,48 @@ fn row_069_found_203_secrets_are_in_no_log_and_texts_once() {
             assert!(!text.contains(hidden), "{hidden} in {text}");
         }
     }
+}
+
+#[test]
+fn found_204_a_panic_is_a_line_that_a_client_cannot_forge() {
+    let log = log();
+    // From here on a failure of this test is in there too.
+    updraft::log_panics();
+    let _shown = ShownOnFailure(log.clone());
+    let server = Server::builder()
+        .method("panic", async |_: Call, text: String| -> Result<()> {
+            panic!("no use: {text}")
+        })
+        .vent("tm", async |vent: Vent, text: String| {
+            let map = move |_: &Message| -> Option<()> { panic!("nor this: {text}") };
+            vent.on("c", map).await
+        });
+    let server = Running::start(server);
+    let mut client = server.client();
+    let forged = r"\u001b[2J\npassword=PanicSecret\nERROR forged\u0007";
+    client.send_text(&format!(
+        r#"{{"msg":"method","id":"1","method":"panic","params":["{forged}"]}}"#
+    ));
+    answered(&mut client);
+    client.send_text(&format!(
+        r#"{{"msg":"sub","id":"s","name":"tm","params":["kpNzWxsDHYcxAHj5M","{forged}"]}}"#
+    ));
+    client.expect_text(r#"{"msg":"ready","subs":["s"]}"#);
+    server.emit("c", 1);
+    assert_eq!(received(&mut client), [""; 0]);
+    drop(client);
+    drop(server);
+
+    let text = log.text();
+    for said in ["no use", "nor this"] {
+        let lines = text.lines().filter(|line| line.contains(said));
+        let mut lines = lines.filter(|line| line.contains("Something panicked"));
+        let line = lines.next().unwrap_or_else(|| panic!("{said} in {text}"));
+        assert!(line.contains("tests/accounts_logs.rs:"), "{line}");
+        assert!(line.contains(r"\u{1b}[2J\npassword=[hidden]"), "{line}");
+        assert_eq!(lines.next(), None);
+    }
+    assert!(!text.contains("PanicSecret"), "{text}");
+    assert!(!text.contains(['\u{1b}', '\u{7}']), "{text}");
+    assert!(!text.lines().any(|line| line.starts_with("ERROR forged")));
 }
