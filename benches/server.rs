@@ -26,12 +26,13 @@ struct Feed {
 
 /// What the channel gets, as it came.
 async fn feed(vent: Vent, Feed { channel }: Feed) -> Result<()> {
-    vent.on(channel, |message: &Message| message.event()).await
+    vent.on(channel![channel], |message: &Message| message.event())
+        .await
 }
 
 /// What the channel gets, read and put together again, for each subscriber.
 async fn rebuilt(vent: Vent, Feed { channel }: Feed) -> Result<()> {
-    vent.on(channel, |message: &Message| {
+    vent.on(channel![channel], |message: &Message| {
         let value = message.value();
         Some(ejson!({ "t": value.get("t").cloned(), "p": value.get("p").cloned() }))
     })
@@ -40,7 +41,7 @@ async fn rebuilt(vent: Vent, Feed { channel }: Feed) -> Result<()> {
 
 /// What the channel gets, as it came, without a function.
 async fn relayed(vent: Vent, Feed { channel }: Feed) -> Result<()> {
-    vent.relay(channel).await
+    vent.relay(channel![channel]).await
 }
 
 async fn nothing(_: Subscription) -> Result<()> {

@@ -7,7 +7,7 @@ use updraft_protocol::ejson;
 use updraft_protocol::ejson::Value;
 use updraft_protocol::message::{Code, WireError};
 
-use crate::bus::{BusError, BusFault, EmitError};
+use crate::bus::{BusError, BusFault, EmitError, InvalidChannel};
 use crate::redact::Redacted;
 
 /// What functions of this library return.
@@ -19,7 +19,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// Made with [`Error::new`] (or [`forbidden`](Self::forbidden), [`not_found`](Self::not_found) and so on) it is meant
 /// for the client, as a `Meteor.Error`. Made from any other error by `?`, it is internal: the client hears
-/// `Internal server error [500]`, the log has the rest.
+/// `Internal server error [500]`, the log has the rest. Only [`InvalidChannel`](crate::InvalidChannel) becomes 400.
 ///
 /// As it converts from every `std::error::Error`, it cannot be one itself; it converts into a boxed one.
 ///
@@ -139,6 +139,11 @@ impl Error {
         &self.0.wire
     }
 
+    /// Whether there is nothing to say of it but its cause.
+    fn is_its_source(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Internal | ErrorKind::Configuration)
+    }
+
     pub(crate) fn into_wire(self) -> WireError {
         self.0.wire
     }
@@ -153,14 +158,8 @@ impl Error {
 
     /// A channel could not be followed.
     pub(crate) fn not_followed(error: BusError) -> Self {
-        match &error {
-            BusError::InvalidChannel => Self::bad_request("Not a valid channel name"),
-            _ => Self::with(
-                ErrorKind::Unavailable,
-                WireError::new(503, "bus-unavailable"),
-            ),
-        }
-        .because(error)
+        let wire = WireError::new(503, "bus-unavailable");
+        Self::with(ErrorKind::Unavailable, wire).because(error)
     }
 
     /// A rule allows no more for so long.
@@ -197,19 +196,22 @@ impl Error {
 /// One line: what a client would be told, or for an internal error its cause.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.kind(), &self.0.source) {
-            (ErrorKind::Internal | ErrorKind::Configuration, Some(source)) => source.fmt(f),
+        match &self.0.source {
+            Some(source) if self.is_its_source() => source.fmt(f),
             _ => self.0.wire.fmt(f),
         }
     }
 }
 
-/// For logs: each cause on a line of its own, escaped, cut, and without what follows the words `password`, `resume` and
-/// `token`, for a cause may quote what a client sent.
+/// For logs: each cause on a line of its own, escaped, cut, and without what follows names such as `password`, `token`,
+/// `secret`, `jwt` or `Authorization`, for a cause may quote what a client sent.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:?})", Redacted(&self.to_string()), self.kind())?;
         let mut source = self.source().map(|source| source as &dyn std::error::Error);
+        if self.is_its_source() {
+            source = source.and_then(std::error::Error::source);
+        }
         while let Some(cause) = source {
             write!(f, "\n  because: {}", Redacted(&cause.to_string()))?;
             source = cause.source();
@@ -220,12 +222,38 @@ impl fmt::Debug for Error {
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        Self::with(ErrorKind::Internal, WireError::internal()).because(error)
+        let source = Source::from(error);
+        let error = match source.downcast_ref::<InvalidChannel>() {
+            Some(invalid) => Self::bad_request(invalid.to_string()),
+            None => Self::with(ErrorKind::Internal, WireError::internal()),
+        };
+        error.because(source)
     }
 }
 
 impl From<Error> for Box<dyn std::error::Error + Send + Sync> {
     fn from(error: Error) -> Self {
         error.to_string().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn found_203_a_text_is_logged_once() {
+        let internal = Error::internal("jwt=secret is of no use");
+        let logged = format!("{internal:?}");
+        assert_eq!(logged, "jwt=[hidden] is of no use (Internal)");
+        let cause = std::io::Error::other(std::io::Error::other("deeper"));
+        let logged = format!("{:?}", Error::from(cause));
+        assert_eq!(logged, "deeper (Internal)");
+        let told = Error::forbidden("not you").because("Cookie: a=secret; b=secret");
+        let logged = format!("{told:?}");
+        assert_eq!(
+            logged,
+            "not you [403] (Client)\n  because: Cookie: [hidden]"
+        );
     }
 }

@@ -19,7 +19,7 @@ use updraft_protocol::ejson::{self, Value};
 use crate::clock;
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
-use crate::params;
+use crate::{panics, params};
 
 /// An async function that can serve a publication or a method: `async fn(Context) -> Result<T>` or
 /// `async fn(Context, Params) -> Result<T>`.
@@ -138,11 +138,7 @@ pub(crate) fn guard<T: Send + 'static>(
 pub(crate) async fn unpanicked<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let outcome = AssertUnwindSafe(future).catch_unwind().await;
     outcome.unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned());
-        let text = text.unwrap_or_default();
+        let text = panics::text_of(&*panic);
         Err(Error::internal(format!("panicked: {text}")))
     })
 }

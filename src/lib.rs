@@ -46,6 +46,7 @@ mod mailbox;
 mod memory;
 mod method;
 mod orders;
+mod panics;
 mod params;
 mod publication;
 mod redact;
@@ -57,18 +58,17 @@ mod stats;
 mod transport;
 
 pub use bus::{
-    BusError, BusFault, BusFaults, Cause, ChannelFailures, EmitError, EmitQueue, Emitter, Message,
-    ParseError, Redis, WhenAway,
+    BusError, BusFault, BusFaults, Cause, Channel, ChannelFailures, EmitError, EmitQueue, Emitter,
+    IntoChannel, IntoChannels, InvalidChannel, Message, ParseError, Redis, WhenAway,
 };
 pub use connection::{Connection, Headers};
 pub use error::{Error, ErrorKind, Result};
 pub use handler::Handler;
 pub use limit::Rule;
 pub use method::{Call, WriteGuard};
+pub use panics::log_panics;
 pub use params::Args;
-pub use publication::{
-    Channel, DocumentId, Event, IntoChannel, IntoChannels, IntoEvent, Subscription, Vent,
-};
+pub use publication::{DocumentId, Event, IntoEvent, Subscription, Vent};
 #[cfg(feature = "tls")]
 pub use server::Tls;
 pub use server::{Bound, Builder, Handle, Server};

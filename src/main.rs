@@ -86,6 +86,7 @@ fn relay(text: &str) -> anyhow::Result<Relay> {
             .and_then(|part| part.strip_suffix('}'));
         match member {
             Some(member) => Ok(Part::Member(member.to_owned())),
+            None if part.is_empty() => bail!("a part of the channel's name is empty"),
             None if part.contains(['{', '}']) => bail!("{{x}} must be a part of its own: {part:?}"),
             None => Ok(Part::Fixed(part.to_owned())),
         }
@@ -94,24 +95,38 @@ fn relay(text: &str) -> anyhow::Result<Relay> {
         .split("::")
         .map(part)
         .collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(Relay {
+    let relay = Relay {
         publication: publication.to_owned(),
         channel,
-    })
+    };
+    // Any member will do to see whether the fixed parts are of use.
+    let named = relay.name(|_| Ok("x".to_owned())).map_err(reported)?;
+    Channel::trusted(named)?;
+    Ok(relay)
 }
 
 impl Relay {
     /// The channel for a subscription with this parameter.
     fn channel(&self, parameter: &Object) -> Result<Channel> {
+        let name = self.name(|member| {
+            let part = match parameter.get(member) {
+                Some(Value::String(text)) => text.to_string(),
+                Some(number @ Value::Number(_)) => ejson::to_json(number),
+                _ => return Err(Error::match_failed()),
+            };
+            // It is the client's, and no more than a part.
+            Ok(channel![part]?.to_string())
+        })?;
+        // The rest is the operator's.
+        Ok(Channel::trusted(name)?)
+    }
+
+    fn name(&self, member: impl Fn(&str) -> Result<String>) -> Result<String> {
         let parts = self.channel.iter().map(|part| match part {
             Part::Fixed(text) => Ok(text.clone()),
-            Part::Member(name) => match parameter.get(name) {
-                Some(Value::String(text)) => Ok(text.to_string()),
-                Some(number @ Value::Number(_)) => Ok(ejson::to_json(number)),
-                _ => Err(Error::match_failed()),
-            },
+            Part::Member(name) => member(name),
         });
-        Channel::from_parts(parts.collect::<Result<Vec<_>>>()?)
+        Ok(parts.collect::<Result<Vec<_>>>()?.join("::"))
     }
 }
 
@@ -120,6 +135,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
+    updraft::log_panics();
     match run(Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -153,7 +169,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         let name = relay.publication.clone();
         server = server.vent(&name, move |vent: Vent, parameter: Option<Object>| {
             let channel = relay.channel(&parameter.unwrap_or_default());
-            async move { vent.relay(channel).await }
+            async move { vent.relay(channel?).await }
         });
     }
     let bound = server.bind(&options.listen).await;

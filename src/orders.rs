@@ -1,15 +1,36 @@
-//! Orders about a user to whatever process the user is connected to: they go over the bus, on a channel of their own, to
-//! every shard.
+//! Orders about a user to whatever process the user is connected to: they go over the bus, on a channel of their own that
+//! no program can name, to every shard.
+//!
+//! On Redis that channel is `updraft:orders`, behind the prefix. An order is an object:
+//!
+//! ```json
+//! {"order":"disconnect","user":"ID"}
+//! {"order":"stop","user":"ID","publication":"NAME"}
+//! ```
+//!
+//! Where there is a secret, the order ends with `"at"`, its time in milliseconds since 1970, and `"mac"`: the base64 of the
+//! HMAC-SHA-256 of the text without that member, its members in this order and printed as JavaScript does. An order of
+//! another minute is refused, so that nobody can keep one and give it again later.
 
-use updraft_protocol::ejson;
-use updraft_protocol::ejson::Value;
+use std::fmt;
 
-use crate::bus::Message;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use updraft_protocol::ejson::{self, Date, Object, Value};
+
+use crate::bus::{Channels, InternalChannel, Message};
+use crate::clock;
 use crate::error::{Error, Result};
-use crate::services::Services;
+use crate::limit::Seldom;
 
-/// The channel of orders. No channel that `channel!` makes has a single colon in it.
-pub(crate) const ORDERS: &str = "updraft:orders";
+/// How orders are given and taken.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    secret: Option<Secret>,
+    refused: Seldom,
+}
 
 /// What is to be done about a user's connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,20 +41,94 @@ pub(crate) enum Order {
     Stop { user: String, publication: String },
 }
 
-impl Order {
-    /// Sends the order to all processes on the bus, this one too.
-    pub(crate) async fn send(&self, services: &Services) -> Result<()> {
-        let sent = services.channels.emit(ORDERS, &self.to_value()).await;
-        sent.map_err(Error::not_emitted)
+/// What those who may give orders know.
+pub(crate) struct Secret(Hmac<Sha256>);
+
+/// Why an order is not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// Perhaps of another version.
+    Unknown,
+    /// Not signed, or with another secret.
+    Forged,
+    /// Given again, or clocks differ.
+    Late,
+}
+
+/// Bytes of the shortest secret.
+const SHORTEST: usize = 32;
+
+/// Milliseconds for which an order is good, and by which clocks may differ.
+const GOOD_FOR: u64 = 60_000;
+
+impl Orders {
+    /// Orders that are signed, and obeyed only if they are.
+    pub(crate) fn signed(secret: Secret) -> Self {
+        Self {
+            secret: Some(secret),
+            refused: Seldom::default(),
+        }
     }
 
-    /// An order as it came; nothing for what is none, perhaps of another version.
-    pub(crate) fn read(message: &Message) -> Option<Self> {
-        let value = message.value();
-        let order = value.as_object()?;
-        let text = |name| Some(order.get(name)?.as_str()?.to_owned());
+    /// Gives the order to all processes on the bus, this one too.
+    pub(crate) async fn give(&self, order: &Order, channels: &Channels) -> Result<()> {
+        let order = self.write(order, clock::date());
+        let sent = channels.emit_internally(InternalChannel::Orders, &order);
+        sent.await.map_err(Error::not_emitted)
+    }
+
+    /// An order as it came; nothing for one that is refused, which the log says.
+    pub(crate) fn take(&self, message: &Message) -> Option<Order> {
+        match self.read(message.value(), clock::date()) {
+            Ok(order) => Some(order),
+            Err(refusal) => {
+                if let Some(left_out) = self.refused.left_out(clock::now()) {
+                    tracing::warn!(%refusal, left_out, "An order from the bus is refused.");
+                }
+                None
+            }
+        }
+    }
+
+    fn write(&self, order: &Order, now: Date) -> Value {
+        let mut object = order.to_object();
+        if let Some(secret) = &self.secret {
+            object.insert("at", now.millis().unwrap_or_default() as f64);
+            let mac = secret.mac(&object).finalize().into_bytes();
+            object.insert("mac", STANDARD.encode(mac));
+        }
+        object.into()
+    }
+
+    fn read(&self, value: &Value, now: Date) -> Result<Order, Refusal> {
+        let order = Order::read(value).ok_or(Refusal::Unknown)?;
+        let Some(secret) = &self.secret else {
+            return Ok(order);
+        };
+        let signed = || {
+            let at = Date::from_millis(value.get("at")?.as_f64()?).millis()?;
+            let mac = STANDARD.decode(value.get("mac")?.as_str()?).ok()?;
+            Some((at, mac))
+        };
+        let (at, mac) = signed().ok_or(Refusal::Forged)?;
+        let mut object = order.to_object();
+        object.insert("at", at as f64);
+        let is_genuine = secret.mac(&object).verify_slice(&mac).is_ok();
+        if !is_genuine {
+            return Err(Refusal::Forged);
+        }
+        match now.millis() {
+            Some(now) if now.abs_diff(at) <= GOOD_FOR => Ok(order),
+            _ => Err(Refusal::Late),
+        }
+    }
+}
+
+impl Order {
+    fn read(value: &Value) -> Option<Self> {
+        let text = |name| Some(value.get(name)?.as_str()?.to_owned());
         let user = text("user")?;
-        match order.get("order")?.as_str()? {
+        match value.get("order")?.as_str()? {
             "disconnect" => Some(Self::Disconnect { user }),
             "stop" => Some(Self::Stop {
                 user,
@@ -43,12 +138,157 @@ impl Order {
         }
     }
 
-    fn to_value(&self) -> Value {
+    fn to_object(&self) -> Object {
+        let mut object = Object::new();
         match self {
-            Self::Disconnect { user } => ejson!({ "order": "disconnect", "user": user }),
-            Self::Stop { user, publication } => {
-                ejson!({ "order": "stop", "user": user, "publication": publication })
+            Self::Disconnect { user } => {
+                object.insert("order", "disconnect");
+                object.insert("user", user.as_str());
             }
+            Self::Stop { user, publication } => {
+                object.insert("order", "stop");
+                object.insert("user", user.as_str());
+                object.insert("publication", publication.as_str());
+            }
+        }
+        object
+    }
+}
+
+impl Secret {
+    /// A secret of 32 bytes or more; nothing for a shorter one.
+    pub(crate) fn new(secret: &[u8]) -> Option<Self> {
+        let keyed = Hmac::new_from_slice(secret).ok().map(Self);
+        keyed.filter(|_| secret.len() >= SHORTEST)
+    }
+
+    fn mac(&self, order: &Object) -> Hmac<Sha256> {
+        let text = ejson::to_ejson(&Value::Object(order.clone()));
+        self.0.clone().chain_update(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "it is none that is known",
+            Self::Forged => "it is not signed with our secret",
+            Self::Late => "it is of another minute; do the clocks agree?",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use updraft_protocol::ejson;
+
+    use super::*;
+
+    const SECRET: &[u8] = b"a secret of at least 32 characters";
+
+    fn stop() -> Order {
+        Order::Stop {
+            user: "al\"ice\u{2028}é".into(),
+            publication: "secrets".into(),
+        }
+    }
+
+    fn signed(secret: &[u8]) -> Orders {
+        Orders::signed(Secret::new(secret).unwrap())
+    }
+
+    fn at(millis: u64) -> Date {
+        Date::from_millis(millis as f64)
+    }
+
+    #[test]
+    fn found_201_orders_have_a_fixed_shape() {
+        let alice = "alice".to_owned();
+        let disconnect = Order::Disconnect {
+            user: alice.clone(),
+        };
+        let publication = "secrets".to_owned();
+        let stop = Order::Stop {
+            user: alice,
+            publication,
+        };
+        let text = |orders: &Orders, order| ejson::to_ejson(&orders.write(order, at(5)));
+        let plain = Orders::default();
+        let begun = r#"{"order":"disconnect","user":"alice""#;
+        assert_eq!(text(&plain, &disconnect), format!("{begun}}}"));
+        let begun_stop = r#"{"order":"stop","user":"alice","publication":"secrets""#;
+        assert_eq!(text(&plain, &stop), format!("{begun_stop}}}"));
+        // From another implementation: printf %s '{"order":…,"at":5}' | openssl dgst -sha256 -hmac … -binary | base64
+        let mac = "tPJEVFjlA1Rcz/VKTAINxwJiP3hRvg4Ei02lp9Rj8sw=";
+        let expected = format!(r#"{begun},"at":5,"mac":"{mac}"}}"#);
+        assert_eq!(text(&signed(SECRET), &disconnect), expected);
+    }
+
+    #[test]
+    fn found_201_with_a_secret_only_signed_orders_are_taken() {
+        let (orders, given) = (signed(SECRET), stop());
+        let written = orders.write(&given, at(1_000_000));
+        assert_eq!(orders.read(&written, at(1_000_000)), Ok(given.clone()));
+        // Without one, whoever may publish may give orders.
+        assert_eq!(Orders::default().read(&written, at(0)), Ok(given.clone()));
+        let unsigned = Orders::default().write(&given, at(1_000_000));
+        let other = signed(b"another secret of 32 characters!!").write(&given, at(1_000_000));
+        let mut forged = vec![unsigned, other];
+        for (member, value) in [
+            ("user", Value::from("bob")),
+            ("publication", Value::from("news")),
+            ("at", Value::from(1_000_001.0)),
+            ("at", Value::from("1000000")),
+            ("mac", Value::from("")),
+            ("mac", Value::Null),
+        ] {
+            let mut changed = written.clone();
+            changed.as_object_mut().unwrap().insert(member, value);
+            forged.push(changed);
+        }
+        for forged in forged {
+            let read = orders.read(&forged, at(1_000_000));
+            assert_eq!(read, Err(Refusal::Forged), "{forged:?}");
+        }
+    }
+
+    #[test]
+    fn found_201_a_signed_order_cannot_be_given_again_later() {
+        let (orders, given) = (signed(SECRET), stop());
+        let written = orders.write(&given, at(1_000_000));
+        for now in [940_000, 1_060_000] {
+            assert_eq!(orders.read(&written, at(now)), Ok(given.clone()));
+        }
+        for now in [939_999, 1_060_001] {
+            assert_eq!(orders.read(&written, at(now)), Err(Refusal::Late));
+        }
+        assert_eq!(orders.read(&written, Date::INVALID), Err(Refusal::Late));
+    }
+
+    #[test]
+    fn found_201_a_short_secret_is_none() {
+        assert!(Secret::new(&[0; 31]).is_none());
+        assert!(Secret::new(&[0; 32]).is_some());
+    }
+
+    #[test]
+    fn what_is_no_order_is_refused() {
+        for order in [
+            ejson!(null),
+            ejson!("disconnect"),
+            ejson!({ "order": "disconnect" }),
+            ejson!({ "order": "disconnect", "user": 5 }),
+            ejson!({ "order": "stop", "user": "alice" }),
+            ejson!({ "order": "shave", "user": "alice" }),
+        ] {
+            let read = Orders::default().read(&order, at(0));
+            assert_eq!(read, Err(Refusal::Unknown), "{order:?}");
         }
     }
 }

@@ -9,8 +9,35 @@ const LONGEST: usize = 1000;
 /// What stands for a secret.
 const HIDDEN: &str = "[hidden]";
 
-/// Words behind which a secret stands.
-const SECRETS: [&str; 3] = ["password", "resume", "token"];
+/// A name announces a secret if one of these is in it, whatever else is, in whatever case, with or without `-` and `_`.
+const SECRETS: [&str; 20] = [
+    "accesskey",
+    "apikey",
+    "assertion",
+    "authorization",
+    "bearer",
+    "cookie",
+    "credential",
+    "digest",
+    "jwt",
+    "passcode",
+    "passphrase",
+    "passwd",
+    "password",
+    "privatekey",
+    "pwd",
+    "resume",
+    "secret",
+    "session",
+    "token",
+    "verifier",
+];
+
+/// And if it is one of these.
+const SHORT_SECRETS: [&str; 5] = ["auth", "otp", "pass", "pin", "sid"];
+
+/// How `Authorization` begins: what follows is a secret if it looks like one.
+const SCHEMES: [&str; 2] = ["basic", "bearer"];
 
 /// Displays a text so that it can neither forge a line of the log, nor move the terminal's cursor, nor fill the disk.
 pub(crate) struct Redacted<'a>(pub(crate) &'a str);
@@ -36,61 +63,146 @@ impl fmt::Display for Redacted<'_> {
     }
 }
 
-/// The text with each value hidden that follows one of [`SECRETS`] and a `:` or `=`.
+/// The text with each secret hidden.
 fn without_secrets(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, value)) = split_at_secret(rest) {
-        out.push_str(before);
+    while let Some((secret, length)) = next_secret(rest) {
+        let before = rest.len().saturating_sub(secret.len());
+        out.push_str(rest.get(..before).unwrap_or_default());
         out.push_str(HIDDEN);
-        rest = value.get(secret_length(value)..).unwrap_or_default();
+        rest = secret.get(length..).unwrap_or_default();
     }
     out.push_str(rest);
     out
 }
 
-/// What stands before the next secret, and what begins with it.
-fn split_at_secret(text: &str) -> Option<(&str, &str)> {
-    let lower = text.to_ascii_lowercase();
-    let mut from = 0;
+/// The text from its next secret on, and the bytes of that.
+fn next_secret(text: &str) -> Option<(&str, usize)> {
+    let mut rest = text;
     loop {
-        let behind = lower.get(from..)?;
-        let found = SECRETS
-            .iter()
-            .filter_map(|word| behind.find(word).map(|at| at + word.len()));
-        let word_end = from + found.min()?;
-        let lead = text.get(word_end..)?;
-        let value = lead.trim_start_matches(['"', '\'', '\\', ' ']);
-        if let Some(value) = value.strip_prefix([':', '=']) {
-            let value = value.trim_start();
-            return Some((text.get(..text.len() - value.len())?, value));
+        rest = rest.trim_start_matches(|c| !is_of_word(c));
+        let word = run(rest, is_of_word);
+        if word.is_empty() {
+            return None;
         }
-        from = word_end;
+        let behind = rest.get(word.len()..)?;
+        if let Some(found) = secret_of(word, rest, behind) {
+            return Some(found);
+        }
+        rest = behind;
     }
 }
 
-/// Bytes of the secret with which a text begins: a quoted string, something in brackets, or a word.
-fn secret_length(value: &str) -> usize {
-    let escaped = value.starts_with("\\\"");
-    let end = match value.chars().next() {
-        // A quoted string in a quoted string ends where its own kind of quote stands.
-        _ if escaped => value.match_indices("\\\"").nth(1).map(|(at, _)| at + 2),
+/// The secret that a word is or announces: a JSON Web Token, the user in a URL, what follows `Bearer`, what follows the
+/// name of a secret. `text` begins with the word, `behind` is what follows it.
+fn secret_of<'a>(word: &str, text: &'a str, behind: &'a str) -> Option<(&'a str, usize)> {
+    if word.starts_with("eyJ") {
+        let token = run(text, |c| is_of_word(c) || c == '.');
+        return (token.len() >= 20).then_some((text, token.len()));
+    }
+    if let Some(authority) = behind.strip_prefix("://") {
+        return Some((authority, user_length(authority)?));
+    }
+    let letters = word.chars().filter(|c| !matches!(c, '-' | '_'));
+    let name = letters.collect::<String>().to_lowercase();
+    if SCHEMES.contains(&&*name)
+        && let Some(value) = behind.strip_prefix(' ')
+        && let Some(length) = credential_length(value)
+    {
+        return Some((value, length));
+    }
+    let is_secret = SECRETS.iter().any(|secret| name.contains(secret));
+    if !is_secret && !SHORT_SECRETS.contains(&&*name) {
+        return None;
+    }
+    let value = value_behind(behind)?;
+    Some((value, secret_length(&name, value)))
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_')
+}
+
+/// What a text begins with that consists of such characters.
+fn run(text: &str, is_of: impl Fn(char) -> bool) -> &str {
+    let end = text.find(|c| !is_of(c));
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
+}
+
+/// Bytes of a URL's user and password, up to the `@`, or to where the text was cut.
+fn user_length(authority: &str) -> Option<usize> {
+    let ends = |c: char| c.is_whitespace() || r#"/?#"'\<>`"#.contains(c);
+    let whole = run(authority, |c| !ends(c));
+    let is_cut = || {
+        let (_, port) = whole.rsplit_once(':')?;
+        let is_port = whole.len() < authority.len() || port.chars().all(|c| c.is_ascii_digit());
+        (!is_port).then_some(whole.len())
+    };
+    whole.rfind('@').or_else(is_cut)
+}
+
+/// Bytes of what follows `Bearer`, if it looks like a credential rather than a word.
+fn credential_length(value: &str) -> Option<usize> {
+    let value = run(value, |c| is_of_word(c) || ".~+/=".contains(c));
+    let is_no_word = value.contains(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase());
+    (value.len() >= 8 && is_no_word).then_some(value.len())
+}
+
+/// What a name has for its value, if anything: `name: value`, `"name": value`, `name=value`, `name => value`,
+/// `Name("value")`, `("name", "value")`.
+fn value_behind(behind: &str) -> Option<&str> {
+    let is_quoted = |text: &str| text.trim_start_matches('\\').starts_with(['"', '\'']);
+    if let Some(value) = behind.strip_prefix('(') {
+        return (is_quoted(value) || nests(value)).then_some(value);
+    }
+    let lead = behind.trim_start_matches(['"', '\'', '\\']);
+    if lead.len() < behind.len()
+        && let Some(value) = lead.strip_prefix(',')
+    {
+        let value = value.trim_start();
+        return is_quoted(value).then_some(value);
+    }
+    let lead = lead.trim_start();
+    let value = lead.trim_start_matches([':', '=']);
+    let value = value.strip_prefix('>').unwrap_or(value);
+    lead.starts_with([':', '=']).then(|| value.trim_start())
+}
+
+/// Bytes of the secret with which a text begins: a quoted string, something in brackets, a line, or a word.
+fn secret_length(name: &str, value: &str) -> usize {
+    let slashes = run(value, |c| c == '\\').len();
+    let first = value.get(slashes..).and_then(|rest| rest.chars().next());
+    let has = |part| name.contains(part);
+    let end = match first {
+        Some('"' | '\'') if slashes > 0 => closing_escaped_quote(value, slashes),
         Some(quote @ ('"' | '\'')) => closing_quote(value, quote),
         // What nests ends nobody knows where.
-        Some('{' | '[' | '(') => None,
-        _ => word_end(value),
+        _ if nests(value) => None,
+        // These have several words.
+        _ if has("authorization") || has("cookie") => value.find(['\n', '\r']),
+        _ if has("pass") => value.find(|c| ENDS.contains(&c)),
+        _ => value.find(|c| ENDS.contains(&c) || matches!(c, ' ' | '"' | '\'')),
     };
     end.unwrap_or(value.len())
 }
 
-/// Where a word ends; nowhere if it is the name of something that nests, as in `String("…")` or `Digest { … }`.
-fn word_end(value: &str) -> Option<usize> {
-    let ends = [
-        ' ', ',', '{', '[', '(', '}', ')', ']', '&', ';', '"', '\'', '\n',
-    ];
-    let end = value.find(ends)?;
-    let rest = value.get(end..)?.trim_start();
-    (!rest.starts_with(['{', '[', '('])).then_some(end)
+/// What ends a value that is not quoted, whatever it is.
+const ENDS: [char; 11] = [',', '{', '[', '(', '}', ')', ']', '&', ';', '\n', '\r'];
+
+/// Whether a value is in brackets, or is the name of something that is, as in `String("…")` or `Digest { … }`.
+fn nests(value: &str) -> bool {
+    let rest = value.trim_start_matches(is_of_word).trim_start();
+    rest.starts_with(['{', '[', '('])
+}
+
+/// The end of a string in a quoted string: where its own kind of quote stands, with as many backslashes.
+fn closing_escaped_quote(value: &str, slashes: usize) -> Option<usize> {
+    let quote = value.get(..slashes.saturating_add(1))?;
+    value.match_indices(quote).skip(1).find_map(|(at, _)| {
+        let is_longer = value.get(..at)?.ends_with('\\');
+        (!is_longer).then(|| at.saturating_add(quote.len()))
+    })
 }
 
 fn closing_quote(value: &str, quote: char) -> Option<usize> {
@@ -167,5 +279,86 @@ mod tests {
         }
         let cut = format!("{}password=secret", "x".repeat(LONGEST - 12));
         assert!(!shown(&cut).contains("se"), "{}", shown(&cut));
+    }
+
+    #[test]
+    fn found_203_other_names_of_secrets_are_known_too() {
+        let secret = "s3cr3t-s3cr3t";
+        for text in [
+            r#"{"jwt":"§"}"#,
+            "?jwt=§&x=1",
+            r#"{"digest":"§","algorithm":"sha-256"}"#,
+            r#"{"secret":"§"}"#,
+            r#"{"oauth":{"credentialToken":"§","credentialSecret":"§"}}"#,
+            "client_secret=§",
+            r#"{"apiKey":"§"}"#,
+            "x-api-key: §",
+            "API_KEY=§",
+            r#"{"accessKeyId":"§"}"#,
+            r#"{"private_key":"§"}"#,
+            "code_verifier=§",
+            "SAMLassertion=§",
+            r#"{"passwordHash":"§"}"#,
+            r#"{"tokens":["§","§"]}"#,
+            r#"{"msg":"connect","session":"§"}"#,
+            "Authorization: Bearer §",
+            "authorization: Basic §",
+            r#"{"authorization": "Bearer §", "host": "h"}"#,
+            "Authorization: Digest username=\"§\", response=\"§\"",
+            "no good: Bearer §",
+            "curl -H 'Proxy-Authorization: Bearer §'",
+            "Cookie: meteor_login_token=§; connect.sid=§",
+            "Set-Cookie: a=§; HttpOnly; Path=/",
+            r#"[("cookie", "a=§; b=§")]"#,
+            "PASSWD=§",
+            "pwd: §",
+            "pass=§",
+            "otp = §",
+            "Incorrect password: § and § and §",
+            r#"Token("§")"#,
+            r#"Login(Password("§"))"#,
+            r#"("password", "§")"#,
+            r#"'token' => '§'"#,
+            "token := §",
+            "Password(Some(\"§\"))",
+            r#"{\\\"resume\\\":\\\"§\\\"}"#,
+            r#"{\"password\":\"§\\\"§\"}"#,
+            "redis://user:§@127.0.0.1:6379/0",
+            "mongodb://§:§@a.example,b.example/db?x=1",
+            "https://§@host/path",
+            "redis://user:§",
+            "bearer = §",
+        ] {
+            let shown = shown(&text.replace('§', secret));
+            assert!(!shown.contains("s3cr3t"), "{text}: {shown}");
+            assert!(shown.contains(HIDDEN), "{text}: {shown}");
+        }
+        let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl";
+        assert_eq!(shown(&format!("invalid: {jwt}!")), "invalid: [hidden]!");
+        assert_eq!(
+            shown(r#"{"digest":"x","algorithm":"sha-256"}"#),
+            r#"{"digest":[hidden],"algorithm":"sha-256"}"#
+        );
+        assert_eq!(
+            shown("redis://u:p@127.0.0.1:6379/0 is away"),
+            "redis://[hidden]@127.0.0.1:6379/0 is away"
+        );
+    }
+
+    #[test]
+    fn found_203_what_is_no_secret_is_shown() {
+        for text in [
+            "assertion `left == right` failed",
+            "the bearer of bad news, basic needs",
+            "Bearer authentication is wanted",
+            "http://127.0.0.1:3000/path?a=b",
+            "http://127.0.0.1:3000",
+            "the author: somebody; a pinned key: 7; passing: 5",
+            "unknown field `x`, expected `password` or `token`",
+            "E11000 duplicate key error, code: 11000",
+            "token expired at 12:00",
+        ] {
+            assert_eq!(shown(text), text);
+        }
     }
 }

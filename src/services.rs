@@ -12,14 +12,15 @@ use updraft_protocol::ejson;
 use updraft_protocol::message::WireError;
 use updraft_protocol::session::Config;
 
-use crate::bus::Channels;
+use crate::bus::{Channels, IntoChannel};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::handler::Patience;
 use crate::limit::Limiter;
 use crate::memory::Memory;
 use crate::method::Method;
-use crate::publication::{IntoChannel, Publication};
+use crate::orders::Orders;
+use crate::publication::Publication;
 use crate::shard::Registry;
 use crate::sockjs;
 use crate::stats::Gauges;
@@ -34,6 +35,7 @@ pub(crate) struct Services {
     /// Methods by the number that `session` gives them.
     pub(crate) methods: Vec<Method>,
     pub(crate) channels: Channels,
+    pub(crate) orders: Orders,
     pub(crate) patience: Patience,
     pub(crate) limiter: Limiter,
     /// The runtime that awaits `serve()`.
@@ -59,7 +61,7 @@ impl Services {
         let channel = channel.into_channel()?;
         let value = ejson::to_value(&value)?;
         self.channels
-            .emit(channel.as_str(), &value)
+            .emit(&channel, &value)
             .await
             .map_err(Error::not_emitted)
     }

@@ -59,7 +59,7 @@ pub struct Stats {
     pub rate_limited: u64,
     /// Whether the bus cannot be reached at this moment.
     pub bus_is_away: bool,
-    /// How often the bus was connected to; each time but the first is a gap. Zero for the bus inside this process.
+    /// How often the bus was connected to and let us in; each time but the first is a gap. Zero for the bus inside this process.
     pub bus_generation: u64,
     /// What was wrong with the bus, and how often.
     pub bus_faults: BusFaults,

@@ -1,9 +1,9 @@
-//! What logs say of logins: enough to follow them, nothing that could be used to log in.
+//! What logs say of logins and of panics: enough to follow them, nothing that could be used to log in.
 
 mod common;
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use common::{Running, received};
@@ -39,6 +39,32 @@ impl Write for Log {
     }
 }
 
+/// All that this process logs.
+fn log() -> Log {
+    static LOG: LazyLock<Log> = LazyLock::new(|| {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        log
+    });
+    LOG.clone()
+}
+
+struct ShownOnFailure(Log);
+
+impl Drop for ShownOnFailure {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0.text());
+        }
+    }
+}
+
 /// Fails with whatever it was given, as a careless one would.
 #[derive(Debug)]
 struct Careless;
@@ -58,21 +84,18 @@ fn answered(client: &mut Client) {
 }
 
 #[test]
-fn row_069_tokens_are_in_no_log() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
-
+fn row_069_found_203_secrets_are_in_no_log_and_texts_once() {
+    let log = log();
     let secrets = [
         "WatchedSecret",
         "ClearSecret",
         "UnknownSecret",
         "StrayedSecret",
         "FoldedSecret",
+        "JwtSecret",
+        "DigestSecret",
+        "HeaderSecret",
+        "CookieSecret",
     ];
     let users = MemoryUsers::new();
     let now = Date::from(SystemTime::now());
@@ -85,6 +108,7 @@ fn row_069_tokens_are_in_no_log() {
         when: now,
     };
     let server = Server::builder().accounts(Accounts::new(users.clone()));
+    let server = server.login_rules([]);
     let server = Running::start(server.authenticator(Careless));
     server.wait(users.insert_token("ada", &watched)).unwrap();
     let mut client = server.client();
@@ -94,6 +118,13 @@ fn row_069_tokens_are_in_no_log() {
         format!(r#"[{{"resume":"{}"}}]"#, secrets[2]),
         format!(r#"[{{"password":"{}"}}]"#, secrets[3]),
         format!(r#"[{{"resume":{{"token":"{}"}}}}]"#, secrets[4]),
+        format!(r#"[{{"note":"a jwt","jwt":"{}"}}]"#, secrets[5]),
+        format!(
+            r#"[{{"hash":{{"digest":"{}","algorithm":"sha-256"}}}}]"#,
+            secrets[6]
+        ),
+        format!(r#"[{{"header":"Authorization: Bearer {}"}}]"#, secrets[7]),
+        format!(r#"[{{"header":"Cookie: a=b; c={}"}}]"#, secrets[8]),
     ] {
         client.send_text(&format!(
             r#"{{"msg":"method","id":"1","method":"login","params":{params}}}"#
@@ -127,10 +158,55 @@ fn row_069_tokens_are_in_no_log() {
         text.contains("A handler failed") && text.contains("LoginRequest"),
         "{text}"
     );
+    assert_eq!(text.matches("a jwt").count(), 1, "{text}");
     for secret in secrets {
         let hashed = Token::new(secret).hashed();
         for hidden in [secret, hashed.as_str()] {
             assert!(!text.contains(hidden), "{hidden} in {text}");
         }
     }
+}
+
+#[test]
+fn found_204_a_panic_is_a_line_that_a_client_cannot_forge() {
+    let log = log();
+    // From here on a failure of this test is in there too.
+    updraft::log_panics();
+    let _shown = ShownOnFailure(log.clone());
+    let server = Server::builder()
+        .method("panic", async |_: Call, text: String| -> Result<()> {
+            panic!("no use: {text}")
+        })
+        .vent("tm", async |vent: Vent, text: String| {
+            let map = move |_: &Message| -> Option<()> { panic!("nor this: {text}") };
+            vent.on("c", map).await
+        });
+    let server = Running::start(server);
+    let mut client = server.client();
+    let forged = r"\u001b[2J\npassword=PanicSecret\nERROR forged\u0007";
+    client.send_text(&format!(
+        r#"{{"msg":"method","id":"1","method":"panic","params":["{forged}"]}}"#
+    ));
+    answered(&mut client);
+    client.send_text(&format!(
+        r#"{{"msg":"sub","id":"s","name":"tm","params":["kpNzWxsDHYcxAHj5M","{forged}"]}}"#
+    ));
+    client.expect_text(r#"{"msg":"ready","subs":["s"]}"#);
+    server.emit("c", 1);
+    assert_eq!(received(&mut client), [""; 0]);
+    drop(client);
+    drop(server);
+
+    let text = log.text();
+    for said in ["no use", "nor this"] {
+        let lines = text.lines().filter(|line| line.contains(said));
+        let mut lines = lines.filter(|line| line.contains("Something panicked"));
+        let line = lines.next().unwrap_or_else(|| panic!("{said} in {text}"));
+        assert!(line.contains("tests/accounts_logs.rs:"), "{line}");
+        assert!(line.contains(r"\u{1b}[2J\npassword=[hidden]"), "{line}");
+        assert_eq!(lines.next(), None);
+    }
+    assert!(!text.contains("PanicSecret"), "{text}");
+    assert!(!text.contains(['\u{1b}', '\u{7}']), "{text}");
+    assert!(!text.lines().any(|line| line.starts_with("ERROR forged")));
 }

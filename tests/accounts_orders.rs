@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Running, received, talk};
 use updraft::prelude::*;
-use updraft::{Builder, Server};
+use updraft::{Builder, Channel, EmitError, Server};
 use updraft_test_support::client::Client;
 use updraft_test_support::redis::RedisServer;
 use updraft_test_support::transcript::Received;
@@ -144,17 +144,170 @@ fn orders_reach_other_processes() {
 
 #[test]
 fn what_is_no_order_harms_nobody() {
-    let server = Running::start(builder());
+    let redis = RedisServer::start();
+    let server = Running::over(&redis, builder());
+    redis.await_numsub(ORDERS, 1);
     let mut alice = client(&server, "alice");
     for order in [
-        ejson!(null),
-        ejson!("disconnect"),
-        ejson!({ "order": "disconnect" }),
-        ejson!({ "order": "disconnect", "user": 5 }),
-        ejson!({ "order": "stop", "user": "alice" }),
-        ejson!({ "order": "shave", "user": "alice" }),
+        "null",
+        r#""disconnect""#,
+        r#"{"order":"disconnect"}"#,
+        r#"{"order":"disconnect","user":5}"#,
+        r#"{"order":"stop","user":"alice"}"#,
+        r#"{"order":"shave","user":"alice"}"#,
     ] {
-        server.emit("updraft:orders", order);
+        redis.publish(ORDERS, order);
     }
-    assert_eq!(received(&mut alice), [""; 0]);
+    obeyed(&server, &mut alice, &mut []);
+}
+
+/// The channel of orders, and the order that whoever reaches it would give.
+const ORDERS: &str = "updraft:orders";
+const DISCONNECT: &str = r#"{"order":"disconnect","user":"alice"}"#;
+
+/// The next order reaches this client first; the others, which have been there before, stay.
+#[track_caller]
+fn obeyed(server: &Running, client: &mut Client, others: &mut [Client]) {
+    let handle = server.handle();
+    server
+        .wait(handle.stop_subscriptions("alice", "news"))
+        .unwrap();
+    client.expect_text(r#"{"msg":"removed","collection":"news","id":"x"}"#);
+    client.expect_text(r#"{"msg":"nosub","id":"n"}"#);
+    for client in others {
+        assert_eq!(received(client), [""; 0]);
+    }
+}
+
+#[test]
+fn found_201_no_channel_that_a_client_chooses_is_that_of_orders() {
+    let redis = RedisServer::start();
+    let choosing = || {
+        builder()
+            .method("emit", async |call: Call, (parts, value): Chosen| {
+                call.emit(Channel::from_parts(parts), value).await
+            })
+            .method("emitOne", async |call: Call, (part, value): Named| {
+                call.emit(channel![part], value).await
+            })
+            .method("emitWhole", async |call: Call, (name, value): Named| {
+                call.emit(Channel::trusted(name), value).await
+            })
+            .vent("relay", async |vent: Vent, part: String| {
+                vent.relay(channel![part]).await
+            })
+            .vent("several", async |vent: Vent, parts: Vec<String>| {
+                let channels: Vec<_> = parts.iter().map(|part| channel![part]).collect();
+                vent.on(channels, |message: &Message| message.event()).await
+            })
+            .streamer("room", async |vent: Vent, name: String| {
+                vent.relay(channel![name]).await
+            })
+    };
+    let servers = [
+        Running::over(&redis, choosing()),
+        Running::start(choosing()),
+    ];
+    redis.await_numsub(ORDERS, 1);
+    for server in servers {
+        let mut alice = client(&server, "alice");
+        let mut mallory = server.client();
+        let calls = [
+            format!(r#""emitOne","params":["{ORDERS}",{DISCONNECT}]"#),
+            format!(r#""emitWhole","params":["{ORDERS}",{DISCONNECT}]"#),
+            format!(r#""emit","params":[["updraft","orders"],{DISCONNECT}]"#),
+            format!(r#""emit","params":[["updraft:","orders"],{DISCONNECT}]"#),
+            format!(r#""emit","params":[["","{ORDERS}"],{DISCONNECT}]"#),
+        ];
+        for call in calls {
+            talk(
+                &mut mallory,
+                &format!(
+                    r#"
+                    -> {{"msg":"method","id":"m","method":{call}}}
+                    <- {{"msg":"updated","methods":["m"]}}
+                    <- {{"msg":"result","id":"m","error":{{"isClientSafe":true,"error":400,…
+                    "#
+                ),
+            );
+        }
+        let subscriptions = [
+            format!(r#""relay","params":["vent.r","{ORDERS}"]"#),
+            format!(r#""several","params":["vent.r",["c","{ORDERS}"]]"#),
+            format!(r#""stream-room","params":["{ORDERS}",false]"#),
+        ];
+        for subscription in subscriptions {
+            talk(
+                &mut mallory,
+                &format!(
+                    r#"
+                    -> {{"msg":"sub","id":"r","name":{subscription}}}
+                    <- {{"msg":"nosub","id":"r","error":{{"isClientSafe":true,"error":400,…
+                    "#
+                ),
+            );
+        }
+        obeyed(&server, &mut alice, &mut [mallory]);
+    }
+}
+
+type Chosen = (Vec<String>, Value);
+type Named = (String, Value);
+
+#[test]
+fn found_201_a_program_cannot_name_the_channel_of_orders() {
+    let redis = RedisServer::start();
+    let server = Running::over(&redis, builder());
+    redis.await_numsub(ORDERS, 1);
+    let mut alice = client(&server, "alice");
+    let order = ejson!({ "order": "disconnect", "user": "alice" });
+    let refused = server.wait(server.handle().emit(ORDERS, &order));
+    assert_eq!(refused.unwrap_err().wire().error, 400.into());
+    let emitter = server.wait(Emitter::connect(&redis.url())).unwrap();
+    let refused = server.wait(emitter.emit(ORDERS, &order)).unwrap_err();
+    assert!(
+        matches!(refused, EmitError::InvalidArgument(_)),
+        "{refused}"
+    );
+    // Nor does a prefix make one of what a client says.
+    for prefix in ["updraft:", "updraft", "__keyspace@0__:", "a\nb"] {
+        let redis = Redis::lazy(&redis.url()).unwrap();
+        assert!(redis.prefix(prefix).is_err(), "{prefix}");
+    }
+    obeyed(&server, &mut alice, &mut []);
+}
+
+#[test]
+fn found_201_orders_keep_to_the_prefix() {
+    let redis = RedisServer::start();
+    let shop = || {
+        let bus = Redis::lazy(&redis.url()).unwrap().prefix("shop.").unwrap();
+        Running::start(builder().bus(bus))
+    };
+    let (one, other) = (shop(), shop());
+    redis.await_numsub("shop.updraft:orders", 2);
+    let mut alice = client(&other, "alice");
+    redis.publish(ORDERS, DISCONNECT);
+    obeyed(&one, &mut alice, &mut []);
+}
+
+#[test]
+fn found_201_with_a_secret_nobody_else_gives_orders() {
+    let redis = RedisServer::start();
+    let secret = "a secret of at least 32 characters";
+    let one = Running::over(&redis, builder().orders_secret(secret));
+    let other = Running::over(&redis, builder().orders_secret(secret));
+    let stranger = Running::over(&redis, builder().orders_secret(secret.replace('a', "b")));
+    redis.await_numsub(ORDERS, 3);
+    let mut alice = client(&other, "alice");
+    redis.publish(ORDERS, DISCONNECT);
+    stranger
+        .wait(stranger.handle().disconnect_user("alice"))
+        .unwrap();
+    obeyed(&one, &mut alice, &mut []);
+    one.wait(one.handle().disconnect_user("alice")).unwrap();
+    alice.expect_close(1000, "Normal closure");
+    let short = common::runtime().block_on(builder().orders_secret("short").bind("127.0.0.1:0"));
+    let error = short.expect_err("a mistake").to_string();
+    assert!(error.contains("32 bytes"), "{error}");
 }

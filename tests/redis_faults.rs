@@ -486,7 +486,7 @@ fn vent_070_a_prefix_is_put_before_channels_both_ways() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.port());
     let builder = Server::builder().vent("tm", |vent: Vent| async move { vent.relay("c").await });
-    let server = over(&proxy, builder, |redis| redis.prefix("shop."));
+    let server = over(&proxy, builder, |redis| redis.prefix("shop.").unwrap());
     let mut client = server.client();
     subscribe(&mut client);
     assert_eq!(redis.numsub("c"), 0);

@@ -21,7 +21,9 @@ fn channels_are_relayed_as_declared() {
         .args(["--redis", &redis.url()])
         .args(["--listen", &format!("127.0.0.1:{port}")])
         .args(["--relay", "threadMessage=threads::{threadId}::new_message"])
-        .args(["--relay", "news=news"]);
+        .args(["--relay", "news=news"])
+        .args(["--relay", "colon=app:news"])
+        .args(["--relay", "any={name}"]);
     let _relay = Process::start(&mut command, port);
     let url = format!("ws://127.0.0.1:{port}/websocket");
     let (mut client, _) = Client::ddp_connect(&url);
@@ -36,6 +38,8 @@ fn channels_are_relayed_as_declared() {
             "threads::7::new_message",
         ),
         ("b", "news", "{}", "news"),
+        ("colon", "colon", "{}", "app:news"),
+        ("any", "any", r#"{"name":"other"}"#, "other"),
     ] {
         client.send_text(&subscribe(id, name, parameter));
         let document = format!(r#""collection":"vent.{id}","id":"id""#);
@@ -53,6 +57,14 @@ fn channels_are_relayed_as_declared() {
     );
     client.send_text(&subscribe("d", "threadMessage", "{}"));
     assert!(client.expect_any_text().contains("Match failed"));
+    for name in ["updraft:orders", "__keyspace@0__:key", "app:news"] {
+        client.send_text(&subscribe("e", "any", &format!(r#"{{"name":"{name}"}}"#)));
+        let refused = client.expect_any_text();
+        assert!(
+            refused.starts_with(r#"{"msg":"nosub","id":"e","error":{"#),
+            "found_201: {refused}"
+        );
+    }
 }
 
 #[test]
@@ -86,6 +98,37 @@ fn row_021_a_refused_origin_is_in_the_log_with_the_option_that_allows_it() {
 }
 
 #[test]
+fn found_201_reserved_channels_are_not_relayed() {
+    for channel in [
+        "updraft:orders",
+        "updraft::{name}",
+        "__keyevent@0__:expired",
+        "__keyspace@0__:{key}",
+        "__redis__:invalidate",
+    ] {
+        let relay = format!("a={channel}");
+        let ended = updraft().args(["--relay", &relay]).output();
+        let ended = ended.expect("the binary runs");
+        let text = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success(), "{channel}");
+        assert!(text.contains("reserved") || text.contains("{x}"), "{text}");
+    }
+}
+
+#[test]
+fn found_107_a_redis_that_cannot_be_listened_to_is_said_at_the_start() {
+    let redis = RedisServer::start();
+    let url = format!("redis://:needless@127.0.0.1:{}", redis.port());
+    let mut command = updraft();
+    command.args(["--redis", &url, "--relay", "news=news"]);
+    let ended = command.output().expect("the binary runs");
+    let text = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success(), "{text}");
+    let said = "Redis refused the connection that listens";
+    assert!(text.contains(said) && !text.contains("needless"), "{text}");
+}
+
+#[test]
 fn what_is_wrong_is_said_in_a_line() {
     for (arguments, said) in [
         (vec!["--relay", "nothing"], "NAME=CHANNEL"),
@@ -94,6 +137,7 @@ fn what_is_wrong_is_said_in_a_line() {
             vec!["--relay", "a=b", "--trusted-proxies", "some"],
             "--trusted-proxies",
         ),
+        (vec!["--relay", "a=b::"], "empty"),
         (
             vec!["--relay", "a=b", "--redis", "redis://127.0.0.1:1"],
             "--redis",

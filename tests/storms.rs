@@ -29,9 +29,9 @@ fn relaying() -> Builder {
     fn tagged(m: &Message, tag: &usize) -> Option<Value> {
         Some(ejson!([*tag as f64, m.value().clone()]))
     }
-    let feed = |vent: Vent, channel: String| async move { vent.relay(channel).await };
+    let feed = |vent: Vent, channel: String| async move { vent.relay(channel![channel]).await };
     let tags = |vent: Vent, (channel, tag): (String, usize)| async move {
-        vent.on_shared(channel, tag, tagged).await
+        vent.on_shared(channel![channel], tag, tagged).await
     };
     Server::builder().vent("feed", feed).vent("tags", tags)
 }

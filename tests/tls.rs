@@ -40,7 +40,7 @@ async fn echo(_: Call, text: String) -> Result<String> {
 
 /// A server with a publication that relays the channel it is told, and a method that answers with its argument.
 fn builder() -> Builder {
-    let relay = |vent: Vent, channel: String| async move { vent.relay(channel).await };
+    let relay = |vent: Vent, channel: String| async move { vent.relay(channel![channel]).await };
     let shards = NonZero::new(2).unwrap();
     let builder = Server::builder().shards(shards).tls(tls());
     // Polling clients leave without a word.

@@ -35,7 +35,7 @@ async fn stamped(vent: Vent, channel: String) -> Result<()> {
         return Err(Error::forbidden("not you"));
     }
     let map = move |m: &Message| Some(ejson!({ "n": m.value(), "as": user }));
-    vent.on(channel, map).await
+    vent.on(channel![channel], map).await
 }
 
 #[test]

@@ -12,8 +12,8 @@ use tokio_util::task::TaskTracker;
 use updraft_protocol::ejson::{self, Value};
 
 use super::{
-    Bus, BusError, BusFaults, ChannelFailures, EmitError, Lease, PayloadLimits, Port, Registry,
-    is_channel,
+    Bus, BusError, BusFaults, Channel, ChannelFailures, EmitError, InternalChannel, Lease,
+    PayloadLimits, Port, Registry,
 };
 
 /// The process's channels and the bus that carries them.
@@ -77,15 +77,12 @@ impl Channels {
     ///
     /// # Errors
     ///
-    /// `InvalidChannel`; `Unavailable` when no confirmation came in time; `Refused` when Redis said no; `Closed`.
+    /// `Unavailable` when no confirmation came in time; `Refused` when Redis said no; `Closed`.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future gives the share back.
-    pub(crate) async fn join(&self, channel: &str, shard: usize) -> Result<Lease, BusError> {
-        if !is_channel(channel) {
-            return Err(BusError::InvalidChannel);
-        }
+    pub(crate) async fn join(&self, channel: &Channel, shard: usize) -> Result<Lease, BusError> {
         let patience = match self.when_away {
             WhenAway::Hold(patience) => patience,
             // A server that has just started has not had the time to find the bus away.
@@ -97,7 +94,7 @@ impl Channels {
         if self.closed.is_cancelled() {
             return Err(BusError::Closed);
         }
-        let (lease, wait) = self.registry.acquire(channel, shard);
+        let (lease, wait) = self.registry.acquire(channel.as_str(), shard);
         let Some(mut wait) = wait else {
             return Ok(lease);
         };
@@ -112,10 +109,10 @@ impl Channels {
         }
     }
 
-    /// Takes a share in a channel for a shard, for as long as the share is kept and whenever the bus has it: nobody waits
-    /// for a confirmation.
-    pub(crate) fn hold(&self, channel: &str, shard: usize) -> Lease {
-        self.registry.acquire(channel, shard).0
+    /// Takes a share in a channel of the server's own for a shard, for as long as the share is kept and whenever the bus has
+    /// it: nobody waits for a confirmation.
+    pub(crate) fn hold(&self, channel: InternalChannel, shard: usize) -> Lease {
+        self.registry.acquire(channel.name(), shard).0
     }
 
     /// Publishes a value: its EJSON text, on exactly this channel.
@@ -127,8 +124,25 @@ impl Channels {
     /// # Cancel safety
     ///
     /// After the future was dropped the message may or may not be published.
-    pub(crate) async fn emit(&self, channel: &str, value: &Value) -> Result<(), EmitError> {
-        let payload = encode(channel, value)?;
+    pub(crate) async fn emit(&self, channel: &Channel, value: &Value) -> Result<(), EmitError> {
+        self.publish(channel.as_str(), value).await
+    }
+
+    /// As [`emit`](Self::emit), on a channel of the server's own.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub(crate) async fn emit_internally(
+        &self,
+        channel: InternalChannel,
+        value: &Value,
+    ) -> Result<(), EmitError> {
+        self.publish(channel.name(), value).await
+    }
+
+    async fn publish(&self, channel: &str, value: &Value) -> Result<(), EmitError> {
+        let payload = encode(value)?;
         // Every process would drop it on receipt, this one too.
         if self.registry.limits().check(&payload).is_err() {
             return Err(EmitError::InvalidArgument(
@@ -139,8 +153,8 @@ impl Channels {
     }
 
     /// How many channels are in use, the server's own not counted.
-    pub(crate) fn channel_count(&self, own: &str) -> usize {
-        let is_held = self.registry.is_wanted(own);
+    pub(crate) fn channel_count(&self) -> usize {
+        let is_held = self.registry.is_wanted(InternalChannel::Orders.name());
         let all = self.registry.channel_count();
         all.saturating_sub(usize::from(is_held))
     }
@@ -204,12 +218,7 @@ impl Default for WhenAway {
 }
 
 /// A value as it goes over the bus.
-pub(super) fn encode(channel: &str, value: &Value) -> Result<Bytes, EmitError> {
-    if !is_channel(channel) {
-        return Err(EmitError::InvalidArgument(
-            "the channel name is empty, too long, or has control characters",
-        ));
-    }
+pub(super) fn encode(value: &Value) -> Result<Bytes, EmitError> {
     if matches!(value, Value::Undefined) {
         return Err(EmitError::InvalidArgument("undefined cannot be emitted"));
     }

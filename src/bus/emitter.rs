@@ -6,7 +6,7 @@ use updraft_protocol::ejson;
 
 use super::channels::encode;
 use super::redis::Publisher;
-use super::{BusError, EmitError, Redis};
+use super::{BusError, EmitError, IntoChannel, Redis};
 
 /// Emits to channels over Redis. Clones share one connection, which is replaced when it fails.
 ///
@@ -25,13 +25,15 @@ pub struct Emitter {
 }
 
 impl Emitter {
-    /// Connects to Redis.
+    /// Connects to Redis. It needs no right to subscribe.
     ///
     /// # Errors
     ///
     /// When the URL is of no use, or Redis cannot be reached or refuses.
     pub async fn connect(url: &str) -> Result<Self, BusError> {
-        Redis::connect(url).await.map(Self::from)
+        let emitter = Self::from(Redis::lazy(url)?);
+        emitter.publisher.check().await?;
+        Ok(emitter)
     }
 
     /// Publishes a value on exactly this channel, as EJSON, and resolves when Redis has it.
@@ -44,11 +46,16 @@ impl Emitter {
     /// # Cancel safety
     ///
     /// After the future was dropped the message may or may not be published.
-    pub async fn emit(&self, channel: &str, value: impl Serialize) -> Result<(), EmitError> {
+    pub async fn emit(
+        &self,
+        channel: impl IntoChannel,
+        value: impl Serialize,
+    ) -> Result<(), EmitError> {
+        let channel = channel.into_channel()?;
         let value = ejson::to_value(&value)
             .map_err(|_| EmitError::InvalidArgument("the value cannot be written as EJSON"))?;
-        let payload = encode(channel, &value)?;
-        self.publisher.publish(channel, &payload).await
+        let payload = encode(&value)?;
+        self.publisher.publish(channel.as_str(), &payload).await
     }
 }
 

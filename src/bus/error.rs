@@ -5,7 +5,10 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::BusFault;
+use redis::RedisError;
+
+use super::fault::is_refusal;
+use super::{BusFault, InvalidChannel};
 
 /// Why the bus cannot be used, or cannot carry one channel.
 #[derive(Debug, Clone)]
@@ -13,8 +16,9 @@ use super::BusFault;
 pub enum BusError {
     /// The address is not one this build can connect to.
     InvalidUrl(Cause),
-    /// A channel name is empty, too long, or has control characters.
-    InvalidChannel,
+    /// The prefix of channels has control characters, or could make one's name a
+    /// [reserved](crate::Channel) one.
+    InvalidPrefix,
     /// Redis could not be reached, or did not confirm the channel in time.
     Unavailable(Option<Cause>),
     /// Redis answered and refused, for example for want of a password or of a right to the channel.
@@ -35,6 +39,20 @@ pub enum EmitError {
     OutcomeUnknown(Cause),
 }
 
+/// One of the two connections to Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Publishing,
+    Listening,
+}
+
+/// What one of the connections met with when it was tried out: the error, and whose it is.
+#[derive(Debug)]
+pub(super) struct Tried {
+    side: Side,
+    pub(super) error: RedisError,
+}
+
 /// The error underneath, shared by all who waited for the same thing.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
@@ -47,8 +65,16 @@ impl BusError {
         }
     }
 
-    pub(crate) fn unavailable(error: impl Error + Send + Sync + 'static) -> Self {
-        Self::Unavailable(Some(Arc::new(error)))
+    /// A connection was tried out, in vain.
+    pub(super) fn not_connected(side: Side, error: RedisError) -> Self {
+        let fault = BusFault::of(&error);
+        let is_refused = fault == BusFault::Authentication || is_refusal(&error);
+        let cause = Arc::new(Tried { side, error });
+        if is_refused {
+            Self::Refused(cause)
+        } else {
+            Self::Unavailable(Some(cause))
+        }
     }
 }
 
@@ -71,15 +97,46 @@ impl EmitError {
     }
 }
 
+impl Side {
+    /// Which connection an error is of, where it was tried out.
+    fn of_cause(cause: &Cause) -> Option<Self> {
+        cause.downcast_ref().map(|tried: &Tried| tried.side)
+    }
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for Tried {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl From<InvalidChannel> for EmitError {
+    fn from(invalid: InvalidChannel) -> Self {
+        Self::InvalidArgument(invalid.reason())
+    }
+}
+
 impl fmt::Display for BusError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::InvalidUrl(_) => "the Redis URL cannot be used",
-            Self::InvalidChannel => {
-                "the channel name is empty, too long, or has control characters"
-            }
-            Self::Unavailable(_) => "the bus is unavailable",
-            Self::Refused(_) => "Redis refused",
+            Self::InvalidPrefix => "the prefix of channels cannot be used",
+            Self::Unavailable(cause) => match cause.as_ref().and_then(Side::of_cause) {
+                None => "the bus is unavailable",
+                Some(Side::Publishing) => "no connection to Redis could be made to publish",
+                Some(Side::Listening) => "no connection to Redis could be made to listen",
+            },
+            Self::Refused(cause) => match Side::of_cause(cause) {
+                None => "Redis refused",
+                Some(Side::Publishing) => "Redis refused the connection that publishes",
+                Some(Side::Listening) => "Redis refused the connection that listens",
+            },
             Self::Closed => "the bus is closed",
         })
     }
@@ -91,7 +148,7 @@ impl Error for BusError {
             Self::InvalidUrl(cause) | Self::Refused(cause) | Self::Unavailable(Some(cause)) => {
                 Some(&**cause)
             }
-            Self::InvalidChannel | Self::Unavailable(None) | Self::Closed => None,
+            Self::InvalidPrefix | Self::Unavailable(None) | Self::Closed => None,
         }
     }
 }

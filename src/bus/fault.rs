@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::error::Tried;
+
 /// What is wrong with Redis, or with the way to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -91,7 +93,9 @@ impl BusFault {
 
     /// What an error of the bus came from, where that was Redis.
     pub(super) fn of_cause(cause: &(dyn Error + Send + Sync + 'static)) -> Option<Self> {
-        cause.downcast_ref().map(Self::of)
+        let error = cause.downcast_ref();
+        let tried = || cause.downcast_ref().map(|tried: &Tried| &tried.error);
+        error.or_else(tried).map(Self::of)
     }
 }
 

@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 use updraft_protocol::ejson::{self, Limits, Scan, ScanError, Value};
 use updraft_protocol::vent::Printed;
 
+use super::InternalChannel;
+
 /// All messages of one read of the bus, in the order in which they came; never empty.
 pub(crate) type Batch = Arc<[Arc<Message>]>;
 
@@ -99,6 +101,11 @@ impl Message {
             return Ok(value);
         }
         ejson::from_value(self.value().clone()).map_err(|error| ParseError(error.into()))
+    }
+
+    /// Whether it came on this channel of the server's own.
+    pub(crate) fn is_on(&self, channel: InternalChannel) -> bool {
+        *self.channel == *channel.name()
     }
 
     /// What the check noted on the way.

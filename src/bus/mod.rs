@@ -2,6 +2,7 @@
 //! One [`Channels`] per process counts who wants which channel; a [`Bus`] carries the messages, inside this process or
 //! through Redis.
 
+mod channel;
 mod channels;
 mod emitter;
 mod error;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::channel::{Channel, IntoChannel, IntoChannels, InvalidChannel};
 pub use self::channels::WhenAway;
 pub use self::emitter::Emitter;
 pub use self::error::{BusError, Cause, EmitError};
@@ -36,6 +38,7 @@ pub use self::fault::{BusFault, BusFaults};
 pub use self::message::{Message, ParseError};
 pub use self::redis::{EmitQueue, Redis};
 
+pub(crate) use self::channel::InternalChannel;
 pub(crate) use self::channels::{Channels, Settings};
 pub(crate) use self::local::Local;
 pub(crate) use self::message::{Batch, PayloadError, PayloadLimits};
@@ -98,11 +101,3 @@ pub(crate) trait Bus: fmt::Debug + Send + Sync + 'static {
 
 /// The future of [`Bus::publish`], which is boxed so that the trait can be used as an object.
 pub(crate) type Publishing<'a> = Pin<Box<dyn Future<Output = Result<(), EmitError>> + Send + 'a>>;
-
-/// The longest channel name, in bytes.
-const MAX_CHANNEL_BYTES: usize = 1024;
-
-/// Whether a name can be a channel at all. What a client may choose is decided elsewhere, and is much narrower.
-fn is_channel(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_CHANNEL_BYTES && !name.chars().any(char::is_control)
-}

@@ -11,7 +11,10 @@ use tokio_util::task::TaskTracker;
 use updraft_protocol::ejson::{self, Value};
 use updraft_test_support::process::free_port;
 
-use super::{Batch, Bus, BusError, Channels, Gap, Local, PayloadLimits, Port, Redis, Settings};
+use super::{
+    Batch, Bus, BusError, Channel, Channels, EmitError, Gap, Lease, Local, PayloadLimits, Port,
+    Redis, Settings,
+};
 
 /// Keeps all that a shard would get.
 #[derive(Default)]
@@ -108,6 +111,16 @@ impl Process {
 
     pub(super) fn local() -> Self {
         Self::start(Local::default(), Settings::default())
+    }
+
+    pub(super) async fn join(&self, channel: &str, shard: usize) -> Result<Lease, BusError> {
+        let channel = Channel::trusted(channel).unwrap();
+        self.channels.join(&channel, shard).await
+    }
+
+    pub(super) async fn emit(&self, channel: &str, value: &Value) -> Result<(), EmitError> {
+        let channel = Channel::trusted(channel).unwrap();
+        self.channels.emit(&channel, value).await
     }
 }
 

@@ -10,7 +10,7 @@ use updraft_protocol::ejson::{self, ObjectId, Value};
 use updraft_protocol::session::Run;
 use updraft_protocol::view::IntoFields;
 
-use super::IntoChannel;
+use crate::bus::IntoChannel;
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::unpanicked;
@@ -121,9 +121,9 @@ impl Subscription {
                 self.0.run,
                 Box::new((collection.to_owned(), id)),
             )),
-            None => self.error(Error::internal(
-                "a document id is neither a string, a number nor an ObjectId",
-            )),
+            None => self.error(Error::internal(format!(
+                "a document of '{collection}': {NO_ID}"
+            ))),
         }
     }
 
@@ -331,7 +331,7 @@ impl Subscription {
             None
         };
         let Some(id) = id.to_wire() else {
-            return failed("its id is neither a string, a number nor an ObjectId");
+            return failed(NO_ID);
         };
         match fields.into_fields() {
             Ok(fields) => Some(Box::new(Document {
@@ -373,7 +373,14 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Why a document is not published.
+const NO_ID: &str = "its id is neither a string, an ObjectId nor a number that clients can tell from \
+                     others, as integers beyond 2^53 are not";
+
 /// What can be a document's id.
+///
+/// Not a number that clients could not tell from others: NaN, the infinities, and integers beyond ±(2⁵³ − 1), which
+/// JavaScript rounds. Publish such an id as text.
 pub trait DocumentId {
     /// The id as DDP spells it; `None` for a value that cannot be an id.
     fn to_wire(&self) -> Option<String>;
@@ -394,4 +401,40 @@ macro_rules! document_id {
         })+
     };
 }
-document_id!(&str, String, ObjectId, i32, u32, i64, u64, f64);
+document_id!(&str, String, ObjectId, i32, u32, f64);
+
+/// The largest integer that is no other one's double.
+const MAX_SAFE: u64 = (1 << 53) - 1;
+
+impl DocumentId for i64 {
+    fn to_wire(&self) -> Option<String> {
+        (self.unsigned_abs() <= MAX_SAFE).then(|| format!("~{self}"))
+    }
+}
+
+impl DocumentId for u64 {
+    fn to_wire(&self) -> Option<String> {
+        (*self <= MAX_SAFE).then(|| format!("~{self}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn found_202_an_id_is_exact_or_refused() {
+        let safe = 9_007_199_254_740_991_i64;
+        assert_eq!(safe.to_wire().unwrap(), "~9007199254740991");
+        assert_eq!((-safe).to_wire().unwrap(), "~-9007199254740991");
+        assert_eq!(5_u64.to_wire(), Value::from(5).to_wire());
+        assert_eq!(0_i64.to_wire(), Value::from(-0.0).to_wire());
+        for id in [safe + 1, safe + 2, -safe - 1, i64::MAX, i64::MIN] {
+            assert_eq!(id.to_wire(), None, "{id}");
+        }
+        assert_eq!((MAX_SAFE + 1).to_wire(), None);
+        assert_eq!(u64::MAX.to_wire(), None);
+        assert_eq!(f64::NAN.to_wire(), None);
+        assert_eq!(1e21.to_wire().unwrap(), "~1e+21");
+    }
+}

@@ -1,13 +1,11 @@
 //! Publications: functions that a client subscribes to, in one registry whatever they send.
 
-mod channel;
 mod context;
 mod event;
 mod mapper;
 mod turn;
 mod vent;
 
-pub use channel::{Channel, IntoChannel, IntoChannels};
 pub use context::{DocumentId, Subscription};
 pub use event::{Event, IntoEvent};
 pub use vent::Vent;

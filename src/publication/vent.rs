@@ -7,8 +7,8 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 
 use super::mapper::{AsyncMapper, Mapper, OneShared};
-use super::{Event, IntoChannel, IntoChannels, IntoEvent, Subscription};
-use crate::bus::{Lease, Message};
+use super::{Event, IntoEvent, Subscription};
+use crate::bus::{IntoChannel, IntoChannels, Lease, Message};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::handler::unpanicked;
@@ -160,7 +160,7 @@ impl Vent {
         let channels = channels.into_channels()?;
         let joins = channels
             .iter()
-            .map(|channel| services.channels.join(channel.as_str(), shard));
+            .map(|channel| services.channels.join(channel, shard));
         try_join_all(joins).await.map_err(Error::not_followed)
     }
 }

@@ -37,6 +37,7 @@ use crate::handler::{Handler, Patience};
 use crate::mailbox;
 use crate::memory::Memory;
 use crate::method::{Call, Method};
+use crate::orders::Orders;
 use crate::publication::{Publication, Subscription, Vent};
 use crate::services::Services;
 use crate::shard::{Limits, Prepared, Registry, Shard};
@@ -72,6 +73,7 @@ pub struct Builder {
     #[cfg(feature = "tls")]
     tls: tls::Settings,
     rates: edge::Rates,
+    orders: Orders,
     memory_limit: usize,
     patience: Patience,
     /// The first mistake in what was registered.
@@ -128,6 +130,7 @@ impl Default for Builder {
             #[cfg(feature = "tls")]
             tls: tls::Settings::default(),
             rates: edge::Rates::default(),
+            orders: Orders::default(),
             memory_limit: 1024 * 1024 * 1024,
             patience: Patience::default(),
             mistake: None,
@@ -350,6 +353,7 @@ impl Builder {
             publications: self.publications,
             methods: self.methods,
             channels: Channels::new(self.bus, self.settings),
+            orders: self.orders,
             patience: self.patience,
             limiter,
             runtime: Runtime::current(),

@@ -6,10 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Phases;
-use crate::bus::ChannelFailures;
+use crate::bus::{ChannelFailures, IntoChannel};
 use crate::error::Result;
-use crate::orders::{ORDERS, Order};
-use crate::publication::IntoChannel;
+use crate::orders::Order;
 use crate::services::Services;
 use crate::shard::Shard;
 use crate::stats::Stats;
@@ -50,7 +49,7 @@ impl Handle {
     pub fn stats(&self) -> Stats {
         Stats {
             tasks: self.services.tasks.len(),
-            channels: self.services.channels.channel_count(ORDERS),
+            channels: self.services.channels.channel_count(),
             polling_sessions: self.services.polling.len(),
             queued_bytes: self.services.memory.queued(),
             dropped_payloads: self.services.channels.dropped_payloads(),
@@ -72,6 +71,8 @@ impl Handle {
     /// out.
     ///
     /// Resolves when the order has been published. A process that cannot reach the bus at this moment does not hear of it.
+    /// Whoever may publish on the bus can give such an order too, unless there is a
+    /// [secret](crate::Builder::orders_secret).
     ///
     /// # Errors
     ///
@@ -83,7 +84,7 @@ impl Handle {
     /// When the future is dropped, the order may or may not have been published.
     pub async fn disconnect_user(&self, user: impl Into<String>) -> Result<()> {
         let user = user.into();
-        Order::Disconnect { user }.send(&self.services).await
+        self.give(&Order::Disconnect { user }).await
     }
 
     /// Ends this user's subscriptions to a publication, in every process that is on the bus: their documents are removed,
@@ -100,8 +101,14 @@ impl Handle {
         publication: impl Into<String>,
     ) -> Result<()> {
         let (user, publication) = (user.into(), publication.into());
-        let order = Order::Stop { user, publication };
-        order.send(&self.services).await
+        self.give(&Order::Stop { user, publication }).await
+    }
+
+    async fn give(&self, order: &Order) -> Result<()> {
+        let Services {
+            orders, channels, ..
+        } = &*self.services;
+        orders.give(order, channels).await
     }
 
     /// Stops taking connections, closes those that are there with 1001, and waits for methods that have begun, at most

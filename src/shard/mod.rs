@@ -20,12 +20,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::bus::InternalChannel;
 use crate::connection::Headers;
 use crate::error::Result;
 use crate::limit::Seat;
 use crate::mailbox::{self, Inbox, Letter};
 use crate::memory::Memory;
-use crate::orders::ORDERS;
 use crate::services::Services;
 use crate::sockjs;
 use crate::transport::encryption::Encryption;
@@ -134,7 +134,7 @@ impl Prepared {
             inbox: inbox.clone(),
         };
         let token = services.background.token();
-        let orders = services.channels.hold(ORDERS, number);
+        let orders = services.channels.hold(InternalChannel::Orders, number);
         std::thread::Builder::new()
             .name(format!("shard-{number}"))
             .spawn(move || {

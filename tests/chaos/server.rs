@@ -69,18 +69,18 @@ pub(crate) fn start(redis: &str) -> Running {
 
 async fn relayed(vent: Vent, Room { room, tag }: Room) -> Result<()> {
     tell_gaps(&vent, tag);
-    vent.relay(Channel::new(channel(room))).await
+    vent.relay(Channel::trusted(channel(room))).await
 }
 
 async fn mapped(vent: Vent, Room { room, tag }: Room) -> Result<()> {
     tell_gaps(&vent, tag);
     let map = |message: &Message| message.parse::<Value>().map(Some);
-    vent.on(Channel::new(channel(room)), map).await
+    vent.on(Channel::trusted(channel(room)), map).await
 }
 
 async fn shared(vent: Vent, Room { room, tag }: Room) -> Result<()> {
     tell_gaps(&vent, tag);
-    vent.on_shared(Channel::new(channel(room)), room, |message, _| {
+    vent.on_shared(Channel::trusted(channel(room)), room, |message, _| {
         message.event()
     })
     .await
@@ -92,7 +92,7 @@ async fn awaited(vent: Vent, Room { room, tag }: Room) -> Result<()> {
         tokio::task::yield_now().await;
         message.event()
     };
-    vent.on_async(Channel::new(channel(room)), map).await
+    vent.on_async(Channel::trusted(channel(room)), map).await
 }
 
 /// Its event name is the number of the room.
@@ -101,7 +101,7 @@ async fn streamed(vent: Vent, (room, tag): (String, String)) -> Result<()> {
         .parse()
         .map_err(|_| Error::bad_request("No such room"))?;
     tell_gaps(&vent, tag);
-    vent.relay(Channel::new(channel(room))).await
+    vent.relay(Channel::trusted(channel(room))).await
 }
 
 /// Each gap becomes a document of its own.

@@ -312,8 +312,10 @@ fn row_081_083_ids_are_unlike_and_everything_is_let_go() {
 /// A vent that follows as many channels as it is told, one after the other.
 async fn follows(vent: Vent, channels: usize) -> Result<()> {
     for n in 0..channels {
-        vent.on(format!("channel{n}"), |m: &Message| m.event())
-            .await?;
+        vent.on(updraft::channel![format!("channel{n}")], |m: &Message| {
+            m.event()
+        })
+        .await?;
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ async fn serve(builder: Builder) -> (SocketAddr, Handle) {
 
 /// A server with a publication `flood` that relays the channel it is told, and little room in the kernel.
 fn flooding() -> Builder {
-    let flood = |vent: Vent, channel: String| async move { vent.relay(channel).await };
+    let flood = |vent: Vent, channel: String| async move { vent.relay(channel![channel]).await };
     Server::builder()
         .vent("flood", flood)
         .send_buffer(16 * 1024)
@@ -62,7 +62,10 @@ fn follow(address: SocketAddr, channel: &str) -> Client {
 /// Emits a numbered message.
 async fn emit(handle: &Handle, channel: &str, number: usize, bytes: usize) {
     let message = ejson!([number, "x".repeat(bytes)]);
-    handle.emit(channel, message).await.expect("emits");
+    handle
+        .emit(channel![channel], message)
+        .await
+        .expect("emits");
 }
 
 /// The number of an event.

@@ -495,8 +495,10 @@ fn a_path_that_cannot_be_is_a_mistake() {
 }
 
 async fn relay(vent: Vent, channel: String) -> Result<()> {
-    vent.on(channel.as_str(), |message: &Message| message.event())
-        .await
+    vent.on(updraft::channel![channel], |message: &Message| {
+        message.event()
+    })
+    .await
 }
 
 #[test]

@@ -9,13 +9,15 @@ use serde::forward_to_deserialize_any;
 use super::decode::Form;
 use super::encode::encode;
 use super::key::KeyDeserializer;
+use super::number::integer;
 use super::object::{IntoIter, Object};
 use super::smuggle::{NAME, offer};
 use super::{SerdeError, Value};
 
 /// Makes a Rust value of a value.
 ///
-/// Whole numbers fit integers, `null` and `undefined` fit `Option` and `()`, a member that is
+/// Whole numbers up to ±(2⁵³ − 1) fit integers: of a larger one nobody knows which integer it was
+/// before it became a double. `null` and `undefined` fit `Option` and `()`, a member that is
 /// `undefined` counts as absent, lone surrogates become U+FFFD in a `String`. [`Value`],
 /// [`Date`](super::Date) and the other types of this module pass unchanged.
 ///
@@ -211,14 +213,10 @@ impl IntoDeserializer<'_, SerdeError> for Encoded {
 }
 
 fn visit_number<'de, V: Visitor<'de>>(number: f64, visitor: V) -> Result<V::Value, SerdeError> {
-    const TWO_63: f64 = 9_223_372_036_854_775_808.0;
-    // Within the ranges named the casts are exact.
-    if number.fract() == 0.0 && (0.0..TWO_63 * 2.0).contains(&number) {
-        visitor.visit_u64(number as u64)
-    } else if number.fract() == 0.0 && (-TWO_63..0.0).contains(&number) {
-        visitor.visit_i64(number as i64)
-    } else {
-        visitor.visit_f64(number)
+    match integer(number).map(|integer| (integer, u64::try_from(integer))) {
+        Some((_, Ok(integer))) => visitor.visit_u64(integer),
+        Some((integer, Err(_))) => visitor.visit_i64(integer),
+        None => visitor.visit_f64(number),
     }
 }
 
@@ -365,18 +363,30 @@ mod tests {
         assert_eq!(from_value::<u64>(ejson!(-0.0)), Ok(0));
         assert_eq!(from_value::<f64>(ejson!(5)), Ok(5.0));
         assert_eq!(from_value::<f32>(ejson!(0.5)), Ok(0.5));
-        assert_eq!(
-            from_value::<u64>(ejson!(1e19)),
-            Ok(10_000_000_000_000_000_000)
-        );
-        assert_eq!(from_value::<i64>(ejson!(i64::MIN)), Ok(i64::MIN));
         assert_eq!(from_value::<i128>(ejson!(-5)), Ok(-5));
         assert!(from_value::<f64>(ejson!(f64::NAN)).unwrap().is_nan());
         for number in [1.5, -1.0, 256.0, f64::NAN, f64::INFINITY] {
             assert!(from_value::<u8>(ejson!(number)).is_err(), "{number}");
         }
-        assert!(from_value::<u64>(ejson!(1e20)).is_err());
         assert!(from_value::<u8>(ejson!("5")).is_err());
+    }
+
+    #[test]
+    fn found_202_an_integer_is_exact_or_refused() {
+        const SAFE: i64 = 9_007_199_254_740_991;
+        for number in [SAFE, -SAFE, SAFE - 1] {
+            assert_eq!(from_value::<i64>(ejson!(number)), Ok(number));
+        }
+        assert_eq!(from_value::<u64>(ejson!(SAFE)), Ok(SAFE as u64));
+        // These have become the double that another integer has become too.
+        for number in [SAFE + 1, SAFE + 2, -SAFE - 1, i64::MAX, i64::MIN] {
+            assert!(from_value::<i64>(ejson!(number)).is_err(), "{number}");
+            assert!(from_value::<i128>(ejson!(number)).is_err(), "{number}");
+            assert_eq!(from_value::<f64>(ejson!(number)), Ok(number as f64));
+            assert_eq!(from_value(ejson!(number)), Ok(ejson!(number)));
+        }
+        assert!(from_value::<u64>(ejson!(1e19)).is_err());
+        assert!(from_value::<u64>(ejson!(1e20)).is_err());
     }
 
     #[derive(Debug, PartialEq, Deserialize)]

@@ -6,7 +6,8 @@ use super::write::write_json;
 /// The string that stands for a document's id in `added`, `changed` and `removed`; nothing if it
 /// cannot be an id.
 ///
-/// Ids that are dates, arrays, other objects, or strings with lone surrogates are refused.
+/// Ids that are dates, arrays, other objects, or strings with lone surrogates are refused, and so
+/// are NaN and the infinities, which would be the same id as `null`.
 pub fn wire_id(id: &Value) -> Option<String> {
     match id {
         Value::Undefined => Some("-".to_owned()),
@@ -20,6 +21,7 @@ pub fn wire_id(id: &Value) -> Option<String> {
             })
         }
         Value::ObjectId(id) => Some(id.to_hex()),
+        Value::Number(number) if !number.is_finite() => None,
         Value::Null | Value::Bool(_) | Value::Number(_) => {
             let mut wire = "~".to_owned();
             write_json(id, &mut wire);
@@ -78,6 +80,9 @@ mod tests {
         assert_eq!(wire(()).unwrap(), "~null");
         assert_eq!(wire(Value::Undefined).unwrap(), "-");
         assert_eq!(wire(Object::new()), None);
+        for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(wire(number), None, "found_202: {number}");
+        }
         assert_eq!(wire(Vec::<Value>::new()), None);
         assert_eq!(wire(Date::from_millis(0.0)), None);
     }

@@ -17,9 +17,11 @@ use tokio::runtime::Handle;
 use tokio::task::unconstrained;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use super::Publisher;
 use super::options::Options;
+use super::publisher::timed_out;
 use crate::bus::fault::is_refusal;
 use crate::bus::{BusError, BusFault, Registry};
 use crate::clock;
@@ -58,6 +60,32 @@ pub(super) struct Listener<'a> {
     /// Messages read so far: a sign of life when an answer to a ping is late.
     received: AtomicU64,
     was_well: AtomicBool,
+}
+
+/// A connection to listen on. Redis has answered on it: one that would have to log in is let in by Redis, and told only
+/// when it asks for something.
+pub(super) async fn connect(publisher: &Publisher) -> Result<PubSub, RedisError> {
+    let connecting = async {
+        let mut connection = publisher.client().get_async_pubsub().await?;
+        match connection.ping().await.and_then(refused) {
+            Err(error) if !is_tolerable(&error) => Err(error),
+            _ => Ok(connection),
+        }
+    };
+    let connected = timeout(publisher.options.connecting, connecting).await;
+    connected.unwrap_or_else(|_| Err(timed_out()))
+}
+
+/// Whether Redis would let us listen: connects, and subscribes to a channel of ours.
+pub(super) async fn check(publisher: &Publisher) -> Result<(), RedisError> {
+    let mut connection = connect(publisher).await?;
+    let subscribing = connection.subscribe(format!("updraft::probe::{}", Uuid::new_v4()));
+    let subscribed = timeout(publisher.options.answering, subscribing).await;
+    match subscribed.unwrap_or_else(|_| Err(timed_out())) {
+        // Of this one channel only: the prefix that others may have is not known yet.
+        Err(error) if is_tolerable(&error) && !denies_command(&error) => Ok(()),
+        subscribed => subscribed,
+    }
 }
 
 impl<'a> Listener<'a> {
@@ -258,6 +286,12 @@ fn refused(answer: Value) -> Result<Value, RedisError> {
 fn is_tolerable(error: &RedisError) -> bool {
     let fault = BusFault::of(error);
     is_refusal(error) && (fault.is_particular() || fault == BusFault::Loading)
+}
+
+/// Whether Redis denies this user to subscribe at all. It has one code for this and for a channel; only the text differs.
+fn denies_command(error: &RedisError) -> bool {
+    let text = error.detail().unwrap_or_default();
+    BusFault::of(error) == BusFault::Denied && text.contains("'subscribe' command")
 }
 
 /// What this connection is subscribed to.

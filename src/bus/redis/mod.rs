@@ -21,6 +21,8 @@ pub use self::options::EmitQueue;
 pub(super) use self::publisher::Publisher;
 use self::queue::Queue;
 use self::supervisor::Supervisor;
+use super::channel::is_reserved_prefix;
+use super::error::Side;
 use super::{Bus, BusError, Publishing, Registry};
 
 /// Redis as the bus of a server: every process on the same Redis hears what any of them, or anybody else, publishes.
@@ -35,7 +37,7 @@ use super::{Bus, BusError, Publishing, Registry};
 ///
 /// let redis = Redis::connect("redis://127.0.0.1")
 ///     .await?
-///     .prefix("shop.")
+///     .prefix("shop.")?
 ///     .queue_emits(EmitQueue::default())
 ///     .probe(Duration::from_secs(2));
 /// # Ok(())
@@ -46,14 +48,18 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Connects to Redis, for example at `redis://127.0.0.1`. Nothing is subscribed to yet.
+    /// Connects to Redis, for example at `redis://127.0.0.1`, and tries out both connections of a bus: the one that
+    /// publishes and the one that listens.
     ///
     /// # Errors
     ///
-    /// When the URL is of no use, or Redis cannot be reached or refuses.
+    /// When the URL is of no use, or Redis cannot be reached or refuses; the error says on which side. A right that is
+    /// missing for single channels shows when they are used.
     pub async fn connect(url: &str) -> Result<Self, BusError> {
         let redis = Self::lazy(url)?;
         redis.publisher.check().await?;
+        let failed = |error| BusError::not_connected(Side::Listening, error);
+        listener::check(&redis.publisher).await.map_err(failed)?;
         Ok(redis)
     }
 
@@ -69,11 +75,19 @@ impl Redis {
         })
     }
 
-    /// Puts this before every channel's name on Redis, for listening and publishing; empty by default.
-    #[must_use]
-    pub fn prefix(mut self, prefix: &str) -> Self {
+    /// Puts this before every channel's name on Redis, for listening and publishing, the server's own channels included;
+    /// empty by default.
+    ///
+    /// # Errors
+    ///
+    /// The prefix has control characters, or is the beginning of a [reserved](crate::Channel) name or begins as one: then
+    /// a client that may choose a channel could choose one of those.
+    pub fn prefix(mut self, prefix: &str) -> Result<Self, BusError> {
+        if is_reserved_prefix(prefix) || prefix.chars().any(char::is_control) {
+            return Err(BusError::InvalidPrefix);
+        }
         self.publisher.options.prefix = Arc::from(prefix);
-        self
+        Ok(self)
     }
 
     /// Keeps what could not be published while Redis is away and tries it again; by default `emit` fails at once.

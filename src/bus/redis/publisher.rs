@@ -17,8 +17,9 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::options::Options;
+use crate::bus::error::Side;
 use crate::bus::fault::is_refusal;
-use crate::bus::{BusError, BusFault, EmitError};
+use crate::bus::{BusError, EmitError};
 
 /// When an idle connection is looked after by the operating system, how often, and after how many misses it ends.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
@@ -78,11 +79,8 @@ impl Publisher {
     /// Connects, and asks for a sign of life.
     pub(crate) async fn check(&self) -> Result<(), BusError> {
         let ping = self.query::<redis::Value>(&redis::cmd("PING")).await;
-        ping.map(drop).map_err(|error| match BusFault::of(&error) {
-            BusFault::Authentication => BusError::Refused(Arc::new(error)),
-            _ if is_refusal(&error) => BusError::Refused(Arc::new(error)),
-            _ => BusError::unavailable(error),
-        })
+        let failed = |error| BusError::not_connected(Side::Publishing, error);
+        ping.map(drop).map_err(failed)
     }
 
     /// For the connection that listens.

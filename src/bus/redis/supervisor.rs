@@ -1,20 +1,19 @@
 //! Keeps one listening connection to Redis, from the start of the server to its end.
-//! A connection that ends, for whatever reason, is replaced; the next one has the next generation number.
+//! A connection that ends, for whatever reason, is replaced; the next one that Redis lets in has the next generation number.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use redis::RedisError;
 use redis::aio::PubSub;
-use redis::{RedisError, RedisResult};
 use tokio::runtime::Handle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Publisher;
 use super::backoff::Backoff;
-use super::listener::{Ended, Listener};
-use super::publisher::timed_out;
+use super::listener::{self, Ended, Listener};
 use crate::bus::fault::is_refusal;
 use crate::bus::{BusFault, Registry};
 
@@ -47,7 +46,7 @@ impl Supervisor {
         loop {
             // From one attempt to the next: one that has timed out has been waited for already.
             let mut pause = sleep(backoff.next());
-            match self.connect().await {
+            match listener::connect(&self.publisher).await {
                 Ok(connection) => {
                     self.generation += 1;
                     if self.listen(connection).await {
@@ -59,12 +58,6 @@ impl Supervisor {
             }
             pause.await;
         }
-    }
-
-    async fn connect(&self) -> RedisResult<PubSub> {
-        let connecting = self.publisher.client().get_async_pubsub();
-        let connected = timeout(self.publisher.options.connecting, connecting).await;
-        connected.unwrap_or_else(|_| Err(timed_out()))
     }
 
     /// Serves one connection to its end. Answers whether Redis had been well on it.

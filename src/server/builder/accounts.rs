@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::Builder;
 use crate::account::{Accounts, Authenticator, Logins, MemoryUsers, nothing};
+use crate::error::Error;
 use crate::method::Call;
+use crate::orders::{Orders, Secret};
 use crate::params::Args;
 use crate::publication::Subscription;
 
@@ -36,6 +38,25 @@ impl Builder {
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticators.push(Box::new(authenticator));
+        self
+    }
+
+    /// Signs the orders of [`Handle::disconnect_user`](crate::Handle::disconnect_user) and
+    /// [`Handle::stop_subscriptions`](crate::Handle::stop_subscriptions), and obeys none that is not signed so. Every
+    /// process on the bus has the same secret, of 32 bytes or more, and a clock that is right within a minute.
+    ///
+    /// Without a secret anybody who may publish on the channel `updraft:orders` of that Redis can give orders; no client
+    /// can, whatever channels the program lets it choose.
+    #[must_use]
+    pub fn orders_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
+        match Secret::new(secret.as_ref()) {
+            Some(secret) => self.orders = Orders::signed(secret),
+            None => {
+                let text = "the secret for orders is shorter than 32 bytes";
+                self.mistake
+                    .get_or_insert_with(|| Error::configuration(text));
+            }
+        }
         self
     }
 

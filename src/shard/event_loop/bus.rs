@@ -7,9 +7,8 @@ use std::sync::atomic::Ordering;
 use updraft_protocol::session::Run;
 
 use super::EventLoop;
-use crate::bus::{BusError, Message};
+use crate::bus::{BusError, InternalChannel, Message};
 use crate::error::Error;
-use crate::orders::ORDERS;
 use crate::shard::fan_out::Outcome;
 
 /// What may wait for connections whose turn to be written to has not come, in bytes: so much for all together, or so
@@ -29,7 +28,7 @@ impl EventLoop {
                 self.batch = Some((batch, number));
                 return false;
             }
-            if message.channel() == ORDERS {
+            if message.is_on(InternalChannel::Orders) {
                 self.obey(message);
             } else {
                 self.deliver(message);

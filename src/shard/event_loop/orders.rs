@@ -6,8 +6,7 @@ use crate::orders::Order;
 
 impl EventLoop {
     pub(super) fn obey(&mut self, message: &Message) {
-        let Some(order) = Order::read(message) else {
-            tracing::warn!("An order from the bus is none that is known.");
+        let Some(order) = self.services.orders.take(message) else {
             return;
         };
         match order {
