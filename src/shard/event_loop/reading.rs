@@ -135,6 +135,9 @@ impl EventLoop {
         if has_pong {
             socket.answered(self.now);
         }
+        if ending.is_some() {
+            socket.takes_no_more_frames();
+        }
         self.list(index);
         match ending {
             Some(Ending::Violation(Protocol { code, reason })) => {
