@@ -16,10 +16,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, HeaderValue, Request};
 use warp::reply::Response;
 
-use super::admission::{Admission, Admitted, Refused, Watch};
+use super::admission::Admission;
 use super::http;
 use super::sockjs::{BodyLimits, Sites};
 #[cfg(feature = "tls")]
@@ -40,7 +39,7 @@ pub(super) struct Front {
     /// Room on the way to the shards: who finds none waits. Taken by `hand_over`, given back as a shard takes the client.
     room: Arc<Semaphore>,
     services: Arc<Services>,
-    admission: Arc<Admission>,
+    admission: Admission,
     sites: Sites,
     limits: Limits,
     /// None where clients speak in the open.
@@ -106,7 +105,7 @@ impl Front {
             next: AtomicUsize::new(0),
             room: Arc::new(Semaphore::new(arrivals)),
             services,
-            admission: Arc::new(admission),
+            admission,
             sites,
             limits,
             #[cfg(feature = "tls")]
@@ -193,46 +192,12 @@ impl Front {
 
     fn too_many(&self) {
         tracing::warn!("A connection was refused: too many came at once.");
-        self.refused();
-    }
-
-    /// Lets a client in by its origin and address, or says why not.
-    pub(super) fn admit(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Admitted, Refused> {
-        self.admission.admit(headers, peer)
-    }
-
-    /// Looks at any request, whatever it is for.
-    pub(super) fn look_at<B>(
-        &self,
-        request: &Request<B>,
-        peer: SocketAddr,
-        is_sockjs: bool,
-    ) -> Result<Watch, Refused> {
-        self.admission.look_at(request, peer, is_sockjs)
-    }
-
-    /// Refuses what a page of another origin asks for.
-    pub(super) fn screen(&self, headers: &HeaderMap) -> Result<(), Refused> {
-        self.admission.screen(headers)
-    }
-
-    /// Which pages may have one of this server's in a frame.
-    pub(super) fn frame_ancestors(&self) -> Option<&HeaderValue> {
-        self.admission.frame_ancestors()
-    }
-
-    /// Whether there is room for a new client. One for whom there is not is counted as refused.
-    pub(super) fn has_room(&self) -> bool {
-        let has_room = !self.services.memory.is_exceeded();
-        if !has_room {
-            self.refused();
-        }
-        has_room
-    }
-
-    fn refused(&self) {
         let refused = &self.services.gauges.refused_connections;
         refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Runs `future` as a task of the server.

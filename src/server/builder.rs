@@ -40,7 +40,7 @@ use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
 use crate::services::Services;
 use crate::shard::{Limits, Prepared, Registry, Shard};
-use crate::sockjs::{Registry as PollingRegistry, Service, SockJs, Speaks};
+use crate::sockjs::{Service, SockJs, Speaks};
 use crate::stats::Gauges;
 use crate::transport::websocket::Rate;
 
@@ -66,7 +66,7 @@ pub struct Builder {
     /// SockJS services of the program's own.
     services: Vec<Service>,
     path_prefix: String,
-    polling_limit: usize,
+    polling: sockjs::PollingLimits,
     http: http::Settings,
     edge: admission::Settings,
     #[cfg(feature = "tls")]
@@ -121,7 +121,7 @@ impl Default for Builder {
             sockjs: SockJs::meteor(),
             services: Vec::new(),
             path_prefix: String::new(),
-            polling_limit: 10_000,
+            polling: sockjs::PollingLimits::default(),
             http: http::Settings::default(),
             edge: admission::Settings::default(),
             #[cfg(feature = "tls")]
@@ -356,7 +356,7 @@ impl Builder {
             background: TaskTracker::new(),
             gauges,
             memory,
-            polling: Arc::new(PollingRegistry::new(self.polling_limit)),
+            polling: Arc::new(self.polling.registry()),
             resumable: Registry::default(),
         });
         let ports = prepared

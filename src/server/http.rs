@@ -19,6 +19,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
 use super::accept::Front;
+use super::admission::Admission;
 use super::sockjs::{self, Place};
 use crate::shard::{Arrival, Framing, Peer};
 use crate::sockjs::Service;
@@ -38,10 +39,9 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let place = front.sites().find(request.uri().path());
-    let watch = match front.look_at(&request, peer, matches!(place, Place::SockJs(_))) {
-        Ok(watch) => watch,
-        Err(refused) => return Ok(refused.answer()),
-    };
+    if let Err(refused) = Admission::look_at(&request) {
+        return Ok(refused.answer());
+    }
     let response = match (place, own) {
         (Place::WebSocket, _) => open(&front, request, peer),
         (Place::SockJs(site), _) => sockjs::answer(&front, site, request, peer).await,
@@ -51,7 +51,6 @@ pub(super) async fn answer(
             own.call(request).await?
         }
     };
-    watch.answered(response.status());
     Ok(response)
 }
 
@@ -92,13 +91,10 @@ pub(super) fn upgrade(
         (Ok(_), None) => return refusal(Refusal::Malformed),
         (Err(reason), _) => return refusal(reason),
     };
-    let admitted = match front.admit(headers, peer) {
+    let admitted = match front.admission().admit(headers, peer) {
         Ok(admitted) => admitted,
         Err(refused) => return refused.answer(),
     };
-    if !front.has_room() {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "Too much is queued");
-    }
     let (shards, service) = (front.clone(), service.clone());
     front.spawn(async move {
         match on_upgrade
