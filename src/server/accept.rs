@@ -42,6 +42,8 @@ pub(super) struct Front {
     admission: Admission,
     sites: Sites,
     limits: Limits,
+    /// Cancelled when the server begins to shut down.
+    closing: CancellationToken,
     /// None where clients speak in the open.
     #[cfg(feature = "tls")]
     handshake: Option<Handshake>,
@@ -98,6 +100,7 @@ impl Front {
         admission: Admission,
         sites: Sites,
         limits: Limits,
+        closing: CancellationToken,
     ) -> Self {
         let arrivals = limits.arrivals.min(Semaphore::MAX_PERMITS);
         Self {
@@ -108,6 +111,7 @@ impl Front {
             admission,
             sites,
             limits,
+            closing,
             #[cfg(feature = "tls")]
             handshake: None,
         }
@@ -136,22 +140,21 @@ impl Front {
         &self.services.session.limits
     }
 
-    /// Takes connections until `closing`.
+    /// Takes connections until the server shuts down.
     pub(super) async fn run(
         self: Arc<Self>,
         listener: TcpListener,
         routes: Option<BoxedFilter<(Response,)>>,
-        closing: CancellationToken,
     ) {
         let own = routes.map(http::own);
-        let mut closed = std::pin::pin!(closing.cancelled());
+        let mut closed = std::pin::pin!(self.closing.cancelled());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = &mut closed => return,
             };
             match accepted {
-                Ok((socket, peer)) => self.connection(socket, peer, own.clone(), closing.clone()),
+                Ok((socket, peer)) => self.connection(socket, peer, own.clone()),
                 Err(error) => {
                     tracing::warn!(%error, "A connection could not be accepted.");
                     tokio::time::sleep(PAUSE).await;
@@ -205,13 +208,20 @@ impl Front {
         self.services.tasks.spawn(future);
     }
 
+    /// The same, for what is not worth waiting for when the server shuts down.
+    pub(super) fn spawn_until_closing(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.closing.clone();
+        self.spawn(async move {
+            closing.run_until_cancelled_owned(future).await;
+        });
+    }
+
     /// Serves a connection as a task of its own.
     fn connection(
         self: &Arc<Self>,
         socket: TcpStream,
         peer: SocketAddr,
         own: Option<BoxedFilter<(Response,)>>,
-        closing: CancellationToken,
     ) {
         let front = self.clone();
         #[cfg(feature = "tls")]
@@ -219,15 +229,15 @@ impl Front {
             return self.spawn(async move {
                 let done = tokio::select! {
                     done = handshake.with(socket) => done,
-                    () = closing.cancelled() => return,
+                    () = front.closing.cancelled() => return,
                 };
                 match done {
-                    Ok(socket) => front.serve(socket, peer, own, closing).await,
+                    Ok(socket) => front.serve(socket, peer, own).await,
                     Err(error) => front.handshake_failed(peer, &error),
                 }
             });
         }
-        self.spawn(front.serve(socket, peer, own, closing));
+        self.spawn(front.serve(socket, peer, own));
     }
 
     #[cfg(feature = "tls")]
@@ -243,11 +253,10 @@ impl Front {
         socket: S,
         peer: SocketAddr,
         own: Option<BoxedFilter<(Response,)>>,
-        closing: CancellationToken,
     ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let head = self.limits.head;
+        let (head, closing) = (self.limits.head, self.closing.clone());
         let answer = move |request| http::answer(self.clone(), own.clone(), peer, request);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

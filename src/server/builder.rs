@@ -375,10 +375,11 @@ impl Builder {
         };
         let sites = Sites::new(self.path_prefix, ddp, self.services);
         let limits = self.http.limits(self.inbox, self.limits);
-        let front = Front::new(shards.clone(), services.clone(), admission, sites, limits);
+        let handle = Handle::new(services.clone(), shards.clone());
+        let closing = handle.closing().clone();
+        let front = Front::new(shards, services.clone(), admission, sites, limits, closing);
         #[cfg(feature = "tls")]
         let front = front.with_handshake(self.tls.handshake());
-        let handle = Handle::new(services.clone(), shards);
         #[cfg(feature = "tls")]
         self.tls.watch(&services, handle.closing());
         if let Some(logins) = logins {

@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::stream;
-use hyper::body::Incoming;
 use updraft_protocol::sockjs::{self, BadBody, Endpoint, Receiving, Route, Sending, Wrapping};
 use warp::Reply;
 use warp::http::{HeaderMap, Request, header};
@@ -19,6 +18,7 @@ use warp::reply::Response;
 use super::accept::Front;
 use super::admission::Refused;
 use super::http::{upgrade, upgrade_of};
+use super::unread::RequestBody;
 use crate::shard::{Arrival, Framing, Peer};
 use crate::sockjs::{Chunks, Found, Session, Share, Speaks};
 use answers::Answers;
@@ -30,7 +30,7 @@ pub(super) use sites::{Place, Sites};
 pub(super) async fn answer(
     front: &Arc<Front>,
     site: Site,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
     peer: SocketAddr,
 ) -> Response {
     let on_upgrade = upgrade_of(&mut request);
@@ -148,7 +148,7 @@ async fn post(
     session: &Arc<Session>,
     sending: Sending,
     headers: &HeaderMap,
-    body: Incoming,
+    body: RequestBody,
 ) -> Response {
     let body = match body::read(headers, body, front.limits().bodies).await {
         Ok(body) => body,
