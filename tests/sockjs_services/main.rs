@@ -72,6 +72,25 @@ fn a_session_goes_on_behind_a_stream_that_has_reached_its_limit() {
 }
 
 #[test]
+fn found_111_proxies_are_asked_to_pass_streams_on_as_they_come() {
+    let (_example, host) = start();
+    for (line, expected) in [
+        ("POST /echo/000/a/xhr_streaming", Some("no")),
+        // Sent away, which is a stream as well.
+        ("POST /echo/000/a/xhr_streaming", Some("no")),
+        ("GET /echo/000/b/eventsource", Some("no")),
+        ("GET /echo/000/c/htmlfile?c=cb", Some("no")),
+        ("POST /echo/000/d/xhr", None),
+        ("GET /echo/000/e/jsonp?c=cb", None),
+    ] {
+        let mut http = Http::connect(&host);
+        let answer = http.ask(line, &[], "");
+        assert_eq!(answer.header("x-accel-buffering"), expected, "{line}");
+        assert_eq!(answer.header("cache-control"), Some(NO_STORE), "{line}");
+    }
+}
+
+#[test]
 fn a_message_cannot_end_its_script() {
     let (_example, host) = start();
     let mut http = Http::connect(&host);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use futures_util::stream;
 use updraft_protocol::sockjs::{self, BadBody, Endpoint, Receiving, Route, Sending, Wrapping};
 use warp::Reply;
-use warp::http::{HeaderMap, Request, header};
+use warp::http::{HeaderMap, HeaderName, Request, header};
 use warp::reply::Response;
 
 use super::accept::Front;
@@ -25,6 +25,9 @@ use answers::Answers;
 pub(super) use body::Limits as BodyLimits;
 use sites::Site;
 pub(super) use sites::{Place, Sites};
+
+/// What nginx, and others since, look for in a response.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Answers a request below the prefix of a service.
 pub(super) async fn answer(
@@ -123,7 +126,7 @@ fn receive(
             false => Err(Refused::Busy),
         }
     });
-    let content_type = wrapping.content_type();
+    let (content_type, is_stream) = (wrapping.content_type(), !wrapping.is_single());
     let mut response = match found {
         Ok(Found::Living(session)) => {
             let number = front.polling().next_request();
@@ -139,6 +142,11 @@ fn receive(
     };
     answers::set(&mut response, header::CONTENT_TYPE, content_type);
     answers::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if is_stream {
+        // Else nginx keeps frames to itself until it has a buffer full of them. A response of one
+        // frame is over with it, so it is passed on at once in any case.
+        answers::set(&mut response, X_ACCEL_BUFFERING, "no");
+    }
     response
 }
 
