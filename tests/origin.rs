@@ -12,6 +12,7 @@ use updraft::{Builder, ErrorKind, Object};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::http::Http;
+use updraft_test_support::transport::{array, session_path};
 use warp::Filter;
 
 const WEBSOCKET: &str = "/websocket";
@@ -207,25 +208,144 @@ fn row_012_connections_per_address_are_limited() {
     assert_eq!(from(&server, "192.0.2.1").err(), Some(429));
 }
 
-#[test]
-fn row_105_an_address_that_guesses_sessions_is_not_answered_for_a_while() {
-    let builder = Server::builder()
-        .trusted_proxies(1)
-        .unknown_session_limit(3, Duration::from_secs(3600));
-    let server = Running::start(builder);
-    let ask = |path: &str, address: &str| {
-        let forwarded = format!("X-Forwarded-For: {address}");
-        let lines = ["Host: a", "Content-Length: 0", &forwarded];
-        status(&server, "POST", path, "1.1", &lines)
-    };
-    for guess in ["aaaaaaaa", "bbbbbbbb", "cccccccc"] {
-        let path = format!("/sockjs/000/{guess}/xhr_send");
-        assert_eq!(ask(&path, "192.0.2.1"), 404);
+/// Posts from an address; the answer's status.
+fn post(server: &Running, address: &str, path: &str, body: &str) -> u16 {
+    let mut http = http(server);
+    let headers = [("X-Forwarded-For", address)];
+    let answer = http.ask(&format!("POST {path}"), &headers, body);
+    let status = answer.status;
+    // To its end: a poll that is cut ends its session.
+    answer.text();
+    status
+}
+
+fn http(server: &Running) -> Http {
+    Http::connect(server.url().split('/').nth(2).expect("a host"))
+}
+
+/// Opens a session over HTTP, which nobody polls; its path.
+fn poll_once(server: &Running, address: &str) -> Result<String, u16> {
+    let path = session_path();
+    match post(server, address, &format!("{path}/xhr"), "") {
+        200 => Ok(path),
+        refused => Err(refused),
     }
-    assert_eq!(ask("/sockjs/000/dddddddd/xhr_send", "192.0.2.1"), 429);
-    assert_eq!(ask("/sockjs/000/dddddddd/xhr_send", "192.0.2.2"), 404);
-    assert_eq!(ask("/elsewhere", "192.0.2.1"), 404, "not a session");
-    from(&server, "192.0.2.1").expect("raw WebSocket has no sessions to guess");
+}
+
+/// Sends to a session over HTTP; the answer's status.
+fn send(server: &Running, address: &str, path: &str, message: &str) -> u16 {
+    post(
+        server,
+        address,
+        &format!("{path}/xhr_send"),
+        &array(message),
+    )
+}
+
+/// A session over HTTP that has connected; its path.
+#[track_caller]
+fn connected(server: &Running, address: &str) -> String {
+    let path = poll_once(server, address).expect("room");
+    let sessions = server.stats().sessions;
+    assert_eq!(send(server, address, &path, CONNECT), 204);
+    eventually("it is connected", || server.stats().sessions > sessions);
+    path
+}
+
+fn behind_a_proxy() -> Builder {
+    Server::builder().trusted_proxies(1)
+}
+
+/// Ends the server, and with it the sessions that nobody polls.
+fn end(server: &Running) {
+    server.begin_shutdown(PATIENCE);
+    eventually("it has ended", || server.has_ended());
+}
+
+#[test]
+fn row_105_found_102_an_address_that_names_unknown_sessions_is_told_of_none_but_its_own() {
+    let (guesser, other) = ("192.0.2.1", "192.0.2.2");
+    let builder = behind_a_proxy().unknown_session_limit(3, Duration::from_secs(3600));
+    let server = Running::start(builder);
+    let (own, others) = (connected(&server, guesser), connected(&server, other));
+    let unknown = |address| send(&server, address, &session_path(), CONNECT);
+    for path in ["/sockjs/nothing", "/sockjs/a/b/nothing", "/elsewhere"] {
+        assert_eq!([(); 2].map(|()| post(&server, guesser, path, "")), [404; 2]);
+    }
+    let guesses = [(); 5].map(|()| unknown(guesser));
+    assert_eq!(guesses, [404, 404, 404, 429, 429]);
+    assert_eq!(unknown(other), 404);
+    // Guessing right is no use.
+    let ping = r#"{"msg":"ping"}"#;
+    assert_eq!(send(&server, guesser, &others, ping), 429);
+    assert_eq!(send(&server, other, &others, ping), 204);
+    // All else goes on.
+    assert_eq!(send(&server, guesser, &own, ping), 204);
+    let forwarded = format!("X-Forwarded-For: {guesser}");
+    assert_eq!(get(&server, "/sockjs/info", &["Host: a", &forwarded]), 200);
+    connected(&server, guesser);
+    from(&server, guesser).expect("a WebSocket");
+    let url = server.url().replace(WEBSOCKET, &session_path());
+    let headers = [("X-Forwarded-For", guesser)];
+    Client::connect_with(&format!("{url}/websocket"), &headers).expect("a session");
+    end(&server);
+}
+
+#[test]
+fn found_102_sessions_that_are_opened_and_left_alone_keep_no_websocket_out() {
+    let server = Running::start(behind_a_proxy().connections_per_address(2));
+    let address = "192.0.2.1";
+    for _ in 0..10 {
+        poll_once(&server, address).expect("room for the newest");
+    }
+    let _one = from(&server, address).expect("the first");
+    let _two = from(&server, address).expect("the second");
+    assert_eq!(from(&server, address).err(), Some(429));
+    assert_eq!(poll_once(&server, address).err(), Some(429));
+    eventually("the others have ended", || {
+        server.stats().polling_sessions == 0
+    });
+}
+
+#[test]
+fn found_208_an_address_has_a_part_of_all_polling_sessions() {
+    let server = Running::start(behind_a_proxy().polling_limit(8));
+    let [flood, other] = ["192.0.2.1", "192.0.2.2"];
+    let first = poll_once(&server, flood).expect("room");
+    let mut waiting = http(&server);
+    let headers = [("X-Forwarded-For", flood)];
+    let answer = waiting.ask(&format!("POST {first}/xhr"), &headers, "");
+    for _ in 0..100 {
+        poll_once(&server, flood).expect("room for the newest");
+        assert!(server.stats().polling_sessions <= 2, "a quarter of all");
+    }
+    // Who is made to go hears of it, and those that have connected stay.
+    assert_eq!(answer.text(), "c[1013,\"Too many sessions\"]\n");
+    let own = [(); 2].map(|()| connected(&server, flood));
+    for _ in 0..100 {
+        assert_eq!(poll_once(&server, flood), Err(429));
+    }
+    for path in &own {
+        assert_eq!(send(&server, flood, path, r#"{"msg":"ping"}"#), 204);
+    }
+    connected(&server, other);
+    from(&server, flood).expect("a WebSocket");
+    let stats = server.stats();
+    let counted = (stats.polling_sessions, stats.refused_connections);
+    assert_eq!(counted, (3, 100));
+    end(&server);
+}
+
+#[test]
+fn found_208_the_part_of_an_address_can_be_set_and_all_is_the_end_of_it() {
+    let builder = behind_a_proxy().polling_limit(3);
+    let server = Running::start(builder.polling_limit_per_address(2));
+    let addresses = ["192.0.2.1", "192.0.2.1", "192.0.2.2"];
+    let _sessions = addresses.map(|address| connected(&server, address));
+    assert_eq!(poll_once(&server, "192.0.2.1"), Err(429));
+    assert_eq!(poll_once(&server, "192.0.2.2"), Err(503));
+    assert_eq!(poll_once(&server, "192.0.2.3"), Err(503));
+    end(&server);
 }
 
 /// Shows what its handler sees of the connection.

@@ -1,31 +1,30 @@
 //! How many connections come from one address, and how often it has asked for SockJS sessions that do not exist.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::counters::Counters;
-use super::{Rate, network};
+use super::{Network, Rate};
 
 /// Addresses whose wrong guesses are counted at a time.
 const GUESSERS: usize = 100_000;
 
-/// What is known of client addresses. Those that are unknown count as one.
+/// What is known of client addresses.
 #[derive(Debug)]
 pub(crate) struct Addresses {
     /// Connections that one address may have.
     most: Option<usize>,
     /// Filled by `seat`, drained as seats are dropped; bounded by the connections there are.
-    connections: Mutex<HashMap<Option<IpAddr>, usize>>,
-    guesses: Counters<Option<IpAddr>>,
+    connections: Mutex<HashMap<Network, usize>>,
+    guesses: Counters<Network>,
 }
 
 /// A connection's place among those of its address, given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
     addresses: Arc<Addresses>,
-    network: Option<IpAddr>,
+    network: Network,
 }
 
 /// There are as many connections from this address as there may be.
@@ -42,11 +41,10 @@ impl Addresses {
     }
 
     /// A place for a connection; none is needed where nothing is limited.
-    pub(crate) fn seat(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Option<Seat>, TooMany> {
+    pub(crate) fn seat(self: &Arc<Self>, network: Network) -> Result<Option<Seat>, TooMany> {
         let Some(most) = self.most else {
             return Ok(None);
         };
-        let network = address.map(network);
         let mut connections = self.lock();
         let taken = connections.get(&network).copied().unwrap_or(0);
         if taken >= most {
@@ -60,17 +58,17 @@ impl Addresses {
     }
 
     /// Counts a request for a SockJS session that does not exist.
-    pub(crate) fn guessed(&self, address: Option<IpAddr>, now: Instant) {
+    pub(crate) fn guessed(&self, network: Network, now: Instant) {
         // Whether it was one too many is asked before the next.
-        let _wait = self.guesses.count(address.map(network), now);
+        let _wait = self.guesses.count(network, now);
     }
 
-    /// Whether an address has asked for too many sessions that do not exist to be answered.
-    pub(crate) fn is_guessing(&self, address: Option<IpAddr>, now: Instant) -> bool {
-        self.guesses.is_used_up(&address.map(network), now)
+    /// Whether an address has asked for so many sessions that do not exist that it may be guessing.
+    pub(crate) fn is_guessing(&self, network: Network, now: Instant) -> bool {
+        self.guesses.is_used_up(&network, now)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Option<IpAddr>, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Network, usize>> {
         let connections = self.connections.lock();
         connections.unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,6 +93,10 @@ mod tests {
     use crate::clock;
     use std::time::Duration;
 
+    fn network(address: &str) -> Network {
+        Network::of(address.parse().ok())
+    }
+
     fn addresses(most: Option<usize>) -> Arc<Addresses> {
         let guesses = Rate {
             requests: 3,
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn row_012_seats_are_limited_per_address_and_given_back() {
         let addresses = addresses(Some(2));
-        let seat = |address: &str| addresses.seat(address.parse().ok());
+        let seat = |address: &str| addresses.seat(network(address));
         let one = seat("192.0.2.1").unwrap();
         let _two = seat("192.0.2.1").unwrap();
         assert!(seat("192.0.2.1").is_err());
@@ -124,7 +126,7 @@ mod tests {
     #[test]
     fn row_012_without_a_limit_nothing_is_counted() {
         let addresses = addresses(None);
-        let seats: Vec<_> = (0..100).map(|_| addresses.seat(None)).collect();
+        let seats: Vec<_> = (0..100).map(|_| addresses.seat(network(""))).collect();
         assert!(seats.iter().all(|seat| matches!(seat, Ok(None))));
         assert!(addresses.lock().is_empty());
     }
@@ -132,14 +134,14 @@ mod tests {
     #[test]
     fn row_105_wrong_guesses_use_an_address_up_for_a_while() {
         let addresses = addresses(None);
-        let guesser = "192.0.2.1".parse().ok();
+        let guesser = network("192.0.2.1");
         let start = clock::now();
         for _ in 0..3 {
             assert!(!addresses.is_guessing(guesser, start));
             addresses.guessed(guesser, start);
         }
         assert!(addresses.is_guessing(guesser, start));
-        assert!(!addresses.is_guessing("192.0.2.2".parse().ok(), start));
+        assert!(!addresses.is_guessing(network("192.0.2.2"), start));
         let later = start + Duration::from_secs(60);
         assert!(!addresses.is_guessing(guesser, later));
     }

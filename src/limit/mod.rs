@@ -131,7 +131,17 @@ impl Limiter {
     }
 }
 
-/// What is counted as one address: of IPv6 the upper half, for the lower one is each subscriber's own.
+/// What is counted as one address. Clients whose address is unknown count as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Network(Option<IpAddr>);
+
+impl Network {
+    pub(crate) fn of(address: Option<IpAddr>) -> Self {
+        Self(address.map(network))
+    }
+}
+
+/// Of IPv6 the upper half, for the lower one is each subscriber's own.
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

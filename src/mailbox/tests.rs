@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::*;
 use crate::bus::PayloadLimits;
 use crate::connection::Headers;
+use crate::limit::Network;
 use crate::shard::Peer;
 
 const RUN_LIMIT: usize = 10_000;
@@ -207,10 +208,13 @@ fn arrivals_are_bounded() {
         options: sockjs::SockJs::meteor(),
         speaks: sockjs::Speaks::Ddp,
     });
+    let registry = sockjs::Registry::new(10, 10);
     let arrive = || {
-        let session = sockjs::Session::new((0, "it".into()), inbox.clone(), 1);
+        let counted = registry.enter(Network::of(None)).expect("room");
+        let share = sockjs::Share::new(counted, None);
+        let session = sockjs::Session::new((0, "it".into()), share, inbox.clone(), 1);
         inbox.arrive(Box::new(Arrival {
-            peer: Peer::Polling(Arc::new(session)),
+            peer: Peer::Polling(session),
             service: service.clone(),
             client_address: None,
             seat: None,

@@ -16,10 +16,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, HeaderValue, Request};
 use warp::reply::Response;
 
-use super::admission::{Admission, Admitted, Refused, Watch};
+use super::admission::Admission;
 use super::http;
 use super::sockjs::{BodyLimits, Sites};
 #[cfg(feature = "tls")]
@@ -40,9 +39,11 @@ pub(super) struct Front {
     /// Room on the way to the shards: who finds none waits. Taken by `hand_over`, given back as a shard takes the client.
     room: Arc<Semaphore>,
     services: Arc<Services>,
-    admission: Arc<Admission>,
+    admission: Admission,
     sites: Sites,
     limits: Limits,
+    /// Cancelled when the server begins to shut down.
+    closing: CancellationToken,
     /// None where clients speak in the open.
     #[cfg(feature = "tls")]
     handshake: Option<Handshake>,
@@ -99,6 +100,7 @@ impl Front {
         admission: Admission,
         sites: Sites,
         limits: Limits,
+        closing: CancellationToken,
     ) -> Self {
         let arrivals = limits.arrivals.min(Semaphore::MAX_PERMITS);
         Self {
@@ -106,9 +108,10 @@ impl Front {
             next: AtomicUsize::new(0),
             room: Arc::new(Semaphore::new(arrivals)),
             services,
-            admission: Arc::new(admission),
+            admission,
             sites,
             limits,
+            closing,
             #[cfg(feature = "tls")]
             handshake: None,
         }
@@ -137,22 +140,21 @@ impl Front {
         &self.services.session.limits
     }
 
-    /// Takes connections until `closing`.
+    /// Takes connections until the server shuts down.
     pub(super) async fn run(
         self: Arc<Self>,
         listener: TcpListener,
         routes: Option<BoxedFilter<(Response,)>>,
-        closing: CancellationToken,
     ) {
         let own = routes.map(http::own);
-        let mut closed = std::pin::pin!(closing.cancelled());
+        let mut closed = std::pin::pin!(self.closing.cancelled());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = &mut closed => return,
             };
             match accepted {
-                Ok((socket, peer)) => self.connection(socket, peer, own.clone(), closing.clone()),
+                Ok((socket, peer)) => self.connection(socket, peer, own.clone()),
                 Err(error) => {
                     tracing::warn!(%error, "A connection could not be accepted.");
                     tokio::time::sleep(PAUSE).await;
@@ -193,51 +195,25 @@ impl Front {
 
     fn too_many(&self) {
         tracing::warn!("A connection was refused: too many came at once.");
-        self.refused();
-    }
-
-    /// Lets a client in by its origin and address, or says why not.
-    pub(super) fn admit(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Admitted, Refused> {
-        self.admission.admit(headers, peer)
-    }
-
-    /// Looks at any request, whatever it is for.
-    pub(super) fn look_at<B>(
-        &self,
-        request: &Request<B>,
-        peer: SocketAddr,
-        is_sockjs: bool,
-    ) -> Result<Watch, Refused> {
-        self.admission.look_at(request, peer, is_sockjs)
-    }
-
-    /// Refuses what a page of another origin asks for.
-    pub(super) fn screen(&self, headers: &HeaderMap) -> Result<(), Refused> {
-        self.admission.screen(headers)
-    }
-
-    /// Which pages may have one of this server's in a frame.
-    pub(super) fn frame_ancestors(&self) -> Option<&HeaderValue> {
-        self.admission.frame_ancestors()
-    }
-
-    /// Whether there is room for a new client. One for whom there is not is counted as refused.
-    pub(super) fn has_room(&self) -> bool {
-        let has_room = !self.services.memory.is_overloaded();
-        if !has_room {
-            self.refused();
-        }
-        has_room
-    }
-
-    fn refused(&self) {
         let refused = &self.services.gauges.refused_connections;
         refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Runs `future` as a task of the server.
     pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.services.tasks.spawn(future);
+    }
+
+    /// The same, for what is not worth waiting for when the server shuts down.
+    pub(super) fn spawn_until_closing(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.closing.clone();
+        self.spawn(async move {
+            closing.run_until_cancelled_owned(future).await;
+        });
     }
 
     /// Serves a connection as a task of its own.
@@ -246,7 +222,6 @@ impl Front {
         socket: TcpStream,
         peer: SocketAddr,
         own: Option<BoxedFilter<(Response,)>>,
-        closing: CancellationToken,
     ) {
         let front = self.clone();
         #[cfg(feature = "tls")]
@@ -254,15 +229,15 @@ impl Front {
             return self.spawn(async move {
                 let done = tokio::select! {
                     done = handshake.with(socket) => done,
-                    () = closing.cancelled() => return,
+                    () = front.closing.cancelled() => return,
                 };
                 match done {
-                    Ok(socket) => front.serve(socket, peer, own, closing).await,
+                    Ok(socket) => front.serve(socket, peer, own).await,
                     Err(error) => front.handshake_failed(peer, &error),
                 }
             });
         }
-        self.spawn(front.serve(socket, peer, own, closing));
+        self.spawn(front.serve(socket, peer, own));
     }
 
     #[cfg(feature = "tls")]
@@ -278,11 +253,10 @@ impl Front {
         socket: S,
         peer: SocketAddr,
         own: Option<BoxedFilter<(Response,)>>,
-        closing: CancellationToken,
     ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let head = self.limits.head;
+        let (head, closing) = (self.limits.head, self.closing.clone());
         let answer = move |request| http::answer(self.clone(), own.clone(), peer, request);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

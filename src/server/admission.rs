@@ -1,4 +1,4 @@
-//! Who is let in: a client's origin, the number of connections from its address, and its guesses at others' sessions.
+//! Who is let in: a client's origin, what its address has already, and its guesses at others' sessions.
 //! Asked before a request of DDP or SockJS is answered; the program's own routes are its own business.
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,8 +14,9 @@ use super::address::client_address;
 use super::origin::{Authority, Origins, Policy, Refusal, only};
 use crate::clock;
 use crate::connection::Headers;
-use crate::limit::{Addresses, Rate, Seat, Seldom};
+use crate::limit::{Addresses, Network, Rate, Seat, Seldom};
 use crate::services::Services;
+use crate::sockjs::{Counted, Full, Key, Session};
 
 /// Most characters of a refused origin in the log.
 const SHOWN: usize = 200;
@@ -86,18 +87,24 @@ impl Admission {
         }
     }
 
-    /// Lets a new client in, or says why not.
+    /// Lets a new client in, if there is room for it, or says why not.
     pub(super) fn admit(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Admitted, Refused> {
         self.screen(headers)?;
+        if self.services.memory.is_overloaded() {
+            return Err(self.refused(Refused::Busy));
+        }
         let client_address = client_address(self.trusted_proxies, peer, headers);
-        let Ok(seat) = self.addresses.seat(client_address) else {
-            let refused = &self.services.gauges.refused_connections;
-            refused.fetch_add(1, Ordering::Relaxed);
-            self.log_address(
-                client_address,
-                "there are as many connections as there may be",
-            );
-            return Err(Refused::TooMany);
+        let network = Network::of(client_address);
+        let seat = self.addresses.seat(network).or_else(|full| {
+            // Sessions that are opened and left alone keep nobody out.
+            match self.services.polling.make_room(network) {
+                true => self.addresses.seat(network),
+                false => Err(full),
+            }
+        });
+        let Ok(seat) = seat else {
+            self.log_address(client_address, "it has as many connections as it may");
+            return Err(self.refused(Refused::TooMany));
         };
         Ok(Admitted {
             client_address,
@@ -119,30 +126,53 @@ impl Admission {
         })
     }
 
-    /// Looks at any request, whatever it is for: refuses one without a host, and one for a SockJS session from an
-    /// address that has asked for too many which do not exist.
-    pub(super) fn look_at<B>(
-        self: &Arc<Self>,
-        request: &Request<B>,
+    /// Counts a new SockJS session over HTTP, or says why there is no room for it.
+    pub(super) fn admit_polling(&self, client_address: Option<IpAddr>) -> Result<Counted, Refused> {
+        let entered = self.services.polling.enter(Network::of(client_address));
+        entered.map_err(|full| match full {
+            Full::Everywhere => self.refused(Refused::Busy),
+            Full::Address => {
+                let why = "it has as many SockJS sessions over HTTP as it may";
+                self.log_address(client_address, why);
+                self.refused(Refused::TooMany)
+            }
+        })
+    }
+
+    /// Looks at any request, whatever it is for: refuses one without a host.
+    pub(super) fn look_at<B>(request: &Request<B>) -> Result<(), Refused> {
+        match has_host(request.version(), request.headers()) {
+            true => Ok(()),
+            false => Err(Refused::NoHost),
+        }
+    }
+
+    /// Finds the SockJS session that a request names, to send to it.
+    ///
+    /// An address that has named too many which do not exist may be guessing: it is told of none any
+    /// more, but goes on with those that it has opened itself.
+    pub(super) fn find_session(
+        &self,
+        key: &Key,
+        headers: &HeaderMap,
         peer: SocketAddr,
-        is_sockjs: bool,
-    ) -> Result<Watch, Refused> {
-        let headers = request.headers();
-        if !has_host(request.version(), headers) {
-            return Err(Refused::NoHost);
-        }
-        if !is_sockjs {
-            return Ok(Watch(None));
-        }
+    ) -> Result<Arc<Session>, Refused> {
         let client_address = client_address(self.trusted_proxies, peer, headers);
-        if self.addresses.is_guessing(client_address, clock::now()) {
+        let network = Network::of(client_address);
+        let is_guessing = self.addresses.is_guessing(network, clock::now());
+        let session = self.services.polling.living(key);
+        if let Some(session) = session.filter(|it| !is_guessing || it.network == network) {
+            return Ok(session);
+        }
+        if is_guessing {
             self.log_address(
                 client_address,
                 "it asks for SockJS sessions that do not exist",
             );
             return Err(Refused::TooMany);
         }
-        Ok(Watch(Some((self.clone(), client_address))))
+        self.addresses.guessed(network, clock::now());
+        Err(Refused::Unknown)
     }
 
     /// Which pages may have one of this server's in a frame.
@@ -174,6 +204,13 @@ impl Admission {
         }
     }
 
+    /// Counts a connection that is refused.
+    fn refused(&self, why: Refused) -> Refused {
+        let refused = &self.services.gauges.refused_connections;
+        refused.fetch_add(1, Ordering::Relaxed);
+        why
+    }
+
     fn log_address(&self, address: Option<IpAddr>, why: &'static str) {
         if let Some(left_out) = self.addresses_log.left_out(clock::now()) {
             tracing::warn!(
@@ -198,6 +235,10 @@ pub(super) enum Refused {
     Origin,
     /// Its address has or asks for too much.
     TooMany,
+    /// All addresses together have too much.
+    Busy,
+    /// It asks for a session that does not exist.
+    Unknown,
 }
 
 impl Refused {
@@ -207,22 +248,10 @@ impl Refused {
             Self::Host => (StatusCode::FORBIDDEN, "This host is not allowed"),
             Self::Origin => (StatusCode::FORBIDDEN, "This origin is not allowed"),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Too much is queued"),
+            Self::Unknown => (StatusCode::NOT_FOUND, "Not found"),
         };
         warp::reply::with_status(text, status).into_response()
-    }
-}
-
-/// What is still to be counted of a request: whether it was for a SockJS session that does not exist.
-#[derive(Debug)]
-pub(super) struct Watch(Option<(Arc<Admission>, Option<IpAddr>)>);
-
-impl Watch {
-    pub(super) fn answered(self, status: StatusCode) {
-        if let Self(Some((admission, client_address))) = self
-            && status == StatusCode::NOT_FOUND
-        {
-            admission.addresses.guessed(client_address, clock::now());
-        }
     }
 }
 

@@ -41,7 +41,7 @@ use crate::orders::Orders;
 use crate::publication::{Publication, Subscription, Vent};
 use crate::services::Services;
 use crate::shard::{Limits, Prepared, Registry, Shard};
-use crate::sockjs::{Registry as PollingRegistry, Service, SockJs, Speaks};
+use crate::sockjs::{Service, SockJs, Speaks};
 use crate::stats::Gauges;
 use crate::transport::websocket::Rate;
 
@@ -67,7 +67,7 @@ pub struct Builder {
     /// SockJS services of the program's own.
     services: Vec<Service>,
     path_prefix: String,
-    polling_limit: usize,
+    polling: sockjs::PollingLimits,
     http: http::Settings,
     edge: admission::Settings,
     #[cfg(feature = "tls")]
@@ -124,7 +124,7 @@ impl Default for Builder {
             sockjs: SockJs::meteor(),
             services: Vec::new(),
             path_prefix: String::new(),
-            polling_limit: 10_000,
+            polling: sockjs::PollingLimits::default(),
             http: http::Settings::default(),
             edge: admission::Settings::default(),
             #[cfg(feature = "tls")]
@@ -361,7 +361,7 @@ impl Builder {
             background: TaskTracker::new(),
             gauges,
             memory,
-            polling: Arc::new(PollingRegistry::new(self.polling_limit)),
+            polling: Arc::new(self.polling.registry()),
             resumable: Registry::default(),
         });
         let ports = prepared
@@ -380,10 +380,11 @@ impl Builder {
         };
         let sites = Sites::new(self.path_prefix, ddp, self.services);
         let limits = self.http.limits(self.inbox, self.limits);
-        let front = Front::new(shards.clone(), services.clone(), admission, sites, limits);
+        let handle = Handle::new(services.clone(), shards.clone());
+        let closing = handle.closing().clone();
+        let front = Front::new(shards, services.clone(), admission, sites, limits, closing);
         #[cfg(feature = "tls")]
         let front = front.with_handshake(self.tls.handshake());
-        let handle = Handle::new(services.clone(), shards);
         #[cfg(feature = "tls")]
         self.tls.watch(&services, handle.closing());
         if let Some(logins) = logins {

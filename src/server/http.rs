@@ -19,7 +19,9 @@ use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
 use super::accept::Front;
+use super::admission::Admission;
 use super::sockjs::{self, Place};
+use super::unread::{self, RequestBody};
 use crate::shard::{Arrival, Framing, Peer};
 use crate::sockjs::Service;
 use crate::transport::encryption::Encryption;
@@ -37,22 +39,33 @@ pub(super) async fn answer(
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let place = front.sites().find(request.uri().path());
-    let watch = match front.look_at(&request, peer, matches!(place, Place::SockJs(_))) {
-        Ok(watch) => watch,
-        Err(refused) => return Ok(refused.answer()),
-    };
-    let response = match (place, own) {
-        (Place::WebSocket, _) => open(&front, request, peer),
-        (Place::SockJs(site), _) => sockjs::answer(&front, site, request, peer).await,
-        (Place::Elsewhere, None) => plain(StatusCode::NOT_FOUND, "Not found"),
+    let (request, unread) = unread::watch(request);
+    let response = respond(&front, own, peer, request).await?;
+    let (response, rest) = unread.settle(response).await;
+    if let Some(rest) = rest {
+        front.spawn_until_closing(rest.throw_away());
+    }
+    Ok(response)
+}
+
+async fn respond(
+    front: &Arc<Front>,
+    own: Option<BoxedFilter<(Response,)>>,
+    peer: SocketAddr,
+    request: Request<RequestBody>,
+) -> Result<Response, Infallible> {
+    if let Err(refused) = Admission::look_at(&request) {
+        return Ok(refused.answer());
+    }
+    match (front.sites().find(request.uri().path()), own) {
+        (Place::WebSocket, _) => Ok(open(front, request, peer)),
+        (Place::SockJs(site), _) => Ok(sockjs::answer(front, site, request, peer).await),
+        (Place::Elsewhere, None) => Ok(plain(StatusCode::NOT_FOUND, "Not found")),
         (Place::Elsewhere, Some(own)) => {
             let own = TowerToHyperService::new(warp::service(own));
-            own.call(request).await?
+            own.call(request).await
         }
-    };
-    watch.answered(response.status());
-    Ok(response)
+    }
 }
 
 /// What hyper has for a request that may become something else.
@@ -61,7 +74,7 @@ pub(super) fn upgrade_of<B>(request: &mut Request<B>) -> Option<OnUpgrade> {
 }
 
 /// Answers a request for a raw WebSocket.
-fn open(front: &Arc<Front>, mut request: Request<Incoming>, peer: SocketAddr) -> Response {
+fn open<B>(front: &Arc<Front>, mut request: Request<B>, peer: SocketAddr) -> Response {
     let ddp = front.sites().ddp();
     if !ddp.options.websocket {
         return plain(StatusCode::NOT_FOUND, "Not found");
@@ -92,13 +105,10 @@ pub(super) fn upgrade(
         (Ok(_), None) => return refusal(Refusal::Malformed),
         (Err(reason), _) => return refusal(reason),
     };
-    let admitted = match front.admit(headers, peer) {
+    let admitted = match front.admission().admit(headers, peer) {
         Ok(admitted) => admitted,
         Err(refused) => return refused.answer(),
     };
-    if !front.has_room() {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "Too much is queued");
-    }
     let (shards, service) = (front.clone(), service.clone());
     front.spawn(async move {
         match on_upgrade

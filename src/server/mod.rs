@@ -10,6 +10,7 @@ mod origin;
 mod sockjs;
 #[cfg(feature = "tls")]
 mod tls;
+mod unread;
 
 pub use builder::Builder;
 pub use handle::Handle;
@@ -81,7 +82,7 @@ impl Bound {
             stop,
             ..
         } = self;
-        front.run(listener, routes, handle.closing().clone()).await;
+        front.run(listener, routes).await;
         handle.finished().await;
         drop(stop);
         Ok(())

@@ -84,6 +84,8 @@ struct Heart {
     service: Arc<Service>,
     /// None where the service has no heartbeats.
     pulse: Option<Pulse>,
+    /// Whether the peer takes frames of SockJS: not once it has closed, or has broken the rules.
+    takes_frames: bool,
 }
 
 impl Socket {
@@ -106,7 +108,23 @@ impl Socket {
     pub(super) fn frame(&mut self, service: Arc<Service>, now: Duration) {
         let interval = service.options.heartbeat;
         let pulse = (!interval.is_zero()).then(|| Pulse::new(now, interval));
-        self.heart = Some(Box::new(Heart { service, pulse }));
+        self.heart = Some(Box::new(Heart {
+            service,
+            pulse,
+            takes_frames: true,
+        }));
+    }
+
+    /// The peer has closed, or has broken the rules: what ends the connection is WebSocket's close
+    /// frame alone, as in sockjs-node.
+    pub(super) fn takes_no_more_frames(&mut self) {
+        if let Some(heart) = &mut self.heart {
+            heart.takes_frames = false;
+        }
+    }
+
+    fn takes_frames(&self) -> bool {
+        self.heart.as_ref().is_some_and(|heart| heart.takes_frames)
     }
 
     pub(super) fn framing(&self) -> Framing {
@@ -256,8 +274,10 @@ impl Link {
     pub(super) fn closing(&mut self, code: u16, reason: &str) -> Vec<u8> {
         let frame = || sockjs::close(code, reason);
         match self {
-            Self::Socket(socket) if socket.heart.is_none() => websocket::close(code, reason),
-            Self::Socket(_) => [websocket::text(&frame()), websocket::close(code, reason)].concat(),
+            Self::Socket(socket) if socket.takes_frames() => {
+                [websocket::text(&frame()), websocket::close(code, reason)].concat()
+            }
+            Self::Socket(_) => websocket::close(code, reason),
             Self::Polling(polling) => {
                 let frame = frame();
                 polling.close(&frame);

@@ -42,6 +42,7 @@ pub(crate) struct Arrival {
     pub(crate) service: Arc<sockjs::Service>,
     pub(crate) client_address: Option<IpAddr>,
     pub(crate) headers: Headers,
+    /// Of a socket: its place among the connections of its address, where these are limited.
     pub(crate) seat: Option<Seat>,
     /// Its room on the way, where it needs one; given back as the shard takes it.
     pub(crate) room: Option<OwnedSemaphorePermit>,

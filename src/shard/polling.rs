@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use updraft_protocol::sockjs;
 
-use crate::limit::Seat;
 use crate::mailbox::{Inbox, Place};
 use crate::sockjs::{Posts, Registry, Service, Session, Waiting};
 
@@ -28,8 +27,6 @@ pub(super) struct Polling {
     given: usize,
     /// The last frame, when the session is closed.
     close: Option<Bytes>,
-    /// Its place among the connections of its address, where these are limited; given back when it is dropped.
-    _seat: Option<Seat>,
 }
 
 /// A request that waits for frames.
@@ -57,7 +54,6 @@ impl Polling {
         session: Arc<Session>,
         service: Arc<Service>,
         registry: Arc<Registry>,
-        seat: Option<Seat>,
         now: Duration,
     ) -> Self {
         let alone_until = now.saturating_add(service.options.disconnect_delay);
@@ -71,7 +67,6 @@ impl Polling {
             posts: Posts::default(),
             given: 0,
             close: None,
-            _seat: seat,
         }
     }
 
@@ -88,6 +83,18 @@ impl Polling {
     /// The client is on its way to another shard, behind what it leaves in this inbox.
     pub(super) fn leave(&self, inbox: &Arc<Inbox>) {
         self.session.settle(inbox, None);
+    }
+
+    /// The client has said who it is, and keeps its session whoever else comes.
+    pub(super) fn connected(&self) {
+        self.session.connected();
+    }
+
+    /// The session makes room for another: the request that waits hears of it.
+    pub(super) fn displaced(&mut self) {
+        if let Some(receiver) = self.receiver.take() {
+            send_away(receiver.waiting, 1013, "Too many sessions");
+        }
     }
 
     pub(super) fn readiness(&self) -> Readiness {

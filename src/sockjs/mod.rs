@@ -2,6 +2,7 @@
 //! How frames look and what URLs there are is in `updraft_protocol::sockjs`.
 
 mod connection;
+mod counts;
 mod options;
 mod polling;
 mod posts;
@@ -19,8 +20,9 @@ use crate::mailbox::Mail;
 
 pub use connection::SockJsConnection;
 pub(crate) use connection::Stream;
+pub(crate) use counts::{Counted, Full};
 pub use options::SockJs;
-pub(crate) use polling::{Chunks, Request, Session, Waiting};
+pub(crate) use polling::{Chunks, Request, Session, Share, Waiting};
 pub(crate) use posts::{Posted, Posts};
 pub(crate) use registry::{Found, Key, Registry};
 

@@ -12,12 +12,17 @@ use bytes::Bytes;
 use tokio::sync::{AcquireError, Semaphore, mpsc};
 use updraft_protocol::sockjs::Wrapping;
 
-use super::{Key, Posted};
+use super::{Counted, Key, Posted};
+use crate::limit::{Network, Seat};
 use crate::mailbox::{Inbox, Letter, Place};
 
 /// A polling session, as its requests know it.
 pub(crate) struct Session {
     pub(crate) key: Key,
+    /// Where it was opened from.
+    pub(crate) network: Network,
+    /// What it has taken of its address's share; given back when it ends, or makes room for another.
+    share: Mutex<Option<Share>>,
     /// Its shard's, and where that has put it: nowhere while it is on its way there.
     place: Mutex<(Arc<Inbox>, Option<Place>)>,
     /// Bytes of messages that may still be posted. Taken by requests, given back as the session takes the messages.
@@ -25,6 +30,14 @@ pub(crate) struct Session {
     capacity: u32,
     /// Requests that have posted something.
     posts: AtomicU64,
+}
+
+/// A session's part of what its address may have.
+#[derive(Debug)]
+pub(crate) struct Share {
+    counted: Counted,
+    /// Its place among the connections of its address, where these are limited.
+    _seat: Option<Seat>,
 }
 
 /// What a request wants of its session.
@@ -38,6 +51,8 @@ pub(crate) enum Request {
     Cut(u64),
     /// These are from the client.
     Post(Posted),
+    /// The session has made room for another, and ends.
+    Displaced,
 }
 
 /// A request that waits for frames.
@@ -49,16 +64,43 @@ pub(crate) struct Waiting {
     pub(crate) chunks: mpsc::Sender<Bytes>,
 }
 
-impl Session {
-    pub(crate) fn new(key: Key, inbox: Arc<Inbox>, capacity: usize) -> Self {
-        let capacity = u32::try_from(capacity.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+impl Share {
+    pub(crate) fn new(counted: Counted, seat: Option<Seat>) -> Self {
         Self {
+            counted,
+            _seat: seat,
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(key: Key, share: Share, inbox: Arc<Inbox>, capacity: usize) -> Arc<Self> {
+        let capacity = u32::try_from(capacity.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        let session = Arc::new(Self {
             key,
+            network: share.counted.network(),
+            share: Mutex::default(),
             place: Mutex::new((inbox, None)),
             room: Arc::new(Semaphore::new(capacity as usize)),
             capacity,
             posts: AtomicU64::new(0),
+        });
+        share.counted.belongs_to(&session);
+        *session.share() = Some(share);
+        session
+    }
+
+    /// Its client has connected: it makes room for nobody from now on.
+    pub(crate) fn connected(&self) {
+        if let Some(share) = &*self.share() {
+            share.counted.connected();
         }
+    }
+
+    /// Makes room for another: its share is free at once, its shard hears of it.
+    pub(super) fn displace(self: &Arc<Self>) {
+        drop(self.take_share());
+        self.send(Request::Displaced);
     }
 
     /// It has this place of this shard from now on, or is on its way there.
@@ -84,7 +126,17 @@ impl Session {
 
     /// It has ended: who waits for room waits no longer.
     pub(crate) fn end(&self) {
+        drop(self.take_share());
         self.room.close();
+    }
+
+    fn take_share(&self) -> Option<Share> {
+        self.share().take()
+    }
+
+    fn share(&self) -> MutexGuard<'_, Option<Share>> {
+        // As above.
+        self.share.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn send(self: &Arc<Self>, request: Request) {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,18 +10,20 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Place;
 
-use super::Session;
+use super::counts::SessionCounts;
+use super::{Counted, Full, Session};
 use crate::clock;
+use crate::limit::Network;
 
 /// A session's service, by its number, and its name. The name is a credential: it is not logged.
 pub(crate) type Key = (usize, Box<str>);
 
 /// The polling sessions of a server.
 pub(crate) struct Registry {
-    /// Filled by first requests, drained by the shards; bounded by `limit`, and as many ended ones.
+    /// Filled by first requests, drained by the shards; bounded by `counts`, and as many ended ones.
     entries: DashMap<Key, Entry>,
     /// Sessions that live.
-    living: AtomicUsize,
+    counts: Arc<SessionCounts>,
     /// Those that were closed, in the order in which they are forgotten; bounded by `limit`.
     ended: Mutex<VecDeque<(Instant, Key)>>,
     /// Numbers the requests that wait, so that a shard can tell them apart.
@@ -42,15 +44,12 @@ pub(crate) enum Found {
     Ended(Bytes),
 }
 
-/// There are as many sessions as there may be, or the shard took no more.
-#[derive(Debug)]
-pub(crate) struct Full;
-
 impl Registry {
-    pub(crate) fn new(limit: usize) -> Self {
+    /// For so many sessions at a time, and so many of one address.
+    pub(crate) fn new(limit: usize, per_address: usize) -> Self {
         Self {
             entries: DashMap::new(),
-            living: AtomicUsize::new(0),
+            counts: Arc::new(SessionCounts::new(limit, per_address)),
             ended: Mutex::default(),
             requests: AtomicU64::new(0),
             limit,
@@ -72,11 +71,11 @@ impl Registry {
 
     /// The session of this name; where there is none, that which `create` makes. It must leave the session at its shard,
     /// for others find it from then on.
-    pub(crate) fn find_or_create(
+    pub(crate) fn find_or_create<E>(
         &self,
         key: Key,
-        create: impl FnOnce(Key) -> Option<Arc<Session>>,
-    ) -> Result<Found, Full> {
+        create: impl FnOnce(Key) -> Result<Arc<Session>, E>,
+    ) -> Result<Found, E> {
         self.forget_ended();
         let place = self.entries.entry(key);
         if let Place::Occupied(occupied) = &place {
@@ -88,22 +87,29 @@ impl Registry {
                 Entry::Ended { .. } => {}
             }
         }
-        if self.living.fetch_add(1, Ordering::Relaxed) >= self.limit {
-            self.living.fetch_sub(1, Ordering::Relaxed);
-            return Err(Full);
-        }
-        let Some(session) = create(place.key().clone()) else {
-            self.living.fetch_sub(1, Ordering::Relaxed);
-            return Err(Full);
-        };
+        let session = create(place.key().clone())?;
         place.insert(Entry::Living(session.clone()));
         Ok(Found::Living(session))
+    }
+
+    /// Counts a session that is about to be made. One of the same address may have to end for it.
+    pub(crate) fn enter(&self, network: Network) -> Result<Counted, Full> {
+        let (counted, displaced) = self.counts.enter(network)?;
+        if let Some(session) = displaced {
+            session.displace();
+        }
+        Ok(counted)
+    }
+
+    /// Ends the oldest session of an address that has not connected, if there is one.
+    pub(crate) fn make_room(&self, network: Network) -> bool {
+        let displaced = self.counts.displace(network);
+        displaced.inspect(Session::displace).is_some()
     }
 
     /// A session has ended; `close` is what is said, for `delay`, to who still asks for it.
     pub(crate) fn ended(&self, session: &Session, close: Option<Bytes>, delay: Duration) {
         session.end();
-        self.living.fetch_sub(1, Ordering::Relaxed);
         let Some(close) = close else {
             self.entries.remove(&session.key);
             return;
@@ -143,7 +149,7 @@ impl Registry {
 
     /// Sessions that live.
     pub(crate) fn len(&self) -> usize {
-        self.living.load(Ordering::Relaxed)
+        self.counts.total()
     }
 }
 
@@ -151,7 +157,7 @@ impl fmt::Debug for Registry {
     /// Without names, which are credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")
-            .field("living", &self.living)
+            .field("living", &self.len())
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }

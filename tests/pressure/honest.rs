@@ -47,7 +47,7 @@ fn flooding() -> Builder {
         .publish("flood", flood)
         .publication_strategy("flood", Strategy::NoMergeNoHistory)
         .vent("relay", |vent: Vent, channel: String| async move {
-            vent.relay(channel).await
+            vent.relay(channel![channel]).await
         })
         .method("big", |_: Call, size: usize| async move {
             Ok::<_, Error>("x".repeat(size))
@@ -467,7 +467,7 @@ fn found_101_a_client_with_too_many_events_has_a_gap_and_stays() {
             vent.on_gap(move || {
                 gaps.fetch_add(1, Ordering::SeqCst);
             });
-            vent.relay(channel).await
+            vent.relay(channel![channel]).await
         }
     };
     let server = flooding()

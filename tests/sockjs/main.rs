@@ -191,7 +191,7 @@ fn ddp_203_204_205_206_ddp_within_sockjs_frames() {
 }
 
 #[test]
-fn ddp_207_208_what_is_not_a_message() {
+fn ddp_207_what_is_not_a_message() {
     let server = serve();
     let mut client = server.sockjs();
     client.send_text("");
@@ -199,9 +199,23 @@ fn ddp_207_208_what_is_not_a_message() {
     client.expect_silence(100);
     client.send_text("[5]");
     client.expect_text(r#"a["{\"msg\":\"error\",\"reason\":\"Bad request\"}"]"#);
+    client.close();
+}
+
+#[test]
+fn ddp_208_found_115_a_peer_that_breaks_the_rules_or_closes_hears_a_close_frame_only() {
+    let server = serve();
+    let mut client = server.sockjs();
     client.send_text("[\"a");
-    client.expect_text(r#"c[3000,"Broken framing."]"#);
     client.expect_close(3000, "Broken framing.");
+    let mut client = server.sockjs();
+    client.send_text(&array(CONNECT));
+    client.expect_any_text();
+    client.send_text(&array(&"x".repeat(5 << 20)));
+    client.expect_close(1009, "Message too big");
+    let mut client = server.sockjs();
+    client.send(Sent::Close(None)).unwrap();
+    client.expect_close(1000, "");
 }
 
 #[test]

@@ -102,7 +102,8 @@ impl Builder {
     }
 
     /// Connections that one [client address](crate::Connection::client_address) may have, SockJS sessions among them; of
-    /// IPv6, one network of 64 bits. One more is answered with 429.
+    /// IPv6, one network of 64 bits. With one more, the oldest of its SockJS sessions over HTTP that has not said
+    /// `connect` ends; if there is none, the new one is answered with 429.
     ///
     /// There is no such limit by default: a school, a company or a carrier is one address, and behind a proxy that
     /// [`trusted_proxies`](Self::trusted_proxies) does not know everybody is.
@@ -112,9 +113,12 @@ impl Builder {
         self
     }
 
-    /// How often one client address may ask for a SockJS session that does not exist: 1,000 times within 60 s by
-    /// default. After that all its requests below the SockJS prefix are answered with 429 until the time is over, so that
-    /// it cannot find out sessions of others by guessing.
+    /// How often one client address may send to a SockJS session that does not exist: 1,000 times within 60 s by
+    /// default. After that, until the time is over, what it sends to sessions that do not exist, or that another address
+    /// has opened, is answered with 429: it cannot find out sessions of others by guessing. Everything else goes on, its
+    /// own sessions too.
+    ///
+    /// A load balancer that does not keep a session on one server has honest clients send to sessions that are elsewhere.
     #[must_use]
     pub fn unknown_session_limit(mut self, requests: u32, within: Duration) -> Self {
         self.edge.guesses = Rate { requests, within };

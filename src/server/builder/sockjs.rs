@@ -5,7 +5,31 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::Builder;
-use crate::sockjs::{Service, SockJs, SockJsConnection, Speaks};
+use crate::sockjs::{Registry, Service, SockJs, SockJsConnection, Speaks};
+
+/// How many sessions may live on HTTP requests at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PollingLimits {
+    sessions: usize,
+    /// Of one address; a quarter of all where the program does not say.
+    per_address: Option<usize>,
+}
+
+impl Default for PollingLimits {
+    fn default() -> Self {
+        Self {
+            sessions: 10_000,
+            per_address: None,
+        }
+    }
+}
+
+impl PollingLimits {
+    pub(super) fn registry(self) -> Registry {
+        let per_address = self.per_address.unwrap_or(self.sessions.div_ceil(4));
+        Registry::new(self.sessions, per_address)
+    }
+}
 
 impl Builder {
     /// How DDP is served over SockJS; [`SockJs::meteor`] by default.
@@ -67,7 +91,18 @@ impl Builder {
     /// Sessions that may live on HTTP requests at a time: 10,000 by default. One more is answered with 503.
     #[must_use]
     pub fn polling_limit(mut self, sessions: usize) -> Self {
-        self.polling_limit = sessions;
+        self.polling.sessions = sessions;
+        self
+    }
+
+    /// Sessions that one [client address](crate::Connection::client_address) may have on HTTP requests: a quarter of
+    /// [`polling_limit`](Self::polling_limit) by default. With one more, the oldest of its sessions that has not said
+    /// `connect` ends; if all have, the new one is answered with 429.
+    ///
+    /// Behind a proxy that [`trusted_proxies`](Self::trusted_proxies) does not know everybody is one address.
+    #[must_use]
+    pub fn polling_limit_per_address(mut self, sessions: usize) -> Self {
+        self.polling.per_address = Some(sessions);
         self
     }
 

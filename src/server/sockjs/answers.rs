@@ -183,12 +183,12 @@ pub(super) fn busy() -> Response {
     )
 }
 
-/// A body that is not read to its end. Nor is anything behind it.
+/// A body that is not read to its end.
 pub(super) fn refusal(status: StatusCode) -> Response {
-    let reason = status.canonical_reason().unwrap_or_default();
-    let mut response = with_text(status, reason.to_owned());
-    set(&mut response, header::CONNECTION, "close");
-    response
+    with_text(
+        status,
+        status.canonical_reason().unwrap_or_default().to_owned(),
+    )
 }
 
 pub(super) fn set(response: &mut Response, name: HeaderName, value: &'static str) {

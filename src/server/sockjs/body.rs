@@ -4,11 +4,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use warp::http::{HeaderMap, StatusCode, header};
 use warp::reply::Response;
 
 use super::answers;
+use crate::server::unread::RequestBody;
 
 /// What a body may be.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,7 @@ pub(in crate::server) struct Limits {
 /// 415 for a compressed one; 413 for one that is too large, as soon as that is known; 408 for one that does not come.
 pub(super) async fn read(
     headers: &HeaderMap,
-    mut body: Incoming,
+    mut body: RequestBody,
     limits: Limits,
 ) -> Result<Vec<u8>, Response> {
     let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
@@ -57,7 +58,10 @@ pub(super) async fn read(
             }
             Ok(None) => return Ok(read),
             Ok(Some(Err(_))) => return Err(answers::refusal(StatusCode::BAD_REQUEST)),
-            Err(_) => return Err(answers::refusal(StatusCode::REQUEST_TIMEOUT)),
+            Err(_) => {
+                body.give_up();
+                return Err(answers::refusal(StatusCode::REQUEST_TIMEOUT));
+            }
         }
     }
 }

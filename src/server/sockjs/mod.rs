@@ -10,27 +10,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::stream;
-use hyper::body::Incoming;
 use updraft_protocol::sockjs::{self, BadBody, Endpoint, Receiving, Route, Sending, Wrapping};
 use warp::Reply;
-use warp::http::{HeaderMap, Request, header};
+use warp::http::{HeaderMap, HeaderName, Request, header};
 use warp::reply::Response;
 
 use super::accept::Front;
 use super::admission::Refused;
 use super::http::{upgrade, upgrade_of};
+use super::unread::RequestBody;
 use crate::shard::{Arrival, Framing, Peer};
-use crate::sockjs::{Chunks, Found, Session};
+use crate::sockjs::{Chunks, Found, Session, Share, Speaks};
 use answers::Answers;
 pub(super) use body::Limits as BodyLimits;
 use sites::Site;
 pub(super) use sites::{Place, Sites};
 
+/// What nginx, and others since, look for in a response.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
 /// Answers a request below the prefix of a service.
 pub(super) async fn answer(
     front: &Arc<Front>,
     site: Site,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
     peer: SocketAddr,
 ) -> Response {
     let on_upgrade = upgrade_of(&mut request);
@@ -42,7 +45,7 @@ pub(super) async fn answer(
     // WebSockets and new sessions are looked at more closely below. The page for frames is judged by browsers, which know
     // who asks for it even when it comes out of their cache.
     if !matches!(route, Route::Greeting | Route::Iframe)
-        && let Err(refused) = front.screen(headers)
+        && let Err(refused) = front.admission().screen(headers)
     {
         return refused.answer();
     }
@@ -50,7 +53,7 @@ pub(super) async fn answer(
         Route::NotFound => answers::not_found(),
         Route::MethodNotAllowed(methods) => answers::not_allowed(methods),
         Route::Greeting => answers::text("Welcome to SockJS!\n"),
-        Route::Iframe => answers.iframe(front.frame_ancestors()),
+        Route::Iframe => answers.iframe(front.admission().frame_ancestors()),
         Route::Options(methods) => answers.options(methods),
         Route::Info => answers.info(),
         Route::RawWebSocket
@@ -74,9 +77,9 @@ pub(super) async fn answer(
             }
             Endpoint::Send(sending) => {
                 let key = (site.number, name.into());
-                let answer = match front.polling().living(&key) {
-                    Some(session) => post(front, &session, sending, headers, body).await,
-                    None => answers::not_found(),
+                let answer = match front.admission().find_session(&key, headers, peer) {
+                    Ok(session) => post(front, &session, sending, headers, body).await,
+                    Err(refused) => refused.answer(),
                 };
                 answers.of_session(answer)
             }
@@ -99,27 +102,31 @@ fn receive(
         Err(bad) => return answers::failure(&bad),
     };
     let key = (site.number, name.into());
-    let mut refused = None;
     let found = front.polling().find_or_create(key, |key| {
-        if !front.has_room() {
-            return None;
+        let admitted = front.admission().admit(headers, peer)?;
+        let client_address = admitted.client_address;
+        let counted = front.admission().admit_polling(client_address)?;
+        let share = Share::new(counted, admitted.seat);
+        let shard = front.next_shard().ok_or(Refused::Busy)?;
+        let session = Session::new(key, share, shard.inbox(), front.limits().posted);
+        if matches!(site.service.speaks, Speaks::Handler(_)) {
+            // There is nothing that its client would have to say first.
+            session.connected();
         }
-        let admitted = front.admit(headers, peer);
-        let admitted = admitted.map_err(|reason| refused = Some(reason)).ok()?;
-        let shard = front.next_shard()?;
-        let session = Session::new(key, shard.inbox(), front.limits().posted);
-        let session = Arc::new(session);
         let arrival = Arrival {
             peer: Peer::Polling(session.clone()),
             service: site.service.clone(),
-            client_address: admitted.client_address,
+            client_address,
             headers: admitted.headers,
-            seat: admitted.seat,
+            seat: None,
             room: None,
         };
-        front.hand_over_to(shard, arrival).then_some(session)
+        match front.hand_over_to(shard, arrival) {
+            true => Ok(session),
+            false => Err(Refused::Busy),
+        }
     });
-    let content_type = wrapping.content_type();
+    let (content_type, is_stream) = (wrapping.content_type(), !wrapping.is_single());
     let mut response = match found {
         Ok(Found::Living(session)) => {
             let number = front.polling().next_request();
@@ -131,10 +138,15 @@ fn receive(
             let pieces = stream::iter(pieces.map(Ok::<_, Infallible>));
             warp::reply::stream(pieces).into_response()
         }
-        Err(_) => return refused.map_or_else(answers::busy, Refused::answer),
+        Err(refused) => return refused.answer(),
     };
     answers::set(&mut response, header::CONTENT_TYPE, content_type);
     answers::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if is_stream {
+        // Else nginx keeps frames to itself until it has a buffer full of them. A response of one
+        // frame is over with it, so it is passed on at once in any case.
+        answers::set(&mut response, X_ACCEL_BUFFERING, "no");
+    }
     response
 }
 
@@ -144,7 +156,7 @@ async fn post(
     session: &Arc<Session>,
     sending: Sending,
     headers: &HeaderMap,
-    body: Incoming,
+    body: RequestBody,
 ) -> Response {
     let body = match body::read(headers, body, front.limits().bodies).await {
         Ok(body) => body,

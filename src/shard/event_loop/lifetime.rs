@@ -162,7 +162,7 @@ impl EventLoop {
             }
             Peer::Polling(session) => {
                 let registry = self.services.polling.clone();
-                let polling = Polling::new(session, service.clone(), registry, seat, self.now);
+                let polling = Polling::new(session, service.clone(), registry, self.now);
                 (Link::Polling(Box::new(polling)), Bytes::new())
             }
         }

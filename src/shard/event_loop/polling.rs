@@ -27,7 +27,8 @@ impl EventLoop {
         });
         match (request, found) {
             (Request::Wait(waiting), None) => interrupted(waiting),
-            (Request::Taken(_) | Request::Cut(_) | Request::Post(_), None) => {}
+            (Request::Taken(_) | Request::Cut(_) | Request::Post(_) | Request::Displaced, None) => {
+            }
             (Request::Wait(waiting), Some((index, polling))) => {
                 polling.wait(waiting, self.now);
                 self.unblocked(index);
@@ -46,6 +47,10 @@ impl EventLoop {
                 polling.posts.add(posted);
                 self.heard(index);
                 self.read_posted(index);
+            }
+            (Request::Displaced, Some((index, polling))) => {
+                polling.displaced();
+                self.lost(index);
             }
         }
     }

@@ -132,6 +132,9 @@ impl EventLoop {
             intake.outgoing.push_control(pong);
         }
         let ending = intake.ending;
+        if ending.is_some() {
+            socket.takes_no_more_frames();
+        }
         self.list(index);
         match ending {
             Some(Ending::Violation(Protocol { code, reason })) => {

@@ -45,6 +45,11 @@ impl EventLoop {
             return;
         };
         let gauges = &self.services.gauges;
+        if matches!(action, Action::Connected | Action::Resume { .. })
+            && let Some(polling) = client.link.polling_mut()
+        {
+            polling.connected();
+        }
         match action {
             Action::Connected => {
                 client.is_counted = true;

@@ -1,0 +1,201 @@
+//! How many polling sessions there are, in all and of each address.
+//!
+//! An address that has as many as it may loses the oldest that has not connected to the next one:
+//! sessions that are opened and left alone keep nobody out.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::Session;
+use crate::limit::Network;
+
+/// Why there is no room for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// There are as many as there may be.
+    Everywhere,
+    /// There are as many from its address as there may be, and all of them have connected.
+    Address,
+}
+
+/// The polling sessions of a server, as numbers.
+pub(super) struct SessionCounts {
+    /// Sessions in all.
+    limit: usize,
+    /// Sessions of one address.
+    per_address: usize,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    total: usize,
+    /// The number of the next session.
+    next: u64,
+    /// Filled by `enter`, drained as each [`Counted`] is dropped; bounded by `limit`.
+    by_address: HashMap<Network, Held>,
+}
+
+/// The sessions of one address, by number.
+#[derive(Default)]
+struct Held {
+    connected: HashSet<u64>,
+    /// Those that have not connected, the oldest first. One that is still being made is nowhere.
+    waiting: BTreeMap<u64, Weak<Session>>,
+}
+
+/// Counts a session as long as it is kept, unless the session has made room for another.
+pub(crate) struct Counted {
+    counts: Arc<SessionCounts>,
+    network: Network,
+    number: u64,
+}
+
+impl SessionCounts {
+    pub(super) fn new(limit: usize, per_address: usize) -> Self {
+        Self {
+            limit,
+            per_address,
+            counts: Mutex::default(),
+        }
+    }
+
+    /// Counts a new session. One that has to make room for it is returned, and is not counted any
+    /// more.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        network: Network,
+    ) -> Result<(Counted, Option<Arc<Session>>), Full> {
+        let mut counts = self.lock();
+        let held = counts.by_address.get(&network).map_or(0, Held::len);
+        let displaced = if held >= self.per_address {
+            Some(counts.displace(network).ok_or(Full::Address)?)
+        } else if counts.total >= self.limit {
+            return Err(Full::Everywhere);
+        } else {
+            None
+        };
+        let number = counts.next;
+        counts.next = counts.next.saturating_add(1);
+        counts.total = counts.total.saturating_add(1);
+        let held = counts.by_address.entry(network).or_default();
+        held.waiting.insert(number, Weak::new());
+        let counted = Counted {
+            counts: self.clone(),
+            network,
+            number,
+        };
+        Ok((counted, displaced))
+    }
+
+    /// Takes the oldest session of an address that has not connected out of the counts.
+    pub(super) fn displace(&self, network: Network) -> Option<Arc<Session>> {
+        self.lock().displace(network)
+    }
+
+    pub(super) fn total(&self) -> usize {
+        self.lock().total
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        // Nothing that can panic runs under the lock.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    fn displace(&mut self, network: Network) -> Option<Arc<Session>> {
+        let waiting = &self.by_address.get(&network)?.waiting;
+        let mut made = waiting
+            .iter()
+            .filter_map(|(number, session)| Some((*number, session.upgrade()?)));
+        let (number, session) = made.next()?;
+        self.remove(network, number);
+        Some(session)
+    }
+
+    /// Takes a session out, if it has not been.
+    fn remove(&mut self, network: Network, number: u64) {
+        let Some(held) = self.by_address.get_mut(&network) else {
+            return;
+        };
+        if held.waiting.remove(&number).is_some() || held.connected.remove(&number) {
+            self.total = self.total.saturating_sub(1);
+        }
+        if held.len() == 0 {
+            self.by_address.remove(&network);
+        }
+    }
+}
+
+impl Held {
+    fn len(&self) -> usize {
+        self.connected.len().saturating_add(self.waiting.len())
+    }
+}
+
+impl Counted {
+    /// What is counted is this session, which is there from now on.
+    pub(super) fn belongs_to(&self, session: &Arc<Session>) {
+        let mut counts = self.counts.lock();
+        let held = counts.by_address.get_mut(&self.network);
+        if let Some(waiting) = held.and_then(|held| held.waiting.get_mut(&self.number)) {
+            *waiting = Arc::downgrade(session);
+        }
+    }
+
+    /// The session has connected: it makes room for nobody.
+    pub(super) fn connected(&self) {
+        let mut counts = self.counts.lock();
+        if let Some(held) = counts.by_address.get_mut(&self.network)
+            && held.waiting.remove(&self.number).is_some()
+        {
+            held.connected.insert(self.number);
+        }
+    }
+
+    pub(super) fn network(&self) -> Network {
+        self.network
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.counts.lock().remove(self.network, self.number);
+    }
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counted")
+            .field("network", &self.network)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn found_208_each_address_has_its_part_and_gives_it_back() {
+        let counts = Arc::new(SessionCounts::new(3, 2));
+        let enter = |address: &str| {
+            let network = Network::of(address.parse().ok());
+            counts.enter(network).map(|(counted, _)| counted)
+        };
+        let one = enter("192.0.2.1").unwrap();
+        one.connected();
+        let _two = enter("192.0.2.1").unwrap();
+        // None of them is a session yet that could make room.
+        assert_eq!(enter("192.0.2.1").err(), Some(Full::Address));
+        let _other = enter("192.0.2.2").unwrap();
+        assert_eq!(enter("192.0.2.2").err(), Some(Full::Everywhere));
+        drop(one);
+        assert_eq!(counts.total(), 2);
+        drop(enter("192.0.2.1").unwrap());
+        assert_eq!(counts.total(), 2);
+        assert_eq!(counts.lock().by_address.len(), 2);
+    }
+}
