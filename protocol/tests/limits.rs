@@ -69,13 +69,39 @@ fn row_038_039_whatever_has_no_readable_msg_counts_also_before_connect() {
     for (text, closes) in [
         ("5", false),
         ("{}", false),
-        (r#"{"msg":"ping","cleared":5}"#, false),
+        (r#"{"cleared":5}"#, false),
         (r#"{"msg":"nonsense"}"#, false),
         (r#"{"msg":null}"#, true),
     ] {
         world.receive(text);
         assert_eq!(world.closed.is_some(), closes, "{text}");
     }
+}
+
+#[test]
+fn found_504_a_message_with_a_msg_does_not_count_whatever_its_ejson_is() {
+    let mut world = connected();
+    for message in [
+        r#"{"msg":"method","id":"1","method":"echo","params":[{"$type":"nope","$value":1}]}"#,
+        r#"{"msg":"ping","cleared":5}"#,
+        r#"{"msg":5,"result":{"$escape":null}}"#,
+    ] {
+        for _ in 0..150 {
+            let answered = answers(&mut world, message);
+            assert_eq!(answered, [r#"{"msg":"error","reason":"Parse error"}"#]);
+        }
+    }
+    assert_eq!(world.closed, None);
+    for message in [
+        r#"{"msg":"","cleared":5}"#,
+        r#"{"params":{"$escape":null}}"#,
+    ] {
+        for _ in 0..50 {
+            world.receive(message);
+        }
+    }
+    let closed = "1008 Too many unreadable messages";
+    assert_eq!(world.closed.as_deref(), Some(closed));
 }
 
 #[test]
