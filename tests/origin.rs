@@ -61,7 +61,7 @@ fn from(server: &Running, forwarded: &str) -> Result<Client, u16> {
 }
 
 #[test]
-fn row_021_origins_are_judged_before_the_upgrade() {
+fn row_021_deviation_030_origins_are_judged_before_the_upgrade() {
     let server = Running::start(Server::builder().allow_origin("https://*.app.example"));
     for lines in [
         "Host: localhost:4000",
@@ -208,7 +208,7 @@ fn row_012_connections_per_address_are_limited() {
 }
 
 #[test]
-fn row_105_an_address_that_guesses_sessions_is_not_answered_for_a_while() {
+fn row_105_deviation_034_an_address_that_guesses_sessions_is_not_answered_for_a_while() {
     let builder = Server::builder()
         .trusted_proxies(1)
         .unknown_session_limit(3, Duration::from_secs(3600));
@@ -251,7 +251,7 @@ fn seen(builder: Builder, headers: &[(&'static str, &str)]) -> String {
 }
 
 #[test]
-fn ddp_223_row_016_the_address_is_that_behind_trusted_proxies() {
+fn ddp_223_row_016_deviation_031_the_address_is_that_behind_trusted_proxies() {
     let forwarded = [("X-Forwarded-For", "6.6.6.6, 192.0.2.1, 10.0.0.1")];
     for (proxies, address) in [
         (0, r#""127.0.0.1""#),

@@ -139,7 +139,7 @@ fn row_056_subscribing_in_a_tight_loop_leaks_nothing() {
 }
 
 #[test]
-fn row_060_061_a_flood_of_calls_waits_in_its_socket() {
+fn row_060_061_deviation_006_a_flood_of_calls_waits_in_its_socket() {
     let gate = Gate::new();
     let waits = gate.clone();
     let server = Server::builder()

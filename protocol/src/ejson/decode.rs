@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn ddp_189_object_ids() {
+    fn ddp_189_deviation_014_object_ids() {
         let upper = r#"{"$type":"oid","$value":"0123456789ABCDEF01234567"}"#;
         assert_eq!(back(upper), upper.to_lowercase());
         let swapped = r#"{"$value":"0123456789abcdef01234567","$type":"oid"}"#;
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn ddp_186_190_costly_forms_are_counted() {
+    fn ddp_186_190_deviation_012_costly_forms_are_counted() {
         let many = |count| {
             format!(
                 "[{}]",
