@@ -80,7 +80,7 @@ fn messages(c: &mut Criterion) {
     for (name, text) in [("sub", SUB), ("method", METHOD)] {
         group.bench_function(name, |b| {
             b.iter(|| {
-                let message = decode(black_box(text), &limits).unwrap();
+                let message = decode(black_box(text), &limits, || None).unwrap();
                 Request::parse(message, text.len(), &bounds)
             });
         });

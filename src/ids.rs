@@ -1,5 +1,6 @@
 //! Ids and seeds from the operating system's random source.
 
+use updraft_protocol::ejson::ObjectId;
 use updraft_protocol::random;
 
 /// A session's id: 17 characters that nobody can guess.
@@ -22,6 +23,13 @@ pub(crate) fn session_id() -> std::io::Result<String> {
 /// A seed for a random stream, where the client gave none. Its ids name documents; they are no credentials.
 pub(crate) fn random_seed() -> String {
     uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// The id of an ObjectID that a client sent without one; nothing if the operating system has no random bytes to give.
+pub(crate) fn object_id() -> Option<ObjectId> {
+    let mut bytes = [0; 12];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(ObjectId::from_bytes(bytes))
 }
 
 /// A secret of 43 characters, such as a login token.

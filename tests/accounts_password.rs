@@ -91,7 +91,7 @@ async fn hello(_: Call) -> Result<&'static str> {
 }
 
 #[test]
-fn row_062_logins_that_find_no_place_are_refused() {
+fn row_062_deviation_038_logins_that_find_no_place_are_refused() {
     let gate = Gate::new();
     let password = Password::new().rounds(4);
     let builder = Server::builder()

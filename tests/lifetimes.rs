@@ -181,7 +181,7 @@ fn vent_058_a_client_that_leaves_while_redis_is_away_leaves_nothing() {
 }
 
 #[test]
-fn ddp_085_an_unblocked_handler_is_dropped_at_unsub() {
+fn ddp_085_deviation_019_an_unblocked_handler_is_dropped_at_unsub() {
     let (gate, dropped) = (Gate::new(), Count::default());
     let (waiting, counting) = (gate.clone(), dropped.clone());
     let server = Running::start(

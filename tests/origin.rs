@@ -62,7 +62,7 @@ fn from(server: &Running, forwarded: &str) -> Result<Client, u16> {
 }
 
 #[test]
-fn row_021_origins_are_judged_before_the_upgrade() {
+fn row_021_deviation_030_origins_are_judged_before_the_upgrade() {
     let server = Running::start(Server::builder().allow_origin("https://*.app.example"));
     for lines in [
         "Host: localhost:4000",
@@ -263,7 +263,8 @@ fn end(server: &Running) {
 }
 
 #[test]
-fn row_105_found_102_an_address_that_names_unknown_sessions_is_told_of_none_but_its_own() {
+fn row_105_deviation_034_found_102_an_address_that_names_unknown_sessions_is_told_of_none_but_its_own()
+ {
     let (guesser, other) = ("192.0.2.1", "192.0.2.2");
     let builder = behind_a_proxy().unknown_session_limit(3, Duration::from_secs(3600));
     let server = Running::start(builder);
@@ -371,7 +372,7 @@ fn seen(builder: Builder, headers: &[(&'static str, &str)]) -> String {
 }
 
 #[test]
-fn ddp_223_row_016_the_address_is_that_behind_trusted_proxies() {
+fn ddp_223_row_016_deviation_031_the_address_is_that_behind_trusted_proxies() {
     let forwarded = [("X-Forwarded-For", "6.6.6.6, 192.0.2.1, 10.0.0.1")];
     for (proxies, address) in [
         (0, r#""127.0.0.1""#),

@@ -226,7 +226,7 @@ fn row_062_the_login_rules_can_be_replaced_and_switched_off() {
 }
 
 #[test]
-fn row_062_logins_over_many_connections_are_limited_per_address() {
+fn row_062_deviation_035_logins_over_many_connections_are_limited_per_address() {
     let server = methods(&["login"], &Count::default()).trusted_proxies(1);
     let server = Running::start(server);
     let from = |address: &str| {

@@ -159,7 +159,7 @@ fn ddp_240_a_client_that_never_resumes_gets_new_sessions() {
 }
 
 #[test]
-fn a_live_connection_keeps_its_session() {
+fn deviation_026_a_live_connection_keeps_its_session() {
     let (builder, seen) = noting(two_shards().takeover_timeout(PATIENCE * 2));
     let server = Running::start_resumable(builder);
     let mut client = Returning::subscribed(&server);
@@ -182,7 +182,7 @@ fn a_live_connection_keeps_its_session() {
 }
 
 #[test]
-fn a_connection_that_does_not_answer_loses_its_session() {
+fn deviation_026_a_connection_that_does_not_answer_loses_its_session() {
     let (builder, seen) = noting(two_shards().takeover_timeout(SHORT));
     let server = Running::start_resumable(builder);
     let client = Returning::subscribed(&server);
@@ -289,7 +289,7 @@ fn a_session_can_be_bound_to_its_address() {
 }
 
 #[test]
-fn a_method_goes_on_without_its_client_and_is_not_begun_again() {
+fn deviation_027_a_method_goes_on_without_its_client_and_is_not_begun_again() {
     let (gate, begun) = (Gate::new(), Count::default());
     let (inside, counting) = (gate.clone(), begun.clone());
     let pay = move |_: Call| {

@@ -67,7 +67,7 @@ fn await_rest(server: &Running) {
 }
 
 #[test]
-fn in_node_each_transport_carries_everything() {
+fn found_506_in_node_each_transport_carries_everything() {
     let server = Running::start(offering(|options| options));
     Script::start("sockjs", &[server.url()]).run(|wish| panic!("{wish}?"));
     await_rest(&server);
@@ -83,7 +83,7 @@ fn in_node_meteors_list_begins_with_websocket_and_falls_back_to_polling() {
 }
 
 #[test]
-fn in_a_browser_each_transport_carries_everything_for_the_servers_own_page() {
+fn found_506_in_a_browser_each_transport_carries_everything_for_the_servers_own_page() {
     browse("");
 }
 

@@ -209,7 +209,7 @@ fn ten_thousand_events_arrive_in_their_order() {
 }
 
 #[test]
-fn row_034_a_client_that_does_not_read_is_closed_with_1013() {
+fn row_034_deviation_028_a_client_that_does_not_read_is_closed_with_1013() {
     let timeout = Duration::from_secs(1);
     let server = start(builder().send_buffer(16 * 1024).output_timeout(timeout));
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -207,7 +207,7 @@ fn a_client_that_leaves_meanwhile_leaves_nothing_behind() {
 }
 
 #[test]
-fn ddp_164_universal_publications_are_waited_for_and_part_of_the_difference() {
+fn ddp_164_deviation_022_universal_publications_are_waited_for_and_part_of_the_difference() {
     let gate = Gate::new();
     let inside = gate.clone();
     let universal = move |subscription: Subscription| {

@@ -254,7 +254,7 @@ async fn autobahn_2_row_026_027_pings_are_answered_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_025_026_a_flood_of_small_frames_closes_with_1008() {
+async fn row_025_026_deviation_007_a_flood_of_small_frames_closes_with_1008() {
     let limited = Server::builder().small_frame_limit(50, Duration::from_secs(60));
     let (address, handle) = serve(limited).await;
     for first in [PING, PONG] {
@@ -340,7 +340,7 @@ async fn autobahn_7_row_029_what_follows_a_close_frame_is_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_024_a_size_is_judged_by_its_header() {
+async fn row_024_deviation_005_a_size_is_judged_by_its_header() {
     let (address, handle) = serve(Server::builder().name_limit(1 << 20)).await;
     let mut early = Raw::open(address);
     early.send(&header(TEXT, 64 * 1024 + 1));
@@ -419,7 +419,7 @@ async fn row_033_a_reset_in_the_middle_of_a_frame_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_036_a_client_that_does_not_connect_is_closed() {
+async fn row_036_deviation_009_a_client_that_does_not_connect_is_closed() {
     let timeout = Duration::from_millis(300);
     let (address, handle) = serve(Server::builder().connect_timeout(timeout)).await;
     let mut silent = Raw::open(address);

@@ -14,7 +14,7 @@ const ECHO: Limits = Limits {
 };
 
 fuzz_target!(|text: &str| {
-    let Ok(message) = decode(text, &Limits::default()) else {
+    let Ok(message) = decode(text, &Limits::default(), || None) else {
         return;
     };
     let bounds = Bounds::default();

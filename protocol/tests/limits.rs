@@ -45,7 +45,7 @@ const TIMED_OUT: &str =
     r#""error":503,"reason":"Publication timed out","message":"Publication timed out [503]""#;
 
 #[test]
-fn row_038_a_hundred_unreadable_messages_in_ten_seconds_close() {
+fn row_038_deviation_001_a_hundred_unreadable_messages_in_ten_seconds_close() {
     let mut world = connected();
     for _ in 0..99 {
         assert_eq!(answers(&mut world, "{bad"), [BAD_REQUEST]);
@@ -69,13 +69,39 @@ fn row_038_039_whatever_has_no_readable_msg_counts_also_before_connect() {
     for (text, closes) in [
         ("5", false),
         ("{}", false),
-        (r#"{"msg":"ping","cleared":5}"#, false),
+        (r#"{"cleared":5}"#, false),
         (r#"{"msg":"nonsense"}"#, false),
         (r#"{"msg":null}"#, true),
     ] {
         world.receive(text);
         assert_eq!(world.closed.is_some(), closes, "{text}");
     }
+}
+
+#[test]
+fn found_504_a_message_with_a_msg_does_not_count_whatever_its_ejson_is() {
+    let mut world = connected();
+    for message in [
+        r#"{"msg":"method","id":"1","method":"echo","params":[{"$type":"nope","$value":1}]}"#,
+        r#"{"msg":"ping","cleared":5}"#,
+        r#"{"msg":5,"result":{"$escape":null}}"#,
+    ] {
+        for _ in 0..150 {
+            let answered = answers(&mut world, message);
+            assert_eq!(answered, [r#"{"msg":"error","reason":"Parse error"}"#]);
+        }
+    }
+    assert_eq!(world.closed, None);
+    for message in [
+        r#"{"msg":"","cleared":5}"#,
+        r#"{"params":{"$escape":null}}"#,
+    ] {
+        for _ in 0..50 {
+            world.receive(message);
+        }
+    }
+    let closed = "1008 Too many unreadable messages";
+    assert_eq!(world.closed.as_deref(), Some(closed));
 }
 
 #[test]
@@ -89,7 +115,7 @@ fn row_038_slower_garbage_is_only_answered() {
 }
 
 #[test]
-fn row_039_a_message_of_more_than_1_kib_is_not_quoted() {
+fn row_039_deviation_004_a_message_of_more_than_1_kib_is_not_quoted() {
     let mut world = connected();
     // `{"msg":"x","a":""}` is 18 bytes.
     let message = |length: usize| format!(r#"{{"msg":"x","a":"{}"}}"#, "a".repeat(length - 18));
@@ -137,7 +163,7 @@ fn row_039_the_limit_of_quotes_holds_for_every_complaint() {
 }
 
 #[test]
-fn row_043_a_thousand_versions() {
+fn row_043_deviation_008_a_thousand_versions() {
     let mut world = World::new();
     let support = vec![r#""1""#; 1000].join(",");
     let connect = format!(r#"{{"msg":"connect","version":"1","support":[{support}]}}"#);
@@ -149,7 +175,7 @@ fn row_043_a_thousand_versions() {
 }
 
 #[test]
-fn row_044_depth_is_counted_before_anything_is_built() {
+fn row_044_deviation_002_depth_is_counted_before_anything_is_built() {
     let mut world = connected();
     let nested = |depth: usize| {
         // The message and its parameters are two levels.
@@ -169,7 +195,7 @@ fn row_044_depth_is_counted_before_anything_is_built() {
 }
 
 #[test]
-fn row_045_ten_thousand_entries_are_enough() {
+fn row_045_deviation_002_ten_thousand_entries_are_enough() {
     let mut world = connected();
     let call =
         |param: &str| format!(r#"{{"msg":"method","id":"1","method":"zero","params":[{param}]}}"#);
@@ -187,7 +213,7 @@ fn row_045_ten_thousand_entries_are_enough() {
 }
 
 #[test]
-fn row_051_ids_and_names_have_a_longest() {
+fn row_051_deviation_003_ids_and_names_have_a_longest() {
     let mut world = connected();
     // é is two bytes: bytes count, not characters.
     let (fits, too_long) = ("é".repeat(128), format!("x{}", "é".repeat(128)));
@@ -219,7 +245,7 @@ fn row_051_ids_and_names_have_a_longest() {
 }
 
 #[test]
-fn row_054_subscriptions_are_counted() {
+fn row_054_deviation_017_subscriptions_are_counted() {
     let mut world = connected();
     for n in 0..256 {
         assert_eq!(answers(&mut world, &sub(&format!("s{n}"), "live")).len(), 1);
@@ -291,7 +317,7 @@ fn row_065_an_id_that_is_echoed_is_short() {
 }
 
 #[test]
-fn row_072_a_publication_has_a_minute() {
+fn row_072_deviation_018_a_publication_has_a_minute() {
     let mut world = connected();
     world.receive(r#"{"msg":"sub","id":"s","name":"slow","params":[100000]}"#);
     world.receive(r#"{"msg":"method","id":"1","method":"zero"}"#);
@@ -322,6 +348,24 @@ fn row_072_a_publication_has_a_minute() {
         answers(&mut world, &sub("s", "live")),
         [r#"{"msg":"ready","subs":["s"]}"#]
     );
+}
+
+#[test]
+fn deviation_020_updated_waits_for_writes_for_thirty_seconds() {
+    let mut world = connected_with(|config| config.heartbeat_interval = Duration::ZERO);
+    let fenced = r#"{"msg":"method","id":"1","method":"fenced","params":[100000]}"#;
+    assert_eq!(
+        answers(&mut world, fenced),
+        [r#"{"msg":"result","id":"1","result":"fenced"}"#]
+    );
+    world.pass(29 * SECOND);
+    assert!(world.frames.is_empty(), "{:?}", world.frames);
+    world.pass(SECOND);
+    let updated = r#"{"msg":"updated","methods":["1"]}"#;
+    assert_eq!(std::mem::take(&mut world.frames), [updated]);
+    // The write that ends at last is not told once more.
+    world.pass(100 * SECOND);
+    assert!(world.frames.is_empty(), "{:?}", world.frames);
 }
 
 #[test]

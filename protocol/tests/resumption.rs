@@ -119,7 +119,7 @@ fn welcome(ids: impl IntoIterator<Item = usize>) -> Option<Vec<String>> {
 }
 
 #[test]
-fn the_latest_hundred_messages_are_kept() {
+fn deviation_024_the_latest_hundred_messages_are_kept() {
     let mut host = Host::connected(|_| {});
     host.chat(0..150);
     assert!(host.park());
@@ -127,7 +127,7 @@ fn the_latest_hundred_messages_are_kept() {
 }
 
 #[test]
-fn nobody_comes_back_from_before_the_history_and_the_session_ends() {
+fn deviation_024_nobody_comes_back_from_before_the_history_and_the_session_ends() {
     let mut host = Host::connected(|_| {});
     host.chat(0..150);
     host.park();
@@ -221,7 +221,7 @@ fn ddp_236_what_was_not_written_comes_before_anything_newer() {
 }
 
 #[test]
-fn five_wrong_attempts_end_a_waiting_session() {
+fn deviation_025_five_wrong_attempts_end_a_waiting_session() {
     let mut host = Host::connected(|_| {});
     host.park();
     for _ in 0..2 {

@@ -423,7 +423,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn found_202_an_id_is_exact_or_refused() {
+    fn found_202_deviation_039_an_id_is_exact_or_refused() {
         let safe = 9_007_199_254_740_991_i64;
         assert_eq!(safe.to_wire().unwrap(), "~9007199254740991");
         assert_eq!((-safe).to_wire().unwrap(), "~-9007199254740991");

@@ -34,6 +34,7 @@ use crate::account::{Accounts, Authenticator, Logins};
 use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
 use crate::handler::{Handler, Patience};
+use crate::ids;
 use crate::mailbox;
 use crate::memory::Memory;
 use crate::method::{Call, Method};
@@ -86,7 +87,7 @@ type Route = Box<dyn FnOnce(Handle) -> BoxedFilter<(Response,)> + Send>;
 impl Default for Builder {
     fn default() -> Self {
         Self {
-            session: Config::default(),
+            session: session_config(),
             publications: Vec::new(),
             methods: Vec::new(),
             accounts: None,
@@ -136,6 +137,13 @@ impl Default for Builder {
             mistake: None,
         }
     }
+}
+
+/// What sessions are like unless the program says otherwise.
+fn session_config() -> Config {
+    let mut config = Config::default();
+    config.new_object_id = ids::object_id;
+    config
 }
 
 impl Builder {

@@ -240,7 +240,7 @@ fn ddp_179_a_token_taken_away_closes_its_connections() {
 }
 
 #[test]
-fn a_login_ends_when_its_token_expires() {
+fn deviation_036_a_login_ends_when_its_token_expires() {
     let world = World::new();
     // Half a second is left of it.
     let lifetime = Duration::from_millis(500) + world.now.elapsed().unwrap();
@@ -371,7 +371,7 @@ fn ddp_180_the_own_document_keeps_up() {
 }
 
 #[test]
-fn what_belongs_to_meteor_alone_is_not_found() {
+fn deviation_037_what_belongs_to_meteor_alone_is_not_found() {
     let world = World::new();
     let server = world.server();
     let mut client = server.client();

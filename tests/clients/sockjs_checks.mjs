@@ -5,6 +5,9 @@ import { check, within } from './harness.mjs';
 /** The transports that Meteor's client allows. */
 export const METEORS = ['websocket', 'xdr-polling', 'xhr-polling', 'iframe-xhr-polling', 'jsonp-polling'];
 
+/** An id as Meteor makes them, which asks for redis-oplog's events. */
+const VENT_ID = 'kpNzWxsDHYcxAHj5M';
+
 const COUNT = 200;
 const LENGTHY = 20_000;
 
@@ -33,5 +36,11 @@ export async function checkTransport(talk, url, transports, transport) {
     left: { code: 3001, reason: 'Enough', wasClean: true },
   });
   check(`${transport} carries DDP`, await talked('ddp'), { transport, result: 3, events: [1, 2, 3], id: 'p' });
+  check(`${transport} carries redis-oplog's events, to the byte`, await talked('vent', VENT_ID), {
+    transport,
+    events: [1, 'é \u2028 😀'].map(
+      (event) => `{"msg":"changed","__vent":"1","id":"${VENT_ID}.thread","e":${JSON.stringify(event)}}`,
+    ),
+  });
   check(`${transport} is told why`, await talked('farewell'), { code: 3000, reason: 'Go away!', wasClean: true });
 }

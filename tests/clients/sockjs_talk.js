@@ -4,6 +4,7 @@
 
 globalThis.talk = (() => {
   const TIMEOUT = 15_000;
+  const VENT = '{"msg":"changed","__vent":"1"';
 
   /** A client and what has come over it. */
   class Socket {
@@ -55,7 +56,7 @@ globalThis.talk = (() => {
     /** Connects, and asks for the session it has had. */
     async connect(url, transports) {
       this.socket = new Socket(`${url}/sockjs`, transports);
-      this.socket.client.onmessage = ({ data }) => this.#take(JSON.parse(data));
+      this.socket.client.onmessage = ({ data }) => this.#take(data);
       const transport = await this.socket.opened;
       const past = this.session && { session: this.session, receivedCount: this.count };
       this.say({ msg: 'connect', version: '1', support: ['1', 'pre2', 'pre1'], ...past });
@@ -87,10 +88,13 @@ globalThis.talk = (() => {
       while (this.events.length < count) await this.answer(({ msg }) => msg === 'changed');
     }
 
-    #take(message) {
+    #take(text) {
+      const message = JSON.parse(text);
       if (message.msg === 'ping') return this.say({ msg: 'pong', id: message.id });
       if (message.msg !== 'pong') this.count += 1;
-      if (message.msg === 'changed') this.events.push(message.fields.event);
+      // redis-oplog's client looks at the text, before anything is parsed.
+      if (text.startsWith(VENT)) this.events.push(text);
+      else if (message.msg === 'changed') this.events.push(message.fields.event);
       this.#look(message);
     }
   }
@@ -131,11 +135,23 @@ globalThis.talk = (() => {
     return { transport, result, events: client.events, id };
   }
 
+  /** Subscribes as redis-oplog's client does, with an id like Meteor's, and is sent events. */
+  async function vent(url, transports, id) {
+    const client = new Ddp();
+    const { transport } = await client.connect(url, transports);
+    client.say({ msg: 'sub', id: 's', name: 'thread', params: [id] });
+    await client.answer(({ msg }) => msg === 'ready');
+    await client.call('say', 1, 'é \u2028 😀');
+    await client.has(2);
+    await client.socket.leave();
+    return { transport, events: client.events };
+  }
+
   /** What becomes of a client that is not let in. */
   async function refusal(url, transports) {
     const socket = new Socket(`${url}/echo`, transports);
     return Promise.race([socket.closed, socket.opened.catch(() => socket.closed)]);
   }
 
-  return { Ddp, echo, farewell, ddp, refusal };
+  return { Ddp, echo, farewell, ddp, vent, refusal };
 })();

@@ -81,6 +81,31 @@ fn row_038_039_044_045_051_054_every_limit_can_be_set() {
 }
 
 #[test]
+fn found_502_an_object_id_without_an_id_gets_a_random_one() {
+    async fn hex(_: Call, id: ObjectId) -> Result<String> {
+        Ok(id.to_hex())
+    }
+    let server = Running::start(Server::builder().method("hex", hex));
+    let mut client = server.client();
+    let mut ids = Vec::new();
+    for (number, value) in [r#""""#, r#""""#, "null"].iter().enumerate() {
+        let number = number.to_string();
+        let params = format!(r#"{{"$type":"oid","$value":{value}}}"#);
+        client.send_text(&call(&number, "hex", &params));
+        client.expect_text(&format!(r#"{{"msg":"updated","methods":["{number}"]}}"#));
+        let answer = client.expect_any_text();
+        let start = format!(r#"{{"msg":"result","id":"{number}","result":""#);
+        let id = answer.strip_prefix(&start).expect("a result");
+        let id = id.strip_suffix(r#""}"#).expect("a string");
+        assert!(ObjectId::parse(id).is_some(), "{id}");
+        ids.push(id.to_owned());
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 3);
+}
+
+#[test]
 fn row_056_subscribing_in_a_tight_loop_leaks_nothing() {
     let redis = RedisServer::start();
     let (begun, dropped) = (Count::default(), Count::default());
@@ -114,7 +139,7 @@ fn row_056_subscribing_in_a_tight_loop_leaks_nothing() {
 }
 
 #[test]
-fn row_060_061_a_flood_of_calls_waits_in_its_socket() {
+fn row_060_061_deviation_006_a_flood_of_calls_waits_in_its_socket() {
     let gate = Gate::new();
     let waits = gate.clone();
     let server = Server::builder()

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn row_108_abandoned_sessions_end_and_are_bounded() {
+fn row_108_deviation_033_abandoned_sessions_end_and_are_bounded() {
     let builder = open().sockjs(hasty()).polling_limit(3);
     let builder = builder.polling_limit_per_address(4);
     let server = Running::start(builder);

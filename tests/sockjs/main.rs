@@ -396,7 +396,7 @@ fn ddp_216_a_poll_is_told_that_the_server_is_there() {
 }
 
 #[test]
-fn ddp_217_219_220_raw_websocket_and_no_compression() {
+fn ddp_217_219_220_deviation_029_raw_websocket_and_no_compression() {
     let server = serve();
     let raw = format!("ws://{}/sockjs/websocket", server.host());
     let (client, _) = Client::ddp_connect(&raw);

@@ -191,7 +191,7 @@ mod tests {
 
     // The expected numbers are those of Node 20 in UTC.
     #[test]
-    fn ddp_182_dates_are_parsed_as_javascript_does() {
+    fn ddp_182_deviation_013_dates_are_parsed_as_javascript_does() {
         for (text, millis) in [
             ("2020", 1_577_836_800_000),
             ("2020-01", 1_577_836_800_000),

@@ -1,6 +1,7 @@
 //! EJSON's forms, `{"$date":5}` and the like: how an object is recognised as one, and what it
 //! stands for.
 
+use super::coerce::{to_number, to_text};
 use super::number::number_text;
 use super::text::TextBuilder;
 use super::{Binary, Date, Decimal, Object, ObjectId, ParseError, Regexp, Text, Value};
@@ -11,16 +12,31 @@ impl Value {
     /// # Errors
     ///
     /// If Meteor could not decode a form, an unknown `$type` for example. An ObjectID of `""`, for
-    /// which Meteor makes up an id, is an error too, and so are the 257th pattern in one value and a
-    /// `$escape` of strings of more than 10,000 characters.
+    /// which Meteor makes up an id, is an error too ([`decode_with`](Self::decode_with) makes one up),
+    /// and so are the 257th pattern in one value and a `$escape` of strings of more than 10,000
+    /// characters.
     pub fn decode(self) -> Result<Self, ParseError> {
-        Decoder::new(false).value(self)
+        self.decode_with(|| None)
+    }
+
+    /// As [`decode`](Self::decode), with somebody to ask for the id of an ObjectID that was sent
+    /// without one, as `""`, `null`, `false` or 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode), and if there is no id to be had.
+    pub fn decode_with(
+        self,
+        mut new_object_id: impl FnMut() -> Option<ObjectId>,
+    ) -> Result<Self, ParseError> {
+        Decoder::new(false, &mut new_object_id).value(self)
     }
 
     /// As [`decode`](Self::decode), but an object that cannot be decoded stays a plain object.
     pub fn decode_lenient(self) -> Self {
         // No form is an error then.
-        Decoder::new(true).value(self).unwrap_or_default()
+        let decoded = Decoder::new(true, &mut || None).value(self);
+        decoded.unwrap_or_default()
     }
 }
 
@@ -64,18 +80,20 @@ impl Form {
 const MAX_PATTERNS: usize = 256;
 const MAX_CHARACTERS: usize = 10_000;
 
-struct Decoder {
+struct Decoder<'a> {
     lenient: bool,
+    new_object_id: &'a mut dyn FnMut() -> Option<ObjectId>,
     /// How many more patterns may follow.
     patterns: usize,
     /// How many more characters may become members.
     characters: usize,
 }
 
-impl Decoder {
-    fn new(lenient: bool) -> Self {
+impl<'a> Decoder<'a> {
+    fn new(lenient: bool, new_object_id: &'a mut dyn FnMut() -> Option<ObjectId>) -> Self {
         Self {
             lenient,
+            new_object_id,
             patterns: MAX_PATTERNS,
             characters: MAX_CHARACTERS,
         }
@@ -116,23 +134,27 @@ impl Decoder {
     fn form(&mut self, form: Form, object: &mut Object) -> Result<Value, ParseError> {
         let member = |key| object.get(key).unwrap_or(&Value::Undefined);
         match form {
-            Form::Date => Ok(Value::Date(decode_date(member("$date")))),
-            Form::InfNan => Ok(Value::Number(match member("$InfNaN") {
-                Value::Number(number) => number / 0.0,
-                _ => f64::NAN,
-            })),
-            Form::Binary => match member("$binary") {
-                Value::String(text) => {
-                    Ok(Value::Binary(Binary::from_base64(&text.to_string_lossy())))
-                }
-                _ => Err(ParseError::ejson("$binary is not a string")),
-            },
+            Form::Date => Ok(Value::Date(decode_date(member("$date"))?)),
+            Form::InfNan => Ok(Value::Number(to_number(member("$InfNaN"))? / 0.0)),
+            Form::Binary => {
+                let Value::String(text) = member("$binary") else {
+                    return Err(ParseError::ejson("$binary is not a string"));
+                };
+                let bytes = Binary::from_base64(&text.to_string_lossy());
+                let bytes = bytes.ok_or_else(|| ParseError::ejson("$binary is not base64"))?;
+                Ok(Value::Binary(bytes))
+            }
             Form::Regexp => {
                 let left = self.patterns.checked_sub(1);
                 self.patterns = left.ok_or_else(|| ParseError::ejson("too many patterns"))?;
                 decode_regexp(member("$regexp"), member("$flags"))
             }
-            Form::Type => decode_type(member("$type"), member("$value")),
+            Form::Type => match (member("$type").as_str(), member("$value")) {
+                (Some("oid"), value) if value.is_falsy() => (self.new_object_id)()
+                    .map(Value::ObjectId)
+                    .ok_or_else(|| ParseError::ejson("an ObjectID without an id")),
+                (name, value) => decode_type(name, value),
+            },
             Form::Escape => {
                 match member("$escape") {
                     Value::Null | Value::Undefined => {
@@ -158,25 +180,20 @@ impl Decoder {
     }
 }
 
-fn decode_date(value: &Value) -> Date {
-    match value {
-        Value::Number(millis) => Date::from_millis(*millis),
-        Value::String(text) => Date::parse(&text.to_string_lossy()),
-        Value::Null | Value::Bool(false) => Date::from_millis(0.0),
-        Value::Bool(true) => Date::from_millis(1.0),
-        _ => Date::INVALID,
-    }
+fn decode_date(value: &Value) -> Result<Date, ParseError> {
+    Ok(match value {
+        Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            Date::parse(&to_text(value)?.to_string_lossy())
+        }
+        _ => Date::from_millis(to_number(value)?),
+    })
 }
 
 fn decode_regexp(source: &Value, flags: &Value) -> Result<Value, ParseError> {
-    // A pattern may be anything, because JavaScript makes a string of it.
+    // JavaScript reads no source as an empty one.
     let source = match source {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => Text::from(number_text(*number)),
-        Value::Bool(value) => Text::from(value.to_string()),
-        Value::Null => Text::from("null"),
         Value::Undefined => Text::default(),
-        _ => return Err(ParseError::ejson("$regexp is not a string")),
+        source => to_text(source)?,
     };
     let Value::String(flags) = flags else {
         return Err(ParseError::ejson("$flags is not a string"));
@@ -184,8 +201,8 @@ fn decode_regexp(source: &Value, flags: &Value) -> Result<Value, ParseError> {
     Ok(Value::from(Regexp::new(source, &flags.to_string_lossy())?))
 }
 
-fn decode_type(name: &Value, value: &Value) -> Result<Value, ParseError> {
-    match (name.as_str(), value) {
+fn decode_type(name: Option<&str>, value: &Value) -> Result<Value, ParseError> {
+    match (name, value) {
         (Some("oid"), value) => Ok(Value::ObjectId(
             value.as_str().unwrap_or_default().parse::<ObjectId>()?,
         )),
@@ -323,7 +340,7 @@ mod tests {
         assert_eq!(bytes("!!!!"), [0, 0, 0]);
         assert_eq!(bytes("AQID+g=="), [1, 2, 3, 250]);
         assert_eq!(bytes("AQID+g"), [1, 2, 3, 250]);
-        assert_eq!(bytes("AQ-D"), [1, 0, 3]);
+        assert_eq!(bytes("AQ-D"), [1, 3, 0]);
         assert_eq!(bytes("éééé"), [0, 0, 0]);
         assert_eq!(back(r#"{"$binary":"AQI"}"#), r#"{"$binary":"AQI="}"#);
         assert!(refused(r#"{"$binary":5}"#));
@@ -337,6 +354,7 @@ mod tests {
             (r#"{"$InfNaN":-1}"#, f64::NEG_INFINITY),
             (r#"{"$InfNaN":5}"#, f64::INFINITY),
             (r#"{"$InfNaN":"x"}"#, f64::NAN),
+            (r#"{"$InfNaN":null}"#, f64::NAN),
         ] {
             assert_eq!(decoded(text), Value::Number(number));
         }
@@ -344,7 +362,58 @@ mod tests {
     }
 
     #[test]
-    fn ddp_189_object_ids() {
+    fn found_503_javascript_converts_what_is_of_another_kind() {
+        for (text, printed) in [
+            (r#"{"$InfNaN":true}"#, r#"{"$InfNaN":1}"#),
+            (r#"{"$InfNaN":[5]}"#, r#"{"$InfNaN":1}"#),
+            (r#"{"$InfNaN":[["-0x1"]]}"#, r#"{"$InfNaN":0}"#),
+            (r#"{"$InfNaN":" -3 "}"#, r#"{"$InfNaN":-1}"#),
+            (r#"{"$InfNaN":{}}"#, r#"{"$InfNaN":0}"#),
+            (r#"{"$date":["2020"]}"#, r#"{"$date":1577836800000}"#),
+            (r#"{"$date":{}}"#, r#"{"$date":null}"#),
+            (
+                r#"{"$regexp":["a",1],"$flags":""}"#,
+                r#"{"$regexp":"a,1","$flags":""}"#,
+            ),
+            (
+                r#"{"$regexp":{},"$flags":""}"#,
+                r#"{"$regexp":"[object Object]","$flags":""}"#,
+            ),
+        ] {
+            assert_eq!(back(text), printed, "{text}");
+        }
+        for text in [
+            r#"{"$InfNaN":{"toString":1}}"#,
+            r#"{"$date":[{"toString":1}]}"#,
+            r#"{"$regexp":{"toString":1},"$flags":""}"#,
+        ] {
+            assert!(refused(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn found_502_an_object_id_without_an_id_gets_a_new_one() {
+        let mut next = 0_u8;
+        let mut decode = |text: &str| {
+            plain(text).decode_with(|| {
+                next += 1;
+                (next < 6).then(|| ObjectId::from_bytes([next; 12]))
+            })
+        };
+        let oid = |value: &str| format!(r#"{{"$type":"oid","$value":{value}}}"#);
+        for (number, value) in (1_u8..).zip([r#""""#, "null", "0", "false"]) {
+            let decoded = decode(&oid(value)).unwrap();
+            assert_eq!(decoded, Value::ObjectId(ObjectId::from_bytes([number; 12])));
+        }
+        for value in ["true", "5", "[]", r#""bad""#] {
+            assert!(decode(&oid(value)).is_err(), "{value}");
+        }
+        let two = decode(&format!("[{},{}]", oid("null"), oid("null")));
+        assert!(two.is_err(), "there was an id for the first only");
+    }
+
+    #[test]
+    fn ddp_189_deviation_014_object_ids() {
         let upper = r#"{"$type":"oid","$value":"0123456789ABCDEF01234567"}"#;
         assert_eq!(back(upper), upper.to_lowercase());
         let swapped = r#"{"$value":"0123456789abcdef01234567","$type":"oid"}"#;
@@ -421,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn ddp_186_190_costly_forms_are_counted() {
+    fn ddp_186_190_deviation_012_costly_forms_are_counted() {
         let many = |count| {
             format!(
                 "[{}]",

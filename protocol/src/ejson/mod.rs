@@ -4,6 +4,7 @@
 //! [`scan`] checks a payload that is only passed on.
 
 mod binary;
+mod coerce;
 mod date;
 mod de;
 mod decimal;

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_patterns_are_refused_not_run() {
+    fn deviation_012_hostile_patterns_are_refused_not_run() {
         for pattern in [
             "(",
             "a)",

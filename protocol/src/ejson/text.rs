@@ -250,6 +250,13 @@ impl TextBuilder {
         }
     }
 
+    pub(super) fn push_text(&mut self, text: &Text) {
+        match text.to_str() {
+            Some(text) => self.push_str(text),
+            None => text.units().for_each(|unit| self.push_unit(unit)),
+        }
+    }
+
     pub(super) fn push_char(&mut self, character: char) {
         self.push_str(character.encode_utf8(&mut [0; 4]));
     }

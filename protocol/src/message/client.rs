@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::ejson::{self, Limits, Object, Value};
+use crate::ejson::{self, Limits, Object, ObjectId, Value};
 
 /// What a client may write into a message, beyond what its JSON may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,10 @@ pub enum Unreadable {
     /// Not JSON, or JSON that is neither an object nor an array: `Bad request`, nothing quoted.
     NotAMessage,
     /// EJSON or `cleared` that cannot be decoded: `Parse error`, nothing quoted.
-    Undecodable,
+    Undecodable {
+        /// Whether there is a `msg` that says what it was meant to be.
+        has_msg: bool,
+    },
 }
 
 /// A message that waits in the session's queue for its turn.
@@ -80,24 +83,39 @@ pub struct Call {
 
 /// Reads one frame: JSON, then `cleared` folded into `fields`, then EJSON.
 ///
+/// An ObjectID without an id gets one of `new_object_id`; if there is none to be had, it cannot be decoded.
+///
 /// # Errors
 ///
 /// [`Unreadable`] says which of Meteor's two answers is due.
-pub fn decode(text: &str, limits: &Limits) -> Result<Value, Unreadable> {
+pub fn decode(
+    text: &str,
+    limits: &Limits,
+    new_object_id: impl FnMut() -> Option<ObjectId>,
+) -> Result<Value, Unreadable> {
     match ejson::parse(text, limits) {
-        Ok(Value::Object(mut message)) => {
-            fold_cleared(&mut message)?;
-            for key in ["fields", "params", "result"] {
-                if let Some(value) = message.get_mut(key) {
-                    let plain = std::mem::take(value);
-                    *value = plain.decode().map_err(|_| Unreadable::Undecodable)?;
-                }
-            }
-            Ok(Value::Object(message))
-        }
+        Ok(Value::Object(mut message)) => match decode_members(&mut message, new_object_id) {
+            Some(()) => Ok(Value::Object(message)),
+            None => Err(Unreadable::Undecodable {
+                has_msg: message.get("msg").is_some_and(|msg| !msg.is_falsy()),
+            }),
+        },
         Ok(array @ Value::Array(_)) => Ok(array),
         _ => Err(Unreadable::NotAMessage),
     }
+}
+
+fn decode_members(
+    message: &mut Object,
+    mut new_object_id: impl FnMut() -> Option<ObjectId>,
+) -> Option<()> {
+    fold_cleared(message)?;
+    for key in ["fields", "params", "result"] {
+        if let Some(value) = message.get_mut(key) {
+            *value = value.take().decode_with(&mut new_object_id).ok()?;
+        }
+    }
+    Some(())
 }
 
 impl Request {
@@ -222,13 +240,13 @@ fn take_params(message: &mut Value) -> Option<Vec<Value>> {
     }
 }
 
-/// Turns `cleared` into members of `fields` that are undefined, which is what it stands for.
-fn fold_cleared(message: &mut Object) -> Result<(), Unreadable> {
+/// Turns `cleared` into members of `fields` that are undefined, which is what it stands for. Nothing if it cannot.
+fn fold_cleared(message: &mut Object) -> Option<()> {
     let Some(cleared) = message.remove("cleared") else {
-        return Ok(());
+        return Some(());
     };
     let Value::Array(names) = cleared else {
-        return Err(Unreadable::Undecodable);
+        return None;
     };
     if !message.contains_key("fields") {
         message.insert("fields", Object::new());
@@ -240,11 +258,11 @@ fn fold_cleared(message: &mut Object) -> Result<(), Unreadable> {
                 Value::String(name) => Some((name, Value::Undefined)),
                 _ => None,
             }));
-            Ok(())
+            Some(())
         }
         // An array would take the names as properties that no JSON shows.
-        Some(Value::Array(_)) => Ok(()),
-        _ if names.is_empty() => Ok(()),
-        _ => Err(Unreadable::Undecodable),
+        Some(Value::Array(_)) => Some(()),
+        _ if names.is_empty() => Some(()),
+        _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Resumption;
-use crate::ejson::Limits;
+use crate::ejson::{Limits, ObjectId};
 use crate::message::Bounds;
 use crate::vent::{Choice, VentOptions};
 use crate::view::Strategies;
@@ -43,11 +43,14 @@ pub struct Config {
     pub limits: Limits,
     /// Lengths of a client's ids and names, and of messages that are quoted.
     pub bounds: Bounds,
-    /// Messages of which not even `msg` can be read, within [`unreadable_window`](Self::unreadable_window), that close
-    /// the connection (100).
+    /// Messages that are no JSON within `limits` or have no `msg`, within
+    /// [`unreadable_window`](Self::unreadable_window), that close the connection (100).
     pub max_unreadable: usize,
     /// The time within which unreadable messages are counted (10 s).
     pub unreadable_window: Duration,
+    /// Where the id comes from of an ObjectID that a client sends without one, as `{"$type":"oid","$value":""}`: Meteor
+    /// makes up a random one. By default from nowhere, and such a value cannot be decoded.
+    pub new_object_id: fn() -> Option<ObjectId>,
     /// What is remembered of the documents of each collection.
     pub strategies: Strategies,
     /// The encoding of Vent publications that do not choose their own.
@@ -77,6 +80,7 @@ impl Default for Config {
             bounds: Bounds::default(),
             max_unreadable: 100,
             unreadable_window: Duration::from_secs(10),
+            new_object_id: || None,
             strategies: Strategies::default(),
             encoding: Choice::default(),
             reserved: Vec::new(),

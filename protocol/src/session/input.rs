@@ -23,10 +23,17 @@ impl Session {
         }
         // Any message counts as life, a malformed one too.
         self.heard();
-        let message = match message::decode(text, &self.config.limits) {
+        let config = &self.config;
+        let message = match message::decode(text, &config.limits, config.new_object_id) {
             Ok(message) => message,
             Err(Unreadable::NotAMessage) => return self.unreadable("Bad request", None, now, out),
-            Err(Unreadable::Undecodable) => return self.unreadable("Parse error", None, now, out),
+            // A client of DDP, with a value that only it has a name for.
+            Err(Unreadable::Undecodable { has_msg: true }) => {
+                return self.complain("Parse error", None, out);
+            }
+            Err(Unreadable::Undecodable { has_msg: false }) => {
+                return self.unreadable("Parse error", None, now, out);
+            }
         };
         let quote = || Quote::of(&message, text.len(), &self.config.bounds);
         let Some(msg) = message.get("msg").filter(|msg| !msg.is_falsy()) else {

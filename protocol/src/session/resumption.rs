@@ -7,7 +7,7 @@
 //! session's next input, or the newcomer goes on by itself, after [`resume_refused`](Session::resume_refused).
 //!
 //! Meteor 3.5 wants the client's count to be equal to what was sent, and takes nobody back otherwise. Here a client that
-//! has missed messages gets them, as long as they are kept; Meteor plans the same.
+//! has missed messages gets them, as long as they are kept (deviation 024).
 
 use std::fmt;
 use std::time::Duration;

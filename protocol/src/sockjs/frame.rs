@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_what_sockjs_node_escapes_but_for_surrogate_pairs() {
+    fn deviation_032_exactly_what_sockjs_node_escapes_but_for_surrogate_pairs() {
         for point in 0..=0x10_ffff {
             let Some(character) = char::from_u32(point) else {
                 continue;

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_surrogate_is_replaced_and_a_pair_is_one_character() {
+    fn deviation_032_a_lone_surrogate_is_replaced_and_a_pair_is_one_character() {
         let got = frame(r#"["\ud83d\ude00","\ud83d","\ude00x"]"#).unwrap();
         assert_eq!(got, ["😀", "\u{fffd}", "\u{fffd}x"]);
     }

@@ -5,7 +5,7 @@
 //! strings.
 //!
 //! sockjs-node also escapes both halves of a surrogate pair. A pair goes out as UTF-8 here, which every client decodes to
-//! the same string; half a pair is no text in Rust.
+//! the same string; half a pair is no text in Rust (deviation 032).
 
 mod form;
 mod frame;

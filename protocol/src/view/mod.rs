@@ -182,7 +182,7 @@ impl View {
     /// which they came to the session. Each effect is shown in turn.
     ///
     /// Meteor goes by the order in which this publisher added them, which differs only where several publish the same
-    /// documents in different orders.
+    /// documents in different orders (deviation 021).
     pub fn stop(&mut self, publisher: Publisher, mut show: impl FnMut(&str, &str, Effect)) {
         let is_rerun = self.before.is_some();
         for (name, collection) in self.collections.iter_mut().flat_map(|all| &mut **all) {

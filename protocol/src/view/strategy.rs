@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// # When the user changes
 ///
 /// All subscriptions run again, and the client is to be left with what the new runs publish. Meteor does that for
-/// `ServerMerge` only; here:
+/// `ServerMerge` only (deviation 023); here:
 ///
 /// - `ServerMerge` sends nothing before all have run, then the difference.
 /// - `NoMerge` and `NoMergeMulti` send what the new runs publish at once (`NoMergeMulti` as `changed` where the client

@@ -108,7 +108,7 @@ fn fields_are_shared_until_they_are_changed() {
 }
 
 #[test]
-fn a_publisher_that_stops_lets_go_in_order() {
+fn deviation_021_a_publisher_that_stops_lets_go_in_order() {
     let mut view = View::default();
     for (publisher, collection, id) in [
         (A, "d", "1"),
@@ -187,7 +187,7 @@ fn ddp_165_a_difference_is_in_meteors_order() {
 }
 
 #[test]
-fn ddp_165_no_merge_shows_the_rerun_at_once_and_removes_what_is_left() {
+fn ddp_165_deviation_023_no_merge_shows_the_rerun_at_once_and_removes_what_is_left() {
     let mut view = view_with(Strategy::NoMerge);
     for (publisher, id) in [(A, "both"), (A, "gone"), (B, "gone"), (B, "taken back")] {
         view.added(publisher, "c", id, fields(ejson!({ "n": 1 })));
@@ -205,7 +205,7 @@ fn ddp_165_no_merge_shows_the_rerun_at_once_and_removes_what_is_left() {
 }
 
 #[test]
-fn ddp_165_multi_shows_the_rerun_as_changes_and_removes_what_is_left() {
+fn ddp_165_deviation_023_multi_shows_the_rerun_as_changes_and_removes_what_is_left() {
     let mut view = view_with(Strategy::NoMergeMulti);
     for id in ["gone", "both", "taken back"] {
         view.added(A, "c", id, fields(ejson!({ "n": 1 })));

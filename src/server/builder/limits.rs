@@ -160,8 +160,8 @@ impl Builder {
         self
     }
 
-    /// So many messages without a readable `msg` within this time close their connection with 1008; by default 100
-    /// within 10 s.
+    /// So many messages that are no JSON within [`json_limits`](Self::json_limits), or have no `msg`, close their
+    /// connection with 1008 when they come within this time; by default 100 within 10 s.
     #[must_use]
     pub fn unreadable_limit(mut self, messages: usize, window: Duration) -> Self {
         self.session.max_unreadable = messages;

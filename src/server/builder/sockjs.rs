@@ -26,7 +26,9 @@ impl Default for PollingLimits {
 
 impl PollingLimits {
     pub(super) fn registry(self) -> Registry {
-        let per_address = self.per_address.unwrap_or(self.sessions.div_ceil(4));
+        let per_address = self
+            .per_address
+            .unwrap_or_else(|| self.sessions.div_ceil(4));
         Registry::new(self.sessions, per_address)
     }
 }
