@@ -671,7 +671,7 @@ fn suite() -> Vec<(&'static str, Vec<Step>)> {
                 .into_iter()
                 .zip([true, false])
                 .flat_map(|(begins, is_first)| {
-                    let opens = is_first.then(|| Piece("o\n"));
+                    let opens = is_first.then_some(Piece("o\n"));
                     let closes = [Piece("c[3000,\"Go away!\"]\n"), End];
                     begins.into_iter().chain(opens).chain(closes)
                 })
