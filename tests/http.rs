@@ -372,7 +372,11 @@ async fn found_106_who_sends_much_in_vain_gets_to_read_why() {
         answer.text();
     }
     // A little too much is thrown away, and the connection goes on.
-    let answer = http.ask(&format!("POST {path}/xhr_send"), &[], large.get(..2000).expect("that long"));
+    let answer = http.ask(
+        &format!("POST {path}/xhr_send"),
+        &[],
+        large.get(..2000).expect("that long"),
+    );
     assert_eq!((answer.status, answer.header("connection")), (413, None));
     answer.text();
     assert_eq!(http.ask("GET /sockjs/info", &[], "").status, 200);

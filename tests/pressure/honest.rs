@@ -174,6 +174,17 @@ fn found_101_when_memory_is_short_no_further_handler_begins() {
 }
 
 #[test]
+#[ignore = "a gigabyte, twice: run by cargo xtask soak"]
+fn soak_found_101_a_hundred_clients_want_ten_megabytes_each() {
+    for (limit, flow) in [(64 << 20, true), (256 << 20, false)] {
+        let server = Running::start(flooding().memory_limit(limit));
+        let most = many(&server, 100, 1_000, 10_000, flow);
+        println!("limit {limit}, flow {flow}: at most {most} bytes queued");
+        assert!(most < 2 * limit, "{most}");
+    }
+}
+
+#[test]
 fn found_101_large_results_and_many_of_them_arrive() {
     let server = Running::start(flooding());
     let mut client = server.client();
@@ -459,6 +470,12 @@ fn take_flood_beside_pongs(client: &mut Client, count: u32) {
 
 #[test]
 fn found_101_a_client_with_too_many_events_has_a_gap_and_stays() {
+    for is_async in [false, true] {
+        has_a_gap_and_stays(is_async);
+    }
+}
+
+fn has_a_gap_and_stays(is_async: bool) {
     let told = Arc::new(AtomicUsize::new(0));
     let gaps = told.clone();
     let follow = move |vent: Vent, channel: String| {
@@ -467,7 +484,12 @@ fn found_101_a_client_with_too_many_events_has_a_gap_and_stays() {
             vent.on_gap(move || {
                 gaps.fetch_add(1, Ordering::SeqCst);
             });
-            vent.relay(channel![channel]).await
+            let channel = channel![channel];
+            if is_async {
+                let same = |message: Arc<Message>| async move { Some(message.value().clone()) };
+                return vent.on_async(channel, same).await;
+            }
+            vent.relay(channel).await
         }
     };
     let server = flooding()

@@ -253,6 +253,9 @@ impl EventLoop {
                 if let Some(running) = client.running(run) {
                     self.fan_out.mapped(&running.followers, &message);
                 }
+                if client.misses(run, &self.limits) {
+                    return;
+                }
                 let Some(session) = client.session.ddp_mut() else {
                     return;
                 };
