@@ -235,9 +235,9 @@ impl EventLoop {
                 message,
                 event,
             } => {
-                if let Some(running) = client.running(run) {
-                    self.fan_out.mapped(&running.followers, &message);
-                }
+                let running = client.running(run);
+                let functions = running.map_or(&[][..], |running| &running.followers);
+                let is_before_gap = self.fan_out.mapped(functions, &message);
                 let Some(session) = client.session.ddp_mut() else {
                     return;
                 };
@@ -247,6 +247,9 @@ impl EventLoop {
                 {
                     let head = head.clone();
                     out.frames.push(Frame::Event { head, tail });
+                }
+                if is_before_gap {
+                    out.actions.push(Action::Gap(run));
                 }
             }
             Mail::Close | Mail::Overflow | Mail::Text(_) | Mail::CloseWith(..) | Mail::Read => {}
