@@ -68,7 +68,7 @@ pub use limit::Rule;
 pub use method::{Call, WriteGuard};
 pub use panics::log_panics;
 pub use params::Args;
-pub use publication::{DocumentId, Event, IntoEvent, Subscription, Vent};
+pub use publication::{DocumentId, Event, IntoEvent, IntoGapEvent, Subscription, Vent};
 #[cfg(feature = "tls")]
 pub use server::Tls;
 pub use server::{Bound, Builder, Handle, Server};

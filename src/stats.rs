@@ -39,7 +39,7 @@ pub struct Stats {
     pub expired_publications: u64,
     /// Changes and removals of documents that their subscription does not publish; nothing was sent.
     pub unpublished_changes: u64,
-    /// Mapping functions that failed or panicked: each cost one event of one subscription.
+    /// Mapping functions, and functions told of gaps, that failed or panicked: each cost one event of one subscription.
     pub failed_mappings: u64,
     /// Times that a subscription was told that it may have missed events.
     pub gaps: u64,

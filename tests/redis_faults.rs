@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{Count, Gate, Running, eventually_within};
 use updraft::prelude::*;
-use updraft::{Builder, BusFault, EmitQueue, WhenAway};
+use updraft::{Builder, BusFault, EmitQueue, VentOptions, WhenAway};
 use updraft_test_support::checker::{Checker, Numbering, all_released, stamp_in};
 use updraft_test_support::client::Client;
 use updraft_test_support::eventually;
@@ -550,4 +550,99 @@ fn vent_067_what_is_emitted_during_an_outage_is_delivered_once_and_in_order_with
     // What was published before the channel was subscribed to again is in the gap.
     assert!(received.is_sorted_by(|a, b| a < b), "{received:?}");
     drop(client);
+}
+
+#[test]
+fn found_108_a_client_hears_of_a_gap_what_its_handler_says() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(redis.port());
+    let told = async |vent: Vent| {
+        vent.on_gap(|| Some(ejson!({ "gap": true, "at": Date::from_millis(5.0) })));
+        vent.relay("c").await
+    };
+    let untold = async |vent: Vent| {
+        vent.on_gap(|| {});
+        vent.relay("c").await
+    };
+    let failing = async |vent: Vent| {
+        vent.on_gap(|| -> Option<()> { panic!("of no use") });
+        vent.on_gap(|| Err::<Event, _>(Error::internal("nor this")));
+        vent.on_gap(Event::none);
+        vent.relay("c").await
+    };
+    let numbered = VentOptions::new().numbered();
+    let builder = Server::builder()
+        .vent_with("told", numbered, told)
+        .streamer("told", told)
+        .vent_with("untold", numbered, untold)
+        .vent("failing", failing);
+    let server = over(&proxy, builder, same);
+    let vid = common::VID;
+    let mut clients = [
+        (
+            r#""told","params":["vent.v"]"#,
+            r#""collection":"vent.v","id":"id","fields":{"n":1,"event":1}}"#,
+        ),
+        (
+            r#""told","params":["VID"]"#,
+            r#""__vent":"1","id":"VID.told","e":1}"#,
+        ),
+        (
+            r#""stream-told","params":["e",false]"#,
+            r#""collection":"stream-told","id":"id","fields":{"eventName":"e","args":[1]}}"#,
+        ),
+        (
+            r#""untold","params":["vent.v"]"#,
+            r#""collection":"vent.v","id":"id","fields":{"n":1,"event":1}}"#,
+        ),
+        (
+            r#""failing","params":["VID"]"#,
+            r#""__vent":"1","id":"VID.failing","e":1}"#,
+        ),
+    ]
+    .map(|(subscription, first)| {
+        let mut client = server.client();
+        let subscription = subscription.replace("VID", vid);
+        client.send_text(&format!(
+            r#"{{"msg":"sub","id":"s","name":{subscription}}}"#
+        ));
+        while !client.expect_any_text().contains(r#""msg":"ready""#) {}
+        (client, first.replace("VID", vid))
+    });
+    redis.publish("c", "1");
+    for (client, first) in &mut clients {
+        client.expect_text(&format!(r#"{{"msg":"changed",{first}"#));
+    }
+    proxy.cut();
+    eventually("told", || server.stats().gaps == 5);
+    redis.await_numsub("c", 1);
+    redis.publish("c", "2");
+    let gap = r#"{"gap":true,"at":{"$date":5}}"#;
+    let expected = [
+        vec![
+            format!(r#""collection":"vent.v","id":"id","fields":{{"n":3,"event":{gap}}}}}"#),
+            r#""collection":"vent.v","id":"id","fields":{"n":4,"event":2}}"#.into(),
+        ],
+        vec![
+            format!(
+                r#""__vent":"1","id":"{vid}.told","e":{{"gap":true,"at":"1970-01-01T00:00:00.005Z"}}}}"#
+            ),
+            format!(r#""__vent":"1","id":"{vid}.told","e":2}}"#),
+        ],
+        vec![
+            format!(
+                r#""collection":"stream-told","id":"id","fields":{{"eventName":"e","args":[{gap}]}}}}"#
+            ),
+            r#""collection":"stream-told","id":"id","fields":{"eventName":"e","args":[2]}}"#.into(),
+        ],
+        // It is not told, but it can see it.
+        vec![r#""collection":"vent.v","id":"id","fields":{"n":3,"event":2}}"#.into()],
+        vec![format!(r#""__vent":"1","id":"{vid}.failing","e":2}}"#)],
+    ];
+    for ((client, _), frames) in clients.iter_mut().zip(expected) {
+        for frame in frames {
+            client.expect_text(&format!(r#"{{"msg":"changed",{frame}"#));
+        }
+    }
+    assert_eq!(server.stats().failed_mappings, 2);
 }

@@ -284,13 +284,16 @@ fn vent_077_a_function_that_returns_nothing_sends_nothing() {
 }
 
 #[test]
-fn events_between_confirmation_and_ready_are_held_up_to_a_limit_and_then_a_gap() {
+fn found_108_events_between_confirmation_and_ready_are_held_up_to_a_limit_and_then_a_gap() {
     let gate = Gate::new();
     let gaps = Count::default();
     let (waiting, counting) = (gate.clone(), gaps.clone());
     let server = Running::start(Server::builder().vent("tm", move |vent: Vent| {
         let (waiting, gaps) = (waiting.clone(), counting.clone());
-        vent.on_gap(move || gaps.add());
+        vent.on_gap(move || {
+            gaps.add();
+            Some("gap")
+        });
         async move {
             vent.relay("c").await?;
             waiting.pass().await;
@@ -323,7 +326,10 @@ fn events_between_confirmation_and_ready_are_held_up_to_a_limit_and_then_a_gap()
     server.emit("c", "after");
     talk(
         &mut client,
-        r#"<- {"msg":"changed","__vent":"1","id":"VID.tm","e":"after"}"#,
+        r#"
+        <- {"msg":"changed","__vent":"1","id":"VID.tm","e":"gap"}
+        <- {"msg":"changed","__vent":"1","id":"VID.tm","e":"after"}
+        "#,
     );
 }
 

@@ -52,8 +52,8 @@ pub(crate) trait Port: Send + Sync + 'static {
     /// hold messages of channels that this shard does not follow.
     fn deliver(&self, batch: &Batch);
 
-    /// Continuity was lost and has been restored: messages of these channels may be missing. Some that came after the
-    /// hole may have been delivered already.
+    /// Continuity was lost and has been restored: messages of these channels may be missing. None that came after the hole
+    /// has been delivered yet.
     fn gap(&self, gap: Gap);
 
     /// The bus no longer carries this channel, which it may have carried before: whoever follows it hears nothing more.

@@ -184,11 +184,15 @@ impl Registry {
         let mut batch: Vec<Arc<Message>> = Vec::with_capacity(read.size_hint().0);
         let mut follows = vec![false; ports.len()];
         let mut shards = Vec::new();
+        let mut untold: Vec<Arc<str>> = Vec::new();
         for (name, payload) in read {
             // A channel that was just left: its last messages are nobody's.
-            let Some(name) = self.followers(name, &mut shards) else {
+            let Some((name, has_gap)) = self.followers(name, &mut shards) else {
                 continue;
             };
+            if has_gap {
+                untold.push(Arc::clone(&name));
+            }
             match Message::check(Arc::clone(&name), payload, &self.limits) {
                 Ok(message) => {
                     batch.push(Arc::new(message));
@@ -201,6 +205,10 @@ impl Registry {
                 Err(error) => self.count_dropped(&name, &error),
             }
         }
+        if !untold.is_empty() {
+            // It comes on the new connection, though others may not have been restored there.
+            self.tell_gap(|name, channel| channel.is_confirmed || untold.contains(name));
+        }
         if batch.is_empty() {
             return;
         }
@@ -210,12 +218,13 @@ impl Registry {
         }
     }
 
-    /// Puts the shards that follow a channel into `shards`, and answers with the name as we keep it.
-    fn followers(&self, name: &str, shards: &mut Vec<usize>) -> Option<Arc<str>> {
+    /// Puts the shards that follow a channel into `shards`, and answers with the name as we keep it, and whether the channel
+    /// has a hole that has not been told.
+    fn followers(&self, name: &str, shards: &mut Vec<usize>) -> Option<(Arc<str>, bool)> {
         shards.clear();
         let channel = self.channels.get(name)?;
         shards.extend(channel.leases.iter().map(|(shard, _)| *shard));
-        Some(Arc::clone(channel.key()))
+        Some((Arc::clone(channel.key()), channel.has_gap))
     }
 
     fn count_dropped(&self, channel: &str, error: &PayloadError) {
@@ -335,7 +344,7 @@ impl Registry {
         let mut shards = Vec::new();
         let name = self.followers(name, &mut shards);
         let ports = self.ports.get().map_or(&[][..], Vec::as_slice);
-        if let Some(name) = name {
+        if let Some((name, _)) = name {
             self.settle(&name, Err(error.clone()));
             for port in shards.into_iter().filter_map(|shard| ports.get(shard)) {
                 port.refused(&name, &error);
@@ -352,12 +361,17 @@ impl Registry {
         }
     }
 
-    /// Tells each shard of the holes in its channels, in one call.
-    pub(super) fn tell_gap(&self, generation: u64) {
+    /// All that is wanted has been restored: tells each shard of the holes in its channels, in one call. What is not
+    /// confirmed yet, because Redis refuses it, is told when it is.
+    pub(super) fn restored(&self) {
+        self.tell_gap(|_, channel| channel.is_confirmed);
+    }
+
+    fn tell_gap(&self, is_over: impl Fn(&Arc<str>, &Channel) -> bool) {
+        let generation = self.generation();
         let mut missed: HashMap<usize, Vec<Arc<str>>> = HashMap::new();
         for mut channel in self.channels.iter_mut() {
-            // What is not confirmed yet, because Redis refuses it, is told when it is.
-            if channel.is_confirmed && std::mem::take(&mut channel.has_gap) {
+            if is_over(channel.key(), channel.value()) && std::mem::take(&mut channel.has_gap) {
                 for (shard, _) in &channel.leases {
                     missed
                         .entry(*shard)

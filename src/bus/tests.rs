@@ -10,8 +10,8 @@ use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 use updraft_protocol::ejson::{self, Value};
 
-use super::tests_support::{Process, text, value};
-use super::{Bus, BusError, EmitError, Message, PayloadLimits, Settings};
+use super::tests_support::{Process, Recorder, text, value};
+use super::{Bus, BusError, EmitError, Lease, Message, PayloadLimits, Port, Settings};
 
 fn message(payload: &'static [u8]) -> Message {
     Message::check(
@@ -167,6 +167,51 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
         ));
         assert_eq!(before.elapsed().as_secs(), 0);
     });
+}
+
+#[tokio::test]
+async fn found_108_a_gap_is_told_before_what_came_after_it() {
+    let registry = Arc::new(super::Registry::new(&Settings::default(), false));
+    let shards: [Arc<Recorder>; 2] = Default::default();
+    registry.attach(
+        shards
+            .iter()
+            .map(|shard| Arc::clone(shard) as Arc<dyn Port>)
+            .collect(),
+    );
+    let leases: Vec<Lease> = [("a", 0), ("b", 0), ("b", 1), ("c", 1)]
+        .map(|(channel, shard)| registry.acquire(channel, shard).0)
+        .into();
+    let deliver = |name| registry.deliver(std::iter::once((name, Bytes::from_static(b"1"))));
+    let gaps = || shards.each_ref().map(|shard| shard.gaps());
+    registry.connected(1);
+    for name in ["a", "b", "c"] {
+        registry.confirm(name);
+    }
+    registry.disconnected();
+    registry.connected(2);
+    registry.confirm("a");
+    assert_eq!(gaps(), [[], []]);
+    // It has been subscribed to, or this would not come; what the confirmation leads to is only late.
+    deliver("b");
+    let told = |generation, names: &[&str]| {
+        (
+            generation,
+            names.iter().map(|it| (*it).to_owned()).collect(),
+        )
+    };
+    assert_eq!(gaps()[0], [told(2, &["a", "b"])]);
+    assert_eq!(gaps()[1], [told(2, &["b"])]);
+    deliver("b");
+    for name in ["b", "c"] {
+        registry.confirm(name);
+    }
+    registry.restored();
+    // Each hole is told once.
+    assert_eq!(gaps()[0].len(), 1);
+    assert_eq!(gaps()[1], [told(2, &["b"]), told(2, &["c"])]);
+    assert_eq!(shards[1].messages(), ["b 1", "b 1"]);
+    drop(leases);
 }
 
 #[test]

@@ -237,7 +237,11 @@ fn mail_to_a_shard_that_has_ended_is_let_go_of() {
     let held = Arc::new(());
     let on_gap = |held: &Arc<()>| {
         let held = held.clone();
-        Mail::OnGap(run(), Box::new(move || drop(held.clone())))
+        let on_gap = move || {
+            drop(held.clone());
+            Ok(Event::none())
+        };
+        Mail::OnGap(run(), Box::new(on_gap))
     };
     address.send(on_gap(&held));
     inbox.deliver(&batch("a", 1));

@@ -69,10 +69,19 @@ impl Event {
 
     /// The event as it is sent in an encoding; `None` for no event.
     pub(crate) fn into_tail(self, message: &Message, encoding: Encoding) -> Option<Tail> {
+        self.tail(Some(message), encoding)
+    }
+
+    /// As [`into_tail`](Self::into_tail), for an event that no message has led to.
+    pub(crate) fn into_tail_alone(self, encoding: Encoding) -> Option<Tail> {
+        self.tail(None, encoding)
+    }
+
+    fn tail(self, message: Option<&Message>, encoding: Encoding) -> Option<Tail> {
         Some(match self.0 {
             Kind::Nothing => return None,
-            Kind::AsItCame if message.is_falsy() => return None,
             Kind::AsItCame => {
+                let message = message.filter(|message| !message.is_falsy())?;
                 let text = if encoding.is_ejson() {
                     message.ejson_text()
                 } else {
@@ -126,6 +135,28 @@ pub trait IntoEvent {
     ///
     /// Costs this one event of this one subscription; it is logged and counted.
     fn into_event(self) -> Result<Event>;
+}
+
+/// What a function that is told of gaps may return: what a mapping function may, or nothing at all.
+pub trait IntoGapEvent {
+    /// The event.
+    ///
+    /// # Errors
+    ///
+    /// Costs this one event; it is logged and counted.
+    fn into_gap_event(self) -> Result<Event>;
+}
+
+impl<E: IntoEvent> IntoGapEvent for E {
+    fn into_gap_event(self) -> Result<Event> {
+        self.into_event()
+    }
+}
+
+impl IntoGapEvent for () {
+    fn into_gap_event(self) -> Result<Event> {
+        Ok(Event::none())
+    }
 }
 
 impl IntoEvent for Event {

@@ -29,7 +29,7 @@ pub(crate) enum Mapper {
 pub(crate) type MapEach = Box<dyn FnMut(&Message) -> Result<Event> + Send>;
 
 /// What [`Vent::on_gap`](super::Vent::on_gap) was given.
-pub(crate) type OnGap = Box<dyn FnMut() + Send>;
+pub(crate) type OnGap = Box<dyn FnMut() -> Result<Event> + Send>;
 
 /// A function pointer and its argument, of types that only they know.
 pub(crate) trait SharedMapper: Any + Send {
@@ -89,11 +89,17 @@ pub(crate) struct AsyncMapper {
     queue: mpsc::Sender<Arc<Message>>,
     /// What the task has not answered yet: the first is in its hands, the others wait. Filled by `queue`, drained as the
     /// answers come; bounded in messages and bytes, but for those that were kept.
-    unmapped: VecDeque<Arc<Message>>,
+    unmapped: VecDeque<Unmapped>,
     /// How many of these, the first ones, were kept during a change of the user, which has its own bound.
     kept: usize,
     /// Whether the latest message found no room.
     is_full: bool,
+}
+
+struct Unmapped {
+    message: Arc<Message>,
+    /// Whether messages that came behind it were lost: that is told when its own event is out.
+    is_before_gap: bool,
 }
 
 /// The other end of an [`AsyncMapper`].
@@ -102,12 +108,10 @@ pub(super) type Waiting = mpsc::Receiver<Arc<Message>>;
 /// What became of a message for an asynchronous function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queued {
-    /// It waits for its turn.
+    /// It waits for its turn, or it is lost and that is told in its turn.
     Waits,
-    /// There was no room, and it is lost: the beginning of a gap.
+    /// It is lost, with nothing waiting before it: the beginning of a gap.
     Lost,
-    /// It is lost as the one before it.
-    LostToo,
 }
 
 impl AsyncMapper {
@@ -126,17 +130,31 @@ impl AsyncMapper {
     pub(crate) fn queue(&mut self, message: &Arc<Message>) -> Queued {
         let waiting = self.unmapped.iter().skip(self.kept.max(1));
         let (count, bytes) = waiting.fold((0, 0), |(count, bytes), it| {
-            (count + 1, it.payload().len().saturating_add(bytes))
+            (count + 1, it.message.payload().len().saturating_add(bytes))
         });
         let size = message.payload().len();
         let fits = count == 0 || bytes.saturating_add(size) <= WAITING_BYTES;
         let was_full = self.is_full;
         self.is_full = count >= WAITING_MESSAGES || !fits || !self.put(message);
-        match (self.is_full, was_full) {
-            (false, _) => Queued::Waits,
-            (true, false) => Queued::Lost,
-            (true, true) => Queued::LostToo,
+        if !self.is_full || was_full {
+            return Queued::Waits;
         }
+        if self.gap() {
+            Queued::Waits
+        } else {
+            Queued::Lost
+        }
+    }
+
+    /// Messages may be missing behind those that wait, which is told in its turn; `false` if none waits.
+    pub(crate) fn gap(&mut self) -> bool {
+        let last = self.unmapped.back_mut();
+        last.map(|last| last.is_before_gap = true).is_some()
+    }
+
+    /// Whether there is a message that the task has not answered.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.unmapped.is_empty()
     }
 
     /// Queues a message that was kept while the user changed.
@@ -147,26 +165,30 @@ impl AsyncMapper {
         Queued::Waits
     }
 
-    /// The task has answered with what it made of a message; whether it was this task that had it.
-    pub(crate) fn mapped(&mut self, message: &Arc<Message>) -> bool {
-        let first = self.unmapped.front();
-        let is_mine = first.is_some_and(|first| Arc::ptr_eq(first, message));
-        if is_mine {
-            self.unmapped.pop_front();
-            self.kept = self.kept.saturating_sub(1);
+    /// The task has answered with what it made of a message. If it was this task that had it: whether messages behind it
+    /// were lost.
+    pub(crate) fn mapped(&mut self, message: &Arc<Message>) -> Option<bool> {
+        let first = self.unmapped.front()?;
+        if !Arc::ptr_eq(&first.message, message) {
+            return None;
         }
-        is_mine
+        self.kept = self.kept.saturating_sub(1);
+        self.unmapped.pop_front().map(|it| it.is_before_gap)
     }
 
-    /// What the task has not answered, and now never will.
-    pub(crate) fn into_unmapped(self) -> VecDeque<Arc<Message>> {
-        self.unmapped
+    /// What the task has not answered, and now never will; and whether there is a gap in it or behind it.
+    pub(crate) fn into_unmapped(self) -> (impl Iterator<Item = Arc<Message>>, bool) {
+        let has_gap = self.unmapped.iter().any(|it| it.is_before_gap);
+        (self.unmapped.into_iter().map(|it| it.message), has_gap)
     }
 
     fn put(&mut self, message: &Arc<Message>) -> bool {
         let is_queued = self.queue.try_send(message.clone()).is_ok();
         if is_queued {
-            self.unmapped.push_back(message.clone());
+            self.unmapped.push_back(Unmapped {
+                message: message.clone(),
+                is_before_gap: false,
+            });
         }
         is_queued
     }
@@ -175,21 +197,26 @@ impl AsyncMapper {
 impl Subscription {
     /// A mapping function has failed: counted and logged, and that is all.
     pub(crate) fn mapping_failed(&self, message: &Message, error: &Error) {
-        let services = self.connection().services();
-        services.channels.mapping_failed(message.channel());
-        let failed = &services.gauges.failed_mappings;
+        let channels = &self.connection().services().channels;
+        channels.mapping_failed(message.channel());
+        let what = "A mapping function failed; its event is lost.";
+        self.function_failed(what, Some(message.channel()), error);
+    }
+
+    /// As [`mapping_failed`](Self::mapping_failed), for a function that was told of a gap.
+    pub(crate) fn gap_failed(&self, error: &Error) {
+        let what = "A function that was told of a gap failed; its event is lost.";
+        self.function_failed(what, None, error);
+    }
+
+    fn function_failed(&self, what: &str, channel: Option<&str>, error: &Error) {
+        let failed = &self.connection().services().gauges.failed_mappings;
         // A function that always fails must not fill the log: the first is said, then each time their number doubles.
         let failed = failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if !failed.is_power_of_two() {
             return;
         }
-        let (publication, channel) = (self.publication(), message.channel());
-        tracing::warn!(
-            publication,
-            failed,
-            ?channel,
-            ?error,
-            "A mapping function failed; its event is lost."
-        );
+        let (publication, channel) = (self.publication(), channel.map(tracing::field::debug));
+        tracing::warn!(publication, failed, channel, ?error, "{what}");
     }
 }

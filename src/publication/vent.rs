@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 
 use super::mapper::{AsyncMapper, Mapper, OneShared};
-use super::{Event, IntoEvent, Subscription};
+use super::{Event, IntoEvent, IntoGapEvent, Subscription};
 use crate::bus::{IntoChannel, IntoChannels, Lease, Message};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -123,12 +123,23 @@ impl Vent {
             .await
     }
 
-    /// Calls `f` when events may have been missed: Redis was away, or more came than could be held.
+    /// Calls `f` when events may have been missed: Redis was away, or more came than could be held. What it returns is
+    /// sent as an event, behind those from before the hole and before those from after it; or nothing is, and then the
+    /// client does not hear of the gap, unless its events are [numbered](crate::VentOptions::numbered).
     ///
     /// Called before `on`, it misses no gap. It runs where the sockets are and must not block;
-    /// [`Subscription::run`] takes what takes longer.
-    pub fn on_gap(&self, f: impl FnMut() + Send + 'static) {
-        self.send(Mail::OnGap(self.run_id(), Box::new(f)));
+    /// [`Subscription::run`] takes what takes longer. If it fails or panics, that one event is lost.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// async fn news(vent: Vent) -> Result<()> {
+    ///     vent.on_gap(|| Some(ejson!({ "type": "gap" })));    // the client reads what it may have missed
+    ///     vent.relay("news").await
+    /// }
+    /// ```
+    pub fn on_gap<E: IntoGapEvent>(&self, mut f: impl FnMut() -> E + Send + 'static) {
+        let f = Box::new(move || f().into_gap_event());
+        self.send(Mail::OnGap(self.run_id(), f));
     }
 
     async fn follow(&self, channels: impl IntoChannels, mapper: Mapper) -> Result<()> {

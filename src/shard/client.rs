@@ -1,5 +1,6 @@
 //! One client, as its shard holds it: the connection that it has at the moment, and the session that may outlive it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use super::link::Link;
 use super::outgoing::Outgoing;
 use super::timers::Tick;
 use crate::connection::Connection;
+use crate::error::Error;
 use crate::mailbox::{Backlog, Mail, Place, UserChanged};
 use crate::memory::Share;
-use crate::publication::{OnGap, Subscription};
+use crate::publication::{Event, OnGap, Subscription};
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -290,6 +292,25 @@ impl Client {
     /// Everything is written: a connection that is to end says so to its peer. Whether it has ended with that.
     pub(super) fn written(&mut self) -> bool {
         self.closing.is_some() && self.link.finish()
+    }
+}
+
+impl Running {
+    /// What its handler says of a gap; whatever a function does costs no more than its event.
+    pub(super) fn events_of_gap(&mut self) -> impl Iterator<Item = Event> {
+        let Self {
+            subscription,
+            on_gap,
+            ..
+        } = self;
+        on_gap.iter_mut().map(|on_gap| {
+            let outcome = catch_unwind(AssertUnwindSafe(on_gap))
+                .unwrap_or_else(|_| Err(Error::internal("the function panicked")));
+            outcome.unwrap_or_else(|error| {
+                subscription.gap_failed(&error);
+                Event::none()
+            })
+        })
     }
 }
 

@@ -135,6 +135,18 @@ impl Conversation {
         self.ddp_mut()?.event(run, tail, out)
     }
 
+    /// Events of a subscription may be missing from here on.
+    pub(super) fn gap(&mut self, run: Run) {
+        if let Self::Ddp(session) = self {
+            session.gap(run);
+        }
+    }
+
+    /// As [`event`](Self::event), for what the client is told of a gap.
+    pub(super) fn gap_event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<&Head> {
+        self.ddp_mut()?.gap_event(run, tail, out)
+    }
+
     /// Ends a subscription.
     pub(super) fn stop(&mut self, run: Run, error: Option<&WireError>, out: &mut Output) {
         if let Self::Ddp(session) = self {

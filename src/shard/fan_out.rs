@@ -70,7 +70,7 @@ pub(super) enum Outcome {
     Event(Tail),
     /// No event, or not yet.
     Nothing,
-    /// The message was lost on the way to an asynchronous function.
+    /// The message was lost on the way to an asynchronous function, with none before it.
     Lost,
 }
 
@@ -124,16 +124,17 @@ impl FanOut {
         drop(self.take_subscriber(id));
     }
 
-    /// One of these functions has answered with what it made of a message.
-    pub(super) fn mapped(&mut self, functions: &[FollowerId], message: &Arc<Message>) {
+    /// One of these functions has answered with what it made of a message; whether messages behind it were lost.
+    pub(super) fn mapped(&mut self, functions: &[FollowerId], message: &Arc<Message>) -> bool {
         for id in functions {
             if let Some(Follower::Subscriber(subscriber)) = self.followers.get_mut(*id)
                 && let Function::Async(mapper) = &mut subscriber.function
-                && mapper.mapped(message)
+                && let Some(is_before_gap) = mapper.mapped(message)
             {
-                return;
+                return is_before_gap;
             }
         }
+        false
     }
 
     fn take_subscriber(&mut self, id: FollowerId) -> Option<Subscriber> {
@@ -253,7 +254,7 @@ fn deliver(
                 outcome
             }
             Function::Async(mapper) => match queue(mapper, message) {
-                Queued::Waits | Queued::LostToo => Outcome::Nothing,
+                Queued::Waits => Outcome::Nothing,
                 Queued::Lost => Outcome::Lost,
             },
         };

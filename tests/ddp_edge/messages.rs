@@ -233,7 +233,7 @@ fn row_048_066_067_a_typed_parameter_takes_nothing_else() {
 }
 
 #[test]
-fn row_068_a_parameter_cannot_choose_another_channel() {
+fn row_068_found_201_a_parameter_cannot_choose_another_channel() {
     async fn thread(vent: Vent, id: String) -> Result<()> {
         vent.on(updraft::channel!["threads", id], |m: &Message| m.event())
             .await
@@ -242,7 +242,7 @@ fn row_068_a_parameter_cannot_choose_another_channel() {
     let mut client = server.client();
     let long = "x".repeat(129);
     for part in [
-        "", "*", "a?", "[a-z]", "^", "a::b", ":a", "a:", "a b", r"a\nb", r"\u0000", r"\\",
+        "", "*", "a?", "[a-z]", "^", "a::b", ":a", "a:", "a:b", "a b", r"a\nb", r"\u0000", r"\\",
         r"\u007f", r"\u2003", &long,
     ] {
         client.send_text(&sub("s", "thread", &format!(r#""vent.thread","{part}""#)));
@@ -252,10 +252,7 @@ fn row_068_a_parameter_cannot_choose_another_channel() {
         ));
     }
     assert_eq!(server.stats().channels, 0);
-    for (n, part) in ["../../etc", "__proto__", "a:b", "%2a", "é"]
-        .iter()
-        .enumerate()
-    {
+    for (n, part) in ["../../etc", "__proto__", "%2a", "é"].iter().enumerate() {
         let id = n.to_string();
         client.send_text(&sub(&id, "thread", &format!(r#""vent.{n}","{part}""#)));
         client.expect_text(&format!(

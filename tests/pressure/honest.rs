@@ -470,12 +470,6 @@ fn take_flood_beside_pongs(client: &mut Client, count: u32) {
 
 #[test]
 fn found_101_a_client_with_too_many_events_has_a_gap_and_stays() {
-    for is_async in [false, true] {
-        has_a_gap_and_stays(is_async);
-    }
-}
-
-fn has_a_gap_and_stays(is_async: bool) {
     let told = Arc::new(AtomicUsize::new(0));
     let gaps = told.clone();
     let follow = move |vent: Vent, channel: String| {
@@ -484,12 +478,7 @@ fn has_a_gap_and_stays(is_async: bool) {
             vent.on_gap(move || {
                 gaps.fetch_add(1, Ordering::SeqCst);
             });
-            let channel = channel![channel];
-            if is_async {
-                let same = |message: Arc<Message>| async move { Some(message.value().clone()) };
-                return vent.on_async(channel, same).await;
-            }
-            vent.relay(channel).await
+            vent.relay(channel![channel]).await
         }
     };
     let server = flooding()

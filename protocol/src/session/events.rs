@@ -1,7 +1,7 @@
 //! Events of Vent and streamer publications: when they may be sent, and the document that stands for a subscription.
 
 use super::subscriptions::{Ready, Subscription};
-use super::{Action, Output, Run, Session};
+use super::{Action, Config, Output, Run, Session};
 use crate::message::{Frame, ServerMessage, WireError};
 use crate::vent::{Delivery, Encoding, Head, Tail};
 
@@ -20,11 +20,22 @@ pub(super) struct Events {
 /// Events that came before `ready` was sent.
 #[derive(Debug, Default)]
 struct Held {
-    /// Filled by `event`, drained with `ready`, bounded by the configuration.
-    tails: Vec<Tail>,
+    /// Filled by `event` and as gaps are told, drained with `ready`; bounded by the configuration, and by what is said of one
+    /// gap behind each event.
+    items: Vec<Item>,
+    /// Events that are no gap's, and their bytes.
+    events: usize,
     bytes: usize,
-    /// Whether an event was dropped since the last gap was told.
-    overflowed: bool,
+    /// Whether an event found no room. After that none is held: the gap is at the end.
+    is_full: bool,
+    /// Where the gap is that no event has followed.
+    gap: Option<usize>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Event(Tail),
+    Gap,
 }
 
 impl Session {
@@ -42,26 +53,56 @@ impl Session {
         let index = self.position(run).ok()?;
         let subscription = self.subscriptions.get_mut(index)?;
         if subscription.ready == Ready::Sent {
-            if self.is_parked() {
-                let head = self.subscriptions.get_mut(index)?.next_head()?.clone();
-                let tail = tail.clone();
-                self.emit(Frame::Event { head, tail }, out);
-                return None;
-            }
-            let head = self.subscriptions.get_mut(index)?.next_head()?;
-            self.sent = self.sent.saturating_add(1);
-            return Some(head);
+            return self.ready_event(index, tail, out);
         }
         let events = subscription.events.as_deref_mut()?;
         let held = events.held.get_or_insert_default();
-        let bytes = held.bytes.saturating_add(tail.len());
-        if held.tails.len() < self.config.held_events && bytes <= self.config.held_bytes {
-            held.bytes = bytes;
-            held.tails.push(tail.clone());
-        } else if !std::mem::replace(&mut held.overflowed, true) {
+        if !held.is_full && !held.event(tail, &self.config) {
+            held.is_full = true;
             out.actions.push(Action::Gap(run));
         }
         None
+    }
+
+    /// Events of a subscription may be missing from here on. Where events are numbered, a number is skipped: that is all
+    /// that the client sees of it, unless [`gap_event`](Self::gap_event) follows.
+    pub fn gap(&mut self, run: Run) {
+        let Some(subscription) = self.subscription_mut(run) else {
+            return;
+        };
+        let is_ready = subscription.ready == Ready::Sent;
+        match subscription.events.as_deref_mut() {
+            Some(events) if is_ready => events.delivery.skip(),
+            Some(events) => events.held.get_or_insert_default().gap(),
+            None => {}
+        }
+    }
+
+    /// As [`event`](Self::event), for what the client is told of the gap that has just been noted: before `ready` there is
+    /// room for it, whatever else is held.
+    pub fn gap_event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<&Head> {
+        let index = self.position(run).ok()?;
+        let subscription = self.subscriptions.get_mut(index)?;
+        if subscription.ready == Ready::Sent {
+            return self.ready_event(index, tail, out);
+        }
+        let events = subscription.events.as_deref_mut()?;
+        let held = events.held.get_or_insert_default();
+        held.items.push(Item::Event(tail.clone()));
+        None
+    }
+
+    /// An event for a subscription that is ready.
+    fn ready_event(&mut self, index: usize, tail: &Tail, out: &mut Output) -> Option<&Head> {
+        if self.is_parked() {
+            let head = self.subscriptions.get_mut(index)?.next_head()?.clone();
+            let tail = tail.clone();
+            self.emit(Frame::Event { head, tail }, out);
+            return None;
+        }
+        let head = self.subscriptions.get_mut(index)?.next_head()?;
+        self.sent = self.sent.saturating_add(1);
+        Some(head)
     }
 
     /// Sends the events that have waited for `ready`.
@@ -72,12 +113,17 @@ impl Session {
         let Some(held) = events.held.take() else {
             return;
         };
-        for tail in held.tails {
+        for item in held.items {
             let Some(events) = self.events_mut(run) else {
                 return;
             };
-            let head = events.delivery.next_head().clone();
-            self.emit(Frame::Event { head, tail }, out);
+            match item {
+                Item::Gap => events.delivery.skip(),
+                Item::Event(tail) => {
+                    let head = events.delivery.next_head().clone();
+                    self.emit(Frame::Event { head, tail }, out);
+                }
+            }
         }
     }
 
@@ -147,7 +193,33 @@ impl Events {
 
     /// Drops the events that wait for the subscription to be ready; whether there were any.
     pub(super) fn forget_held(&mut self) -> bool {
-        self.held.take().is_some_and(|held| !held.tails.is_empty())
+        self.held.take().is_some_and(|held| !held.items.is_empty())
+    }
+}
+
+impl Held {
+    /// Holds an event, if there is room for it.
+    fn event(&mut self, tail: &Tail, config: &Config) -> bool {
+        let bytes = self.bytes.saturating_add(tail.len());
+        let fits = self.events < config.held_events && bytes <= config.held_bytes;
+        if fits {
+            self.bytes = bytes;
+            self.events = self.events.saturating_add(1);
+            self.items.push(Item::Event(tail.clone()));
+            self.gap = None;
+        }
+        fits
+    }
+
+    /// Notes a gap. With one that no event has followed it is one, and what was said of that is forgotten.
+    fn gap(&mut self) {
+        match self.gap {
+            Some(at) => self.items.truncate(at.saturating_add(1)),
+            None => {
+                self.gap = Some(self.items.len());
+                self.items.push(Item::Gap);
+            }
+        }
     }
 }
 

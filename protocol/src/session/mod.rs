@@ -107,7 +107,8 @@ pub enum Action {
     Expired(Run),
     /// A handler has changed or removed a document that it does not publish; the client heard nothing of it.
     NotPublished(Run),
-    /// Events for this subscription were dropped, because too many came before it was ready.
+    /// Events for this subscription were dropped, because too many came before it was ready: tell its handler, and
+    /// [`Session::gap`].
     Gap(Run),
     /// The client is silent. Close the connection once the frames are out; the session waits for another one, so it is
     /// to be [parked](Session::park).

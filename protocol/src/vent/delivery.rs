@@ -29,8 +29,8 @@ pub struct Delivery {
 struct Numbered {
     /// What stands before the number.
     before: Head,
-    /// Events sent so far.
-    sent: u64,
+    /// The number of the latest event, or of the gap behind it.
+    latest: u64,
 }
 
 impl Delivery {
@@ -93,7 +93,7 @@ impl Delivery {
             encoding: Encoding::Collection,
             numbered: options.numbered.then(|| {
                 let before = head.clone();
-                Box::new(Numbered { before, sent: 0 })
+                Box::new(Numbered { before, latest: 0 })
             }),
             head,
             collection: Some(id.into()),
@@ -165,11 +165,18 @@ impl Delivery {
     /// The head of the next event.
     pub(crate) fn next_head(&mut self) -> &Head {
         if let Some(numbered) = &mut self.numbered {
-            numbered.sent = numbered.sent.saturating_add(1);
-            let (before, number) = (numbered.before.as_str(), numbered.sent);
+            numbered.latest = numbered.latest.saturating_add(1);
+            let (before, number) = (numbered.before.as_str(), numbered.latest);
             self.head = format!(r#"{before}{number},"event":"#).into();
         }
         &self.head
+    }
+
+    /// Events may be missing: where they are numbered, a number is.
+    pub(crate) fn skip(&mut self) {
+        if let Some(numbered) = &mut self.numbered {
+            numbered.latest = numbered.latest.saturating_add(1);
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub enum Choice {
 pub struct VentOptions {
     /// Which encoding; `None` leaves it to the server's setting.
     pub encoding: Option<Choice>,
-    /// Whether the collection encoding says `"n"`, the event's number in its subscription, beside `"event"`.
+    /// Whether the collection encoding says `"n"`, the event's number in its subscription, before `"event"`.
     pub numbered: bool,
     /// Whether the vent encoding carries EJSON instead of the plain JSON that redis-oplog has always sent.
     pub ejson: bool,
@@ -70,8 +70,9 @@ impl VentOptions {
         self
     }
 
-    /// Numbers the events of each subscription from 1, as `"n"` before `"event"` in the collection encoding: a client
-    /// whose API shows only the latest event of a collection can tell whether it saw each.
+    /// Numbers the events of each subscription from 1, as `"n"` before `"event"` in the collection encoding. A number is
+    /// skipped where events may be missing: so a client can see that. It can also tell whether it saw each event, if its API
+    /// shows only the latest of a collection.
     #[must_use]
     pub fn numbered(mut self) -> Self {
         self.numbered = true;

@@ -116,8 +116,10 @@ impl<'a> Listener<'a> {
     pub(super) async fn run(&self, connection: PubSub) -> Ended {
         let (sink, stream) = connection.split();
         tokio::select! {
-            ended = unconstrained(self.read(stream)) => ended,
+            // Confirmations come before the messages that follow them: so a gap is mostly told for all channels at once.
+            biased;
             ended = self.follow(sink.clone()) => ended,
+            ended = unconstrained(self.read(stream)) => ended,
             ended = self.watch(sink.clone()) => ended,
             ended = self.probe(sink) => ended,
         }
@@ -183,7 +185,7 @@ impl<'a> Listener<'a> {
             }
             if restore.is_empty() && !is_restored {
                 is_restored = true;
-                self.registry.tell_gap(self.generation);
+                self.registry.restored();
             }
             // What has just been asked for goes before what is only to be restored: nobody waits for 50,000 others.
             let mut names = self.registry.take_changes();

@@ -1,6 +1,5 @@
 //! From the bus to sessions: messages to all who follow their channel, and word of what may be missing.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,6 +8,7 @@ use updraft_protocol::session::Run;
 use super::EventLoop;
 use crate::bus::{BusError, InternalChannel, Message};
 use crate::error::Error;
+use crate::publication::Event;
 use crate::shard::fan_out::Outcome;
 
 /// What may wait for connections whose turn to be written to has not come, in bytes: so much for all together, or so
@@ -88,7 +88,10 @@ impl EventLoop {
         }
         for (index, run) in lost {
             match run {
-                Some(run) => self.missed(index, run),
+                Some(run) => {
+                    self.missed(index, run);
+                    self.settle(index);
+                }
                 None => self.make_room(index),
             }
         }
@@ -96,14 +99,9 @@ impl EventLoop {
 
     /// Messages of these channels may be missing: each subscription that follows any of them is told, once.
     pub(super) fn gap(&mut self, channels: impl IntoIterator<Item = Arc<str>>) {
-        let mut told: Vec<(usize, Run)> = Vec::new();
-        for channel in channels {
-            told.extend(self.fan_out.missed(&channel));
-        }
-        told.sort_unstable();
-        told.dedup();
-        for (index, run) in told {
+        for (index, run) in self.fan_out.missed(channels) {
             self.missed(index, run);
+            self.settle(index);
         }
     }
 
@@ -122,6 +120,7 @@ impl EventLoop {
         }
     }
 
+    /// Events of a subscription may be missing from here on: its handler is told, and the client of what that says.
     pub(super) fn missed(&mut self, index: usize, run: Run) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -130,11 +129,16 @@ impl EventLoop {
             return;
         };
         self.services.gauges.gaps.fetch_add(1, Ordering::Relaxed);
-        for on_gap in &mut running.on_gap {
-            if catch_unwind(AssertUnwindSafe(on_gap)).is_err() {
-                let publication = running.subscription.publication();
-                tracing::error!(publication, "A gap callback panicked.");
+        let events: Vec<Event> = running.events_of_gap().collect();
+        client.session.gap(run);
+        let encoding = client.session.ddp().and_then(|ddp| ddp.encoding(run));
+        for event in events {
+            if let Some(tail) = encoding.and_then(|encoding| event.into_tail_alone(encoding))
+                && let Some(head) = client.session.gap_event(run, &tail, &mut self.out)
+            {
+                client.outgoing.push_event(head, tail);
             }
         }
+        self.list(index);
     }
 }

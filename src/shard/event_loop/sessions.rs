@@ -250,9 +250,9 @@ impl EventLoop {
                 message,
                 event,
             } => {
-                if let Some(running) = client.running(run) {
-                    self.fan_out.mapped(&running.followers, &message);
-                }
+                let running = client.running(run);
+                let functions = running.map_or(&[][..], |running| &running.followers);
+                let is_before_gap = self.fan_out.mapped(functions, &message);
                 if client.misses(run, &self.limits) {
                     return;
                 }
@@ -265,6 +265,9 @@ impl EventLoop {
                 {
                     let head = head.clone();
                     out.frames.push(Frame::Event { head, tail });
+                }
+                if is_before_gap {
+                    out.actions.push(Action::Gap(run));
                 }
             }
             Mail::Waits(run) => session.handler_waits(run),

@@ -38,8 +38,6 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        let mut out = Output::default();
-        let mut missed = Vec::new();
         let change = client.change.take().map(|change| *change);
         let Change { calls, keeper } = change.unwrap_or_default();
         if let Some(keeper) = keeper {
@@ -48,31 +46,38 @@ impl EventLoop {
                 .iter()
                 .flat_map(|running| running.followers.iter().copied())
                 .collect();
-            let (session, outgoing) = (&mut client.session, &mut client.outgoing);
-            let told = self
-                .fan_out
-                .release(keeper, &functions, |run, outcome| match outcome {
-                    Outcome::Event(tail) => {
-                        if let Some(head) = session.event(run, &tail, &mut out) {
-                            outgoing.push_event(head, tail);
-                        }
-                    }
-                    Outcome::Nothing => {}
-                    Outcome::Lost => missed.push(run),
-                });
-            missed.extend(told);
+            let mut outcomes = Vec::new();
+            self.fan_out.release(keeper, &functions, |run, outcome| {
+                if !matches!(outcome, Outcome::Nothing) {
+                    outcomes.push((run, outcome));
+                }
+            });
+            self.send_kept(index, outcomes);
         }
         for done in calls {
             // The call may have ended without waiting.
             done.send(Ok(())).ok();
         }
-        for action in out.actions {
-            self.act(index, action);
-        }
-        missed.sort_unstable();
-        missed.dedup();
-        for run in missed {
-            self.missed(index, run);
+    }
+
+    fn send_kept(&mut self, index: usize, outcomes: Vec<(Run, Outcome)>) {
+        let mut out = Output::default();
+        for (run, outcome) in outcomes {
+            let Some(client) = self.clients.get_mut(index) else {
+                return;
+            };
+            match outcome {
+                Outcome::Event(tail) => {
+                    if let Some(head) = client.session.event(run, &tail, &mut out) {
+                        client.outgoing.push_event(head, tail);
+                    }
+                }
+                Outcome::Nothing => {}
+                Outcome::Lost => self.missed(index, run),
+            }
+            for action in out.actions.drain(..) {
+                self.act(index, action);
+            }
         }
         self.list(index);
     }

@@ -119,15 +119,12 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        if client.outgoing.queued() <= self.limits.events / 2 {
-            for run in client
-                .missed
-                .take()
-                .map(|missed| *missed)
-                .unwrap_or_default()
-            {
+        if client.missed.is_some() && client.outgoing.queued() <= self.limits.events / 2 {
+            let missed = client.missed.take();
+            for run in missed.into_iter().flat_map(|missed| *missed) {
                 self.missed(index, run);
             }
+            self.settle(index);
         }
     }
 

@@ -15,23 +15,30 @@ use crate::publication::AsyncMapper;
 
 /// What comes in for one client meanwhile.
 pub(super) struct Keeper {
-    /// In the order in which they came, for all channels. Filled by the bus, drained when the change is complete, bounded
-    /// by `limit`.
-    messages: Vec<Arc<Message>>,
+    /// In the order in which they came, for all channels, with the gaps between them. Filled by the bus, drained when the
+    /// change is complete, bounded by `limit`.
+    kept: Vec<Kept>,
     /// What the asynchronous functions of the subscription that now has this run had not answered: not for others, who
     /// may have had it. Bounded by what such a function may have waiting.
     unmapped: Vec<(Run, Arc<Message>)>,
-    /// Bytes of `messages`, as the shard counts them.
+    /// Bytes of the messages in `kept`, as the shard counts them.
     bytes: Share,
     limit: usize,
     /// Whether a message found no room. After that nothing more is kept: the gap is at the end.
     is_full: bool,
     /// What it follows, and its place among the followers of each.
     channels: HashMap<Arc<str>, Rank>,
-    /// Channels of which a message was not kept, or was missed by the bus; bounded by the channels that are followed.
+    /// Channels of which a message was not kept, or was missed by the bus, behind all that is kept; bounded by the channels
+    /// that are followed.
     missed: HashSet<Arc<str>>,
     /// The shares in the channels that were followed when the change began.
     leases: Vec<Lease>,
+}
+
+enum Kept {
+    Message(Arc<Message>),
+    /// Messages of these channels may be missing here.
+    Gap(HashSet<Arc<str>>),
 }
 
 /// What a message counts for beside its payload.
@@ -40,7 +47,7 @@ const OVERHEAD: usize = 64;
 impl Keeper {
     fn new(limit: usize, bytes: Share) -> Self {
         Self {
-            messages: Vec::new(),
+            kept: Vec::new(),
             unmapped: Vec::new(),
             bytes,
             limit,
@@ -59,7 +66,8 @@ impl Keeper {
             return self.miss(message.channel());
         }
         self.bytes.set(bytes);
-        self.messages.push(message.clone());
+        self.end_gap();
+        self.kept.push(Kept::Message(message.clone()));
     }
 
     fn keep_unmapped(&mut self, run: Run, messages: impl IntoIterator<Item = Arc<Message>>) {
@@ -75,6 +83,14 @@ impl Keeper {
     fn runs_again(&mut self, run: Run, next: Run) {
         let of_run = self.unmapped.iter_mut().filter(|(of, _)| *of == run);
         of_run.for_each(|(of, _)| *of = next);
+    }
+
+    /// What is missed from here on is another gap.
+    fn end_gap(&mut self) {
+        if !self.missed.is_empty() {
+            let missed = std::mem::take(&mut self.missed);
+            self.kept.push(Kept::Gap(missed));
+        }
     }
 
     fn miss(&mut self, channel: &str) {
@@ -106,10 +122,13 @@ impl FanOut {
                 self.keep_channel(id, lease.channel());
             }
             if let Some(Follower::Keeper(keeper)) = self.followers.get_mut(id) {
-                keeper.leases.extend(subscriber.leases);
                 if let Function::Async(mapper) = subscriber.function {
-                    keeper.keep_unmapped(next, mapper.into_unmapped());
+                    let (messages, has_gap) = mapper.into_unmapped();
+                    keeper.keep_unmapped(next, messages);
+                    let missed = subscriber.leases.iter().filter(|_| has_gap);
+                    missed.for_each(|lease| keeper.miss(lease.channel()));
                 }
+                keeper.leases.extend(subscriber.leases);
             }
         }
         if let Some(Follower::Keeper(keeper)) = keeper.and_then(|id| self.followers.get_mut(id)) {
@@ -128,17 +147,18 @@ impl FanOut {
         }
     }
 
-    /// The change is complete: hands what was kept to the client's functions, message by message, and lets go of what
-    /// none of them follows. Answers with the runs for which there is a gap.
+    /// The change is complete: hands what was kept to the client's functions, message by message and gap by gap, and lets
+    /// go of what none of them follows.
     pub(in crate::shard) fn release(
         &mut self,
         keeper: FollowerId,
         functions: &[FollowerId],
         mut send: impl FnMut(Run, Outcome),
-    ) -> Vec<Run> {
-        let Some(keeper) = self.dismiss(keeper) else {
-            return Vec::new();
+    ) {
+        let Some(mut keeper) = self.dismiss(keeper) else {
+            return;
         };
+        keeper.end_gap();
         for id in functions {
             if let Some(Follower::Subscriber(subscriber)) = self.followers.get_mut(*id) {
                 subscriber.is_kept = false;
@@ -152,18 +172,22 @@ impl FanOut {
             });
             self.hand_over(message, ids, &mut send);
         }
-        for message in &keeper.messages {
-            let ids = self.who_of(functions, message.channel());
-            self.hand_over(message, ids, &mut send);
+        for kept in &keeper.kept {
+            match kept {
+                Kept::Message(message) => {
+                    let ids = self.who_of(functions, message.channel());
+                    self.hand_over(message, ids, &mut send);
+                }
+                Kept::Gap(channels) => {
+                    let ids = channels.iter();
+                    let ids = ids.flat_map(|channel| self.who_of(functions, channel));
+                    let ids: Vec<FollowerId> = ids.collect();
+                    let told = self.gap_of(&ids);
+                    told.into_iter()
+                        .for_each(|(_, run)| send(run, Outcome::Lost));
+                }
+            }
         }
-        let missed = keeper.missed.iter();
-        let mut told: Vec<Run> = missed
-            .flat_map(|channel| self.who_of(functions, channel))
-            .filter_map(|id| Some(self.subscriber(id)?.run))
-            .collect();
-        told.sort_unstable();
-        told.dedup();
-        told
     }
 
     /// Bytes of what is kept for a client.
@@ -189,19 +213,54 @@ impl FanOut {
         Some(*found)
     }
 
-    /// Messages of a channel may be missing: those who follow it, connection and run of each. For the clients whose user
-    /// changes it is noted.
-    pub(in crate::shard) fn missed(&mut self, channel: &str) -> Vec<(usize, Run)> {
-        let ids = self.channels.get(channel).into_iter();
-        let mut told = Vec::new();
-        for id in ids.flat_map(Followers::iter) {
-            match self.followers.get_mut(id) {
-                Some(Follower::Keeper(keeper)) => keeper.miss(channel),
-                Some(Follower::Subscriber(it)) if !it.is_kept => told.push((it.connection, it.run)),
-                _ => {}
+    /// Messages of these channels may be missing: the subscriptions that are to be told of it now, connection and run of
+    /// each. For the clients whose user changes it is noted.
+    pub(in crate::shard) fn missed(
+        &mut self,
+        channels: impl IntoIterator<Item = Arc<str>>,
+    ) -> Vec<(usize, Run)> {
+        let mut followers = Vec::new();
+        for channel in channels {
+            let ids = self.channels.get(&channel).into_iter();
+            for id in ids.flat_map(Followers::iter) {
+                match self.followers.get_mut(id) {
+                    Some(Follower::Keeper(keeper)) => keeper.miss(&channel),
+                    Some(Follower::Subscriber(it)) if !it.is_kept => followers.push(id),
+                    _ => {}
+                }
             }
         }
-        told
+        self.gap_of(&followers)
+    }
+
+    /// These functions may miss messages from here on: the subscriptions that are to be told of it now. Those of
+    /// asynchronous functions are told when what waits for these is mapped, so that they hear of it in order.
+    fn gap_of(&mut self, functions: &[FollowerId]) -> Vec<(usize, Run)> {
+        let (mut now, mut later) = (Vec::new(), Vec::new());
+        for id in functions {
+            if let Some(it) = self.subscriber(*id) {
+                let is_busy = matches!(&it.function, Function::Async(mapper) if mapper.is_busy());
+                let subscription = (it.connection, it.run);
+                if is_busy {
+                    later.push((subscription, *id));
+                } else {
+                    now.push(subscription);
+                }
+            }
+        }
+        now.sort_unstable();
+        now.dedup();
+        later.sort_unstable();
+        later.dedup_by_key(|(subscription, _)| *subscription);
+        later.retain(|(subscription, _)| now.binary_search(subscription).is_err());
+        for (_, id) in later {
+            if let Some(Follower::Subscriber(it)) = self.followers.get_mut(id)
+                && let Function::Async(mapper) = &mut it.function
+            {
+                mapper.gap();
+            }
+        }
+        now
     }
 
     fn hand_over(
