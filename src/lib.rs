@@ -71,7 +71,7 @@ pub use publication::{
 };
 #[cfg(feature = "tls")]
 pub use server::Tls;
-pub use server::{Bound, Builder, Handle, Server};
+pub use server::{Bound, Builder, Handle, HealthChecks, Server};
 pub use sockjs::{SockJs, SockJsConnection};
 pub use stats::Stats;
 pub use updraft_protocol::ejson::{Binary, Date, Decimal, Object, ObjectId, Regexp, Value};

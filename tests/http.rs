@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tungstenite::Message as Sent;
 use updraft::prelude::*;
-use updraft::{ErrorKind, Handle};
+use updraft::{ErrorKind, Handle, HealthChecks};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::http::Http;
@@ -314,6 +314,39 @@ async fn row_002_too_many_or_too_long_headers_are_431() {
             "{count}, {bytes}: {answer}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn found_112_load_balancers_are_answered_whatever_host_they_ask_for() {
+    let builder = Server::builder().allow_missing_origin(false);
+    let checks = HealthChecks::new().live("/live");
+    let (address, _handle) = serve(builder.path_prefix("/app").health_checks(checks)).await;
+    for (request, expected) in [
+        ("GET /live HTTP/1.1\r\nHost: elsewhere.example", "200"),
+        ("GET /readyz?x HTTP/1.1\r\nHost: a b", "200"),
+        (
+            "GET /readyz HTTP/1.1\r\nOrigin: https://evil.example",
+            "200",
+        ),
+        ("OPTIONS /readyz HTTP/1.0", "200"),
+        ("POST /readyz HTTP/1.1\r\nContent-Length: 0", "405"),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost", "404"),
+    ] {
+        let answer = ask(address, &format!("{request}\r\n\r\n"));
+        let status = answer.split(' ').nth(1);
+        assert_eq!(status, Some(expected), "{request}: {answer}");
+    }
+    let (address, _handle) = serve(Server::builder()).await;
+    for path in ["/healthz", "/readyz"] {
+        let answer = ask(
+            address,
+            &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        );
+        assert!(answer.starts_with("http/1.1 404 "), "{answer}");
+    }
+    let mistaken = Server::builder().health_checks(HealthChecks::new().ready("readyz"));
+    let error = mistaken.bind("127.0.0.1:0").await.expect_err("a mistake");
+    assert_eq!(error.kind(), ErrorKind::Configuration);
 }
 
 #[tokio::test(flavor = "multi_thread")]

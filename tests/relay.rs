@@ -5,6 +5,7 @@ use std::process::Command;
 use tungstenite::Error;
 use updraft_test_support::client::Client;
 use updraft_test_support::eventually;
+use updraft_test_support::http::Http;
 use updraft_test_support::process::{Process, free_port};
 use updraft_test_support::redis::RedisServer;
 
@@ -83,6 +84,25 @@ fn row_021_a_refused_origin_is_in_the_log_with_the_option_that_allows_it() {
     assert!(!output.contains(&"x".repeat(200)), "cut: {output}");
     let lines = output.matches("evil.example").count();
     assert!(lines < 20, "{lines} lines");
+}
+
+#[test]
+fn found_112_load_balancers_are_answered_if_they_are_to_be() {
+    let redis = RedisServer::start();
+    for (set, expected) in [("1", 200), ("0", 404)] {
+        let port = free_port();
+        let mut command = updraft();
+        command
+            .args(["--redis", &redis.url(), "--relay", "news=news"])
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .env("UPDRAFT_HEALTH_CHECKS", set);
+        let _relay = Process::start(&mut command, port);
+        for path in ["/healthz", "/readyz"] {
+            let mut http = Http::connect(&format!("127.0.0.1:{port}"));
+            let status = http.ask(&format!("GET {path}"), &[], "").status;
+            assert_eq!(status, expected, "{path}");
+        }
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::admission::Admission;
+use super::health::Condition;
 use super::http;
 use super::sockjs::{BodyLimits, Sites};
 #[cfg(feature = "tls")]
@@ -201,6 +202,15 @@ impl Front {
 
     pub(super) fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// What says whether new clients may come.
+    pub(super) fn condition(&self) -> Condition {
+        Condition {
+            is_shutting_down: self.closing.is_cancelled(),
+            bus_is_away: !self.services.channels.is_connected(),
+            memory_is_exceeded: self.services.memory.is_exceeded(),
+        }
     }
 
     /// Runs `future` as a task of the server.

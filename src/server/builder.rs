@@ -26,6 +26,7 @@ use warp::{Filter, Reply};
 use super::accept::{self, Front, SocketOptions};
 use super::admission::{self, Admission};
 use super::handle::Handle;
+use super::health::HealthChecks;
 use super::sockjs::Sites;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
@@ -67,6 +68,7 @@ pub struct Builder {
     services: Vec<Service>,
     path_prefix: String,
     polling: sockjs::PollingLimits,
+    health: Option<HealthChecks>,
     http: http::Settings,
     edge: admission::Settings,
     #[cfg(feature = "tls")]
@@ -122,6 +124,7 @@ impl Default for Builder {
             services: Vec::new(),
             path_prefix: String::new(),
             polling: sockjs::PollingLimits::default(),
+            health: None,
             http: http::Settings::default(),
             edge: admission::Settings::default(),
             #[cfg(feature = "tls")]
@@ -321,7 +324,9 @@ impl Builder {
         address: impl ToSocketAddrs,
         logins: Option<Arc<Logins>>,
     ) -> Result<Bound> {
+        let health = self.health.as_ref().and_then(HealthChecks::mistake);
         let mistaken = self.mistaken_path().or_else(|| self.http.mistake());
+        let mistaken = mistaken.or(health);
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
@@ -373,7 +378,7 @@ impl Builder {
             options: self.sockjs,
             speaks: Speaks::Ddp,
         };
-        let sites = Sites::new(self.path_prefix, ddp, self.services);
+        let sites = Sites::new(self.path_prefix, ddp, self.services).with_health(self.health);
         let limits = self.http.limits(self.inbox, self.limits);
         let handle = Handle::new(services.clone(), shards.clone());
         let closing = handle.closing().clone();

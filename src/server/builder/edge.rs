@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::limit::{Limiter, Rate, Rule};
 use crate::method::Method;
 use crate::publication::Publication;
+use crate::server::HealthChecks;
 use crate::server::origin::Allowed;
 
 /// The rules about rates.
@@ -122,6 +123,26 @@ impl Builder {
     #[must_use]
     pub fn unknown_session_limit(mut self, requests: u32, within: Duration) -> Self {
         self.edge.guesses = Rate { requests, within };
+        self
+    }
+
+    /// Answers load balancers, at `/healthz` and `/readyz` or where `checks` says; by default there is nothing there.
+    ///
+    /// The first is 200 as long as the process answers: it is for whoever restarts processes, and restarting helps
+    /// against nothing else. The second is 200 while new clients may come, and 503 while the server shuts down, while the
+    /// bus is away, and while more is queued than [`memory_limit`](Self::memory_limit) allows: it is for whoever sends
+    /// clients here, and those that are here stay. Both answer `GET`, `HEAD` and `OPTIONS`, whatever the `Host` and the
+    /// `Origin`, before all routes, and without the [path prefix](Self::path_prefix).
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// use updraft::HealthChecks;
+    ///
+    /// let builder = Server::builder().health_checks(HealthChecks::new());
+    /// ```
+    #[must_use]
+    pub fn health_checks(mut self, checks: HealthChecks) -> Self {
+        self.health = Some(checks);
         self
     }
 
