@@ -350,6 +350,26 @@ async fn found_112_load_balancers_are_answered_whatever_host_they_ask_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn found_206_a_handshake_has_no_body() {
+    let (address, handle) = serve(Server::builder()).await;
+    for path in ["/websocket", "/sockjs/websocket", "/sockjs/0/x/websocket"] {
+        let request = handshake(path, "", "");
+        let request = request.trim_end();
+        for (body, expected) in [
+            ("Content-Length: 5\r\n\r\nhello", "400"),
+            ("Content-Length: 5\r\n\r\n", "400"),
+            ("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
+            ("Content-Length: 0\r\n\r\n", "101"),
+        ] {
+            let answer = ask(address, &format!("{request}\r\n{body}"));
+            let status = answer.split(' ').nth(1);
+            assert_eq!(status, Some(expected), "{path}: {body:?}: {answer}");
+        }
+    }
+    eventually("all have left", || handle.stats().connections == 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn found_106_a_connection_is_never_closed_unannounced_under_a_body() {
     let route = warp::path!("hello").and(warp::get()).map(|| "hi");
     let builder = Server::builder()
