@@ -134,7 +134,7 @@ fn lock(left: &Mutex<Left>) -> MutexGuard<'_, Left> {
 
 impl RequestBody {
     /// Nobody waits for the rest.
-    pub(super) fn give_up(mut self) {
+    pub(super) fn give_up(&mut self) {
         self.ends(Left::Broken);
     }
 

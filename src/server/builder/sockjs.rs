@@ -26,7 +26,8 @@ impl Default for PollingLimits {
 
 impl PollingLimits {
     pub(super) fn registry(self) -> Registry {
-        let per_address = self.per_address.unwrap_or(self.sessions.div_ceil(4));
+        let quarter = self.sessions.div_ceil(4);
+        let per_address = self.per_address.unwrap_or(quarter);
         Registry::new(self.sessions, per_address)
     }
 }
