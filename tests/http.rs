@@ -370,6 +370,51 @@ async fn found_206_a_handshake_has_no_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn row_004_found_210_bodies_whose_end_is_not_clear() {
+    let (address, _handle) = serve(Server::builder().health_checks(HealthChecks::new())).await;
+    let mut http = Http::connect(&address.to_string());
+    let path = session_path();
+    assert_eq!(http.body(&format!("POST {path}/xhr"), ""), "o\n");
+    let chunks = "\r\n\r\n2\r\n[]\r\n0\r\n\r\n";
+    for (framing, expected) in [
+        ("Transfer-Encoding: chunked", 204),
+        ("Transfer-Encoding: Chunked ", 204),
+        (
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            400,
+        ),
+        ("Transfer-Encoding: chunked, chunked", 400),
+        ("Transfer-Encoding: identity, chunked", 400),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", 400),
+        ("Transfer-Encoding: chunked, identity", 400),
+        // Hyper goes by the chunks, and takes nothing that comes behind them for a request.
+        ("Content-Length: 2\r\nTransfer-Encoding: chunked", 204),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 2", 204),
+        ("Content-Length: 17\r\nContent-Length: 18", 400),
+        ("Content-Length: 1152921504606846976", 413),
+        ("Content-Length: 18446744073709551613", 413),
+        // To hyper these are no lengths at all.
+        ("Content-Length: 18446744073709551615", 431),
+        ("Content-Length: 18446744073709551616", 400),
+        ("Content-Length: -1", 400),
+    ] {
+        let mut http = Http::connect(&address.to_string());
+        http.send(&format!(
+            "POST {path}/xhr_send HTTP/1.1\r\nHost: localhost\r\n{framing}{chunks}"
+        ));
+        let answer = http.answer();
+        assert_eq!(answer.status, expected, "{framing}");
+        let is_clear = expected == 204 && !framing.contains("Length");
+        let connection = (!is_clear).then_some("close");
+        assert_eq!(answer.header("connection"), connection, "{framing}");
+    }
+    // Wherever it is sent.
+    let request = "POST /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked";
+    let answer = ask(address, &format!("{request}{chunks}"));
+    assert!(answer.starts_with("http/1.1 400 "), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn found_106_a_connection_is_never_closed_unannounced_under_a_body() {
     let route = warp::path!("hello").and(warp::get()).map(|| "hi");
     let builder = Server::builder()

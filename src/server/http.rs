@@ -54,6 +54,9 @@ async fn respond(
     peer: SocketAddr,
     request: Request<RequestBody>,
 ) -> Result<Response, Infallible> {
+    if !has_clear_end(request.headers()) {
+        return Ok(ambiguous());
+    }
     let place = front.sites().find(request.uri().path());
     // A load balancer asks by whatever name it knows the server, or by none.
     if !matches!(place, Place::Health(_))
@@ -71,6 +74,24 @@ async fn respond(
             own.call(request).await
         }
     }
+}
+
+/// Whether it is clear where a request's body ends. Hyper looks at the last transfer coding only;
+/// what stands before it a proxy may have understood otherwise, and sent the next request within.
+fn has_clear_end(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return true;
+    };
+    let coding = coding.as_bytes().trim_ascii();
+    coding.eq_ignore_ascii_case(b"chunked") && codings.next().is_none()
+}
+
+fn ambiguous() -> Response {
+    let mut response = plain(StatusCode::BAD_REQUEST, "Not a valid Transfer-Encoding");
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
 }
 
 /// What hyper has for a request that may become something else.
