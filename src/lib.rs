@@ -39,6 +39,7 @@ mod bus;
 mod clock;
 mod connection;
 mod error;
+mod files;
 mod handler;
 mod ids;
 mod limit;
@@ -62,6 +63,7 @@ pub use bus::{
 };
 pub use connection::{Connection, Headers};
 pub use error::{Error, ErrorKind, Result};
+pub use files::raise_file_limit;
 pub use handler::Handler;
 pub use limit::Rule;
 pub use method::{Call, WriteGuard};

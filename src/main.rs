@@ -124,7 +124,12 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
-    match run(Options::parse()).await {
+    let options = Options::parse();
+    match updraft::raise_file_limit() {
+        Ok(files) => tracing::debug!(files, "Each connection is one of so many files."),
+        Err(error) => tracing::warn!(%error, "The limit of open files could not be raised."),
+    }
+    match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

@@ -5,8 +5,10 @@
     reason = "tests measure how long the server waits"
 )]
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tungstenite::Message as Sent;
@@ -412,6 +414,42 @@ async fn row_004_found_210_bodies_whose_end_is_not_clear() {
     let request = "POST /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked";
     let answer = ask(address, &format!("{request}{chunks}"));
     assert!(answer.starts_with("http/1.1 400 "), "{answer}");
+}
+
+/// Set where a test runs as a process of its own, which may have few files open.
+const FEW_FILES: &str = "UPDRAFT_TEST_FEW_FILES";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_013_found_114_failed_accepts_are_counted_and_nobody_is_lost() {
+    let name = "row_013_found_114_failed_accepts_are_counted_and_nobody_is_lost";
+    if std::env::var_os(FEW_FILES).is_none() {
+        let itself = std::env::current_exe().expect("a path");
+        let ended = Command::new("sh")
+            .args(["-c", "ulimit -n 400 && exec \"$0\" --exact \"$1\""])
+            .args([itself.as_os_str(), name.as_ref()])
+            .env(FEW_FILES, "1")
+            .output()
+            .expect("it runs");
+        let output = String::from_utf8_lossy(&ended.stdout);
+        return assert!(
+            ended.status.success() && output.contains("1 passed"),
+            "{output}"
+        );
+    }
+    let (address, handle) = serve(Server::builder()).await;
+    let mut spare = Some(File::open("/dev/null").expect("a file"));
+    let mut crowd = Vec::new();
+    // Both ends of each connection are in this process. The last file is for a client's end.
+    while spare.is_some() {
+        match TcpStream::connect(address) {
+            Ok(socket) => crowd.push(socket),
+            Err(_) => spare = None,
+        }
+    }
+    crowd.extend(TcpStream::connect(address));
+    eventually("it fails", || handle.stats().failed_accepts > 0);
+    drop(crowd);
+    Client::ddp_connect(&url(address)).0.close();
 }
 
 #[tokio::test(flavor = "multi_thread")]

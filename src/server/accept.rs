@@ -24,12 +24,18 @@ use super::http;
 use super::sockjs::{BodyLimits, Sites};
 #[cfg(feature = "tls")]
 use super::tls::Handshake;
+use crate::clock;
+use crate::files::REMEDY;
+use crate::limit::Seldom;
 use crate::services::Services;
 use crate::shard::{Arrival, Shard};
 use crate::sockjs::Registry;
 
-/// The pause after a failed `accept`, which is mostly for want of file descriptors.
+/// The pause after a failed `accept`, which is mostly because too many files are open.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often at most the log says so.
+const FAILURES_TOLD: Duration = Duration::from_secs(60);
 
 /// What stands between the listener and the shards.
 #[derive(Debug)]
@@ -43,6 +49,8 @@ pub(super) struct Front {
     admission: Admission,
     sites: Sites,
     limits: Limits,
+    /// For the line about connections that could not be accepted.
+    failures: Seldom,
     /// Cancelled when the server begins to shut down.
     closing: CancellationToken,
     /// None where clients speak in the open.
@@ -112,6 +120,7 @@ impl Front {
             admission,
             sites,
             limits,
+            failures: Seldom::each(FAILURES_TOLD),
             closing,
             #[cfg(feature = "tls")]
             handshake: None,
@@ -157,10 +166,26 @@ impl Front {
             match accepted {
                 Ok((socket, peer)) => self.connection(socket, peer, own.clone()),
                 Err(error) => {
-                    tracing::warn!(%error, "A connection could not be accepted.");
-                    tokio::time::sleep(PAUSE).await;
+                    self.failed(&error);
+                    // What is wrong with one connection is gone with it.
+                    if !is_of_one(&error) {
+                        tokio::time::sleep(PAUSE).await;
+                    }
                 }
             }
+        }
+    }
+
+    /// Counts a connection that could not be accepted.
+    fn failed(&self, error: &io::Error) {
+        let failed = &self.services.gauges.failed_accepts;
+        failed.fetch_add(1, Ordering::Relaxed);
+        if let Some(left_out) = self.failures.left_out(clock::now()) {
+            tracing::warn!(
+                %error,
+                left_out,
+                "A connection could not be accepted, and waits. If too many files are open: {REMEDY}."
+            );
         }
     }
 
@@ -287,6 +312,14 @@ impl Front {
             tracing::debug!(%error, "A connection ended with an error.");
         }
     }
+}
+
+/// Whether a failure is that of a connection which has ended before it was accepted.
+fn is_of_one(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+    )
 }
 
 impl SocketOptions {

@@ -34,6 +34,7 @@ use super::{Bound, StopOnDrop};
 use crate::account::{Accounts, Authenticator, Logins};
 use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::handler::{Handler, Patience};
 use crate::mailbox;
 use crate::memory::Memory;
@@ -308,7 +309,8 @@ impl Builder {
         self
     }
 
-    /// Binds the address, starts the shards and the bus.
+    /// Binds the address, starts the shards and the bus. A limit of open files that is lower than the server's own limits
+    /// is left as it is, and logged: [`raise_file_limit`](crate::raise_file_limit) is the program's to call.
     ///
     /// # Errors
     ///
@@ -333,6 +335,7 @@ impl Builder {
         if let Some(mistake) = mistaken {
             return Err(Error::configuration(mistake));
         }
+        files::check(self.polling.sessions().saturating_add(self.inbox.arrivals));
         let socket = self.sockets.bind(address).await?;
         let local_addr = socket.local_addr()?;
         let count = self

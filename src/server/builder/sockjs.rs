@@ -25,6 +25,10 @@ impl Default for PollingLimits {
 }
 
 impl PollingLimits {
+    pub(super) fn sessions(self) -> usize {
+        self.sessions
+    }
+
     pub(super) fn registry(self) -> Registry {
         let quarter = self.sessions.div_ceil(4);
         let per_address = self.per_address.unwrap_or(quarter);
