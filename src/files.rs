@@ -7,9 +7,10 @@ use crate::error::Result;
 ///
 /// Systems give a process a low limit to begin with, often 1,024, for the sake of programs that
 /// cannot handle more, and let it take much more. The limit belongs to the whole process and is
-/// inherited by those that it starts, so a server does not change it by itself: a program whose main
-/// business is the server calls this first, as the relay does. [`Builder::bind`](crate::Builder::bind)
-/// compares what is left with the server's settings, and logs a warning if it is too little.
+/// inherited by those that it starts, so a server does not change it by itself: a program whose
+/// main business is the server calls this first, as the relay does.
+/// [`Builder::bind`](crate::Builder::bind) compares what is left with the server's settings, and
+/// logs a warning if it is too little.
 ///
 /// ```
 /// # fn main() -> updraft::Result<()> {

@@ -37,7 +37,8 @@ struct Options {
     /// How many proxies that append to X-Forwarded-For stand in front.
     #[arg(long, env = "UPDRAFT_TRUSTED_PROXIES", default_value_t = 0)]
     trusted_proxies: usize,
-    /// Answers load balancers: at /healthz with 200, at /readyz with 200 or, while no new clients should come, with 503.
+    /// Answers load balancers: at /healthz with 200, at /readyz with 200 or, while no new clients
+    /// should come, with 503.
     #[arg(long, env = "UPDRAFT_HEALTH_CHECKS", value_parser = FalseyValueParser::new())]
     health_checks: bool,
     /// Speaks TLS, and nothing else on its port, with the certificate in this file; those between it and its authority

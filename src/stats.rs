@@ -49,8 +49,8 @@ pub struct Stats {
     pub queued_bytes: usize,
     /// Connections refused because too much was queued, or too many others came at once or from the same address.
     pub refused_connections: u64,
-    /// Times that a connection could not be accepted, mostly because too many files were open; it waits meanwhile. See
-    /// [`raise_file_limit`](crate::raise_file_limit).
+    /// Times that a connection could not be accepted, mostly because too many files were open; it
+    /// waits meanwhile. See [`raise_file_limit`](crate::raise_file_limit).
     pub failed_accepts: u64,
     /// Requests refused because of their `Origin` or, on a loopback address, their `Host`.
     pub refused_origins: u64,

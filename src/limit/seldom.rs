@@ -1,4 +1,5 @@
-//! A log line that anybody can cause is written once in a while at most, and says how many it stands for.
+//! A log line that anybody can cause is written once in a while at most, and says how many it
+//! stands for.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

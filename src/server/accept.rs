@@ -184,7 +184,8 @@ impl Front {
             tracing::warn!(
                 %error,
                 left_out,
-                "A connection could not be accepted, and waits. If too many files are open: {REMEDY}."
+                "A connection could not be accepted, and waits. If too many files are open: \
+                 {REMEDY}."
             );
         }
     }

@@ -309,8 +309,9 @@ impl Builder {
         self
     }
 
-    /// Binds the address, starts the shards and the bus. A limit of open files that is lower than the server's own limits
-    /// is left as it is, and logged: [`raise_file_limit`](crate::raise_file_limit) is the program's to call.
+    /// Binds the address, starts the shards and the bus. A limit of open files that is lower than
+    /// the server's own limits is left as it is, and logged:
+    /// [`raise_file_limit`](crate::raise_file_limit) is the program's to call.
     ///
     /// # Errors
     ///

@@ -37,7 +37,8 @@ pub(crate) const LISTS: [List; 4] = [
     List {
         prefix: "row",
         meaning: "faults and bad inputs, each with the right answer",
-        // Not yet: some of the HTTP edge (3, 9-11), draining (49), Sentinel and Cluster (95), operation (98-99, 101-104).
+        // Not yet: some of the HTTP edge (3, 9-11), draining (49), Sentinel and Cluster (95),
+        // operation (98-99, 101-104).
         required: &[
             1..=2,
             4..=8,

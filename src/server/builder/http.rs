@@ -95,8 +95,9 @@ impl Builder {
         self
     }
 
-    /// How long the body of a request for SockJS may take altogether, however it comes: 60 s by default; then 408.
-    /// Bodies for [routes](Self::route) are read by their filters, which have to see to it themselves.
+    /// How long the body of a request for SockJS may take altogether, however it comes: 60 s by
+    /// default; then 408. Bodies for [routes](Self::route) are read by their filters, which have to
+    /// see to it themselves.
     #[must_use]
     pub fn body_timeout(mut self, total: Duration) -> Self {
         self.http.bodies.total = total;

@@ -100,11 +100,13 @@ impl Builder {
         self
     }
 
-    /// Sessions that one [client address](crate::Connection::client_address) may have on HTTP requests: a quarter of
-    /// [`polling_limit`](Self::polling_limit) by default. With one more, the oldest of its sessions that has not said
-    /// `connect` ends; if all have, the new one is answered with 429.
+    /// Sessions that one [client address](crate::Connection::client_address) may have on HTTP
+    /// requests: a quarter of [`polling_limit`](Self::polling_limit) by default. With one more, the
+    /// oldest of its sessions that has not said `connect` ends; if all have, the new one is
+    /// answered with 429.
     ///
-    /// Behind a proxy that [`trusted_proxies`](Self::trusted_proxies) does not know everybody is one address.
+    /// Behind a proxy that [`trusted_proxies`](Self::trusted_proxies) does not know everybody is
+    /// one address.
     #[must_use]
     pub fn polling_limit_per_address(mut self, sessions: usize) -> Self {
         self.polling.per_address = Some(sessions);

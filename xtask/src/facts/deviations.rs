@@ -80,8 +80,8 @@ pub(super) const ROW: &[Deviation] = &[
     Deviation {
         numbers: &[4],
         is_tested: true,
-        reason: "with a length and chunks hyper goes by the chunks, and ends the connection behind the answer; two lengths \
-                 are 400",
+        reason: "with a length and chunks hyper goes by the chunks, and ends the connection behind \
+                 the answer; two lengths are 400",
     },
     Deviation {
         numbers: &[12],
@@ -96,7 +96,8 @@ pub(super) const ROW: &[Deviation] = &[
     Deviation {
         numbers: &[105],
         is_tested: true,
-        reason: "an address that guesses is told of its own sessions only, and nothing else is kept from it",
+        reason: "an address that guesses is told of its own sessions only, and nothing else is \
+                 kept from it",
     },
 ];
 
