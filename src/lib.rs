@@ -39,6 +39,7 @@ mod bus;
 mod clock;
 mod connection;
 mod error;
+mod files;
 mod handler;
 mod ids;
 mod limit;
@@ -63,6 +64,7 @@ pub use bus::{
 };
 pub use connection::{Connection, Headers};
 pub use error::{Error, ErrorKind, Result};
+pub use files::raise_file_limit;
 pub use handler::Handler;
 pub use limit::Rule;
 pub use method::{Call, WriteGuard};
@@ -71,7 +73,7 @@ pub use params::Args;
 pub use publication::{DocumentId, Event, IntoEvent, IntoGapEvent, Subscription, Vent};
 #[cfg(feature = "tls")]
 pub use server::Tls;
-pub use server::{Bound, Builder, Handle, Server};
+pub use server::{Bound, Builder, Handle, HealthChecks, Server};
 pub use sockjs::{SockJs, SockJsConnection};
 pub use stats::Stats;
 pub use updraft_protocol::ejson::{Binary, Date, Decimal, Object, ObjectId, Regexp, Value};

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use clap::builder::FalseyValueParser;
 use updraft::prelude::*;
-use updraft::{Channel, Object};
+use updraft::{Channel, HealthChecks, Object};
 
 /// What is kept of each event until its receivers have confirmed it goes in the order in which it came; this allocator
 /// makes that cheap (`docs/how-fast.md`).
@@ -36,6 +37,10 @@ struct Options {
     /// How many proxies that append to X-Forwarded-For stand in front.
     #[arg(long, env = "UPDRAFT_TRUSTED_PROXIES", default_value_t = 0)]
     trusted_proxies: usize,
+    /// Answers load balancers: at /healthz with 200, at /readyz with 200 or, while no new clients
+    /// should come, with 503.
+    #[arg(long, env = "UPDRAFT_HEALTH_CHECKS", value_parser = FalseyValueParser::new())]
+    health_checks: bool,
     /// Speaks TLS, and nothing else on its port, with the certificate in this file; those between it and its authority
     /// stand behind it. It may be replaced while the relay runs.
     #[cfg(feature = "tls")]
@@ -136,7 +141,12 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     updraft::log_panics();
-    match run(Options::parse()).await {
+    let options = Options::parse();
+    match updraft::raise_file_limit() {
+        Ok(files) => tracing::debug!(files, "Each connection is one of so many files."),
+        Err(error) => tracing::warn!(%error, "The limit of open files could not be raised."),
+    }
+    match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -161,6 +171,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
         let tls = updraft::Tls::from_pem_files(certificates, key).map_err(reported)?;
         server = server.tls(tls);
         scheme = "wss";
+    }
+    if options.health_checks {
+        server = server.health_checks(HealthChecks::new());
     }
     for origin in &options.origins {
         server = server.allow_origin(origin);

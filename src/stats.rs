@@ -49,6 +49,9 @@ pub struct Stats {
     pub queued_bytes: usize,
     /// Connections refused because too much was queued, or too many others came at once or from the same address.
     pub refused_connections: u64,
+    /// Times that a connection could not be accepted, mostly because too many files were open; it
+    /// waits meanwhile. See [`raise_file_limit`](crate::raise_file_limit).
+    pub failed_accepts: u64,
     /// Requests refused because of their `Origin` or, on a loopback address, their `Host`.
     pub refused_origins: u64,
     /// Connections whose TLS handshake failed or took too long.
@@ -82,6 +85,7 @@ pub(crate) struct Gauges {
     pub(crate) gaps: AtomicU64,
     pub(crate) slow_clients: AtomicU64,
     pub(crate) refused_connections: AtomicU64,
+    pub(crate) failed_accepts: AtomicU64,
     pub(crate) refused_origins: AtomicU64,
     pub(crate) failed_handshakes: AtomicU64,
     /// Shared with the certificate, which may be read again by the program.
@@ -106,6 +110,7 @@ impl Gauges {
             gaps: self.gaps.load(Ordering::Relaxed),
             slow_clients: self.slow_clients.load(Ordering::Relaxed),
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
+            failed_accepts: self.failed_accepts.load(Ordering::Relaxed),
             refused_origins: self.refused_origins.load(Ordering::Relaxed),
             failed_handshakes: self.failed_handshakes.load(Ordering::Relaxed),
             failed_certificates: self.failed_certificates.load(Ordering::Relaxed),

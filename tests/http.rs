@@ -5,13 +5,15 @@
     reason = "tests measure how long the server waits"
 )]
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tungstenite::Message as Sent;
 use updraft::prelude::*;
-use updraft::{ErrorKind, Handle};
+use updraft::{ErrorKind, Handle, HealthChecks};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::http::Http;
@@ -317,6 +319,140 @@ async fn row_002_too_many_or_too_long_headers_are_431() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn found_112_load_balancers_are_answered_whatever_host_they_ask_for() {
+    let builder = Server::builder().allow_missing_origin(false);
+    let checks = HealthChecks::new().live("/live");
+    let (address, _handle) = serve(builder.path_prefix("/app").health_checks(checks)).await;
+    for (request, expected) in [
+        ("GET /live HTTP/1.1\r\nHost: elsewhere.example", "200"),
+        ("GET /readyz?x HTTP/1.1\r\nHost: a b", "200"),
+        (
+            "GET /readyz HTTP/1.1\r\nOrigin: https://evil.example",
+            "200",
+        ),
+        ("OPTIONS /readyz HTTP/1.0", "200"),
+        ("POST /readyz HTTP/1.1\r\nContent-Length: 0", "405"),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost", "404"),
+    ] {
+        let answer = ask(address, &format!("{request}\r\n\r\n"));
+        let status = answer.split(' ').nth(1);
+        assert_eq!(status, Some(expected), "{request}: {answer}");
+    }
+    let (address, _handle) = serve(Server::builder()).await;
+    for path in ["/healthz", "/readyz"] {
+        let answer = ask(
+            address,
+            &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        );
+        assert!(answer.starts_with("http/1.1 404 "), "{answer}");
+    }
+    let mistaken = Server::builder().health_checks(HealthChecks::new().ready("readyz"));
+    let error = mistaken.bind("127.0.0.1:0").await.expect_err("a mistake");
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn found_206_a_handshake_has_no_body() {
+    let (address, handle) = serve(Server::builder()).await;
+    for path in ["/websocket", "/sockjs/websocket", "/sockjs/0/x/websocket"] {
+        let request = handshake(path, "", "");
+        let request = request.trim_end();
+        for (body, expected) in [
+            ("Content-Length: 5\r\n\r\nhello", "400"),
+            ("Content-Length: 5\r\n\r\n", "400"),
+            ("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
+            ("Content-Length: 0\r\n\r\n", "101"),
+        ] {
+            let answer = ask(address, &format!("{request}\r\n{body}"));
+            let status = answer.split(' ').nth(1);
+            assert_eq!(status, Some(expected), "{path}: {body:?}: {answer}");
+        }
+    }
+    eventually("all have left", || handle.stats().connections == 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_004_found_210_bodies_whose_end_is_not_clear() {
+    let (address, _handle) = serve(Server::builder().health_checks(HealthChecks::new())).await;
+    let mut http = Http::connect(&address.to_string());
+    let path = session_path();
+    assert_eq!(http.body(&format!("POST {path}/xhr"), ""), "o\n");
+    let chunks = "\r\n\r\n2\r\n[]\r\n0\r\n\r\n";
+    for (framing, expected) in [
+        ("Transfer-Encoding: chunked", 204),
+        ("Transfer-Encoding: Chunked ", 204),
+        (
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            400,
+        ),
+        ("Transfer-Encoding: chunked, chunked", 400),
+        ("Transfer-Encoding: identity, chunked", 400),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", 400),
+        ("Transfer-Encoding: chunked, identity", 400),
+        // Hyper goes by the chunks, and takes nothing that comes behind them for a request.
+        ("Content-Length: 2\r\nTransfer-Encoding: chunked", 204),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 2", 204),
+        ("Content-Length: 17\r\nContent-Length: 18", 400),
+        ("Content-Length: 1152921504606846976", 413),
+        ("Content-Length: 18446744073709551613", 413),
+        // To hyper these are no lengths at all.
+        ("Content-Length: 18446744073709551615", 431),
+        ("Content-Length: 18446744073709551616", 400),
+        ("Content-Length: -1", 400),
+    ] {
+        let mut http = Http::connect(&address.to_string());
+        http.send(&format!(
+            "POST {path}/xhr_send HTTP/1.1\r\nHost: localhost\r\n{framing}{chunks}"
+        ));
+        let answer = http.answer();
+        assert_eq!(answer.status, expected, "{framing}");
+        let is_clear = expected == 204 && !framing.contains("Length");
+        let connection = (!is_clear).then_some("close");
+        assert_eq!(answer.header("connection"), connection, "{framing}");
+    }
+    // Wherever it is sent.
+    let request = "POST /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked";
+    let answer = ask(address, &format!("{request}{chunks}"));
+    assert!(answer.starts_with("http/1.1 400 "), "{answer}");
+}
+
+/// Set where a test runs as a process of its own, which may have few files open.
+const FEW_FILES: &str = "UPDRAFT_TEST_FEW_FILES";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_013_found_114_failed_accepts_are_counted_and_nobody_is_lost() {
+    let name = "row_013_found_114_failed_accepts_are_counted_and_nobody_is_lost";
+    if std::env::var_os(FEW_FILES).is_none() {
+        let itself = std::env::current_exe().expect("a path");
+        let ended = Command::new("sh")
+            .args(["-c", "ulimit -n 400 && exec \"$0\" --exact \"$1\""])
+            .args([itself.as_os_str(), name.as_ref()])
+            .env(FEW_FILES, "1")
+            .output()
+            .expect("it runs");
+        let output = String::from_utf8_lossy(&ended.stdout);
+        return assert!(
+            ended.status.success() && output.contains("1 passed"),
+            "{output}"
+        );
+    }
+    let (address, handle) = serve(Server::builder()).await;
+    let mut spare = Some(File::open("/dev/null").expect("a file"));
+    let mut crowd = Vec::new();
+    // Both ends of each connection are in this process. The last file is for a client's end.
+    while spare.is_some() {
+        match TcpStream::connect(address) {
+            Ok(socket) => crowd.push(socket),
+            Err(_) => spare = None,
+        }
+    }
+    crowd.extend(TcpStream::connect(address));
+    eventually("it fails", || handle.stats().failed_accepts > 0);
+    drop(crowd);
+    Client::ddp_connect(&url(address)).0.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn found_106_a_connection_is_never_closed_unannounced_under_a_body() {
     let route = warp::path!("hello").and(warp::get()).map(|| "hi");
     let builder = Server::builder()
@@ -359,7 +495,7 @@ async fn found_106_who_sends_much_in_vain_gets_to_read_why() {
     let path = session_path();
     let polled = http.body(&format!("POST {path}/xhr"), "");
     assert_eq!(polled, "o\n");
-    let large = "x".repeat(4 << 20);
+    let (large, small) = ("x".repeat(4 << 20), "x".repeat(2000));
     for (path, expected) in [
         (format!("{path}/xhr_send"), 413),
         ("/sockjs/0/unknown/xhr_send".to_owned(), 404),
@@ -372,11 +508,7 @@ async fn found_106_who_sends_much_in_vain_gets_to_read_why() {
         answer.text();
     }
     // A little too much is thrown away, and the connection goes on.
-    let answer = http.ask(
-        &format!("POST {path}/xhr_send"),
-        &[],
-        large.get(..2000).expect("that long"),
-    );
+    let answer = http.ask(&format!("POST {path}/xhr_send"), &[], &small);
     assert_eq!((answer.status, answer.header("connection")), (413, None));
     answer.text();
     assert_eq!(http.ask("GET /sockjs/info", &[], "").status, 200);
@@ -388,7 +520,8 @@ async fn found_106_a_body_that_waits_for_a_word_is_not_asked_for_in_vain() {
     let mut http = Http::connect(&address.to_string());
     let path = "/sockjs/0/unknown/xhr_send";
     http.send(&format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
+         Content-Length: 4\r\n\r\n"
     ));
     let answer = http.answer();
     assert_eq!(

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use common::{Count, Gate, Running, eventually_within};
 use updraft::prelude::*;
-use updraft::{Builder, BusFault, EmitQueue, VentOptions, WhenAway};
+use updraft::{Builder, BusFault, EmitQueue, HealthChecks, VentOptions, WhenAway};
 use updraft_test_support::checker::{Checker, Numbering, all_released, stamp_in};
 use updraft_test_support::client::Client;
 use updraft_test_support::eventually;
+use updraft_test_support::http::Http;
 use updraft_test_support::proxy::Proxy;
 use updraft_test_support::redis::RedisServer;
 
@@ -645,4 +646,35 @@ fn found_108_a_client_hears_of_a_gap_what_its_handler_says() {
         }
     }
     assert_eq!(server.stats().failed_mappings, 2);
+}
+
+#[test]
+fn found_112_while_the_bus_is_away_no_new_clients_are_to_come() {
+    let mut redis = RedisServer::start();
+    let builder = Server::builder().health_checks(HealthChecks::new());
+    let server = Running::over(&redis, builder);
+    let host = server.url().split('/').nth(2).expect("a host").to_owned();
+    let ask = |method: &str, path: &str| {
+        let mut http = Http::connect(&host);
+        http.send(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: lb.example\r\n\r\n"
+        ));
+        let answer = http.answer();
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        answer.status
+    };
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        let answers = ["/healthz", "/readyz"].map(|path| ask(method, path));
+        assert_eq!(answers, [200, 200], "{method}");
+    }
+    let mut client = server.client();
+    redis.kill();
+    eventually("it is not ready", || ask("GET", "/readyz") == 503);
+    assert_eq!(ask("GET", "/healthz"), 200);
+    // Who is there stays.
+    client.send_text(r#"{"msg":"ping"}"#);
+    client.expect_text(r#"{"msg":"pong"}"#);
+    redis.restart();
+    eventually("it is ready again", || ask("GET", "/readyz") == 200);
+    client.close();
 }

@@ -1,10 +1,13 @@
 //! The binary: a relay that is configured on its command line.
 
+use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use tungstenite::Error;
 use updraft_test_support::client::Client;
 use updraft_test_support::eventually;
+use updraft_test_support::http::Http;
 use updraft_test_support::process::{Process, free_port};
 use updraft_test_support::redis::RedisServer;
 
@@ -126,6 +129,74 @@ fn found_107_a_redis_that_cannot_be_listened_to_is_said_at_the_start() {
     assert!(!ended.status.success(), "{text}");
     let said = "Redis refused the connection that listens";
     assert!(text.contains(said) && !text.contains("needless"), "{text}");
+}
+
+#[test]
+fn found_112_load_balancers_are_answered_if_they_are_to_be() {
+    let redis = RedisServer::start();
+    for (set, expected) in [("1", 200), ("0", 404)] {
+        let port = free_port();
+        let mut command = updraft();
+        command
+            .args(["--redis", &redis.url(), "--relay", "news=news"])
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .env("UPDRAFT_HEALTH_CHECKS", set);
+        let _relay = Process::start(&mut command, port);
+        for path in ["/healthz", "/readyz"] {
+            let mut http = Http::connect(&format!("127.0.0.1:{port}"));
+            let status = http.ask(&format!("GET {path}"), &[], "").status;
+            assert_eq!(status, expected, "{path}");
+        }
+    }
+}
+
+/// The relay, with a limit of open files as `ulimit` sets it.
+fn limited(ulimit: &str, redis: &RedisServer) -> (Process, String) {
+    let port = free_port();
+    let host = format!("127.0.0.1:{port}");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("ulimit {ulimit} && exec \"$0\" \"$@\"")])
+        .arg(env!("CARGO_BIN_EXE_updraft"))
+        .args(["--redis", &redis.url(), "--relay", "news=news"])
+        .args(["--listen", &host]);
+    (Process::start(&mut command, port), host)
+}
+
+#[test]
+fn row_013_row_100_found_114_too_many_open_files_are_a_line_and_not_a_flood() {
+    updraft::raise_file_limit().expect("a limit");
+    let redis = RedisServer::start();
+    let (relay, host) = limited("-n 400", &redis);
+    eventually("it is warned of", || {
+        relay.output().contains("LimitNOFILE=")
+    });
+    let url = format!("ws://{host}/websocket");
+    let (mut early, _) = Client::ddp_connect(&url);
+    let crowd: Vec<TcpStream> = (0..450)
+        .map(|_| TcpStream::connect(&host).expect("room in the backlog"))
+        .collect();
+    let lines = || relay.output().matches("could not be accepted").count();
+    eventually("it is logged", || lines() > 0);
+    // Ten more attempts or so.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(lines(), 1, "{}", relay.output());
+    early.send_text(r#"{"msg":"ping"}"#);
+    early.expect_text(r#"{"msg":"pong"}"#);
+    drop(crowd);
+    Client::ddp_connect(&url).0.close();
+}
+
+#[test]
+fn row_100_found_114_the_relay_takes_as_many_files_as_it_may() {
+    updraft::raise_file_limit().expect("a limit");
+    let redis = RedisServer::start();
+    let (relay, host) = limited("-Sn 64", &redis);
+    let clients: Vec<Client> = (0..100)
+        .map(|_| Client::connect(&format!("ws://{host}/websocket")))
+        .collect();
+    assert!(!relay.output().contains("could not be accepted"));
+    drop(clients);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A log line that anybody can cause is written once a second at most, and says how many it stands for.
+//! A log line that anybody can cause is written once in a while at most, and says how many it
+//! stands for.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,8 +7,11 @@ use std::time::{Duration, Instant};
 const APART: Duration = Duration::from_secs(1);
 
 /// When a line was last written, and how often it was not.
-#[derive(Debug, Default)]
-pub(crate) struct Seldom(Mutex<Written>);
+#[derive(Debug)]
+pub(crate) struct Seldom {
+    apart: Duration,
+    written: Mutex<Written>,
+}
 
 #[derive(Debug, Default)]
 struct Written {
@@ -15,12 +19,26 @@ struct Written {
     left_out: u64,
 }
 
+impl Default for Seldom {
+    /// Once a second at most.
+    fn default() -> Self {
+        Self::each(APART)
+    }
+}
+
 impl Seldom {
+    pub(crate) fn each(apart: Duration) -> Self {
+        Self {
+            apart,
+            written: Mutex::default(),
+        }
+    }
+
     /// Whether to write the line now; if so, how many were left out since the last.
     pub(crate) fn left_out(&self, now: Instant) -> Option<u64> {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let last = written.last;
-        if last.is_some_and(|last| now.saturating_duration_since(last) < APART) {
+        if last.is_some_and(|last| now.saturating_duration_since(last) < self.apart) {
             written.left_out = written.left_out.saturating_add(1);
             return None;
         }

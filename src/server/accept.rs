@@ -19,16 +19,23 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::admission::Admission;
+use super::health::Condition;
 use super::http;
 use super::sockjs::{BodyLimits, Sites};
 #[cfg(feature = "tls")]
 use super::tls::Handshake;
+use crate::clock;
+use crate::files::REMEDY;
+use crate::limit::Seldom;
 use crate::services::Services;
 use crate::shard::{Arrival, Shard};
 use crate::sockjs::Registry;
 
-/// The pause after a failed `accept`, which is mostly for want of file descriptors.
+/// The pause after a failed `accept`, which is mostly because too many files are open.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often at most the log says so.
+const FAILURES_TOLD: Duration = Duration::from_secs(60);
 
 /// What stands between the listener and the shards.
 #[derive(Debug)]
@@ -42,6 +49,8 @@ pub(super) struct Front {
     admission: Admission,
     sites: Sites,
     limits: Limits,
+    /// For the line about connections that could not be accepted.
+    failures: Seldom,
     /// Cancelled when the server begins to shut down.
     closing: CancellationToken,
     /// None where clients speak in the open.
@@ -111,6 +120,7 @@ impl Front {
             admission,
             sites,
             limits,
+            failures: Seldom::each(FAILURES_TOLD),
             closing,
             #[cfg(feature = "tls")]
             handshake: None,
@@ -156,10 +166,27 @@ impl Front {
             match accepted {
                 Ok((socket, peer)) => self.connection(socket, peer, own.clone()),
                 Err(error) => {
-                    tracing::warn!(%error, "A connection could not be accepted.");
-                    tokio::time::sleep(PAUSE).await;
+                    self.failed(&error);
+                    // What is wrong with one connection is gone with it.
+                    if !is_of_one(&error) {
+                        tokio::time::sleep(PAUSE).await;
+                    }
                 }
             }
+        }
+    }
+
+    /// Counts a connection that could not be accepted.
+    fn failed(&self, error: &io::Error) {
+        let failed = &self.services.gauges.failed_accepts;
+        failed.fetch_add(1, Ordering::Relaxed);
+        if let Some(left_out) = self.failures.left_out(clock::now()) {
+            tracing::warn!(
+                %error,
+                left_out,
+                "A connection could not be accepted, and waits. If too many files are open: \
+                 {REMEDY}."
+            );
         }
     }
 
@@ -201,6 +228,15 @@ impl Front {
 
     pub(super) fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// What says whether new clients may come.
+    pub(super) fn condition(&self) -> Condition {
+        Condition {
+            is_shutting_down: self.closing.is_cancelled(),
+            bus_is_away: !self.services.channels.is_connected(),
+            memory_is_overloaded: self.services.memory.is_overloaded(),
+        }
     }
 
     /// Runs `future` as a task of the server.
@@ -277,6 +313,14 @@ impl Front {
             tracing::debug!(%error, "A connection ended with an error.");
         }
     }
+}
+
+/// Whether a failure is that of a connection which has ended before it was accepted.
+fn is_of_one(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+    )
 }
 
 impl SocketOptions {

@@ -1,5 +1,6 @@
-//! Who is let in: a client's origin, what its address has already, and its guesses at others' sessions.
-//! Asked before a request of DDP or SockJS is answered; the program's own routes are its own business.
+//! Who is let in: a client's origin, what its address has already, and its guesses at others'
+//! sessions. Asked before a request of DDP or SockJS is answered; the program's own routes are its
+//! own business.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -149,8 +150,8 @@ impl Admission {
 
     /// Finds the SockJS session that a request names, to send to it.
     ///
-    /// An address that has named too many which do not exist may be guessing: it is told of none any
-    /// more, but goes on with those that it has opened itself.
+    /// An address that has named too many which do not exist may be guessing: it is told of none
+    /// any more, but goes on with those that it has opened itself.
     pub(super) fn find_session(
         &self,
         key: &Key,

@@ -26,6 +26,7 @@ use warp::{Filter, Reply};
 use super::accept::{self, Front, SocketOptions};
 use super::admission::{self, Admission};
 use super::handle::Handle;
+use super::health::HealthChecks;
 use super::sockjs::Sites;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
@@ -33,6 +34,7 @@ use super::{Bound, StopOnDrop};
 use crate::account::{Accounts, Authenticator, Logins};
 use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::handler::{Handler, Patience};
 use crate::ids;
 use crate::mailbox;
@@ -69,6 +71,7 @@ pub struct Builder {
     services: Vec<Service>,
     path_prefix: String,
     polling: sockjs::PollingLimits,
+    health: Option<HealthChecks>,
     http: http::Settings,
     edge: admission::Settings,
     #[cfg(feature = "tls")]
@@ -126,6 +129,7 @@ impl Default for Builder {
             services: Vec::new(),
             path_prefix: String::new(),
             polling: sockjs::PollingLimits::default(),
+            health: None,
             http: http::Settings::default(),
             edge: admission::Settings::default(),
             #[cfg(feature = "tls")]
@@ -317,7 +321,9 @@ impl Builder {
         self
     }
 
-    /// Binds the address, starts the shards and the bus.
+    /// Binds the address, starts the shards and the bus. A limit of open files that is lower than
+    /// the server's own limits is left as it is, and logged:
+    /// [`raise_file_limit`](crate::raise_file_limit) is the program's to call.
     ///
     /// # Errors
     ///
@@ -333,13 +339,16 @@ impl Builder {
         address: impl ToSocketAddrs,
         logins: Option<Arc<Logins>>,
     ) -> Result<Bound> {
+        let health = self.health.as_ref().and_then(HealthChecks::mistake);
         let mistaken = self.mistaken_path().or_else(|| self.http.mistake());
+        let mistaken = mistaken.or(health);
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
         if let Some(mistake) = mistaken {
             return Err(Error::configuration(mistake));
         }
+        files::check(self.polling.sessions().saturating_add(self.inbox.arrivals));
         let socket = self.sockets.bind(address).await?;
         let local_addr = socket.local_addr()?;
         let count = self
@@ -386,7 +395,7 @@ impl Builder {
             options: self.sockjs,
             speaks: Speaks::Ddp,
         };
-        let sites = Sites::new(self.path_prefix, ddp, self.services);
+        let sites = Sites::new(self.path_prefix, ddp, self.services).with_health(self.health);
         let limits = self.http.limits(self.inbox, self.limits);
         let handle = Handle::new(services.clone(), shards.clone());
         let closing = handle.closing().clone();

@@ -54,10 +54,18 @@ async fn respond(
     peer: SocketAddr,
     request: Request<RequestBody>,
 ) -> Result<Response, Infallible> {
-    if let Err(refused) = Admission::look_at(&request) {
+    if !has_clear_end(request.headers()) {
+        return Ok(ambiguous());
+    }
+    let place = front.sites().find(request.uri().path());
+    // A load balancer asks by whatever name it knows the server, or by none.
+    if !matches!(place, Place::Health(_))
+        && let Err(refused) = Admission::look_at(&request)
+    {
         return Ok(refused.answer());
     }
-    match (front.sites().find(request.uri().path()), own) {
+    match (place, own) {
+        (Place::Health(check), _) => Ok(check.answer(request.method(), front.condition())),
         (Place::WebSocket, _) => Ok(open(front, request, peer)),
         (Place::SockJs(site), _) => Ok(sockjs::answer(front, site, request, peer).await),
         (Place::Elsewhere, None) => Ok(plain(StatusCode::NOT_FOUND, "Not found")),
@@ -66,6 +74,24 @@ async fn respond(
             own.call(request).await
         }
     }
+}
+
+/// Whether it is clear where a request's body ends. Hyper looks at the last transfer coding only;
+/// what stands before it a proxy may have understood otherwise, and sent the next request within.
+fn has_clear_end(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return true;
+    };
+    let coding = coding.as_bytes().trim_ascii();
+    coding.eq_ignore_ascii_case(b"chunked") && codings.next().is_none()
+}
+
+fn ambiguous() -> Response {
+    let mut response = plain(StatusCode::BAD_REQUEST, "Not a valid Transfer-Encoding");
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
 }
 
 /// What hyper has for a request that may become something else.

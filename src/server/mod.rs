@@ -5,6 +5,7 @@ mod address;
 mod admission;
 mod builder;
 mod handle;
+mod health;
 mod http;
 mod origin;
 mod sockjs;
@@ -14,6 +15,7 @@ mod unread;
 
 pub use builder::Builder;
 pub use handle::Handle;
+pub use health::HealthChecks;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 

@@ -88,8 +88,9 @@ impl Unread {
             // Without a word from us it mostly does not come, and nothing is lost with it.
             Some(Left::Rest(_)) if self.is_held_back => None,
             Some(Left::Rest(mut incoming)) => {
-                let is_small = incoming.size_hint().lower() <= BEFORE.bytes;
-                if is_small && throw_away(&mut incoming, BEFORE).await {
+                let goes_on = !response.headers().contains_key(header::CONNECTION)
+                    && incoming.size_hint().lower() <= BEFORE.bytes;
+                if goes_on && throw_away(&mut incoming, BEFORE).await {
                     return (response, None);
                 }
                 Some(Rest(incoming))
@@ -134,7 +135,7 @@ fn lock(left: &Mutex<Left>) -> MutexGuard<'_, Left> {
 
 impl RequestBody {
     /// Nobody waits for the rest.
-    pub(super) fn give_up(mut self) {
+    pub(super) fn give_up(&mut self) {
         self.ends(Left::Broken);
     }
 

@@ -21,7 +21,8 @@ pub(crate) struct Session {
     pub(crate) key: Key,
     /// Where it was opened from.
     pub(crate) network: Network,
-    /// What it has taken of its address's share; given back when it ends, or makes room for another.
+    /// What it has taken of its address's share; given back when it ends, or makes room for
+    /// another.
     share: Mutex<Option<Share>>,
     /// Its shard's, and where that has put it: nowhere while it is on its way there.
     place: Mutex<(Arc<Inbox>, Option<Place>)>,

@@ -20,7 +20,8 @@ pub(crate) type Key = (usize, Box<str>);
 
 /// The polling sessions of a server.
 pub(crate) struct Registry {
-    /// Filled by first requests, drained by the shards; bounded by `counts`, and as many ended ones.
+    /// Filled by first requests, drained by the shards; bounded by `counts`, and as many ended
+    /// ones.
     entries: DashMap<Key, Entry>,
     /// Sessions that live.
     counts: Arc<SessionCounts>,

@@ -190,6 +190,40 @@ fn row_005_006_007_008_bodies_that_are_not_taken() {
 }
 
 #[test]
+fn found_207_a_body_that_dribbles_in_has_a_time_altogether() {
+    let limit = Duration::from_secs(1);
+    let builder = open().body_limit(1 << 20, PATIENCE).body_timeout(limit);
+    let server = Running::start(builder);
+    let path = session_path();
+    assert_eq!(server.http().body(&format!("POST {path}/xhr"), ""), "o\n");
+    for sending in ["xhr_send", "jsonp_send"] {
+        let mut http = server.http();
+        http.send(&format!(
+            "POST {path}/{sending} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+        ));
+        let mut socket = http.tcp().try_clone().unwrap();
+        let began = Instant::now();
+        let dribbling = thread::spawn(move || {
+            // Until nobody listens any more.
+            while socket.write_all(b" ").is_ok() {
+                assert!(began.elapsed() < 2 * PATIENCE, "it is listened to for ever");
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let answer = http.answer();
+        assert_eq!(
+            (answer.status, answer.header("connection")),
+            (408, Some("close"))
+        );
+        assert!(began.elapsed() >= limit);
+        answer.text();
+        drop(http);
+        dribbling.join().unwrap();
+    }
+    server.end();
+}
+
+#[test]
 fn a_session_that_nobody_polls_is_bounded() {
     let builder = open()
         .sockjs(hasty().disconnect_delay(Duration::from_secs(5)))

@@ -1,5 +1,10 @@
 //! DDP over SockJS, as browsers speak it: every URL, both transports, and what a server must not put up with.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests measure how long the server waits"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod limits;
@@ -8,7 +13,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Count, Gate, Running, eventually_within};
 use tungstenite::Message as Sent;
@@ -40,6 +45,13 @@ impl Running {
         ));
         client.expect_text("o");
         client
+    }
+
+    /// Ends, and with it the sessions that nobody polls.
+    #[track_caller]
+    fn end(&self) {
+        self.begin_shutdown(PATIENCE);
+        assert!(eventually_within(2 * PATIENCE, || self.has_ended()));
     }
 
     /// Waits for the end of all that clients have left, for less than it takes a Meteor session to be given up.

@@ -1,5 +1,5 @@
-//! SockJS apart from DDP, against the example that sockjs-protocol's suite expects: the cases of the
-//! suite, and what it does not ask for.
+//! SockJS apart from DDP, against the example that sockjs-protocol's suite expects: the cases of
+//! the suite, and what it does not ask for.
 
 mod steps;
 mod suite;

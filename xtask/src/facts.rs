@@ -44,13 +44,24 @@ pub(crate) fn lists() -> Result<[List; 5], String> {
             numbers: (1..=110).collect(),
             // Otherwise than asked for: no limit of connections per address by default, because a school or a carrier is
             // one address (12); 1,000 logins within 10 s for one address, and none counted for private ones, which are
-            // most often a proxy's (62); an address that guesses is answered with 429 below the SockJS prefix only (105).
+            // most often a proxy's (62); with a length and chunks hyper goes by the chunks and ends the connection behind
+            // the answer (4); an address that guesses sessions is told of its own only, and nothing else is kept from it
+            // (105).
             //
-            // Not yet: some of the HTTP edge (3-4, 9-11, 13), draining (49), Sentinel and Cluster (95), operation (98-104).
-            required: [1..=2, 5..=8, 12..=12, 14..=48, 50..=94, 96..=97, 105..=110]
-                .into_iter()
-                .flatten()
-                .collect(),
+            // Not yet: some of the HTTP edge (3, 9-11), draining (49), Sentinel and Cluster (95), operation (98-99,
+            // 101-104).
+            required: [
+                1..=2,
+                4..=8,
+                12..=48,
+                50..=94,
+                96..=97,
+                100..=100,
+                105..=110,
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
         },
         List {
             prefix: topic,

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::limit::{Limiter, Rate, Rule};
 use crate::method::Method;
 use crate::publication::Publication;
+use crate::server::HealthChecks;
 use crate::server::origin::Allowed;
 
 /// The rules about rates.
@@ -101,9 +102,10 @@ impl Builder {
         self
     }
 
-    /// Connections that one [client address](crate::Connection::client_address) may have, SockJS sessions among them; of
-    /// IPv6, one network of 64 bits. With one more, the oldest of its SockJS sessions over HTTP that has not said
-    /// `connect` ends; if there is none, the new one is answered with 429.
+    /// Connections that one [client address](crate::Connection::client_address) may have, SockJS
+    /// sessions among them; of IPv6, one network of 64 bits. With one more, the oldest of its
+    /// SockJS sessions over HTTP that has not said `connect` ends; if there is none, the new one is
+    /// answered with 429.
     ///
     /// There is no such limit by default: a school, a company or a carrier is one address, and behind a proxy that
     /// [`trusted_proxies`](Self::trusted_proxies) does not know everybody is.
@@ -113,15 +115,38 @@ impl Builder {
         self
     }
 
-    /// How often one client address may send to a SockJS session that does not exist: 1,000 times within 60 s by
-    /// default. After that, until the time is over, what it sends to sessions that do not exist, or that another address
-    /// has opened, is answered with 429: it cannot find out sessions of others by guessing. Everything else goes on, its
-    /// own sessions too.
+    /// How often one client address may send to a SockJS session that does not exist: 1,000 times
+    /// within 60 s by default. After that, until the time is over, what it sends to sessions that
+    /// do not exist, or that another address has opened, is answered with 429: it cannot find out
+    /// sessions of others by guessing. Everything else goes on, its own sessions too.
     ///
-    /// A load balancer that does not keep a session on one server has honest clients send to sessions that are elsewhere.
+    /// A load balancer that does not keep a session on one server has honest clients send to
+    /// sessions that are elsewhere.
     #[must_use]
     pub fn unknown_session_limit(mut self, requests: u32, within: Duration) -> Self {
         self.edge.guesses = Rate { requests, within };
+        self
+    }
+
+    /// Answers load balancers, at `/healthz` and `/readyz` or where `checks` says; by default there
+    /// is nothing there.
+    ///
+    /// The first is 200 as long as the process answers: it is for whoever restarts processes, and
+    /// restarting helps against nothing else. The second is 200 while new clients may come, and 503
+    /// while the server shuts down, while the bus is away, and while more is queued than
+    /// [`memory_limit`](Self::memory_limit) allows: it is for whoever sends clients here, and those
+    /// that are here stay. Both answer `GET`, `HEAD` and `OPTIONS`, whatever the `Host` and the
+    /// `Origin`, before all routes, and without the [path prefix](Self::path_prefix).
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// use updraft::HealthChecks;
+    ///
+    /// let builder = Server::builder().health_checks(HealthChecks::new());
+    /// ```
+    #[must_use]
+    pub fn health_checks(mut self, checks: HealthChecks) -> Self {
+        self.health = Some(checks);
         self
     }
 

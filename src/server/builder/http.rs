@@ -28,6 +28,7 @@ impl Default for Settings {
             bodies: BodyLimits {
                 bytes: 1024 * 1024,
                 progress: Duration::from_secs(30),
+                total: Duration::from_secs(60),
             },
             posted_within: Duration::from_secs(30),
             arrives_within: Duration::from_secs(10),
@@ -91,6 +92,15 @@ impl Builder {
     pub fn body_limit(mut self, bytes: usize, progress: Duration) -> Self {
         self.http.bodies.bytes = bytes;
         self.http.bodies.progress = progress;
+        self
+    }
+
+    /// How long the body of a request for SockJS may take altogether, however it comes: 60 s by
+    /// default; then 408. Bodies for [routes](Self::route) are read by their filters, which have to
+    /// see to it themselves.
+    #[must_use]
+    pub fn body_timeout(mut self, total: Duration) -> Self {
+        self.http.bodies.total = total;
         self
     }
 

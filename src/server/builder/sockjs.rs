@@ -25,10 +25,13 @@ impl Default for PollingLimits {
 }
 
 impl PollingLimits {
+    pub(super) fn sessions(self) -> usize {
+        self.sessions
+    }
+
     pub(super) fn registry(self) -> Registry {
-        let per_address = self
-            .per_address
-            .unwrap_or_else(|| self.sessions.div_ceil(4));
+        let quarter = self.sessions.div_ceil(4);
+        let per_address = self.per_address.unwrap_or(quarter);
         Registry::new(self.sessions, per_address)
     }
 }
@@ -97,11 +100,13 @@ impl Builder {
         self
     }
 
-    /// Sessions that one [client address](crate::Connection::client_address) may have on HTTP requests: a quarter of
-    /// [`polling_limit`](Self::polling_limit) by default. With one more, the oldest of its sessions that has not said
-    /// `connect` ends; if all have, the new one is answered with 429.
+    /// Sessions that one [client address](crate::Connection::client_address) may have on HTTP
+    /// requests: a quarter of [`polling_limit`](Self::polling_limit) by default. With one more, the
+    /// oldest of its sessions that has not said `connect` ends; if all have, the new one is
+    /// answered with 429.
     ///
-    /// Behind a proxy that [`trusted_proxies`](Self::trusted_proxies) does not know everybody is one address.
+    /// Behind a proxy that [`trusted_proxies`](Self::trusted_proxies) does not know everybody is
+    /// one address.
     #[must_use]
     pub fn polling_limit_per_address(mut self, sessions: usize) -> Self {
         self.polling.per_address = Some(sessions);

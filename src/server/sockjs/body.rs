@@ -1,4 +1,4 @@
-//! Bodies of requests: bounded in bytes, and in the time without progress.
+//! Bodies of requests: bounded in bytes, in the time without progress, and in time altogether.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,13 +18,16 @@ pub(in crate::server) struct Limits {
     pub(in crate::server) bytes: usize,
     /// How long the next piece may take.
     pub(in crate::server) progress: Duration,
+    /// How long all pieces together may take.
+    pub(in crate::server) total: Duration,
 }
 
 /// Reads a body.
 ///
 /// # Errors
 ///
-/// 415 for a compressed one; 413 for one that is too large, as soon as that is known; 408 for one that does not come.
+/// 415 for a compressed one; 413 for one that is too large, as soon as that is known; 408 for one
+/// that does not come, or not in time; 400 for one that is broken.
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: RequestBody,
@@ -37,31 +40,37 @@ pub(super) async fn read(
     {
         return Err(answers::refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    let too_large = || answers::refusal(StatusCode::PAYLOAD_TOO_LARGE);
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limits.bytes as u64) {
-        return Err(too_large());
+    let read = tokio::time::timeout(limits.total, collect(&mut body, limits)).await;
+    read.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+        .map_err(|status| {
+            if status == StatusCode::REQUEST_TIMEOUT {
+                body.give_up();
+            }
+            answers::refusal(status)
+        })
+}
+
+async fn collect(body: &mut RequestBody, limits: Limits) -> Result<Vec<u8>, StatusCode> {
+    if body.size_hint().lower() > limits.bytes as u64 {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
     let mut read = Vec::new();
     loop {
-        let next = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
-        match tokio::time::timeout(limits.progress, next).await {
-            Ok(Some(Ok(frame))) => {
+        let next = poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
+        let Ok(next) = tokio::time::timeout(limits.progress, next).await else {
+            return Err(StatusCode::REQUEST_TIMEOUT);
+        };
+        match next {
+            Some(Ok(frame)) => {
                 // Nobody asks for trailers.
                 let piece = frame.into_data().unwrap_or_default();
                 if read.len().saturating_add(piece.len()) > limits.bytes {
-                    return Err(too_large());
+                    return Err(StatusCode::PAYLOAD_TOO_LARGE);
                 }
                 read.extend_from_slice(&piece);
             }
-            Ok(None) => return Ok(read),
-            Ok(Some(Err(_))) => return Err(answers::refusal(StatusCode::BAD_REQUEST)),
-            Err(_) => {
-                body.give_up();
-                return Err(answers::refusal(StatusCode::REQUEST_TIMEOUT));
-            }
+            None => return Ok(read),
+            Some(Err(_)) => return Err(StatusCode::BAD_REQUEST),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::server::health::{Check, HealthChecks};
 use crate::sockjs::Service;
 
 /// The services of a server, by path.
@@ -13,6 +14,8 @@ pub(in crate::server) struct Sites {
     ddp: Arc<Service>,
     /// The program's own, numbered from 1.
     others: Vec<Arc<Service>>,
+    /// Where a load balancer asks, if it does: before everything else, and without the path prefix.
+    health: Option<HealthChecks>,
 }
 
 /// What a request has come to.
@@ -22,6 +25,8 @@ pub(in crate::server) enum Place {
     SockJs(Site),
     /// DDP's own WebSocket.
     WebSocket,
+    /// What a load balancer asks.
+    Health(Check),
     /// A route of the program's, or nothing.
     Elsewhere,
 }
@@ -42,7 +47,12 @@ impl Sites {
             path_prefix,
             ddp: Arc::new(ddp),
             others: others.into_iter().map(Arc::new).collect(),
+            health: None,
         }
+    }
+
+    pub(in crate::server) fn with_health(self, health: Option<HealthChecks>) -> Self {
+        Self { health, ..self }
     }
 
     /// DDP, without SockJS where the client likes.
@@ -56,6 +66,10 @@ impl Sites {
     /// path prefix or, where none is configured, behind any path that no service has, so that a proxy need not take one
     /// off.
     pub(in crate::server) fn find(&self, path: &str) -> Place {
+        let checks = self.health.as_ref();
+        if let Some(check) = checks.and_then(|checks| checks.find(path)) {
+            return Place::Health(check);
+        }
         let Some(path) = path.strip_prefix(&self.path_prefix) else {
             return Place::Elsewhere;
         };

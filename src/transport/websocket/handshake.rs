@@ -20,6 +20,7 @@ pub(crate) enum Refusal {
 pub(crate) fn accept(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     if !lists(headers, header::CONNECTION, "upgrade")
         || !lists(headers, header::UPGRADE, "websocket")
+        || has_body(headers)
     {
         return Err(Refusal::Malformed);
     }
@@ -35,6 +36,12 @@ pub(crate) fn accept(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     hash.update(key);
     hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     HeaderValue::try_from(STANDARD.encode(hash.finalize())).map_err(|_| Refusal::Malformed)
+}
+
+/// Whether the request has a body, which nobody would read: its bytes would be taken for frames.
+fn has_body(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    headers.contains_key(header::TRANSFER_ENCODING) || lengths.any(|length| length != "0")
 }
 
 /// The value of a header that must be there, once.
@@ -85,6 +92,8 @@ mod tests {
             accept(&headers(&[])).unwrap(),
             "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
         );
+        let empty = headers(&[("content-length", Some("0"))]);
+        assert!(accept(&empty).is_ok(), "a body of nothing is none");
     }
 
     #[test]
@@ -98,6 +107,8 @@ mod tests {
             ("sec-websocket-key", Some("c2hvcnQ="), Refusal::Malformed),
             ("sec-websocket-version", Some("12"), Refusal::Version),
             ("sec-websocket-version", None, Refusal::Malformed),
+            ("content-length", Some("5"), Refusal::Malformed),
+            ("transfer-encoding", Some("chunked"), Refusal::Malformed),
         ] {
             assert_eq!(
                 accept(&headers(&[(name, value)])),
