@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What all shards hold, and how much that may be.
@@ -19,6 +20,8 @@ struct Held {
     queued: AtomicUsize,
     /// Mail in its inbox: grows as handlers send, shrinks as the shard reads.
     mail: AtomicUsize,
+    /// Parameters of its clients' handlers that run: grows as they are asked for, shrinks as they end.
+    parameters: AtomicUsize,
 }
 
 impl Memory {
@@ -35,9 +38,17 @@ impl Memory {
         held.fold(0, usize::saturating_add)
     }
 
+    /// Bytes of parameters that handlers hold which run. Closing their clients gives nothing of it back: a method runs to
+    /// its end.
+    pub(crate) fn parameters(&self) -> usize {
+        let held = self.shards.iter();
+        let held = held.map(|held| held.parameters.load(Ordering::Relaxed));
+        held.fold(0, usize::saturating_add)
+    }
+
     /// Whether it is too much, so that nobody new is taken in.
     pub(crate) fn is_exceeded(&self) -> bool {
-        self.queued() > self.limit
+        self.queued().saturating_add(self.parameters()) > self.limit
     }
 
     /// What a shard must give back: what it holds beyond an equal part of the limit, if all together hold too much.
@@ -74,6 +85,34 @@ impl Held {
     fn bytes(&self) -> usize {
         let queued = self.queued.load(Ordering::Relaxed);
         queued.saturating_add(self.mail.load(Ordering::Relaxed))
+    }
+}
+
+/// What a handler of a shard's client was given, as long as it runs: whether it keeps that nobody but itself knows.
+pub(crate) struct CountedParameters {
+    memory: Arc<Memory>,
+    shard: usize,
+    bytes: usize,
+}
+
+impl CountedParameters {
+    pub(crate) fn new(memory: Arc<Memory>, shard: usize, bytes: usize) -> Self {
+        if let Some(held) = memory.shards.get(shard) {
+            held.parameters.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Self {
+            memory,
+            shard,
+            bytes,
+        }
+    }
+}
+
+impl Drop for CountedParameters {
+    fn drop(&mut self) {
+        if let Some(held) = self.memory.shards.get(self.shard) {
+            held.parameters.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 

@@ -53,12 +53,19 @@ impl Method {
         params: Vec<Value>,
         seed: Option<String>,
     ) -> Start {
+        let counted = connection.count_parameters(&params);
         let body = (self.body)(Call::new(connection.clone(), user, run, seed), params);
+        let slow = noticed_when_slow(body, connection.services().clone());
+        let body = async move {
+            let outcome = slow.await;
+            drop(counted);
+            outcome
+        };
         Start::new(guard(
             &connection,
             "method",
             self.name.clone(),
-            counted(body, connection.services().clone()),
+            body,
             move |connection, outcome| {
                 connection.send(Mail::Returned(run, outcome.map_err(Error::into_wire)));
             },
@@ -71,7 +78,7 @@ impl Method {
 }
 
 /// Counts a call among the slow ones from the time on that makes it one until it ends.
-async fn counted<T>(body: impl Future<Output = T>, services: Arc<Services>) -> T {
+async fn noticed_when_slow<T>(body: impl Future<Output = T>, services: Arc<Services>) -> T {
     let mut body = pin!(body);
     if let Ok(outcome) = tokio::time::timeout(services.patience.method, body.as_mut()).await {
         return outcome;

@@ -101,8 +101,14 @@ impl Publication {
         turn: Turn,
     ) -> (Subscription, Start) {
         let subscription = Subscription::new(connection.clone(), user, run, self.name.clone());
+        let counted = connection.count_parameters(&params);
         let publishing = (self.body)(Vent::new(subscription.clone()), params);
         let publishing = turn.clone().run(publishing);
+        let publishing = async move {
+            let outcome = publishing.await;
+            drop(counted);
+            outcome
+        };
         let name = self.name.clone();
         let over = subscription.clone();
         let handling = guard(

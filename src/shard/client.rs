@@ -131,6 +131,7 @@ impl Client {
     /// Counts its input anew.
     pub(super) fn count_input(&mut self) {
         let mut bytes = self.session.queued_bytes();
+        bytes = bytes.saturating_add(self.session.subscribed_bytes());
         bytes = bytes.saturating_add(self.link.bytes());
         if self.session.is_parked() {
             bytes = bytes.saturating_add(self.session.kept_bytes());
@@ -140,9 +141,11 @@ impl Client {
 
     /// Whether it has sent more than its handlers keep up with.
     pub(super) fn has_enough_queued(&self, limits: &Limits) -> bool {
+        let bytes = self.session.queued_bytes();
+        let bytes = bytes.saturating_add(self.session.running_bytes());
         self.session.queued() >= limits.queued_messages
             || self.session.calls_running() >= limits.queued_messages
-            || self.session.queued_bytes() >= limits.queued_bytes
+            || bytes >= limits.queued_bytes
     }
 
     /// When it next wants to be looked at, if nothing happens.

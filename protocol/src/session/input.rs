@@ -1,6 +1,5 @@
 //! What a client sends: negotiation, pings past the queue, and the queue itself, one message after the other.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::resumption::claim_of;
@@ -14,10 +13,9 @@ impl Session {
         if matches!(self.state, State::Closed | State::Parked(_)) {
             return;
         }
-        if let State::Resuming { backlog, .. } = &mut self.state {
+        if let State::Resuming { backlog, bytes, .. } = &mut self.state {
             backlog.push(text.into());
-            let work = self.work();
-            work.queued_bytes = work.queued_bytes.saturating_add(text.len());
+            *bytes = bytes.saturating_add(text.len());
             return;
         }
         // Any message counts as life, a malformed one too.
@@ -61,17 +59,14 @@ impl Session {
                 // Said by a client that leaves on purpose; what follows is the end of its connection.
                 Some("disconnect") => self.leaving(),
                 _ => {
-                    let length = text.len();
-                    let request = Request::parse(message, length, &self.config.bounds);
+                    let request = Request::parse(message, text.len(), &self.config.bounds);
                     if self.is_repeated(&request) {
                         return;
                     }
-                    if self.running.is_none() && self.queued() == 0 {
+                    if self.may_start() && self.queued() == 0 {
                         self.start(request, now, out);
                     } else {
-                        let work = self.work();
-                        work.queued_bytes = work.queued_bytes.saturating_add(length);
-                        work.queue.push_back((request, length));
+                        self.work().queue.push(request, text);
                     }
                 }
             },
@@ -94,24 +89,27 @@ impl Session {
 
     /// A handler lets the next message start while it goes on.
     pub fn unblock(&mut self, run: Run, now: Duration, out: &mut Output) {
-        if self.running == Some(run) {
-            self.running = None;
-            self.proceed(now, out);
-        }
+        self.running.take_if(|running| *running == run);
+        self.proceed(now, out);
+    }
+
+    /// Whether the next message may start: no handler holds the queue, and those that run hold little enough.
+    fn may_start(&self) -> bool {
+        let is_full = self.running_bytes > 0 && self.running_bytes >= self.config.max_running_bytes;
+        self.running.is_none() && !is_full
     }
 
     /// Starts messages from the queue until one of them has a handler that must be waited for.
     fn proceed(&mut self, now: Duration, out: &mut Output) {
-        while self.running.is_none()
+        while self.may_start()
             && self.is_connected()
             && let Some(work) = &mut self.work
-            && let Some((request, bytes)) = work.queue.pop_front()
+            && let Some(request) = work.queue.pop(&self.config)
         {
-            work.queued_bytes = work.queued_bytes.saturating_sub(bytes);
-            if work.queue.is_empty() {
-                work.queue = VecDeque::new();
+            match request {
+                Ok(request) => self.start(request, now, out),
+                Err(_) => self.complain("Parse error", None, out),
             }
-            self.start(request, now, out);
         }
         self.rest();
     }
@@ -173,8 +171,11 @@ impl Session {
                 // Clients that resume are younger than the versions without pings.
                 match claim_of(message).filter(|_| version.has_heartbeat()) {
                     Some((session, received)) => {
-                        let backlog = Vec::new();
-                        self.state = State::Resuming { version, backlog };
+                        self.state = State::Resuming {
+                            version,
+                            backlog: Vec::new(),
+                            bytes: 0,
+                        };
                         out.actions.push(Action::Resume { session, received });
                     }
                     None => self.welcome(version, now, out),

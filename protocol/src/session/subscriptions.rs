@@ -2,13 +2,14 @@
 //!
 //! Calls of a handler whose subscription is over are ignored, so that a late producer is harmless.
 
+use std::mem;
 use std::time::Duration;
 
 use super::events::{EVENT_DOCUMENT, Events};
 use super::publish::Publish;
 use super::{Action, Kind, Output, Run, Session};
 use crate::ejson::Value;
-use crate::message::{ServerMessage, Subscribe, WireError};
+use crate::message::{self, ServerMessage, Subscribe, WireError};
 use crate::vent::{Delivery, Head};
 use crate::view::{Effect, Fields};
 
@@ -22,6 +23,8 @@ pub(super) struct Subscription {
     pub(super) id: Option<Box<str>>,
     /// What it began with, to begin again with when the user changes.
     pub(super) request: Publish,
+    /// Bytes of the parameters that its handler was given, while that runs.
+    bytes: usize,
     /// Until when its handler may take; `None` when it has ended.
     deadline: Option<Duration>,
     pub(super) ready: Ready,
@@ -57,6 +60,8 @@ impl Session {
     ) {
         if let Some(subscription) = self.subscription_mut(run) {
             subscription.deadline = None;
+            let bytes = mem::take(&mut subscription.bytes);
+            self.running_bytes = self.running_bytes.saturating_sub(bytes);
         }
         match outcome {
             Ok(())
@@ -123,7 +128,10 @@ impl Session {
             return;
         };
         let subscription = self.subscriptions.remove(index);
-        let mut view = std::mem::take(&mut self.view);
+        let kept = subscription.request.bytes();
+        self.subscribed_bytes = self.subscribed_bytes.saturating_sub(kept);
+        self.running_bytes = self.running_bytes.saturating_sub(subscription.bytes);
+        let mut view = mem::take(&mut self.view);
         view.stop(run.0.get(), |collection, id, effect| {
             self.show(collection, id, effect, out);
         });
@@ -286,6 +294,9 @@ impl Session {
         now: Duration,
         out: &mut Output,
     ) {
+        let (kept, bytes) = (request.bytes(), message::memory(&params));
+        self.running_bytes = self.running_bytes.saturating_add(bytes);
+        self.subscribed_bytes = self.subscribed_bytes.saturating_add(kept);
         out.actions.push(Action::Publish {
             run,
             publication: request.publication(),
@@ -299,6 +310,7 @@ impl Session {
             run,
             id,
             request,
+            bytes,
             deadline: (!timeout.is_zero()).then(|| now.saturating_add(timeout)),
             ready: Ready::No,
             held_ready: false,
@@ -355,6 +367,11 @@ impl Session {
 }
 
 impl Subscription {
+    /// Bytes of the parameters of its handler, if that runs.
+    pub(super) fn running_bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.deadline
     }

@@ -32,12 +32,15 @@ impl Builder {
     }
 
     /// How many messages of one client may wait behind a handler (100 by default), and how many bytes (4 MiB); as many
-    /// of its calls may run at once. A client with more is not read from until a handler has ended; so the message that
-    /// exceeds the limit is still taken in, with what came in the same read.
+    /// of its calls may run at once, and none begins while the parameters of those that run have as many bytes. A client
+    /// with more is not read from until a handler has ended; so the message that exceeds the limit is still taken in,
+    /// with what came in the same read. Bytes are those of memory: parameters of many small values take many times
+    /// their text.
     #[must_use]
     pub fn queue_limit(mut self, messages: usize, bytes: usize) -> Self {
         self.limits.queued_messages = messages;
         self.limits.queued_bytes = bytes;
+        self.session.max_running_bytes = bytes;
         self
     }
 
