@@ -42,6 +42,7 @@ mod error;
 mod handler;
 mod ids;
 mod limit;
+mod machine;
 mod mailbox;
 mod memory;
 mod method;

@@ -90,12 +90,13 @@ impl Builder {
         self
     }
 
-    /// Bytes that may wait in the whole process, for clients that do not read and for handlers that do not keep up:
-    /// 1 GiB by default. Above it those who hold most on their shard are closed with 1013, and new connections are
-    /// answered with 503.
+    /// Bytes that may wait in the whole process, for clients that do not read and for handlers that do not keep up: by
+    /// default a quarter of the machine's memory or, where that is less, of its control group's, and 1 GiB where neither
+    /// can be told; the log says how much that is. Above it those who hold most on their shard are closed with 1013, and
+    /// new connections are answered with 503.
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
-        self.memory_limit = bytes;
+        self.memory_limit = Some(bytes);
         self
     }
 
