@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::limit::Caller;
 use crate::mailbox::{Address, Mail};
+use crate::memory::CountedParameters;
 use crate::services::{Callback, Services};
 
 /// A client's connection.
@@ -228,6 +229,14 @@ impl Connection {
     /// Bytes of mail that the session has not read yet.
     pub(crate) fn queued_mail(&self) -> usize {
         self.0.address.queued()
+    }
+
+    /// Counts the parameters of a handler until what is returned is dropped.
+    pub(crate) fn count_parameters(&self, params: &[Value]) -> CountedParameters {
+        let each = params.iter().map(Value::memory);
+        let bytes = each.fold(0, usize::saturating_add);
+        let (memory, shard) = (self.0.services.memory.clone(), self.shard());
+        CountedParameters::new(memory, shard, bytes)
     }
 
     pub(crate) fn services(&self) -> &Arc<Services> {

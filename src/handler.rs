@@ -4,6 +4,7 @@ mod starts;
 
 pub(crate) use starts::{Start, Starts};
 
+use std::any::Any;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -72,9 +73,14 @@ where
 
 /// `()` is JavaScript's undefined, not null.
 fn result<T: Serialize + 'static, E: Into<Error>>(outcome: Result<T, E>) -> Result<Value> {
-    let value = outcome.map_err(E::into)?;
-    if (&value as &dyn std::any::Any).is::<()>() {
+    let mut value = outcome.map_err(E::into)?;
+    let any: &mut dyn Any = &mut value;
+    if any.is::<()>() {
         return Ok(Value::Undefined);
+    }
+    // What is a value already need not be copied.
+    if let Some(value) = any.downcast_mut::<Value>() {
+        return Ok(value.take());
     }
     Ok(ejson::to_value(&value)?)
 }

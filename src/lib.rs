@@ -43,6 +43,7 @@ mod files;
 mod handler;
 mod ids;
 mod limit;
+mod machine;
 mod mailbox;
 mod memory;
 mod method;

@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use tokio::sync::Notify;
@@ -32,6 +33,8 @@ struct Held {
     input: AtomicUsize,
     /// Mail that its sessions have not read: grows as handlers send, shrinks as the shard reads.
     mail: AtomicUsize,
+    /// Parameters of its clients' handlers that run: grows as they are asked for, shrinks as they end.
+    parameters: AtomicUsize,
 }
 
 /// With so many times the limit queued, it is not enough that handlers wait.
@@ -53,20 +56,28 @@ impl Memory {
         held.fold(0, usize::saturating_add)
     }
 
+    /// Bytes of parameters that handlers hold which run. Closing their clients gives nothing of it back: a method runs to
+    /// its end.
+    pub(crate) fn parameters(&self) -> usize {
+        let held = self.shards.iter();
+        let held = held.map(|held| held.parameters.load(Ordering::Relaxed));
+        held.fold(0, usize::saturating_add)
+    }
+
     /// Whether more than the limit waits for clients, so that handlers wait too.
     pub(crate) fn is_short(&self) -> bool {
         let for_clients = self.shards.iter().map(Held::for_clients);
         for_clients.fold(0, usize::saturating_add) > self.limit
     }
 
-    /// Whether more than the limit is queued, so that who has sent something that waits is not read from.
+    /// Whether it is more than the limit, so that who has sent something that waits is not read from.
     pub(crate) fn is_exceeded(&self) -> bool {
-        self.queued() > self.limit
+        self.queued().saturating_add(self.parameters()) > self.limit
     }
 
     /// Whether it is far too much, so that nobody new is taken in.
     pub(crate) fn is_overloaded(&self) -> bool {
-        self.queued() > self.overload()
+        self.queued().saturating_add(self.parameters()) > self.overload()
     }
 
     /// What a shard must give back at once: what it holds beyond an equal part, if all together hold far too much.
@@ -153,6 +164,34 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a handler of a shard's client was given, as long as it runs: whether it keeps that nobody but itself knows.
+pub(crate) struct CountedParameters {
+    memory: Arc<Memory>,
+    shard: usize,
+    bytes: usize,
+}
+
+impl CountedParameters {
+    pub(crate) fn new(memory: Arc<Memory>, shard: usize, bytes: usize) -> Self {
+        if let Some(held) = memory.shards.get(shard) {
+            held.parameters.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Self {
+            memory,
+            shard,
+            bytes,
+        }
+    }
+}
+
+impl Drop for CountedParameters {
+    fn drop(&mut self) {
+        if let Some(held) = self.memory.shards.get(self.shard) {
+            held.parameters.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 

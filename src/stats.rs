@@ -47,6 +47,8 @@ pub struct Stats {
     pub slow_clients: u64,
     /// Bytes that wait for somebody slow: output that clients do not take, input and mail that nobody has used yet.
     pub queued_bytes: usize,
+    /// Bytes of the parameters of handlers that run, as if these kept them.
+    pub parameter_bytes: usize,
     /// Connections refused because too much was queued, or too many others came at once or from the same address.
     pub refused_connections: u64,
     /// Times that a connection could not be accepted, mostly because too many files were open; it

@@ -16,7 +16,7 @@ fn updraft() -> Command {
 }
 
 #[test]
-fn channels_are_relayed_as_declared() {
+fn found_205_channels_are_relayed_as_declared_and_the_limit_of_memory_is_logged() {
     let redis = RedisServer::start();
     let port = free_port();
     let mut command = updraft();
@@ -27,7 +27,7 @@ fn channels_are_relayed_as_declared() {
         .args(["--relay", "news=news"])
         .args(["--relay", "colon=app:news"])
         .args(["--relay", "any={name}"]);
-    let _relay = Process::start(&mut command, port);
+    let relay = Process::start(&mut command, port);
     let url = format!("ws://127.0.0.1:{port}/websocket");
     let (mut client, _) = Client::ddp_connect(&url);
     let subscribe = |id: &str, name: &str, parameter: &str| {
@@ -68,6 +68,9 @@ fn channels_are_relayed_as_declared() {
             "found_201: {refused}"
         );
     }
+    let limit = "So much may wait in memory.";
+    eventually("it is logged", || relay.output().contains(limit));
+    assert_eq!(relay.output().matches(limit).count(), 1);
 }
 
 #[test]

@@ -273,15 +273,15 @@ fn row_060_what_waits_is_counted() {
     let mut world = connected();
     world.receive(r#"{"msg":"sub","id":"s","name":"slow","params":[100]}"#);
     assert_eq!(world.queued(), (0, 0));
-    let (call, long) = (
-        r#"{"msg":"method","id":"1","method":"zero"}"#,
-        format!(r#"{{"msg":"{}"}}"#, "x".repeat(10_000)),
-    );
+    let call = r#"{"msg":"method","id":"1","method":"zero"}"#;
+    let long = "x".repeat(10_000);
     world.receive(call);
-    world.receive(&long);
+    world.receive(&call.replace("zero\"", &format!("echo\",\"params\":[\"{long}\"]")));
     // A ping does not wait.
     world.receive(r#"{"msg":"ping"}"#);
-    assert_eq!(world.queued(), (2, call.len() + long.len()));
+    let (messages, bytes) = world.queued();
+    assert_eq!(messages, 2);
+    assert!((10_000..11_000).contains(&bytes), "{bytes}");
     world.pass(SECOND);
     assert_eq!(world.queued(), (0, 0));
     world.receive(r#"{"msg":"sub","id":"t","name":"slow","params":[100]}"#);
@@ -289,6 +289,86 @@ fn row_060_what_waits_is_counted() {
     world.receive(r#"{"msg":"method","id":"2","method":"closeMe"}"#);
     world.pass(SECOND);
     assert_eq!(world.queued(), (0, 0));
+}
+
+#[test]
+fn found_205_what_waits_is_counted_at_what_it_takes_and_takes_no_more_than_its_text() {
+    let mut world = connected();
+    world.receive(r#"{"msg":"sub","id":"s","name":"slow","params":[100]}"#);
+    let numbers = format!("[{}]", vec!["[1]"; 5000].join(","));
+    let text = format!(r#"{{"msg":"method","id":"1","method":"echo1","params":[{numbers}]}}"#);
+    world.receive(&text);
+    assert_eq!(world.queued(), (1, text.len()));
+    // Of little messages each takes what was read: most are used at once.
+    let little = r#"{"msg":"method","id":"2","method":"echo1","params":[[1],[1]]}"#;
+    world.receive(little);
+    let (messages, bytes) = world.queued();
+    assert_eq!(messages, 2);
+    let more = bytes - text.len();
+    assert!(
+        (3 * little.len()..20 * little.len()).contains(&more),
+        "{more}"
+    );
+    world.pass(SECOND);
+    assert_eq!(world.queued(), (0, 0));
+    let result = format!(r#"{{"msg":"result","id":"1","result":{numbers}}}"#);
+    assert!(world.frames.contains(&result));
+}
+
+#[test]
+fn found_205_handlers_that_hold_much_keep_the_next_message_waiting() {
+    let mut world = connected_with(|config| config.max_running_bytes = 100_000);
+    let numbers = format!("[{}]", vec!["[1]"; 500].join(","));
+    let call = |id: u32, ms: u32| {
+        format!(
+            r#"{{"msg":"method","id":"{id}","method":"slowUnblock","params":[{ms},"{id}",{numbers}]}}"#
+        )
+    };
+    // Each takes some 80 KB, and lets the next one start.
+    for id in 1..=4 {
+        world.receive(&call(id, id * 1000));
+    }
+    let each = world.running_bytes() / 2;
+    assert!((50_000..100_000).contains(&each), "{each}");
+    assert_eq!(world.queued().0, 2);
+    world.pass(SECOND);
+    assert_eq!(world.running_bytes(), 2 * each);
+    assert_eq!(world.queued().0, 1);
+    world.receive(r#"{"msg":"sub","id":"s","name":"live"}"#);
+    // A subscription waits too, and behind the calls that came before it.
+    assert_eq!(world.queued().0, 2);
+    world.pass(SECOND);
+    assert_eq!(world.queued().0, 1);
+    world.pass(2 * SECOND);
+    assert_eq!(world.queued().0, 0);
+    // Alone, one may be as large as it is.
+    world.pass(4 * SECOND);
+    world.receive(&call(5, 1000));
+    world.pass(10 * SECOND);
+    assert_eq!(world.running_bytes(), 0);
+    let results = world.frames.iter();
+    let results = results.filter(|frame| frame.starts_with(r#"{"msg":"result""#));
+    assert_eq!(results.count(), 5);
+}
+
+#[test]
+fn found_205_parameters_of_subscriptions_are_counted_as_long_as_they_are_kept() {
+    let mut world = connected();
+    let long = "x".repeat(1000);
+    for id in ["1", "2"] {
+        let text = format!(r#"{{"msg":"sub","id":"{id}","name":"params","params":["{long}"]}}"#);
+        world.receive(&text);
+    }
+    let each = format!(r#"["{long}"]"#).len();
+    assert_eq!(world.subscribed_bytes(), 2 * each);
+    world.receive(r#"{"msg":"method","id":"m","method":"setUser","params":["u"]}"#);
+    world.pass(SECOND);
+    assert_eq!(world.subscribed_bytes(), 2 * each);
+    world.receive(r#"{"msg":"unsub","id":"1"}"#);
+    assert_eq!(world.subscribed_bytes(), each);
+    world.receive(r#"{"msg":"method","id":"c","method":"closeMe"}"#);
+    assert!(world.closed.is_some());
+    assert_eq!(world.subscribed_bytes(), 0);
 }
 
 #[test]

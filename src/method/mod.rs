@@ -53,13 +53,16 @@ impl Method {
         params: Vec<Value>,
         seed: Option<String>,
     ) -> Start {
+        let counted = connection.count_parameters(&params);
         let body = (self.body)(Call::new(connection.clone(), user, run, seed), params);
         let by = connection.clone();
         let calling = async move {
             if !by.room().await {
                 return Err(Error::disconnected());
             }
-            counted(body, by.services().clone()).await
+            let outcome = noticed_when_slow(body, by.services().clone()).await;
+            drop(counted);
+            outcome
         };
         Start::new(guard(
             &connection,
@@ -78,7 +81,7 @@ impl Method {
 }
 
 /// Counts a call among the slow ones from the time on that makes it one until it ends.
-async fn counted<T>(body: impl Future<Output = T>, services: Arc<Services>) -> T {
+async fn noticed_when_slow<T>(body: impl Future<Output = T>, services: Arc<Services>) -> T {
     let mut body = pin!(body);
     if let Ok(outcome) = tokio::time::timeout(services.patience.method, body.as_mut()).await {
         return outcome;

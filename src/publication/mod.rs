@@ -99,12 +99,15 @@ impl Publication {
         turn: Turn,
     ) -> (Subscription, Start) {
         let subscription = Subscription::new(connection.clone(), user, run, self.name.clone());
+        let counted = connection.count_parameters(&params);
         let publishing = (self.body)(Vent::new(subscription.clone()), params);
         let publishing = turn.clone().run(publishing);
         let to = subscription.clone();
         let publishing = async move {
             to.room().await;
-            publishing.await
+            let outcome = publishing.await;
+            drop(counted);
+            outcome
         };
         let name = self.name.clone();
         let over = subscription.clone();

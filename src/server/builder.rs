@@ -37,6 +37,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::handler::{Handler, Patience};
 use crate::ids;
+use crate::machine;
 use crate::mailbox;
 use crate::memory::Memory;
 use crate::method::{Call, Method};
@@ -78,7 +79,8 @@ pub struct Builder {
     tls: tls::Settings,
     rates: edge::Rates,
     orders: Orders,
-    memory_limit: usize,
+    /// As the program has set it; else a share of what there is.
+    memory_limit: Option<usize>,
     patience: Patience,
     /// The first mistake in what was registered.
     mistake: Option<Error>,
@@ -136,11 +138,20 @@ impl Default for Builder {
             tls: tls::Settings::default(),
             rates: edge::Rates::default(),
             orders: Orders::default(),
-            memory_limit: 1024 * 1024 * 1024,
+            memory_limit: None,
             patience: Patience::default(),
             mistake: None,
         }
     }
+}
+
+/// How much may wait in the whole process, which is said once.
+fn memory_limit(set: Option<usize>) -> usize {
+    let available = machine::memory();
+    let bytes = set.unwrap_or_else(|| machine::share(available));
+    let is_default = set.is_none();
+    tracing::info!(bytes, ?available, is_default, "So much may wait in memory.");
+    bytes
 }
 
 /// What sessions are like unless the program says otherwise.
@@ -355,7 +366,7 @@ impl Builder {
             .shards
             .or_else(|| std::thread::available_parallelism().ok());
         let count = count.map_or(1, NonZero::get);
-        let memory = Arc::new(Memory::new(self.memory_limit, count));
+        let memory = Arc::new(Memory::new(memory_limit(self.memory_limit), count));
         let prepared = (0..count)
             .map(|number| Prepared::new(number, self.inbox, memory.clone()))
             .collect::<Result<Vec<_>>>()?;

@@ -52,6 +52,7 @@ impl Handle {
             channels: self.services.channels.channel_count(),
             polling_sessions: self.services.polling.len(),
             queued_bytes: self.services.memory.queued(),
+            parameter_bytes: self.services.memory.parameters(),
             dropped_payloads: self.services.channels.dropped_payloads(),
             bus_is_away: !self.services.channels.is_connected(),
             bus_generation: self.services.channels.generation(),

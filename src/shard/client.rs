@@ -153,6 +153,7 @@ impl Client {
     /// Counts its input anew.
     pub(super) fn count_input(&mut self) {
         let mut bytes = self.session.queued_bytes();
+        bytes = bytes.saturating_add(self.session.subscribed_bytes());
         bytes = bytes.saturating_add(self.link.bytes());
         if self.session.is_parked() {
             bytes = bytes.saturating_add(self.session.kept_bytes());
@@ -207,9 +208,11 @@ impl Client {
         is_short: impl FnOnce() -> bool,
     ) -> bool {
         let queued = self.session.queued();
+        let bytes = self.session.queued_bytes();
+        let bytes = bytes.saturating_add(self.session.running_bytes());
         queued >= limits.queued_messages
             || self.session.calls_running() >= limits.queued_messages
-            || self.session.queued_bytes() >= limits.queued_bytes
+            || bytes >= limits.queued_bytes
             || queued > 0 && is_short()
     }
 

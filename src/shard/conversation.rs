@@ -83,9 +83,19 @@ impl Conversation {
         }
     }
 
+    /// Bytes of what is kept of its subscriptions.
+    pub(super) fn subscribed_bytes(&self) -> usize {
+        self.ddp().map_or(0, Session::subscribed_bytes)
+    }
+
     /// Calls that have begun and not ended.
     pub(super) fn calls_running(&self) -> usize {
         self.ddp().map_or(0, Session::calls_running)
+    }
+
+    /// Bytes of the parameters of handlers that run.
+    pub(super) fn running_bytes(&self) -> usize {
+        self.ddp().map_or(0, Session::running_bytes)
     }
 
     /// The connection has ended, or is about to.

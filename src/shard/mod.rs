@@ -84,7 +84,7 @@ pub(crate) struct Limits {
     pub(crate) stuck: Duration,
     /// Messages of one client that wait for a handler; a client with more is not read from.
     pub(crate) queued_messages: usize,
-    /// Bytes of these messages.
+    /// Bytes of these messages, and of the parameters of its handlers that run.
     pub(crate) queued_bytes: usize,
     /// How long a closed connection may take to go away.
     pub(crate) linger: Duration,

@@ -305,7 +305,7 @@ pub(crate) fn runtime() -> Runtime {
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 
-fn gauges(stats: &Stats) -> [usize; 9] {
+fn gauges(stats: &Stats) -> [usize; 10] {
     [
         stats.polling_sessions,
         stats.connections,
@@ -316,5 +316,6 @@ fn gauges(stats: &Stats) -> [usize; 9] {
         stats.slow_methods,
         stats.tasks,
         stats.channels,
+        stats.parameter_bytes,
     ]
 }

@@ -199,6 +199,50 @@ fn row_061_long_messages_wait_in_their_socket_too() {
 }
 
 #[test]
+fn found_205_parameters_count_at_what_they_take_until_their_handler_has_ended() {
+    let gate = Gate::new();
+    let inside = gate.clone();
+    let wait = move |call: Call, params: Args| {
+        let inside = inside.clone();
+        async move {
+            call.unblock();
+            inside.pass().await;
+            drop(params);
+            Ok::<_, Error>(())
+        }
+    };
+    let server = Server::builder()
+        .method("wait", wait)
+        .method("nothing", nothing)
+        .queue_limit(100, 200_000);
+    let server = Running::start(server);
+    let (mut client, mut other) = (server.client(), server.client());
+    // 4 KB of text, of which each item takes many times its own.
+    let numbers = format!("[{}]", vec!["[1]"; 1000].join(","));
+    let text = call("1", "wait", &numbers);
+    client.send_text(&text);
+    gate.await_arrival(&server);
+    let each = server.stats().parameter_bytes;
+    assert!(each > 10 * text.len(), "{each}");
+    // No more begin while those that run hold as much as the limit; other clients are served.
+    let held = 200_000_usize.div_ceil(each);
+    for number in 2..=held + 1 {
+        client.send_text(&call(&number.to_string(), "wait", &numbers));
+    }
+    (2..=held).for_each(|_| gate.await_arrival(&server));
+    other.send_text(&call("o", "nothing", ""));
+    expect_result(&mut other, "o", "");
+    assert_eq!(server.stats().parameter_bytes, held * each);
+    gate.open(1);
+    gate.await_arrival(&server);
+    gate.open(held);
+    for _ in 0..2 * (held + 1) {
+        client.expect_any_text();
+    }
+    assert_eq!(server.stats().parameter_bytes, 0);
+}
+
+#[test]
 fn row_048_066_067_a_typed_parameter_takes_nothing_else() {
     async fn typed(_: Call, (text, number): (String, u32)) -> Result<String> {
         Ok(format!("{text} {number}"))

@@ -17,6 +17,7 @@ mod id;
 mod json;
 mod key;
 mod macros;
+mod memory;
 mod number;
 mod object;
 mod object_id;

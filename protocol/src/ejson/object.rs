@@ -89,6 +89,19 @@ impl Object {
         }
     }
 
+    /// How many members it has room for.
+    pub(super) fn capacity(&self) -> usize {
+        match &self.0 {
+            Repr::Short(members) => members.capacity(),
+            Repr::Long(members) => members.capacity(),
+        }
+    }
+
+    /// Whether its members are found by a table.
+    pub(super) fn is_hashed(&self) -> bool {
+        matches!(self.0, Repr::Long(_))
+    }
+
     /// Whether it has no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

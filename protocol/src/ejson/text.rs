@@ -9,6 +9,8 @@ use std::hash::{Hash, Hasher};
 use compact_str::{CompactString, ToCompactString};
 use indexmap::Equivalent;
 
+use super::memory::block;
+
 /// An immutable string that may hold lone surrogates.
 ///
 /// Its order is that of its bytes, as for `str`.
@@ -80,6 +82,15 @@ impl Text {
     /// JavaScript's order of strings, which is that of their units.
     pub(super) fn cmp_units(&self, other: &Self) -> Ordering {
         self.units().cmp(other.units())
+    }
+
+    /// Bytes of memory beside its own: a short text needs none.
+    pub(super) fn allocated(&self) -> usize {
+        match &self.0 {
+            Repr::Plain(text) if text.is_heap_allocated() => block(text.capacity()),
+            Repr::Plain(_) => 0,
+            Repr::Wild(bytes) => block(bytes.len()),
+        }
     }
 
     fn as_bytes(&self) -> &[u8] {

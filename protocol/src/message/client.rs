@@ -119,6 +119,11 @@ fn decode_members(
 }
 
 impl Request {
+    /// Whether it asks for a handler to begin.
+    pub(crate) fn begins_handler(&self) -> bool {
+        matches!(self, Self::Subscribe(_) | Self::Call(_))
+    }
+
     /// Reads the members of a decoded message, whose text had so many bytes.
     pub fn parse(message: Value, bytes: usize, bounds: &Bounds) -> Self {
         match message.get("msg").and_then(Value::as_str) {
@@ -133,6 +138,20 @@ impl Request {
             Some("method") => Self::call(message, bytes, bounds),
             _ => Self::malformed("Bad request", &message, bytes, bounds),
         }
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub(crate) fn memory(&self) -> usize {
+        let inner = match self {
+            Self::Subscribe(it) => it.id.len() + it.name.len() + memory(&it.params),
+            Self::Unsubscribe(id) => id.memory(),
+            Self::Call(it) => {
+                let seed = it.seed.as_ref().map_or(0, String::len);
+                it.id.len() + it.method.len() + seed + memory(&it.params)
+            }
+            Self::Malformed { offending, .. } => offending.as_ref().map_or(0, |it| it.0.len()),
+        };
+        size_of::<Self>().saturating_add(inner)
     }
 
     fn subscribe(mut message: Value, bytes: usize, bounds: &Bounds) -> Self {
@@ -207,6 +226,12 @@ impl fmt::Debug for Call {
             .field("method", &self.method)
             .finish_non_exhaustive()
     }
+}
+
+/// Bytes of memory that parameters take, about.
+pub(crate) fn memory(params: &[Value]) -> usize {
+    let each = params.iter().map(Value::memory);
+    each.fold(0, usize::saturating_add)
 }
 
 /// Whether an id that is only echoed is short enough for it.

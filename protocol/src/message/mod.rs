@@ -12,7 +12,7 @@ pub use error::{Code, WireError};
 pub use frames::{FrameRef, Frames, FramesIter};
 pub use server::ServerMessage;
 
-pub(crate) use client::{is_name, is_short};
+pub(crate) use client::{is_name, is_short, memory};
 pub(crate) use server::answered_call;
 
 use crate::vent::{Head, Tail};

@@ -1,16 +1,19 @@
 //! Method calls: `result` when the body ends, `updated` when its writes are visible. Each call gets one of each.
 
+use std::mem;
 use std::time::Duration;
 
 use super::{Action, Output, Run, Session};
 use crate::ejson::Value;
-use crate::message::{Call, ServerMessage, WireError};
+use crate::message::{self, Call, ServerMessage, WireError};
 
 /// A call that has not had both answers.
 #[derive(Debug)]
 pub(super) struct CallState {
     run: Run,
     id: Box<str>,
+    /// Bytes of its parameters, while its body runs.
+    bytes: usize,
     /// Writes begun and not yet visible.
     writes: u32,
     /// Set when the body has ended with writes open: until when they are waited for.
@@ -84,10 +87,11 @@ impl Session {
     ) {
         let until = now.saturating_add(self.config.fence_timeout);
         if let Some((index, call)) = self.find_call(run) {
-            let id = call.id.clone();
-            if call.writes == 0 {
+            let (id, writes, bytes) = (call.id.clone(), call.writes, mem::take(&mut call.bytes));
+            self.running_bytes = self.running_bytes.saturating_sub(bytes);
+            if writes == 0 {
                 self.updated(index, out);
-            } else {
+            } else if let Some((_, call)) = self.find_call(run) {
                 call.deadline = Some(until);
             }
             match &outcome {
@@ -111,9 +115,12 @@ impl Session {
             return self.send(&ServerMessage::Updated(&id), out);
         };
         let run = self.new_run();
+        let bytes = message::memory(&params);
+        self.running_bytes = self.running_bytes.saturating_add(bytes);
         self.work().calls.push(CallState {
             run,
             id,
+            bytes,
             writes: 0,
             deadline: None,
         });

@@ -30,6 +30,9 @@ pub struct Config {
     pub publication_timeout: Duration,
     /// Subscriptions of one session, universal ones not counted (256).
     pub max_subscriptions: usize,
+    /// Bytes of memory of the parameters of one client's handlers that run (4 MiB); with as many, the next message waits
+    /// until one has ended, although all may have let it begin.
+    pub max_running_bytes: usize,
     /// How long `updated` waits for the writes of a method that has ended (30 s).
     pub fence_timeout: Duration,
     /// Bytes of what a change of the user makes different that the client is told of at a time (256 KiB): the host
@@ -72,6 +75,7 @@ impl Default for Config {
             resumption: Resumption::default(),
             publication_timeout: Duration::from_secs(60),
             max_subscriptions: 256,
+            max_running_bytes: 4 * 1024 * 1024,
             fence_timeout: Duration::from_secs(30),
             difference_slice: 256 * 1024,
             held_events: 256,

@@ -1,6 +1,5 @@
 //! What a client sends: negotiation, pings past the queue, and the queue itself, one message after the other.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::heartbeat::Heartbeat;
@@ -15,10 +14,9 @@ impl Session {
         if matches!(self.state, State::Closed | State::Parked(_)) {
             return;
         }
-        if let State::Resuming { backlog, .. } = &mut self.state {
+        if let State::Resuming { backlog, bytes, .. } = &mut self.state {
             backlog.push(text.into());
-            let work = self.work();
-            work.queued_bytes = work.queued_bytes.saturating_add(text.len());
+            *bytes = bytes.saturating_add(text.len());
             return;
         }
         // Any message counts as life, a malformed one too.
@@ -62,18 +60,15 @@ impl Session {
                 // Said by a client that leaves on purpose; what follows is the end of its connection.
                 Some("disconnect") => self.leaving(),
                 _ => {
-                    let length = text.len();
-                    let request = Request::parse(message, length, &self.config.bounds);
+                    let request = Request::parse(message, text.len(), &self.config.bounds);
                     if self.is_repeated(&request) {
                         return;
                     }
-                    let is_next = self.running.is_none() && self.queued() == 0;
-                    if is_next && self.may_start(&request) || self.may_overtake(&request) {
+                    let is_next = self.queued() == 0 && self.may_start(request.begins_handler());
+                    if is_next || self.may_overtake(&request) {
                         self.start(request, now, out);
                     } else {
-                        let work = self.work();
-                        work.queued_bytes = work.queued_bytes.saturating_add(length);
-                        work.queue.push_back((request, length));
+                        self.work().queue.push(request, text);
                     }
                 }
             },
@@ -118,11 +113,6 @@ impl Session {
         self.proceed(now, out);
     }
 
-    /// Whether a message may have its turn. What starts no handler always may.
-    fn may_start(&self, request: &Request) -> bool {
-        !self.is_held || !matches!(request, Request::Subscribe(_) | Request::Call(_))
-    }
-
     /// Whether a message need not wait for those before it: while the session is held, a subscription that sends too
     /// much can be ended.
     fn may_overtake(&self, request: &Request) -> bool {
@@ -130,10 +120,7 @@ impl Session {
             return false;
         };
         let names = |known: &str| *id == *known;
-        let is_asked_for = |work: &Work| {
-            let mut queued = work.queue.iter();
-            queued.any(|(it, _)| matches!(it, Request::Subscribe(it) if names(&it.id)))
-        };
+        let is_asked_for = |work: &Work| work.queue.may_subscribe(names);
         let mut subscriptions = self.subscriptions.iter();
         self.is_held
             && !self.is_changing_user()
@@ -143,27 +130,30 @@ impl Session {
 
     /// A handler lets the next message start while it goes on.
     pub fn unblock(&mut self, run: Run, now: Duration, out: &mut Output) {
-        if self.running == Some(run) {
-            self.running = None;
-            self.proceed(now, out);
-        }
+        self.running.take_if(|running| *running == run);
+        self.proceed(now, out);
+    }
+
+    /// Whether the next message may start: no handler holds the queue. For another handler to begin, those that run must
+    /// hold little enough as well, and the client must not have too much to take.
+    fn may_start(&self, begins_handler: bool) -> bool {
+        let is_full = self.running_bytes > 0 && self.running_bytes >= self.config.max_running_bytes;
+        let may_begin = !is_full && !self.is_held;
+        self.running.is_none() && (may_begin || !begins_handler)
     }
 
     /// Starts messages from the queue until one of them has a handler that must be waited for.
     fn proceed(&mut self, now: Duration, out: &mut Output) {
-        while self.running.is_none()
+        while let Some(work) = &self.work
+            && self.may_start(work.queue.begins_handler())
             && self.is_connected()
-            && let Some(work) = &self.work
-            && let Some((next, _)) = work.queue.front()
-            && self.may_start(next)
             && let Some(work) = &mut self.work
-            && let Some((request, bytes)) = work.queue.pop_front()
+            && let Some(request) = work.queue.pop(&self.config)
         {
-            work.queued_bytes = work.queued_bytes.saturating_sub(bytes);
-            if work.queue.is_empty() {
-                work.queue = VecDeque::new();
+            match request {
+                Ok(request) => self.start(request, now, out),
+                Err(_) => self.complain("Parse error", None, out),
             }
-            self.start(request, now, out);
         }
         self.rest();
     }
@@ -225,8 +215,11 @@ impl Session {
                 // Clients that resume are younger than the versions without pings.
                 match claim_of(message).filter(|_| version.has_heartbeat()) {
                     Some((session, received)) => {
-                        let backlog = Vec::new();
-                        self.state = State::Resuming { version, backlog };
+                        self.state = State::Resuming {
+                            version,
+                            backlog: Vec::new(),
+                            bytes: 0,
+                        };
                         out.actions.push(Action::Resume { session, received });
                     }
                     None => self.welcome(version, now, out),

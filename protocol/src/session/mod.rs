@@ -20,6 +20,7 @@ mod heartbeat;
 mod history;
 mod input;
 mod publish;
+mod queue;
 mod resumption;
 mod subscriptions;
 mod user;
@@ -35,11 +36,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ejson::Value;
-use crate::message::{Frame, Request, ServerMessage};
+use crate::message::{Frame, ServerMessage};
 use crate::view::View;
 use calls::CallState;
 use heartbeat::{Due, Heartbeat};
 use history::{History, Pings};
+use queue::Queue;
 use resumption::Parked;
 use subscriptions::Subscription;
 use user::UserChange;
@@ -141,6 +143,10 @@ pub struct Session {
     is_held: bool,
     /// Subscriptions by run, in the order in which they began.
     subscriptions: Vec<Subscription>,
+    /// Bytes of their parameters, as they are kept.
+    subscribed_bytes: usize,
+    /// Bytes of the parameters of handlers that run.
+    running_bytes: usize,
     view: View,
     /// Those that have begun.
     runs: u64,
@@ -156,11 +162,8 @@ pub struct Session {
 /// What a session has at hand that is not idle.
 #[derive(Default)]
 struct Work {
-    /// Messages that wait for the handler that runs, each with its length. Filled by `receive`, drained as handlers end
-    /// or unblock; bounded by the host, which stops reading from a client with too many of them.
-    queue: VecDeque<(Request, usize)>,
-    /// Bytes of the messages in `queue`, as they came.
-    queued_bytes: usize,
+    /// Messages that wait for the handler that runs. Filled by `receive`, drained as handlers end or unblock.
+    queue: Queue,
     /// When the latest unreadable messages came. Filled by `receive`, drained as they grow old; bounded by the
     /// configuration, for with too many of them the session ends.
     unreadable: VecDeque<Duration>,
@@ -191,6 +194,8 @@ enum State {
         version: Version,
         /// What the client says meanwhile. Filled by `receive`, drained by `take_backlog`, bounded as the queue is.
         backlog: Vec<Box<str>>,
+        /// Bytes of `backlog`.
+        bytes: usize,
     },
     Parked(Parked),
     Closed,
@@ -218,6 +223,8 @@ impl Session {
             running: None,
             is_held: false,
             subscriptions: Vec::new(),
+            subscribed_bytes: 0,
+            running_bytes: 0,
             view,
             runs: 0,
             sent: 0,
@@ -256,14 +263,29 @@ impl Session {
         queue.saturating_add(backlog)
     }
 
-    /// Bytes of the messages that wait.
+    /// Bytes of memory that the messages take which wait.
     pub fn queued_bytes(&self) -> usize {
-        self.work.as_ref().map_or(0, |work| work.queued_bytes)
+        let backlog = match &self.state {
+            State::Resuming { bytes, .. } => *bytes,
+            _ => 0,
+        };
+        let queue = self.work.as_ref().map_or(0, |work| work.queue.bytes());
+        queue.saturating_add(backlog)
     }
 
     /// Subscriptions that are alive, universal ones included.
     pub fn subscription_count(&self) -> usize {
         self.subscriptions.len()
+    }
+
+    /// Bytes of what is kept of the subscriptions: their parameters, to begin again with when the user changes.
+    pub fn subscribed_bytes(&self) -> usize {
+        self.subscribed_bytes
+    }
+
+    /// Bytes of memory of the parameters that handlers were given which run.
+    pub fn running_bytes(&self) -> usize {
+        self.running_bytes
     }
 
     /// Messages sent, as a resuming client counts them: all but pings and pongs.
@@ -323,6 +345,7 @@ impl Session {
         self.work = None;
         self.view = View::default();
         self.history = History::default();
+        (self.subscribed_bytes, self.running_bytes) = (0, 0);
         for subscription in self.subscriptions.drain(..) {
             out.actions.push(Action::Stop(subscription.run));
         }
@@ -378,7 +401,6 @@ impl Session {
 impl Work {
     fn is_done(&self) -> bool {
         self.queue.is_empty()
-            && self.queued_bytes == 0
             && self.unreadable.is_empty()
             && self.calls.is_empty()
             && self.change.is_none()

@@ -43,6 +43,14 @@ impl Publish {
         self.publication
     }
 
+    /// Bytes that the parameters take while they are kept.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.params {
+            Params::Text(text) => text.len(),
+            Params::Values(values) => values.iter().map(Value::memory).sum(),
+        }
+    }
+
     pub(super) fn params(&self) -> Vec<Value> {
         match &self.params {
             Params::Text(text) => read(text).unwrap_or_default(),

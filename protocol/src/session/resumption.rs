@@ -247,13 +247,9 @@ impl Session {
     /// What the client has said since it asked for another session, in order.
     pub fn take_backlog(&mut self) -> Vec<Box<str>> {
         match &mut self.state {
-            State::Resuming { backlog, .. } => {
-                let backlog = std::mem::take(backlog);
-                if let Some(work) = &mut self.work {
-                    work.queued_bytes = 0;
-                    self.rest();
-                }
-                backlog
+            State::Resuming { backlog, bytes, .. } => {
+                *bytes = 0;
+                std::mem::take(backlog)
             }
             _ => Vec::new(),
         }
@@ -325,11 +321,8 @@ impl Session {
     /// Calls that a resuming client does not know the outcome of: those that wait or run, and those whose answers it has
     /// missed.
     fn open_calls(&self) -> Vec<Box<str>> {
-        let queue = self.work.iter().flat_map(|work| &work.queue);
-        let waiting = queue.filter_map(|(request, _)| match request {
-            Request::Call(call) => Some(call.id.clone()),
-            _ => None,
-        });
+        let waiting = self.work.iter().flat_map(|work| work.queue.calls());
+        let waiting = waiting.map(Box::from);
         let missed = self.history.iter().filter_map(FrameRef::as_message);
         let missed = missed.filter_map(message::answered_call);
         let mut calls: Vec<Box<str>> = self.open_call_ids().chain(waiting).chain(missed).collect();

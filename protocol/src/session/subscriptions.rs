@@ -2,13 +2,14 @@
 //!
 //! Calls of a handler whose subscription is over are ignored, so that a late producer is harmless.
 
+use std::mem;
 use std::time::Duration;
 
 use super::events::{EVENT_DOCUMENT, Events};
 use super::publish::Publish;
 use super::{Action, Kind, Output, Run, Session};
 use crate::ejson::Value;
-use crate::message::{ServerMessage, Subscribe, WireError};
+use crate::message::{self, ServerMessage, Subscribe, WireError};
 use crate::vent::{Delivery, Head};
 use crate::view::{Effect, Fields};
 
@@ -22,6 +23,8 @@ pub(super) struct Subscription {
     pub(super) id: Option<Box<str>>,
     /// What it began with, to begin again with when the user changes.
     pub(super) request: Publish,
+    /// Bytes of the parameters that its handler was given, while that runs.
+    bytes: usize,
     handling: Handling,
     pub(super) ready: Ready,
     /// The handler says itself when it is ready.
@@ -66,6 +69,8 @@ impl Session {
     ) {
         if let Some(subscription) = self.subscription_mut(run) {
             subscription.handling = Handling::Ended;
+            let bytes = mem::take(&mut subscription.bytes);
+            self.running_bytes = self.running_bytes.saturating_sub(bytes);
         }
         match outcome {
             Ok(())
@@ -161,7 +166,10 @@ impl Session {
             return;
         };
         let subscription = self.subscriptions.remove(index);
-        let mut view = std::mem::take(&mut self.view);
+        let kept = subscription.request.bytes();
+        self.subscribed_bytes = self.subscribed_bytes.saturating_sub(kept);
+        self.running_bytes = self.running_bytes.saturating_sub(subscription.bytes);
+        let mut view = mem::take(&mut self.view);
         view.stop(run.0.get(), |collection, id, effect| {
             self.show(collection, id, effect, out);
         });
@@ -327,6 +335,9 @@ impl Session {
         now: Duration,
         out: &mut Output,
     ) {
+        let (kept, bytes) = (request.bytes(), message::memory(&params));
+        self.running_bytes = self.running_bytes.saturating_add(bytes);
+        self.subscribed_bytes = self.subscribed_bytes.saturating_add(kept);
         out.actions.push(Action::Publish {
             run,
             publication: request.publication(),
@@ -340,6 +351,7 @@ impl Session {
             run,
             id,
             request,
+            bytes,
             handling,
             ready: Ready::No,
             held_ready: false,
@@ -396,6 +408,11 @@ impl Session {
 }
 
 impl Subscription {
+    /// Bytes of the parameters of its handler, if that runs.
+    pub(super) fn running_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Until when its handler may take.
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self.handling {

@@ -32,12 +32,15 @@ impl Builder {
     }
 
     /// How many messages of one client may wait behind a handler (100 by default), and how many bytes (4 MiB); as many
-    /// of its calls may run at once. A client with more is not read from until a handler has ended; so the message that
-    /// exceeds the limit is still taken in, with what came in the same read.
+    /// of its calls may run at once, and none begins while the parameters of those that run have as many bytes. A client
+    /// with more is not read from until a handler has ended; so the message that exceeds the limit is still taken in,
+    /// with what came in the same read. Bytes are those of memory: parameters of many small values take many times
+    /// their text.
     #[must_use]
     pub fn queue_limit(mut self, messages: usize, bytes: usize) -> Self {
         self.limits.queued_messages = messages;
         self.limits.queued_bytes = bytes;
+        self.session.max_running_bytes = bytes;
         self
     }
 
@@ -107,7 +110,8 @@ impl Builder {
     }
 
     /// Bytes that may wait in the whole process, for clients that have not taken them and for handlers that do not keep
-    /// up: 1 GiB by default. While more waits for clients, handlers wait: none begins, and those who have something on its
+    /// up: by default a quarter of the machine's memory or, where that is less, of its control group's, and 1 GiB where neither
+    /// can be told; the log says how much that is. While more waits for clients, handlers wait: none begins, and those who have something on its
     /// way to their client stop where they await something of their context. So everybody gets what they want, in turns.
     /// While more waits in all, clients whose messages wait are not read from.
     ///
@@ -115,7 +119,7 @@ impl Builder {
     /// are closed with 1013, and new connections are answered with 503.
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
-        self.memory_limit = bytes;
+        self.memory_limit = Some(bytes);
         self
     }
 

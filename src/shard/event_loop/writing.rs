@@ -10,6 +10,9 @@ use crate::shard::client::Client;
 use crate::shard::link::Link;
 use crate::shard::outgoing::Flushed;
 
+/// Room for output that is kept between turns: what one large message has taken is not needed for the next small one.
+const KEPT_SCRATCH: usize = 1024 * 1024;
+
 /// Connections written to before the inbox is looked at: what has come in meanwhile joins the writes still to be made.
 const WRITES_PER_LOOK: usize = 32;
 
@@ -49,6 +52,8 @@ impl EventLoop {
                 self.look_into_inbox();
             }
         }
+        self.scratch.clear();
+        self.scratch.shrink_to(KEPT_SCRATCH);
     }
 
     pub(super) fn flush(&mut self, index: usize) {
