@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use updraft_protocol::ejson::{Text, Value};
@@ -50,8 +51,8 @@ pub(crate) enum Letter {
         session: Arc<sockjs::Session>,
         request: Box<sockjs::Request>,
     },
-    /// Close every connection, and every one that still arrives.
-    ShutDown,
+    /// Close every connection, one after the other within this time, and let nobody in.
+    ShutDown { spread: Duration },
     /// Drop every connection and end.
     Stop,
 }

@@ -185,6 +185,50 @@ fn poll_to_push_follows_a_file_until_the_client_leaves() {
     client.expect_silence(1_200);
 }
 
+#[test]
+fn found_109_a_program_that_is_told_to_end_sends_its_clients_away_first() {
+    for signal in ["TERM", "INT"] {
+        let mut chat = start("chat", &[]);
+        let mut client = join(&chat, "lobby");
+        chat.process().signal(signal);
+        client.expect_close(1001, "Going away");
+        drop(client);
+        let ended = chat.process().wait(PATIENCE).expect("an end");
+        assert!(ended.success(), "{ended}");
+    }
+}
+
+#[test]
+fn found_113_a_program_that_is_told_again_to_end_does_so_at_once() {
+    for (signal, status) in [("TERM", 143), ("INT", 130)] {
+        let mut fixture = start("fixture", &[]);
+        let mut client = client(&fixture);
+        let call = r#"{"msg":"method","id":"m","method":"slow","params":[3600000,"late"]}"#;
+        client.send_text(call);
+        fixture.process().signal("TERM");
+        client.expect_close(1001, "Going away");
+        // It waits for the method.
+        fixture.process().signal(signal);
+        let ended = fixture.process().wait(PATIENCE).expect("an end");
+        assert_eq!(ended.code(), Some(status), "not when its time was over");
+    }
+}
+
+#[test]
+fn found_113_a_program_lives_when_its_terminal_goes() {
+    let mut chat = start("chat", &[]);
+    let mut before = join(&chat, "lobby");
+    chat.process().signal("HUP");
+    assert!(chat.process().wait(Duration::from_millis(300)).is_none());
+    let mut after = join(&chat, "lobby");
+    let call = r#"{"msg":"method","id":"m","method":"messages.add","params":["lobby","hi"]}"#;
+    after.send_text(call);
+    for client in [&mut before, &mut after] {
+        let event = &next(client, "changed")["fields"]["event"];
+        assert_eq!(event["message"], "hi");
+    }
+}
+
 /// Starts an example at a free port.
 fn start(name: &str, environment: &[(&str, &str)]) -> Example {
     let port = free_port();

@@ -1,11 +1,13 @@
 //! The accept loop: HTTP/1.1 by hyper with limits that warp's own server has not, and upgraded sockets to the shards.
 
+use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hyper::body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -13,7 +15,6 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, Request};
@@ -21,6 +22,7 @@ use warp::reply::Response;
 
 use super::admission::{Admission, Admitted, Refused, Watch};
 use super::http;
+use super::incoming::{Incoming, too_late};
 use super::sockjs::{BodyLimits, Sites};
 #[cfg(feature = "tls")]
 use super::tls::Handshake;
@@ -137,22 +139,21 @@ impl Front {
         &self.services.session.limits
     }
 
-    /// Takes connections until `closing`.
+    /// Takes connections until the server begins to end.
     pub(super) async fn run(
         self: Arc<Self>,
         listener: TcpListener,
         routes: Option<BoxedFilter<(Response,)>>,
-        closing: CancellationToken,
     ) {
         let own = routes.map(http::own);
-        let mut closed = std::pin::pin!(closing.cancelled());
+        let mut draining = std::pin::pin!(self.services.draining.cancelled());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = &mut closed => return,
+                () = &mut draining => return,
             };
             match accepted {
-                Ok((socket, peer)) => self.connection(socket, peer, own.clone(), closing.clone()),
+                Ok((socket, peer)) => self.connection(socket, peer, own.clone()),
                 Err(error) => {
                     tracing::warn!(%error, "A connection could not be accepted.");
                     tokio::time::sleep(PAUSE).await;
@@ -246,7 +247,6 @@ impl Front {
         socket: TcpStream,
         peer: SocketAddr,
         own: Option<BoxedFilter<(Response,)>>,
-        closing: CancellationToken,
     ) {
         let front = self.clone();
         #[cfg(feature = "tls")]
@@ -254,15 +254,15 @@ impl Front {
             return self.spawn(async move {
                 let done = tokio::select! {
                     done = handshake.with(socket) => done,
-                    () = closing.cancelled() => return,
+                    () = front.services.draining.cancelled() => return,
                 };
                 match done {
-                    Ok(socket) => front.serve(socket, peer, own, closing).await,
+                    Ok(socket) => front.serve(socket, peer, own).await,
                     Err(error) => front.handshake_failed(peer, &error),
                 }
             });
         }
-        self.spawn(front.serve(socket, peer, own, closing));
+        self.spawn(front.serve(socket, peer, own));
     }
 
     #[cfg(feature = "tls")]
@@ -278,12 +278,17 @@ impl Front {
         socket: S,
         peer: SocketAddr,
         own: Option<BoxedFilter<(Response,)>>,
-        closing: CancellationToken,
     ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let head = self.limits.head;
-        let answer = move |request| http::answer(self.clone(), own.clone(), peer, request);
+        let draining = &self.services.draining;
+        let has_asked = AtomicBool::new(false);
+        let answer = |request: Request<body::Incoming>| {
+            has_asked.store(true, Ordering::Relaxed);
+            let request = request.map(|body| Incoming::new(body, draining.clone()));
+            http::answer(self.clone(), own.clone(), peer, request)
+        };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(head.patience())
@@ -294,9 +299,20 @@ impl Front {
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = &mut connection => ended,
-            () = closing.cancelled() => {
+            () = draining.cancelled() => {
+                // An idle connection ends with this. What has been asked for is answered, but a
+                // client that is still asking is waited for briefly only.
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                let still_asks = async {
+                    too_late(draining).await;
+                    if has_asked.load(Ordering::Relaxed) {
+                        pending().await
+                    }
+                };
+                tokio::select! {
+                    ended = &mut connection => ended,
+                    () = still_asks => return,
+                }
             }
         };
         if let Err(error) = ended {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::net::ToSocketAddrs;
 use tokio::runtime::Handle as Runtime;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use updraft_protocol::session::{Config, Duplicate, Kind};
 use updraft_protocol::vent::{Choice, VentOptions};
@@ -25,6 +26,7 @@ use warp::{Filter, Reply};
 
 use super::accept::{self, Front, SocketOptions};
 use super::admission::{self, Admission};
+use super::drain::Drain;
 use super::handle::Handle;
 use super::sockjs::Sites;
 #[cfg(feature = "tls")]
@@ -74,6 +76,9 @@ pub struct Builder {
     rates: edge::Rates,
     memory_limit: usize,
     patience: Patience,
+    drain: Drain,
+    /// Whether `serve` hears signals.
+    hears_signals: bool,
     /// The first mistake in what was registered.
     mistake: Option<Error>,
 }
@@ -129,6 +134,8 @@ impl Default for Builder {
             rates: edge::Rates::default(),
             memory_limit: 1024 * 1024 * 1024,
             patience: Patience::default(),
+            drain: Drain::default(),
+            hears_signals: true,
             mistake: None,
         }
     }
@@ -298,6 +305,28 @@ impl Builder {
         self
     }
 
+    /// How a server that is told to end sends its clients away: over how long closes are spread, so
+    /// that clients do not all come back at the same moment (10 s by default), and how long all of
+    /// it may take (25 s), with the methods that have begun. Fewer than a hundred clients take as
+    /// many hundredths of the first.
+    ///
+    /// What supervises the process must wait that long before it kills. The first time ends early
+    /// enough for the last clients to answer before the second is over.
+    #[must_use]
+    pub fn drain(mut self, spread: Duration, within: Duration) -> Self {
+        self.drain = Drain { spread, within };
+        self
+    }
+
+    /// Whether [`Bound::serve`](crate::Bound::serve) hears the signals by which a process is told
+    /// to end: yes by default. If not, they do what they do by default, which is to end the process
+    /// at once, or what the program has them do.
+    #[must_use]
+    pub fn signals(mut self, hears: bool) -> Self {
+        self.hears_signals = hears;
+        self
+    }
+
     /// How many threads own connections; one per core by default.
     #[must_use]
     pub fn shards(mut self, shards: NonZero<usize>) -> Self {
@@ -352,6 +381,8 @@ impl Builder {
             patience: self.patience,
             limiter,
             runtime: Runtime::current(),
+            draining: CancellationToken::new(),
+            shards: TaskTracker::new(),
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
             gauges,
@@ -378,11 +409,11 @@ impl Builder {
         let front = Front::new(shards.clone(), services.clone(), admission, sites, limits);
         #[cfg(feature = "tls")]
         let front = front.with_handshake(self.tls.handshake());
-        let handle = Handle::new(services.clone(), shards);
+        let handle = Handle::new(services.clone(), shards, self.drain, self.limits.linger);
         #[cfg(feature = "tls")]
-        self.tls.watch(&services, handle.closing());
+        self.tls.watch(&services);
         if let Some(logins) = logins {
-            let watch = logins.watch(handle.closing().clone());
+            let watch = logins.watch(handle.deserted().clone());
             services.background.spawn_on(watch, &services.runtime);
         }
         let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
@@ -394,6 +425,9 @@ impl Builder {
             local_addr,
             routes,
             front: Arc::new(front),
+            hears_signals: self.hears_signals,
+            #[cfg(feature = "tls")]
+            tls: self.tls.tls,
             stop,
             handle,
         })

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -19,6 +18,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
 use super::accept::Front;
+use super::incoming::Incoming;
 use super::sockjs::{self, Place};
 use crate::shard::{Arrival, Framing, Peer};
 use crate::sockjs::Service;

@@ -131,7 +131,7 @@ impl Prepared {
         let shard = Shard {
             inbox: inbox.clone(),
         };
-        let token = services.background.token();
+        let token = services.shards.token();
         let orders = services.channels.hold(ORDERS, number);
         std::thread::Builder::new()
             .name(format!("shard-{number}"))
@@ -159,9 +159,10 @@ impl Shard {
         self.inbox.clone()
     }
 
-    /// Closes every connection with 1001.
-    pub(crate) fn shut_down(&self) {
-        self.inbox.put(Letter::ShutDown);
+    /// Closes every connection with 1001, one after the other within this time. The thread ends
+    /// with the last one.
+    pub(crate) fn shut_down(&self, spread: Duration) {
+        self.inbox.put(Letter::ShutDown { spread });
     }
 
     /// Drops every connection and ends the thread.

@@ -4,11 +4,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use warp::http::{HeaderMap, StatusCode, header};
 use warp::reply::Response;
 
 use super::answers;
+use crate::server::incoming::Incoming;
 
 /// What a body may be.
 #[derive(Clone, Copy, Debug)]

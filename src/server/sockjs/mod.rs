@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::stream;
-use hyper::body::Incoming;
 use updraft_protocol::sockjs::{self, BadBody, Endpoint, Receiving, Route, Sending, Wrapping};
 use warp::Reply;
 use warp::http::{HeaderMap, Request, header};
@@ -19,6 +18,7 @@ use warp::reply::Response;
 use super::accept::Front;
 use super::admission::Refused;
 use super::http::{upgrade, upgrade_of};
+use super::incoming::Incoming;
 use crate::shard::{Arrival, Framing, Peer};
 use crate::sockjs::{Chunks, Found, Session};
 use answers::Answers;
