@@ -87,6 +87,10 @@ fn row_021_a_refused_origin_is_in_the_log_with_the_option_that_allows_it() {
 }
 
 #[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test looks at the clock as its clients would"
+)]
 fn found_110_many_clients_are_not_sent_away_at_the_same_moment() {
     const CLIENTS: usize = 300;
     const DRAIN: Duration = Duration::from_secs(4);
