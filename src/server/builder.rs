@@ -203,7 +203,8 @@ impl Builder {
     pub fn method<M>(mut self, name: &str, handler: impl Handler<Call, M>) -> Self {
         let added = self.session.names.method(name, self.methods.len());
         self.note("method", added);
-        self.methods.push(Method::new(name, handler));
+        let method = Method::new(self.methods.len(), name, handler);
+        self.methods.push(method);
         self
     }
 
