@@ -172,12 +172,12 @@ impl Connection {
     }
 
     /// Closes the connection of a client whose login cannot be decided, so that it comes again: an
-    /// error would have it forget its token. The error that is returned is for the log at most.
+    /// error would have it forget its token. Nobody hears of the error that is returned.
     pub(crate) fn postpone_login(&self) -> Error {
         let postponed = &self.services().gauges.postponed_logins;
         postponed.fetch_add(1, Ordering::Relaxed);
         self.send(Mail::CloseWith(1013, "Try again later".into()));
-        Error::disconnected("The client is to come again")
+        Error::disconnected()
     }
 
     /// Whether the connection has ended.

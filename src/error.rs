@@ -187,9 +187,9 @@ impl Error {
         Self::with(kind, wire).because(error)
     }
 
-    /// The client has left, or is being sent away.
-    pub(crate) fn disconnected(reason: &str) -> Self {
-        let wire = WireError::new("disconnected", reason);
+    /// The client has left, or is being sent away; nobody is told of it any more.
+    pub(crate) fn disconnected() -> Self {
+        let wire = WireError::new("disconnected", "The client has left");
         Self::with(ErrorKind::Disconnected, wire)
     }
 

@@ -109,7 +109,7 @@ impl<'a> Store<'a> {
                 Err(late) => self.failed(&late.into()),
             }
             if connection.has_ended() {
-                return Err(Error::disconnected("The client has left"));
+                return Err(Error::disconnected());
             }
             if !self.retry.again().await {
                 return Err(connection.postpone_login());

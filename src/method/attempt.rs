@@ -39,7 +39,7 @@ impl Attempt {
                 Err(wait) => wait,
             };
             if self.connection.has_ended() {
-                return Err(Error::disconnected("The client has left"));
+                return Err(Error::disconnected());
             }
             if self.is_resumption && retry.again().await {
                 continue;

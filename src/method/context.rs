@@ -87,7 +87,7 @@ impl Call {
                 Ok(())
             }
             Ok(Err(unblocked)) => Err(Error::internal(unblocked.to_string())),
-            Err(_) => Err(Error::disconnected("The client has left")),
+            Err(_) => Err(Error::disconnected()),
         }
     }
 

@@ -41,7 +41,7 @@ use crate::memory::Memory;
 use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
 use crate::services::Services;
-use crate::shard::{Limits, Prepared, Registry, Shard};
+use crate::shard::{Limits, Prepared, Registry, Shard, Watch};
 use crate::sockjs::{Registry as PollingRegistry, Service, SockJs, Speaks};
 use crate::stats::Gauges;
 use crate::transport::websocket::Rate;
@@ -113,6 +113,10 @@ impl Default for Builder {
                 linger: Duration::from_secs(5),
                 takeover: Duration::from_secs(2),
                 same_address: false,
+                watch: Watch {
+                    interval: Duration::from_secs(60),
+                    timeout: Duration::from_secs(45),
+                },
             },
             inbox: mailbox::Limits {
                 batches: 64 * 1024 * 1024,
@@ -303,6 +307,19 @@ impl Builder {
     pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
         self.session.heartbeat_interval = interval;
         self.session.heartbeat_timeout = timeout;
+        self
+    }
+
+    /// Watches over clients whom nothing else asks for a sign of life: those of the version `pre1`,
+    /// those of a [SockJS service](Self::sockjs_service) over its raw WebSocket, and any where
+    /// [`heartbeat`](Self::heartbeat) and [`SockJs::heartbeat`](crate::SockJs::heartbeat) are off.
+    /// Each `interval` such a client is sent a ping of WebSocket, and its connection is closed when
+    /// nothing is heard of it within a further `timeout`; 60 s and 45 s by default, so that a
+    /// client that has stopped is gone within two minutes. Over HTTP the response that waits is
+    /// ended instead, and the client has to ask again. An interval of zero switches this off.
+    #[must_use]
+    pub fn silence_limit(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.limits.watch = Watch { interval, timeout };
         self
     }
 

@@ -89,6 +89,17 @@ pub(crate) struct Limits {
     pub(crate) takeover: Duration,
     /// Whether a session is resumed from the address that it had.
     pub(crate) same_address: bool,
+    /// For clients whom nothing else asks for a sign of life.
+    pub(crate) watch: Watch,
+}
+
+/// How a client is watched whom nothing else asks for a sign of life.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    /// How long after its last answer it is asked; zero where it is not.
+    pub(crate) interval: Duration,
+    /// How long its answer may take.
+    pub(crate) timeout: Duration,
 }
 
 /// A shard, for those who send to it.

@@ -88,9 +88,13 @@ impl EventLoop {
 
     /// Something was heard of a client: it keeps its session.
     pub(super) fn heard(&mut self, index: usize) {
-        if let Some(client) = self.clients.get_mut(index)
-            && let Some(rival) = client.rival.take()
-        {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        if let Some(socket) = client.link.socket_mut().filter(|it| it.is_watched()) {
+            socket.answered(self.now);
+        }
+        if let Some(rival) = client.rival.take() {
             self.refuse(rival.place);
         }
     }
@@ -200,6 +204,7 @@ impl EventLoop {
             self.settle(index);
             return self.lost(index);
         }
+        self.watch(index);
         self.settle(index);
         let backlog = newcomer.session.ddp_mut().map(Session::take_backlog);
         for text in backlog.unwrap_or_default() {
