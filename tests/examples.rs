@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use updraft_test_support::client::{Client, PATIENCE};
+use updraft_test_support::client::{CONNECT, Client, PATIENCE};
+use updraft_test_support::eventually;
 use updraft_test_support::example::Example;
 use updraft_test_support::process::free_port;
 use updraft_test_support::redis::RedisServer;
@@ -227,6 +228,27 @@ fn found_113_a_program_lives_when_its_terminal_goes() {
         let event = &next(client, "changed")["fields"]["event"];
         assert_eq!(event["message"], "hi");
     }
+}
+
+#[test]
+fn the_fixture_believes_its_proxies_and_takes_its_time_to_end() {
+    let hours = (1000 * 3_600_000_u64).to_string();
+    let environment = [
+        ("TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1"),
+        ("DRAIN_MS", &hours),
+    ];
+    let mut fixture = start("fixture", &environment);
+    let forwarded = [("X-Forwarded-For", "6.6.6.6, 203.0.113.7, 10.0.0.1")];
+    let mut client = Client::connect_with(&fixture.url(), &forwarded).unwrap();
+    client.send_text(CONNECT);
+    client.send_text(r#"{"msg":"sub","id":"s","name":"conn","params":[]}"#);
+    let shown = next(&mut client, "added");
+    assert_eq!(shown["fields"]["addr"], "203.0.113.7", "{shown}");
+    fixture.process().signal("TERM");
+    let refused = || Client::try_connect(&fixture.url()).is_err();
+    eventually("nobody is let in", refused);
+    client.send_text(r#"{"msg":"ping"}"#);
+    next(&mut client, "pong");
 }
 
 /// Starts an example at a free port.

@@ -10,7 +10,7 @@ use warp::Reply;
 use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use warp::reply::Response;
 
-use super::address::client_address;
+use super::address::{TrustedProxies, client_address};
 use super::origin::{Authority, Origins, Policy, Refusal, only};
 use crate::clock;
 use crate::connection::Headers;
@@ -23,7 +23,7 @@ const SHOWN: usize = 200;
 /// What the program says about the edge.
 #[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) trusted_proxies: usize,
+    pub(super) trusted_proxies: TrustedProxies,
     pub(super) origins: Policy,
     /// Whether the listener speaks TLS.
     pub(super) is_encrypted: bool,
@@ -35,7 +35,7 @@ pub(super) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            trusted_proxies: 0,
+            trusted_proxies: TrustedProxies::Hops(0),
             origins: Policy::default(),
             is_encrypted: false,
             per_address: None,
@@ -50,7 +50,7 @@ impl Default for Settings {
 /// Lets clients in.
 #[derive(Debug)]
 pub(super) struct Admission {
-    trusted_proxies: usize,
+    trusted_proxies: TrustedProxies,
     origins: Origins,
     addresses: Arc<Addresses>,
     services: Arc<Services>,
@@ -76,9 +76,10 @@ impl Admission {
             per_address,
             guesses,
         } = settings;
+        let has_proxies = !trusted_proxies.is_empty();
         Self {
             trusted_proxies,
-            origins: Origins::new(origins, listener, trusted_proxies, is_encrypted),
+            origins: Origins::new(origins, listener, has_proxies, is_encrypted),
             addresses: Arc::new(Addresses::new(per_address, guesses)),
             services,
             origins_log: Seldom::default(),
@@ -89,7 +90,7 @@ impl Admission {
     /// Lets a new client in, or says why not.
     pub(super) fn admit(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Admitted, Refused> {
         self.screen(headers)?;
-        let client_address = client_address(self.trusted_proxies, peer, headers);
+        let client_address = client_address(&self.trusted_proxies, peer, headers);
         let Ok(seat) = self.addresses.seat(client_address) else {
             let refused = &self.services.gauges.refused_connections;
             refused.fetch_add(1, Ordering::Relaxed);
@@ -134,7 +135,7 @@ impl Admission {
         if !is_sockjs {
             return Ok(Watch(None));
         }
-        let client_address = client_address(self.trusted_proxies, peer, headers);
+        let client_address = client_address(&self.trusted_proxies, peer, headers);
         if self.addresses.is_guessing(client_address, clock::now()) {
             self.log_address(
                 client_address,
