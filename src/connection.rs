@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use updraft_protocol::ejson::{Object, Text, Value};
 use uuid::Uuid;
 
+use crate::error::Error;
 use crate::limit::Caller;
 use crate::mailbox::{Address, Mail};
 use crate::memory::CountedParameters;
@@ -168,6 +170,21 @@ impl Connection {
     /// Closes the connection with 1000. What was sent before arrives; nothing more is sent.
     pub fn close(&self) {
         self.0.address.send(Mail::Close);
+    }
+
+    /// Closes the connection of a client whose login cannot be decided, so that it comes again: an
+    /// error would have it forget its token. Nobody hears of the error that is returned.
+    pub(crate) fn postpone_login(&self) -> Error {
+        let postponed = &self.services().gauges.postponed_logins;
+        postponed.fetch_add(1, Ordering::Relaxed);
+        self.send(Mail::CloseWith(1013, "Try again later".into()));
+        Error::disconnected()
+    }
+
+    /// Whether the connection has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        let state = self.0.close.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*state, CloseState::Closed)
     }
 
     /// Calls `f` when the connection has ended, at once if it has.

@@ -51,8 +51,11 @@ pub enum ErrorKind {
     Match,
     /// Anything that is not the client's business: 500 `Internal server error`.
     Internal,
-    /// The bus cannot be reached: 503 `bus-unavailable`.
+    /// The bus cannot be reached: 503 `bus-unavailable`; or the store of users, of which the client
+    /// hears nothing but that something is wrong inside.
     Unavailable,
+    /// The client has left, so that nobody hears of this: `disconnected`.
+    Disconnected,
     /// A message was certainly not published; it may be published again.
     NotSent,
     /// The connection broke while a message was being published; it may or may not have been.
@@ -85,11 +88,6 @@ impl Error {
     /// 404 with a reason.
     pub fn not_found(reason: impl Into<String>) -> Self {
         Self::new(404, reason)
-    }
-
-    /// The client has left; nobody is told of it any more.
-    pub(crate) fn disconnected() -> Self {
-        Self::new("disconnected", "The client has left")
     }
 
     /// 400 `Match failed`: what Meteor's `check` answers.
@@ -186,6 +184,32 @@ impl Error {
             ),
         };
         Self::with(kind, wire).because(error)
+    }
+
+    /// The client has left, or is being sent away; nobody is told of it any more.
+    pub(crate) fn disconnected() -> Self {
+        let wire = WireError::new("disconnected", "The client has left");
+        Self::with(ErrorKind::Disconnected, wire)
+    }
+
+    /// The store of users has failed with this: the client hears nothing of it.
+    pub(crate) fn of_users(mut self) -> Self {
+        self.0.kind = ErrorKind::Unavailable;
+        self.0.wire = WireError::internal();
+        self
+    }
+
+    /// Whether the client hears of nothing but an internal error, so that the log has to say more.
+    pub(crate) fn is_internal(&self) -> bool {
+        self.kind() == ErrorKind::Internal || self.0.wire == WireError::internal()
+    }
+
+    /// Whether it says nothing about what the client has asked for: it may ask again.
+    pub(crate) fn is_no_answer(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::Unavailable | ErrorKind::Disconnected
+        )
     }
 
     pub(crate) fn configuration(text: impl Into<String>) -> Self {

@@ -1,7 +1,9 @@
 //! Handlers: async functions of a context and one typed value, made callable with what a client sent.
 
+mod retry;
 mod starts;
 
+pub(crate) use retry::Retry;
 pub(crate) use starts::{Start, Starts};
 
 use std::any::Any;
@@ -19,7 +21,7 @@ use updraft_protocol::ejson::{self, Value};
 
 use crate::clock;
 use crate::connection::Connection;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::{panics, params};
 
 /// An async function that can serve a publication or a method: `async fn(Context) -> Result<T>` or
@@ -92,6 +94,8 @@ pub(crate) struct Patience {
     pub(crate) bus: Duration,
     /// From when on a method that runs counts as slow.
     pub(crate) method: Duration,
+    /// How long a login by token may wait for an answer that is about the token.
+    pub(crate) login: Duration,
 }
 
 impl Default for Patience {
@@ -99,6 +103,7 @@ impl Default for Patience {
         Self {
             bus: Duration::from_millis(250),
             method: Duration::from_secs(30),
+            login: Duration::from_secs(10),
         }
     }
 }
@@ -130,7 +135,7 @@ pub(crate) fn guard<T: Send + 'static>(
         }
         let outcome = unpanicked(handling).await;
         if let Err(error) = &outcome
-            && error.kind() == ErrorKind::Internal
+            && error.is_internal()
         {
             gauges.failed_handlers.fetch_add(1, Ordering::Relaxed);
             let id = ending.connection.log_id();

@@ -9,6 +9,7 @@ use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use updraft_protocol::ejson::{Text, Value};
@@ -52,8 +53,8 @@ pub(crate) enum Letter {
         session: Arc<sockjs::Session>,
         request: Box<sockjs::Request>,
     },
-    /// Close every connection, and every one that still arrives.
-    ShutDown,
+    /// Close every connection, one after the other within this time, and let nobody in.
+    ShutDown { spread: Duration },
     /// Drop every connection and end.
     Stop,
 }

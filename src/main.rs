@@ -41,8 +41,18 @@ struct Options {
     /// should come, with 503.
     #[arg(long, env = "UPDRAFT_HEALTH_CHECKS", value_parser = FalseyValueParser::new())]
     health_checks: bool,
-    /// Speaks TLS, and nothing else on its port, with the certificate in this file; those between it and its authority
-    /// stand behind it. It may be replaced while the relay runs.
+    /// Over how many seconds clients are sent away when the relay is told to end, where there are
+    /// many. All of it takes 15 seconds more at most.
+    #[arg(
+        long,
+        env = "UPDRAFT_DRAIN",
+        value_name = "SECONDS",
+        default_value_t = 10
+    )]
+    drain: u32,
+    /// Speaks TLS, and nothing else on its port, with the certificate in this file; those between
+    /// it and its authority stand behind it. It may be replaced while the relay runs, which is
+    /// noticed within 10 s, or at SIGHUP.
     #[cfg(feature = "tls")]
     #[arg(
         long,
@@ -156,11 +166,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
+    let drain = Duration::from_secs(options.drain.into());
     let redis = Redis::connect(&options.redis).await;
     let redis = redis.context("Redis cannot be used; --redis says where it is")?;
     let mut server = Server::builder()
         .bus(redis)
-        .trusted_proxies(options.trusted_proxies);
+        .trusted_proxies(options.trusted_proxies)
+        .drain(drain, drain.saturating_add(REST));
     #[cfg_attr(
         not(feature = "tls"),
         expect(unused_mut, reason = "nothing else is spoken")
@@ -189,33 +201,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let bound = bound.map_err(reported);
     let bound = bound.with_context(|| format!("{} cannot be listened on", options.listen))?;
     tracing::info!("Listening on {scheme}://{}/websocket", bound.local_addr());
-    let handle = bound.handle();
-    let mut serving = std::pin::pin!(bound.serve());
-    tokio::select! {
-        served = &mut serving => return served.map_err(reported),
-        told = told_to_end() => told.context("signals cannot be heard")?,
-    }
-    let (served, ()) = tokio::join!(serving, handle.shutdown(DRAIN));
-    served.map_err(reported)
+    bound.serve().await.map_err(reported)
 }
 
-/// How long clients and methods may take to end when the relay is told to.
-const DRAIN: Duration = Duration::from_secs(10);
-
-/// Resolves at Ctrl-C or, where there is one, at SIGTERM.
-async fn told_to_end() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminate.recv() => Ok(()),
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
-}
+/// How long the relay may take to end, beside the time over which closes are spread.
+const REST: Duration = Duration::from_secs(15);
 
 /// The library's error, in the form that programs report.
 fn reported(error: Error) -> anyhow::Error {

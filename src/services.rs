@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use updraft_protocol::ejson;
 use updraft_protocol::message::WireError;
@@ -40,9 +41,14 @@ pub(crate) struct Services {
     pub(crate) limiter: Limiter,
     /// The runtime that awaits `serve()`.
     pub(crate) runtime: Handle,
+    /// Cancelled as the server begins to end, before the first client is sent away: the server is
+    /// not ready any more, and nobody new is let in.
+    pub(crate) draining: CancellationToken,
+    /// The threads of the shards, each of which ends with its last client.
+    pub(crate) shards: TaskTracker,
     /// What begins and ends with clients: handlers, their tasks and callbacks, HTTP connections. Shutdown waits for them.
     pub(crate) tasks: TaskTracker,
-    /// What lives as long as the server: its shards, the bus.
+    /// What lives as long as the server: the bus, and what watches certificates and users.
     pub(crate) background: TaskTracker,
     pub(crate) gauges: Gauges,
     pub(crate) memory: Arc<Memory>,

@@ -62,6 +62,9 @@ pub struct Stats {
     pub failed_certificates: u64,
     /// Calls and subscriptions refused by a [`Rule`](crate::Rule).
     pub rate_limited: u64,
+    /// Logins by token that could not be decided in time, so that their clients were sent away to
+    /// come again: see [`Builder::login_patience`](crate::Builder::login_patience).
+    pub postponed_logins: u64,
     /// Whether the bus cannot be reached at this moment.
     pub bus_is_away: bool,
     /// How often the bus was connected to and let us in; each time but the first is a gap. Zero for the bus inside this process.
@@ -93,6 +96,7 @@ pub(crate) struct Gauges {
     /// Shared with the certificate, which may be read again by the program.
     pub(crate) failed_certificates: Arc<AtomicU64>,
     pub(crate) rate_limited: AtomicU64,
+    pub(crate) postponed_logins: AtomicU64,
 }
 
 impl Gauges {
@@ -117,6 +121,7 @@ impl Gauges {
             failed_handshakes: self.failed_handshakes.load(Ordering::Relaxed),
             failed_certificates: self.failed_certificates.load(Ordering::Relaxed),
             rate_limited: self.rate_limited.load(Ordering::Relaxed),
+            postponed_logins: self.postponed_logins.load(Ordering::Relaxed),
             ..Stats::default()
         }
     }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use updraft_test_support::client::{Client, PATIENCE};
+use updraft_test_support::client::{CONNECT, Client, PATIENCE};
+use updraft_test_support::eventually;
 use updraft_test_support::example::Example;
 use updraft_test_support::process::free_port;
 use updraft_test_support::redis::RedisServer;
@@ -183,6 +184,71 @@ fn poll_to_push_follows_a_file_until_the_client_leaves() {
     client.expect_text(r#"{"msg":"nosub","id":"s"}"#);
     std::fs::write(&file, "nobody looks").unwrap();
     client.expect_silence(1_200);
+}
+
+#[test]
+fn found_109_a_program_that_is_told_to_end_sends_its_clients_away_first() {
+    for signal in ["TERM", "INT"] {
+        let mut chat = start("chat", &[]);
+        let mut client = join(&chat, "lobby");
+        chat.process().signal(signal);
+        client.expect_close(1001, "Going away");
+        drop(client);
+        let ended = chat.process().wait(PATIENCE).expect("an end");
+        assert!(ended.success(), "{ended}");
+    }
+}
+
+#[test]
+fn found_113_a_program_that_is_told_again_to_end_does_so_at_once() {
+    for (signal, status) in [("TERM", 143), ("INT", 130)] {
+        let mut fixture = start("fixture", &[]);
+        let mut client = client(&fixture);
+        let call = r#"{"msg":"method","id":"m","method":"slow","params":[3600000,"late"]}"#;
+        client.send_text(call);
+        fixture.process().signal("TERM");
+        client.expect_close(1001, "Going away");
+        // It waits for the method.
+        fixture.process().signal(signal);
+        let ended = fixture.process().wait(PATIENCE).expect("an end");
+        assert_eq!(ended.code(), Some(status), "not when its time was over");
+    }
+}
+
+#[test]
+fn found_113_a_program_lives_when_its_terminal_goes() {
+    let mut chat = start("chat", &[]);
+    let mut before = join(&chat, "lobby");
+    chat.process().signal("HUP");
+    assert!(chat.process().wait(Duration::from_millis(300)).is_none());
+    let mut after = join(&chat, "lobby");
+    let call = r#"{"msg":"method","id":"m","method":"messages.add","params":["lobby","hi"]}"#;
+    after.send_text(call);
+    for client in [&mut before, &mut after] {
+        let event = &next(client, "changed")["fields"]["event"];
+        assert_eq!(event["message"], "hi");
+    }
+}
+
+#[test]
+fn the_fixture_believes_its_proxies_and_takes_its_time_to_end() {
+    let hours = (1000 * 3_600_000_u64).to_string();
+    let environment = [
+        ("TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1"),
+        ("DRAIN_MS", &hours),
+    ];
+    let mut fixture = start("fixture", &environment);
+    let forwarded = [("X-Forwarded-For", "6.6.6.6, 203.0.113.7, 10.0.0.1")];
+    let mut client = Client::connect_with(&fixture.url(), &forwarded).unwrap();
+    client.send_text(CONNECT);
+    client.send_text(r#"{"msg":"sub","id":"s","name":"conn","params":[]}"#);
+    let shown = next(&mut client, "added");
+    assert_eq!(shown["fields"]["addr"], "203.0.113.7", "{shown}");
+    fixture.process().signal("TERM");
+    let refused = || Client::try_connect(&fixture.url()).is_err();
+    eventually("nobody is let in", refused);
+    client.send_text(r#"{"msg":"ping"}"#);
+    next(&mut client, "pong");
 }
 
 /// Starts an example at a free port.

@@ -25,7 +25,12 @@ async fn serve(builder: updraft::Builder) -> (SocketAddr, Handle) {
     let builder = builder.resumption_grace(Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
-    let serving = async move { bound.serve().await.expect("serves") };
+    let serving = async move {
+        bound
+            .serve_until(std::future::pending())
+            .await
+            .expect("serves")
+    };
     let runtime = tokio::runtime::Handle::current();
     runtime.spawn(serving);
     (address, handle)

@@ -391,6 +391,25 @@ fn ddp_223_row_016_deviation_031_the_address_is_that_behind_trusted_proxies() {
 }
 
 #[test]
+fn row_016_the_address_is_that_behind_proxies_in_these_networks() {
+    let forwarded = [("X-Forwarded-For", "6.6.6.6, 192.0.2.1, 10.0.0.1")];
+    for (networks, address) in [
+        (&["10.0.0.0/8"][..], "127.0.0.1"),
+        (&["127.0.0.1"], "10.0.0.1"),
+        (&["127.0.0.0/8", "10.0.0.0/8"], "192.0.2.1"),
+    ] {
+        let seen = seen(
+            Server::builder().trusted_proxy_networks(networks),
+            &forwarded,
+        );
+        assert!(seen.contains(&format!(r#""addr":"{address}""#)), "{seen}");
+    }
+    let bad = Server::builder().trusted_proxy_networks(["10.0.0.0/99"]);
+    let bound = common::runtime().block_on(bad.bind("127.0.0.1:0"));
+    assert!(bound.is_err_and(|error| error.to_string().contains("10.0.0.0/99")));
+}
+
+#[test]
 fn ddp_224_handlers_see_the_headers_that_meteor_shows() {
     let headers = [
         ("accept-language", "en"),

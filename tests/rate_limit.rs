@@ -4,6 +4,8 @@
 mod common;
 
 use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{Count, Running, received};
@@ -226,9 +228,20 @@ fn row_062_the_login_rules_can_be_replaced_and_switched_off() {
 }
 
 #[test]
-fn row_062_deviation_035_logins_over_many_connections_are_limited_per_address() {
-    let server = methods(&["login"], &Count::default()).trusted_proxies(1);
-    let server = Running::start(server);
+fn row_062_deviation_035_found_103_failing_logins_over_many_connections_are_limited_per_address() {
+    let succeeds = Arc::new(AtomicBool::new(true));
+    let decides = succeeds.clone();
+    let log_in = move |_: Call| {
+        let succeeds = decides.load(Ordering::Relaxed);
+        async move {
+            match succeeds {
+                true => Ok(()),
+                false => Err(Error::forbidden("no")),
+            }
+        }
+    };
+    let server = Server::builder().method("login", log_in);
+    let server = Running::start(server.trusted_proxies(1));
     let from = |address: &str| {
         let headers = [("X-Forwarded-For", address)];
         let mut client = Client::connect_with(server.url(), &headers).unwrap();
@@ -236,15 +249,30 @@ fn row_062_deviation_035_logins_over_many_connections_are_limited_per_address() 
         client.expect_any_text();
         client
     };
+    for _ in 0..201 {
+        let mut client = from("203.0.113.6");
+        assert_eq!([(); 5].map(|()| call(&mut client, "login")), [true; 5]);
+    }
+    succeeds.store(false, Ordering::Relaxed);
     let mut refused = 0;
     for n in 0..201 {
-        // What a client claims itself stands further left.
         let mut client = from(&format!("192.0.2.{n}, 203.0.113.7"));
-        let logins = [(); 5].map(|()| call(&mut client, "login"));
-        refused += logins.iter().filter(|through| !**through).count();
+        for _ in 0..5 {
+            client.send_text(r#"{"msg":"method","id":"1","method":"login","params":[]}"#);
+            client.expect_text(r#"{"msg":"updated","methods":["1"]}"#);
+            let result = client.expect_any_text();
+            let is_refused = result.contains("too-many-requests");
+            assert!(is_refused || result.contains(r#""error":403"#), "{result}");
+            refused += usize::from(is_refused);
+        }
     }
     assert_eq!(refused, 5, "1,000 of 1,005 were let through");
+    succeeds.store(true, Ordering::Relaxed);
     assert!(call(&mut from("203.0.113.8"), "login"), "another address");
+    assert!(
+        !call(&mut from("203.0.113.7"), "login"),
+        "nor one that would succeed"
+    );
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tungstenite::Error;
-use updraft_test_support::client::Client;
+use updraft_test_support::client::{Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::http::Http;
 use updraft_test_support::process::{Process, free_port};
@@ -200,6 +200,44 @@ fn row_100_found_114_the_relay_takes_as_many_files_as_it_may() {
         .collect();
     assert!(!relay.output().contains("could not be accepted"));
     drop(clients);
+}
+
+#[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test looks at the clock as its clients would"
+)]
+fn found_110_many_clients_are_not_sent_away_at_the_same_moment() {
+    const CLIENTS: usize = 300;
+    const DRAIN: Duration = Duration::from_secs(4);
+    let redis = RedisServer::start();
+    let port = free_port();
+    let mut command = updraft();
+    command
+        .args(["--redis", &redis.url()])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(["--drain", &DRAIN.as_secs().to_string()])
+        .args(["--relay", "news=news"]);
+    let mut relay = Process::start(&mut command, port);
+    let url = format!("ws://127.0.0.1:{port}/websocket");
+    let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::ddp_connect(&url).0).collect();
+    relay.signal("TERM");
+    let told = Instant::now();
+    let ends = clients.into_iter().map(|mut client| {
+        std::thread::spawn(move || {
+            client.expect_close(1001, "Going away");
+            told.elapsed()
+        })
+    });
+    let ends: Vec<_> = ends.collect();
+    let ends = ends.into_iter().map(|end| end.join().expect("a close"));
+    let mut ends: Vec<Duration> = ends.collect();
+    ends.sort_unstable();
+    let ended = relay.wait(2 * DRAIN + PATIENCE).expect("an end");
+    assert!(ended.success(), "{ended}");
+    // A busy machine may hear of some late, but of none early.
+    assert!(ends[CLIENTS - 1] >= DRAIN * 3 / 4, "{ends:?}");
+    assert!(ends[CLIENTS / 2] >= DRAIN / 4, "{ends:?}");
 }
 
 #[test]

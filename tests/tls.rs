@@ -557,3 +557,28 @@ fn the_relay_speaks_tls() {
     assert!(!ended.status.success());
     assert!(said.contains("there is no certificate in it"), "{said}");
 }
+
+#[test]
+fn found_113_the_relay_reads_its_certificate_again_when_it_is_told_to() {
+    let redis = RedisServer::start();
+    let port = free_port();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_updraft"));
+    command
+        .args(["--redis", &redis.url()])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(["--relay", "news=news"])
+        .arg("--tls-cert")
+        .arg(certificate("valid.pem"))
+        .arg("--tls-key")
+        .arg(certificate("key.pem"));
+    let relay = Process::start(&mut command, port);
+    let url = format!("wss://127.0.0.1:{port}/websocket");
+    let (before, _) = Client::ddp_connect(&url);
+    relay.signal("HUP");
+    // Files that are the same are read again only when that is asked for.
+    eventually("the files are read", || {
+        relay.output().contains("The certificate was read again.")
+    });
+    before.close();
+    Client::ddp_connect(&url).0.close();
+}

@@ -415,7 +415,7 @@ async fn serve(server: Builder) -> (String, JoinSet<Result<()>>) {
     let bound = server.bind("127.0.0.1:0").await.expect("a port is free");
     let url = format!("ws://{}/websocket", bound.local_addr());
     let mut serving = JoinSet::new();
-    serving.spawn(bound.serve());
+    serving.spawn(bound.serve_until(std::future::pending()));
     (url, serving)
 }
 

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use updraft::prelude::*;
-use updraft::{Builder, Handle, Stats};
+use updraft::{Builder, Handle, SockJs, SockJsConnection, Stats};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 
@@ -23,7 +23,12 @@ async fn serve(builder: Builder) -> (SocketAddr, Handle) {
     let builder = builder.resumption_grace(Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
-    let serving = async move { bound.serve().await.expect("serves") };
+    let serving = async move {
+        bound
+            .serve_until(std::future::pending())
+            .await
+            .expect("serves")
+    };
     tokio::runtime::Handle::current().spawn(serving);
     (address, handle)
 }
@@ -40,12 +45,17 @@ type Frame = (u8, String);
 
 impl Raw {
     fn open(address: SocketAddr) -> Self {
+        Self::open_at(address, "/websocket")
+    }
+
+    fn open_at(address: SocketAddr, path: &str) -> Self {
         let mut socket = TcpStream::connect(address).expect("listens");
         socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
         socket.set_nodelay(true).expect("a socket");
-        let request = "GET /websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+        let headers = "Host: localhost\r\nConnection: Upgrade\r\n\
             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let request = format!("GET {path} HTTP/1.1\r\n{headers}");
         socket.write_all(request.as_bytes()).expect("writes");
         let mut raw = Self {
             socket,
@@ -367,6 +377,99 @@ async fn row_031_a_silent_peer_is_pinged_and_then_closed() {
     raw.send(&frame(TEXT, r#"{"msg":"pong"}"#));
     raw.expect(TEXT, r#"{"msg":"ping"}"#);
     // From here on as if the cable were cut.
+    raw.expect_close(1000);
+    nothing_is_left(&handle);
+}
+
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
+/// A time that is over soon.
+const SOON: Duration = Duration::from_millis(100);
+
+/// A client of the version that knows no heartbeats, which has subscribed to something.
+fn old_client(address: SocketAddr) -> Raw {
+    let mut raw = Raw::open(address);
+    let connect = r#"{"msg":"connect","version":"pre1","support":["pre1"]}"#;
+    raw.send(&frame(TEXT, connect));
+    raw.frame().expect("an answer");
+    raw.send(&frame(
+        TEXT,
+        r#"{"msg":"sub","id":"s","name":"silent","params":[]}"#,
+    ));
+    loop {
+        match raw.frame().expect("an answer") {
+            (PING, _) => raw.send(&frame(PONG, "")),
+            (_, ready) => {
+                assert_eq!(ready, r#"{"msg":"ready","subs":["s"]}"#);
+                return raw;
+            }
+        }
+    }
+}
+
+fn silent() -> Builder {
+    Server::builder().publish("silent", async |_: Subscription| Ok::<_, Error>(()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn found_105_a_client_without_heartbeats_that_has_stopped_is_gone() {
+    let (address, handle) = serve(silent().silence_limit(5 * SOON, 5 * SOON)).await;
+    let mut raw = old_client(address);
+    raw.expect(PING, "");
+    // As if it were stopped: its machine takes what comes.
+    eventually("it is gone", || handle.stats().subscriptions == 0);
+    raw.expect_close(1000);
+    nothing_is_left(&handle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn found_105_a_client_without_heartbeats_that_answers_stays() {
+    let (address, handle) = serve(silent().silence_limit(SOON, NEVER)).await;
+    let mut raw = old_client(address);
+    // Whatever it says is a sign of life; the next ping comes after one only.
+    for sign in [frame(PONG, ""), frame(TEXT, "{}"), frame(PING, "")] {
+        raw.expect(PING, "");
+        raw.send(&sign);
+        match sign.first() {
+            Some(&TEXT) => drop(raw.frame().expect("an error")),
+            Some(&PING) => raw.expect(PONG, ""),
+            _ => {}
+        }
+    }
+    raw.expect(PING, "");
+    assert_eq!(handle.stats().subscriptions, 1);
+    drop(raw);
+    nothing_is_left(&handle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn found_105_where_heartbeats_are_off_a_client_that_has_stopped_is_gone() {
+    let builder = silent().heartbeat(Duration::ZERO, Duration::ZERO);
+    let (address, handle) = serve(builder.silence_limit(SOON, SOON)).await;
+    let mut raw = Raw::connected(address);
+    raw.expect(PING, "");
+    raw.expect_close(1000);
+    nothing_is_left(&handle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn found_105_a_client_with_heartbeats_is_not_asked_twice() {
+    let builder = silent().silence_limit(Duration::from_millis(1), NEVER);
+    let (address, handle) = serve(builder.heartbeat(2 * SOON, NEVER)).await;
+    let mut raw = Raw::connected(address);
+    raw.expect(TEXT, r#"{"msg":"ping"}"#);
+    drop(raw);
+    nothing_is_left(&handle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn found_105_a_stream_whose_client_has_stopped_ends() {
+    let echo = async |mut connection: SockJsConnection| while connection.recv().await.is_some() {};
+    let builder = Server::builder().sockjs_service(SockJs::at("/echo"), echo);
+    let (address, handle) = serve(builder.silence_limit(SOON, SOON)).await;
+    let mut raw = Raw::open_at(address, "/echo/websocket");
+    raw.expect(PING, "");
     raw.expect_close(1000);
     nothing_is_left(&handle);
 }

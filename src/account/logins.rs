@@ -40,7 +40,7 @@ impl Logins {
             own_fields,
             poll_interval,
         } = accounts;
-        let mut authenticators: Vec<Box<dyn Authenticator>> = vec![Box::new(Resume { lifetime })];
+        let mut authenticators: Vec<Box<dyn Authenticator>> = vec![Box::new(Resume::new(lifetime))];
         authenticators.extend(others);
         Self {
             users,
@@ -171,7 +171,8 @@ impl Logins {
             hashed: hashed.clone(),
             when,
         };
-        self.users.insert_token(&user, &record).await?;
+        let inserted = self.users.insert_token(&user, &record).await;
+        inserted.map_err(Error::of_users)?;
         let entered = self
             .enter(call, user.clone(), Some((token, record)), None)
             .await;

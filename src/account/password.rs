@@ -12,9 +12,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use updraft_protocol::ejson::{Object, Value};
+use updraft_protocol::message::WireError;
 
 use super::{Authenticator, Login, LoginRequest, UserSelector};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Logins such as `login [{user: {username: "ada"}, password: {digest: "…", algorithm: "sha-256"}}]`.
 ///
@@ -88,9 +89,11 @@ impl Password {
 
     async fn check(&self, attempt: &Attempt, request: &LoginRequest) -> Result<Login> {
         let Ok(_place) = self.places.try_acquire() else {
-            return Err(Error::new(503, "Too many logins at once"));
+            let refused = WireError::new(503, "Too many logins at once");
+            return Err(Error::with(ErrorKind::Unavailable, refused));
         };
-        let user = request.users().find_password(&attempt.user).await?;
+        let user = request.users().find_password(&attempt.user).await;
+        let user = user.map_err(Error::of_users)?;
         let (user, stored) = match user {
             Some(record) => (Some(record.user), record.bcrypt),
             None => (None, None),

@@ -3,18 +3,24 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::timeout_at;
 use updraft_protocol::ejson::Date;
 
 use super::authenticator::{Authenticator, Login, LoginRequest};
 use super::token::{LoginToken, Token, TokenKey};
+use super::users::Users;
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::handler::{Retry, unpanicked};
+use crate::limit::Seldom;
 
 /// The authenticator that is always there, and asked first.
 #[derive(Debug)]
 pub(super) struct Resume {
     /// How long a token is good.
-    pub(super) lifetime: Duration,
+    lifetime: Duration,
+    /// For the line about a store that fails.
+    log: Seldom,
 }
 
 impl Authenticator for Resume {
@@ -32,13 +38,26 @@ impl Authenticator for Resume {
 }
 
 impl Resume {
+    pub(super) fn new(lifetime: Duration) -> Self {
+        Self {
+            lifetime,
+            log: Seldom::default(),
+        }
+    }
+
     async fn resume(&self, request: &LoginRequest, token: Token) -> Result<Login> {
-        let users = request.users();
+        let mut store = Store {
+            request,
+            retry: Retry::within(request.connection().services().patience.login),
+            log: &self.log,
+        };
         let hashed = token.hashed();
-        let mut found = users.find_by_token(TokenKey::Hashed(&hashed)).await?;
+        let key = TokenKey::Hashed(&hashed);
+        let mut found = store.ask(|users| users.find_by_token(key)).await?;
         let is_legacy = found.is_none();
         if is_legacy {
-            found = users.find_by_token(TokenKey::Clear(&token)).await?;
+            let key = TokenKey::Clear(&token);
+            found = store.ask(|users| users.find_by_token(key)).await?;
         }
         let owner = found.ok_or_else(|| {
             Error::forbidden("You've been logged out by the server. Please log in again.")
@@ -54,11 +73,58 @@ impl Resume {
         };
         if is_legacy {
             // In this order, so that whatever fails in between costs nobody the login.
-            users.insert_token(&owner.user, &record).await?;
-            let clear = TokenKey::Clear(&token);
-            users.remove_token(&owner.user, clear).await?;
+            let (user, clear) = (&owner.user, TokenKey::Clear(&token));
+            store.ask(|users| users.insert_token(user, &record)).await?;
+            store.ask(|users| users.remove_token(user, clear)).await?;
         }
         Ok(Login::resumed(owner.user, token, record))
+    }
+}
+
+/// The store of users, which may be away for a moment. That is no answer to somebody who has a
+/// token.
+struct Store<'a> {
+    request: &'a LoginRequest,
+    /// For all questions together.
+    retry: Retry,
+    log: &'a Seldom,
+}
+
+impl<'a> Store<'a> {
+    /// Asks until there is an answer. When that takes too long, the client is sent away to come
+    /// again.
+    async fn ask<'b, T>(
+        &mut self,
+        question: impl Fn(&'b dyn Users) -> BoxFuture<'b, Result<T>>,
+    ) -> Result<T>
+    where
+        'a: 'b,
+    {
+        let (users, connection) = (&**self.request.users(), self.request.connection());
+        loop {
+            let answer = unpanicked(async { question(users).await });
+            match timeout_at(self.retry.until().into(), answer).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => self.failed(&error),
+                Err(late) => self.failed(&late.into()),
+            }
+            if connection.has_ended() {
+                return Err(Error::disconnected());
+            }
+            if !self.retry.again().await {
+                return Err(connection.postpone_login());
+            }
+        }
+    }
+
+    fn failed(&self, error: &Error) {
+        if let Some(left_out) = self.log.left_out(clock::now()) {
+            tracing::warn!(
+                ?error,
+                left_out,
+                "A token could not be looked up; its login waits."
+            );
+        }
     }
 }
 

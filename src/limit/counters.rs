@@ -48,21 +48,47 @@ impl<K: Eq + Hash> Counters<K> {
 
     /// Counts a request, then compares: with one too many, how long the key's span still lasts.
     pub(super) fn count(&self, key: K, now: Instant) -> Option<Duration> {
+        self.with_span(key, now, |span| {
+            span.requests = span.requests.saturating_add(1);
+            let left = self.left(span, now).unwrap_or(self.rate.within);
+            (span.requests > self.rate.requests).then_some(left)
+        })
+    }
+
+    /// Counts a request if there may be one more, and says by when its span began; else how long
+    /// the span still lasts.
+    pub(super) fn reserve(&self, key: K, now: Instant) -> Result<Instant, Duration> {
+        self.with_span(key, now, |span| {
+            if span.requests >= self.rate.requests {
+                return Err(self.left(span, now).unwrap_or(self.rate.within));
+            }
+            span.requests = span.requests.saturating_add(1);
+            Ok(span.since)
+        })
+    }
+
+    /// What was reserved in the span that began then is not counted any more.
+    pub(super) fn take_back(&self, key: &K, since: Instant) {
+        let mut spans = self.lock();
+        let span = spans.by_key.get_mut(key);
+        if let Some(span) = span.filter(|span| span.since == since) {
+            span.requests = span.requests.saturating_sub(1);
+        }
+    }
+
+    /// Does something with a key's span, which begins now if the last one is over.
+    fn with_span<T>(&self, key: K, now: Instant, act: impl FnOnce(&mut Span) -> T) -> T {
         let mut spans = self.lock();
         self.make_room(&mut spans, &key, now);
-        let span = spans.by_key.entry(key).or_insert(Span {
+        let new = || Span {
             since: now,
             requests: 0,
-        });
+        };
+        let span = spans.by_key.entry(key).or_insert_with(new);
         if self.left(span, now).is_none() {
-            *span = Span {
-                since: now,
-                requests: 0,
-            };
+            *span = new();
         }
-        span.requests = span.requests.saturating_add(1);
-        let left = self.left(span, now).unwrap_or(self.rate.within);
-        (span.requests > self.rate.requests).then_some(left)
+        act(span)
     }
 
     /// Whether a key has used up what it may in its span.
@@ -159,6 +185,31 @@ mod tests {
             Some(Duration::from_millis(9999))
         );
         assert_eq!(counters.count(1, start), Some(FIVE.within), "a late clock");
+    }
+
+    #[test]
+    fn found_103_what_is_taken_back_was_never_counted() {
+        let counters = Counters::new(FIVE, 100);
+        let start = clock::now();
+        for _ in 0..100 {
+            let since = counters.reserve(1, start).unwrap();
+            counters.take_back(&1, since);
+        }
+        let reserved = [(); 5].map(|()| counters.reserve(1, start).unwrap());
+        let later = start + Duration::from_secs(4);
+        let left = Duration::from_secs(6);
+        for _ in 0..3 {
+            assert_eq!(counters.reserve(1, later), Err(left));
+        }
+        counters.take_back(&1, reserved[0]);
+        assert_eq!(counters.reserve(1, later), Ok(start));
+        assert_eq!(counters.reserve(1, later), Err(left));
+        let next = start + FIVE.within;
+        assert_eq!(counters.reserve(1, next), Ok(next), "a new span");
+        counters.take_back(&1, start);
+        counters.take_back(&2, start);
+        let reserved = [(); 5].map(|()| counters.reserve(1, next).is_ok());
+        assert_eq!(reserved, [true, true, true, true, false]);
     }
 
     #[test]

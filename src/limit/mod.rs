@@ -33,7 +33,7 @@ pub(crate) struct Caller {
 }
 
 /// What a rule tells apart; what it does not is nothing in all its keys.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     handler: Option<(Kind, usize)>,
     user: Option<Box<str>>,
@@ -45,8 +45,10 @@ struct Key {
 #[derive(Debug)]
 pub(crate) struct Limiter {
     rules: Vec<Counted>,
-    /// The rules for each method, by its number.
+    /// The rules for each method, by its number, that count all calls.
     methods: Vec<Box<[usize]>>,
+    /// Those that count calls which fail.
+    failures: Vec<Box<[usize]>>,
     /// The rules for each publication, by its number.
     publications: Vec<Box<[usize]>>,
     /// For the line about those who are refused.
@@ -59,6 +61,10 @@ struct Counted {
     counters: Counters<Key>,
 }
 
+/// A call that counts as one that fails, by each of the rules about those: which rule, by what, and
+/// since when.
+pub(crate) struct Reserved(Vec<(usize, Key, Instant)>);
+
 impl Limiter {
     /// Methods and publications are known by their names' places; a publication without a name is not limited.
     pub(crate) fn new<'a>(
@@ -67,16 +73,23 @@ impl Limiter {
         publications: impl Iterator<Item = &'a str>,
         counters: usize,
     ) -> Self {
-        let covering = |kind, name: &str| {
+        let covering = |kind, name: &str, failures: bool| {
             let numbered = rules.iter().enumerate();
-            let covering = numbered.filter(|(_, rule)| !name.is_empty() && rule.covers(kind, name));
+            let covering = numbered.filter(|(_, rule)| {
+                !name.is_empty() && rule.counts_failures() == failures && rule.covers(kind, name)
+            });
             covering.map(|(at, _)| at).collect()
         };
+        let (methods, failures) = methods
+            .map(|name| [false, true].map(|failures| covering(Kind::Method, name, failures)))
+            .map(|[all, failures]| (all, failures))
+            .unzip();
         Self {
             log: Seldom::default(),
-            methods: methods.map(|name| covering(Kind::Method, name)).collect(),
+            methods,
+            failures,
             publications: publications
-                .map(|name| covering(Kind::Subscription, name))
+                .map(|name| covering(Kind::Subscription, name, false))
                 .collect(),
             rules: rules
                 .into_iter()
@@ -97,6 +110,49 @@ impl Limiter {
     ) -> Option<Duration> {
         let rules = self.methods.get(method)?;
         self.count(rules, Kind::Method, method, caller, now)
+    }
+
+    /// Whether there are rules about those calls of a method that fail.
+    pub(crate) fn counts_failures(&self, method: usize) -> bool {
+        let rules = self.failures.get(method);
+        rules.is_some_and(|rules| !rules.is_empty())
+    }
+
+    /// Counts a call as one that fails, until it is taken back. With one too many: how long until
+    /// there may be another, unless some that run succeed before.
+    pub(crate) fn reserve(
+        &self,
+        method: usize,
+        caller: &Caller,
+        now: Instant,
+    ) -> Result<Reserved, Duration> {
+        let mut reserved = Reserved(Vec::new());
+        let mut longest = None;
+        for at in self.failures.get(method).into_iter().flatten() {
+            let rule = self.rules.get(*at);
+            let key = rule.and_then(|it| Some((it, it.rule.key(Kind::Method, method, caller)?)));
+            let Some((Counted { counters, .. }, key)) = key else {
+                continue;
+            };
+            match counters.reserve(key.clone(), now) {
+                Ok(since) => reserved.0.push((*at, key, since)),
+                Err(wait) => longest = longest.max(Some(wait)),
+            }
+        }
+        let Some(longest) = longest else {
+            return Ok(reserved);
+        };
+        self.take_back(reserved);
+        Err(longest)
+    }
+
+    /// A call has not failed after all.
+    pub(crate) fn take_back(&self, Reserved(reserved): Reserved) {
+        for (at, key, since) in reserved {
+            if let Some(Counted { counters, .. }) = self.rules.get(at) {
+                counters.take_back(&key, since);
+            }
+        }
     }
 
     /// Counts a subscription. With one too many: how long until there may be another.
@@ -232,10 +288,13 @@ mod tests {
         let logins = |address: &str, connections: u32| {
             let now = clock::now();
             let callers = (0..connections).map(|n| caller(None, address, &n.to_string()));
-            let through = callers.filter(|it| limiter.call(0, || it.clone(), now).is_none());
+            let through = callers.filter(|it| {
+                let is_let_through = limiter.call(0, || it.clone(), now).is_none();
+                is_let_through && limiter.reserve(0, it, now).is_ok()
+            });
             through.count()
         };
-        assert_eq!(logins("203.0.113.7", 1500), 1000);
+        assert_eq!(logins("203.0.113.7", 1500), 1000, "none has succeeded");
         assert_eq!(logins("2001:db8::1", 600), 600);
         assert_eq!(logins("2001:db8::2", 600), 400, "the same network");
         assert_eq!(logins("127.0.0.1", 1500), 1500, "most likely a proxy");
@@ -244,5 +303,42 @@ mod tests {
         let expected = [true, true, true, true, true, false, false];
         assert_eq!(calls(&limiter, 0, many), expected);
         assert_eq!(calls(&limiter, 1, [one]), [true], "no login");
+    }
+
+    #[test]
+    fn found_103_only_calls_that_fail_are_counted_by_address() {
+        let limiter = limiter(Rule::login());
+        let now = clock::now();
+        let by = |connection: usize| caller(None, "203.0.113.7", &connection.to_string());
+        for n in 0..4996 {
+            let reserved = limiter
+                .reserve(0, &by(n), now)
+                .unwrap_or_else(|_| panic!("{n}"));
+            // An attacker who mixes: each fifth is a guess, and fails.
+            if n % 5 != 0 {
+                limiter.take_back(reserved);
+            }
+        }
+        assert!(limiter.reserve(0, &by(5000), now).is_err(), "no guess more");
+        assert!(limiter.reserve(1, &by(5000), now).is_ok(), "no login");
+        assert!(limiter.counts_failures(0) && !limiter.counts_failures(1));
+    }
+
+    #[test]
+    fn found_103_what_one_rule_refuses_no_rule_counts() {
+        let failed = || Rule::failed_methods(["login"]);
+        let limiter = limiter(vec![
+            failed().per_address().limit(2, MINUTE),
+            failed().per_connection().limit(1, 2 * MINUTE),
+        ]);
+        let now = clock::now();
+        let reserve = |connection: &str| {
+            let by = caller(None, "203.0.113.7", connection);
+            limiter.reserve(0, &by, now).map(drop)
+        };
+        assert_eq!(reserve("a"), Ok(()));
+        assert_eq!(reserve("a"), Err(2 * MINUTE));
+        assert_eq!(reserve("b"), Ok(()), "the address had one left");
+        assert_eq!(reserve("c"), Err(MINUTE));
     }
 }

@@ -39,6 +39,8 @@ pub struct Rule {
     user: Option<UserTest>,
     address: Option<AddressTest>,
     connection: Option<TextTest>,
+    /// Whether what succeeds is not counted.
+    counts_failures: bool,
     pub(super) rate: Rate,
 }
 
@@ -51,6 +53,25 @@ impl Rule {
     #[must_use]
     pub fn methods(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self::every_method().per_name_in(names)
+    }
+
+    /// Counts calls of these methods that fail, each method apart. What succeeds may be as often as
+    /// it likes, and does not make up for what has failed.
+    ///
+    /// A call that runs counts as one that fails until it has succeeded: so of many calls that are
+    /// made at once no more are let through than may fail. One that fails because its client has
+    /// left, or because the bus or the store of users is away, is not counted either.
+    ///
+    /// A `login` by resume token is never refused by such a rule, for real clients would take their
+    /// token for bad and forget it. It waits for its turn, as long as
+    /// [`Builder::login_patience`](crate::Builder::login_patience) says; then its connection is
+    /// closed with 1013, and the client comes again.
+    #[must_use]
+    pub fn failed_methods(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            counts_failures: true,
+            ..Self::methods(names)
+        }
     }
 
     /// Counts these publications, each apart.
@@ -79,17 +100,19 @@ impl Rule {
 
     /// The rules of [`Builder::login_rules`](crate::Builder::login_rules) unless it says others.
     ///
-    /// For each of `login`, `createUser`, `resetPassword` and `forgotPassword`: 5 within 10 s for one connection, as
-    /// Meteor, and 1,000 within 10 s for one address. The latter is for guessing over many connections, so it leaves
-    /// room for an office behind one address whose clients all come back at once. It does not count loopback and private
-    /// addresses: those are most often a proxy of which [`trusted_proxies`](crate::Builder::trusted_proxies) was not
-    /// told, and behind it is everybody.
+    /// For each of `login`, `createUser`, `resetPassword` and `forgotPassword`: 5 within 10 s for
+    /// one connection, as Meteor, and 1,000 [that fail](Self::failed_methods) within 10 s for one
+    /// address. The latter is for guessing over many connections, and nothing to an office behind
+    /// one address whose clients all come back at once. It does not count loopback and private
+    /// addresses: those are most often a proxy of which
+    /// [`trusted_proxies`](crate::Builder::trusted_proxies) was not told, and behind it is
+    /// everybody.
     #[must_use]
     pub fn login() -> Vec<Self> {
         let within = Duration::from_secs(10);
         vec![
             Self::methods(LOGIN).per_connection().limit(5, within),
-            Self::methods(LOGIN)
+            Self::failed_methods(LOGIN)
                 .per_address_if(|address| address.is_some_and(is_public))
                 .limit(1000, within),
         ]
@@ -174,6 +197,7 @@ impl Rule {
             user: None,
             address: None,
             connection: None,
+            counts_failures: false,
             rate: Rate {
                 requests: 10,
                 within: Duration::from_secs(1),
@@ -190,6 +214,11 @@ impl Rule {
     pub(super) fn covers(&self, kind: Kind, name: &str) -> bool {
         self.kind.is_none_or(|own| own == kind)
             && self.name.as_ref().is_none_or(|matches| matches(name))
+    }
+
+    /// Whether only requests that fail are counted.
+    pub(super) fn counts_failures(&self) -> bool {
+        self.counts_failures
     }
 
     /// What a request is counted by, if the rule is for this caller.

@@ -260,7 +260,7 @@ fn a_burst_leaves_no_room_behind() {
     let (inbox, _memory, _poll) = inbox(0, 0);
     let mut delivery = Delivery::default();
     for _ in 0..10 * KEPT {
-        inbox.put(Letter::ShutDown);
+        inbox.put(Letter::Stop);
     }
     inbox.take(&mut delivery);
     delivery.letters.clear();

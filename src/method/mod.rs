@@ -1,5 +1,6 @@
 //! Methods: functions that a client calls, each answered with one `result` and one `updated`.
 
+mod attempt;
 mod context;
 
 pub use context::{Call, WriteGuard};
@@ -18,23 +19,27 @@ use crate::error::{Error, Result};
 use crate::handler::{Handler, Start, guard};
 use crate::mailbox::Mail;
 use crate::services::Services;
+use attempt::Attempt;
 
 type Body = dyn Fn(Call, Vec<Value>) -> BoxFuture<'static, Result<Value>> + Send + Sync;
 
 /// A registered method.
 pub(crate) struct Method {
+    /// As sessions and rules know it.
+    number: usize,
     name: Arc<str>,
     body: Box<Body>,
 }
 
 impl Method {
-    pub(crate) fn new<M>(name: &str, handler: impl Handler<Call, M>) -> Self {
+    pub(crate) fn new<M>(number: usize, name: &str, handler: impl Handler<Call, M>) -> Self {
         let handler = Arc::new(handler);
         let body = move |call, params| {
             let handler = handler.clone();
             Box::pin(async move { handler.handle(call, params).await }) as BoxFuture<'static, _>
         };
         Self {
+            number,
             name: name.into(),
             body: Box::new(body),
         }
@@ -54,9 +59,10 @@ impl Method {
         seed: Option<String>,
     ) -> Start {
         let counted = connection.count_parameters(&params);
+        let attempt = self.attempt(&connection, user.as_deref(), &params);
         let body = (self.body)(Call::new(connection.clone(), user, run, seed), params);
         let by = connection.clone();
-        let calling = async move {
+        let body = async move {
             if !by.room().await {
                 return Err(Error::disconnected());
             }
@@ -68,11 +74,33 @@ impl Method {
             &connection,
             "method",
             self.name.clone(),
-            calling,
+            async move {
+                match attempt {
+                    Some(attempt) => attempt.make(body).await,
+                    None => body.await,
+                }
+            },
             move |connection, outcome| {
                 connection.send(Mail::Returned(run, outcome.map_err(Error::into_wire)));
             },
         ))
+    }
+
+    /// What there is to count, where there are rules about calls that fail.
+    fn attempt(
+        &self,
+        connection: &Connection,
+        user: Option<&str>,
+        params: &[Value],
+    ) -> Option<Attempt> {
+        let limiter = &connection.services().limiter;
+        let is_counted = limiter.counts_failures(self.number);
+        is_counted.then(|| Attempt {
+            connection: connection.clone(),
+            caller: connection.caller(user),
+            method: self.number,
+            is_resumption: &*self.name == "login" && attempt::is_resumption(params),
+        })
     }
 
     fn call(&self, call: Call, params: Vec<Value>) -> BoxFuture<'static, Result<Value>> {

@@ -1,11 +1,13 @@
 //! The accept loop: HTTP/1.1 by hyper with limits that warp's own server has not, and upgraded sockets to the shards.
 
+use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hyper::body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -13,14 +15,15 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
+use warp::http::Request;
 use warp::reply::Response;
 
 use super::admission::Admission;
 use super::health::Condition;
 use super::http;
+use super::incoming::{Incoming, too_late};
 use super::sockjs::{BodyLimits, Sites};
 #[cfg(feature = "tls")]
 use super::tls::Handshake;
@@ -51,8 +54,6 @@ pub(super) struct Front {
     limits: Limits,
     /// For the line about connections that could not be accepted.
     failures: Seldom,
-    /// Cancelled when the server begins to shut down.
-    closing: CancellationToken,
     /// None where clients speak in the open.
     #[cfg(feature = "tls")]
     handshake: Option<Handshake>,
@@ -109,7 +110,6 @@ impl Front {
         admission: Admission,
         sites: Sites,
         limits: Limits,
-        closing: CancellationToken,
     ) -> Self {
         let arrivals = limits.arrivals.min(Semaphore::MAX_PERMITS);
         Self {
@@ -121,7 +121,6 @@ impl Front {
             sites,
             limits,
             failures: Seldom::each(FAILURES_TOLD),
-            closing,
             #[cfg(feature = "tls")]
             handshake: None,
         }
@@ -150,18 +149,18 @@ impl Front {
         &self.services.session.limits
     }
 
-    /// Takes connections until the server shuts down.
+    /// Takes connections until the server begins to end.
     pub(super) async fn run(
         self: Arc<Self>,
         listener: TcpListener,
         routes: Option<BoxedFilter<(Response,)>>,
     ) {
         let own = routes.map(http::own);
-        let mut closed = std::pin::pin!(self.closing.cancelled());
+        let mut draining = std::pin::pin!(self.services.draining.cancelled());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = &mut closed => return,
+                () = &mut draining => return,
             };
             match accepted {
                 Ok((socket, peer)) => self.connection(socket, peer, own.clone()),
@@ -233,7 +232,7 @@ impl Front {
     /// What says whether new clients may come.
     pub(super) fn condition(&self) -> Condition {
         Condition {
-            is_shutting_down: self.closing.is_cancelled(),
+            is_shutting_down: self.services.draining.is_cancelled(),
             bus_is_away: !self.services.channels.is_connected(),
             memory_is_overloaded: self.services.memory.is_overloaded(),
         }
@@ -245,10 +244,10 @@ impl Front {
     }
 
     /// The same, for what is not worth waiting for when the server shuts down.
-    pub(super) fn spawn_until_closing(&self, future: impl Future<Output = ()> + Send + 'static) {
-        let closing = self.closing.clone();
+    pub(super) fn spawn_until_draining(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let draining = self.services.draining.clone();
         self.spawn(async move {
-            closing.run_until_cancelled_owned(future).await;
+            draining.run_until_cancelled_owned(future).await;
         });
     }
 
@@ -265,7 +264,7 @@ impl Front {
             return self.spawn(async move {
                 let done = tokio::select! {
                     done = handshake.with(socket) => done,
-                    () = front.closing.cancelled() => return,
+                    () = front.services.draining.cancelled() => return,
                 };
                 match done {
                     Ok(socket) => front.serve(socket, peer, own).await,
@@ -292,8 +291,14 @@ impl Front {
     ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (head, closing) = (self.limits.head, self.closing.clone());
-        let answer = move |request| http::answer(self.clone(), own.clone(), peer, request);
+        let head = self.limits.head;
+        let draining = &self.services.draining;
+        let has_asked = AtomicBool::new(false);
+        let answer = |request: Request<body::Incoming>| {
+            has_asked.store(true, Ordering::Relaxed);
+            let request = request.map(|body| Incoming::new(body, draining.clone()));
+            http::answer(self.clone(), own.clone(), peer, request)
+        };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(head.patience())
@@ -304,9 +309,20 @@ impl Front {
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = &mut connection => ended,
-            () = closing.cancelled() => {
+            () = draining.cancelled() => {
+                // An idle connection ends with this. What has been asked for is answered, but a
+                // client that is still asking is waited for briefly only.
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                let still_asks = async {
+                    too_late(draining).await;
+                    if has_asked.load(Ordering::Relaxed) {
+                        pending().await
+                    }
+                };
+                tokio::select! {
+                    ended = &mut connection => ended,
+                    () = still_asks => return,
+                }
             }
         };
         if let Err(error) = ended {

@@ -11,7 +11,7 @@ use warp::Reply;
 use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use warp::reply::Response;
 
-use super::address::client_address;
+use super::address::{TrustedProxies, client_address};
 use super::origin::{Authority, Origins, Policy, Refusal, only};
 use crate::clock;
 use crate::connection::Headers;
@@ -25,7 +25,7 @@ const SHOWN: usize = 200;
 /// What the program says about the edge.
 #[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) trusted_proxies: usize,
+    pub(super) trusted_proxies: TrustedProxies,
     pub(super) origins: Policy,
     /// Whether the listener speaks TLS.
     pub(super) is_encrypted: bool,
@@ -37,7 +37,7 @@ pub(super) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            trusted_proxies: 0,
+            trusted_proxies: TrustedProxies::Hops(0),
             origins: Policy::default(),
             is_encrypted: false,
             per_address: None,
@@ -52,7 +52,7 @@ impl Default for Settings {
 /// Lets clients in.
 #[derive(Debug)]
 pub(super) struct Admission {
-    trusted_proxies: usize,
+    trusted_proxies: TrustedProxies,
     origins: Origins,
     addresses: Arc<Addresses>,
     services: Arc<Services>,
@@ -78,9 +78,10 @@ impl Admission {
             per_address,
             guesses,
         } = settings;
+        let has_proxies = !trusted_proxies.is_empty();
         Self {
             trusted_proxies,
-            origins: Origins::new(origins, listener, trusted_proxies, is_encrypted),
+            origins: Origins::new(origins, listener, has_proxies, is_encrypted),
             addresses: Arc::new(Addresses::new(per_address, guesses)),
             services,
             origins_log: Seldom::default(),
@@ -94,7 +95,7 @@ impl Admission {
         if self.services.memory.is_overloaded() {
             return Err(self.refused(Refused::Busy));
         }
-        let client_address = client_address(self.trusted_proxies, peer, headers);
+        let client_address = client_address(&self.trusted_proxies, peer, headers);
         let network = Network::of(client_address);
         let seat = self.addresses.seat(network).or_else(|full| {
             // Sessions that are opened and left alone keep nobody out.
@@ -158,7 +159,7 @@ impl Admission {
         headers: &HeaderMap,
         peer: SocketAddr,
     ) -> Result<Arc<Session>, Refused> {
-        let client_address = client_address(self.trusted_proxies, peer, headers);
+        let client_address = client_address(&self.trusted_proxies, peer, headers);
         let network = Network::of(client_address);
         let is_guessing = self.addresses.is_guessing(network, clock::now());
         let session = self.services.polling.living(key);

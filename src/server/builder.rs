@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::net::ToSocketAddrs;
 use tokio::runtime::Handle as Runtime;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use updraft_protocol::session::{Config, Duplicate, Kind};
 use updraft_protocol::vent::{Choice, VentOptions};
@@ -25,6 +26,7 @@ use warp::{Filter, Reply};
 
 use super::accept::{self, Front, SocketOptions};
 use super::admission::{self, Admission};
+use super::drain::Drain;
 use super::handle::Handle;
 use super::health::HealthChecks;
 use super::sockjs::Sites;
@@ -44,7 +46,7 @@ use crate::method::{Call, Method};
 use crate::orders::Orders;
 use crate::publication::{Publication, Subscription, Vent};
 use crate::services::Services;
-use crate::shard::{Limits, Prepared, Registry, Shard};
+use crate::shard::{Limits, Prepared, Registry, Shard, Watch};
 use crate::sockjs::{Service, SockJs, Speaks};
 use crate::stats::Gauges;
 use crate::transport::websocket::Rate;
@@ -82,6 +84,9 @@ pub struct Builder {
     /// As the program has set it; else a share of what there is.
     memory_limit: Option<usize>,
     patience: Patience,
+    drain: Drain,
+    /// Whether `serve` hears signals.
+    hears_signals: bool,
     /// The first mistake in what was registered.
     mistake: Option<Error>,
 }
@@ -117,6 +122,10 @@ impl Default for Builder {
                 linger: Duration::from_secs(5),
                 takeover: Duration::from_secs(2),
                 same_address: false,
+                watch: Watch {
+                    interval: Duration::from_secs(60),
+                    timeout: Duration::from_secs(45),
+                },
             },
             inbox: mailbox::Limits {
                 batches: 64 * 1024 * 1024,
@@ -140,6 +149,8 @@ impl Default for Builder {
             orders: Orders::default(),
             memory_limit: None,
             patience: Patience::default(),
+            drain: Drain::default(),
+            hears_signals: true,
             mistake: None,
         }
     }
@@ -223,7 +234,8 @@ impl Builder {
     pub fn method<M>(mut self, name: &str, handler: impl Handler<Call, M>) -> Self {
         let added = self.session.names.method(name, self.methods.len());
         self.note("method", added);
-        self.methods.push(Method::new(name, handler));
+        let method = Method::new(self.methods.len(), name, handler);
+        self.methods.push(method);
         self
     }
 
@@ -325,6 +337,41 @@ impl Builder {
         self
     }
 
+    /// Watches over clients whom nothing else asks for a sign of life: those of the version `pre1`,
+    /// those of a [SockJS service](Self::sockjs_service) over its raw WebSocket, and any where
+    /// [`heartbeat`](Self::heartbeat) and [`SockJs::heartbeat`](crate::SockJs::heartbeat) are off.
+    /// Each `interval` such a client is sent a ping of WebSocket, and its connection is closed when
+    /// nothing is heard of it within a further `timeout`; 60 s and 45 s by default, so that a
+    /// client that has stopped is gone within two minutes. Over HTTP the response that waits is
+    /// ended instead, and the client has to ask again. An interval of zero switches this off.
+    #[must_use]
+    pub fn silence_limit(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.limits.watch = Watch { interval, timeout };
+        self
+    }
+
+    /// How a server that is told to end sends its clients away: over how long closes are spread, so
+    /// that clients do not all come back at the same moment (10 s by default), and how long all of
+    /// it may take (25 s), with the methods that have begun. Fewer than a hundred clients take as
+    /// many hundredths of the first.
+    ///
+    /// What supervises the process must wait that long before it kills. The first time ends early
+    /// enough for the last clients to answer before the second is over.
+    #[must_use]
+    pub fn drain(mut self, spread: Duration, within: Duration) -> Self {
+        self.drain = Drain { spread, within };
+        self
+    }
+
+    /// Whether [`Bound::serve`](crate::Bound::serve) hears the signals by which a process is told
+    /// to end: yes by default. If not, they do what they do by default, which is to end the process
+    /// at once, or what the program has them do.
+    #[must_use]
+    pub fn signals(mut self, hears: bool) -> Self {
+        self.hears_signals = hears;
+        self
+    }
+
     /// How many threads own connections; one per core by default.
     #[must_use]
     pub fn shards(mut self, shards: NonZero<usize>) -> Self {
@@ -385,6 +432,8 @@ impl Builder {
             patience: self.patience,
             limiter,
             runtime: Runtime::current(),
+            draining: CancellationToken::new(),
+            shards: TaskTracker::new(),
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
             gauges,
@@ -408,15 +457,14 @@ impl Builder {
         };
         let sites = Sites::new(self.path_prefix, ddp, self.services).with_health(self.health);
         let limits = self.http.limits(self.inbox, self.limits);
-        let handle = Handle::new(services.clone(), shards.clone());
-        let closing = handle.closing().clone();
-        let front = Front::new(shards, services.clone(), admission, sites, limits, closing);
+        let front = Front::new(shards.clone(), services.clone(), admission, sites, limits);
         #[cfg(feature = "tls")]
         let front = front.with_handshake(self.tls.handshake());
+        let handle = Handle::new(services.clone(), shards, self.drain, self.limits.linger);
         #[cfg(feature = "tls")]
-        self.tls.watch(&services, handle.closing());
+        self.tls.watch(&services);
         if let Some(logins) = logins {
-            let watch = logins.watch(handle.closing().clone());
+            let watch = logins.watch(handle.deserted().clone());
             services.background.spawn_on(watch, &services.runtime);
         }
         let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
@@ -428,6 +476,9 @@ impl Builder {
             local_addr,
             routes,
             front: Arc::new(front),
+            hears_signals: self.hears_signals,
+            #[cfg(feature = "tls")]
+            tls: self.tls.tls,
             stop,
             handle,
         })

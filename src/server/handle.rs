@@ -1,11 +1,16 @@
 //! What the rest of a program does with a running server.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use super::Phases;
+#[cfg(feature = "tls")]
+use super::Tls;
+use super::drain::Drain;
 use crate::bus::{ChannelFailures, IntoChannel};
 use crate::error::Result;
 use crate::orders::Order;
@@ -18,15 +23,29 @@ use crate::stats::Stats;
 pub struct Handle {
     services: Arc<Services>,
     shards: Arc<[Shard]>,
-    phases: Phases,
+    drain: Drain,
+    /// How long a closed connection may take to go away.
+    linger: Duration,
+    /// Cancelled when no client is left, nor anything that clients have begun.
+    deserted: CancellationToken,
+    /// Cancelled when everything has ended, or was given up.
+    finished: CancellationToken,
 }
 
 impl Handle {
-    pub(super) fn new(services: Arc<Services>, shards: Arc<[Shard]>) -> Self {
+    pub(super) fn new(
+        services: Arc<Services>,
+        shards: Arc<[Shard]>,
+        drain: Drain,
+        linger: Duration,
+    ) -> Self {
         Self {
             services,
             shards,
-            phases: Phases::default(),
+            drain,
+            linger,
+            deserted: CancellationToken::new(),
+            finished: CancellationToken::new(),
         }
     }
 
@@ -115,60 +134,116 @@ impl Handle {
     /// Stops taking connections, closes those that are there with 1001, and waits for methods that have begun, at most
     /// until `deadline` has passed.
     ///
+    /// Clients are closed one after the other, over as long as
+    /// [`Builder::drain`](crate::Builder::drain) says, so that they do not all come back at the
+    /// same moment; the last of them well before the deadline. Until its turn comes, a client is
+    /// served as before. A request that is only half there a second after the beginning is not
+    /// waited for.
+    ///
     /// Not to be awaited by a method or a route: it would wait for itself, until the deadline.
     ///
     /// # Cancel safety
     ///
     /// The shutdown goes on when the future is dropped.
     pub async fn shutdown(&self, deadline: Duration) {
-        let shutdown = self.clone().shut_down(deadline);
-        if let Err(error) = self.services.runtime.spawn(shutdown).await {
+        if let Err(error) = self.begin_shutdown(deadline).await {
             tracing::error!(%error, "Shutdown came to nothing.");
         }
     }
 
+    /// Whether the server has begun to shut down, which it has before the first client is closed:
+    /// it is not ready for new ones any more.
+    pub fn is_draining(&self) -> bool {
+        self.services.draining.is_cancelled()
+    }
+
+    /// Begins to shut down, within the time that the program has set.
+    pub(super) fn begin_drain(&self) {
+        drop(self.begin_shutdown(self.drain.within));
+    }
+
+    fn begin_shutdown(&self, deadline: Duration) -> JoinHandle<()> {
+        let shutdown = self.clone().shut_down(deadline);
+        self.services.runtime.spawn(shutdown)
+    }
+
     async fn shut_down(self, deadline: Duration) {
-        self.phases.closing.cancel();
-        self.shards.iter().for_each(Shard::shut_down);
         let Services {
+            draining,
+            shards,
+            tasks,
+            background,
+            channels,
+            gauges,
+            ..
+        } = &*self.services;
+        draining.cancel();
+        let clients = gauges.connections.load(Ordering::Relaxed);
+        let spread = self.drain.spread(clients, deadline, self.linger);
+        self.shards.iter().for_each(|shard| shard.shut_down(spread));
+        shards.close();
+        tasks.close();
+        background.close();
+        let ended = async {
+            // Clients call methods until they are closed, and methods emit: so each goes after
+            // those who use it.
+            shards.wait().await;
+            tasks.wait().await;
+            self.deserted.cancel();
+            channels.close();
+            background.wait().await;
+        };
+        if tokio::time::timeout(deadline, ended).await.is_err() {
+            let (connections, tasks) = (gauges.connections.load(Ordering::Relaxed), tasks.len());
+            tracing::warn!(
+                connections,
+                tasks,
+                "Shutdown did not wait longer for what is left."
+            );
+        }
+        self.stop();
+    }
+
+    /// Cancelled when no client is left.
+    pub(super) fn deserted(&self) -> &CancellationToken {
+        &self.deserted
+    }
+
+    /// Resolves when a shutdown has ended.
+    pub(super) async fn finished(&self) {
+        self.finished.cancelled().await;
+    }
+
+    /// Drops every connection and ends the shards.
+    pub(super) fn stop(&self) {
+        let Services {
+            draining,
+            shards,
             tasks,
             background,
             channels,
             ..
         } = &*self.services;
+        draining.cancel();
+        self.shards.iter().for_each(Shard::stop);
+        self.deserted.cancel();
+        channels.close();
+        shards.close();
         tasks.close();
         background.close();
-        let ended = async {
-            // Methods that still run may still emit, so the bus goes after them.
-            tasks.wait().await;
-            channels.close();
-            background.wait().await;
-            // The last clients' callbacks.
-            tasks.wait().await;
-        };
-        if tokio::time::timeout(deadline, ended).await.is_err() {
-            let tasks = tasks.len();
-            tracing::warn!(tasks, "Shutdown did not wait longer for what still runs.");
-        }
-        self.stop();
+        self.finished.cancel();
     }
 
-    pub(super) fn closing(&self) -> &tokio_util::sync::CancellationToken {
-        &self.phases.closing
-    }
-
-    /// Resolves when a shutdown has ended.
-    pub(super) async fn finished(&self) {
-        self.phases.finished.cancelled().await;
-    }
-
-    /// Drops every connection and ends the shards.
-    pub(super) fn stop(&self) {
-        self.phases.closing.cancel();
-        self.shards.iter().for_each(Shard::stop);
-        self.services.channels.close();
-        self.services.tasks.close();
-        self.services.background.close();
-        self.phases.finished.cancel();
+    /// Has the files of the certificate read again.
+    #[cfg(feature = "tls")]
+    pub(super) fn reload(&self, tls: Tls) {
+        let Services {
+            background,
+            runtime,
+            ..
+        } = &*self.services;
+        // What fails is logged and counted.
+        let reload = move || drop(tls.reload());
+        drop(background.spawn_blocking_on(reload, runtime));
     }
 }

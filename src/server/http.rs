@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -20,6 +19,7 @@ use warp::{Filter, Rejection, Reply};
 
 use super::accept::Front;
 use super::admission::Admission;
+use super::incoming::Incoming;
 use super::sockjs::{self, Place};
 use super::unread::{self, RequestBody};
 use crate::shard::{Arrival, Framing, Peer};
@@ -43,7 +43,7 @@ pub(super) async fn answer(
     let response = respond(&front, own, peer, request).await?;
     let (response, rest) = unread.settle(response).await;
     if let Some(rest) = rest {
-        front.spawn_until_closing(rest.throw_away());
+        front.spawn_until_draining(rest.throw_away());
     }
     Ok(response)
 }

@@ -4,10 +4,13 @@ mod accept;
 mod address;
 mod admission;
 mod builder;
+mod drain;
 mod handle;
 mod health;
 mod http;
+mod incoming;
 mod origin;
+mod signals;
 mod sockjs;
 #[cfg(feature = "tls")]
 mod tls;
@@ -20,16 +23,18 @@ pub use health::HealthChecks;
 pub use tls::Tls;
 
 use std::fmt;
+use std::future::pending;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::error::Result;
 use accept::Front;
+use signals::{Signals, Told};
 
 /// Where a server begins: [`Server::builder`].
 #[derive(Debug)]
@@ -52,6 +57,10 @@ pub struct Bound {
     routes: Option<BoxedFilter<(Response,)>>,
     front: Arc<Front>,
     handle: Handle,
+    /// Whether `serve` hears signals.
+    hears_signals: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
     stop: StopOnDrop,
 }
 
@@ -66,7 +75,72 @@ impl Bound {
         self.handle.clone()
     }
 
-    /// Serves until [`Handle::shutdown`].
+    /// Serves until the process is told to end, by SIGTERM or Ctrl-C, or the program calls
+    /// [`Handle::shutdown`].
+    ///
+    /// Told to end, the server shuts down as [`Builder::drain`] says, and this resolves. Told so
+    /// again, it does not wait: the process exits at once, with the status that a shell reports of
+    /// that signal (143 for SIGTERM). SIGHUP has the files of the [certificate](Builder::tls) read
+    /// again, where there is one, and does nothing else.
+    ///
+    /// A program that sees to signals itself uses [`serve_until`](Self::serve_until) or
+    /// [`Builder::signals`].
+    ///
+    /// # Errors
+    ///
+    /// Signals cannot be heard. None so far that arise while serving; what fails for one client is
+    /// logged.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the server stops: connections are dropped, methods that have begun run to their end.
+    pub async fn serve(self) -> Result<()> {
+        if !self.hears_signals {
+            return self.serve_until(pending()).await;
+        }
+        let mut signals = Signals::new()?;
+        let handle = self.handle();
+        #[cfg(feature = "tls")]
+        let tls = self.tls.clone();
+        let mut serving = pin!(self.run());
+        let mut is_told_to_end = false;
+        loop {
+            let told = tokio::select! {
+                () = &mut serving => return Ok(()),
+                told = signals.next() => told,
+            };
+            match told {
+                Told::End { .. } if !is_told_to_end => {
+                    is_told_to_end = true;
+                    tracing::info!("The process is told to end; the server shuts down.");
+                    handle.begin_drain();
+                }
+                Told::End { status } => {
+                    tracing::warn!("The process is told again to end; it does not wait.");
+                    std::process::exit(status);
+                }
+                Told::Reload =>
+                {
+                    #[cfg(feature = "tls")]
+                    if let Some(tls) = tls.clone() {
+                        handle.reload(tls);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Serves until `end` resolves, then shuts down as [`Builder::drain`] says; or until
+    /// [`Handle::shutdown`]. Signals are left to the program.
+    ///
+    /// ```no_run
+    /// # use updraft::prelude::*;
+    /// # async fn told_by_the_parent_process() {}
+    /// # async fn run() -> Result<()> {
+    /// let bound = Server::builder().bind("127.0.0.1:3000").await?;
+    /// bound.serve_until(told_by_the_parent_process()).await
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -74,8 +148,20 @@ impl Bound {
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, the server stops: connections are dropped, methods that have begun run to their end.
-    pub async fn serve(self) -> Result<()> {
+    /// As [`serve`](Self::serve).
+    pub async fn serve_until(self, end: impl Future<Output = ()>) -> Result<()> {
+        let handle = self.handle();
+        let mut serving = pin!(self.run());
+        tokio::select! {
+            () = &mut serving => return Ok(()),
+            () = end => handle.begin_drain(),
+        }
+        serving.await;
+        Ok(())
+    }
+
+    /// Serves until the server has shut down.
+    async fn run(self) {
         let Self {
             listener,
             routes,
@@ -87,7 +173,6 @@ impl Bound {
         front.run(listener, routes).await;
         handle.finished().await;
         drop(stop);
-        Ok(())
     }
 }
 
@@ -106,13 +191,4 @@ impl fmt::Debug for Bound {
             .field("local_addr", &self.local_addr)
             .finish_non_exhaustive()
     }
-}
-
-/// Told when the server is to stop, and when it has.
-#[derive(Clone, Debug, Default)]
-struct Phases {
-    /// No more connections are taken, those that are there are closed.
-    closing: CancellationToken,
-    /// Everything has ended, or was given up.
-    finished: CancellationToken,
 }

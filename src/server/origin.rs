@@ -173,10 +173,9 @@ impl Origins {
     pub(super) fn new(
         policy: Policy,
         listener: IpAddr,
-        trusted_proxies: usize,
+        is_behind_proxies: bool,
         is_encrypted: bool,
     ) -> Self {
-        let is_behind_proxies = trusted_proxies > 0;
         let is_local = listener.to_canonical().is_loopback() && !is_behind_proxies;
         Self {
             frame_ancestors: policy.frame_ancestors(is_local),

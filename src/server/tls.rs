@@ -110,17 +110,18 @@ impl Tls {
         self.source.failures.clone()
     }
 
-    /// Looks at the files every `interval` until `closing`, and reads them again when they are others.
+    /// Looks at the files every `interval` until `draining`, and reads them again when they are
+    /// others.
     pub(super) async fn watch(
         self,
         interval: Duration,
         tasks: TaskTracker,
-        closing: CancellationToken,
+        draining: CancellationToken,
     ) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
-                () = closing.cancelled() => return,
+                () = draining.cancelled() => return,
             }
             let source = self.source.clone();
             let look = tasks.spawn_blocking(move || {

@@ -57,6 +57,11 @@ impl Conversation {
         }
     }
 
+    /// Whether it notices by itself that the client says nothing any more.
+    pub(super) fn has_heartbeat(&self) -> bool {
+        self.ddp().is_some_and(Session::has_heartbeat)
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Duration> {
         self.ddp().and_then(Session::next_timeout)
     }

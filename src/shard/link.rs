@@ -12,9 +12,9 @@ use socket2::SockRef;
 use updraft_protocol::message::FrameRef;
 use updraft_protocol::sockjs::{self, Beat, Escaper, Pulse};
 
-use super::Limits;
 use super::outgoing::Wire;
 use super::polling::Polling;
+use super::{Limits, Watch};
 use crate::limit::Seat;
 use crate::mailbox::{Inbox, Place};
 use crate::sockjs::Service;
@@ -76,6 +76,8 @@ pub(super) struct Socket {
     _seat: Option<Box<Seat>>,
     /// The heartbeat of SockJS, with its framing; none on a raw WebSocket.
     heart: Option<Box<Heart>>,
+    /// There where neither SockJS nor the session asks the peer for a sign of life.
+    watched: Option<Box<Watched>>,
 }
 
 /// What SockJS adds to a WebSocket.
@@ -86,6 +88,13 @@ struct Heart {
     pulse: Option<Pulse>,
     /// Whether the peer takes frames of SockJS: not once it has closed, or has broken the rules.
     takes_frames: bool,
+}
+
+/// A peer that is pinged by us alone.
+#[derive(Debug)]
+struct Watched {
+    by: Watch,
+    pulse: Pulse,
 }
 
 impl Socket {
@@ -101,6 +110,7 @@ impl Socket {
             has_hung_up: false,
             _seat: seat.map(Box::new),
             heart: None,
+            watched: None,
         }
     }
 
@@ -141,17 +151,39 @@ impl Socket {
         {
             pulse.alive(at, heart.service.options.heartbeat);
         }
+        if let Some(Watched { by, pulse }) = self.watched.as_deref_mut() {
+            pulse.alive(at, by.interval);
+        }
     }
 
-    /// What SockJS's heartbeat wants done.
+    /// Has the peer pinged from now on, unless SockJS's heartbeat does that.
+    fn watch(&mut self, by: Watch, now: Duration) {
+        let has_pulse = self.heart.as_ref().is_some_and(|it| it.pulse.is_some());
+        if !has_pulse {
+            let pulse = Pulse::new(now, by.interval);
+            self.watched = Some(Box::new(Watched { by, pulse }));
+        }
+    }
+
+    /// Whether the peer is pinged by us alone.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.is_some()
+    }
+
+    /// What SockJS's heartbeat wants done, or ours.
     pub(super) fn beat(&mut self, now: Duration) -> Option<Beat> {
+        if let Some(Watched { by, pulse }) = self.watched.as_deref_mut() {
+            return pulse.beat(now, by.timeout);
+        }
         let heart = self.heart.as_mut()?;
         let timeout = heart.service.options.heartbeat_timeout;
         heart.pulse.as_mut()?.beat(now, timeout)
     }
 
     fn next_timeout(&self) -> Option<Duration> {
-        let pulse = self.heart.as_ref()?.pulse.as_ref()?;
+        let watched = self.watched.as_ref().map(|watched| &watched.pulse);
+        let heart = self.heart.as_ref();
+        let pulse = watched.or_else(|| heart?.pulse.as_ref())?;
         Some(pulse.next_timeout())
     }
 
@@ -292,6 +324,16 @@ impl Link {
         match self {
             Self::Socket(_) | Self::Gone => limits.linger,
             Self::Polling(polling) => polling.patience(),
+        }
+    }
+
+    /// Has the peer asked for signs of life, which nobody else does.
+    pub(super) fn watch(&mut self, by: Watch, now: Duration) {
+        match self {
+            _ if by.interval.is_zero() => {}
+            Self::Socket(socket) => socket.watch(by, now),
+            Self::Polling(polling) => polling.watch(by, now),
+            Self::Gone => {}
         }
     }
 

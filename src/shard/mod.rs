@@ -92,6 +92,17 @@ pub(crate) struct Limits {
     pub(crate) takeover: Duration,
     /// Whether a session is resumed from the address that it had.
     pub(crate) same_address: bool,
+    /// For clients whom nothing else asks for a sign of life.
+    pub(crate) watch: Watch,
+}
+
+/// How a client is watched whom nothing else asks for a sign of life.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    /// How long after its last answer it is asked; zero where it is not.
+    pub(crate) interval: Duration,
+    /// How long its answer may take.
+    pub(crate) timeout: Duration,
 }
 
 /// A shard, for those who send to it.
@@ -134,7 +145,7 @@ impl Prepared {
         let shard = Shard {
             inbox: inbox.clone(),
         };
-        let token = services.background.token();
+        let token = services.shards.token();
         let orders = services.channels.hold(InternalChannel::Orders, number);
         std::thread::Builder::new()
             .name(format!("shard-{number}"))
@@ -162,9 +173,10 @@ impl Shard {
         self.inbox.clone()
     }
 
-    /// Closes every connection with 1001.
-    pub(crate) fn shut_down(&self) {
-        self.inbox.put(Letter::ShutDown);
+    /// Closes every connection with 1001, one after the other within this time. The thread ends
+    /// with the last one.
+    pub(crate) fn shut_down(&self, spread: Duration) {
+        self.inbox.put(Letter::ShutDown { spread });
     }
 
     /// Drops every connection and ends the thread.

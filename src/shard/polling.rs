@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use updraft_protocol::sockjs;
 
+use super::Watch;
 use crate::mailbox::{Inbox, Place};
 use crate::sockjs::{Posts, Registry, Service, Session, Waiting};
 
@@ -21,6 +22,9 @@ pub(super) struct Polling {
     latest: Option<u64>,
     /// While no request waits: until when one must come.
     alone_until: Duration,
+    /// How long a request may wait where nothing else asks the client for a sign of life; then the
+    /// client has to ask again.
+    waits_at_most: Option<Duration>,
     /// What was posted and the session has not taken.
     pub(super) posts: Posts,
     /// Bytes of the chunk that the response has not taken yet.
@@ -37,6 +41,8 @@ struct Receiver {
     sent: usize,
     /// When it is to hear that the server is there; never if there are no heartbeats.
     heartbeat_at: Option<Duration>,
+    /// When it has waited for long enough.
+    ends_at: Option<Duration>,
 }
 
 /// Whether a chunk can be given out.
@@ -64,6 +70,7 @@ impl Polling {
             receiver: None,
             latest: None,
             alone_until,
+            waits_at_most: None,
             posts: Posts::default(),
             given: 0,
             close: None,
@@ -116,7 +123,16 @@ impl Polling {
             waiting,
             sent: 0,
             heartbeat_at: self.heartbeat_after(now),
+            ends_at: self.waits_at_most.map(|it| now.saturating_add(it)),
         });
+    }
+
+    /// From now on no request waits for longer than the interval.
+    pub(super) fn watch(&mut self, by: Watch, now: Duration) {
+        self.waits_at_most = Some(by.interval);
+        if let Some(receiver) = &mut self.receiver {
+            receiver.ends_at = Some(now.saturating_add(by.interval));
+        }
     }
 
     fn heartbeat_after(&self, now: Duration) -> Option<Duration> {
@@ -171,7 +187,10 @@ impl Polling {
 
     pub(super) fn next_timeout(&self) -> Option<Duration> {
         match &self.receiver {
-            Some(receiver) => receiver.heartbeat_at,
+            Some(receiver) => {
+                let times = [receiver.heartbeat_at, receiver.ends_at];
+                times.into_iter().flatten().min()
+            }
             None => Some(self.alone_until),
         }
     }
@@ -190,6 +209,18 @@ impl Polling {
             receiver.heartbeat_at = next;
             true
         })
+    }
+
+    /// Ends a request that has waited for long enough. Whether that takes a frame, as it does where
+    /// one is all it gets.
+    pub(super) fn end_long_wait(&mut self, now: Duration) -> bool {
+        let receiver = self.receiver.as_ref();
+        let due = receiver.filter(|it| it.ends_at.is_some_and(|at| at <= now));
+        let is_single = due.map(|receiver| receiver.waiting.wrapping.is_single());
+        if is_single == Some(false) {
+            self.let_go(now);
+        }
+        is_single == Some(true)
     }
 
     /// Notes the last frame, which is said again to who still asks.

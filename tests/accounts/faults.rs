@@ -117,7 +117,11 @@ fn a_store_that_fails_costs_what_needs_it_and_no_more() {
     );
     let mut client = server.client();
     store.fails.store(true, Ordering::Relaxed);
-    let answer = call(&mut client, "login", r#"[{"resume":"tokA"}]"#);
+    let answer = call(
+        &mut client,
+        "login",
+        &format!(r#"[{{"ticket":"{ALICE}","issue":true}}]"#),
+    );
     assert_eq!(answer["error"]["message"], "Internal server error [500]");
     assert_eq!(whoami(&mut client), json!(null));
     // A login that needs no store goes through; the document comes when it can be read.
@@ -204,7 +208,10 @@ impl Users for Store {
         user: &'a str,
         token: &'a LoginToken,
     ) -> BoxFuture<'a, Result<()>> {
-        self.users.insert_token(user, token)
+        Box::pin(async move {
+            self.check()?;
+            self.users.insert_token(user, token).await
+        })
     }
 
     fn remove_token<'a>(&'a self, user: &'a str, token: TokenKey<'a>) -> BoxFuture<'a, Result<()>> {

@@ -5,6 +5,7 @@ mod authenticators;
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+mod undecided;
 mod world;
 
 use std::time::Duration;

@@ -59,7 +59,7 @@ pub(crate) fn start(redis: &str) -> Running {
             .expect("a port is free")
     });
     let (address, handle) = (bound.local_addr(), bound.handle());
-    runtime.spawn(bound.serve());
+    runtime.spawn(bound.serve_until(std::future::pending()));
     Running {
         address,
         handle,

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::panicking;
@@ -54,7 +55,8 @@ impl Running {
         let url = format!("ws://{}/websocket", bound.local_addr());
         Self {
             at_rest: handle.stats(),
-            serving: runtime.handle().spawn(bound.serve()),
+            // Ctrl-C ends the test program.
+            serving: runtime.handle().spawn(bound.serve_until(pending())),
             runtime,
             handle,
             url,

@@ -26,7 +26,12 @@ async fn serve(builder: Builder) -> (SocketAddr, Handle) {
     let builder = builder.resumption_grace(Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
-    let serving = async move { bound.serve().await.expect("serves") };
+    let serving = async move {
+        bound
+            .serve_until(std::future::pending())
+            .await
+            .expect("serves")
+    };
     tokio::runtime::Handle::current().spawn(serving);
     (address, handle)
 }
@@ -382,7 +387,8 @@ async fn row_083_mail_to_a_client_or_a_server_that_is_gone_leaks_nothing() {
     let builder = builder.resumption_grace(Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
-    let serving = tokio::runtime::Handle::current().spawn(bound.serve());
+    let serving =
+        tokio::runtime::Handle::current().spawn(bound.serve_until(std::future::pending()));
     let call = r#"{"msg":"method","id":"1","method":"late"}"#;
     for round in 0..2 {
         let mut clients: Vec<_> = (0..10).map(|_| follow(address, "c")).collect();

@@ -322,3 +322,37 @@ fn a_binary_message_counts_as_a_frame() {
     assert!(client.expect_any_text().starts_with("a["));
     client.close();
 }
+
+#[test]
+fn found_105_over_http_a_client_that_nothing_else_asks_has_to_ask_again() {
+    let echo = async |mut connection: SockJsConnection| {
+        while let Some(message) = connection.recv().await {
+            connection.send(message);
+        }
+    };
+    let service = SockJs::at("/echo").heartbeat(Duration::ZERO, Duration::ZERO);
+    let service = service.disconnect_delay(Duration::from_secs(2));
+    let soon = Duration::from_millis(200);
+    let server = open().sockjs_service(service, echo);
+    let server = Running::start(server.silence_limit(soon, soon));
+    let mut http = server.http();
+    let mut stream = http.ask("POST /echo/000/a/xhr_streaming", &[], "");
+    let prelude = stream.piece().expect("a prelude");
+    assert_eq!(prelude.trim_end().len(), 2048);
+    assert_eq!(stream.piece().as_deref(), Some("o\n"));
+    assert_eq!(stream.piece(), None, "it has waited for long enough");
+    // The session goes on with the next request.
+    let sent = http
+        .ask("POST /echo/000/a/xhr_send", &[], r#"["x"]"#)
+        .status;
+    assert_eq!(sent, 204);
+    let mut stream = http.ask("POST /echo/000/a/xhr_streaming", &[], "");
+    assert_eq!(stream.piece(), Some(prelude));
+    assert_eq!(stream.piece().as_deref(), Some("a[\"x\"]\n"));
+    assert_eq!(stream.piece(), None);
+    // One that gets a single frame gets one.
+    assert_eq!(http.body("POST /echo/000/a/xhr", ""), "h\n");
+    // Who does not ask again is gone.
+    drop(http);
+    server.rests();
+}

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use common::{Count, Gate, Running, eventually_within};
 use tungstenite::Message as Sent;
 use updraft::prelude::*;
-use updraft::{Builder, SockJs};
+use updraft::{Builder, SockJs, SockJsConnection};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::http::Http;
 use updraft_test_support::transport::{Way, array, session_path};

@@ -293,6 +293,18 @@ impl Session {
         self.sent
     }
 
+    /// Whether a client that says nothing is pinged, and given up if it goes on saying nothing. One
+    /// of `pre1` is not, nor is anybody where heartbeats are off.
+    pub fn has_heartbeat(&self) -> bool {
+        matches!(
+            &self.state,
+            State::Connected {
+                heartbeat: Some(_),
+                ..
+            }
+        )
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next, if nothing else happens. It may be called
     /// earlier, to no effect.
     pub fn next_timeout(&self) -> Option<Duration> {

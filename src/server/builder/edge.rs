@@ -8,6 +8,7 @@ use crate::limit::{Limiter, Rate, Rule};
 use crate::method::Method;
 use crate::publication::Publication;
 use crate::server::HealthChecks;
+use crate::server::address::{Subnet, TrustedProxies};
 use crate::server::origin::Allowed;
 
 /// The rules about rates.
@@ -53,7 +54,35 @@ impl Builder {
     /// longer for this machine alone: see [`allow_origin`](Self::allow_origin).
     #[must_use]
     pub fn trusted_proxies(mut self, hops: usize) -> Self {
-        self.edge.trusted_proxies = hops;
+        self.edge.trusted_proxies = TrustedProxies::Hops(hops);
+        self
+    }
+
+    /// As [`trusted_proxies`](Self::trusted_proxies), for proxies that are known by their
+    /// addresses, and not by their number: addresses such as `192.0.2.1` and networks such as
+    /// `10.0.0.0/8`. Where the socket's other end is one of them,
+    /// [`client_address`](crate::Connection::client_address) is the last entry of `X-Forwarded-For`
+    /// that is none; whoever else asks is the client itself, whatever it says. Of the two methods
+    /// the one that is called last counts.
+    #[must_use]
+    pub fn trusted_proxy_networks(
+        mut self,
+        networks: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Self {
+        let mut known = Vec::new();
+        for network in networks {
+            let network = network.as_ref();
+            match Subnet::parse(network) {
+                Some(network) => known.push(network),
+                None => {
+                    let text =
+                        format!("{network:?} is no address or network such as \"10.0.0.0/8\"");
+                    self.mistake
+                        .get_or_insert_with(|| Error::configuration(text));
+                }
+            }
+        }
+        self.edge.trusted_proxies = TrustedProxies::Networks(known);
         self
     }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::Builder;
 use crate::server::tls::{Handshake, Tls};
 use crate::services::Services;
@@ -33,13 +31,14 @@ impl Settings {
         Some(Handshake::new(tls, self.handshake))
     }
 
-    /// Has the certificate's files looked at until `closing`.
-    pub(super) fn watch(self, services: &Services, closing: &CancellationToken) {
-        if let Some(tls) = self.tls
+    /// Has the certificate's files looked at until the server begins to end.
+    pub(super) fn watch(&self, services: &Services) {
+        if let Some(tls) = &self.tls
             && !self.look.is_zero()
         {
             let background = &services.background;
-            let watch = tls.watch(self.look, background.clone(), closing.clone());
+            let draining = services.draining.clone();
+            let watch = tls.clone().watch(self.look, background.clone(), draining);
             background.spawn_on(watch, &services.runtime);
         }
     }

@@ -19,7 +19,12 @@ fn origins(allowed: &[&str], listener: &str, trusted_proxies: usize) -> Origins 
         allowed: allowed.collect(),
         ..Policy::default()
     };
-    Origins::new(policy, listener.parse().unwrap(), trusted_proxies, false)
+    Origins::new(
+        policy,
+        listener.parse().unwrap(),
+        trusted_proxies > 0,
+        false,
+    )
 }
 
 /// Whether a page of `origin` may ask for `host`.
@@ -230,15 +235,15 @@ fn row_021_a_frame_is_for_the_pages_that_may_talk_to_the_server() {
         any: true,
         ..Policy::default()
     };
-    let any = Origins::new(any, "0.0.0.0".parse().unwrap(), 0, false);
+    let any = Origins::new(any, "0.0.0.0".parse().unwrap(), false, false);
     assert_eq!(framing(&any), None);
 }
 
 #[test]
 fn row_021_over_tls_a_page_that_came_without_is_of_another_origin() {
-    let server = |proxies| {
+    let server = |proxies: usize| {
         let listener = "0.0.0.0".parse().unwrap();
-        Origins::new(Policy::default(), listener, proxies, true)
+        Origins::new(Policy::default(), listener, proxies > 0, true)
     };
     assert!(may(&server(0), "a.example", "https://a.example"));
     assert!(may(&server(0), "a.example:8443", "https://a.example:8443"));

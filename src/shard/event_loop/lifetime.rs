@@ -70,6 +70,7 @@ impl EventLoop {
             }
             if let Conversation::Stream(stream) = &client.session {
                 sockjs::start(&service, stream, &client.context);
+                self.watch(index);
             }
         }
         // A greeting, where there is one.

@@ -2,6 +2,7 @@
 //! Each turn is bounded, whatever one connection does.
 
 mod bus;
+mod draining;
 mod lifetime;
 mod orders;
 mod polling;
@@ -31,6 +32,7 @@ use crate::mailbox::{Delivery, Inbox, Letter};
 use crate::memory::Tally;
 use crate::publication::Begun;
 use crate::services::Services;
+use draining::Leaving;
 use resuming::Wanted;
 
 /// The token of the inbox's waker; connections have their place's.
@@ -73,6 +75,8 @@ pub(super) struct EventLoop {
     /// Bytes of theirs that wait for handlers, and those that are kept until a user has changed or a client is back.
     input_tally: Tally,
     state: State,
+    /// Who is still to be closed while the server shuts down.
+    leaving: Leaving,
     /// Shared by all connections, empty between uses.
     input: Box<[u8]>,
     scratch: Vec<u8>,
@@ -125,6 +129,7 @@ impl EventLoop {
             output_tally: Tally::default(),
             input_tally: Tally::default(),
             state: State::Serving,
+            leaving: Leaving::default(),
             input: vec![0; READ].into_boxed_slice(),
             scratch: Vec::with_capacity(2 * READ),
             out: Output::default(),
@@ -167,6 +172,7 @@ impl EventLoop {
             self.begin_handlers();
             self.look_into_inbox();
             self.look_at_timers();
+            self.close_leaving();
             self.look_for_sessions();
             self.begin_handlers();
             self.write();
@@ -194,7 +200,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let now = clock::now().duration_since(self.started);
-        let next = self.timers.next()?;
+        let next = [self.timers.next(), self.leaving.next()];
+        let next = next.into_iter().flatten().min()?;
         // Rounded up, for a timer must have come when it is looked at.
         Some(
             next.saturating_sub(now)
@@ -256,15 +263,7 @@ impl EventLoop {
                     self.gap(channels.iter().cloned());
                 }
                 Letter::Refused(channel, error) => self.refused(&channel, error),
-                Letter::ShutDown => {
-                    self.state = State::ShuttingDown;
-                    let everybody: Vec<usize> =
-                        self.clients.iter().map(|(index, _)| index).collect();
-                    for index in everybody {
-                        self.close(index, 1001, "Going away");
-                        self.give_up_absent(index);
-                    }
-                }
+                Letter::ShutDown { spread } => self.drain(spread),
                 Letter::Stop => self.state = State::Stopped,
             }
         }

@@ -76,6 +76,16 @@ impl EventLoop {
         }
     }
 
+    /// Has a client asked for signs of life that nothing else asks for them.
+    pub(super) fn watch(&mut self, index: usize) {
+        if let Some(client) = self.clients.get_mut(index)
+            && !client.session.has_heartbeat()
+        {
+            client.link.watch(self.limits.watch, self.now);
+            self.set_timer(index);
+        }
+    }
+
     /// SockJS's own heartbeats, and the end of those who do not answer or ask any more.
     pub(super) fn beat(&mut self, index: usize) {
         let now = self.now;
@@ -93,6 +103,9 @@ impl EventLoop {
                 }
                 match socket.beat(now) {
                     Some(Beat::Ping) => client.outgoing.push_control(websocket::ping()),
+                    Some(Beat::Missed) if socket.is_watched() => {
+                        return self.part(index, 1000, "Normal closure");
+                    }
                     Some(Beat::Missed) => return self.close(index, Beat::CODE, Beat::REASON),
                     None => {}
                 }
@@ -100,8 +113,9 @@ impl EventLoop {
             Link::Gone => return,
             Link::Polling(polling) if polling.is_abandoned(now) => return self.lost(index),
             Link::Polling(polling) => {
+                let is_due = polling.beat(now) | polling.end_long_wait(now);
                 // What waits says as much.
-                if polling.beat(now) && client.outgoing.is_empty() {
+                if is_due && client.outgoing.is_empty() {
                     client.outgoing.push_control(sockjs::HEARTBEAT.into());
                 }
             }

@@ -202,6 +202,7 @@ impl EventLoop {
             self.settle(index);
             return self.lost(index);
         }
+        self.watch(index);
         self.settle(index);
         let backlog = newcomer.session.ddp_mut().map(Session::take_backlog);
         for text in backlog.unwrap_or_default() {

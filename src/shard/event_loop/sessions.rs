@@ -59,6 +59,7 @@ impl EventLoop {
                     let address = client.context.address().clone();
                     self.services.resumable.insert(id, address);
                 }
+                self.watch(index);
             }
             Action::Resume { session, received } => {
                 self.wanted.push(Wanted {

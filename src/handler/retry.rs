@@ -1,0 +1,46 @@
+//! Another attempt, and another, each after a longer pause, until a time is over.
+
+use std::time::{Duration, Instant};
+
+use crate::clock;
+
+/// The first pause, and the longest.
+const SHORTEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Pauses between attempts. They are partly chance, so that those who wait for the same do not come
+/// in step.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Retry {
+    /// Attempts within this time from now on.
+    pub(crate) fn within(patience: Duration) -> Self {
+        const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+        let now = clock::now();
+        Self {
+            until: now.checked_add(patience.min(FAR)).unwrap_or(now),
+            pause: SHORTEST,
+        }
+    }
+
+    /// When the time is over.
+    pub(crate) fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Waits until it is time for the next attempt. Whether there is to be one.
+    pub(crate) async fn again(&mut self) -> bool {
+        let left = self.until.saturating_duration_since(clock::now());
+        if left.is_zero() {
+            return false;
+        }
+        let pause = self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.pause = self.pause.saturating_mul(2).min(LONGEST);
+        tokio::time::sleep(pause.min(left)).await;
+        true
+    }
+}

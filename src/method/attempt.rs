@@ -1,0 +1,61 @@
+//! Calls of which there may be so many that fail: logins above all, which may be guesses.
+
+use updraft_protocol::ejson::Value;
+
+use crate::clock;
+use crate::connection::Connection;
+use crate::error::{Error, ErrorKind, Result};
+use crate::handler::Retry;
+use crate::limit::{Caller, Reserved};
+
+/// A call that counts as one that fails until it has succeeded.
+pub(super) struct Attempt {
+    pub(super) connection: Connection,
+    pub(super) caller: Caller,
+    /// The number of the method.
+    pub(super) method: usize,
+    /// Whether it is a login by a token, which must not be refused for what others have done.
+    pub(super) is_resumption: bool,
+}
+
+impl Attempt {
+    /// Runs the call, if there may be one more that fails.
+    pub(super) async fn make<T>(self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let reserved = self.reserve().await?;
+        let outcome = call.await;
+        if outcome.as_ref().err().is_none_or(Error::is_no_answer) {
+            self.connection.services().limiter.take_back(reserved);
+        }
+        outcome
+    }
+
+    async fn reserve(&self) -> Result<Reserved> {
+        let services = self.connection.services();
+        let mut retry = Retry::within(services.patience.login);
+        loop {
+            let now = clock::now();
+            let wait = match services.limiter.reserve(self.method, &self.caller, now) {
+                Ok(reserved) => return Ok(reserved),
+                Err(wait) => wait,
+            };
+            if self.connection.has_ended() {
+                return Err(Error::disconnected());
+            }
+            if self.is_resumption && retry.again().await {
+                continue;
+            }
+            let refused = services.limited(&self.connection, wait, now);
+            return Err(if self.is_resumption {
+                self.connection.postpone_login()
+            } else {
+                Error::with(ErrorKind::Client, refused)
+            });
+        }
+    }
+}
+
+/// Whether these are the parameters of a login by a token.
+pub(super) fn is_resumption(params: &[Value]) -> bool {
+    let token = params.first().and_then(|options| options.get("resume"));
+    token.is_some_and(|token| !token.is_falsy())
+}

@@ -1,0 +1,129 @@
+//! The end of a shard: its clients are closed one after the other, so that they do not all come
+//! back at once.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::resuming::find;
+use super::{EventLoop, State};
+use crate::mailbox::Place;
+
+/// The clients that are still to be closed, and when.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    /// The next one first. Filled once as the shutdown begins, drained as the times come; some may
+    /// be gone by then.
+    queue: VecDeque<(Duration, Place)>,
+}
+
+impl Leaving {
+    /// Gives each of them a time: one within each of as many equal parts of `spread`, anywhere in
+    /// it, for other processes may have begun to end at the same moment.
+    fn new(places: Vec<Place>, now: Duration, spread: Duration) -> Self {
+        let part = spread.div_f64(places.len().max(1) as f64);
+        let times = (0_u32..).map(|number| {
+            let begin = part.saturating_mul(number);
+            let within = part.mul_f64(fastrand::f64());
+            now.saturating_add(begin).saturating_add(within)
+        });
+        Self {
+            queue: times.zip(places).collect(),
+        }
+    }
+
+    /// When the next one is due.
+    pub(super) fn next(&self) -> Option<Duration> {
+        self.queue.front().map(|(at, _)| *at)
+    }
+
+    fn take_due(&mut self, now: Duration) -> Option<Place> {
+        let is_due = self.next().is_some_and(|at| at <= now);
+        let (_, place) = is_due.then(|| self.queue.pop_front()).flatten()?;
+        Some(place)
+    }
+}
+
+impl EventLoop {
+    /// Begins to shut down. Until its turn comes a client is served as before; who is gone does not
+    /// come back.
+    pub(super) fn drain(&mut self, spread: Duration) {
+        self.state = State::ShuttingDown;
+        let everybody: Vec<usize> = self.clients.iter().map(|(index, _)| index).collect();
+        let mut staying = Vec::new();
+        for index in everybody {
+            self.give_up_absent(index);
+            match self.clients.get(index) {
+                Some(client) if client.closing.is_none() && !client.link.is_gone() => {
+                    staying.push(client.place(index));
+                }
+                Some(_) => self.send_away(index),
+                None => {}
+            }
+        }
+        self.leaving = Leaving::new(staying, self.now, spread);
+        self.close_leaving();
+    }
+
+    /// Closes those whose turn has come.
+    pub(super) fn close_leaving(&mut self) {
+        while let Some(place) = self.leaving.take_due(self.now) {
+            if find(&mut self.clients, place).is_some() {
+                self.send_away(place.index);
+            }
+        }
+    }
+
+    fn send_away(&mut self, index: usize) {
+        self.close(index, 1001, "Going away");
+        self.give_up_absent(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn leaving(count: usize, spread: Duration) -> Leaving {
+        let place = |index| Place {
+            index,
+            generation: 1,
+        };
+        Leaving::new((0..count).map(place).collect(), NOW, spread)
+    }
+
+    #[test]
+    fn found_110_closes_are_spread_evenly_and_at_random() {
+        let spread = Duration::from_secs(10);
+        let leaving = leaving(1000, spread);
+        let part = spread / 1000;
+        let mut waits = Vec::new();
+        for (number, (at, place)) in (0_u32..).zip(&leaving.queue) {
+            let begin = NOW + part * number;
+            assert!((begin..=begin + part).contains(at), "{at:?}");
+            assert_eq!(place.index, number as usize, "each once");
+            waits.push(*at - begin);
+        }
+        waits.sort_unstable();
+        waits.dedup();
+        assert!(waits.len() > 500, "not all at the same point of their part");
+    }
+
+    #[test]
+    fn found_110_without_a_spread_all_are_due_at_once() {
+        let mut leaving = leaving(3, Duration::ZERO);
+        assert_eq!(leaving.next(), Some(NOW));
+        assert!((0..3).all(|_| leaving.take_due(NOW).is_some()));
+        assert!(leaving.take_due(NOW).is_none());
+    }
+
+    #[test]
+    fn found_110_nobody_is_closed_before_its_time() {
+        let mut leaving = leaving(2, Duration::from_secs(10));
+        let first = leaving.next().unwrap();
+        assert!(leaving.take_due(first - Duration::from_nanos(1)).is_none());
+        assert!(leaving.take_due(first).is_some());
+        assert!(leaving.take_due(first).is_none());
+    }
+}
