@@ -12,6 +12,7 @@ mod conformance;
 mod coverage;
 mod facts;
 mod fuzz;
+mod layers;
 mod ranges;
 mod results;
 mod soak;
@@ -27,6 +28,7 @@ Usage: cargo xtask TASK
 
 Tasks:
   test                           all checks and all tests, as continuous integration runs them
+  layers                         whether the folders of src/ import as the table in ARCHITECTURE.md says
   fuzz                           the fuzz targets alone, as `test` runs them
   soak [--minutes N]             each fuzz target and each soak test for so long (10 minutes)
   conformance URL [--case NAME]  replay the transcripts against any DDP server that offers the fixture
@@ -40,6 +42,9 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let succeeded = match arguments.as_slice() {
         ["test"] => test::run(),
+        ["layers"] => layers::run()
+            .inspect_err(|reason| eprintln!("{reason}"))
+            .is_ok(),
         ["fuzz"] => fuzz::run(fuzz::BRIEFLY).is_ok(),
         ["soak"] => soak::run(None),
         ["soak", "--minutes", minutes] => soak::run(Some(minutes)),

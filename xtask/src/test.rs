@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::results::Results;
 use crate::steps::Steps;
 use crate::workspace::{cargo, clients, run as run_command};
-use crate::{clients as other_clients, coverage, fuzz, tools};
+use crate::{clients as other_clients, coverage, fuzz, layers, tools};
 
 /// Whether everything is as it should be.
 pub(crate) fn run() -> bool {
@@ -25,6 +25,7 @@ pub(crate) fn run() -> bool {
         let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
         run_command(&mut cargo(&fuzz))
     });
+    steps.run("layers", layers::run);
     steps.run("clippy", || clippy(&["--all-features", "--all-targets"]));
     // Cheap, because the dependencies are those of every other step: see tests/dependencies.
     steps.run("without features", || clippy(&["--no-default-features"]));
