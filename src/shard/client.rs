@@ -337,6 +337,6 @@ mod tests {
     fn an_idle_client_is_small() {
         // Beside what it has on the heap; what only some need belongs there. In a debug build, sockets are larger by 8.
         let size = size_of::<Client>();
-        assert!(size <= 528, "{size}");
+        assert!(size <= 552, "{size}");
     }
 }
