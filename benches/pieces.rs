@@ -12,7 +12,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde::Serialize;
 use updraft_protocol::ejson;
-use updraft_protocol::ejson::{Limits, Object, Value};
+use updraft_protocol::ejson::{JsonLimits, Object, Value};
 use updraft_protocol::message::{Bounds, Frame, Request, decode};
 use updraft_protocol::session::{Action, Config, Kind, Output, Run, Session};
 use updraft_protocol::vent::VentOptions;
@@ -23,7 +23,7 @@ const SUB: &str = r#"{"msg":"sub","id":"Zq3b4LxJpTtYk7cWm","name":"feed","params
 const METHOD: &str = r#"{"msg":"method","id":"7","method":"messages.add","params":["7",{"text":"hi","at":{"$date":1500000000123}}]}"#;
 
 fn ejson_text(c: &mut Criterion) {
-    let limits = Limits::default();
+    let limits = JsonLimits::default();
     let value = ejson::parse(EVENT, &limits).unwrap().decode().unwrap();
     let mut group = c.benchmark_group("ejson");
     group.bench_function("scan", |b| {
@@ -75,7 +75,7 @@ struct Typed<'a> {
 }
 
 fn messages(c: &mut Criterion) {
-    let (limits, bounds) = (Limits::default(), Bounds::default());
+    let (limits, bounds) = (JsonLimits::default(), Bounds::default());
     let mut group = c.benchmark_group("message");
     for (name, text) in [("sub", SUB), ("method", METHOD)] {
         group.bench_function(name, |b| {

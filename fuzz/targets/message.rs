@@ -4,17 +4,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use updraft_protocol::ejson::{self, Limits, Value};
+use updraft_protocol::ejson::{self, JsonLimits, Value};
 use updraft_protocol::message::{Bounds, Call, Quote, Request, ServerMessage, Subscribe, decode};
 
 /// An echo is deeper than what it quotes, and `$escape` of a string makes members of its characters.
-const ECHO: Limits = Limits {
+const ECHO: JsonLimits = JsonLimits {
     depth: 512,
     keys: usize::MAX,
 };
 
 fuzz_target!(|text: &str| {
-    let Ok(message) = decode(text, &Limits::default(), || None) else {
+    let Ok(message) = decode(text, &JsonLimits::default(), || None) else {
         return;
     };
     let bounds = Bounds::default();

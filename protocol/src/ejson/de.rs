@@ -6,8 +6,8 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::decode::Form;
 use super::encode::encode;
+use super::form::Form;
 use super::key::KeyDeserializer;
 use super::number::integer;
 use super::object::{IntoIter, Object};

@@ -9,9 +9,9 @@ impl Value {
     /// Bytes of memory that the value takes, about: itself, and all that was allocated for it, used or not.
     ///
     /// ```
-    /// # use updraft_protocol::ejson::{Limits, Value, parse};
+    /// # use updraft_protocol::ejson::{JsonLimits, Value, parse};
     /// let text = "[[1],[1],[1]]";
-    /// let value = parse(text, &Limits::default()).unwrap();
+    /// let value = parse(text, &JsonLimits::default()).unwrap();
     /// assert!(value.memory() > 10 * text.len());
     /// ```
     pub fn memory(&self) -> usize {
@@ -82,11 +82,11 @@ pub(super) fn block(bytes: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Limits, parse};
+    use super::super::{JsonLimits, parse};
     use super::*;
 
     fn memory(text: &str) -> usize {
-        parse(text, &Limits::default()).unwrap().memory()
+        parse(text, &JsonLimits::default()).unwrap().memory()
     }
 
     #[test]
@@ -110,7 +110,10 @@ mod tests {
         let hashed = memory(&format!("{{{}}}", keys.join(",")));
         assert!(hashed >= own + 100 * (member + 8), "{hashed}");
         let form = r#"{"$binary":"AAAA"}"#;
-        let bytes = parse(form, &Limits::default()).unwrap().decode().unwrap();
+        let bytes = parse(form, &JsonLimits::default())
+            .unwrap()
+            .decode()
+            .unwrap();
         assert!(bytes.memory() >= own + 3 + BLOCK);
     }
 }

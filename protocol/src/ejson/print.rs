@@ -14,7 +14,7 @@ use serde::ser::{
 use super::key::KeySerializer;
 use super::ser::compound;
 use super::smuggle::{NAME, lend};
-use super::write::write_string;
+use super::string::write_string;
 use super::{SerdeError, Text, Value, to_value};
 pub(super) use writer::{Kind, Writer};
 

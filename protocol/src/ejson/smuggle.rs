@@ -9,8 +9,8 @@ use std::{fmt, mem};
 use serde::de::{Deserialize, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-use super::decode::Form;
-use super::encode::{InfNan, encode};
+use super::encode::encode;
+use super::form::{Form, InfNan};
 use super::number::integer;
 use super::print::{Kind, Writer};
 use super::ser::ValueSerializer;
@@ -427,7 +427,8 @@ mod tests {
 
     #[test]
     fn wild_text_and_undefined_survive() {
-        let wild = super::super::parse(r#""\ud800""#, &super::super::Limits::default()).unwrap();
+        let wild =
+            super::super::parse(r#""\ud800""#, &super::super::JsonLimits::default()).unwrap();
         let map: HashMap<Text, Value> =
             [(wild.as_text().unwrap().clone(), ejson!([undefined, wild]))].into();
         let value = to_value(&map).unwrap();

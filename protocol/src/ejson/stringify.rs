@@ -2,7 +2,7 @@
 //! comparing and for people.
 
 use super::encode::encode;
-use super::write::{write_json, write_text};
+use super::write::write_json;
 use super::{Object, Text, Value};
 
 /// How [`stringify()`] prints.
@@ -53,7 +53,7 @@ impl Printer {
             Value::Array(items) => self.all('[', ']', items, Self::value),
             Value::Object(object) => {
                 self.all('{', '}', self.members(object), |printer, (key, value)| {
-                    write_text(key, &mut printer.out);
+                    key.write_literal(&mut printer.out);
                     printer
                         .out
                         .push_str(if printer.indent.is_empty() { ":" } else { ": " });

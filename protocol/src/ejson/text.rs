@@ -10,6 +10,7 @@ use compact_str::{CompactString, ToCompactString};
 use indexmap::Equivalent;
 
 use super::memory::block;
+use super::string::{write_code_points, write_string};
 
 /// An immutable string that may hold lone surrogates.
 ///
@@ -57,6 +58,14 @@ impl Text {
     /// Whether it has no characters.
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
+    }
+
+    /// Appends the JSON string literal; a lone surrogate is written as its escape.
+    pub(crate) fn write_literal(&self, out: &mut String) {
+        match self.to_str() {
+            Some(text) => write_string(text, out),
+            None => write_code_points(self.code_points(), out),
+        }
     }
 
     /// The code points, lone surrogates among them.
@@ -201,7 +210,7 @@ impl fmt::Debug for Text {
             Some(text) => fmt::Debug::fmt(text, f),
             None => {
                 let mut shown = String::new();
-                super::write::write_text(self, &mut shown);
+                self.write_literal(&mut shown);
                 f.write_str(&shown)
             }
         }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::ejson::{self, Limits, Object, ObjectId, Value};
+use crate::ejson::{self, JsonLimits, Object, ObjectId, Value};
 
 /// What a client may write into a message, beyond what its JSON may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub struct Call {
 /// [`Unreadable`] says which of Meteor's two answers is due.
 pub fn decode(
     text: &str,
-    limits: &Limits,
+    limits: &JsonLimits,
     new_object_id: impl FnMut() -> Option<ObjectId>,
 ) -> Result<Value, Unreadable> {
     match ejson::parse(text, limits) {

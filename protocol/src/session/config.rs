@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Resumption;
-use crate::ejson::{Limits, ObjectId};
+use crate::ejson::{JsonLimits, ObjectId};
 use crate::message::Bounds;
 use crate::vent::{Choice, VentOptions};
 use crate::view::Strategies;
@@ -43,7 +43,7 @@ pub struct Config {
     /// Bytes of events held for a subscription that is not ready yet (256 KiB).
     pub held_bytes: usize,
     /// Depth and breadth of a client's JSON.
-    pub limits: Limits,
+    pub limits: JsonLimits,
     /// Lengths of a client's ids and names, and of messages that are quoted.
     pub bounds: Bounds,
     /// Messages that are no JSON within `limits` or have no `msg`, within
@@ -80,7 +80,7 @@ impl Default for Config {
             difference_slice: 256 * 1024,
             held_events: 256,
             held_bytes: 256 * 1024,
-            limits: Limits::default(),
+            limits: JsonLimits::default(),
             bounds: Bounds::default(),
             max_unreadable: 100,
             unreadable_window: Duration::from_secs(10),

@@ -1,7 +1,7 @@
 //! What a subscription asks for. It is kept for as long as the subscription lives, to begin again with when the user
 //! changes; so as text, which takes a tenth of the memory that values do.
 
-use crate::ejson::{self, Limits, Value};
+use crate::ejson::{self, JsonLimits, Value};
 
 /// The host's number of the publication, and the handler's parameters.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ fn read(text: &str) -> Option<Vec<Value>> {
         return Some(Vec::new());
     }
     // What came within the limits goes out within them.
-    let limits = Limits {
+    let limits = JsonLimits {
         depth: usize::MAX,
         keys: usize::MAX,
     };
@@ -89,7 +89,7 @@ mod tests {
             r#"[{"$type":"oid","$value":"0123456789abcdef01234567"},{"$regexp":"a","$flags":"i"}]"#,
         ];
         for (at, text) in texts.into_iter().enumerate() {
-            let value = ejson::parse(text, &Limits::default()).unwrap();
+            let value = ejson::parse(text, &JsonLimits::default()).unwrap();
             let Value::Array(params) = value.decode_lenient() else {
                 panic!("no array: {text}");
             };
@@ -102,9 +102,9 @@ mod tests {
 
     #[test]
     fn the_deepest_parameters_come_back() {
-        let depth = Limits::default().depth - 1;
+        let depth = JsonLimits::default().depth - 1;
         let text = format!("[{}{}]", "[".repeat(depth), "]".repeat(depth));
-        let Ok(Value::Array(params)) = ejson::parse(&text, &Limits::default()) else {
+        let Ok(Value::Array(params)) = ejson::parse(&text, &JsonLimits::default()) else {
             panic!("no array");
         };
         assert_eq!(Publish::new(0, &params).params(), params);

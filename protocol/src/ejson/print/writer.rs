@@ -2,9 +2,10 @@
 
 use std::mem;
 
-use super::super::decode::Form;
+use super::super::form::Form;
 use super::super::number::write_number;
-use super::super::write::{write_json, write_string};
+use super::super::string::write_string;
+use super::super::write::write_json;
 use super::super::{SerdeError, Value};
 
 /// What stays of the scratch; a longer text takes it along.
