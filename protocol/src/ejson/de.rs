@@ -11,7 +11,7 @@ use super::form::Form;
 use super::key::KeyDeserializer;
 use super::number::integer;
 use super::object::{IntoIter, Object};
-use super::smuggle::{NAME, offer};
+use super::slot::{NAME, offer};
 use super::{SerdeError, Value};
 
 /// Makes a Rust value of a value.

@@ -27,7 +27,7 @@ impl Value {
             | Self::Number(_)
             | Self::Date(_)
             | Self::ObjectId(_) => 0,
-            Self::String(text) => text.allocated(),
+            Self::String(text) => block(text.heap_bytes()),
             Self::Array(items) => {
                 let inner = items.iter().map(Self::allocated);
                 inner.fold(slots::<Self>(items.capacity()), usize::saturating_add)
@@ -35,7 +35,7 @@ impl Value {
             Self::Object(object) => object.allocated(),
             Self::Binary(bytes) => block(bytes.0.capacity()),
             Self::Regexp(pattern) => block(size_of_val(&**pattern))
-                .saturating_add(pattern.source().allocated())
+                .saturating_add(block(pattern.source().heap_bytes()))
                 .saturating_add(block(pattern.flags().len())),
             Self::Decimal(number) => {
                 block(size_of_val(&**number)).saturating_add(block(number.as_str().len()))
@@ -60,7 +60,7 @@ impl Object {
         let table = block(index.saturating_mul(self.capacity()));
         let members = slots::<(Text, Value)>(self.capacity()).saturating_add(table);
         self.iter().fold(members, |sum, (key, value)| {
-            sum.saturating_add(key.allocated())
+            sum.saturating_add(block(key.heap_bytes()))
                 .saturating_add(value.allocated())
         })
     }
@@ -72,7 +72,7 @@ fn slots<T>(capacity: usize) -> usize {
 }
 
 /// A block of so many bytes; for none there is no block.
-pub(super) fn block(bytes: usize) -> usize {
+fn block(bytes: usize) -> usize {
     if bytes == 0 {
         0
     } else {

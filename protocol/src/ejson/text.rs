@@ -9,7 +9,6 @@ use std::hash::{Hash, Hasher};
 use compact_str::{CompactString, ToCompactString};
 use indexmap::Equivalent;
 
-use super::memory::block;
 use super::string::{write_code_points, write_string};
 
 /// An immutable string that may hold lone surrogates.
@@ -93,12 +92,12 @@ impl Text {
         self.units().cmp(other.units())
     }
 
-    /// Bytes of memory beside its own: a short text needs none.
-    pub(super) fn allocated(&self) -> usize {
+    /// Bytes that were asked of the allocator for it: a short text needs none.
+    pub(super) fn heap_bytes(&self) -> usize {
         match &self.0 {
-            Repr::Plain(text) if text.is_heap_allocated() => block(text.capacity()),
+            Repr::Plain(text) if text.is_heap_allocated() => text.capacity(),
             Repr::Plain(_) => 0,
-            Repr::Wild(bytes) => block(bytes.len()),
+            Repr::Wild(bytes) => bytes.len(),
         }
     }
 

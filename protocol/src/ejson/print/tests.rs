@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::ser::Error;
 
-use super::writer::KEPT;
+use super::super::printer::KEPT;
 use super::*;
 use crate::ejson;
 use crate::ejson::{
