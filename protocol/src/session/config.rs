@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Resumption;
 use crate::ejson::{JsonLimits, ObjectId};
 use crate::message::Bounds;
 use crate::vent::{Choice, VentOptions};
@@ -89,6 +88,31 @@ impl Default for Config {
             encoding: Choice::default(),
             reserved: Vec::new(),
             names: Names::default(),
+        }
+    }
+}
+
+/// Settings of resumption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// How long a session waits for its client to come back (15 s); with zero none does.
+    pub grace: Duration,
+    /// Messages that are kept for a client because it may have missed them (100), and messages that a waiting session
+    /// may have to send beside them; with one more it ends.
+    pub messages: usize,
+    /// Bytes of these messages, counted the same way (64 KiB).
+    pub bytes: usize,
+    /// Wrong attempts that end a waiting session (5).
+    pub attempts: u32,
+}
+
+impl Default for Resumption {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(15),
+            messages: 100,
+            bytes: 64 * 1024,
+            attempts: 5,
         }
     }
 }

@@ -17,16 +17,18 @@ mod calls;
 mod config;
 mod events;
 mod heartbeat;
+mod held;
 mod history;
 mod input;
-mod publish;
 mod queue;
+mod request;
 mod resumption;
+mod subscription;
 mod subscriptions;
 mod user;
 
-pub use config::{Config, Duplicate, Kind, Names};
-pub use resumption::{Resumption, SessionId};
+pub use config::{Config, Duplicate, Kind, Names, Resumption};
+pub use resumption::SessionId;
 pub use user::Unblocked;
 
 use std::collections::VecDeque;
@@ -43,7 +45,7 @@ use heartbeat::{Due, Heartbeat};
 use history::{History, Pings};
 use queue::Queue;
 use resumption::Parked;
-use subscriptions::Subscription;
+use subscription::Subscription;
 use user::UserChange;
 
 /// One run of a handler, unique in its session: a subscription or a call.

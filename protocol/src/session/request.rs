@@ -5,7 +5,7 @@ use crate::ejson::{self, JsonLimits, Value};
 
 /// The host's number of the publication, and the handler's parameters.
 #[derive(Debug)]
-pub(super) struct Publish {
+pub(super) struct SubscriptionRequest {
     publication: usize,
     params: Params,
 }
@@ -18,7 +18,7 @@ enum Params {
     Values(Box<[Value]>),
 }
 
-impl Publish {
+impl SubscriptionRequest {
     pub(super) fn new(publication: usize, params: &[Value]) -> Self {
         let mut text = String::new();
         for param in params {
@@ -93,9 +93,9 @@ mod tests {
             let Value::Array(params) = value.decode_lenient() else {
                 panic!("no array: {text}");
             };
-            let publish = Publish::new(0, &params);
-            assert_eq!(publish.params(), params, "{text}");
-            let is_text = matches!(publish.params, Params::Text(_));
+            let request = SubscriptionRequest::new(0, &params);
+            assert_eq!(request.params(), params, "{text}");
+            let is_text = matches!(request.params, Params::Text(_));
             assert_eq!(is_text, at != 4, "{text}");
         }
     }
@@ -107,6 +107,6 @@ mod tests {
         let Ok(Value::Array(params)) = ejson::parse(&text, &JsonLimits::default()) else {
             panic!("no array");
         };
-        assert_eq!(Publish::new(0, &params).params(), params);
+        assert_eq!(SubscriptionRequest::new(0, &params).params(), params);
     }
 }
