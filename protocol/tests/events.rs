@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use updraft_protocol::ejson::Object;
-use updraft_protocol::message::Frame;
+use updraft_protocol::message::{Frame, Head, Tail};
 use updraft_protocol::session::{Action, Config, Kind, Output, Run, Session};
-use updraft_protocol::vent::{Head, Tail, VentOptions};
+use updraft_protocol::vent::VentOptions;
 
 #[test]
 fn a_streamer_is_not_announced_in_a_collection_that_holds_documents() {

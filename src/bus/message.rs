@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use updraft_protocol::ejson::{self, JsonLimits, Scan, ScanError, Value};
-use updraft_protocol::vent::Printed;
+use updraft_protocol::message::Printed;
 
 use super::InternalChannel;
 

@@ -3,8 +3,8 @@
 use super::held::Held;
 use super::subscription::{EVENT_DOCUMENT, Events, Ready};
 use super::{Action, Output, Run, Session};
-use crate::message::{Frame, ServerMessage, WireError};
-use crate::vent::{Delivery, Encoding, Head, Tail};
+use crate::message::{Frame, Head, ServerMessage, Tail, WireError};
+use crate::vent::{Delivery, Encoding};
 
 impl Session {
     /// How the events of a subscription are encoded; `None` when it is over, or has no events.

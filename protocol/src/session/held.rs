@@ -2,7 +2,7 @@
 //! between them.
 
 use super::Config;
-use crate::vent::Tail;
+use crate::message::Tail;
 
 /// Events that came before `ready` was sent.
 #[derive(Debug, Default)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::Run;
 use super::held::HeldEvents;
 use super::request::SubscriptionRequest;
-use crate::vent::{Delivery, Head};
+use crate::message::Head;
+use crate::vent::Delivery;
 
 /// The id of the one document that stands for a Vent subscription.
 pub(super) const EVENT_DOCUMENT: &str = "id";

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Choice, Encoding, Head, VentOptions};
+use super::{Choice, Encoding, VentOptions};
 use crate::ejson::{self, Object, Text, Value};
-use crate::message::{self, WireError};
+use crate::message::{self, Head, WireError};
 use crate::random;
 
 /// Longest Vent id or event name, in bytes: it is the client's text, and comes back in every event.
