@@ -8,7 +8,7 @@ mod event;
 mod frames;
 mod server;
 
-pub use client::{Bounds, Call, Quote, Request, Subscribe, Unreadable, decode};
+pub use client::{Call, MessageBounds, Quote, Request, Subscribe, Unreadable, decode};
 pub use error::{Code, WireError};
 pub use event::{Head, Printed, Tail};
 pub use frames::{FrameRef, Frames, FramesIter};

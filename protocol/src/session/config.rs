@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ejson::{JsonLimits, ObjectId};
-use crate::message::Bounds;
-use crate::vent::{Choice, VentOptions};
+use crate::message::MessageBounds;
+use crate::vent::{EncodingChoice, VentOptions};
 use crate::view::Strategies;
 
 /// Settings of a session; one value serves all sessions of a server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Config {
+pub struct SessionConfig {
     /// Silence after which the server pings (15 s); zero switches pings and the timeout off.
     pub heartbeat_interval: Duration,
     /// How long a pinged client may stay silent before its session is closed (15 s).
@@ -44,7 +44,7 @@ pub struct Config {
     /// Depth and breadth of a client's JSON.
     pub limits: JsonLimits,
     /// Lengths of a client's ids and names, and of messages that are quoted.
-    pub bounds: Bounds,
+    pub bounds: MessageBounds,
     /// Messages that are no JSON within `limits` or have no `msg`, within
     /// [`unreadable_window`](Self::unreadable_window), that close the connection (100).
     pub max_unreadable: usize,
@@ -56,14 +56,14 @@ pub struct Config {
     /// What is remembered of the documents of each collection.
     pub strategies: Strategies,
     /// The encoding of Vent publications that do not choose their own.
-    pub encoding: Choice,
+    pub encoding: EncodingChoice,
     /// Names that no Vent id may take in the collection encoding, besides Meteor's own.
     pub reserved: Vec<Box<str>>,
     /// The publications and methods that exist.
-    pub names: Names,
+    pub names: HandlerNames,
 }
 
-impl Default for Config {
+impl Default for SessionConfig {
     fn default() -> Self {
         Self {
             heartbeat_interval: Duration::from_secs(15),
@@ -80,14 +80,14 @@ impl Default for Config {
             held_events: 256,
             held_bytes: 256 * 1024,
             limits: JsonLimits::default(),
-            bounds: Bounds::default(),
+            bounds: MessageBounds::default(),
             max_unreadable: 100,
             unreadable_window: Duration::from_secs(10),
             new_object_id: || None,
             strategies: Strategies::default(),
-            encoding: Choice::default(),
+            encoding: EncodingChoice::default(),
             reserved: Vec::new(),
-            names: Names::default(),
+            names: HandlerNames::default(),
         }
     }
 }
@@ -119,8 +119,8 @@ impl Default for Resumption {
 
 /// The names that clients may use, each with the number by which the host knows it.
 #[derive(Clone, Debug, Default)]
-pub struct Names {
-    publications: HashMap<Box<str>, (usize, Kind)>,
+pub struct HandlerNames {
+    publications: HashMap<Box<str>, (usize, PublicationKind)>,
     universal: Vec<usize>,
     methods: HashMap<Box<str>, usize>,
 }
@@ -128,7 +128,7 @@ pub struct Names {
 /// What a publication sends.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum PublicationKind {
     /// Documents.
     Ordinary,
     /// Events on a Vent id, and documents if it likes.
@@ -139,18 +139,23 @@ pub enum Kind {
 
 /// A name that exists already.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Duplicate(pub Box<str>);
+pub struct DuplicateName(pub Box<str>);
 
-impl Names {
+impl HandlerNames {
     /// Adds a publication under the host's `number`.
     ///
     /// # Errors
     ///
     /// The name is taken by another publication, of whatever kind.
-    pub fn publication(&mut self, name: &str, number: usize, kind: Kind) -> Result<(), Duplicate> {
+    pub fn publication(
+        &mut self,
+        name: &str,
+        number: usize,
+        kind: PublicationKind,
+    ) -> Result<(), DuplicateName> {
         match self.publications.insert(name.into(), (number, kind)) {
             None => Ok(()),
-            Some(_) => Err(Duplicate(name.into())),
+            Some(_) => Err(DuplicateName(name.into())),
         }
     }
 
@@ -164,10 +169,10 @@ impl Names {
     /// # Errors
     ///
     /// The name is taken by another method.
-    pub fn method(&mut self, name: &str, number: usize) -> Result<(), Duplicate> {
+    pub fn method(&mut self, name: &str, number: usize) -> Result<(), DuplicateName> {
         match self.methods.insert(name.into(), number) {
             None => Ok(()),
-            Some(_) => Err(Duplicate(name.into())),
+            Some(_) => Err(DuplicateName(name.into())),
         }
     }
 
@@ -176,7 +181,7 @@ impl Names {
         self.methods.get(name).copied()
     }
 
-    pub(super) fn find_publication(&self, name: &str) -> Option<(usize, &Kind)> {
+    pub(super) fn find_publication(&self, name: &str) -> Option<(usize, &PublicationKind)> {
         self.publications
             .get(name)
             .map(|(number, kind)| (*number, kind))

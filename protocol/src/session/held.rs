@@ -1,7 +1,7 @@
 //! The events of a subscription that is not ready yet: they wait here, within bounds, and so do the gaps
 //! between them.
 
-use super::Config;
+use super::SessionConfig;
 use crate::message::Tail;
 
 /// Events that came before `ready` was sent.
@@ -28,7 +28,7 @@ pub(super) enum Held {
 
 impl HeldEvents {
     /// Holds an event; without room for it, it is dropped. `true` if a gap begins with it.
-    pub(super) fn hold(&mut self, tail: &Tail, config: &Config) -> bool {
+    pub(super) fn hold(&mut self, tail: &Tail, config: &SessionConfig) -> bool {
         if self.is_full {
             return false;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::request::SubscriptionRequest;
 use super::subscription::{EVENT_DOCUMENT, Events, Ready, Subscription};
-use super::{Action, Kind, Output, Run, Session};
+use super::{Action, Output, PublicationKind, Run, Session};
 use crate::ejson::Value;
 use crate::message::{self, ServerMessage, Subscribe, WireError};
 use crate::vent::Delivery;
@@ -223,8 +223,8 @@ impl Session {
             return self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out);
         }
         let delivery = match kind {
-            Kind::Ordinary => Ok(None),
-            Kind::Vent(options) => Delivery::vent(
+            PublicationKind::Ordinary => Ok(None),
+            PublicationKind::Vent(options) => Delivery::vent(
                 &name,
                 &mut params,
                 *options,
@@ -232,7 +232,9 @@ impl Session {
                 &config.reserved,
             )
             .map(Some),
-            Kind::Streamer(collection) => Delivery::streamer(collection, &mut params).map(Some),
+            PublicationKind::Streamer(collection) => {
+                Delivery::streamer(collection, &mut params).map(Some)
+            }
         };
         match delivery.and_then(|delivery| self.refuse_taken(delivery)) {
             Ok(delivery) => {

@@ -28,7 +28,7 @@ pub enum Encoding {
 /// Which encoding a Vent publication uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Choice {
+pub enum EncodingChoice {
     /// By the Vent id: exactly 17 characters of Meteor's id alphabet mean [`Encoding::Vent`], anything else
     /// [`Encoding::Collection`].
     #[default]
@@ -44,7 +44,7 @@ pub enum Choice {
 #[non_exhaustive]
 pub struct VentOptions {
     /// Which encoding; `None` leaves it to the server's setting.
-    pub encoding: Option<Choice>,
+    pub encoding: Option<EncodingChoice>,
     /// Whether the collection encoding says `"n"`, the event's number in its subscription, before `"event"`.
     pub numbered: bool,
     /// Whether the vent encoding carries EJSON instead of the plain JSON that redis-oplog has always sent.
@@ -59,7 +59,7 @@ impl VentOptions {
 
     /// Uses this encoding whatever the server's setting.
     #[must_use]
-    pub fn encoding(mut self, choice: Choice) -> Self {
+    pub fn encoding(mut self, choice: EncodingChoice) -> Self {
         self.encoding = Some(choice);
         self
     }
