@@ -12,9 +12,9 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde::Serialize;
 use updraft_protocol::ejson;
-use updraft_protocol::ejson::{Limits, Object, Value};
-use updraft_protocol::message::{Bounds, Frame, Request, decode};
-use updraft_protocol::session::{Action, Config, Kind, Output, Run, Session};
+use updraft_protocol::ejson::{JsonLimits, Object, Value};
+use updraft_protocol::message::{Frame, MessageBounds, Request, decode};
+use updraft_protocol::session::{Action, Output, PublicationKind, Run, Session, SessionConfig};
 use updraft_protocol::vent::VentOptions;
 use updraft_protocol::view::{Fields, View};
 
@@ -23,7 +23,7 @@ const SUB: &str = r#"{"msg":"sub","id":"Zq3b4LxJpTtYk7cWm","name":"feed","params
 const METHOD: &str = r#"{"msg":"method","id":"7","method":"messages.add","params":["7",{"text":"hi","at":{"$date":1500000000123}}]}"#;
 
 fn ejson_text(c: &mut Criterion) {
-    let limits = Limits::default();
+    let limits = JsonLimits::default();
     let value = ejson::parse(EVENT, &limits).unwrap().decode().unwrap();
     let mut group = c.benchmark_group("ejson");
     group.bench_function("scan", |b| {
@@ -75,7 +75,7 @@ struct Typed<'a> {
 }
 
 fn messages(c: &mut Criterion) {
-    let (limits, bounds) = (Limits::default(), Bounds::default());
+    let (limits, bounds) = (JsonLimits::default(), MessageBounds::default());
     let mut group = c.benchmark_group("message");
     for (name, text) in [("sub", SUB), ("method", METHOD)] {
         group.bench_function(name, |b| {
@@ -143,8 +143,8 @@ fn events(c: &mut Criterion) {
 
 /// A session with one subscription to events, past `ready`.
 fn subscribed() -> (Session, Run) {
-    let mut config = Config::default();
-    let kind = Kind::Vent(VentOptions::new());
+    let mut config = SessionConfig::default();
+    let kind = PublicationKind::Vent(VentOptions::new());
     config.names.publication("feed", 0, kind).unwrap();
     let mut session = Session::new("s", Arc::new(config), Duration::ZERO);
     let mut out = Output::default();

@@ -80,7 +80,7 @@ pub use stats::Stats;
 pub use updraft_protocol::ejson::{Binary, Date, Decimal, Object, ObjectId, Regexp, Value};
 pub use updraft_protocol::message::{Code, WireError};
 pub use updraft_protocol::random::RandomStream;
-pub use updraft_protocol::vent::{Choice, VentOptions};
+pub use updraft_protocol::vent::{EncodingChoice, VentOptions};
 pub use updraft_protocol::view::{Fields, IntoFields, Strategy};
 pub use updraft_protocol::{ejson, random};
 /// The crate of [`Builder::route`]'s filters, in the version that it takes.

@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn params(json: &str) -> Vec<Value> {
-        let all = ejson::parse(json, &ejson::Limits::default()).unwrap();
+        let all = ejson::parse(json, &ejson::JsonLimits::default()).unwrap();
         all.as_array().unwrap().to_vec()
     }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use updraft_protocol::ejson;
 use updraft_protocol::message::WireError;
-use updraft_protocol::session::Config;
+use updraft_protocol::session::SessionConfig;
 
 use crate::bus::{Channels, IntoChannel};
 use crate::connection::Connection;
@@ -30,7 +30,7 @@ use crate::stats::Gauges;
 #[derive(Debug)]
 pub(crate) struct Services {
     /// Names and limits, as sessions know them.
-    pub(crate) session: Arc<Config>,
+    pub(crate) session: Arc<SessionConfig>,
     /// Publications by the number that `session` gives them.
     pub(crate) publications: Vec<Publication>,
     /// Methods by the number that `session` gives them.

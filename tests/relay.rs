@@ -146,9 +146,11 @@ fn found_112_load_balancers_are_answered_if_they_are_to_be() {
             .env("UPDRAFT_HEALTH_CHECKS", set);
         let _relay = Process::start(&mut command, port);
         for path in ["/healthz", "/readyz"] {
-            let mut http = Http::connect(&format!("127.0.0.1:{port}"));
-            let status = http.ask(&format!("GET {path}"), &[], "").status;
-            assert_eq!(status, expected, "{path}");
+            // It is ready when Redis has answered.
+            eventually(&format!("{path} is {expected}"), || {
+                let mut http = Http::connect(&format!("127.0.0.1:{port}"));
+                http.ask(&format!("GET {path}"), &[], "").status == expected
+            });
         }
     }
 }

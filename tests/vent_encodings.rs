@@ -4,7 +4,7 @@ mod common;
 
 use common::{Gate, Running, talk};
 use updraft::prelude::*;
-use updraft::{Binary, Builder, Choice, VentOptions};
+use updraft::{Binary, Builder, EncodingChoice, VentOptions};
 
 /// Everything on the channel `c`, as it came.
 async fn tm(vent: Vent) -> Result<()> {
@@ -161,14 +161,14 @@ fn vent_080_equal_events_are_sent_each() {
 }
 
 /// Subscribes with an id that looks like Meteor's, then with one that does not, and looks at which frames come.
-fn assert_chosen(builder: Builder, meteors: Choice, others: Choice) {
+fn assert_chosen(builder: Builder, meteors: EncodingChoice, others: EncodingChoice) {
     let server = Running::start(builder);
     let mut client = server.client();
     for (id, choice) in [("23456789ABCDEFGHJ", meteors), ("vent.a", others)] {
         client.send_text(&format!(
             r#"{{"msg":"sub","id":"S1","name":"tm","params":["{id}"]}}"#
         ));
-        let is_collection = choice == Choice::Collection;
+        let is_collection = choice == EncodingChoice::Collection;
         if is_collection {
             client.expect_text(&format!(
                 r#"{{"msg":"added","collection":"{id}","id":"id","fields":{{}}}}"#
@@ -197,7 +197,7 @@ fn assert_chosen(builder: Builder, meteors: Choice, others: Choice) {
 
 #[test]
 fn the_encoding_is_chosen_by_the_vent_id_the_publication_or_the_server() {
-    use Choice::{Auto, Collection, Vent};
+    use EncodingChoice::{Auto, Collection, Vent};
     let server = Server::builder;
     let with = |choice| VentOptions::new().encoding(choice);
     assert_chosen(server().vent("tm", tm), Vent, Collection);
@@ -347,7 +347,11 @@ fn a_vent_id_is_taken_before_its_subscription_is_ready() {
 
 #[test]
 fn in_the_shipped_encoding_a_vent_id_is_no_collection() {
-    let server = Running::start(Server::builder().encoding(Choice::Vent).vent("tm", tm));
+    let server = Running::start(
+        Server::builder()
+            .encoding(EncodingChoice::Vent)
+            .vent("tm", tm),
+    );
     let mut client = server.client();
     talk(
         &mut client,

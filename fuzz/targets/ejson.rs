@@ -4,16 +4,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use updraft_protocol::ejson::{self, Limits, Print, Text, Value};
+use updraft_protocol::ejson::{self, JsonLimits, Print, Text, Value};
 
 /// What decoding can make of a small text is wider than it, and printing makes it deeper.
-const PRINTED: Limits = Limits {
+const PRINTED: JsonLimits = JsonLimits {
     depth: 512,
     keys: usize::MAX,
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    let limits = Limits::default();
+    let limits = JsonLimits::default();
     let scanned = ejson::scan(bytes, &limits);
     let Ok(text) = str::from_utf8(bytes) else {
         assert!(scanned.is_err());

@@ -4,20 +4,22 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use updraft_protocol::ejson::{self, Limits, Value};
-use updraft_protocol::message::{Bounds, Call, Quote, Request, ServerMessage, Subscribe, decode};
+use updraft_protocol::ejson::{self, JsonLimits, Value};
+use updraft_protocol::message::{
+    Call, MessageBounds, Quote, Request, ServerMessage, Subscribe, decode,
+};
 
 /// An echo is deeper than what it quotes, and `$escape` of a string makes members of its characters.
-const ECHO: Limits = Limits {
+const ECHO: JsonLimits = JsonLimits {
     depth: 512,
     keys: usize::MAX,
 };
 
 fuzz_target!(|text: &str| {
-    let Ok(message) = decode(text, &Limits::default(), || None) else {
+    let Ok(message) = decode(text, &JsonLimits::default(), || None) else {
         return;
     };
-    let bounds = Bounds::default();
+    let bounds = MessageBounds::default();
     let quote = Quote::of(&message, text.len(), &bounds);
     check_echo(quote.as_ref(), text.len(), &bounds);
     let whole = message.clone();
@@ -49,7 +51,7 @@ fn text_of<'a>(message: &'a Value, key: &str) -> Option<&'a str> {
     message.get(key)?.as_str()
 }
 
-fn check_echo(quote: Option<&Quote>, bytes: usize, bounds: &Bounds) {
+fn check_echo(quote: Option<&Quote>, bytes: usize, bounds: &MessageBounds) {
     let error = ServerMessage::Error("Bad request", quote).print();
     let envelope = ServerMessage::Error("Bad request", None).print();
     assert!(error.len() <= envelope.len() + r#","offendingMessage":"#.len() + bounds.quote);

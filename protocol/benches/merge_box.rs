@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use updraft_protocol::ejson::Object;
-use updraft_protocol::session::{Action, Config, Kind, Output, Session};
+use updraft_protocol::session::{Action, Output, PublicationKind, Session, SessionConfig};
 use updraft_protocol::view::Fields;
 
 const SESSIONS: usize = 10_000;
@@ -13,8 +13,10 @@ const DOCUMENTS: usize = 100;
 const LIMIT: usize = 8 * 1024;
 
 fn main() {
-    let mut config = Config::default();
-    let added = config.names.publication("all", 0, Kind::Ordinary);
+    let mut config = SessionConfig::default();
+    let added = config
+        .names
+        .publication("all", 0, PublicationKind::Ordinary);
     added.expect("there is no other");
     let config = Arc::new(config);
     let documents: Vec<_> = (0..DOCUMENTS).map(document).collect();
@@ -50,7 +52,7 @@ fn document(number: usize) -> (String, Fields) {
     (format!("document{number:09}"), fields.into())
 }
 
-fn connected(config: &Arc<Config>, out: &mut Output) -> Session {
+fn connected(config: &Arc<SessionConfig>, out: &mut Output) -> Session {
     let mut session = Session::new("kpNzWxsDHYcxAHj5M", config.clone(), Duration::ZERO);
     let connect = r#"{"msg":"connect","version":"1","support":["1"]}"#;
     session.receive(connect, Duration::ZERO, out);

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use updraft_protocol::ejson::Object;
-use updraft_protocol::message::Frame;
-use updraft_protocol::session::{Action, Config, Kind, Output, Run, Session};
-use updraft_protocol::vent::{Head, Tail, VentOptions};
+use updraft_protocol::message::{Frame, Head, Tail};
+use updraft_protocol::session::{Action, Output, PublicationKind, Run, Session, SessionConfig};
+use updraft_protocol::vent::VentOptions;
 
 #[test]
 fn a_streamer_is_not_announced_in_a_collection_that_holds_documents() {
-    let mut config = Config::default();
-    let kind = Kind::Streamer("stream-room".into());
+    let mut config = SessionConfig::default();
+    let kind = PublicationKind::Streamer("stream-room".into());
     config.names.publication("stream-room", 0, kind).unwrap();
-    let kind = Kind::Ordinary;
+    let kind = PublicationKind::Ordinary;
     config.names.publication("documents", 1, kind).unwrap();
     let mut session = Session::new("s", Arc::new(config), Duration::ZERO);
     let mut out = Output::default();
@@ -64,9 +64,9 @@ type Send = fn(&mut Session, Run, &Tail, &mut Output) -> Option<Head>;
 
 impl Numbered {
     fn subscribe() -> Self {
-        let mut config = Config::default();
+        let mut config = SessionConfig::default();
         config.held_events = 2;
-        let kind = Kind::Vent(VentOptions::new().numbered());
+        let kind = PublicationKind::Vent(VentOptions::new().numbered());
         config.names.publication("tm", 0, kind).unwrap();
         let mut session = Session::new("s", Arc::new(config), Duration::ZERO);
         let mut out = Output::default();

@@ -6,7 +6,7 @@ mod fixture;
 use std::time::Duration;
 
 use fixture::World;
-use updraft_protocol::session::Config;
+use updraft_protocol::session::SessionConfig;
 
 const CONNECT: &str = r#"{"msg":"connect","version":"1","support":["1","pre2","pre1"]}"#;
 const BAD_REQUEST: &str = r#"{"msg":"error","reason":"Bad request"}"#;
@@ -16,8 +16,8 @@ fn connected() -> World {
     connected_with(|_| {})
 }
 
-fn connected_with(configure: impl FnOnce(&mut Config)) -> World {
-    let mut config = Config::default();
+fn connected_with(configure: impl FnOnce(&mut SessionConfig)) -> World {
+    let mut config = SessionConfig::default();
     configure(&mut config);
     let mut world = World::with(config);
     world.receive(CONNECT);
@@ -62,7 +62,7 @@ fn row_038_deviation_001_a_hundred_unreadable_messages_in_ten_seconds_close() {
 #[test]
 fn row_038_039_whatever_has_no_readable_msg_counts_also_before_connect() {
     let mut world = World::with({
-        let mut config = Config::default();
+        let mut config = SessionConfig::default();
         config.max_unreadable = 4;
         config
     });
@@ -450,7 +450,7 @@ fn deviation_020_updated_waits_for_writes_for_thirty_seconds() {
 
 #[test]
 fn row_072_the_minute_counts_from_the_handlers_own_beginning() {
-    let second = |config: &mut Config| config.publication_timeout = SECOND;
+    let second = |config: &mut SessionConfig| config.publication_timeout = SECOND;
     let mut world = connected_with(second);
     let slow = |id: &str, name: &str, ms: u32| {
         format!(r#"{{"msg":"sub","id":"{id}","name":"{name}","params":[{ms}]}}"#)
@@ -582,7 +582,11 @@ fn row_080_a_clock_that_goes_back_does_no_harm() {
     use updraft_protocol::session::{Output, Session};
 
     let (mut out, late) = (Output::default(), 1000 * SECOND);
-    let mut session = Session::new("kpNzWxsDHYcxAHj5M", Arc::new(Config::default()), late);
+    let mut session = Session::new(
+        "kpNzWxsDHYcxAHj5M",
+        Arc::new(SessionConfig::default()),
+        late,
+    );
     for now in [late, SECOND, Duration::ZERO] {
         session.handle_timeout(now, &mut out);
     }
@@ -600,7 +604,7 @@ fn a_greeting_comes_first_where_it_is_wanted() {
     use updraft_protocol::session::{Output, Session};
 
     for (greeting, expected) in [(true, vec![r#"{"server_id":"0"}"#]), (false, vec![])] {
-        let mut config = Config::default();
+        let mut config = SessionConfig::default();
         config.greeting = greeting;
         let mut out = Output::default();
         let session = Session::new("kpNzWxsDHYcxAHj5M", Arc::new(config), Duration::ZERO);

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use updraft_protocol::ejson::{Object, Value};
 use updraft_protocol::message::Frames;
-use updraft_protocol::session::{Action, Config, Kind, Output, Resumption, Run, Session};
+use updraft_protocol::session::{
+    Action, Output, PublicationKind, Resumption, Run, Session, SessionConfig,
+};
 
 const CONNECT: &str = r#"{"msg":"connect","version":"1","support":["1","pre2","pre1"]}"#;
 const ID: &str = "kpNzWxsDHYcxAHj5M";
@@ -25,9 +27,12 @@ struct Host {
 
 impl Host {
     fn connected(resumption: impl FnOnce(&mut Resumption)) -> Self {
-        let mut config = Config::default();
+        let mut config = SessionConfig::default();
         resumption(&mut config.resumption);
-        config.names.publication("live", 0, Kind::Ordinary).unwrap();
+        config
+            .names
+            .publication("live", 0, PublicationKind::Ordinary)
+            .unwrap();
         config.names.method("slow", 0).unwrap();
         let mut host = Self {
             session: Session::new(ID, Arc::new(config), NOW),

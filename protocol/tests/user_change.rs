@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use updraft_protocol::ejson::{Object, Value};
 use updraft_protocol::message::{Frame, WireError};
-use updraft_protocol::session::{Action, Config, Kind, Output, Run, Session, Unblocked};
+use updraft_protocol::session::{
+    Action, Output, PublicationKind, Run, Session, SessionConfig, Unblocked,
+};
 use updraft_protocol::vent::VentOptions;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,16 +35,16 @@ impl Host {
         Self::configured(|_| {})
     }
 
-    fn configured(configure: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
+    fn configured(configure: impl FnOnce(&mut SessionConfig)) -> Self {
+        let mut config = SessionConfig::default();
         configure(&mut config);
         config.publication_timeout = TIMEOUT;
         config.heartbeat_interval = Duration::ZERO;
         for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
-            let kind = Kind::Ordinary;
+            let kind = PublicationKind::Ordinary;
             config.names.publication(name, number, kind).unwrap();
         }
-        let kind = Kind::Vent(VentOptions::new());
+        let kind = PublicationKind::Vent(VentOptions::new());
         config.names.publication("tm", 3, kind).unwrap();
         config.names.method("login", 0).unwrap();
         let mut host = Self {

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use updraft_protocol::ejson::{self, Limits, Scan, ScanError, Value};
-use updraft_protocol::vent::Printed;
+use updraft_protocol::ejson::{self, JsonLimits, Scan, ScanError, Value};
+use updraft_protocol::message::Printed;
 
 use super::InternalChannel;
 
@@ -22,7 +22,7 @@ pub struct Message {
     channel: Arc<str>,
     payload: Printed,
     scan: Scan,
-    limits: Limits,
+    limits: JsonLimits,
     /// Filled by the first who asks for another form; lives as long as the message.
     decoded: OnceLock<Box<Decoded>>,
 }
@@ -39,7 +39,7 @@ struct Decoded {
 pub(crate) struct PayloadLimits {
     pub(crate) bytes: usize,
     /// How deeply it may be nested, and the like.
-    pub(crate) json: Limits,
+    pub(crate) json: JsonLimits,
 }
 
 /// Why a payload was dropped.
@@ -179,7 +179,7 @@ impl Default for PayloadLimits {
         // The size bounds how many members there can be.
         Self {
             bytes: 1024 * 1024,
-            json: Limits {
+            json: JsonLimits {
                 depth: 64,
                 keys: usize::MAX,
             },

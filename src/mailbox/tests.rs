@@ -34,9 +34,9 @@ fn address(inbox: &Arc<Inbox>) -> Arc<Address> {
 /// A run, which only a session can make.
 fn run() -> Run {
     use std::time::Duration;
-    use updraft_protocol::session::{Action, Config, Output, Session};
+    use updraft_protocol::session::{Action, Output, Session, SessionConfig};
 
-    let mut config = Config::default();
+    let mut config = SessionConfig::default();
     config.names.universal(0);
     let mut out = Output::default();
     let mut session = Session::new("x", Arc::new(config), Duration::ZERO);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 use updraft_protocol::ejson::{self, Print, Value};
-use updraft_protocol::vent::{Encoding, Tail};
+use updraft_protocol::message::Tail;
+use updraft_protocol::vent::Encoding;
 
 use crate::bus::Message;
 use crate::error::{Error, Result};

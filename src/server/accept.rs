@@ -145,7 +145,7 @@ impl Front {
     }
 
     /// Depth and breadth of what is posted.
-    pub(super) fn json_limits(&self) -> &ejson::Limits {
+    pub(super) fn json_limits(&self) -> &ejson::JsonLimits {
         &self.services.session.limits
     }
 

@@ -17,8 +17,8 @@ use tokio::net::ToSocketAddrs;
 use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use updraft_protocol::session::{Config, Duplicate, Kind};
-use updraft_protocol::vent::{Choice, VentOptions};
+use updraft_protocol::session::{DuplicateName, PublicationKind, SessionConfig};
+use updraft_protocol::vent::{EncodingChoice, VentOptions};
 use updraft_protocol::view::Strategy;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -55,7 +55,7 @@ use crate::transport::websocket::Rate;
 ///
 /// A name that is given twice, or is of no use, is an error of `bind`.
 pub struct Builder {
-    session: Config,
+    session: SessionConfig,
     publications: Vec<Publication>,
     methods: Vec<Method>,
     accounts: Option<Accounts>,
@@ -166,8 +166,8 @@ fn memory_limit(set: Option<usize>) -> usize {
 }
 
 /// What sessions are like unless the program says otherwise.
-fn session_config() -> Config {
-    let mut config = Config::default();
+fn session_config() -> SessionConfig {
+    let mut config = SessionConfig::default();
     config.new_object_id = ids::object_id;
     config
 }
@@ -187,7 +187,7 @@ impl Builder {
     #[must_use]
     pub fn publish<M>(mut self, name: &str, handler: impl Handler<Subscription, M>) -> Self {
         let publication = Publication::ordinary(name, handler);
-        self.add(name, Kind::Ordinary, publication);
+        self.add(name, PublicationKind::Ordinary, publication);
         self
     }
 
@@ -214,7 +214,7 @@ impl Builder {
         handler: impl Handler<Vent, M>,
     ) -> Self {
         let publication = Publication::vent(name, handler);
-        self.add(name, Kind::Vent(options), publication);
+        self.add(name, PublicationKind::Vent(options), publication);
         self
     }
 
@@ -225,7 +225,11 @@ impl Builder {
     pub fn streamer<M>(mut self, name: &str, handler: impl Handler<Vent, M>) -> Self {
         let name = format!("stream-{name}");
         let publication = Publication::vent(&name, handler);
-        self.add(&name, Kind::Streamer(name.as_str().into()), publication);
+        self.add(
+            &name,
+            PublicationKind::Streamer(name.as_str().into()),
+            publication,
+        );
         self
     }
 
@@ -310,9 +314,9 @@ impl Builder {
         self
     }
 
-    /// The encoding of Vent publications that do not choose their own; [`Choice::Auto`] by default.
+    /// The encoding of Vent publications that do not choose their own; [`EncodingChoice::Auto`] by default.
     #[must_use]
-    pub fn encoding(mut self, encoding: Choice) -> Self {
+    pub fn encoding(mut self, encoding: EncodingChoice) -> Self {
         self.session.encoding = encoding;
         self
     }
@@ -484,7 +488,7 @@ impl Builder {
         })
     }
 
-    fn add(&mut self, name: &str, kind: Kind, publication: Publication) {
+    fn add(&mut self, name: &str, kind: PublicationKind, publication: Publication) {
         let added = self
             .session
             .names
@@ -493,8 +497,8 @@ impl Builder {
         self.publications.push(publication);
     }
 
-    fn note(&mut self, what: &str, added: Result<(), Duplicate>) {
-        if let Err(Duplicate(name)) = added {
+    fn note(&mut self, what: &str, added: Result<(), DuplicateName>) {
+        if let Err(DuplicateName(name)) = added {
             let text = format!("the {what} '{name}' is defined twice; rename or remove one");
             self.mistake
                 .get_or_insert_with(|| Error::configuration(text));

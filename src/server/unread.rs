@@ -56,7 +56,7 @@ enum Left {
 
 /// Knows what is left of a request's body.
 #[derive(Debug)]
-pub(super) struct Unread {
+pub(super) struct UnreadBody {
     left: Option<Arc<Mutex<Left>>>,
     /// Whether the peer wants to be asked for the body, which is done by reading it.
     is_held_back: bool,
@@ -67,9 +67,9 @@ pub(super) struct Unread {
 pub(super) struct Rest(Incoming);
 
 /// Has an eye on the body of a request.
-pub(super) fn watch(request: Request<Incoming>) -> (Request<RequestBody>, Unread) {
+pub(super) fn watch(request: Request<Incoming>) -> (Request<RequestBody>, UnreadBody) {
     let left: Option<Arc<Mutex<Left>>> = (!request.body().is_end_stream()).then(Arc::default);
-    let unread = Unread {
+    let unread = UnreadBody {
         left: left.clone(),
         is_held_back: request.headers().contains_key(header::EXPECT),
     };
@@ -80,7 +80,7 @@ pub(super) fn watch(request: Request<Incoming>) -> (Request<RequestBody>, Unread
     (request.map(body), unread)
 }
 
-impl Unread {
+impl UnreadBody {
     /// Makes an answer ready. What is returned with it is to be thrown away meanwhile.
     pub(super) async fn settle(self, mut response: Response) -> (Response, Option<Rest>) {
         let left = self.left.map(|left| std::mem::take(&mut *lock(&left)));

@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use updraft_protocol::message::{Frames, WireError};
+use updraft_protocol::message::{Frames, Head, Tail, WireError};
 use updraft_protocol::session::{Action, Output, Run, Session};
-use updraft_protocol::vent::{Head, Tail};
 
 use crate::sockjs::Stream;
 

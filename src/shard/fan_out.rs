@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 use slab::Slab;
+use updraft_protocol::message::Tail;
 use updraft_protocol::session::Run;
-use updraft_protocol::vent::{Encoding, Tail};
+use updraft_protocol::vent::Encoding;
 
 use crate::bus::{Lease, Message};
 use crate::publication::{AsyncMapper, Event, MapEach, Mapper, Queued, SharedMapper, Subscription};

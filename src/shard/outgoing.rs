@@ -4,9 +4,8 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use updraft_protocol::message::{Frame, FrameRef, Frames};
+use updraft_protocol::message::{Frame, FrameRef, Frames, Head, Tail};
 use updraft_protocol::sockjs::{self, Escaper};
-use updraft_protocol::vent::{Head, Tail};
 
 use super::link::Framing;
 use super::polling::{Polling, Readiness};

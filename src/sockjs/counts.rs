@@ -34,12 +34,12 @@ struct Counts {
     /// The number of the next session.
     next: u64,
     /// Filled by `enter`, drained as each [`Counted`] is dropped; bounded by `limit`.
-    by_address: HashMap<Network, Held>,
+    by_address: HashMap<Network, AddressSessions>,
 }
 
 /// The sessions of one address, by number.
 #[derive(Default)]
-struct Held {
+struct AddressSessions {
     connected: HashSet<u64>,
     /// Those that have not connected, the oldest first. One that is still being made is nowhere.
     waiting: BTreeMap<u64, Weak<Session>>,
@@ -68,7 +68,10 @@ impl SessionCounts {
         network: Network,
     ) -> Result<(Counted, Option<Arc<Session>>), Full> {
         let mut counts = self.lock();
-        let held = counts.by_address.get(&network).map_or(0, Held::len);
+        let held = counts
+            .by_address
+            .get(&network)
+            .map_or(0, AddressSessions::len);
         let displaced = if held >= self.per_address {
             Some(counts.displace(network).ok_or(Full::Address)?)
         } else if counts.total >= self.limit {
@@ -129,7 +132,7 @@ impl Counts {
     }
 }
 
-impl Held {
+impl AddressSessions {
     fn len(&self) -> usize {
         self.connected.len().saturating_add(self.waiting.len())
     }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use updraft_protocol::ejson::{self, Limits, Object, Text, Value};
+use updraft_protocol::ejson::{self, JsonLimits, Object, Text, Value};
 
 use crate::documents::Documents;
 
 /// Frames quote what a client sent and wrap it.
-const FRAMES: Limits = Limits {
+const FRAMES: JsonLimits = JsonLimits {
     depth: 512,
     keys: usize::MAX,
 };

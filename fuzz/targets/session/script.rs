@@ -118,7 +118,7 @@ impl<'a> Script<'a> {
 
     fn value(&mut self) -> Value {
         let text = self.one_of(&VALUES);
-        let plain = ejson::parse(text, &ejson::Limits::default()).expect("a value");
+        let plain = ejson::parse(text, &ejson::JsonLimits::default()).expect("a value");
         plain.decode().expect("a value")
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use updraft_protocol::ejson::Value;
 use updraft_protocol::message::{self, Frame, Request, WireError};
-use updraft_protocol::session::{self, Config, Kind, Output, Run, Session};
-use updraft_protocol::vent::{Choice, VentOptions};
+use updraft_protocol::session::{self, Output, PublicationKind, Run, Session, SessionConfig};
+use updraft_protocol::vent::{EncodingChoice, VentOptions};
 
 use crate::client::Client;
 use crate::documents::Documents;
@@ -17,7 +17,7 @@ use crate::script::{Action, Deed};
 /// The number of the publication that has no name.
 const UNIVERSAL: usize = usize::MAX;
 
-static CONFIG: LazyLock<Arc<Config>> = LazyLock::new(|| Arc::new(config()));
+static CONFIG: LazyLock<Arc<SessionConfig>> = LazyLock::new(|| Arc::new(config()));
 
 pub(crate) struct World {
     session: Session,
@@ -374,10 +374,10 @@ fn text(frame: &Frame) -> String {
 
 /// The names are some of the fixture's, so that its transcripts mean something here; the limits are small enough to be
 /// reached.
-fn config() -> Config {
-    let vent = |options| Kind::Vent(options);
+fn config() -> SessionConfig {
+    let vent = |options| PublicationKind::Vent(options);
     let options = VentOptions::new();
-    let mut config = Config::default();
+    let mut config = SessionConfig::default();
     config.held_events = 3;
     config.held_bytes = 64;
     config.max_subscriptions = 3;
@@ -385,12 +385,15 @@ fn config() -> Config {
     // Its connections end with their sessions.
     config.resumption.grace = Duration::ZERO;
     let publications = [
-        ("two", Kind::Ordinary),
-        ("live", Kind::Ordinary),
+        ("two", PublicationKind::Ordinary),
+        ("live", PublicationKind::Ordinary),
         ("threadMessage", vent(options)),
         ("numbered", vent(options.numbered())),
-        ("native", vent(options.encoding(Choice::Vent))),
-        ("stream-room", Kind::Streamer("stream-room".into())),
+        ("native", vent(options.encoding(EncodingChoice::Vent))),
+        (
+            "stream-room",
+            PublicationKind::Streamer("stream-room".into()),
+        ),
     ];
     for (number, (name, kind)) in publications.into_iter().enumerate() {
         let added = config.names.publication(name, number, kind);

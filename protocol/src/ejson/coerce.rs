@@ -102,11 +102,11 @@ fn is_space(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Limits, parse};
+    use super::super::{JsonLimits, parse};
     use super::*;
 
     fn value(text: &str) -> Value {
-        parse(text, &Limits::default()).unwrap()
+        parse(text, &JsonLimits::default()).unwrap()
     }
 
     // What is expected here is what Node 20 answers.

@@ -6,12 +6,12 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::decode::Form;
 use super::encode::encode;
+use super::form::Form;
 use super::key::KeyDeserializer;
 use super::number::integer;
 use super::object::{IntoIter, Object};
-use super::smuggle::{NAME, offer};
+use super::slot::{NAME, offer};
 use super::{SerdeError, Value};
 
 /// Makes a Rust value of a value.

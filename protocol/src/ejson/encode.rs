@@ -1,34 +1,8 @@
 //! The plain value that stands for a value in EJSON: the reverse of [`Value::decode`]. The compact
 //! writer does not go this way; canonical text and foreign formats do.
 
-use super::decode::Form;
+use super::form::{Form, InfNan};
 use super::{Object, Value};
-
-/// The numbers JSON has no text for.
-#[derive(Clone, Copy)]
-pub(super) enum InfNan {
-    Nan,
-    Positive,
-    Negative,
-}
-
-impl InfNan {
-    pub(super) fn of(number: f64) -> Option<Self> {
-        match number {
-            f64::INFINITY => Some(Self::Positive),
-            f64::NEG_INFINITY => Some(Self::Negative),
-            _ => number.is_nan().then_some(Self::Nan),
-        }
-    }
-
-    pub(super) fn code(self) -> f64 {
-        match self {
-            Self::Nan => 0.0,
-            Self::Positive => 1.0,
-            Self::Negative => -1.0,
-        }
-    }
-}
 
 /// A value of JSON's kinds alone, and `undefined`, that [`Value::decode`] turns into `value`.
 pub(super) fn encode(value: &Value) -> Value {

@@ -18,9 +18,9 @@ pub struct ParseError {
 pub enum ParseErrorKind {
     /// The text is not JSON.
     Syntax,
-    /// It is nested deeper than [`Limits::depth`](super::Limits::depth).
+    /// It is nested deeper than [`JsonLimits::depth`](super::JsonLimits::depth).
     Depth,
-    /// An object or array has more entries than [`Limits::keys`](super::Limits::keys).
+    /// An object or array has more entries than [`JsonLimits::keys`](super::JsonLimits::keys).
     Keys,
     /// It is JSON, but an EJSON form in it does not decode.
     Ejson,

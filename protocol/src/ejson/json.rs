@@ -2,8 +2,27 @@
 //! serde_json refuses what JavaScript sends: lone surrogates and numbers such as 1e400;
 //! [`parse`](super::parse()) and [`scan`](super::scan()) share it, so that they cannot disagree.
 
+use super::string::ordinary_bytes;
 use super::text::TextBuilder;
-use super::{Limits, ParseError, ParseErrorKind, Text};
+use super::{ParseError, ParseErrorKind, Text};
+
+/// What a text may demand of the reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JsonLimits {
+    /// How deep arrays and objects may be nested. Beyond 512 it has no effect.
+    pub depth: usize,
+    /// How many entries one array or object may have, repeated keys counted.
+    pub keys: usize,
+}
+
+impl Default for JsonLimits {
+    fn default() -> Self {
+        Self {
+            depth: 64,
+            keys: 10_000,
+        }
+    }
+}
 
 /// What is made of the text while it is read.
 pub(super) trait Build<'a> {
@@ -26,7 +45,7 @@ pub(super) trait Build<'a> {
 /// Reads the one value that `text` must hold.
 pub(super) fn read<'a, B: Build<'a>>(
     text: &'a str,
-    limits: &Limits,
+    limits: &JsonLimits,
     build: &mut B,
 ) -> Result<B::Value, ParseError> {
     let mut reader = Reader {
@@ -277,53 +296,5 @@ impl<'a> Reader<'a> {
 
     fn error(&self, why: &'static str) -> ParseError {
         ParseError::new(ParseErrorKind::Syntax, why, self.at)
-    }
-}
-
-/// How many bytes at the start are neither a quote nor a backslash nor a control character.
-pub(super) fn ordinary_bytes(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        // Eight bytes at a time: the subtraction borrows into the high bit of a byte that is too
-        // small. A borrow can only mark bytes above one that is really marked, and the lowest is
-        // what counts.
-        let word = u64::from_le_bytes(*word);
-        let below = |word: u64, limit: u64| word.wrapping_sub(ONES.wrapping_mul(limit)) & !word;
-        let quote = below(word ^ ONES.wrapping_mul(u64::from(b'"')), 1);
-        let backslash = below(word ^ ONES.wrapping_mul(u64::from(b'\\')), 1);
-        let marked = (below(word, 0x20) | quote | backslash) & HIGH;
-        if marked != 0 {
-            return index * 8 + (marked.trailing_zeros() / 8) as usize;
-        }
-    }
-    let ordinary = rest
-        .iter()
-        .take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20));
-    words.len() * 8 + ordinary.count()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_find_what_bytes_find() {
-        for length in 0..20 {
-            for place in 0..length {
-                for byte in 0..=255 {
-                    for around in [b'a', 0x7f, 0x80, 0xff, b'"' + 1, b'\\' + 1, 0x20] {
-                        let mut bytes = vec![around; length];
-                        bytes[place] = byte;
-                        let slow = bytes
-                            .iter()
-                            .take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20))
-                            .count();
-                        assert_eq!(ordinary_bytes(&bytes), slow, "{bytes:?}");
-                    }
-                }
-            }
-        }
     }
 }

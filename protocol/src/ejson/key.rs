@@ -5,7 +5,7 @@ use serde::ser::{Impossible, Serialize, Serializer};
 use serde::{forward_to_deserialize_any, ser::Error as _};
 
 use super::number::number_text;
-use super::smuggle::{NAME, offer, receive};
+use super::slot::{NAME, offer, receive};
 use super::{SerdeError, Text, Value};
 
 /// Makes the text of a key.
@@ -99,12 +99,13 @@ impl Serializer for KeySerializer {
         if name != NAME {
             return key.serialize(self);
         }
-        match receive(key)? {
-            Value::String(text) => Ok(text),
-            Value::Number(number) => self.serialize_f64(number),
-            Value::Bool(value) => self.serialize_bool(value),
-            Value::ObjectId(id) => Ok(Text::from(id.to_hex())),
-            _ => refused(),
+        match receive(key, Self) {
+            Ok(Value::String(text)) => Ok(text),
+            Ok(Value::Number(number)) => self.serialize_f64(number),
+            Ok(Value::Bool(value)) => self.serialize_bool(value),
+            Ok(Value::ObjectId(id)) => Ok(Text::from(id.to_hex())),
+            Ok(_) => refused(),
+            Err(written) => written,
         }
     }
 

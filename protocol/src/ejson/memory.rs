@@ -9,9 +9,9 @@ impl Value {
     /// Bytes of memory that the value takes, about: itself, and all that was allocated for it, used or not.
     ///
     /// ```
-    /// # use updraft_protocol::ejson::{Limits, Value, parse};
+    /// # use updraft_protocol::ejson::{JsonLimits, Value, parse};
     /// let text = "[[1],[1],[1]]";
-    /// let value = parse(text, &Limits::default()).unwrap();
+    /// let value = parse(text, &JsonLimits::default()).unwrap();
     /// assert!(value.memory() > 10 * text.len());
     /// ```
     pub fn memory(&self) -> usize {
@@ -27,7 +27,7 @@ impl Value {
             | Self::Number(_)
             | Self::Date(_)
             | Self::ObjectId(_) => 0,
-            Self::String(text) => text.allocated(),
+            Self::String(text) => block(text.heap_bytes()),
             Self::Array(items) => {
                 let inner = items.iter().map(Self::allocated);
                 inner.fold(slots::<Self>(items.capacity()), usize::saturating_add)
@@ -35,7 +35,7 @@ impl Value {
             Self::Object(object) => object.allocated(),
             Self::Binary(bytes) => block(bytes.0.capacity()),
             Self::Regexp(pattern) => block(size_of_val(&**pattern))
-                .saturating_add(pattern.source().allocated())
+                .saturating_add(block(pattern.source().heap_bytes()))
                 .saturating_add(block(pattern.flags().len())),
             Self::Decimal(number) => {
                 block(size_of_val(&**number)).saturating_add(block(number.as_str().len()))
@@ -60,7 +60,7 @@ impl Object {
         let table = block(index.saturating_mul(self.capacity()));
         let members = slots::<(Text, Value)>(self.capacity()).saturating_add(table);
         self.iter().fold(members, |sum, (key, value)| {
-            sum.saturating_add(key.allocated())
+            sum.saturating_add(block(key.heap_bytes()))
                 .saturating_add(value.allocated())
         })
     }
@@ -72,7 +72,7 @@ fn slots<T>(capacity: usize) -> usize {
 }
 
 /// A block of so many bytes; for none there is no block.
-pub(super) fn block(bytes: usize) -> usize {
+fn block(bytes: usize) -> usize {
     if bytes == 0 {
         0
     } else {
@@ -82,11 +82,11 @@ pub(super) fn block(bytes: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Limits, parse};
+    use super::super::{JsonLimits, parse};
     use super::*;
 
     fn memory(text: &str) -> usize {
-        parse(text, &Limits::default()).unwrap().memory()
+        parse(text, &JsonLimits::default()).unwrap().memory()
     }
 
     #[test]
@@ -110,7 +110,10 @@ mod tests {
         let hashed = memory(&format!("{{{}}}", keys.join(",")));
         assert!(hashed >= own + 100 * (member + 8), "{hashed}");
         let form = r#"{"$binary":"AAAA"}"#;
-        let bytes = parse(form, &Limits::default()).unwrap().decode().unwrap();
+        let bytes = parse(form, &JsonLimits::default())
+            .unwrap()
+            .decode()
+            .unwrap();
         assert!(bytes.memory() >= own + 3 + BLOCK);
     }
 }

@@ -1,4 +1,19 @@
-//! Numbers as JavaScript prints them.
+//! Numbers as JavaScript reads and prints them.
+
+/// The double nearest to a JSON number; out of range it is infinite.
+pub(super) fn read_number(digits: &str) -> f64 {
+    // Up to fifteen digits an integer is exact, and most numbers are such.
+    let short = |number: &str| {
+        (number.len() <= 15)
+            .then(|| number.parse::<u64>().ok())
+            .flatten()
+    };
+    match (short(digits), digits.strip_prefix('-').and_then(short)) {
+        (Some(number), _) => number as f64,
+        (None, Some(number)) => -(number as f64),
+        (None, None) => digits.parse().unwrap_or(f64::NAN),
+    }
+}
 
 /// Appends a finite number, −0 as `0`.
 pub(super) fn write_number(number: f64, out: &mut String) {

@@ -1,6 +1,8 @@
 //! An object with JavaScript's order of keys: array indices first, ascending, then the rest as
 //! inserted. A key set again keeps its place.
 
+mod either;
+
 use std::fmt;
 use std::hash::Hash;
 use std::mem;
@@ -8,6 +10,7 @@ use std::mem;
 use indexmap::{Equivalent, IndexMap};
 
 use super::{Text, Value};
+use either::Either;
 
 /// A JavaScript object's own members. `__proto__` is a key like any other.
 #[derive(Clone, Default)]
@@ -297,13 +300,6 @@ pub struct IntoIter(
     Either<std::vec::IntoIter<(Text, Value)>, indexmap::map::IntoIter<Text, Value>>,
 );
 
-/// What goes through a short object or through a long one.
-#[derive(Clone, Debug)]
-enum Either<S, L> {
-    Short(S),
-    Long(L),
-}
-
 impl<'a> Iterator for Iter<'a> {
     type Item = (&'a Text, &'a Value);
 
@@ -346,40 +342,6 @@ impl Iterator for IntoIter {
 }
 
 impl ExactSizeIterator for IntoIter {}
-
-impl<S: Iterator, L: Iterator<Item = S::Item>> Iterator for Either<S, L> {
-    type Item = S::Item;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Short(members) => members.next(),
-            Self::Long(members) => members.next(),
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        match self {
-            Self::Short(members) => members.size_hint(),
-            Self::Long(members) => members.size_hint(),
-        }
-    }
-}
-
-impl<S: DoubleEndedIterator, L: DoubleEndedIterator<Item = S::Item>> DoubleEndedIterator
-    for Either<S, L>
-{
-    fn next_back(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Short(members) => members.next_back(),
-            Self::Long(members) => members.next_back(),
-        }
-    }
-}
-
-impl<S: ExactSizeIterator, L: ExactSizeIterator<Item = S::Item>> ExactSizeIterator
-    for Either<S, L>
-{
-}
 
 /// The number a key stands for when it is the canonical text of an array index, 0 to 2³²−2.
 fn array_index(key: &Text) -> Option<u32> {

@@ -2,25 +2,8 @@
 //! recognised later, by [`Value::decode`], because DDP decodes only some members of a message.
 
 use super::json::{Build, Raw, read};
-use super::{Object, ParseError, Value};
-
-/// What a text may demand of the reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How deep arrays and objects may be nested. Beyond 512 it has no effect.
-    pub depth: usize,
-    /// How many entries one array or object may have, repeated keys counted.
-    pub keys: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            depth: 64,
-            keys: 10_000,
-        }
-    }
-}
+use super::number::read_number;
+use super::{JsonLimits, Object, ParseError, Value};
 
 /// Reads one JSON value.
 ///
@@ -30,7 +13,7 @@ impl Default for Limits {
 /// # Errors
 ///
 /// If `JSON.parse` would refuse the text, or it exceeds `limits`.
-pub fn parse(text: &str, limits: &Limits) -> Result<Value, ParseError> {
+pub fn parse(text: &str, limits: &JsonLimits) -> Result<Value, ParseError> {
     read(text, limits, &mut Tree)
 }
 
@@ -50,7 +33,7 @@ impl<'a> Build<'a> for Tree {
     }
 
     fn number(&mut self, digits: &'a str) -> Value {
-        Value::Number(number(digits))
+        Value::Number(read_number(digits))
     }
 
     fn string(&mut self, raw: Raw<'a>) -> Value {
@@ -83,28 +66,13 @@ impl<'a> Build<'a> for Tree {
     }
 }
 
-/// The double nearest to a JSON number; out of range it is infinite.
-pub(super) fn number(digits: &str) -> f64 {
-    // Up to fifteen digits an integer is exact, and most numbers are such.
-    let short = |number: &str| {
-        (number.len() <= 15)
-            .then(|| number.parse::<u64>().ok())
-            .flatten()
-    };
-    match (short(digits), digits.strip_prefix('-').and_then(short)) {
-        (Some(number), _) => number as f64,
-        (None, Some(number)) => -(number as f64),
-        (None, None) => digits.parse().unwrap_or(f64::NAN),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{ParseErrorKind, Text, to_json};
     use super::*;
 
     fn round(text: &str) -> String {
-        to_json(&parse(text, &Limits::default()).unwrap())
+        to_json(&parse(text, &JsonLimits::default()).unwrap())
     }
 
     #[test]
@@ -114,11 +82,11 @@ mod tests {
             "[0,12345678901234567000,1e+21,null,null,0]"
         );
         assert_eq!(
-            parse("1e400", &Limits::default()),
+            parse("1e400", &JsonLimits::default()),
             Ok(Value::Number(f64::INFINITY))
         );
         assert!(
-            parse("-0", &Limits::default())
+            parse("-0", &JsonLimits::default())
                 .unwrap()
                 .as_f64()
                 .unwrap()
@@ -154,7 +122,7 @@ mod tests {
             r#""😀é\u0000/\"\\\b\f\n\r\t\u001f""#
         );
         assert_eq!(round("\"\u{2028}\u{7f}\""), "\"\u{2028}\u{7f}\"");
-        let object = parse(r#"{"\ud800":1}"#, &Limits::default()).unwrap();
+        let object = parse(r#"{"\ud800":1}"#, &JsonLimits::default()).unwrap();
         assert_eq!(
             object.as_object().unwrap().keys().next().map(Text::to_str),
             Some(None)
@@ -213,18 +181,20 @@ mod tests {
             "\"\\u+123\"",
             "undefined",
         ] {
-            let error = parse(text, &Limits::default()).unwrap_err();
+            let error = parse(text, &JsonLimits::default()).unwrap_err();
             assert_eq!(error.kind(), ParseErrorKind::Syntax, "{text:?}");
         }
         assert_eq!(
-            parse("[1,x]", &Limits::default()).unwrap_err().to_string(),
+            parse("[1,x]", &JsonLimits::default())
+                .unwrap_err()
+                .to_string(),
             "unexpected character at byte 3"
         );
     }
 
     #[test]
     fn limits_are_kept() {
-        let limits = Limits { depth: 2, keys: 3 };
+        let limits = JsonLimits { depth: 2, keys: 3 };
         assert!(parse("[{}]", &limits).is_ok());
         assert_eq!(
             parse("[[[]]]", &limits).unwrap_err().kind(),
@@ -241,7 +211,7 @@ mod tests {
                 .kind(),
             ParseErrorKind::Keys
         );
-        let bottomless = Limits {
+        let bottomless = JsonLimits {
             depth: usize::MAX,
             keys: 1,
         };

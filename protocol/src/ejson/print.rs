@@ -1,8 +1,6 @@
 //! From any Rust type straight to text, without a tree, where nothing of EJSON's own is in it: such a text is EJSON and
 //! plain JSON alike. Whatever is out of the ordinary is left to [`to_value`], so that the rules for it are in one place.
 
-mod writer;
-
 use std::cell::Cell;
 use std::mem;
 
@@ -12,11 +10,11 @@ use serde::ser::{
 };
 
 use super::key::KeySerializer;
-use super::ser::compound;
-use super::smuggle::{NAME, lend};
-use super::write::write_string;
+use super::printer::{PrintedKind, Printer};
+use super::ser::{ValueSerializer, compound};
+use super::slot::{NAME, lend};
+use super::string::write_string;
 use super::{SerdeError, Text, Value, to_value};
-pub(super) use writer::{Kind, Writer};
 
 /// What [`print()`] makes of a Rust value.
 #[derive(Clone, Debug)]
@@ -42,18 +40,18 @@ pub enum Print {
 ///
 /// As [`to_value`].
 pub fn print<T: Serialize + ?Sized>(value: &T) -> Result<Print, SerdeError> {
-    let mut writer = SCRATCH.take();
-    let outcome = value.serialize(&mut writer);
+    let mut printer = SCRATCH.take();
+    let outcome = value.serialize(&mut printer);
     let print = match outcome {
-        Ok(kind) if !writer.gave_up => Some(Print::Plain {
-            text: writer.text(),
-            falsy: matches!(kind, Kind::Undefined | Kind::Falsy),
-            array: matches!(kind, Kind::Array),
+        Ok(kind) if !printer.gave_up => Some(Print::Plain {
+            text: printer.text(),
+            falsy: matches!(kind, PrintedKind::Undefined | PrintedKind::Falsy),
+            array: matches!(kind, PrintedKind::Array),
         }),
         _ => None,
     };
-    writer.clear();
-    SCRATCH.set(writer);
+    printer.clear();
+    SCRATCH.set(printer);
     match print {
         Some(print) => Ok(print),
         // It has an error of its own, if it is one.
@@ -63,10 +61,10 @@ pub fn print<T: Serialize + ?Sized>(value: &T) -> Result<Print, SerdeError> {
 
 thread_local! {
     /// The next text is put together where the last one was, so that only its final length is allocated.
-    static SCRATCH: Cell<Writer> = const { Cell::new(Writer::new()) };
+    static SCRATCH: Cell<Printer> = const { Cell::new(Printer::new()) };
 }
 
-impl Writer {
+impl Printer {
     fn members(&mut self, is_variant: bool) -> Members<'_> {
         self.out.push('{');
         Members {
@@ -74,7 +72,7 @@ impl Writer {
             is_empty: true,
             is_variant,
             key: Text::default(),
-            writer: self,
+            printer: self,
         }
     }
 
@@ -83,7 +81,7 @@ impl Writer {
         Items {
             is_empty: true,
             is_variant,
-            writer: self,
+            printer: self,
         }
     }
 
@@ -106,7 +104,7 @@ fn is_unusual(key: &str) -> bool {
 
 macro_rules! numbers {
     ($($method:ident: $kind:ty),* $(,)?) => {$(
-        fn $method(self, number: $kind) -> Result<Kind, SerdeError> {
+        fn $method(self, number: $kind) -> Result<PrintedKind, SerdeError> {
             match self.number(number as f64) {
                 Some(kind) => Ok(kind),
                 None => self.give_up(),
@@ -115,8 +113,8 @@ macro_rules! numbers {
     )*};
 }
 
-impl<'a> Serializer for &'a mut Writer {
-    type Ok = Kind;
+impl<'a> Serializer for &'a mut Printer {
+    type Ok = PrintedKind;
     type Error = SerdeError;
     type SerializeSeq = Items<'a>;
     type SerializeTuple = Items<'a>;
@@ -141,35 +139,35 @@ impl<'a> Serializer for &'a mut Writer {
         serialize_f64: f64,
     }
 
-    fn serialize_bool(self, value: bool) -> Result<Kind, SerdeError> {
+    fn serialize_bool(self, value: bool) -> Result<PrintedKind, SerdeError> {
         Ok(self.bool(value))
     }
 
-    fn serialize_char(self, character: char) -> Result<Kind, SerdeError> {
+    fn serialize_char(self, character: char) -> Result<PrintedKind, SerdeError> {
         Ok(self.string(character.encode_utf8(&mut [0; 4])))
     }
 
-    fn serialize_str(self, text: &str) -> Result<Kind, SerdeError> {
+    fn serialize_str(self, text: &str) -> Result<PrintedKind, SerdeError> {
         Ok(self.string(text))
     }
 
-    fn serialize_bytes(self, _: &[u8]) -> Result<Kind, SerdeError> {
+    fn serialize_bytes(self, _: &[u8]) -> Result<PrintedKind, SerdeError> {
         self.give_up()
     }
 
-    fn serialize_none(self) -> Result<Kind, SerdeError> {
+    fn serialize_none(self) -> Result<PrintedKind, SerdeError> {
         Ok(self.null())
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Kind, SerdeError> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<PrintedKind, SerdeError> {
         value.serialize(self)
     }
 
-    fn serialize_unit(self) -> Result<Kind, SerdeError> {
+    fn serialize_unit(self) -> Result<PrintedKind, SerdeError> {
         Ok(self.null())
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<Kind, SerdeError> {
+    fn serialize_unit_struct(self, _: &'static str) -> Result<PrintedKind, SerdeError> {
         Ok(self.null())
     }
 
@@ -178,7 +176,7 @@ impl<'a> Serializer for &'a mut Writer {
         _: &'static str,
         _: u32,
         variant: &'static str,
-    ) -> Result<Kind, SerdeError> {
+    ) -> Result<PrintedKind, SerdeError> {
         Ok(self.string(variant))
     }
 
@@ -186,11 +184,11 @@ impl<'a> Serializer for &'a mut Writer {
         self,
         name: &'static str,
         value: &T,
-    ) -> Result<Kind, SerdeError> {
+    ) -> Result<PrintedKind, SerdeError> {
         if name != NAME {
             return value.serialize(self);
         }
-        match lend(self, value) {
+        match lend(self, value, ValueSerializer) {
             Some(kind) => Ok(kind),
             None => self.give_up(),
         }
@@ -202,7 +200,7 @@ impl<'a> Serializer for &'a mut Writer {
         _: u32,
         variant: &'static str,
         value: &T,
-    ) -> Result<Kind, SerdeError> {
+    ) -> Result<PrintedKind, SerdeError> {
         let mut members = self.members(false);
         members.push(variant, value)?;
         members.finish()
@@ -254,7 +252,7 @@ impl<'a> Serializer for &'a mut Writer {
 /// An array that is open.
 #[derive(Debug)]
 pub(super) struct Items<'a> {
-    writer: &'a mut Writer,
+    printer: &'a mut Printer,
     is_empty: bool,
     /// It is the value of an enum's variant, whose object ends with it.
     is_variant: bool,
@@ -263,7 +261,7 @@ pub(super) struct Items<'a> {
 /// An object that is open.
 #[derive(Debug)]
 pub(super) struct Members<'a> {
-    writer: &'a mut Writer,
+    printer: &'a mut Printer,
     /// Where its keys begin.
     keys: usize,
     is_empty: bool,
@@ -276,21 +274,21 @@ pub(super) struct Members<'a> {
 impl Items<'_> {
     fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerdeError> {
         if !mem::take(&mut self.is_empty) {
-            self.writer.out.push(',');
+            self.printer.out.push(',');
         }
         // Also where the error is swallowed: half an item is written.
-        let written = value.serialize(&mut *self.writer);
-        self.writer.gave_up |= written.is_err();
+        let written = value.serialize(&mut *self.printer);
+        self.printer.gave_up |= written.is_err();
         written.map(|_| ())
     }
 
-    fn finish(self) -> Result<Kind, SerdeError> {
-        self.writer.out.push(']');
+    fn finish(self) -> Result<PrintedKind, SerdeError> {
+        self.printer.out.push(']');
         Ok(if self.is_variant {
-            self.writer.out.push('}');
-            Kind::Other
+            self.printer.out.push('}');
+            PrintedKind::Other
         } else {
-            Kind::Array
+            PrintedKind::Array
         })
     }
 }
@@ -298,40 +296,40 @@ impl Items<'_> {
 impl Members<'_> {
     fn push<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), SerdeError> {
         if is_unusual(key) {
-            return self.writer.give_up();
+            return self.printer.give_up();
         }
-        let begin = self.writer.out.len();
+        let begin = self.printer.out.len();
         if !self.is_empty {
-            self.writer.out.push(',');
+            self.printer.out.push(',');
         }
-        self.writer.keys.push(hash(key));
-        write_string(key, &mut self.writer.out);
-        self.writer.out.push(':');
-        let written = value.serialize(&mut *self.writer);
-        self.writer.gave_up |= written.is_err();
-        if written? == Kind::Undefined {
-            self.writer.out.truncate(begin);
+        self.printer.keys.push(hash(key));
+        write_string(key, &mut self.printer.out);
+        self.printer.out.push(':');
+        let written = value.serialize(&mut *self.printer);
+        self.printer.gave_up |= written.is_err();
+        if written? == PrintedKind::Undefined {
+            self.printer.out.truncate(begin);
         } else {
             self.is_empty = false;
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Kind, SerdeError> {
+    fn finish(self) -> Result<PrintedKind, SerdeError> {
         // Of a key that comes twice the last value counts, in the place of the first.
-        let keys = self.writer.keys.get_mut(self.keys..).unwrap_or_default();
+        let keys = self.printer.keys.get_mut(self.keys..).unwrap_or_default();
         keys.sort_unstable();
         if keys
             .windows(2)
             .any(|pair| matches!(pair, [one, next] if one == next))
         {
-            return self.writer.give_up();
+            return self.printer.give_up();
         }
-        self.writer.keys.truncate(self.keys);
-        self.writer
+        self.printer.keys.truncate(self.keys);
+        self.printer
             .out
             .push_str(if self.is_variant { "}}" } else { "}" });
-        Ok(Kind::Other)
+        Ok(PrintedKind::Other)
     }
 }
 
@@ -343,7 +341,7 @@ fn hash(key: &str) -> u64 {
 }
 
 compound! {
-    Kind;
+    PrintedKind;
     Items<'_>: SerializeSeq::serialize_element();
     Items<'_>: SerializeTuple::serialize_element();
     Items<'_>: SerializeTupleStruct::serialize_field();
@@ -353,7 +351,7 @@ compound! {
 }
 
 impl SerializeMap for Members<'_> {
-    type Ok = Kind;
+    type Ok = PrintedKind;
     type Error = SerdeError;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), SerdeError> {
@@ -365,11 +363,11 @@ impl SerializeMap for Members<'_> {
         let key = mem::take(&mut self.key);
         match key.to_str() {
             Some(key) => self.push(key, value),
-            None => self.writer.give_up(),
+            None => self.printer.give_up(),
         }
     }
 
-    fn end(self) -> Result<Kind, SerdeError> {
+    fn end(self) -> Result<PrintedKind, SerdeError> {
         self.finish()
     }
 }

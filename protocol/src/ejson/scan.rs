@@ -2,8 +2,8 @@
 //! the limits, and what the server must know about it, without building anything.
 
 use super::json::{Build, Raw, read};
-use super::parse::number;
-use super::{Limits, ScanError};
+use super::number::read_number;
+use super::{JsonLimits, ScanError};
 
 /// What [`scan`] notes on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Scan {
 /// # Errors
 ///
 /// If it is not.
-pub fn scan(payload: &[u8], limits: &Limits) -> Result<Scan, ScanError> {
+pub fn scan(payload: &[u8], limits: &JsonLimits) -> Result<Scan, ScanError> {
     let text = str::from_utf8(payload).map_err(|error| ScanError::Utf8 {
         offset: error.valid_up_to(),
     })?;
@@ -30,7 +30,7 @@ pub fn scan(payload: &[u8], limits: &Limits) -> Result<Scan, ScanError> {
     read(text, limits, &mut notes)?;
     let value = text.trim_matches([' ', '\t', '\n', '\r']);
     let falsy = match value.as_bytes() {
-        [b'-' | b'0'..=b'9', ..] => number(value) == 0.0,
+        [b'-' | b'0'..=b'9', ..] => read_number(value) == 0.0,
         value => matches!(value, b"\"\"" | b"false" | b"null"),
     };
     Ok(Scan {
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     fn scanned(payload: &str) -> Scan {
-        scan(payload.as_bytes(), &Limits::default()).unwrap()
+        scan(payload.as_bytes(), &JsonLimits::default()).unwrap()
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn what_is_not_one_value_is_refused() {
-        let limits = Limits { depth: 64, keys: 4 };
+        let limits = JsonLimits { depth: 64, keys: 4 };
         assert_eq!(
             scan(b"[1,\"\xff\"]", &limits),
             Err(ScanError::Utf8 { offset: 4 })

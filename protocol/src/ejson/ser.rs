@@ -6,7 +6,7 @@ use serde::ser::{
 };
 
 use super::key::KeySerializer;
-use super::smuggle::{NAME, receive};
+use super::slot::{NAME, receive};
 use super::{Binary, Object, SerdeError, Text, Value};
 
 /// The value of anything serde can serialize.
@@ -99,7 +99,7 @@ impl Serializer for ValueSerializer {
         value: &T,
     ) -> Result<Value, SerdeError> {
         if name == NAME {
-            receive(value)
+            receive(value, self).or_else(|written| written)
         } else {
             value.serialize(self)
         }

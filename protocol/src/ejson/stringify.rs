@@ -2,7 +2,7 @@
 //! comparing and for people.
 
 use super::encode::encode;
-use super::write::{write_json, write_text};
+use super::write::write_json;
 use super::{Object, Text, Value};
 
 /// How [`stringify()`] prints.
@@ -30,34 +30,34 @@ pub fn stringify(value: &Value, style: &Style) -> String {
         Some(Indent::Spaces(count)) => " ".repeat(*count),
         Some(Indent::Text(text)) => text.clone(),
     };
-    let mut printer = Printer {
+    let mut layout = Layout {
         out: String::new(),
         canonical: style.canonical,
         indent,
         level: 0,
     };
-    printer.value(&encode(value));
-    printer.out
+    layout.value(&encode(value));
+    layout.out
 }
 
-struct Printer {
+struct Layout {
     out: String,
     canonical: bool,
     indent: String,
     level: usize,
 }
 
-impl Printer {
+impl Layout {
     fn value(&mut self, value: &Value) {
         match value {
             Value::Array(items) => self.all('[', ']', items, Self::value),
             Value::Object(object) => {
-                self.all('{', '}', self.members(object), |printer, (key, value)| {
-                    write_text(key, &mut printer.out);
-                    printer
+                self.all('{', '}', self.members(object), |layout, (key, value)| {
+                    key.write_literal(&mut layout.out);
+                    layout
                         .out
-                        .push_str(if printer.indent.is_empty() { ":" } else { ": " });
-                    printer.value(value);
+                        .push_str(if layout.indent.is_empty() { ":" } else { ": " });
+                    layout.value(value);
                 })
             }
             scalar => write_json(scalar, &mut self.out),

@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use compact_str::{CompactString, ToCompactString};
 use indexmap::Equivalent;
 
-use super::memory::block;
+use super::string::{write_code_points, write_string};
 
 /// An immutable string that may hold lone surrogates.
 ///
@@ -59,6 +59,14 @@ impl Text {
         self.as_bytes().is_empty()
     }
 
+    /// Appends the JSON string literal; a lone surrogate is written as its escape.
+    pub(crate) fn write_literal(&self, out: &mut String) {
+        match self.to_str() {
+            Some(text) => write_string(text, out),
+            None => write_code_points(self.code_points(), out),
+        }
+    }
+
     /// The code points, lone surrogates among them.
     pub(super) fn code_points(&self) -> CodePoints<'_> {
         CodePoints(self.as_bytes().iter())
@@ -84,12 +92,12 @@ impl Text {
         self.units().cmp(other.units())
     }
 
-    /// Bytes of memory beside its own: a short text needs none.
-    pub(super) fn allocated(&self) -> usize {
+    /// Bytes that were asked of the allocator for it: a short text needs none.
+    pub(super) fn heap_bytes(&self) -> usize {
         match &self.0 {
-            Repr::Plain(text) if text.is_heap_allocated() => block(text.capacity()),
+            Repr::Plain(text) if text.is_heap_allocated() => text.capacity(),
             Repr::Plain(_) => 0,
-            Repr::Wild(bytes) => block(bytes.len()),
+            Repr::Wild(bytes) => bytes.len(),
         }
     }
 
@@ -201,7 +209,7 @@ impl fmt::Debug for Text {
             Some(text) => fmt::Debug::fmt(text, f),
             None => {
                 let mut shown = String::new();
-                super::write::write_text(self, &mut shown);
+                self.write_literal(&mut shown);
                 f.write_str(&shown)
             }
         }

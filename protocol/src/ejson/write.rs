@@ -1,11 +1,10 @@
 //! Values as compact text: EJSON for everything DDP decodes, plain JSON for what it does not. The
 //! bytes are those Meteor would send.
 
-use super::decode::Form;
-use super::encode::InfNan;
-use super::json::ordinary_bytes;
+use super::form::{Form, InfNan};
 use super::number::write_number;
-use super::{Object, Text, Value};
+use super::string::write_string;
+use super::{Object, Value};
 
 /// Appends the EJSON text of a value.
 ///
@@ -20,7 +19,7 @@ pub fn write_ejson(value: &Value, out: &mut String) {
                 write_number(special.code(), out)
             }),
         },
-        Value::String(text) => write_text(text, out),
+        Value::String(text) => text.write_literal(out),
         Value::Array(items) => write_items(items, out, write_ejson),
         Value::Object(object) if Form::of(object).is_some() => {
             wrap(out, r#"{"$escape":"#, "}", |out| {
@@ -39,7 +38,7 @@ pub fn write_ejson(value: &Value, out: &mut String) {
             out.push_str(&id.to_hex())
         }),
         Value::Regexp(regexp) => wrap(out, r#"{"$regexp":"#, r#""}"#, |out| {
-            write_text(regexp.source(), out);
+            regexp.source().write_literal(out);
             out.push_str(r#","$flags":""#);
             out.push_str(regexp.flags());
         }),
@@ -66,7 +65,7 @@ pub fn write_json(value: &Value, out: &mut String) {
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Value::Number(number) if number.is_finite() => write_number(*number, out),
         Value::Number(_) => out.push_str("null"),
-        Value::String(text) => write_text(text, out),
+        Value::String(text) => text.write_literal(out),
         Value::Array(items) => write_items(items, out, write_json),
         Value::Object(object) => write_members(object, out, write_json),
         Value::Date(date) => match date.to_iso() {
@@ -94,47 +93,6 @@ pub fn to_json(value: &Value) -> String {
     out
 }
 
-/// Appends a JSON string literal with the escapes of JavaScript's `JSON.stringify` and no others.
-pub fn write_string(text: &str, out: &mut String) {
-    wrap(out, "\"", "\"", |out| write_escaped(text, out));
-}
-
-/// As [`write_string`]; a lone surrogate is written as its escape.
-pub(super) fn write_text(text: &Text, out: &mut String) {
-    match text.to_str() {
-        Some(text) => write_string(text, out),
-        None => wrap(out, "\"", "\"", |out| {
-            for point in text.code_points() {
-                match char::from_u32(point) {
-                    Some(character) => write_escaped(character.encode_utf8(&mut [0; 4]), out),
-                    None => out.push_str(&format!("\\u{point:04x}")),
-                }
-            }
-        }),
-    }
-}
-
-fn write_escaped(mut text: &str, out: &mut String) {
-    loop {
-        let (ordinary, rest) = text
-            .split_at_checked(ordinary_bytes(text.as_bytes()))
-            .unwrap_or((text, ""));
-        out.push_str(ordinary);
-        let mut rest = rest.chars();
-        match rest.next() {
-            None => return,
-            Some('\u{8}') => out.push_str("\\b"),
-            Some('\t') => out.push_str("\\t"),
-            Some('\n') => out.push_str("\\n"),
-            Some('\u{c}') => out.push_str("\\f"),
-            Some('\r') => out.push_str("\\r"),
-            Some(control @ ..' ') => out.push_str(&format!("\\u{:04x}", u32::from(control))),
-            Some(other) => out.extend(['\\', other]),
-        }
-        text = rest.as_str();
-    }
-}
-
 fn write_items(items: &[Value], out: &mut String, write: fn(&Value, &mut String)) {
     out.push('[');
     for (index, item) in items.iter().enumerate() {
@@ -150,7 +108,7 @@ fn write_members(object: &Object, out: &mut String, write: fn(&Value, &mut Strin
     let mut separator = '{';
     for (key, value) in object.iter().filter(|(_, value)| !value.is_undefined()) {
         out.push(separator);
-        write_text(key, out);
+        key.write_literal(out);
         out.push(':');
         write(value, out);
         separator = ',';
@@ -169,7 +127,7 @@ fn wrap(out: &mut String, before: &str, after: &str, between: impl FnOnce(&mut S
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Binary, Date, Decimal, Limits, ObjectId, Regexp, parse};
+    use super::super::{Binary, Date, Decimal, JsonLimits, ObjectId, Regexp, parse};
     use super::*;
     use crate::ejson;
 
@@ -221,7 +179,10 @@ mod tests {
         read.as_object_mut().unwrap().remove("und");
         *read.as_object_mut().unwrap().get_mut("arr").unwrap() = ejson!([null, f64::NAN, null]);
         assert_eq!(
-            parse(golden, &Limits::default()).unwrap().decode().unwrap(),
+            parse(golden, &JsonLimits::default())
+                .unwrap()
+                .decode()
+                .unwrap(),
             read
         );
     }
@@ -263,19 +224,6 @@ mod tests {
         );
     }
 
-    #[test]
-    fn strings_are_escaped_as_json_stringify_does() {
-        let mut out = String::new();
-        write_string(
-            "a\u{0}\u{1f}\u{7f}\u{8}\t\n\u{b}\u{c}\r\"\\/\u{2029}😀",
-            &mut out,
-        );
-        assert_eq!(
-            out,
-            "\"a\\u0000\\u001f\u{7f}\\b\\t\\n\\u000b\\f\\r\\\"\\\\/\u{2029}😀\""
-        );
-    }
-
     // A small generator, so that the same thousands of values are tried each time.
     struct Dice(u64);
 
@@ -304,7 +252,7 @@ mod tests {
                 ][self.roll(6) as usize]
                     .into(),
                 4 => ["", "é\u{2028}", "\"\\\n", "$date", "😀"][self.roll(5) as usize].into(),
-                5 => parse(r#""a\ud800\udfff\udc00""#, &Limits::default()).unwrap(),
+                5 => parse(r#""a\ud800\udfff\udc00""#, &JsonLimits::default()).unwrap(),
                 6 => Date::from_millis(self.roll(1 << 30) as f64).into(),
                 7 => Binary((0..self.roll(9)).map(|byte| byte as u8 * 31).collect()).into(),
                 8 => ObjectId::from_bytes([self.roll(256) as u8; 12]).into(),
@@ -329,7 +277,7 @@ mod tests {
         for _ in 0..20_000 {
             let value = dice.value(4);
             let text = to_ejson(&value);
-            let read = parse(&text, &Limits::default()).unwrap();
+            let read = parse(&text, &JsonLimits::default()).unwrap();
             assert_eq!(read, super::super::encode::encode(&value));
             assert_eq!(read.clone().decode_lenient(), value);
             assert_eq!(read.decode().unwrap(), value, "{text}");

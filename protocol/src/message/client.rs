@@ -3,18 +3,18 @@
 
 use std::fmt;
 
-use crate::ejson::{self, Limits, Object, ObjectId, Value};
+use crate::ejson::{self, JsonLimits, Object, ObjectId, Value};
 
 /// What a client may write into a message, beyond what its JSON may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct MessageBounds {
     /// Bytes of an id or a name.
     pub name: usize,
     /// Bytes of a message that is quoted when it is refused. A longer one is refused without.
     pub quote: usize,
 }
 
-impl Default for Bounds {
+impl Default for MessageBounds {
     fn default() -> Self {
         Self {
             name: 256,
@@ -90,7 +90,7 @@ pub struct Call {
 /// [`Unreadable`] says which of Meteor's two answers is due.
 pub fn decode(
     text: &str,
-    limits: &Limits,
+    limits: &JsonLimits,
     new_object_id: impl FnMut() -> Option<ObjectId>,
 ) -> Result<Value, Unreadable> {
     match ejson::parse(text, limits) {
@@ -125,7 +125,7 @@ impl Request {
     }
 
     /// Reads the members of a decoded message, whose text had so many bytes.
-    pub fn parse(message: Value, bytes: usize, bounds: &Bounds) -> Self {
+    pub fn parse(message: Value, bytes: usize, bounds: &MessageBounds) -> Self {
         match message.get("msg").and_then(Value::as_str) {
             Some("sub") => Self::subscribe(message, bytes, bounds),
             Some("unsub") => {
@@ -154,7 +154,7 @@ impl Request {
         size_of::<Self>().saturating_add(inner)
     }
 
-    fn subscribe(mut message: Value, bytes: usize, bounds: &Bounds) -> Self {
+    fn subscribe(mut message: Value, bytes: usize, bounds: &MessageBounds) -> Self {
         let name = |key| name(&message, key, bounds);
         if let (Some(id), Some(name)) = (name("id"), name("name"))
             && let Some(params) = take_params(&mut message)
@@ -164,7 +164,7 @@ impl Request {
         Self::malformed("Malformed subscription", &message, bytes, bounds)
     }
 
-    fn call(mut message: Value, bytes: usize, bounds: &Bounds) -> Self {
+    fn call(mut message: Value, bytes: usize, bounds: &MessageBounds) -> Self {
         let seed = match message.get("randomSeed") {
             None => Some(None),
             Some(Value::String(seed)) if seed.is_empty() => Some(None),
@@ -185,7 +185,12 @@ impl Request {
         Self::malformed("Malformed method invocation", &message, bytes, bounds)
     }
 
-    fn malformed(reason: &'static str, message: &Value, bytes: usize, bounds: &Bounds) -> Self {
+    fn malformed(
+        reason: &'static str,
+        message: &Value,
+        bytes: usize,
+        bounds: &MessageBounds,
+    ) -> Self {
         Self::Malformed {
             reason,
             offending: Quote::of(message, bytes, bounds),
@@ -195,7 +200,7 @@ impl Request {
 
 impl Quote {
     /// Quotes a decoded message whose text had so many bytes, unless one or the other is too long.
-    pub fn of(message: &Value, bytes: usize, bounds: &Bounds) -> Option<Self> {
+    pub fn of(message: &Value, bytes: usize, bounds: &MessageBounds) -> Option<Self> {
         // A long message is not even printed; a short one may still print long, for binary does.
         (bytes <= bounds.quote)
             .then(|| ejson::to_json(message))
@@ -235,7 +240,7 @@ pub(crate) fn memory(params: &[Value]) -> usize {
 }
 
 /// Whether an id that is only echoed is short enough for it.
-pub(crate) fn is_short(id: &Value, bounds: &Bounds) -> bool {
+pub(crate) fn is_short(id: &Value, bounds: &MessageBounds) -> bool {
     match id {
         Value::String(id) => id.to_string_lossy().len() <= bounds.name,
         Value::Array(_) | Value::Object(_) => ejson::to_json(id).len() <= bounds.name,
@@ -249,7 +254,7 @@ pub(crate) fn is_name(text: &str, longest: usize) -> bool {
     text.len() <= longest && !text.chars().any(unseen)
 }
 
-fn name(message: &Value, key: &str, bounds: &Bounds) -> Option<Box<str>> {
+fn name(message: &Value, key: &str, bounds: &MessageBounds) -> Option<Box<str>> {
     let name = message.get(key)?.as_str()?;
     is_name(name, bounds.name).then(|| name.into())
 }

@@ -10,9 +10,8 @@ use std::collections::{VecDeque, vec_deque};
 
 use bytes::Bytes;
 
-use super::Frame;
-use crate::vent::{Head, Printed, Tail, Text};
-use frame_ref::{Kind, TextRef};
+use super::{EventValue, Frame, Head, Printed, Tail};
+use frame_ref::{FrameKind, TextRef};
 
 /// A longer text stands by itself.
 const LONG: usize = 4 * 1024;
@@ -52,9 +51,9 @@ enum Entry {
     /// The head of the events that follow.
     Head(Head),
     /// A message whose own text is so many bytes of `texts`.
-    Here(Kind, usize),
+    Here(FrameKind, usize),
     /// A message whose own text stands by itself.
-    Apart(Kind, Printed),
+    Apart(FrameKind, Printed),
 }
 
 /// Texts one behind the other, first in, first out.
@@ -94,8 +93,8 @@ impl Frames {
     /// Adds a message.
     pub fn push(&mut self, frame: Frame) {
         match frame {
-            Frame::Text(text) => self.push_text(Kind::Message, text.into_boxed_bytes()),
-            Frame::Transient(text) => self.push_text(Kind::Transient, text.into_boxed_bytes()),
+            Frame::Text(text) => self.push_text(FrameKind::Message, text.into_boxed_bytes()),
+            Frame::Transient(text) => self.push_text(FrameKind::Transient, text.into_boxed_bytes()),
             Frame::Event { head, tail } => self.push_event(&head, tail),
         }
     }
@@ -104,18 +103,18 @@ impl Frames {
     pub fn push_event(&mut self, head: &Head, tail: Tail) {
         self.head(head);
         match tail.into_parts() {
-            (Text::Shared(text), shape) => self.add_apart(Kind::Event(shape), text),
+            (EventValue::Shared(text), shape) => self.add_apart(FrameKind::Event(shape), text),
             // Where it is the only one, a copy would save nothing.
-            (own, shape) if self.is_empty() => self.add_apart(Kind::Event(shape), own.into()),
-            (Text::Own(text), shape) => {
-                self.push_text(Kind::Event(shape), text.into_boxed_bytes());
+            (own, shape) if self.is_empty() => self.add_apart(FrameKind::Event(shape), own.into()),
+            (EventValue::Own(text), shape) => {
+                self.push_text(FrameKind::Event(shape), text.into_boxed_bytes());
             }
         }
     }
 
     /// Adds bytes that are no message: the host's own, in the form in which they are written.
     pub fn push_raw(&mut self, bytes: impl Into<Box<[u8]>>) {
-        self.push_text(Kind::Raw, bytes.into());
+        self.push_text(FrameKind::Raw, bytes.into());
     }
 
     /// Adds a message like this one.
@@ -229,7 +228,7 @@ impl Frames {
         }
     }
 
-    fn push_text(&mut self, kind: Kind, text: Box<[u8]>) {
+    fn push_text(&mut self, kind: FrameKind, text: Box<[u8]>) {
         if text.len() > LONG {
             self.add_apart(kind, Bytes::from(text).into());
         } else {
@@ -246,30 +245,30 @@ impl Frames {
         }
     }
 
-    fn head_of(&mut self, kind: Kind, head: Option<&Head>) {
-        if let (Kind::Event(_), Some(head)) = (kind, head) {
+    fn head_of(&mut self, kind: FrameKind, head: Option<&Head>) {
+        if let (FrameKind::Event(_), Some(head)) = (kind, head) {
             self.head(head);
         }
     }
 
-    fn add_here(&mut self, kind: Kind, text: &[u8]) {
+    fn add_here(&mut self, kind: FrameKind, text: &[u8]) {
         self.texts.get_or_insert_default().push(text);
         self.entries.push_back(Entry::Here(kind, text.len()));
         self.added(kind, text.len());
     }
 
-    fn add_apart(&mut self, kind: Kind, text: Printed) {
+    fn add_apart(&mut self, kind: FrameKind, text: Printed) {
         self.added(kind, text.bytes().len());
         self.entries.push_back(Entry::Apart(kind, text));
     }
 
-    fn added(&mut self, kind: Kind, text: usize) {
+    fn added(&mut self, kind: FrameKind, text: usize) {
         self.messages = self.messages.saturating_add(1);
         self.others = self.others.saturating_add(u32::from(!kind.is_kept()));
         self.bytes = self.bytes.saturating_add(kind.len(self.latest_len, text));
     }
 
-    fn passed(&mut self, kind: Kind, text: usize) {
+    fn passed(&mut self, kind: FrameKind, text: usize) {
         let head = self.front.as_ref().map_or(0, |head| head.as_str().len());
         self.messages = self.messages.saturating_sub(1);
         self.others = self.others.saturating_sub(u32::from(!kind.is_kept()));
@@ -408,7 +407,7 @@ impl<'a> Iterator for FramesIter<'a> {
                 }
                 Entry::Apart(kind, text) => (*kind, TextRef::Apart(text)),
             };
-            let head = self.head.filter(|_| matches!(kind, Kind::Event(_)));
+            let head = self.head.filter(|_| matches!(kind, FrameKind::Event(_)));
             return Some(FrameRef { kind, head, text });
         }
     }

@@ -4,18 +4,19 @@
 
 mod client;
 mod error;
+mod event;
 mod frames;
 mod server;
 
-pub use client::{Bounds, Call, Quote, Request, Subscribe, Unreadable, decode};
+pub use client::{Call, MessageBounds, Quote, Request, Subscribe, Unreadable, decode};
 pub use error::{Code, WireError};
+pub use event::{Head, Printed, Tail};
 pub use frames::{FrameRef, Frames, FramesIter};
 pub use server::ServerMessage;
 
 pub(crate) use client::{is_name, is_short, memory};
+pub(crate) use event::{EventValue, Shape};
 pub(crate) use server::answered_call;
-
-use crate::vent::{Head, Tail};
 
 /// A DDP message on its way to a client.
 ///

@@ -1,7 +1,7 @@
 //! What a server says, with Meteor's key order and no spaces.
 
 use super::{Quote, WireError};
-use crate::ejson::{self, Object, Text, Value};
+use crate::ejson::{self, Object, Value};
 
 /// A message to a client, by reference: it lives as long as it takes to print it.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +168,7 @@ fn write_fields(fields: &Object, out: &mut String) {
     let mut lead = r#","fields":{"#;
     for (key, value) in fields.iter().filter(|(_, value)| !value.is_undefined()) {
         out.push_str(lead);
-        write_text(key, out);
+        key.write_literal(out);
         out.push(':');
         ejson::write_ejson(value, out);
         lead = ",";
@@ -179,19 +179,11 @@ fn write_fields(fields: &Object, out: &mut String) {
     let mut lead = r#","cleared":["#;
     for (key, _) in fields.iter().filter(|(_, value)| value.is_undefined()) {
         out.push_str(lead);
-        write_text(key, out);
+        key.write_literal(out);
         lead = ",";
     }
     if lead == "," {
         out.push(']');
-    }
-}
-
-fn write_text(text: &Text, out: &mut String) {
-    match text.to_str() {
-        Some(text) => ejson::write_string(text, out),
-        // Lone surrogates print as escapes.
-        None => ejson::write_json(&Value::String(text.clone()), out),
     }
 }
 

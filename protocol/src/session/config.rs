@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Resumption;
-use crate::ejson::{Limits, ObjectId};
-use crate::message::Bounds;
-use crate::vent::{Choice, VentOptions};
+use crate::ejson::{JsonLimits, ObjectId};
+use crate::message::MessageBounds;
+use crate::vent::{EncodingChoice, VentOptions};
 use crate::view::Strategies;
 
 /// Settings of a session; one value serves all sessions of a server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Config {
+pub struct SessionConfig {
     /// Silence after which the server pings (15 s); zero switches pings and the timeout off.
     pub heartbeat_interval: Duration,
     /// How long a pinged client may stay silent before its session is closed (15 s).
@@ -43,9 +42,9 @@ pub struct Config {
     /// Bytes of events held for a subscription that is not ready yet (256 KiB).
     pub held_bytes: usize,
     /// Depth and breadth of a client's JSON.
-    pub limits: Limits,
+    pub limits: JsonLimits,
     /// Lengths of a client's ids and names, and of messages that are quoted.
-    pub bounds: Bounds,
+    pub bounds: MessageBounds,
     /// Messages that are no JSON within `limits` or have no `msg`, within
     /// [`unreadable_window`](Self::unreadable_window), that close the connection (100).
     pub max_unreadable: usize,
@@ -57,14 +56,14 @@ pub struct Config {
     /// What is remembered of the documents of each collection.
     pub strategies: Strategies,
     /// The encoding of Vent publications that do not choose their own.
-    pub encoding: Choice,
+    pub encoding: EncodingChoice,
     /// Names that no Vent id may take in the collection encoding, besides Meteor's own.
     pub reserved: Vec<Box<str>>,
     /// The publications and methods that exist.
-    pub names: Names,
+    pub names: HandlerNames,
 }
 
-impl Default for Config {
+impl Default for SessionConfig {
     fn default() -> Self {
         Self {
             heartbeat_interval: Duration::from_secs(15),
@@ -80,23 +79,48 @@ impl Default for Config {
             difference_slice: 256 * 1024,
             held_events: 256,
             held_bytes: 256 * 1024,
-            limits: Limits::default(),
-            bounds: Bounds::default(),
+            limits: JsonLimits::default(),
+            bounds: MessageBounds::default(),
             max_unreadable: 100,
             unreadable_window: Duration::from_secs(10),
             new_object_id: || None,
             strategies: Strategies::default(),
-            encoding: Choice::default(),
+            encoding: EncodingChoice::default(),
             reserved: Vec::new(),
-            names: Names::default(),
+            names: HandlerNames::default(),
+        }
+    }
+}
+
+/// Settings of resumption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// How long a session waits for its client to come back (15 s); with zero none does.
+    pub grace: Duration,
+    /// Messages that are kept for a client because it may have missed them (100), and messages that a waiting session
+    /// may have to send beside them; with one more it ends.
+    pub messages: usize,
+    /// Bytes of these messages, counted the same way (64 KiB).
+    pub bytes: usize,
+    /// Wrong attempts that end a waiting session (5).
+    pub attempts: u32,
+}
+
+impl Default for Resumption {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(15),
+            messages: 100,
+            bytes: 64 * 1024,
+            attempts: 5,
         }
     }
 }
 
 /// The names that clients may use, each with the number by which the host knows it.
 #[derive(Clone, Debug, Default)]
-pub struct Names {
-    publications: HashMap<Box<str>, (usize, Kind)>,
+pub struct HandlerNames {
+    publications: HashMap<Box<str>, (usize, PublicationKind)>,
     universal: Vec<usize>,
     methods: HashMap<Box<str>, usize>,
 }
@@ -104,7 +128,7 @@ pub struct Names {
 /// What a publication sends.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum PublicationKind {
     /// Documents.
     Ordinary,
     /// Events on a Vent id, and documents if it likes.
@@ -115,18 +139,23 @@ pub enum Kind {
 
 /// A name that exists already.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Duplicate(pub Box<str>);
+pub struct DuplicateName(pub Box<str>);
 
-impl Names {
+impl HandlerNames {
     /// Adds a publication under the host's `number`.
     ///
     /// # Errors
     ///
     /// The name is taken by another publication, of whatever kind.
-    pub fn publication(&mut self, name: &str, number: usize, kind: Kind) -> Result<(), Duplicate> {
+    pub fn publication(
+        &mut self,
+        name: &str,
+        number: usize,
+        kind: PublicationKind,
+    ) -> Result<(), DuplicateName> {
         match self.publications.insert(name.into(), (number, kind)) {
             None => Ok(()),
-            Some(_) => Err(Duplicate(name.into())),
+            Some(_) => Err(DuplicateName(name.into())),
         }
     }
 
@@ -140,10 +169,10 @@ impl Names {
     /// # Errors
     ///
     /// The name is taken by another method.
-    pub fn method(&mut self, name: &str, number: usize) -> Result<(), Duplicate> {
+    pub fn method(&mut self, name: &str, number: usize) -> Result<(), DuplicateName> {
         match self.methods.insert(name.into(), number) {
             None => Ok(()),
-            Some(_) => Err(Duplicate(name.into())),
+            Some(_) => Err(DuplicateName(name.into())),
         }
     }
 
@@ -152,7 +181,7 @@ impl Names {
         self.methods.get(name).copied()
     }
 
-    pub(super) fn find_publication(&self, name: &str) -> Option<(usize, &Kind)> {
+    pub(super) fn find_publication(&self, name: &str) -> Option<(usize, &PublicationKind)> {
         self.publications
             .get(name)
             .map(|(number, kind)| (*number, kind))

@@ -1,42 +1,10 @@
 //! Events of Vent and streamer publications: when they may be sent, and the document that stands for a subscription.
 
-use super::subscriptions::{Ready, Subscription};
-use super::{Action, Config, Output, Run, Session};
-use crate::message::{Frame, ServerMessage, WireError};
-use crate::vent::{Delivery, Encoding, Head, Tail};
-
-/// The id of the one document that stands for a Vent subscription.
-pub(super) const EVENT_DOCUMENT: &str = "id";
-
-#[derive(Debug)]
-pub(super) struct Events {
-    pub(super) delivery: Delivery,
-    /// Whether the document that stands for the subscription has been announced.
-    pub(super) introduced: bool,
-    /// There when events have come before `ready` was sent.
-    held: Option<Box<Held>>,
-}
-
-/// Events that came before `ready` was sent.
-#[derive(Debug, Default)]
-struct Held {
-    /// Filled by `event` and as gaps are told, drained with `ready`; bounded by the configuration, and by what is said of one
-    /// gap behind each event.
-    items: Vec<Item>,
-    /// Events that are no gap's, and their bytes.
-    events: usize,
-    bytes: usize,
-    /// Whether an event found no room. After that none is held: the gap is at the end.
-    is_full: bool,
-    /// Where the gap is that no event has followed.
-    gap: Option<usize>,
-}
-
-#[derive(Debug)]
-enum Item {
-    Event(Tail),
-    Gap,
-}
+use super::held::Held;
+use super::subscription::{EVENT_DOCUMENT, Events, Ready};
+use super::{Action, Output, Run, Session};
+use crate::message::{Frame, Head, ServerMessage, Tail, WireError};
+use crate::vent::{Delivery, Encoding};
 
 impl Session {
     /// How the events of a subscription are encoded; `None` when it is over, or has no events.
@@ -57,8 +25,8 @@ impl Session {
         }
         let events = subscription.events.as_deref_mut()?;
         let held = events.held.get_or_insert_default();
-        if !held.is_full && !held.event(tail, &self.config) {
-            held.is_full = true;
+        let gap_begins = held.hold(tail, &self.config);
+        if gap_begins {
             out.actions.push(Action::Gap(run));
         }
         None
@@ -87,8 +55,7 @@ impl Session {
             return self.ready_event(index, tail, out);
         }
         let events = subscription.events.as_deref_mut()?;
-        let held = events.held.get_or_insert_default();
-        held.items.push(Item::Event(tail.clone()));
+        events.held.get_or_insert_default().gap_event(tail);
         None
     }
 
@@ -113,13 +80,13 @@ impl Session {
         let Some(held) = events.held.take() else {
             return;
         };
-        for item in held.items {
+        for item in *held {
             let Some(events) = self.events_mut(run) else {
                 return;
             };
             match item {
-                Item::Gap => events.delivery.skip(),
-                Item::Event(tail) => {
+                Held::Gap => events.delivery.skip(),
+                Held::Event(tail) => {
                     let head = events.delivery.next_head().clone();
                     self.emit(Frame::Event { head, tail }, out);
                 }
@@ -179,69 +146,5 @@ impl Session {
 
     fn events_mut(&mut self, run: Run) -> Option<&mut Events> {
         self.subscription_mut(run)?.events.as_deref_mut()
-    }
-}
-
-impl Events {
-    pub(super) fn new(delivery: Delivery) -> Self {
-        Self {
-            delivery,
-            introduced: false,
-            held: None,
-        }
-    }
-
-    /// Drops the events that wait for the subscription to be ready; whether there were any.
-    pub(super) fn forget_held(&mut self) -> bool {
-        self.held.take().is_some_and(|held| !held.items.is_empty())
-    }
-}
-
-impl Held {
-    /// Holds an event, if there is room for it.
-    fn event(&mut self, tail: &Tail, config: &Config) -> bool {
-        let bytes = self.bytes.saturating_add(tail.len());
-        let fits = self.events < config.held_events && bytes <= config.held_bytes;
-        if fits {
-            self.bytes = bytes;
-            self.events = self.events.saturating_add(1);
-            self.items.push(Item::Event(tail.clone()));
-            self.gap = None;
-        }
-        fits
-    }
-
-    /// Notes a gap. With one that no event has followed it is one, and what was said of that is forgotten.
-    fn gap(&mut self) {
-        match self.gap {
-            Some(at) => self.items.truncate(at.saturating_add(1)),
-            None => {
-                self.gap = Some(self.items.len());
-                self.items.push(Item::Gap);
-            }
-        }
-    }
-}
-
-impl Subscription {
-    /// The head of its next event.
-    fn next_head(&mut self) -> Option<&Head> {
-        match &self.head {
-            Some(head) => Some(head),
-            None => Some(self.events.as_mut()?.delivery.next_head()),
-        }
-    }
-
-    /// Whether the collection is the one that stands for this subscription.
-    pub(super) fn stands_for(&self, collection: &str) -> bool {
-        let delivery = self.events.as_ref().map(|events| &events.delivery);
-        delivery
-            .and_then(Delivery::collection)
-            .is_some_and(|found| **found == *collection)
-    }
-
-    /// Whether it does, and the client has been told.
-    fn introduces(&self, collection: &str) -> bool {
-        self.stands_for(collection) && self.events.as_ref().is_some_and(|events| events.introduced)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::num::NonZero;
 
-use super::Resumption;
+use super::config::Resumption;
 use crate::message::{FrameRef, Frames};
 
 /// The latest messages of a session, numbered as a resuming client counts them: the first one is number 1.

@@ -5,10 +5,10 @@
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
-//! use updraft_protocol::session::{Config, Output, Session};
+//! use updraft_protocol::session::{Output, Session, SessionConfig};
 //!
 //! let mut out = Output::default();
-//! let mut session = Session::new("kpNzWxsDHYcxAHj5M", Arc::new(Config::default()), Duration::ZERO);
+//! let mut session = Session::new("kpNzWxsDHYcxAHj5M", Arc::new(SessionConfig::default()), Duration::ZERO);
 //! session.receive(r#"{"msg":"connect","version":"1","support":["1"]}"#, Duration::ZERO, &mut out);
 //! assert_eq!(out.frames[0].to_text(), r#"{"msg":"connected","session":"kpNzWxsDHYcxAHj5M"}"#);
 //! ```
@@ -17,16 +17,18 @@ mod calls;
 mod config;
 mod events;
 mod heartbeat;
+mod held;
 mod history;
 mod input;
-mod publish;
 mod queue;
+mod request;
 mod resumption;
+mod subscription;
 mod subscriptions;
 mod user;
 
-pub use config::{Config, Duplicate, Kind, Names};
-pub use resumption::{Resumption, SessionId};
+pub use config::{DuplicateName, HandlerNames, PublicationKind, Resumption, SessionConfig};
+pub use resumption::SessionId;
 pub use user::Unblocked;
 
 use std::collections::VecDeque;
@@ -43,7 +45,7 @@ use heartbeat::{Due, Heartbeat};
 use history::{History, Pings};
 use queue::Queue;
 use resumption::Parked;
-use subscriptions::Subscription;
+use subscription::Subscription;
 use user::UserChange;
 
 /// One run of a handler, unique in its session: a subscription or a call.
@@ -134,7 +136,7 @@ const NORMAL: &str = "Normal closure";
 
 /// A DDP session, on the server's side.
 pub struct Session {
-    config: Arc<Config>,
+    config: Arc<SessionConfig>,
     id: Arc<str>,
     state: State,
     /// The handler that the queue waits for.
@@ -213,7 +215,7 @@ impl Session {
     /// A session whose client has not said anything yet.
     ///
     /// `id` is what the client will be told; it must be unguessable.
-    pub fn new(id: impl Into<Arc<str>>, config: Arc<Config>, now: Duration) -> Self {
+    pub fn new(id: impl Into<Arc<str>>, config: Arc<SessionConfig>, now: Duration) -> Self {
         let until = now.saturating_add(config.connect_timeout);
         let view = View::new(config.strategies.clone());
         Self {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::Config;
+use super::SessionConfig;
 use crate::message::{self, Request, Unreadable};
 
 /// Messages in the order in which they came.
@@ -74,7 +74,7 @@ impl Queue {
     }
 
     /// Takes the first message out. An error says that it cannot be read any more, for want of a new ObjectID.
-    pub(super) fn pop(&mut self, config: &Config) -> Option<Result<Request, Unreadable>> {
+    pub(super) fn pop(&mut self, config: &SessionConfig) -> Option<Result<Request, Unreadable>> {
         let Waiting { what, bytes } = self.messages.pop_front()?;
         self.bytes = self.bytes.saturating_sub(bytes);
         if self.messages.is_empty() {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn found_205_a_message_is_the_same_in_both_forms() {
-        let config = Config::default();
+        let config = SessionConfig::default();
         let mut queue = Queue::default();
         let numbers = vec!["[1]"; 1000].join(",");
         let texts = ["1", &numbers].map(|params| {

@@ -41,31 +41,6 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// Settings of resumption.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Resumption {
-    /// How long a session waits for its client to come back (15 s); with zero none does.
-    pub grace: Duration,
-    /// Messages that are kept for a client because it may have missed them (100), and messages that a waiting session
-    /// may have to send beside them; with one more it ends.
-    pub messages: usize,
-    /// Bytes of these messages, counted the same way (64 KiB).
-    pub bytes: usize,
-    /// Wrong attempts that end a waiting session (5).
-    pub attempts: u32,
-}
-
-impl Default for Resumption {
-    fn default() -> Self {
-        Self {
-            grace: Duration::from_secs(15),
-            messages: 100,
-            bytes: 64 * 1024,
-            attempts: 5,
-        }
-    }
-}
-
 /// A session whose connection is lost.
 #[derive(Debug)]
 pub(super) struct Parked {

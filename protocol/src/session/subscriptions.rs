@@ -5,56 +5,16 @@
 use std::mem;
 use std::time::Duration;
 
-use super::events::{EVENT_DOCUMENT, Events};
-use super::publish::Publish;
-use super::{Action, Kind, Output, Run, Session};
+use super::request::SubscriptionRequest;
+use super::subscription::{EVENT_DOCUMENT, Events, Ready, Subscription};
+use super::{Action, Output, PublicationKind, Run, Session};
 use crate::ejson::Value;
 use crate::message::{self, ServerMessage, Subscribe, WireError};
-use crate::vent::{Delivery, Head};
+use crate::vent::Delivery;
 use crate::view::{Effect, Fields};
 
 /// Most sessions have fewer subscriptions, and there are many sessions: room for more is not made ahead.
 const FEW: usize = 4;
-
-#[derive(Debug)]
-pub(super) struct Subscription {
-    pub(super) run: Run,
-    /// The client's name for it; a universal publication has none.
-    pub(super) id: Option<Box<str>>,
-    /// What it began with, to begin again with when the user changes.
-    pub(super) request: Publish,
-    /// Bytes of the parameters that its handler was given, while that runs.
-    bytes: usize,
-    handling: Handling,
-    pub(super) ready: Ready,
-    /// The handler says itself when it is ready.
-    held_ready: bool,
-    /// The head of its events once they may be sent, unless each has one of its own. It stands here so that an event finds
-    /// it where it finds the subscription.
-    pub(super) head: Option<Head>,
-    /// Set for Vent and streamer publications.
-    pub(super) events: Option<Box<Events>>,
-}
-
-/// What a subscription's handler is doing.
-#[derive(Clone, Copy, Debug)]
-enum Handling {
-    /// It works, until when it may take.
-    Works(Option<Duration>),
-    /// It waits for its client to take what was sent, at so many places at once. That time is not its own.
-    Waits(u32),
-    Ended,
-}
-
-/// Whether a subscription's first data are out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ready {
-    No,
-    /// The handler has said so; the client hears of it when the change of the user is complete.
-    Said,
-    /// The client has been told.
-    Sent,
-}
 
 impl Session {
     /// A publication's handler has ended.
@@ -68,8 +28,7 @@ impl Session {
         out: &mut Output,
     ) {
         if let Some(subscription) = self.subscription_mut(run) {
-            subscription.handling = Handling::Ended;
-            let bytes = mem::take(&mut subscription.bytes);
+            let bytes = subscription.handler_ended();
             self.running_bytes = self.running_bytes.saturating_sub(bytes);
         }
         match outcome {
@@ -97,29 +56,22 @@ impl Session {
     /// The handler waits for its client to take what was sent: that does not count as its time.
     pub fn handler_waits(&mut self, run: Run) {
         if let Some(subscription) = self.subscription_mut(run) {
-            subscription.handling = match subscription.handling {
-                Handling::Works(_) => Handling::Waits(1),
-                Handling::Waits(times) => Handling::Waits(times.saturating_add(1)),
-                Handling::Ended => Handling::Ended,
-            };
+            subscription.handler_waits();
         }
     }
 
     /// The handler need not wait any more; its time begins anew.
     pub fn handler_goes_on(&mut self, run: Run, now: Duration) {
-        let works = self.works_from(now);
+        let deadline = self.handler_deadline(now);
         if let Some(subscription) = self.subscription_mut(run) {
-            subscription.handling = match subscription.handling {
-                Handling::Waits(0 | 1) => works,
-                Handling::Waits(times) => Handling::Waits(times.saturating_sub(1)),
-                other => other,
-            };
+            subscription.handler_goes_on(deadline);
         }
     }
 
-    fn works_from(&self, now: Duration) -> Handling {
+    /// Until when a handler that begins now may take.
+    fn handler_deadline(&self, now: Duration) -> Option<Duration> {
         let timeout = self.config.publication_timeout;
-        Handling::Works((!timeout.is_zero()).then(|| now.saturating_add(timeout)))
+        (!timeout.is_zero()).then(|| now.saturating_add(timeout))
     }
 
     /// The subscription has sent its first data. The first call counts.
@@ -168,7 +120,9 @@ impl Session {
         let subscription = self.subscriptions.remove(index);
         let kept = subscription.request.bytes();
         self.subscribed_bytes = self.subscribed_bytes.saturating_sub(kept);
-        self.running_bytes = self.running_bytes.saturating_sub(subscription.bytes);
+        self.running_bytes = self
+            .running_bytes
+            .saturating_sub(subscription.running_bytes());
         let mut view = mem::take(&mut self.view);
         view.stop(run.0.get(), |collection, id, effect| {
             self.show(collection, id, effect, out);
@@ -269,8 +223,8 @@ impl Session {
             return self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out);
         }
         let delivery = match kind {
-            Kind::Ordinary => Ok(None),
-            Kind::Vent(options) => Delivery::vent(
+            PublicationKind::Ordinary => Ok(None),
+            PublicationKind::Vent(options) => Delivery::vent(
                 &name,
                 &mut params,
                 *options,
@@ -278,11 +232,13 @@ impl Session {
                 &config.reserved,
             )
             .map(Some),
-            Kind::Streamer(collection) => Delivery::streamer(collection, &mut params).map(Some),
+            PublicationKind::Streamer(collection) => {
+                Delivery::streamer(collection, &mut params).map(Some)
+            }
         };
         match delivery.and_then(|delivery| self.refuse_taken(delivery)) {
             Ok(delivery) => {
-                let request = Publish::new(publication, &params);
+                let request = SubscriptionRequest::new(publication, &params);
                 let events = delivery.map(Events::new).map(Box::new);
                 let run = self.new_run();
                 self.begin(run, Some(id), (request, params), events, now, out);
@@ -309,7 +265,7 @@ impl Session {
     pub(super) fn start_universals(&mut self, now: Duration, out: &mut Output) {
         let config = self.config.clone();
         for &publication in config.names.universals() {
-            let request = (Publish::new(publication, &[]), Vec::new());
+            let request = (SubscriptionRequest::new(publication, &[]), Vec::new());
             let run = self.new_run();
             self.begin(run, None, request, None, now, out);
         }
@@ -330,7 +286,7 @@ impl Session {
         &mut self,
         run: Run,
         id: Option<Box<str>>,
-        (request, params): (Publish, Vec<Value>),
+        (request, params): (SubscriptionRequest, Vec<Value>),
         events: Option<Box<Events>>,
         now: Duration,
         out: &mut Output,
@@ -343,21 +299,12 @@ impl Session {
             publication: request.publication(),
             params,
         });
-        let handling = self.works_from(now);
+        let deadline = self.handler_deadline(now);
         if self.subscriptions.len() < FEW {
             self.subscriptions.reserve_exact(1);
         }
-        self.subscriptions.push(Subscription {
-            run,
-            id,
-            request,
-            bytes,
-            handling,
-            ready: Ready::No,
-            held_ready: false,
-            head: None,
-            events,
-        });
+        let subscription = Subscription::new(run, id, request, bytes, deadline, events);
+        self.subscriptions.push(subscription);
     }
 
     pub(super) fn show(&mut self, collection: &str, id: &str, effect: Effect, out: &mut Output) {
@@ -404,20 +351,5 @@ impl Session {
     pub(super) fn subscription_mut(&mut self, run: Run) -> Option<&mut Subscription> {
         let index = self.position(run).ok()?;
         self.subscriptions.get_mut(index)
-    }
-}
-
-impl Subscription {
-    /// Bytes of the parameters of its handler, if that runs.
-    pub(super) fn running_bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Until when its handler may take.
-    pub(super) fn deadline(&self) -> Option<Duration> {
-        match self.handling {
-            Handling::Works(until) => until,
-            Handling::Waits(_) | Handling::Ended => None,
-        }
     }
 }

@@ -7,8 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::events::Events;
-use super::subscriptions::{Ready, Subscription};
+use super::subscription::{Events, Ready, Subscription};
 use super::{Action, Output, Run, Session};
 use crate::message::Frame;
 

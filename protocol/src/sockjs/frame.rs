@@ -1,8 +1,7 @@
 //! Frames to the client, and the escapes within them: those of JSON, and of characters that browsers mangle.
 
 use crate::ejson;
-use crate::message::FrameRef;
-use crate::vent::Head;
+use crate::message::{FrameRef, Head};
 
 /// Opens a session.
 pub const OPEN: &str = "o";
@@ -69,7 +68,7 @@ impl Escaper {
     }
 
     fn escape<'a>(&'a mut self, message: FrameRef<'a>) -> Escaped<'a> {
-        let value = match message.escaped_value() {
+        let value = match message.escaped_value(escape) {
             Some(shared) => shared,
             None => {
                 self.value.clear();
@@ -105,7 +104,7 @@ impl Escaped<'_> {
 }
 
 /// Appends what stands for `text`, which is UTF-8, within a string of a frame.
-pub(crate) fn escape(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
     // Of JSON about an eighth is quotes.
     out.reserve(text.len().saturating_add(text.len() / 4));
     let mut rest = text;
@@ -167,6 +166,7 @@ fn escape_unit(unit: u16, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::message::Frame;
+    use crate::vent::Encoding;
 
     fn escaped(text: &str) -> String {
         let mut out = Vec::new();
@@ -211,11 +211,11 @@ mod tests {
         let (one, other) = (head("one"), head("other"));
         let own = |head: &Head, value: &str| Frame::Event {
             head: head.clone(),
-            tail: crate::vent::Encoding::Vent.own_tail(value.into(), false),
+            tail: Encoding::Vent.own_tail(value.into(), false),
         };
         let event = |head: &Head, value: &'static str| Frame::Event {
             head: head.clone(),
-            tail: crate::vent::Encoding::Vent.tail(value, false),
+            tail: Encoding::Vent.tail(value, false),
         };
         let messages = [
             event(&one, r#""a""#),

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::form::field;
-use crate::ejson::{self, Limits, Value};
+use crate::ejson::{self, JsonLimits, Value};
 
 /// A WebSocket message that is not JSON. The connection is closed with [`Self::CODE`] and [`Self::REASON`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl std::error::Error for BadBody {}
 /// # Errors
 ///
 /// It is not JSON, or exceeds `limits`.
-pub fn messages_of_frame(text: &str, limits: &Limits) -> Result<Vec<String>, Broken> {
+pub fn messages_of_frame(text: &str, limits: &JsonLimits) -> Result<Vec<String>, Broken> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
@@ -58,7 +58,7 @@ pub fn messages_of_frame(text: &str, limits: &Limits) -> Result<Vec<String>, Bro
 /// # Errors
 ///
 /// The body is not an array of JSON within `limits`.
-pub fn messages_of_body(body: &str, limits: &Limits) -> Result<Vec<String>, BadBody> {
+pub fn messages_of_body(body: &str, limits: &JsonLimits) -> Result<Vec<String>, BadBody> {
     if body.is_empty() {
         return Err(BadBody::Empty);
     }
@@ -74,7 +74,7 @@ pub fn messages_of_body(body: &str, limits: &Limits) -> Result<Vec<String>, BadB
 /// # Errors
 ///
 /// As of [`messages_of_body`], for what the field `d` holds.
-pub fn messages_of_form(body: &str, limits: &Limits) -> Result<Vec<String>, BadBody> {
+pub fn messages_of_form(body: &str, limits: &JsonLimits) -> Result<Vec<String>, BadBody> {
     let payload = field(body, "d").ok_or(BadBody::Empty)?;
     messages_of_body(&payload, limits)
 }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn frame(text: &str) -> Result<Vec<String>, Broken> {
-        messages_of_frame(text, &Limits::default())
+        messages_of_frame(text, &JsonLimits::default())
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn ddp_212_row_109_what_a_body_holds() {
-        let body = |text: &str| messages_of_body(text, &Limits::default());
+        let body = |text: &str| messages_of_body(text, &JsonLimits::default());
         assert_eq!(body(r#"["a"]"#), Ok(vec!["a".to_owned()]));
         assert_eq!(body("[]"), Ok(vec![]));
         for empty in ["", "\"a\"", "null", "{}"] {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_form_holds_its_messages_in_a_field() {
-        let form = |text: &str| messages_of_form(text, &Limits::default());
+        let form = |text: &str| messages_of_form(text, &JsonLimits::default());
         assert_eq!(form("d=%5B%22x%22%5D"), Ok(vec!["x".to_owned()]));
         assert_eq!(form("p=p&d=[%22+%2b%22]"), Ok(vec![" +".to_owned()]));
         for empty in ["", "d=", "p=p", "d=%"] {

@@ -22,5 +22,3 @@ pub use page::iframe;
 pub use pulse::{Beat, Pulse};
 pub use route::{Endpoint, Receiving, Route, Sending, route};
 pub use wrapping::Wrapping;
-
-pub(crate) use frame::escape;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Choice, Encoding, Head, VentOptions};
+use super::{Encoding, EncodingChoice, VentOptions};
 use crate::ejson::{self, Object, Text, Value};
-use crate::message::{self, WireError};
+use crate::message::{self, Head, WireError};
 use crate::random;
 
 /// Longest Vent id or event name, in bytes: it is the client's text, and comes back in every event.
@@ -44,7 +44,7 @@ impl Delivery {
         publication: &str,
         params: &mut Vec<Value>,
         options: VentOptions,
-        server: Choice,
+        server: EncodingChoice,
         reserved: &[Box<str>],
     ) -> Result<Self, WireError> {
         let id = take_name(params).ok_or_else(|| {
@@ -55,9 +55,9 @@ impl Delivery {
             )
         })?;
         let native = match options.encoding.unwrap_or(server) {
-            Choice::Auto => random::is_meteor_id(&id),
-            Choice::Collection => false,
-            Choice::Vent => true,
+            EncodingChoice::Auto => random::is_meteor_id(&id),
+            EncodingChoice::Collection => false,
+            EncodingChoice::Vent => true,
         };
         if native {
             let mut head = String::from(r#"{"msg":"changed","__vent":"1","id":"#);

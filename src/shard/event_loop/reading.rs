@@ -154,7 +154,7 @@ impl EventLoop {
 struct Intake<'a> {
     framing: Framing,
     /// For the arrays of SockJS.
-    json: &'a ejson::Limits,
+    json: &'a ejson::JsonLimits,
     session: &'a mut Conversation,
     outgoing: &'a mut Outgoing,
     out: &'a mut Output,

@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::ser::Error;
 
-use super::writer::KEPT;
+use super::super::printer::KEPT;
 use super::*;
 use crate::ejson;
 use crate::ejson::{
-    Binary, Date, Decimal, Limits, ObjectId, Regexp, parse, to_ejson, to_json, to_value,
+    Binary, Date, Decimal, JsonLimits, ObjectId, Regexp, parse, to_ejson, to_json, to_value,
 };
 
 /// The text and the tree say the same.
@@ -99,7 +99,7 @@ fn what_is_ordinary_needs_no_tree() {
     ] {
         assert!(is_plain(&value));
     }
-    let wild = parse(r#"{"\ud800":"\udc00"}"#, &Limits::default()).unwrap();
+    let wild = parse(r#"{"\ud800":"\udc00"}"#, &JsonLimits::default()).unwrap();
     assert!(is_plain(&wild));
 }
 
@@ -255,7 +255,7 @@ fn number() -> impl Strategy<Value = f64> {
 }
 
 fn text() -> impl Strategy<Value = Text> {
-    let wild = |text: &str| parse(text, &Limits::default()).unwrap();
+    let wild = |text: &str| parse(text, &JsonLimits::default()).unwrap();
     prop_oneof![
         4 => any::<String>().prop_map(Text::from),
         4 => "[a-z\"\\\\\n\u{1f}é😀]{0,40}".prop_map(Text::from),

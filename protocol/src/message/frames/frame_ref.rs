@@ -1,12 +1,11 @@
 //! One message, to be read: of a queue, or by itself.
 
-use super::super::Frame;
-use crate::vent::{Head, Printed, Shape, Tail, Text};
+use super::super::{EventValue, Frame, Head, Printed, Shape, Tail};
 
 /// One message of [`Frames`](super::Frames), or a [`Frame`], to be read.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameRef<'a> {
-    pub(super) kind: Kind,
+    pub(super) kind: FrameKind,
     /// Of an event.
     pub(super) head: Option<&'a Head>,
     pub(super) text: TextRef<'a>,
@@ -20,7 +19,7 @@ pub(super) enum TextRef<'a> {
 
 /// What a message is: what stands around its own text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FrameKind {
     Message,
     Transient,
     Raw,
@@ -46,12 +45,12 @@ impl<'a> FrameRef<'a> {
 
     /// The bytes of what is no message, but the [host's own](super::Frames::push_raw).
     pub fn as_raw(self) -> Option<&'a [u8]> {
-        (self.kind == Kind::Raw).then(|| self.value())
+        (self.kind == FrameKind::Raw).then(|| self.value())
     }
 
     /// The text of a [message of its own](Frame::Text).
     pub(crate) fn as_message(self) -> Option<&'a str> {
-        let text = (self.kind == Kind::Message).then(|| self.value());
+        let text = (self.kind == FrameKind::Message).then(|| self.value());
         text.and_then(|text| std::str::from_utf8(text).ok())
     }
 
@@ -84,10 +83,13 @@ impl<'a> FrameRef<'a> {
         }
     }
 
-    /// The value as it stands in a SockJS frame, if that is kept with it.
-    pub(crate) fn escaped_value(self) -> Option<&'a [u8]> {
+    /// The value as it stands in a SockJS frame, which is what `escape` appends, if that is kept with it.
+    pub(crate) fn escaped_value(
+        self,
+        escape: impl FnOnce(&[u8], &mut Vec<u8>),
+    ) -> Option<&'a [u8]> {
         match (self.kind, self.text) {
-            (Kind::Event(_), TextRef::Apart(text)) => Some(text.escaped()),
+            (FrameKind::Event(_), TextRef::Apart(text)) => Some(text.escaped(escape)),
             _ => None,
         }
     }
@@ -96,13 +98,15 @@ impl<'a> FrameRef<'a> {
     pub fn to_frame(self) -> Option<Frame> {
         let text = || Box::from(String::from_utf8_lossy(self.value()));
         Some(match self.kind {
-            Kind::Message => Frame::Text(text()),
-            Kind::Transient => Frame::Transient(text()),
-            Kind::Raw => return None,
-            Kind::Event(shape) => {
+            FrameKind::Message => Frame::Text(text()),
+            FrameKind::Transient => Frame::Transient(text()),
+            FrameKind::Raw => return None,
+            FrameKind::Event(shape) => {
                 let text = match self.text {
-                    TextRef::Here(text) => Text::Own(Box::from(String::from_utf8_lossy(text))),
-                    TextRef::Apart(text) => Text::Shared(text.clone()),
+                    TextRef::Here(text) => {
+                        EventValue::Own(Box::from(String::from_utf8_lossy(text)))
+                    }
+                    TextRef::Apart(text) => EventValue::Shared(text.clone()),
                 };
                 Frame::Event {
                     head: self.head?.clone(),
@@ -121,21 +125,21 @@ impl<'a> From<&'a Frame> for FrameRef<'a> {
             text: TextRef::Here(text.as_bytes()),
         };
         match frame {
-            Frame::Text(text) => of(Kind::Message, text),
-            Frame::Transient(text) => of(Kind::Transient, text),
+            Frame::Text(text) => of(FrameKind::Message, text),
+            Frame::Transient(text) => of(FrameKind::Transient, text),
             Frame::Event { head, tail } => FrameRef {
-                kind: Kind::Event(tail.shape()),
+                kind: FrameKind::Event(tail.shape()),
                 head: Some(head),
                 text: match tail.text() {
-                    Text::Own(text) => TextRef::Here(text.as_bytes()),
-                    Text::Shared(text) => TextRef::Apart(text),
+                    EventValue::Own(text) => TextRef::Here(text.as_bytes()),
+                    EventValue::Shared(text) => TextRef::Apart(text),
                 },
             },
         }
     }
 }
 
-impl Kind {
+impl FrameKind {
     /// How long a message is, with its head, if it has one, and its own text.
     pub(super) fn len(self, head: usize, text: usize) -> usize {
         match self {

@@ -1,76 +1,16 @@
-//! How a [`Value`] passes through serde whole. Serde's model has no dates or `undefined`, so a
-//! value announces itself as a newtype struct with a name of its own; our serializer and
-//! deserializer know the name and take the value from a slot of this thread, every other format
-//! sees the EJSON form.
+//! Serde's traits for [`Value`] and the types that it is made of: whole where it is one of ours that
+//! calls, in EJSON's form for every other format.
 
-use std::cell::Cell;
-use std::{fmt, mem};
+use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-use super::decode::Form;
-use super::encode::{InfNan, encode};
+use super::encode::encode;
+use super::form::{Form, InfNan};
 use super::number::integer;
-use super::print::{Kind, Writer};
-use super::ser::ValueSerializer;
-use super::{Binary, Date, Decimal, Object, ObjectId, Regexp, SerdeError, Text, Value};
-
-/// The name that no other type has.
-pub(super) const NAME: &str = "$updraft_protocol::ejson::Value";
-
-/// Filled and emptied within one call of `receive`, `lend` or `offer`.
-enum Slot {
-    Empty,
-    /// Our serializer is calling; the value is to be put here.
-    Asked,
-    /// Our writer of text is calling; the value is to write itself.
-    Lent(Writer),
-    /// It has, or left it to the tree.
-    Written(Writer, Option<Kind>),
-    /// The value in transit.
-    Filled(Value),
-}
-
-thread_local! {
-    static SLOT: Cell<Slot> = const { Cell::new(Slot::Empty) };
-}
-
-/// What our serializer does with a newtype struct called [`NAME`].
-pub(super) fn receive<T: Serialize + ?Sized>(newtype: &T) -> Result<Value, SerdeError> {
-    SLOT.set(Slot::Asked);
-    let result = newtype.serialize(ValueSerializer);
-    match SLOT.replace(Slot::Empty) {
-        Slot::Filled(value) => Ok(value),
-        _ => result,
-    }
-}
-
-/// What our writer of text does with a newtype struct called [`NAME`]: the value is written without a copy of it. `None`
-/// if that is left to the tree.
-pub(super) fn lend<T: Serialize + ?Sized>(writer: &mut Writer, newtype: &T) -> Option<Kind> {
-    SLOT.set(Slot::Lent(mem::take(writer)));
-    // What counts is in the slot: see `Newtype`.
-    drop(newtype.serialize(ValueSerializer));
-    match SLOT.replace(Slot::Empty) {
-        Slot::Written(written, kind) => {
-            *writer = written;
-            kind
-        }
-        _ => None,
-    }
-}
-
-/// What our deserializer does when asked for a newtype struct called [`NAME`].
-pub(super) fn offer<'de, V: Visitor<'de>>(
-    value: Value,
-    visitor: V,
-) -> Result<V::Value, SerdeError> {
-    SLOT.set(Slot::Filled(value));
-    let result = visitor.visit_unit();
-    SLOT.set(Slot::Empty);
-    result
-}
+use super::slot::{self, NAME};
+use super::{Binary, Date, Decimal, Object, ObjectId, Regexp, Text, Value};
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -82,17 +22,10 @@ struct Newtype<'a>(&'a Value);
 
 impl Serialize for Newtype<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match SLOT.replace(Slot::Empty) {
-            Slot::Asked => {
-                SLOT.set(Slot::Filled(self.0.clone()));
-                serializer.serialize_unit()
-            }
-            Slot::Lent(mut writer) => {
-                let kind = writer.value(self.0);
-                SLOT.set(Slot::Written(writer, kind));
-                serializer.serialize_unit()
-            }
-            _ => Encoded(self.0).serialize(serializer),
+        if slot::answer(self.0) {
+            serializer.serialize_unit()
+        } else {
+            Encoded(self.0).serialize(serializer)
         }
     }
 }
@@ -242,10 +175,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_unit<E>(self) -> Result<Got, E> {
-        Ok(match SLOT.replace(Slot::Empty) {
-            Slot::Filled(value) => Got::Whole(value),
-            _ => Got::Form(Value::Null),
-        })
+        Ok(slot::accept().map_or(Got::Form(Value::Null), Got::Whole))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Got, D::Error> {
@@ -427,13 +357,58 @@ mod tests {
 
     #[test]
     fn wild_text_and_undefined_survive() {
-        let wild = super::super::parse(r#""\ud800""#, &super::super::Limits::default()).unwrap();
+        let wild =
+            super::super::parse(r#""\ud800""#, &super::super::JsonLimits::default()).unwrap();
         let map: HashMap<Text, Value> =
             [(wild.as_text().unwrap().clone(), ejson!([undefined, wild]))].into();
         let value = to_value(&map).unwrap();
         assert_eq!(to_ejson(&value), r#"{"\ud800":[null,"\ud800"]}"#);
         assert_eq!(from_value::<HashMap<Text, Value>>(value).unwrap(), map);
         assert_eq!(from_value::<String>(wild).unwrap(), "\u{fffd}");
+    }
+
+    // Serde buffers what is in such a variant, and what it buffers are no values any more.
+    #[test]
+    fn keys_survive_a_buffer() {
+        #[derive(Serialize)]
+        #[serde(tag = "outer")]
+        enum Outer {
+            Wrapped(Inner),
+        }
+
+        #[derive(Serialize)]
+        enum Inner {
+            Maps {
+                texts: HashMap<Text, Date>,
+                numbers: Vec<(Value, ByKey)>,
+            },
+        }
+
+        struct ByKey(Value);
+
+        impl Serialize for ByKey {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map([(&self.0, 1)])
+            }
+        }
+
+        let date = Date::from_millis(5.0);
+        let keys = [ejson!(1.5), ejson!(-0.0), ejson!(true), ejson!("a")];
+        let with = |key: Value| {
+            to_value(&Outer::Wrapped(Inner::Maps {
+                texts: [("é".into(), date)].into(),
+                numbers: vec![(Value::Null, ByKey(key))],
+            }))
+        };
+        let printed = keys.map(|key| to_ejson(&with(key).unwrap()));
+        let expected = ["1.5", "0", "true", "a"].map(|key| {
+            format!(
+                r#"{{"outer":"Wrapped","Maps":{{"texts":{{"é":{{"$escape":{{"$date":5}}}}}},"numbers":[[null,{{"{key}":1}}]]}}}}"#
+            )
+        });
+        assert_eq!(printed, expected);
+        assert!(with(Value::Null).is_err() && with(date.into()).is_err());
+        assert!(with(f64::NAN.into()).is_err());
     }
 
     #[test]

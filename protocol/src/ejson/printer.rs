@@ -1,18 +1,19 @@
-//! A text in the making, and how a [`Value`] gets into it.
+//! A text in the making that is EJSON and plain JSON alike, and how a [`Value`] gets into it.
 
 use std::mem;
 
-use super::super::decode::Form;
-use super::super::number::write_number;
-use super::super::write::{write_json, write_string};
-use super::super::{SerdeError, Value};
+use super::form::Form;
+use super::number::write_number;
+use super::string::write_string;
+use super::write::write_json;
+use super::{SerdeError, Value};
 
 /// What stays of the scratch; a longer text takes it along.
 pub(super) const KEPT: usize = 64 * 1024;
 
 /// A text in the making.
 #[derive(Debug, Default)]
-pub(in crate::ejson) struct Writer {
+pub(super) struct Printer {
     pub(super) out: String,
     /// The hashes of the keys of all objects that are open, in order. Emptied as these end.
     pub(super) keys: Vec<u64>,
@@ -20,9 +21,9 @@ pub(in crate::ejson) struct Writer {
     pub(super) gave_up: bool,
 }
 
-/// What was written, as far as those want to know in whom it is.
+/// What was printed, as far as the text around it depends on that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ejson) enum Kind {
+pub(super) enum PrintedKind {
     /// Written as `null`; as a member it vanishes.
     Undefined,
     Falsy,
@@ -30,7 +31,7 @@ pub(in crate::ejson) enum Kind {
     Other,
 }
 
-impl Kind {
+impl PrintedKind {
     fn of(value: &Value) -> Self {
         match value {
             Value::Undefined => Self::Undefined,
@@ -44,7 +45,7 @@ impl Kind {
     }
 }
 
-impl Writer {
+impl Printer {
     pub(super) const fn new() -> Self {
         Self {
             out: String::new(),
@@ -77,33 +78,33 @@ impl Writer {
     }
 
     /// Writes a value; `None` if it is left to the tree.
-    pub(in crate::ejson) fn value(&mut self, value: &Value) -> Option<Kind> {
+    pub(super) fn value(&mut self, value: &Value) -> Option<PrintedKind> {
         is_plain(value).then(|| {
             write_json(value, &mut self.out);
-            Kind::of(value)
+            PrintedKind::of(value)
         })
     }
 
-    pub(super) fn null(&mut self) -> Kind {
+    pub(super) fn null(&mut self) -> PrintedKind {
         self.out.push_str("null");
-        Kind::Falsy
+        PrintedKind::Falsy
     }
 
-    pub(super) fn bool(&mut self, value: bool) -> Kind {
+    pub(super) fn bool(&mut self, value: bool) -> PrintedKind {
         self.out.push_str(if value { "true" } else { "false" });
-        Kind::falsy(!value)
+        PrintedKind::falsy(!value)
     }
 
-    pub(super) fn number(&mut self, number: f64) -> Option<Kind> {
+    pub(super) fn number(&mut self, number: f64) -> Option<PrintedKind> {
         number.is_finite().then(|| {
             write_number(number, &mut self.out);
-            Kind::falsy(number == 0.0)
+            PrintedKind::falsy(number == 0.0)
         })
     }
 
-    pub(super) fn string(&mut self, text: &str) -> Kind {
+    pub(super) fn string(&mut self, text: &str) -> PrintedKind {
         write_string(text, &mut self.out);
-        Kind::falsy(text.is_empty())
+        PrintedKind::falsy(text.is_empty())
     }
 }
 

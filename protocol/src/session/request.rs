@@ -1,11 +1,11 @@
 //! What a subscription asks for. It is kept for as long as the subscription lives, to begin again with when the user
 //! changes; so as text, which takes a tenth of the memory that values do.
 
-use crate::ejson::{self, Limits, Value};
+use crate::ejson::{self, JsonLimits, Value};
 
 /// The host's number of the publication, and the handler's parameters.
 #[derive(Debug)]
-pub(super) struct Publish {
+pub(super) struct SubscriptionRequest {
     publication: usize,
     params: Params,
 }
@@ -18,7 +18,7 @@ enum Params {
     Values(Box<[Value]>),
 }
 
-impl Publish {
+impl SubscriptionRequest {
     pub(super) fn new(publication: usize, params: &[Value]) -> Self {
         let mut text = String::new();
         for param in params {
@@ -64,7 +64,7 @@ fn read(text: &str) -> Option<Vec<Value>> {
         return Some(Vec::new());
     }
     // What came within the limits goes out within them.
-    let limits = Limits {
+    let limits = JsonLimits {
         depth: usize::MAX,
         keys: usize::MAX,
     };
@@ -89,24 +89,24 @@ mod tests {
             r#"[{"$type":"oid","$value":"0123456789abcdef01234567"},{"$regexp":"a","$flags":"i"}]"#,
         ];
         for (at, text) in texts.into_iter().enumerate() {
-            let value = ejson::parse(text, &Limits::default()).unwrap();
+            let value = ejson::parse(text, &JsonLimits::default()).unwrap();
             let Value::Array(params) = value.decode_lenient() else {
                 panic!("no array: {text}");
             };
-            let publish = Publish::new(0, &params);
-            assert_eq!(publish.params(), params, "{text}");
-            let is_text = matches!(publish.params, Params::Text(_));
+            let request = SubscriptionRequest::new(0, &params);
+            assert_eq!(request.params(), params, "{text}");
+            let is_text = matches!(request.params, Params::Text(_));
             assert_eq!(is_text, at != 4, "{text}");
         }
     }
 
     #[test]
     fn the_deepest_parameters_come_back() {
-        let depth = Limits::default().depth - 1;
+        let depth = JsonLimits::default().depth - 1;
         let text = format!("[{}{}]", "[".repeat(depth), "]".repeat(depth));
-        let Ok(Value::Array(params)) = ejson::parse(&text, &Limits::default()) else {
+        let Ok(Value::Array(params)) = ejson::parse(&text, &JsonLimits::default()) else {
             panic!("no array");
         };
-        assert_eq!(Publish::new(0, &params).params(), params);
+        assert_eq!(SubscriptionRequest::new(0, &params).params(), params);
     }
 }

@@ -1,0 +1,74 @@
+//! The events of a subscription that is not ready yet: they wait here, within bounds, and so do the gaps
+//! between them.
+
+use super::SessionConfig;
+use crate::message::Tail;
+
+/// Events that came before `ready` was sent.
+#[derive(Debug, Default)]
+pub(super) struct HeldEvents {
+    /// Filled by `hold` and as gaps are told, drained with `ready`; bounded by the configuration, and by what is said
+    /// of one gap behind each event.
+    items: Vec<Held>,
+    /// Events that are no gap's, and their bytes.
+    events: usize,
+    bytes: usize,
+    /// Whether an event found no room. After that none is held: the gap is at the end.
+    is_full: bool,
+    /// Where the gap is that no event has followed.
+    gap: Option<usize>,
+}
+
+/// An event that waits, or a place where some are missing.
+#[derive(Debug)]
+pub(super) enum Held {
+    Event(Tail),
+    Gap,
+}
+
+impl HeldEvents {
+    /// Holds an event; without room for it, it is dropped. `true` if a gap begins with it.
+    pub(super) fn hold(&mut self, tail: &Tail, config: &SessionConfig) -> bool {
+        if self.is_full {
+            return false;
+        }
+        let bytes = self.bytes.saturating_add(tail.len());
+        self.is_full = self.events >= config.held_events || bytes > config.held_bytes;
+        if !self.is_full {
+            self.bytes = bytes;
+            self.events = self.events.saturating_add(1);
+            self.items.push(Held::Event(tail.clone()));
+            self.gap = None;
+        }
+        self.is_full
+    }
+
+    /// Notes a gap. With one that no event has followed it is one, and what was said of that is forgotten.
+    pub(super) fn gap(&mut self) {
+        match self.gap {
+            Some(at) => self.items.truncate(at.saturating_add(1)),
+            None => {
+                self.gap = Some(self.items.len());
+                self.items.push(Held::Gap);
+            }
+        }
+    }
+
+    /// What the client is told of the gap that has just been noted: there is room for it always.
+    pub(super) fn gap_event(&mut self, tail: &Tail) {
+        self.items.push(Held::Event(tail.clone()));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+impl IntoIterator for HeldEvents {
+    type Item = Held;
+    type IntoIter = std::vec::IntoIter<Held>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.into_iter()
+    }
+}
