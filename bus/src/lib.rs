@@ -1,28 +1,4 @@
-//! Ephemeral channels between processes: who emits does not know who listens, and nothing is stored.
-//!
-//! A [`Channel`] has a name and carries JSON. A process that only has something to say needs an
-//! [`Emitter`]; one that listens has [`Channels`], which carry messages inside this process or over
-//! Redis pub/sub. This is the bus of Updraft, a publication server for Meteor and DDP clients, and
-//! what it writes is byte for byte what redis-oplog's `Vent.emit` writes.
-//!
-//! ```
-//! use updraft_bus::{Bus, Channels, Received, Settings, channel};
-//! use updraft_protocol::ejson;
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let channels = Channels::open(Bus::default(), Settings::default())?;
-//! let thread = channel!["threads", 7]?;
-//! let mut listener = channels.listen(&thread).await?;
-//! channels.emit(&thread, &ejson!({ "message": "hi" })).await?;
-//! match listener.next().await {
-//!     Some(Received::Message(message)) => assert_eq!(message.payload(), r#"{"message":"hi"}"#),
-//!     other => panic!("{other:?}"),
-//! }
-//! # Ok(())
-//! # }
-//! ```
-
+#![doc = include_str!("../README.md")]
 #![cfg_attr(
     not(feature = "redis"),
     allow(

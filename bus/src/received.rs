@@ -25,9 +25,12 @@ pub enum Received {
 pub(crate) struct Listeners {
     /// A channel's entry is filled by `add`, drained by `remove`, and gone with its last queue; bounded by the listeners
     /// that the program keeps. `None` once the channels are closed.
-    queues: Mutex<Option<HashMap<Arc<str>, Vec<Arc<Queue>>>>>,
+    queues: Mutex<Option<Queues>>,
     limits: Limits,
 }
+
+/// By channel.
+type Queues = HashMap<Arc<str>, Vec<Arc<Queue>>>;
 
 /// What may wait for one listener.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +60,7 @@ struct Waiting {
 impl Listeners {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
-            queues: Mutex::new(Some(HashMap::new())),
+            queues: Mutex::new(Some(Queues::new())),
             limits: Limits {
                 messages: settings.queued_messages.max(1),
                 bytes: settings.queued_bytes,
@@ -108,7 +111,7 @@ impl Listeners {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<HashMap<Arc<str>, Vec<Arc<Queue>>>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Queues>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

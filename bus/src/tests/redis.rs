@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use updraft_test_support::example;
 use updraft_test_support::proxy::Proxy;
 use updraft_test_support::redis::RedisServer;
 use updraft_test_support::scripted_redis::ScriptedRedis;
@@ -405,6 +406,15 @@ async fn a_listener_has_a_gap_where_the_connection_was_cut() {
     }
     server.publish("c", "3");
     assert_eq!(heard(&mut listener).await, "3");
+}
+
+#[tokio::test]
+async fn the_example_emits_to_who_listens() {
+    let server = RedisServer::start();
+    let process = process_of(&server).await;
+    let mut listener = process.listen("threads::7::new_message").await.unwrap();
+    example::run("emitter", &[&server.url(), "threads", "7", "hello"]);
+    assert_eq!(heard(&mut listener).await, r#"{"message":"hello"}"#);
 }
 
 #[tokio::test]
