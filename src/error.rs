@@ -7,8 +7,8 @@ use updraft_protocol::ejson;
 use updraft_protocol::ejson::Value;
 use updraft_protocol::message::{Code, WireError};
 
-use crate::bus::{BusError, BusFault, EmitError, InvalidChannel};
 use crate::redact::Redacted;
+use updraft_bus::{BusError, BusFault, EmitError, InvalidChannel};
 
 /// What functions of this library return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

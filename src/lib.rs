@@ -34,49 +34,87 @@
 //! }
 //! ```
 
+#[cfg(feature = "server")]
 pub mod account;
-mod bus;
+#[cfg(feature = "server")]
 mod clock;
+#[cfg(feature = "server")]
 mod connection;
+#[cfg(feature = "server")]
 mod error;
+#[cfg(feature = "server")]
 mod files;
+#[cfg(feature = "server")]
 mod handler;
+#[cfg(feature = "server")]
 mod ids;
+#[cfg(feature = "server")]
 mod limit;
+#[cfg(feature = "server")]
 mod machine;
+#[cfg(feature = "server")]
 mod mailbox;
+#[cfg(feature = "server")]
 mod memory;
+#[cfg(feature = "server")]
 mod method;
+#[cfg(feature = "server")]
 mod orders;
+#[cfg(feature = "server")]
 mod panics;
+#[cfg(feature = "server")]
 mod params;
+#[cfg(feature = "server")]
 mod publication;
+#[cfg(feature = "server")]
 mod redact;
+#[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "server")]
 mod services;
+#[cfg(feature = "server")]
 mod shard;
+#[cfg(feature = "server")]
 mod sockjs;
+#[cfg(feature = "server")]
 mod stats;
+#[cfg(feature = "server")]
 mod transport;
 
-pub use bus::{
-    BusError, BusFault, BusFaults, Cause, Channel, ChannelFailures, EmitError, EmitQueue, Emitter,
-    IntoChannel, IntoChannels, InvalidChannel, Message, ParseError, Redis, WhenAway,
-};
+#[cfg(feature = "server")]
 pub use connection::{Connection, Headers};
+#[cfg(feature = "server")]
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "server")]
 pub use files::raise_file_limit;
+#[cfg(feature = "server")]
 pub use handler::Handler;
+#[cfg(feature = "server")]
 pub use limit::Rule;
+#[cfg(feature = "server")]
 pub use method::{Call, WriteGuard};
+#[cfg(feature = "server")]
 pub use panics::log_panics;
+#[cfg(feature = "server")]
 pub use params::Args;
-pub use publication::{DocumentId, Event, IntoEvent, IntoGapEvent, Subscription, Vent};
-#[cfg(feature = "tls")]
+#[cfg(feature = "server")]
+pub use publication::{
+    DocumentId, Event, IntoEvent, IntoGapEvent, MessageEvent, Subscription, Vent,
+};
+#[cfg(all(feature = "server", feature = "tls"))]
 pub use server::Tls;
+#[cfg(feature = "server")]
 pub use server::{Bound, Builder, Handle, HealthChecks, Server};
+#[cfg(feature = "server")]
 pub use sockjs::{SockJs, SockJsConnection};
+#[cfg(feature = "server")]
 pub use stats::Stats;
+pub use updraft_bus::{
+    BusError, BusFault, BusFaults, Cause, Channel, ChannelFailures, EmitError, IntoChannel,
+    IntoChannels, InvalidChannel, Message, ParseError, WhenAway, channel,
+};
+#[cfg(feature = "redis")]
+pub use updraft_bus::{EmitQueue, Emitter, Redis};
 pub use updraft_protocol::ejson::{Binary, Date, Decimal, Object, ObjectId, Regexp, Value};
 pub use updraft_protocol::message::{Code, WireError};
 pub use updraft_protocol::random::RandomStream;
@@ -84,13 +122,15 @@ pub use updraft_protocol::vent::{EncodingChoice, VentOptions};
 pub use updraft_protocol::view::{Fields, IntoFields, Strategy};
 pub use updraft_protocol::{ejson, random};
 /// The crate of [`Builder::route`]'s filters, in the version that it takes.
+#[cfg(feature = "server")]
 pub use warp;
 
 /// What a program that serves publications needs.
 pub mod prelude {
-    pub use crate::{
-        Args, Call, Date, Emitter, Error, Event, Fields, Message, ObjectId, Redis, Result, Server,
-        Subscription, Value, Vent, channel, ejson,
-    };
+    #[cfg(feature = "server")]
+    pub use crate::{Args, Call, Error, Event, MessageEvent, Result, Server, Subscription, Vent};
+    pub use crate::{Date, Fields, Message, ObjectId, Value, channel, ejson};
+    #[cfg(feature = "redis")]
+    pub use crate::{Emitter, Redis};
     pub use serde::{Deserialize, Serialize};
 }

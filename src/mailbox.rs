@@ -17,11 +17,11 @@ use updraft_protocol::message::WireError;
 use updraft_protocol::session::{Run, Unblocked};
 use updraft_protocol::view::Fields;
 
-use crate::bus::{Batch, BusError, Gap, Lease, Message, Port};
 use crate::memory::{Memory, Waiting};
 use crate::publication::{Event, Mapper, OnGap};
 use crate::shard::{Arrival, Newcomer};
 use crate::sockjs;
+use updraft_bus::{Batch, BusError, Gap, Lease, Message, Port};
 
 /// A connection's place in its shard. Places are used again, so it carries a number that is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

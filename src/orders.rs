@@ -20,10 +20,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use updraft_protocol::ejson::{self, Date, Object, Value};
 
-use crate::bus::{Channels, InternalChannel, Message};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::limit::Seldom;
+use updraft_bus::internal::InternalChannel;
+use updraft_bus::{Channels, Message};
 
 /// How orders are given and taken.
 #[derive(Debug, Default)]

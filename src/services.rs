@@ -13,7 +13,6 @@ use updraft_protocol::ejson;
 use updraft_protocol::message::WireError;
 use updraft_protocol::session::SessionConfig;
 
-use crate::bus::{Channels, IntoChannel};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::handler::Patience;
@@ -25,6 +24,7 @@ use crate::publication::Publication;
 use crate::shard::Registry;
 use crate::sockjs;
 use crate::stats::Gauges;
+use updraft_bus::{Channels, IntoChannel};
 
 /// One per server, shared by its shards and by every context.
 #[derive(Debug)]

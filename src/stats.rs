@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::bus::BusFaults;
+use updraft_bus::BusFaults;
 
 /// What is alive in a server at one moment, and what has happened since it started.
 ///

@@ -6,10 +6,10 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 
 use super::*;
-use crate::bus::PayloadLimits;
 use crate::connection::Headers;
 use crate::limit::Network;
 use crate::shard::Peer;
+use updraft_bus::PayloadLimits;
 
 const RUN_LIMIT: usize = 10_000;
 const MEMORY: usize = 1 << 20;

@@ -11,11 +11,11 @@ use updraft_protocol::message::WireError;
 use updraft_protocol::random::RandomStream;
 use updraft_protocol::session::Run;
 
-use crate::bus::IntoChannel;
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids;
 use crate::mailbox::Mail;
+use updraft_bus::IntoChannel;
 
 /// One call of a method. Clones are the same call.
 #[derive(Clone)]

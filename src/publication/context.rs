@@ -10,12 +10,12 @@ use updraft_protocol::ejson::{self, ObjectId, Value};
 use updraft_protocol::session::Run;
 use updraft_protocol::view::IntoFields;
 
-use crate::bus::IntoChannel;
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::unpanicked;
 use crate::mailbox::{Document, Mail};
 use crate::services::Callback;
+use updraft_bus::IntoChannel;
 
 /// One subscription of one client, to publish to.
 ///

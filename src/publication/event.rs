@@ -8,9 +8,9 @@ use updraft_protocol::ejson::{self, Print, Value};
 use updraft_protocol::message::Tail;
 use updraft_protocol::vent::Encoding;
 
-use crate::bus::Message;
 use crate::error::{Error, Result};
 use crate::mailbox::size_of_value;
+use updraft_bus::Message;
 
 /// A text that is longer is not copied for each who gets it.
 const LONG: usize = 4 * 1024;
@@ -121,9 +121,14 @@ impl Event {
     }
 }
 
-impl Message {
+/// What a [`Message`] of the bus is as an event.
+pub trait MessageEvent {
     /// The message as it came: the same bytes for every subscriber, nothing parsed.
-    pub fn event(&self) -> Event {
+    fn event(&self) -> Event;
+}
+
+impl MessageEvent for Message {
+    fn event(&self) -> Event {
         Event(Kind::AsItCame)
     }
 }

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{Event, IntoEvent, Subscription};
-use crate::bus::Message;
 use crate::error::{Error, Result};
+use updraft_bus::Message;
 
 /// What turns a message into an event.
 pub(crate) enum Mapper {

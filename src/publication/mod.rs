@@ -7,7 +7,7 @@ mod turn;
 mod vent;
 
 pub use context::{DocumentId, Subscription};
-pub use event::{Event, IntoEvent, IntoGapEvent};
+pub use event::{Event, IntoEvent, IntoGapEvent, MessageEvent};
 pub use vent::Vent;
 
 pub(crate) use mapper::{AsyncMapper, MapEach, Mapper, OnGap, Queued, SharedMapper};

@@ -8,11 +8,11 @@ use futures_util::future::try_join_all;
 
 use super::mapper::{AsyncMapper, Mapper, OneShared};
 use super::{Event, IntoEvent, IntoGapEvent, Subscription};
-use crate::bus::{IntoChannel, IntoChannels, Lease, Message};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::handler::unpanicked;
 use crate::mailbox::Mail;
+use updraft_bus::{IntoChannel, IntoChannels, Lease, Message};
 
 /// One subscription to events. Everything that a [`Subscription`] can do, it can do too.
 #[derive(Clone, Debug)]

@@ -34,7 +34,6 @@ use super::sockjs::Sites;
 use super::tls::Tls;
 use super::{Bound, StopOnDrop};
 use crate::account::{Accounts, Authenticator, Logins};
-use crate::bus::{Bus, Channels, Local, Port, Redis, Settings, WhenAway};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::handler::{Handler, Patience};
@@ -50,6 +49,9 @@ use crate::shard::{Limits, Prepared, Registry, Shard, Watch};
 use crate::sockjs::{Service, SockJs, Speaks};
 use crate::stats::Gauges;
 use crate::transport::websocket::Rate;
+#[cfg(feature = "redis")]
+use updraft_bus::Redis;
+use updraft_bus::{Bus, Channels, Port, Settings, WhenAway};
 
 /// Collects what a server is to do; [`bind`](Self::bind) makes it one.
 ///
@@ -61,7 +63,7 @@ pub struct Builder {
     accounts: Option<Accounts>,
     /// In the order in which they are asked.
     authenticators: Vec<Box<dyn Authenticator>>,
-    bus: Arc<dyn Bus>,
+    bus: Bus,
     settings: Settings,
     routes: Vec<Route>,
     shards: Option<NonZero<usize>>,
@@ -102,7 +104,7 @@ impl Default for Builder {
             methods: Vec::new(),
             accounts: None,
             authenticators: Vec::new(),
-            bus: Arc::new(Local::default()),
+            bus: Bus::default(),
             settings: Settings::default(),
             routes: Vec::new(),
             shards: None,
@@ -244,9 +246,10 @@ impl Builder {
     }
 
     /// Carries messages over Redis. Without this they stay in this process.
+    #[cfg(feature = "redis")]
     #[must_use]
     pub fn bus(mut self, redis: Redis) -> Self {
-        self.bus = Arc::new(redis);
+        self.bus = redis.into();
         self
     }
 

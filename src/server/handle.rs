@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "tls")]
 use super::Tls;
 use super::drain::Drain;
-use crate::bus::{ChannelFailures, IntoChannel};
 use crate::error::Result;
 use crate::orders::Order;
 use crate::services::Services;
 use crate::shard::Shard;
 use crate::stats::Stats;
+use updraft_bus::{ChannelFailures, IntoChannel};
 
 /// A running server, for the rest of the program. Clones are the same server.
 #[derive(Clone, Debug)]

@@ -15,12 +15,14 @@ use updraft_protocol::message::Tail;
 use updraft_protocol::session::Run;
 use updraft_protocol::vent::Encoding;
 
-use crate::bus::{Lease, Message};
-use crate::publication::{AsyncMapper, Event, MapEach, Mapper, Queued, SharedMapper, Subscription};
+use crate::publication::{
+    AsyncMapper, Event, MapEach, Mapper, MessageEvent, Queued, SharedMapper, Subscription,
+};
 use careful::Careful;
 use followers::{Followers, Rank};
 use group::Group;
 use keeper::Keeper;
+use updraft_bus::{Lease, Message};
 
 /// The place in its shard of whatever follows a channel.
 pub(super) type FollowerId = usize;

@@ -20,7 +20,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::bus::InternalChannel;
 use crate::connection::Headers;
 use crate::error::Result;
 use crate::limit::Seat;
@@ -32,6 +31,7 @@ use crate::transport::encryption::Encryption;
 use crate::transport::websocket::Rate;
 use event_loop::EventLoop;
 pub(crate) use link::Framing;
+use updraft_bus::internal::InternalChannel;
 
 pub(crate) use registry::{Newcomer, Registry};
 

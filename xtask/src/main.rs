@@ -10,6 +10,7 @@ mod bench;
 mod clients;
 mod conformance;
 mod coverage;
+mod emitting;
 mod facts;
 mod fuzz;
 mod layers;

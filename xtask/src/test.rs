@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::results::Results;
 use crate::steps::Steps;
 use crate::workspace::{cargo, clients, run as run_command};
-use crate::{clients as other_clients, coverage, fuzz, layers, tools};
+use crate::{clients as other_clients, coverage, emitting, fuzz, layers, tools};
 
 /// Whether everything is as it should be.
 pub(crate) fn run() -> bool {
@@ -26,9 +26,26 @@ pub(crate) fn run() -> bool {
         run_command(&mut cargo(&fuzz))
     });
     steps.run("layers", layers::run);
-    steps.run("clippy", || clippy(&["--all-features", "--all-targets"]));
+    steps.run("clippy", || {
+        clippy(&["--workspace", "--all-features", "--all-targets"])
+    });
     // Cheap, because the dependencies are those of every other step: see tests/dependencies.
-    steps.run("without features", || clippy(&["--no-default-features"]));
+    steps.run("without features", || {
+        clippy(&["--workspace", "--no-default-features"])
+    });
+    // The benches ask for the server and for Redis, so here they are left out.
+    steps.run("without the server", || {
+        let packages = [
+            "-p",
+            "updraft",
+            "-p",
+            "updraft-bus",
+            "-p",
+            "updraft-dependencies",
+        ];
+        clippy(&[&packages[..], &["--no-default-features"]].concat())
+    });
+    steps.run("emitting alone", emitting::check);
     steps.run("npm clients", other_clients::npm);
     steps.run("Python clients", other_clients::pip);
     steps.run("Rust clients", other_clients::crates);
@@ -49,7 +66,7 @@ pub(crate) fn run() -> bool {
 }
 
 fn clippy(of_what: &[&str]) -> Result<(), String> {
-    let mut clippy = cargo(&["clippy", "--workspace"]);
+    let mut clippy = cargo(&["clippy"]);
     clippy.args(of_what);
     run_command(clippy.args(["--", "-D", "warnings"]))
 }

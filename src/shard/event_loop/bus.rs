@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use updraft_protocol::session::Run;
 
 use super::EventLoop;
-use crate::bus::{BusError, InternalChannel, Message};
 use crate::error::Error;
 use crate::publication::Event;
 use crate::shard::fan_out::Outcome;
+use updraft_bus::internal::InternalChannel;
+use updraft_bus::{BusError, Message};
 
 /// What may wait for connections whose turn to be written to has not come, in bytes: so much for all together, or so
 /// much for each of them. It is enough for many messages to share a write. More would only cost memory, and keep others

@@ -25,7 +25,6 @@ use super::Limits;
 use super::client::Client;
 use super::fan_out::FanOut;
 use super::timers::{Tick, Timers};
-use crate::bus::{Batch, Gap};
 use crate::clock;
 use crate::handler::Starts;
 use crate::mailbox::{Delivery, Inbox, Letter};
@@ -34,6 +33,7 @@ use crate::publication::Begun;
 use crate::services::Services;
 use draining::Leaving;
 use resuming::Wanted;
+use updraft_bus::{Batch, Gap};
 
 /// The token of the inbox's waker; connections have their place's.
 pub(super) const WAKER: Token = Token(usize::MAX);

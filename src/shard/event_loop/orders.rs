@@ -1,8 +1,8 @@
 //! Orders about users, carried out on the connections of this shard.
 
 use super::EventLoop;
-use crate::bus::Message;
 use crate::orders::Order;
+use updraft_bus::Message;
 
 impl EventLoop {
     pub(super) fn obey(&mut self, message: &Message) {

@@ -3,10 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use crate::bus::Message;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::publication::{Event, Subscription};
+use updraft_bus::Message;
 
 /// Calls that take longer hold up everybody on their shard.
 const SLOW: Duration = Duration::from_millis(5);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use updraft_protocol::vent::Encoding;
 
 use super::{Outcome, Tails};
-use crate::bus::Message;
 use crate::publication::{Event, SharedMapper};
+use updraft_bus::Message;
 
 /// Equal to others with the same function and an equal argument.
 pub(super) struct Group {

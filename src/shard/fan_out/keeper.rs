@@ -9,9 +9,9 @@ use updraft_protocol::session::Run;
 
 use super::followers::{Followers, Rank};
 use super::{FanOut, Follower, FollowerId, Function, Outcome, deliver};
-use crate::bus::{Lease, Message};
 use crate::memory::{Share, Tally};
 use crate::publication::AsyncMapper;
+use updraft_bus::{Lease, Message};
 
 /// What comes in for one client meanwhile.
 pub(super) struct Keeper {

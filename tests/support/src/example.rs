@@ -58,6 +58,16 @@ impl Example {
     }
 }
 
+/// Runs an example that ends by itself.
+///
+/// # Panics
+/// When it cannot be built or fails.
+pub fn run(name: &str, arguments: &[&str]) {
+    let ended = Command::new(built(name)).args(arguments).status();
+    let is_well = ended.is_ok_and(|status| status.success());
+    assert!(is_well, "{name} failed");
+}
+
 /// Where an example is, which is built if it is not there or older than its sources.
 fn built(name: &str) -> PathBuf {
     /// The examples that are known to be up to date. One thread looks at a time.

@@ -95,6 +95,35 @@ impl RedisServer {
         eventually(&what, || self.numsub(channel) == count);
     }
 
+    /// On how many channels somebody listens.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn channels(&self) -> usize {
+        let channels: Vec<String> = self.query("PUBSUB", "CHANNELS");
+        channels.len()
+    }
+
+    /// How often a command was given since the start.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn calls_of(&self, command: &str) -> u64 {
+        let stats: String = self.query("INFO", "commandstats");
+        let begin = format!("cmdstat_{command}:calls=");
+        let calls = stats.lines().find_map(|line| line.strip_prefix(&begin));
+        let calls = calls.and_then(|calls| calls.split(',').next()?.parse().ok());
+        calls.unwrap_or_default()
+    }
+
+    /// Gives a command whose answer is of no interest, on the same connection as all others here.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn tell(&self, command: &str, arguments: &[&str]) {
+        self.query::<redis::Value>(command, arguments);
+    }
+
     fn query<T: FromRedisValue>(&self, command: &str, arguments: impl ToRedisArgs) -> T {
         let mut connection = self.lock();
         let connection = connection.get_or_insert_with(|| self.connection());

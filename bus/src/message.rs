@@ -10,10 +10,7 @@ use serde::de::DeserializeOwned;
 use updraft_protocol::ejson::{self, JsonLimits, Scan, ScanError, Value};
 use updraft_protocol::message::Printed;
 
-use super::InternalChannel;
-
-/// All messages of one read of the bus, in the order in which they came; never empty.
-pub(crate) type Batch = Arc<[Arc<Message>]>;
+use crate::channel::InternalChannel;
 
 /// A message as a mapping function gets it.
 ///
@@ -36,16 +33,19 @@ struct Decoded {
 
 /// What a payload may be.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct PayloadLimits {
-    pub(crate) bytes: usize,
+pub struct PayloadLimits {
+    /// How large it may be.
+    pub bytes: usize,
     /// How deeply it may be nested, and the like.
-    pub(crate) json: JsonLimits,
+    pub json: JsonLimits,
 }
 
 /// Why a payload was dropped.
 #[derive(Debug)]
-pub(crate) enum PayloadError {
+pub enum PayloadError {
+    /// It has more bytes than it may have.
     TooLarge,
+    /// It is not one JSON value in UTF-8, or nested too deeply.
     Invalid(ScanError),
 }
 
@@ -55,7 +55,12 @@ pub struct ParseError(Box<dyn Error + Send + Sync>);
 
 impl Message {
     /// Checks a payload, in one pass and without building a tree: UTF-8, one JSON value, depth and size.
-    pub(crate) fn check(
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    #[doc(hidden)]
+    pub fn check(
         channel: Arc<str>,
         payload: Bytes,
         limits: &PayloadLimits,
@@ -104,17 +109,19 @@ impl Message {
     }
 
     /// Whether it came on this channel of the server's own.
-    pub(crate) fn is_on(&self, channel: InternalChannel) -> bool {
+    #[doc(hidden)]
+    pub fn is_on(&self, channel: InternalChannel) -> bool {
         *self.channel == *channel.name()
     }
 
     /// What the check noted on the way.
-    pub(crate) fn scan(&self) -> Scan {
+    #[doc(hidden)]
+    pub fn scan(&self) -> Scan {
         self.scan
     }
 
     /// Whether JavaScript takes the value for false: then it is not an event.
-    pub(crate) fn is_falsy(&self) -> bool {
+    pub fn is_falsy(&self) -> bool {
         if self.scan.special {
             self.value().is_falsy()
         } else {
@@ -123,7 +130,8 @@ impl Message {
     }
 
     /// The value as EJSON text: the payload itself where it has no `$` keys, else encoded anew, once.
-    pub(crate) fn ejson_text(&self) -> &Printed {
+    #[doc(hidden)]
+    pub fn ejson_text(&self) -> &Printed {
         if !self.scan.special {
             return &self.payload;
         }
@@ -133,7 +141,8 @@ impl Message {
 
     /// The value as plain JSON text, as JavaScript's `JSON.stringify` has it: the payload itself where it has no `$`
     /// keys, else encoded anew, once.
-    pub(crate) fn json_text(&self) -> &Printed {
+    #[doc(hidden)]
+    pub fn json_text(&self) -> &Printed {
         if !self.scan.special {
             return &self.payload;
         }
@@ -166,7 +175,7 @@ impl fmt::Debug for Message {
 }
 
 impl PayloadLimits {
-    pub(super) fn check(&self, payload: &[u8]) -> Result<Scan, PayloadError> {
+    pub(crate) fn check(&self, payload: &[u8]) -> Result<Scan, PayloadError> {
         if payload.len() > self.bytes {
             return Err(PayloadError::TooLarge);
         }

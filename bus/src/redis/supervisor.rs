@@ -11,11 +11,12 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::Publisher;
 use super::backoff::Backoff;
-use super::listener::{self, Ended, Listener};
-use crate::bus::fault::is_refusal;
-use crate::bus::{BusFault, Registry};
+use super::classify::{cause, is_refusal};
+use super::publisher::Publisher;
+use super::subscriber::{self, Ended, Subscriber};
+use crate::BusFault;
+use crate::registry::Registry;
 
 pub(super) struct Supervisor {
     publisher: Publisher,
@@ -46,7 +47,7 @@ impl Supervisor {
         loop {
             // From one attempt to the next: one that has timed out has been waited for already.
             let mut pause = sleep(backoff.next());
-            match listener::connect(&self.publisher).await {
+            match subscriber::connect(&self.publisher).await {
                 Ok(connection) => {
                     self.generation += 1;
                     if self.listen(connection).await {
@@ -64,7 +65,7 @@ impl Supervisor {
     async fn listen(&self, connection: PubSub) -> bool {
         // Dropped also when this future is, so that the registry never believes in a connection that is gone.
         let _connected = Connected(&self.registry);
-        let listener = Listener::new(
+        let subscriber = Subscriber::new(
             &self.registry,
             &self.publisher,
             &self.commands,
@@ -73,7 +74,7 @@ impl Supervisor {
         );
         tracing::info!(generation = self.generation, "listening to Redis");
         // A defect that panics here would leave this process deaf for ever; like this it costs a reconnect.
-        let ended = AssertUnwindSafe(listener.run(connection))
+        let ended = AssertUnwindSafe(subscriber.run(connection))
             .catch_unwind()
             .await;
         tracing::warn!(generation = self.generation, "no longer listening to Redis");
@@ -87,12 +88,12 @@ impl Supervisor {
             Ok(Ended::Detached) => self.registry.fault(BusFault::Detached, None, &"no probe"),
             Err(_) => tracing::error!("the listener to Redis panicked"),
         }
-        listener.was_well()
+        subscriber.was_well()
     }
 
     fn failed(&self, fault: BusFault, error: RedisError) {
         self.registry.fault(fault, None, &error);
-        self.registry.is_away_because(Arc::new(error));
+        self.registry.is_away_because(cause(error));
     }
 }
 

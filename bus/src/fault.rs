@@ -1,13 +1,8 @@
-//! What is wrong with Redis, told apart: in the log, in the counts of [`Stats`](crate::Stats), and to handlers.
+//! What is wrong with Redis, told apart: in the log, in counts, and to those whose request failed.
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use redis::{ErrorKind, RedisError, ServerErrorKind};
-
-use super::error::Tried;
 
 /// What is wrong with Redis, or with the way to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,47 +67,59 @@ impl BusFault {
 
     /// Whether it lies in a channel or a command, rather than in Redis as a whole: then waiting does not help, and a
     /// new connection does not either.
-    pub(super) fn is_particular(self) -> bool {
+    pub(crate) fn is_particular(self) -> bool {
         matches!(self, Self::Denied | Self::Refused)
     }
+}
 
-    pub(super) fn of(error: &RedisError) -> Self {
-        match (error.kind(), error.code()) {
-            (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => Self::Loading,
-            (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => Self::ReadOnly,
-            (ErrorKind::Server(ServerErrorKind::NoPerm), _) => Self::Denied,
-            (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
-                Self::Authentication
-            }
-            (_, Some("OOM")) => Self::OutOfMemory,
-            (ErrorKind::Server(_) | ErrorKind::Extension, _) => Self::Refused,
-            _ if is_tls(error) => Self::Tls,
-            _ => Self::Unreachable,
+/// An error with the fault that it shows.
+#[derive(Debug)]
+pub(crate) struct ClassifiedError {
+    fault: BusFault,
+    /// Of which connection it is, where that was tried out.
+    side: Option<Side>,
+    error: Box<dyn Error + Send + Sync>,
+}
+
+/// One of the two connections to Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Publishing,
+    Listening,
+}
+
+impl ClassifiedError {
+    pub(crate) fn new(
+        fault: BusFault,
+        side: Option<Side>,
+        error: impl Error + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            fault,
+            side,
+            error: Box::new(error),
         }
     }
 
-    /// What an error of the bus came from, where that was Redis.
-    pub(super) fn of_cause(cause: &(dyn Error + Send + Sync + 'static)) -> Option<Self> {
-        let error = cause.downcast_ref();
-        let tried = || cause.downcast_ref().map(|tried: &Tried| &tried.error);
-        error.or_else(tried).map(Self::of)
+    pub(crate) fn fault(&self) -> BusFault {
+        self.fault
+    }
+
+    pub(crate) fn side(&self) -> Option<Side> {
+        self.side
     }
 }
 
-/// Whether Redis answered, with an error: the connection is as good as before.
-pub(super) fn is_refusal(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+impl fmt::Display for ClassifiedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
 }
 
-/// A failed handshake comes as the operating system's "invalid data", with the reason in its text.
-fn is_tls(error: &RedisError) -> bool {
-    // The crate answers with the `Arc` that it keeps the cause in, not with the cause.
-    type Kept = Arc<dyn Error + Send + Sync>;
-    let kept = error
-        .source()
-        .and_then(|cause| cause.downcast_ref::<Kept>());
-    let cause = kept.and_then(|kept| kept.downcast_ref::<std::io::Error>());
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidData)
+impl Error for ClassifiedError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
 }
 
 impl fmt::Display for BusFault {
@@ -138,7 +145,7 @@ impl fmt::Display for BusFault {
 pub struct BusFaults([u64; BusFault::ALL.len()]);
 
 impl BusFaults {
-    /// How often this one was seen since the server started.
+    /// How often this one was seen since the start.
     pub fn of(&self, fault: BusFault) -> u64 {
         self.0[fault as usize]
     }
@@ -146,19 +153,19 @@ impl BusFaults {
 
 /// The live numbers behind [`BusFaults`].
 #[derive(Debug, Default)]
-pub(super) struct FaultCounts([AtomicU64; BusFault::ALL.len()]);
+pub(crate) struct FaultCounts([AtomicU64; BusFault::ALL.len()]);
 
 impl FaultCounts {
     /// Counts a fault and logs it: the first of its kind, and then each time their number has doubled, since what is
     /// tried every second would fill the log.
-    pub(super) fn note(&self, fault: BusFault, channel: Option<&str>, error: &dyn fmt::Display) {
+    pub(crate) fn note(&self, fault: BusFault, channel: Option<&str>, error: &dyn fmt::Display) {
         let count = self.0[fault as usize].fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() {
             tracing::warn!(fault = fault.label(), count, channel, %error, "{fault}");
         }
     }
 
-    pub(super) fn read(&self) -> BusFaults {
+    pub(crate) fn read(&self) -> BusFaults {
         BusFaults(std::array::from_fn(|at| self.0[at].load(Ordering::Relaxed)))
     }
 }

@@ -30,7 +30,7 @@ pub struct Channel(Box<str>);
 /// A channel of the server's own. No [`Channel`] has its name, and programs cannot name one of these; so nothing that a
 /// client makes a program say is ever on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InternalChannel {
+pub enum InternalChannel {
     /// What is to be done about a user, in every process.
     Orders,
 }
@@ -95,7 +95,7 @@ impl Channel {
 
 impl InternalChannel {
     /// Its name on the bus.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Orders => "updraft:orders",
         }
@@ -110,8 +110,8 @@ impl InternalChannel {
 ///
 /// ```
 /// let thread = "7".to_string();
-/// assert_eq!(updraft::channel!["threads", thread, "new_message"].unwrap().as_str(), "threads::7::new_message");
-/// assert!(updraft::channel!["threads", "7::8"].is_err());
+/// assert_eq!(updraft_bus::channel!["threads", thread, "new_message"].unwrap().as_str(), "threads::7::new_message");
+/// assert!(updraft_bus::channel!["threads", "7::8"].is_err());
 /// ```
 #[macro_export]
 macro_rules! channel {
@@ -130,14 +130,16 @@ macro_rules! channel {
 /// No other string does, neither by itself nor in an array:
 ///
 /// ```compile_fail
-/// # async fn follow(vent: updraft::Vent, from_a_client: String) -> updraft::Result<()> {
-/// vent.relay(from_a_client).await
+/// # fn name(from_a_client: String) -> Result<(), updraft_bus::InvalidChannel> {
+/// updraft_bus::IntoChannel::into_channel(from_a_client)?;
+/// # Ok(())
 /// # }
 /// ```
 ///
 /// ```compile_fail
-/// # async fn follow(vent: updraft::Vent, from_a_client: String) -> updraft::Result<()> {
-/// vent.relay(from_a_client.as_str()).await
+/// # fn name(from_a_client: String) -> Result<(), updraft_bus::InvalidChannel> {
+/// updraft_bus::IntoChannel::into_channel(from_a_client.as_str())?;
+/// # Ok(())
 /// # }
 /// ```
 #[diagnostic::on_unimplemented(
@@ -218,7 +220,7 @@ impl fmt::Display for Channel {
 }
 
 impl InvalidChannel {
-    pub(super) fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         self.0
     }
 }
@@ -232,7 +234,7 @@ impl fmt::Display for InvalidChannel {
 impl Error for InvalidChannel {}
 
 /// Whether a prefix and what stands behind it could be a reserved name together.
-pub(super) fn is_reserved_prefix(prefix: &str) -> bool {
+pub(crate) fn is_reserved_prefix(prefix: &str) -> bool {
     let meets = |reserved: &&str| reserved.starts_with(prefix) || prefix.starts_with(*reserved);
     !prefix.is_empty() && RESERVED.iter().any(meets)
 }
@@ -383,6 +385,6 @@ mod tests {
         assert_eq!(asked!(std::borrow::Cow<'static, str>), (false, false));
         assert_eq!(asked!([String; 2]), (false, false));
         assert_eq!(asked!(Vec<String>), (false, false));
-        assert_eq!(asked!(crate::Value), (false, false));
+        assert_eq!(asked!(updraft_protocol::ejson::Value), (false, false));
     }
 }

@@ -16,10 +16,10 @@ use redis::{
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::classify::{cause, is_refusal, not_connected};
 use super::options::Options;
-use crate::bus::error::Side;
-use crate::bus::fault::is_refusal;
-use crate::bus::{BusError, EmitError};
+use crate::fault::Side;
+use crate::{BusError, EmitError};
 
 /// When an idle connection is looked after by the operating system, how often, and after how many misses it ends.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
@@ -79,12 +79,12 @@ impl Publisher {
     /// Connects, and asks for a sign of life.
     pub(crate) async fn check(&self) -> Result<(), BusError> {
         let ping = self.query::<redis::Value>(&redis::cmd("PING")).await;
-        let failed = |error| BusError::not_connected(Side::Publishing, error);
+        let failed = |error| not_connected(Side::Publishing, error);
         ping.map(drop).map_err(failed)
     }
 
     /// For the connection that listens.
-    pub(in crate::bus) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.shared.resp2
     }
 
@@ -104,13 +104,13 @@ impl Publisher {
         let connection = self
             .connection()
             .await
-            .map_err(|error| EmitError::NotSent(Arc::new(error)))?;
+            .map_err(|error| EmitError::NotSent(cause(error)))?;
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(channel).arg(payload);
         match self.ask::<redis::Value>(connection, &publish).await {
             Ok(_) => Ok(()),
-            Err(error) if is_refusal(&error) => Err(EmitError::NotSent(Arc::new(error))),
-            Err(error) => Err(EmitError::OutcomeUnknown(Arc::new(error))),
+            Err(error) if is_refusal(&error) => Err(EmitError::NotSent(cause(error))),
+            Err(error) => Err(EmitError::OutcomeUnknown(cause(error))),
         }
     }
 

@@ -17,30 +17,30 @@ pub struct ChannelFailures {
 }
 
 #[derive(Debug)]
-pub(super) struct Failures {
+pub(crate) struct Failures {
     /// Filled as channels fail first, never drained, bounded by `limit`; what comes after that is under the empty name.
     channels: Mutex<HashMap<Box<str>, (u64, u64)>>,
     limit: usize,
 }
 
 impl Failures {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             channels: Mutex::default(),
             limit,
         }
     }
 
-    pub(super) fn dropped_payload(&self, channel: &str) {
+    pub(crate) fn dropped_payload(&self, channel: &str) {
         self.count(channel, |(dropped, _)| *dropped += 1);
     }
 
-    pub(super) fn failed_mapping(&self, channel: &str) {
+    pub(crate) fn failed_mapping(&self, channel: &str) {
         self.count(channel, |(_, failed)| *failed += 1);
     }
 
     /// In the order of names, the empty one first.
-    pub(super) fn read(&self) -> Vec<ChannelFailures> {
+    pub(crate) fn read(&self) -> Vec<ChannelFailures> {
         let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = channels
             .iter()

@@ -1,5 +1,9 @@
 //! The bus inside one process, and what both buses share: counting, and the check of payloads.
-//! No test here needs Redis.
+//! No test here needs Redis; `redis` has those that do.
+
+#[cfg(feature = "redis")]
+mod redis;
+mod support;
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,8 +14,10 @@ use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 use updraft_protocol::ejson::{self, Value};
 
-use super::tests_support::{Process, Recorder, text, value};
-use super::{Bus, BusError, EmitError, Lease, Message, PayloadLimits, Port, Settings};
+use self::support::{Process, Recorder, heard, text, value};
+use crate::backend::{Backend, Bus, Publishing};
+use crate::registry::{Follower, Registry};
+use crate::{BusError, EmitError, Lease, Message, PayloadLimits, Port, Settings, WhenAway};
 
 fn message(payload: &'static [u8]) -> Message {
     Message::check(
@@ -53,26 +59,6 @@ async fn a_channel_lasts_as_long_as_its_last_lease() {
 }
 
 #[tokio::test]
-async fn vent_040_names_that_are_special_elsewhere_are_channels_like_any_other() {
-    let process = Process::local();
-    for name in [
-        "__proto__",
-        "constructor",
-        "hasOwnProperty",
-        "a b",
-        "*",
-        "тема",
-    ] {
-        let _lease = process.join(name, 0).await.unwrap();
-        process.emit(name, &value("1")).await.unwrap();
-        assert_eq!(
-            process.shards[0].messages().last().unwrap(),
-            &format!("{name} 1")
-        );
-    }
-}
-
-#[tokio::test]
 async fn vent_071_undefined_and_what_nobody_would_take_cannot_be_emitted() {
     let process = Process::local();
     let _lease = process.join("c", 0).await.unwrap();
@@ -96,10 +82,76 @@ async fn vent_071_undefined_and_what_nobody_would_take_cannot_be_emitted() {
 }
 
 #[tokio::test]
+async fn a_listener_hears_what_shards_hear_until_it_is_dropped() {
+    let process = Process::local();
+    let mut first = process.listen("c").await.unwrap();
+    process.emit("c", &value("1")).await.unwrap();
+    let mut second = process.listen("c").await.unwrap();
+    let _other = process.listen("d").await.unwrap();
+    let shard = process.join("c", 0).await.unwrap();
+    process.emit("c", &value("2")).await.unwrap();
+    drop(shard);
+    process.emit("c", &value("3")).await.unwrap();
+    assert_eq!(first.channel(), "c");
+    for expected in ["1", "2", "3"] {
+        assert_eq!(heard(&mut first).await, expected);
+    }
+    assert_eq!(heard(&mut second).await, "2");
+    assert_eq!(process.shards[0].messages(), ["c 2"]);
+    assert!(process.shards[1].messages().is_empty());
+    drop(first);
+    process.emit("c", &value("4")).await.unwrap();
+    assert_eq!(heard(&mut second).await, "3");
+    assert_eq!(heard(&mut second).await, "4");
+    assert_eq!(process.channels.channel_count(), 2);
+    drop(second);
+    assert_eq!(process.channels.channel_count(), 1);
+}
+
+#[tokio::test]
+async fn a_slow_listener_has_a_gap_and_keeps_nobody_waiting() {
+    let settings = Settings {
+        queued_messages: 2,
+        ..Settings::default()
+    };
+    let process = Process::start(Bus::default(), settings);
+    let mut slow = process.listen("c").await.unwrap();
+    let mut quick = process.listen("c").await.unwrap();
+    for n in ["1", "2", "3", "4"] {
+        process.emit("c", &value(n)).await.unwrap();
+        assert_eq!(heard(&mut quick).await, n);
+    }
+    for expected in ["1", "2", "gap"] {
+        assert_eq!(heard(&mut slow).await, expected);
+    }
+    process.emit("c", &value("5")).await.unwrap();
+    assert_eq!(heard(&mut slow).await, "5");
+}
+
+#[tokio::test]
+async fn listeners_end_with_the_channels_after_what_came_before() {
+    let process = Process::local();
+    let mut waiting = process.listen("c").await.unwrap();
+    let ended = process
+        .tasks
+        .spawn(async move { heard(&mut waiting).await });
+    let mut full = process.listen("d").await.unwrap();
+    process.emit("d", &value("1")).await.unwrap();
+    tokio::task::yield_now().await;
+    process.channels.close();
+    assert_eq!(ended.await.unwrap(), "end");
+    assert_eq!(heard(&mut full).await, "1");
+    for _ in 0..2 {
+        assert_eq!(heard(&mut full).await, "end");
+    }
+}
+
+#[tokio::test]
 async fn after_close_nobody_joins() {
     let process = Process::local();
     process.channels.close();
     assert!(matches!(process.join("c", 0).await, Err(BusError::Closed)));
+    assert!(matches!(process.listen("c").await, Err(BusError::Closed)));
     assert_eq!(process.channels.channel_count(), 0);
 }
 
@@ -107,13 +159,13 @@ async fn after_close_nobody_joins() {
 fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
     #[derive(Debug)]
     struct Away;
-    impl Bus for Away {
+    impl Backend for Away {
         fn is_immediate(&self) -> bool {
             false
         }
         fn start(
             &self,
-            registry: &Arc<super::Registry>,
+            registry: &Arc<Registry>,
             _: &TaskTracker,
             _: &tokio_util::sync::CancellationToken,
         ) -> std::io::Result<()> {
@@ -121,12 +173,7 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
             registry.is_away_because(Arc::new(std::io::Error::other("nobody there")));
             Ok(())
         }
-        fn publish<'a>(
-            &'a self,
-            _: &'a super::Registry,
-            _: &'a str,
-            _: Bytes,
-        ) -> super::Publishing<'a> {
+        fn publish<'a>(&'a self, _: &'a Registry, _: &'a str, _: Bytes) -> Publishing<'a> {
             Box::pin(std::future::ready(Ok(())))
         }
     }
@@ -137,7 +184,7 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let holding = Process::start(Away, Settings::default());
+        let holding = Process::start(Bus::new(Away), Settings::default());
         {
             let mut join = pin!(holding.join("c", 0));
             assert!(
@@ -156,10 +203,10 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
         assert_eq!(holding.channels.channel_count(), 0);
 
         let settings = Settings {
-            when_away: super::WhenAway::Refuse,
+            when_away: WhenAway::Refuse,
             ..Settings::default()
         };
-        let refusing = Process::start(Away, settings);
+        let refusing = Process::start(Bus::new(Away), settings);
         let before = tokio::time::Instant::now();
         assert!(matches!(
             refusing.join("c", 0).await,
@@ -171,7 +218,7 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
 
 #[tokio::test]
 async fn found_108_a_gap_is_told_before_what_came_after_it() {
-    let registry = Arc::new(super::Registry::new(&Settings::default(), false));
+    let registry = Arc::new(Registry::new(&Settings::default(), false));
     let shards: [Arc<Recorder>; 2] = Default::default();
     registry.attach(
         shards
@@ -180,7 +227,7 @@ async fn found_108_a_gap_is_told_before_what_came_after_it() {
             .collect(),
     );
     let leases: Vec<Lease> = [("a", 0), ("b", 0), ("b", 1), ("c", 1)]
-        .map(|(channel, shard)| registry.acquire(channel, shard).0)
+        .map(|(channel, shard)| registry.acquire(channel, Follower::Shard(shard)).0)
         .into();
     let deliver = |name| registry.deliver(std::iter::once((name, Bytes::from_static(b"1"))));
     let gaps = || shards.each_ref().map(|shard| shard.gaps());

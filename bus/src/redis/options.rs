@@ -30,23 +30,6 @@ pub(crate) struct Options {
     pub(super) queue: Option<Arc<Queue>>,
 }
 
-/// What of the messages that could not be published is kept, to be tried again.
-///
-/// Each `emit` still answers once its message is published or given up; so what waits is bounded by these limits, and
-/// dropping the future takes its message out of the queue.
-///
-/// Only what was certainly not published is tried again, so nothing is published twice, and messages wait behind those
-/// that came first. What Redis itself refuses is not tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EmitQueue {
-    /// How many messages may wait; 1,000 by default.
-    pub messages: usize,
-    /// How many bytes they may have; 1 MiB by default.
-    pub bytes: usize,
-    /// How long each may wait; 10 s by default.
-    pub time: Duration,
-}
-
 impl Options {
     /// A channel's name as Redis knows it.
     pub(super) fn with_prefix<'a>(&self, channel: &'a str) -> Cow<'a, str> {
@@ -72,16 +55,6 @@ impl Default for Options {
             retry_refused: Duration::from_secs(10),
             prefix: Arc::from(""),
             queue: None,
-        }
-    }
-}
-
-impl Default for EmitQueue {
-    fn default() -> Self {
-        Self {
-            messages: 1000,
-            bytes: 1024 * 1024,
-            time: Duration::from_secs(10),
         }
     }
 }

@@ -4,15 +4,15 @@
 use serde::Serialize;
 use updraft_protocol::ejson;
 
-use super::channels::encode;
-use super::redis::Publisher;
-use super::{BusError, EmitError, IntoChannel, Redis};
+use crate::channels::encode;
+use crate::redis::Publisher;
+use crate::{BusError, EmitError, IntoChannel, Redis};
 
 /// Emits to channels over Redis. Clones share one connection, which is replaced when it fails.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// use updraft::Emitter;
+/// use updraft_bus::Emitter;
 ///
 /// let emitter = Emitter::connect("redis://127.0.0.1").await?;
 /// emitter.emit("threads::7::new_message", serde_json::json!({ "message": "hi" })).await?;

@@ -2,10 +2,11 @@
 //! Redis keeps nothing for a listener that is away, so a lost connection is a gap, and is told.
 
 mod backoff;
-mod listener;
+mod classify;
 mod options;
 mod publisher;
 mod queue;
+mod subscriber;
 mod supervisor;
 
 use std::sync::Arc;
@@ -17,13 +18,16 @@ use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::options::EmitQueue;
-pub(super) use self::publisher::Publisher;
+use self::classify::not_connected;
+pub(crate) use self::publisher::Publisher;
+pub use self::queue::EmitQueue;
 use self::queue::Queue;
 use self::supervisor::Supervisor;
-use super::channel::is_reserved_prefix;
-use super::error::Side;
-use super::{Bus, BusError, Publishing, Registry};
+use crate::BusError;
+use crate::backend::{Backend, Bus, Publishing};
+use crate::channel::is_reserved_prefix;
+use crate::fault::Side;
+use crate::registry::Registry;
 
 /// Redis as the bus of a server: every process on the same Redis hears what any of them, or anybody else, publishes.
 ///
@@ -33,7 +37,7 @@ use super::{Bus, BusError, Publishing, Registry};
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
-/// use updraft::{EmitQueue, Redis};
+/// use updraft_bus::{EmitQueue, Redis};
 ///
 /// let redis = Redis::connect("redis://127.0.0.1")
 ///     .await?
@@ -58,8 +62,8 @@ impl Redis {
     pub async fn connect(url: &str) -> Result<Self, BusError> {
         let redis = Self::lazy(url)?;
         redis.publisher.check().await?;
-        let failed = |error| BusError::not_connected(Side::Listening, error);
-        listener::check(&redis.publisher).await.map_err(failed)?;
+        let failed = |error| not_connected(Side::Listening, error);
+        subscriber::check(&redis.publisher).await.map_err(failed)?;
         Ok(redis)
     }
 
@@ -155,12 +159,18 @@ impl Redis {
         self
     }
 
-    pub(super) fn into_publisher(self) -> Publisher {
+    pub(crate) fn into_publisher(self) -> Publisher {
         self.publisher
     }
 }
 
-impl Bus for Redis {
+impl From<Redis> for Bus {
+    fn from(redis: Redis) -> Self {
+        Self::new(redis)
+    }
+}
+
+impl Backend for Redis {
     fn is_immediate(&self) -> bool {
         false
     }

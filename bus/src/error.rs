@@ -5,10 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use redis::RedisError;
-
-use super::fault::is_refusal;
-use super::{BusFault, InvalidChannel};
+use crate::fault::{ClassifiedError, Side};
+use crate::{BusFault, InvalidChannel};
 
 /// Why the bus cannot be used, or cannot carry one channel.
 #[derive(Debug, Clone)]
@@ -39,20 +37,6 @@ pub enum EmitError {
     OutcomeUnknown(Cause),
 }
 
-/// One of the two connections to Redis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Publishing,
-    Listening,
-}
-
-/// What one of the connections met with when it was tried out: the error, and whose it is.
-#[derive(Debug)]
-pub(super) struct Tried {
-    side: Side,
-    pub(super) error: RedisError,
-}
-
 /// The error underneath, shared by all who waited for the same thing.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
@@ -60,20 +44,10 @@ impl BusError {
     /// What is wrong with Redis, where that is the reason and is known.
     pub fn fault(&self) -> Option<BusFault> {
         match self {
-            Self::Refused(cause) | Self::Unavailable(Some(cause)) => BusFault::of_cause(&**cause),
+            Self::Refused(cause) | Self::Unavailable(Some(cause)) => {
+                classified(cause).map(ClassifiedError::fault)
+            }
             _ => None,
-        }
-    }
-
-    /// A connection was tried out, in vain.
-    pub(super) fn not_connected(side: Side, error: RedisError) -> Self {
-        let fault = BusFault::of(&error);
-        let is_refused = fault == BusFault::Authentication || is_refusal(&error);
-        let cause = Arc::new(Tried { side, error });
-        if is_refused {
-            Self::Refused(cause)
-        } else {
-            Self::Unavailable(Some(cause))
         }
     }
 }
@@ -86,10 +60,12 @@ impl EmitError {
 
     /// What is wrong with Redis, where that is the reason and is known.
     pub fn fault(&self) -> Option<BusFault> {
-        self.cause().and_then(|cause| BusFault::of_cause(&**cause))
+        self.cause()
+            .and_then(classified)
+            .map(ClassifiedError::fault)
     }
 
-    pub(super) fn cause(&self) -> Option<&Cause> {
+    pub(crate) fn cause(&self) -> Option<&Cause> {
         match self {
             Self::InvalidArgument(_) => None,
             Self::NotSent(cause) | Self::OutcomeUnknown(cause) => Some(cause),
@@ -97,23 +73,14 @@ impl EmitError {
     }
 }
 
-impl Side {
-    /// Which connection an error is of, where it was tried out.
-    fn of_cause(cause: &Cause) -> Option<Self> {
-        cause.downcast_ref().map(|tried: &Tried| tried.side)
-    }
+/// What is known of the error underneath.
+fn classified(cause: &Cause) -> Option<&ClassifiedError> {
+    cause.downcast_ref()
 }
 
-impl fmt::Display for Tried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl Error for Tried {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error.source()
-    }
+/// Which connection an error is of, where it was tried out.
+fn side(cause: &Cause) -> Option<Side> {
+    classified(cause)?.side()
 }
 
 impl From<InvalidChannel> for EmitError {
@@ -127,12 +94,12 @@ impl fmt::Display for BusError {
         f.write_str(match self {
             Self::InvalidUrl(_) => "the Redis URL cannot be used",
             Self::InvalidPrefix => "the prefix of channels cannot be used",
-            Self::Unavailable(cause) => match cause.as_ref().and_then(Side::of_cause) {
+            Self::Unavailable(cause) => match cause.as_ref().and_then(side) {
                 None => "the bus is unavailable",
                 Some(Side::Publishing) => "no connection to Redis could be made to publish",
                 Some(Side::Listening) => "no connection to Redis could be made to listen",
             },
-            Self::Refused(cause) => match Side::of_cause(cause) {
+            Self::Refused(cause) => match side(cause) {
                 None => "Redis refused",
                 Some(Side::Publishing) => "Redis refused the connection that publishes",
                 Some(Side::Listening) => "Redis refused the connection that listens",

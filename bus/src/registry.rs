@@ -13,15 +13,16 @@ use dashmap::mapref::entry::Entry;
 use foldhash::quality::RandomState;
 use tokio::sync::{Notify, watch};
 
-use super::failures::Failures;
-use super::fault::FaultCounts;
-use super::{
+use crate::failures::Failures;
+use crate::fault::FaultCounts;
+use crate::received::Listeners;
+use crate::settings::Settings;
+use crate::{
     Batch, BusError, BusFault, BusFaults, Cause, Gap, Message, PayloadError, PayloadLimits, Port,
-    Settings,
 };
 
 /// What became of a wait for the bus: `None` while it lasts.
-pub(super) type Outcome = Option<Result<(), BusError>>;
+pub(crate) type Outcome = Option<Result<(), BusError>>;
 
 /// The channels of this process.
 pub(crate) struct Registry {
@@ -35,6 +36,7 @@ pub(crate) struct Registry {
     changed: Notify,
     /// The shards' inboxes, by shard number. Filled once, by `attach`.
     ports: OnceLock<Vec<Arc<dyn Port>>>,
+    listeners: Listeners,
     immediate: bool,
     limits: PayloadLimits,
     dropped_payloads: AtomicU64,
@@ -46,17 +48,27 @@ pub(crate) struct Registry {
     generation: AtomicU64,
 }
 
-/// A shard's share in a channel. The channel is given up with the last one.
-pub(crate) struct Lease {
+/// Who follows a channel in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Follower {
+    /// The shard of this number.
+    Shard(usize),
+    /// All [`Listener`](crate::Listener)s together.
+    Listeners,
+}
+
+/// A share in a channel: see [`Channels::join`](crate::Channels::join). The channel is given up with the last one.
+#[must_use = "a channel is given up with its last lease"]
+pub struct Lease {
     registry: Arc<Registry>,
     channel: Arc<str>,
-    shard: usize,
+    follower: Follower,
 }
 
 #[derive(Default)]
 struct Channel {
-    /// How many leases each shard holds; a shard with none has no entry, so bounded by the number of shards.
-    leases: Vec<(usize, usize)>,
+    /// How many leases each follower holds; one with none has no entry, so bounded by the number of shards.
+    leases: Vec<(Follower, usize)>,
     /// The bus has confirmed it, on the connection that there is now.
     is_confirmed: bool,
     /// It was confirmed on an earlier connection, and the hole since then has not been told.
@@ -73,12 +85,13 @@ struct Changes {
 }
 
 impl Registry {
-    pub(super) fn new(settings: &Settings, immediate: bool) -> Self {
+    pub(crate) fn new(settings: &Settings, immediate: bool) -> Self {
         Self {
             channels: DashMap::default(),
             changes: Mutex::default(),
             changed: Notify::new(),
             ports: OnceLock::new(),
+            listeners: Listeners::new(settings),
             immediate,
             limits: settings.limits,
             dropped_payloads: AtomicU64::new(0),
@@ -90,24 +103,32 @@ impl Registry {
     }
 
     /// Says where the shards take in; only the first call counts.
-    pub(super) fn attach(&self, ports: Vec<Arc<dyn Port>>) -> bool {
+    pub(crate) fn attach(&self, ports: Vec<Arc<dyn Port>>) -> bool {
         self.ports.set(ports).is_ok()
     }
 
-    /// Takes a share in a channel for a shard, and what to wait on if the bus has not confirmed the channel yet.
+    pub(crate) fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    fn ports(&self) -> &[Arc<dyn Port>] {
+        self.ports.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes a share in a channel, and what to wait on if the bus has not confirmed the channel yet.
     ///
-    /// Messages can reach the port from here on, before the wait is over.
-    pub(super) fn acquire(
+    /// Messages can reach the follower from here on, before the wait is over.
+    pub(crate) fn acquire(
         self: &Arc<Self>,
         name: &str,
-        shard: usize,
+        follower: Follower,
     ) -> (Lease, Option<watch::Receiver<Outcome>>) {
         let mut is_change = false;
         let (lease, wait) = {
             let mut channel = self.channels.entry(Arc::from(name)).or_default();
-            match channel.leases.iter_mut().find(|(of, _)| *of == shard) {
+            match channel.leases.iter_mut().find(|(of, _)| *of == follower) {
                 Some((_, count)) => *count += 1,
-                None => channel.leases.push((shard, 1)),
+                None => channel.leases.push((follower, 1)),
             }
             channel.is_confirmed |= self.immediate;
             let wait = (!channel.is_confirmed).then(|| {
@@ -120,7 +141,7 @@ impl Registry {
             let lease = Lease {
                 registry: Arc::clone(self),
                 channel: Arc::clone(channel.key()),
-                shard,
+                follower,
             };
             (lease, wait)
         };
@@ -131,63 +152,62 @@ impl Registry {
     }
 
     /// How many channels have a lease.
-    pub(super) fn channel_count(&self) -> usize {
+    pub(crate) fn channel_count(&self) -> usize {
         self.channels.len()
     }
 
     /// How many payloads failed their check.
-    pub(super) fn dropped_payloads(&self) -> u64 {
+    pub(crate) fn dropped_payloads(&self) -> u64 {
         self.dropped_payloads.load(Ordering::Relaxed)
     }
 
     /// What went wrong with messages, by channel.
-    pub(super) fn failures(&self) -> &Failures {
+    pub(crate) fn failures(&self) -> &Failures {
         &self.failures
     }
 
     /// Counts and logs that something is wrong with the bus.
-    pub(super) fn fault(&self, fault: BusFault, channel: Option<&str>, error: &dyn fmt::Display) {
+    pub(crate) fn fault(&self, fault: BusFault, channel: Option<&str>, error: &dyn fmt::Display) {
         self.faults.note(fault, channel, error);
     }
 
-    pub(super) fn faults(&self) -> BusFaults {
+    pub(crate) fn faults(&self) -> BusFaults {
         self.faults.read()
     }
 
     /// What whoever needs the bus now is told.
-    pub(super) fn away(&self) -> BusError {
+    pub(crate) fn away(&self) -> BusError {
         BusError::Unavailable(self.lock_away().clone())
     }
 
-    pub(super) fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
     }
 
-    pub(super) fn limits(&self) -> &PayloadLimits {
+    pub(crate) fn limits(&self) -> &PayloadLimits {
         &self.limits
     }
 
-    pub(super) fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.immediate || self.lock_changes().is_connected
     }
 
     /// Whether the first attempt to connect is still under way.
-    pub(super) fn is_untried(&self) -> bool {
+    pub(crate) fn is_untried(&self) -> bool {
         self.generation() == 0 && self.lock_away().is_none()
     }
 
-    /// Checks what was read and hands it, as one batch, to every shard that follows one of its channels.
-    pub(super) fn deliver<'a>(&self, read: impl Iterator<Item = (&'a str, Bytes)>) {
-        let Some(ports) = self.ports.get() else {
-            return;
-        };
+    /// Checks what was read and hands it, as one batch, to all who follow one of its channels.
+    pub(crate) fn deliver<'a>(&self, read: impl Iterator<Item = (&'a str, Bytes)>) {
+        let ports = self.ports();
         let mut batch: Vec<Arc<Message>> = Vec::with_capacity(read.size_hint().0);
         let mut follows = vec![false; ports.len()];
-        let mut shards = Vec::new();
+        let mut listeners_follow = false;
+        let mut followers = Vec::new();
         let mut untold: Vec<Arc<str>> = Vec::new();
         for (name, payload) in read {
             // A channel that was just left: its last messages are nobody's.
-            let Some((name, has_gap)) = self.followers(name, &mut shards) else {
+            let Some((name, has_gap)) = self.followers(name, &mut followers) else {
                 continue;
             };
             if has_gap {
@@ -196,9 +216,14 @@ impl Registry {
             match Message::check(Arc::clone(&name), payload, &self.limits) {
                 Ok(message) => {
                     batch.push(Arc::new(message));
-                    for shard in shards.drain(..) {
-                        if let Some(follows) = follows.get_mut(shard) {
-                            *follows = true;
+                    for follower in followers.drain(..) {
+                        match follower {
+                            Follower::Shard(shard) => {
+                                if let Some(follows) = follows.get_mut(shard) {
+                                    *follows = true;
+                                }
+                            }
+                            Follower::Listeners => listeners_follow = true,
                         }
                     }
                 }
@@ -216,14 +241,17 @@ impl Registry {
         for (port, _) in ports.iter().zip(follows).filter(|(_, follows)| *follows) {
             port.deliver(&batch);
         }
+        if listeners_follow {
+            self.listeners.deliver(&batch);
+        }
     }
 
-    /// Puts the shards that follow a channel into `shards`, and answers with the name as we keep it, and whether the channel
+    /// Puts those who follow a channel into `followers`, and answers with the name as we keep it, and whether the channel
     /// has a hole that has not been told.
-    fn followers(&self, name: &str, shards: &mut Vec<usize>) -> Option<(Arc<str>, bool)> {
-        shards.clear();
+    fn followers(&self, name: &str, followers: &mut Vec<Follower>) -> Option<(Arc<str>, bool)> {
+        followers.clear();
         let channel = self.channels.get(name)?;
-        shards.extend(channel.leases.iter().map(|(shard, _)| *shard));
+        followers.extend(channel.leases.iter().map(|(follower, _)| *follower));
         Some((Arc::clone(channel.key()), channel.has_gap))
     }
 
@@ -236,11 +264,19 @@ impl Registry {
         }
     }
 
-    fn release(&self, name: &Arc<str>, shard: usize) {
+    /// Where a follower takes in.
+    fn port(&self, follower: Follower) -> Option<&dyn Port> {
+        match follower {
+            Follower::Shard(shard) => self.ports().get(shard).map(AsRef::as_ref),
+            Follower::Listeners => Some(&self.listeners),
+        }
+    }
+
+    fn release(&self, name: &Arc<str>, follower: Follower) {
         let is_last = match self.channels.entry(Arc::clone(name)) {
             Entry::Occupied(mut entry) => {
                 let leases = &mut entry.get_mut().leases;
-                if let Some(at) = leases.iter().position(|(of, _)| *of == shard) {
+                if let Some(at) = leases.iter().position(|(of, _)| *of == follower) {
                     match leases.get_mut(at) {
                         Some((_, count)) if *count > 1 => *count -= 1,
                         _ => drop(leases.swap_remove(at)),
@@ -283,7 +319,7 @@ impl Registry {
 /// What the supervisor of a connection does here.
 impl Registry {
     /// A connection begins. Answers with all that is wanted; from here on changes are noted.
-    pub(super) fn connected(&self, generation: u64) -> Vec<Arc<str>> {
+    pub(crate) fn connected(&self, generation: u64) -> Vec<Arc<str>> {
         self.generation.store(generation, Ordering::Relaxed);
         let mut changes = self.lock_changes();
         changes.is_connected = true;
@@ -297,7 +333,7 @@ impl Registry {
     }
 
     /// The connection has ended, and with it every confirmation.
-    pub(super) fn disconnected(&self) {
+    pub(crate) fn disconnected(&self) {
         let mut changes = self.lock_changes();
         changes.is_connected = false;
         changes.names = HashSet::new();
@@ -310,43 +346,43 @@ impl Registry {
     }
 
     /// Why there is no connection; those whose patience ends are told.
-    pub(super) fn is_away_because(&self, cause: Cause) {
+    pub(crate) fn is_away_because(&self, cause: Cause) {
         *self.lock_away() = Some(cause);
     }
 
     /// The bus has answered.
-    pub(super) fn is_well(&self) {
+    pub(crate) fn is_well(&self) {
         *self.lock_away() = None;
     }
 
     /// Takes what has changed since the last call, at once and possibly nothing.
-    pub(super) fn take_changes(&self) -> HashSet<Arc<str>> {
+    pub(crate) fn take_changes(&self) -> HashSet<Arc<str>> {
         std::mem::take(&mut self.lock_changes().names)
     }
 
     /// Waits until something may have changed. Cancel safe.
-    pub(super) async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    pub(super) fn is_wanted(&self, name: &str) -> bool {
+    pub(crate) fn is_wanted(&self, name: &str) -> bool {
         self.channels.contains_key(name)
     }
 
     /// The bus has the channel: ends every wait for it.
-    pub(super) fn confirm(&self, name: &str) {
+    pub(crate) fn confirm(&self, name: &str) {
         self.settle(name, Ok(()));
     }
 
-    /// The bus will not have the channel: ends every wait for it with an error, and tells the shards whose subscriptions
-    /// have followed it until now.
-    pub(super) fn refuse(&self, name: &str, error: BusError) {
-        let mut shards = Vec::new();
-        let name = self.followers(name, &mut shards);
-        let ports = self.ports.get().map_or(&[][..], Vec::as_slice);
+    /// The bus will not have the channel: ends every wait for it with an error, and tells those who have followed it until
+    /// now.
+    pub(crate) fn refuse(&self, name: &str, error: BusError) {
+        let mut followers = Vec::new();
+        let name = self.followers(name, &mut followers);
         if let Some((name, _)) = name {
             self.settle(&name, Err(error.clone()));
-            for port in shards.into_iter().filter_map(|shard| ports.get(shard)) {
+            let ports = followers.into_iter().filter_map(|it| self.port(it));
+            for port in ports {
                 port.refused(&name, &error);
             }
         }
@@ -361,28 +397,27 @@ impl Registry {
         }
     }
 
-    /// All that is wanted has been restored: tells each shard of the holes in its channels, in one call. What is not
+    /// All that is wanted has been restored: tells each follower of the holes in its channels, in one call. What is not
     /// confirmed yet, because Redis refuses it, is told when it is.
-    pub(super) fn restored(&self) {
+    pub(crate) fn restored(&self) {
         self.tell_gap(|_, channel| channel.is_confirmed);
     }
 
     fn tell_gap(&self, is_over: impl Fn(&Arc<str>, &Channel) -> bool) {
         let generation = self.generation();
-        let mut missed: HashMap<usize, Vec<Arc<str>>> = HashMap::new();
+        let mut missed: HashMap<Follower, Vec<Arc<str>>> = HashMap::new();
         for mut channel in self.channels.iter_mut() {
             if is_over(channel.key(), channel.value()) && std::mem::take(&mut channel.has_gap) {
-                for (shard, _) in &channel.leases {
+                for (follower, _) in &channel.leases {
                     missed
-                        .entry(*shard)
+                        .entry(*follower)
                         .or_default()
                         .push(Arc::clone(channel.key()));
                 }
             }
         }
-        let ports = self.ports.get().map_or(&[][..], Vec::as_slice);
-        for (shard, port) in ports.iter().enumerate() {
-            if let Some(channels) = missed.remove(&shard) {
+        for (follower, channels) in missed {
+            if let Some(port) = self.port(follower) {
                 port.gap(Gap {
                     generation,
                     channels: Arc::from(channels),
@@ -401,14 +436,19 @@ impl fmt::Debug for Registry {
 }
 
 impl Lease {
-    pub(crate) fn channel(&self) -> &Arc<str> {
+    /// The name of the channel.
+    pub fn channel(&self) -> &Arc<str> {
         &self.channel
+    }
+
+    pub(crate) fn listeners(&self) -> &Listeners {
+        self.registry.listeners()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.registry.release(&self.channel, self.shard);
+        self.registry.release(&self.channel, self.follower);
     }
 }
 
@@ -416,7 +456,7 @@ impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("channel", &self.channel)
-            .field("shard", &self.shard)
+            .field("follower", &self.follower)
             .finish_non_exhaustive()
     }
 }

@@ -8,11 +8,27 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use super::options::EmitQueue;
-use crate::bus::{BusFault, EmitError};
+use crate::{BusFault, EmitError};
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What of the messages that could not be published is kept, to be tried again.
+///
+/// Each `emit` still answers once its message is published or given up; so what waits is bounded by these limits, and
+/// dropping the future takes its message out of the queue.
+///
+/// Only what was certainly not published is tried again, so nothing is published twice, and messages wait behind those
+/// that came first. What Redis itself refuses is not tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EmitQueue {
+    /// How many messages may wait; 1,000 by default.
+    pub messages: usize,
+    /// How many bytes they may have; 1 MiB by default.
+    pub bytes: usize,
+    /// How long each may wait; 10 s by default.
+    pub time: Duration,
+}
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -97,6 +113,16 @@ impl Drop for Place<'_> {
         let mut waiting = self.queue.lock();
         waiting.0 = waiting.0.saturating_sub(1);
         waiting.1 = waiting.1.saturating_sub(self.bytes);
+    }
+}
+
+impl Default for EmitQueue {
+    fn default() -> Self {
+        Self {
+            messages: 1000,
+            bytes: 1024 * 1024,
+            time: Duration::from_secs(10),
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::sleep;
@@ -11,46 +10,45 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use updraft_protocol::ejson::{self, Value};
 
-use super::{
-    Bus, BusError, BusFaults, Channel, ChannelFailures, EmitError, InternalChannel, Lease,
-    PayloadLimits, Port, Registry,
+use crate::backend::Bus;
+use crate::channel::InternalChannel;
+use crate::registry::{Follower, Registry};
+use crate::settings::CONFIRMATION;
+use crate::{
+    BusError, BusFaults, Channel, ChannelFailures, EmitError, Lease, Listener, Port, Settings,
+    WhenAway,
 };
 
-/// The process's channels and the bus that carries them.
+/// The channels of a process and the bus that carries them. A process needs one of these, however many listen in it.
+///
+/// They close when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Channels {
+pub struct Channels {
     registry: Arc<Registry>,
-    bus: Arc<dyn Bus>,
+    bus: Bus,
     when_away: WhenAway,
     closed: CancellationToken,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
-    /// What a payload may be; larger and deeper ones are dropped.
-    pub(crate) limits: PayloadLimits,
-    pub(crate) when_away: WhenAway,
-    /// How many channels are told apart in the counts of failures.
-    pub(crate) failing_channels: usize,
-}
-
-/// What a subscription does that needs a channel while the bus cannot be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WhenAway {
-    /// Waits for the bus, at most so long, and then fails with 503 `bus-unavailable`.
-    Hold(Duration),
-    /// Fails at once.
-    Refuse,
-}
-
-/// How long a confirmation is awaited, where no other time is set.
-const CONFIRMATION: Duration = Duration::from_secs(30);
-
 impl Channels {
-    pub(crate) fn new(bus: Arc<dyn Bus>, settings: Settings) -> Self {
+    /// Channels over this bus, which are live at once. Must be called in a Tokio runtime, with time and, for Redis, with
+    /// I/O.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says to a new thread.
+    pub fn open(bus: impl Into<Bus>, settings: Settings) -> io::Result<Self> {
+        let channels = Self::new(bus, settings);
+        channels.start(Vec::new(), &TaskTracker::new())?;
+        Ok(channels)
+    }
+
+    /// Channels that are live once they were [started](Self::start), for a server whose shards need them before that.
+    pub fn new(bus: impl Into<Bus>, settings: Settings) -> Self {
+        let bus = bus.into();
+        let is_immediate = bus.backend().is_immediate();
         Self {
-            registry: Arc::new(Registry::new(&settings, bus.is_immediate())),
+            registry: Arc::new(Registry::new(&settings, is_immediate)),
             bus,
             when_away: settings.when_away,
             closed: CancellationToken::new(),
@@ -63,9 +61,11 @@ impl Channels {
     /// # Errors
     ///
     /// What the operating system says to a new thread.
-    pub(crate) fn start(&self, ports: Vec<Arc<dyn Port>>, tasks: &TaskTracker) -> io::Result<()> {
+    pub fn start(&self, ports: Vec<Arc<dyn Port>>, tasks: &TaskTracker) -> io::Result<()> {
         if self.registry.attach(ports) {
-            self.bus.start(&self.registry, tasks, &self.closed)?;
+            self.bus
+                .backend()
+                .start(&self.registry, tasks, &self.closed)?;
         }
         Ok(())
     }
@@ -82,7 +82,56 @@ impl Channels {
     /// # Cancel safety
     ///
     /// Dropping the future gives the share back.
-    pub(crate) async fn join(&self, channel: &Channel, shard: usize) -> Result<Lease, BusError> {
+    pub async fn join(&self, channel: &Channel, shard: usize) -> Result<Lease, BusError> {
+        self.follow(channel.as_str(), Follower::Shard(shard)).await
+    }
+
+    /// Listens to a channel, and resolves when the bus has confirmed it: each message that is published after that comes
+    /// to the listener, or leaves a [gap](crate::Received::Gap).
+    ///
+    /// However many listen to a channel in this process, Redis has one subscription for it, which ends with the last. What
+    /// waits for a listener is bounded ([`Settings::queued_messages`]): one that is slow has a gap, and keeps nobody
+    /// waiting.
+    ///
+    /// ```
+    /// use updraft_bus::{Bus, Channel, Channels, Received, Settings};
+    /// use updraft_protocol::ejson;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // `Redis::connect(url).await?` instead of `Bus::default()` carries them between processes.
+    /// let channels = Channels::open(Bus::default(), Settings::default())?;
+    /// let orders = Channel::trusted("orders")?;
+    /// let mut listener = channels.listen(&orders).await?;
+    /// channels.emit(&orders, &ejson!({ "id": 7 })).await?;
+    /// drop(channels);
+    ///
+    /// let mut heard = Vec::new();
+    /// while let Some(received) = listener.next().await {
+    ///     match received {
+    ///         Received::Message(message) => heard.push(message.value().clone()),
+    ///         Received::Gap => println!("some may be missing: read what there is from the database"),
+    ///         Received::Refused(error) => println!("nothing comes for the moment: {error}"),
+    ///     }
+    /// }
+    /// assert_eq!(heard, [ejson!({ "id": 7 })]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the channel up.
+    pub async fn listen(&self, channel: &Channel) -> Result<Listener, BusError> {
+        let lease = self.follow(channel.as_str(), Follower::Listeners).await?;
+        Ok(Listener::new(lease))
+    }
+
+    async fn follow(&self, channel: &str, follower: Follower) -> Result<Lease, BusError> {
         let patience = match self.when_away {
             WhenAway::Hold(patience) => patience,
             // A server that has just started has not had the time to find the bus away.
@@ -94,7 +143,7 @@ impl Channels {
         if self.closed.is_cancelled() {
             return Err(BusError::Closed);
         }
-        let (lease, wait) = self.registry.acquire(channel.as_str(), shard);
+        let (lease, wait) = self.registry.acquire(channel, follower);
         let Some(mut wait) = wait else {
             return Ok(lease);
         };
@@ -111,8 +160,11 @@ impl Channels {
 
     /// Takes a share in a channel of the server's own for a shard, for as long as the share is kept and whenever the bus has
     /// it: nobody waits for a confirmation.
-    pub(crate) fn hold(&self, channel: InternalChannel, shard: usize) -> Lease {
-        self.registry.acquire(channel.name(), shard).0
+    #[doc(hidden)]
+    pub fn hold(&self, channel: InternalChannel, shard: usize) -> Lease {
+        self.registry
+            .acquire(channel.name(), Follower::Shard(shard))
+            .0
     }
 
     /// Publishes a value: its EJSON text, on exactly this channel.
@@ -124,7 +176,7 @@ impl Channels {
     /// # Cancel safety
     ///
     /// After the future was dropped the message may or may not be published.
-    pub(crate) async fn emit(&self, channel: &Channel, value: &Value) -> Result<(), EmitError> {
+    pub async fn emit(&self, channel: &Channel, value: &Value) -> Result<(), EmitError> {
         self.publish(channel.as_str(), value).await
     }
 
@@ -133,7 +185,8 @@ impl Channels {
     /// # Errors
     ///
     /// The same.
-    pub(crate) async fn emit_internally(
+    #[doc(hidden)]
+    pub async fn emit_internally(
         &self,
         channel: InternalChannel,
         value: &Value,
@@ -149,49 +202,53 @@ impl Channels {
                 "the value is larger or deeper than a payload may be",
             ));
         }
-        self.bus.publish(&self.registry, channel, payload).await
+        self.bus
+            .backend()
+            .publish(&self.registry, channel, payload)
+            .await
     }
 
     /// How many channels are in use, the server's own not counted.
-    pub(crate) fn channel_count(&self) -> usize {
+    pub fn channel_count(&self) -> usize {
         let is_held = self.registry.is_wanted(InternalChannel::Orders.name());
         let all = self.registry.channel_count();
         all.saturating_sub(usize::from(is_held))
     }
 
     /// How many payloads were dropped because they failed their check.
-    pub(crate) fn dropped_payloads(&self) -> u64 {
+    pub fn dropped_payloads(&self) -> u64 {
         self.registry.dropped_payloads()
     }
 
     /// What went wrong with messages, by channel.
-    pub(crate) fn failures(&self) -> Vec<ChannelFailures> {
+    pub fn failures(&self) -> Vec<ChannelFailures> {
         self.registry.failures().read()
     }
 
     /// Counts a mapping function that failed on a message of this channel.
-    pub(crate) fn mapping_failed(&self, channel: &str) {
+    pub fn mapping_failed(&self, channel: &str) {
         self.registry.failures().failed_mapping(channel);
     }
 
     /// What was wrong with the bus, and how often.
-    pub(crate) fn faults(&self) -> BusFaults {
+    pub fn faults(&self) -> BusFaults {
         self.registry.faults()
     }
 
     /// The number of the latest connection: how often the bus was connected to, 0 for the bus inside this process.
-    pub(crate) fn generation(&self) -> u64 {
+    pub fn generation(&self) -> u64 {
         self.registry.generation()
     }
 
     /// Whether the bus can be reached, as far as is known.
-    pub(crate) fn is_connected(&self) -> bool {
+    pub fn is_connected(&self) -> bool {
         self.registry.is_connected()
     }
 
     /// Stops listening and ends every wait with `Closed`.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.closed.cancel();
+        self.registry.listeners().close();
     }
 }
 
@@ -201,24 +258,8 @@ impl Drop for Channels {
     }
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            limits: PayloadLimits::default(),
-            when_away: WhenAway::default(),
-            failing_channels: 100,
-        }
-    }
-}
-
-impl Default for WhenAway {
-    fn default() -> Self {
-        Self::Hold(CONFIRMATION)
-    }
-}
-
 /// A value as it goes over the bus.
-pub(super) fn encode(value: &Value) -> Result<Bytes, EmitError> {
+pub(crate) fn encode(value: &Value) -> Result<Bytes, EmitError> {
     if matches!(value, Value::Undefined) {
         return Err(EmitError::InvalidArgument("undefined cannot be emitted"));
     }

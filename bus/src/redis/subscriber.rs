@@ -19,12 +19,12 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::Publisher;
+use super::classify::{cause, is_refusal};
 use super::options::Options;
-use super::publisher::timed_out;
-use crate::bus::fault::is_refusal;
-use crate::bus::{BusError, BusFault, Registry};
+use super::publisher::{Publisher, timed_out};
 use crate::clock;
+use crate::registry::Registry;
+use crate::{BusError, BusFault};
 
 /// How many channels are named in one command.
 const NAMES: usize = 500;
@@ -48,7 +48,7 @@ pub(super) enum Ended {
     Detached,
 }
 
-pub(super) struct Listener<'a> {
+pub(super) struct Subscriber<'a> {
     registry: &'a Registry,
     publisher: &'a Publisher,
     /// Where the connection that publishes lives.
@@ -88,7 +88,7 @@ pub(super) async fn check(publisher: &Publisher) -> Result<(), RedisError> {
     }
 }
 
-impl<'a> Listener<'a> {
+impl<'a> Subscriber<'a> {
     pub(super) fn new(
         registry: &'a Registry,
         publisher: &'a Publisher,
@@ -373,7 +373,7 @@ impl<'a> Agreement<'a> {
                     [name] => {
                         registry.fault(BusFault::of(&error), Some(name), &error);
                         self.refused.insert(Arc::clone(name));
-                        registry.refuse(name, BusError::Refused(Arc::new(error)));
+                        registry.refuse(name, BusError::Refused(cause(error)));
                     }
                     _ => {
                         let (first, second) = names.split_at(names.len() / 2);

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Bus, Publishing, Registry};
+use crate::backend::{Backend, Bus, Publishing};
+use crate::registry::Registry;
 
 #[derive(Debug, Default)]
 pub(crate) struct Local {
@@ -16,7 +17,14 @@ pub(crate) struct Local {
     order: Mutex<()>,
 }
 
-impl Bus for Local {
+/// Inside this process.
+impl Default for Bus {
+    fn default() -> Self {
+        Self::new(Local::default())
+    }
+}
+
+impl Backend for Local {
     fn is_immediate(&self) -> bool {
         true
     }
