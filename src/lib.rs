@@ -37,78 +37,54 @@
 #[cfg(feature = "server")]
 pub mod account;
 #[cfg(feature = "server")]
-mod clock;
-#[cfg(feature = "server")]
-mod connection;
-#[cfg(feature = "server")]
-mod error;
-#[cfg(feature = "server")]
-mod files;
+mod base;
 #[cfg(feature = "server")]
 mod handler;
 #[cfg(feature = "server")]
-mod ids;
-#[cfg(feature = "server")]
 mod limit;
 #[cfg(feature = "server")]
-mod machine;
+mod mail;
 #[cfg(feature = "server")]
-mod mailbox;
-#[cfg(feature = "server")]
-mod memory;
+mod mapping;
 #[cfg(feature = "server")]
 mod method;
 #[cfg(feature = "server")]
-mod orders;
-#[cfg(feature = "server")]
-mod panics;
-#[cfg(feature = "server")]
-mod params;
-#[cfg(feature = "server")]
 mod publication;
-#[cfg(feature = "server")]
-mod redact;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
-mod services;
-#[cfg(feature = "server")]
 mod shard;
 #[cfg(feature = "server")]
-mod sockjs;
+mod stream;
 #[cfg(feature = "server")]
-mod stats;
+mod telemetry;
 #[cfg(feature = "server")]
 mod transport;
 
 #[cfg(feature = "server")]
-pub use connection::{Connection, Headers};
+pub use base::error::{Error, ErrorKind, Result};
 #[cfg(feature = "server")]
-pub use error::{Error, ErrorKind, Result};
+pub use base::files::raise_file_limit;
 #[cfg(feature = "server")]
-pub use files::raise_file_limit;
+pub use base::panics::log_panics;
 #[cfg(feature = "server")]
-pub use handler::Handler;
+pub use handler::{Args, Connection, Handler, Headers};
 #[cfg(feature = "server")]
 pub use limit::Rule;
 #[cfg(feature = "server")]
+pub use mapping::{Event, IntoEvent, IntoGapEvent, MessageEvent};
+#[cfg(feature = "server")]
 pub use method::{Call, WriteGuard};
 #[cfg(feature = "server")]
-pub use panics::log_panics;
-#[cfg(feature = "server")]
-pub use params::Args;
-#[cfg(feature = "server")]
-pub use publication::{
-    DocumentId, Event, IntoEvent, IntoGapEvent, MessageEvent, Subscription, Vent,
-};
+pub use publication::{DocumentId, Subscription, Vent};
 #[cfg(all(feature = "server", feature = "tls"))]
 pub use server::Tls;
 #[cfg(feature = "server")]
 pub use server::{Bound, Builder, Handle, HealthChecks, Server};
 #[cfg(feature = "server")]
-pub use sockjs::{SockJs, SockJsConnection};
+pub use stream::{SockJs, SockJsConnection};
 #[cfg(feature = "server")]
-pub use stats::Stats;
+pub use telemetry::Stats;
 pub use updraft_bus::{
     BusError, BusFault, BusFaults, Cause, Channel, ChannelFailures, EmitError, IntoChannel,
     IntoChannels, InvalidChannel, Message, ParseError, WhenAway, channel,

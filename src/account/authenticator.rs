@@ -9,8 +9,8 @@ use updraft_protocol::ejson::{Date, Object, Value};
 
 use super::Users;
 use super::token::{LoginToken, Token};
-use crate::connection::Connection;
-use crate::error::Result;
+use crate::base::error::Result;
+use crate::handler::Connection;
 
 /// A kind of login: Meteor's login handler.
 ///

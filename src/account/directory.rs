@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::token::HashedToken;
 use super::users::{Change, User};
-use crate::clock;
-use crate::connection::Connection;
+use crate::base::clock;
+use crate::handler::Connection;
 use crate::publication::Subscription;
 
 /// The collection of users.
@@ -118,7 +118,7 @@ impl Directory {
         drop(state);
         self.entered.notify_one();
         if is_new {
-            let gauges = &connection.services().gauges;
+            let gauges = &connection.host().gauges;
             gauges.logins.fetch_add(1, Ordering::Relaxed);
             let directory = self.clone();
             // One for the connection, however often it logs in: the entry stays until then.
@@ -174,7 +174,7 @@ impl Directory {
         let mut state = self.lock();
         state.leave(id);
         if let Some(entry) = state.connections.remove(&id) {
-            let gauges = &entry.connection.services().gauges;
+            let gauges = &entry.connection.host().gauges;
             gauges.logins.fetch_sub(1, Ordering::Relaxed);
         }
     }

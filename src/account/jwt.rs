@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use updraft_protocol::ejson::Date;
 
 use super::{Authenticator, Login, LoginRequest};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// Logins such as `login [{jwt: "…"}]`.
 ///

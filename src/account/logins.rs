@@ -14,10 +14,10 @@ use super::resume::{Resume, expiry};
 use super::token::{LoginToken, Token, TokenKey};
 use super::users::Users;
 use super::watcher::Watcher;
-use crate::clock;
-use crate::error::{Error, Result};
+use crate::base::clock;
+use crate::base::error::{Error, Result};
+use crate::handler::Args;
 use crate::method::Call;
-use crate::params::Args;
 use crate::publication::Subscription;
 
 /// A server's accounts, as its methods have them.

@@ -12,7 +12,7 @@ use updraft_protocol::ejson::{Object, Value};
 use super::document::{hashed, is_token, records, restricted, when};
 use super::token::{HashedToken, LoginToken, TokenKey};
 use super::users::{Changes, PasswordRecord, TokenOwner, User, UserSelector, Users};
-use crate::error::Result;
+use crate::base::error::Result;
 
 /// A store of users in memory. Clones are the same store.
 ///

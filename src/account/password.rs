@@ -15,7 +15,7 @@ use updraft_protocol::ejson::{Object, Value};
 use updraft_protocol::message::WireError;
 
 use super::{Authenticator, Login, LoginRequest, UserSelector};
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::error::{Error, ErrorKind, Result};
 
 /// Logins such as `login [{user: {username: "ada"}, password: {digest: "…", algorithm: "sha-256"}}]`.
 ///

@@ -9,10 +9,10 @@ use updraft_protocol::ejson::Date;
 use super::authenticator::{Authenticator, Login, LoginRequest};
 use super::token::{LoginToken, Token, TokenKey};
 use super::users::Users;
-use crate::clock;
-use crate::error::{Error, Result};
+use crate::base::ThrottledLog;
+use crate::base::clock;
+use crate::base::error::{Error, Result};
 use crate::handler::{Retry, unpanicked};
-use crate::limit::Seldom;
 
 /// The authenticator that is always there, and asked first.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Resume {
     /// How long a token is good.
     lifetime: Duration,
     /// For the line about a store that fails.
-    log: Seldom,
+    log: ThrottledLog,
 }
 
 impl Authenticator for Resume {
@@ -41,14 +41,14 @@ impl Resume {
     pub(super) fn new(lifetime: Duration) -> Self {
         Self {
             lifetime,
-            log: Seldom::default(),
+            log: ThrottledLog::default(),
         }
     }
 
     async fn resume(&self, request: &LoginRequest, token: Token) -> Result<Login> {
         let mut store = Store {
             request,
-            retry: Retry::within(request.connection().services().patience.login),
+            retry: Retry::within(request.connection().host().patience.login),
             log: &self.log,
         };
         let hashed = token.hashed();
@@ -87,7 +87,7 @@ struct Store<'a> {
     request: &'a LoginRequest,
     /// For all questions together.
     retry: Retry,
-    log: &'a Seldom,
+    log: &'a ThrottledLog,
 }
 
 impl<'a> Store<'a> {

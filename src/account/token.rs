@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use updraft_protocol::ejson::Date;
 
-use crate::error::Result;
-use crate::ids;
+use crate::base::error::Result;
+use crate::base::ids;
 
 /// A login token in clear, as the client has it. A credential.
 #[derive(Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, ready};
 use updraft_protocol::ejson::{Date, Object};
 
 use super::token::{HashedToken, LoginToken, TokenKey};
-use crate::error::Result;
+use crate::base::error::Result;
 
 /// A store of users, laid out as Meteor's `users` collection: `services.resume.loginTokens` is an array of records
 /// `{when, hashedToken}`, where `when` is a date or a number of milliseconds, and other members are kept and ignored.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::directory::Directory;
 use super::users::{Changes, User, Users};
-use crate::clock;
+use crate::base::clock;
 use crate::handler::unpanicked;
 
 /// Users that are read at once.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::clock;
+use crate::base::clock;
 
 /// The first pause, and the longest.
 const SHORTEST: Duration = Duration::from_millis(50);

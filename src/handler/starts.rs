@@ -5,15 +5,24 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::task::AbortHandle;
 
-use crate::publication::Subscription;
-use crate::services::Services;
+use super::Host;
 
 /// A handler that has not begun. Dropped, it ends as one that is aborted.
 pub(crate) struct Start {
     handling: BoxFuture<'static, ()>,
-    /// What stops it when it is over.
-    subscription: Option<Subscription>,
+    /// What it ends with, if that is not itself.
+    lifetime: Option<Box<dyn Lifetime>>,
+}
+
+/// What a handler is dropped with.
+pub(crate) trait Lifetime: Send {
+    /// Whether it is over: the handler need not begin.
+    fn is_over(&self) -> bool;
+
+    /// The handler has begun, and is to be aborted at the end.
+    fn began(&self, handler: AbortHandle);
 }
 
 /// Those that a shard has asked for together.
@@ -24,32 +33,28 @@ impl Start {
     pub(crate) fn new(handling: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
             handling: Box::pin(handling),
-            subscription: None,
+            lifetime: None,
         }
     }
 
-    /// One that is dropped with its subscription.
-    pub(crate) fn of(
-        subscription: Subscription,
+    /// One that is dropped with something else.
+    pub(crate) fn within(
+        lifetime: impl Lifetime + 'static,
         handling: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
         Self {
-            subscription: Some(subscription),
+            lifetime: Some(Box::new(lifetime)),
             ..Self::new(handling)
         }
     }
 
-    fn begin(self, services: &Services) {
-        if self
-            .subscription
-            .as_ref()
-            .is_some_and(Subscription::is_stopped)
-        {
+    fn begin(self, host: &Host) {
+        if self.lifetime.as_ref().is_some_and(|it| it.is_over()) {
             return;
         }
-        let task = services.spawn(self.handling);
-        if let Some(subscription) = self.subscription {
-            subscription.handler_started(task.abort_handle());
+        let task = host.spawn(self.handling);
+        if let Some(lifetime) = self.lifetime {
+            lifetime.began(task.abort_handle());
         }
     }
 }
@@ -60,12 +65,12 @@ impl Starts {
     }
 
     /// Begins all of them.
-    pub(crate) fn begin(&mut self, services: &Arc<Services>) {
+    pub(crate) fn begin(&mut self, host: &Arc<Host>) {
         if self.0.len() > 1 {
-            let (starts, with) = (std::mem::take(&mut self.0), services.clone());
-            services.spawn(async move { starts.into_iter().for_each(|start| start.begin(&with)) });
+            let (starts, with) = (std::mem::take(&mut self.0), host.clone());
+            host.spawn(async move { starts.into_iter().for_each(|start| start.begin(&with)) });
         } else if let Some(start) = self.0.pop() {
-            start.begin(services);
+            start.begin(host);
         }
     }
 }

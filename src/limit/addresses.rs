@@ -90,7 +90,7 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::base::clock;
     use std::time::Duration;
 
     fn network(address: &str) -> Network {

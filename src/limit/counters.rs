@@ -150,7 +150,7 @@ impl<K> fmt::Debug for Counters<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::base::clock;
 
     const FIVE: Rate = Rate {
         requests: 5,

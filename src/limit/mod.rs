@@ -4,16 +4,15 @@
 mod addresses;
 mod counters;
 mod rule;
-mod seldom;
 
 pub(crate) use addresses::{Addresses, Seat};
 pub(crate) use counters::Rate;
 pub use rule::Rule;
-pub(crate) use seldom::Seldom;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use crate::base::ThrottledLog;
 use counters::Counters;
 
 /// What is asked for.
@@ -52,7 +51,7 @@ pub(crate) struct Limiter {
     /// The rules for each publication, by its number.
     publications: Vec<Box<[usize]>>,
     /// For the line about those who are refused.
-    pub(crate) log: Seldom,
+    pub(crate) log: ThrottledLog,
 }
 
 #[derive(Debug)]
@@ -85,7 +84,7 @@ impl Limiter {
             .map(|[all, failures]| (all, failures))
             .unzip();
         Self {
-            log: Seldom::default(),
+            log: ThrottledLog::default(),
             methods,
             failures,
             publications: publications
@@ -211,7 +210,7 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::base::clock;
 
     const MINUTE: Duration = Duration::from_secs(60);
 

@@ -2,9 +2,9 @@
 
 use updraft_protocol::ejson::Value;
 
-use crate::clock;
-use crate::connection::Connection;
-use crate::error::{Error, ErrorKind, Result};
+use crate::base::clock;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::handler::Connection;
 use crate::handler::Retry;
 use crate::limit::{Caller, Reserved};
 
@@ -24,17 +24,17 @@ impl Attempt {
         let reserved = self.reserve().await?;
         let outcome = call.await;
         if outcome.as_ref().err().is_none_or(Error::is_no_answer) {
-            self.connection.services().limiter.take_back(reserved);
+            self.connection.host().limiter.take_back(reserved);
         }
         outcome
     }
 
     async fn reserve(&self) -> Result<Reserved> {
-        let services = self.connection.services();
-        let mut retry = Retry::within(services.patience.login);
+        let host = self.connection.host();
+        let mut retry = Retry::within(host.patience.login);
         loop {
             let now = clock::now();
-            let wait = match services.limiter.reserve(self.method, &self.caller, now) {
+            let wait = match host.limiter.reserve(self.method, &self.caller, now) {
                 Ok(reserved) => return Ok(reserved),
                 Err(wait) => wait,
             };
@@ -44,7 +44,7 @@ impl Attempt {
             if self.is_resumption && retry.again().await {
                 continue;
             }
-            let refused = services.limited(&self.connection, wait, now);
+            let refused = host.limited(&self.connection, wait, now);
             return Err(if self.is_resumption {
                 self.connection.postpone_login()
             } else {

@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
+use updraft_bus::IntoChannel;
 use updraft_protocol::ejson::{self, Value};
 use updraft_protocol::message::WireError;
 use updraft_protocol::random::RandomStream;
 use updraft_protocol::session::Run;
 
-use crate::connection::Connection;
-use crate::error::{Error, ErrorKind, Result};
-use crate::ids;
-use crate::mailbox::Mail;
-use updraft_bus::IntoChannel;
+use super::Methods;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::ids;
+use crate::handler::Connection;
+use crate::mail::Mail;
 
 /// One call of a method. Clones are the same call.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub struct Call(Arc<Inner>);
 
 struct Inner {
     connection: Connection,
+    /// Those that this one may call.
+    methods: Arc<Methods>,
     /// Shared by the calls that this one makes.
     user: Arc<Mutex<Option<Arc<str>>>>,
     run: Run,
@@ -34,12 +37,14 @@ struct Inner {
 impl Call {
     pub(super) fn new(
         connection: Connection,
+        methods: Arc<Methods>,
         user: Option<Arc<str>>,
         run: Run,
         seed: Option<String>,
     ) -> Self {
         Self(Arc::new(Inner {
             connection,
+            methods,
             user: Arc::new(Mutex::new(user)),
             run,
             random: Mutex::new(None),
@@ -139,7 +144,7 @@ impl Call {
     /// Starts a task that goes on when the method has returned, and like a method runs to its end whether or not the
     /// client is still there. Shutdown waits for it.
     pub fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.connection.services().spawn(task);
+        self.0.connection.host().spawn(task);
     }
 
     /// Calls another method, as part of this call: same user, same connection, a seed derived from this one's.
@@ -161,9 +166,8 @@ impl Call {
         params: impl Serialize,
     ) -> Result<T> {
         self.flowing().await;
-        let services = self.0.connection.services();
-        let found = services.session.names.find_method(method);
-        let Some(found) = found.and_then(|number| services.methods.get(number)) else {
+        let methods = &self.0.methods;
+        let Some(found) = methods.find(method) else {
             return Err(Error::with(
                 ErrorKind::Client,
                 WireError::method_not_found(method),
@@ -177,6 +181,7 @@ impl Call {
         let seed = self.with_random(|random| random.method_seed(method));
         let inner = Self(Arc::new(Inner {
             connection: self.0.connection.clone(),
+            methods: methods.clone(),
             user: self.0.user.clone(),
             run: self.0.run,
             random: Mutex::new(None),
@@ -196,7 +201,7 @@ impl Call {
     /// When the future is dropped, the message may or may not have been published.
     pub async fn emit(&self, channel: impl IntoChannel, value: impl Serialize) -> Result<()> {
         self.flowing().await;
-        self.0.connection.services().emit(channel, value).await
+        self.0.connection.host().emit(channel, value).await
     }
 
     /// Waits while much is on its way to the client, as [`Connection::flowing`] does.

@@ -12,13 +12,11 @@ use std::sync::atomic::Ordering;
 
 use futures_util::future::BoxFuture;
 use updraft_protocol::ejson::Value;
-use updraft_protocol::session::Run;
+use updraft_protocol::session::{Run, SessionConfig};
 
-use crate::connection::Connection;
-use crate::error::{Error, Result};
-use crate::handler::{Handler, Start, guard};
-use crate::mailbox::Mail;
-use crate::services::Services;
+use crate::base::error::{Error, Result};
+use crate::handler::{Connection, Handler, Host, Start, guard};
+use crate::mail::Mail;
 use attempt::Attempt;
 
 type Body = dyn Fn(Call, Vec<Value>) -> BoxFuture<'static, Result<Value>> + Send + Sync;
@@ -29,6 +27,66 @@ pub(crate) struct Method {
     number: usize,
     name: Arc<str>,
     body: Box<Body>,
+}
+
+/// The methods of a server, which may call each other.
+#[derive(Debug)]
+pub(crate) struct Methods {
+    /// Knows their names.
+    session: Arc<SessionConfig>,
+    /// By the number that `session` gives them.
+    all: Vec<Method>,
+}
+
+impl Methods {
+    pub(crate) fn new(session: Arc<SessionConfig>, all: Vec<Method>) -> Self {
+        Self { session, all }
+    }
+
+    fn find(&self, name: &str) -> Option<&Method> {
+        self.all.get(self.session.names.find_method(name)?)
+    }
+
+    /// One call of the method with this number, to be started; it begins when there is memory for it. Once begun it runs
+    /// to its end, whether or not its client is still there.
+    pub(crate) fn prepare(
+        self: &Arc<Self>,
+        number: usize,
+        connection: Connection,
+        user: Option<Arc<str>>,
+        run: Run,
+        params: Vec<Value>,
+        seed: Option<String>,
+    ) -> Option<Start> {
+        let method = self.all.get(number)?;
+        let attempt = method.attempt(&connection, user.as_deref(), &params);
+        let counted = connection.count_parameters(&params);
+        let call = Call::new(connection.clone(), self.clone(), user, run, seed);
+        let body = method.call(call, params);
+        let by = connection.clone();
+        let body = async move {
+            if !by.room().await {
+                return Err(Error::disconnected());
+            }
+            let outcome = noticed_when_slow(body, by.host().clone()).await;
+            drop(counted);
+            outcome
+        };
+        Some(Start::new(guard(
+            &connection,
+            "method",
+            method.name.clone(),
+            async move {
+                match attempt {
+                    Some(attempt) => attempt.make(body).await,
+                    None => body.await,
+                }
+            },
+            move |connection, outcome| {
+                connection.send(Mail::Returned(run, outcome.map_err(Error::into_wire)));
+            },
+        )))
+    }
 }
 
 impl Method {
@@ -49,43 +107,6 @@ impl Method {
         &self.name
     }
 
-    /// One call, to be started; it begins when there is memory for it. Once begun it runs to its end, whether or not its client is still there.
-    pub(crate) fn prepare(
-        &self,
-        connection: Connection,
-        user: Option<Arc<str>>,
-        run: Run,
-        params: Vec<Value>,
-        seed: Option<String>,
-    ) -> Start {
-        let counted = connection.count_parameters(&params);
-        let attempt = self.attempt(&connection, user.as_deref(), &params);
-        let body = (self.body)(Call::new(connection.clone(), user, run, seed), params);
-        let by = connection.clone();
-        let body = async move {
-            if !by.room().await {
-                return Err(Error::disconnected());
-            }
-            let outcome = noticed_when_slow(body, by.services().clone()).await;
-            drop(counted);
-            outcome
-        };
-        Start::new(guard(
-            &connection,
-            "method",
-            self.name.clone(),
-            async move {
-                match attempt {
-                    Some(attempt) => attempt.make(body).await,
-                    None => body.await,
-                }
-            },
-            move |connection, outcome| {
-                connection.send(Mail::Returned(run, outcome.map_err(Error::into_wire)));
-            },
-        ))
-    }
-
     /// What there is to count, where there are rules about calls that fail.
     fn attempt(
         &self,
@@ -93,7 +114,7 @@ impl Method {
         user: Option<&str>,
         params: &[Value],
     ) -> Option<Attempt> {
-        let limiter = &connection.services().limiter;
+        let limiter = &connection.host().limiter;
         let is_counted = limiter.counts_failures(self.number);
         is_counted.then(|| Attempt {
             connection: connection.clone(),
@@ -109,22 +130,22 @@ impl Method {
 }
 
 /// Counts a call among the slow ones from the time on that makes it one until it ends.
-async fn noticed_when_slow<T>(body: impl Future<Output = T>, services: Arc<Services>) -> T {
+async fn noticed_when_slow<T>(body: impl Future<Output = T>, host: Arc<Host>) -> T {
     let mut body = pin!(body);
-    if let Ok(outcome) = tokio::time::timeout(services.patience.method, body.as_mut()).await {
+    if let Ok(outcome) = tokio::time::timeout(host.patience.method, body.as_mut()).await {
         return outcome;
     }
-    let _slow = SlowCall::new(services);
+    let _slow = SlowCall::new(host);
     body.await
 }
 
 /// One of the calls that the gauge counts, however it ends.
-struct SlowCall(Arc<Services>);
+struct SlowCall(Arc<Host>);
 
 impl SlowCall {
-    fn new(services: Arc<Services>) -> Self {
-        services.gauges.slow_methods.fetch_add(1, Ordering::Relaxed);
-        Self(services)
+    fn new(host: Arc<Host>) -> Self {
+        host.gauges.slow_methods.fetch_add(1, Ordering::Relaxed);
+        Self(host)
     }
 }
 

@@ -1,21 +1,21 @@
 //! The context of a publication: Meteor's `this` of a publish function.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::task::AbortHandle;
+use updraft_bus::IntoChannel;
+use updraft_bus::Message;
 use updraft_protocol::ejson::{self, ObjectId, Value};
 use updraft_protocol::session::Run;
 use updraft_protocol::view::IntoFields;
 
-use crate::connection::Connection;
-use crate::error::{Error, ErrorKind, Result};
-use crate::handler::unpanicked;
-use crate::mailbox::{Document, Mail};
-use crate::services::Callback;
-use updraft_bus::IntoChannel;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::handler::{Callback, Connection, Lifetime, unpanicked};
+use crate::mail::{Document, Mail};
 
 /// One subscription of one client, to publish to.
 ///
@@ -202,7 +202,7 @@ impl Subscription {
             return;
         }
         let subscription = self.clone();
-        let task = self.0.connection.services().spawn(async move {
+        let task = self.0.connection.host().spawn(async move {
             if let Err(error) = unpanicked(task).await {
                 subscription.error(error);
             }
@@ -252,7 +252,7 @@ impl Subscription {
     /// When the future is dropped, the message may or may not have been published.
     pub async fn emit(&self, channel: impl IntoChannel, value: impl Serialize) -> Result<()> {
         self.flowing().await;
-        self.0.connection.services().emit(channel, value).await
+        self.0.connection.host().emit(channel, value).await
     }
 
     /// Waits until there is memory for its handler to begin.
@@ -278,22 +278,13 @@ impl Subscription {
 
     /// How much longer this subscription may hold its client's queue while it waits for the bus.
     pub(super) fn bus_patience(&self) -> Duration {
-        let patience = self.0.connection.services().patience.bus;
+        let patience = self.0.connection.host().patience.bus;
         patience.saturating_sub(self.life().waited_for_bus)
     }
 
     pub(super) fn waited_for_bus(&self, time: Duration) {
         let mut life = self.life();
         life.waited_for_bus = life.waited_for_bus.saturating_add(time);
-    }
-
-    pub(crate) fn handler_started(&self, handler: AbortHandle) {
-        let mut life = self.life();
-        if life.over {
-            handler.abort();
-        } else if !life.handler_ended {
-            life.handler = Some(handler);
-        }
     }
 
     pub(super) fn handler_ended(&self) {
@@ -315,7 +306,7 @@ impl Subscription {
         for task in handler.into_iter().chain(tasks) {
             task.abort();
         }
-        self.0.connection.services().call_back(on_stop);
+        self.0.connection.host().call_back(on_stop);
     }
 
     fn document(
@@ -345,6 +336,48 @@ impl Subscription {
 
     fn life(&self) -> MutexGuard<'_, Life> {
         self.0.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subscription {
+    /// A mapping function has failed: counted and logged, and that is all.
+    pub(crate) fn mapping_failed(&self, message: &Message, error: &Error) {
+        let channels = &self.connection().host().channels;
+        channels.mapping_failed(message.channel());
+        let what = "A mapping function failed; its event is lost.";
+        self.function_failed(what, Some(message.channel()), error);
+    }
+
+    /// As [`mapping_failed`](Self::mapping_failed), for a function that was told of a gap.
+    pub(crate) fn gap_failed(&self, error: &Error) {
+        let what = "A function that was told of a gap failed; its event is lost.";
+        self.function_failed(what, None, error);
+    }
+
+    fn function_failed(&self, what: &str, channel: Option<&str>, error: &Error) {
+        let failed = &self.connection().host().gauges.failed_mappings;
+        // A function that always fails must not fill the log: the first is said, then each time their number doubles.
+        let failed = failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if !failed.is_power_of_two() {
+            return;
+        }
+        let (publication, channel) = (self.publication(), channel.map(tracing::field::debug));
+        tracing::warn!(publication, failed, channel, ?error, "{what}");
+    }
+}
+
+impl Lifetime for Subscription {
+    fn is_over(&self) -> bool {
+        self.is_stopped()
+    }
+
+    fn began(&self, handler: AbortHandle) {
+        let mut life = self.life();
+        if life.over {
+            handler.abort();
+        } else if !life.handler_ended {
+            life.handler = Some(handler);
+        }
     }
 }
 

@@ -1,16 +1,12 @@
 //! Publications: functions that a client subscribes to, in one registry whatever they send.
 
 mod context;
-mod event;
-mod mapper;
 mod turn;
 mod vent;
 
 pub use context::{DocumentId, Subscription};
-pub use event::{Event, IntoEvent, IntoGapEvent, MessageEvent};
 pub use vent::Vent;
 
-pub(crate) use mapper::{AsyncMapper, MapEach, Mapper, OnGap, Queued, SharedMapper};
 pub(crate) use turn::{Begun, Turn};
 
 use std::fmt;
@@ -21,10 +17,9 @@ use updraft_protocol::ejson::Value;
 use updraft_protocol::session::Run;
 use updraft_protocol::vent::Encoding;
 
-use crate::connection::Connection;
-use crate::error::Result;
-use crate::handler::{Handler, Start, guard};
-use crate::mailbox::Mail;
+use crate::base::error::{Error, Result};
+use crate::handler::{Connection, Handler, Start, guard};
+use crate::mail::Mail;
 
 type Body = dyn Fn(Vent, Vec<Value>) -> BoxFuture<'static, Result<()>> + Send + Sync;
 
@@ -118,15 +113,12 @@ impl Publication {
             publishing,
             move |connection, outcome| {
                 over.handler_ended();
-                connection.send(Mail::Published(
-                    run,
-                    outcome.map_err(crate::Error::into_wire),
-                ));
+                connection.send(Mail::Published(run, outcome.map_err(Error::into_wire)));
                 // The next handler is not to be heard before this one's end.
                 drop(turn);
             },
         );
-        (subscription.clone(), Start::of(subscription, handling))
+        (subscription.clone(), Start::within(subscription, handling))
     }
 }
 

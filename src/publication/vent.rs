@@ -5,14 +5,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-
-use super::mapper::{AsyncMapper, Mapper, OneShared};
-use super::{Event, IntoEvent, IntoGapEvent, Subscription};
-use crate::clock;
-use crate::error::{Error, Result};
-use crate::handler::unpanicked;
-use crate::mailbox::Mail;
 use updraft_bus::{IntoChannel, IntoChannels, Lease, Message};
+
+use super::Subscription;
+use crate::base::clock;
+use crate::base::error::{Error, Result};
+use crate::handler::unpanicked;
+use crate::mail::Mail;
+use crate::mapping::{AsyncMapper, Event, IntoEvent, IntoGapEvent, Mapper, OneShared};
 
 /// One subscription to events. Everything that a [`Subscription`] can do, it can do too.
 #[derive(Clone, Debug)]
@@ -167,11 +167,11 @@ impl Vent {
 
     /// A share in each of the channels, all asked for at once.
     async fn join(&self, channels: impl IntoChannels) -> Result<Vec<Lease>> {
-        let (services, shard) = (self.connection().services(), self.connection().shard());
+        let (host, shard) = (self.connection().host(), self.connection().shard());
         let channels = channels.into_channels()?;
         let joins = channels
             .iter()
-            .map(|channel| services.channels.join(channel, shard));
+            .map(|channel| host.channels.join(channel, shard));
         try_join_all(joins).await.map_err(Error::not_followed)
     }
 }

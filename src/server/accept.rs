@@ -27,12 +27,12 @@ use super::incoming::{Incoming, too_late};
 use super::sockjs::{BodyLimits, Sites};
 #[cfg(feature = "tls")]
 use super::tls::Handshake;
-use crate::clock;
-use crate::files::REMEDY;
-use crate::limit::Seldom;
-use crate::services::Services;
+use crate::base::ThrottledLog;
+use crate::base::clock;
+use crate::base::files::REMEDY;
+use crate::shard::Shared;
+use crate::shard::polling_sessions::Registry;
 use crate::shard::{Arrival, Shard};
-use crate::sockjs::Registry;
 
 /// The pause after a failed `accept`, which is mostly because too many files are open.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -48,12 +48,12 @@ pub(super) struct Front {
     next: AtomicUsize,
     /// Room on the way to the shards: who finds none waits. Taken by `hand_over`, given back as a shard takes the client.
     room: Arc<Semaphore>,
-    services: Arc<Services>,
+    shared: Arc<Shared>,
     admission: Admission,
     sites: Sites,
     limits: Limits,
     /// For the line about connections that could not be accepted.
-    failures: Seldom,
+    failures: ThrottledLog,
     /// None where clients speak in the open.
     #[cfg(feature = "tls")]
     handshake: Option<Handshake>,
@@ -106,7 +106,7 @@ impl Head {
 impl Front {
     pub(super) fn new(
         shards: Arc<[Shard]>,
-        services: Arc<Services>,
+        shared: Arc<Shared>,
         admission: Admission,
         sites: Sites,
         limits: Limits,
@@ -116,11 +116,11 @@ impl Front {
             shards,
             next: AtomicUsize::new(0),
             room: Arc::new(Semaphore::new(arrivals)),
-            services,
+            shared,
             admission,
             sites,
             limits,
-            failures: Seldom::each(FAILURES_TOLD),
+            failures: ThrottledLog::each(FAILURES_TOLD),
             #[cfg(feature = "tls")]
             handshake: None,
         }
@@ -137,7 +137,7 @@ impl Front {
     }
 
     pub(super) fn polling(&self) -> &Registry {
-        &self.services.polling
+        &self.shared.polling
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -146,7 +146,7 @@ impl Front {
 
     /// Depth and breadth of what is posted.
     pub(super) fn json_limits(&self) -> &ejson::JsonLimits {
-        &self.services.session.limits
+        &self.shared.session.limits
     }
 
     /// Takes connections until the server begins to end.
@@ -156,7 +156,7 @@ impl Front {
         routes: Option<BoxedFilter<(Response,)>>,
     ) {
         let own = routes.map(http::own);
-        let mut draining = std::pin::pin!(self.services.draining.cancelled());
+        let mut draining = std::pin::pin!(self.shared.draining.cancelled());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -177,7 +177,7 @@ impl Front {
 
     /// Counts a connection that could not be accepted.
     fn failed(&self, error: &io::Error) {
-        let failed = &self.services.gauges.failed_accepts;
+        let failed = &self.shared.host.gauges.failed_accepts;
         failed.fetch_add(1, Ordering::Relaxed);
         if let Some(left_out) = self.failures.left_out(clock::now()) {
             tracing::warn!(
@@ -221,7 +221,7 @@ impl Front {
 
     fn too_many(&self) {
         tracing::warn!("A connection was refused: too many came at once.");
-        let refused = &self.services.gauges.refused_connections;
+        let refused = &self.shared.host.gauges.refused_connections;
         refused.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -232,20 +232,20 @@ impl Front {
     /// What says whether new clients may come.
     pub(super) fn condition(&self) -> Condition {
         Condition {
-            is_shutting_down: self.services.draining.is_cancelled(),
-            bus_is_away: !self.services.channels.is_connected(),
-            memory_is_overloaded: self.services.memory.is_overloaded(),
+            is_shutting_down: self.shared.draining.is_cancelled(),
+            bus_is_away: !self.shared.host.channels.is_connected(),
+            memory_is_overloaded: self.shared.host.memory.is_overloaded(),
         }
     }
 
     /// Runs `future` as a task of the server.
     pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.services.tasks.spawn(future);
+        self.shared.host.tasks.spawn(future);
     }
 
     /// The same, for what is not worth waiting for when the server shuts down.
     pub(super) fn spawn_until_draining(&self, future: impl Future<Output = ()> + Send + 'static) {
-        let draining = self.services.draining.clone();
+        let draining = self.shared.draining.clone();
         self.spawn(async move {
             draining.run_until_cancelled_owned(future).await;
         });
@@ -264,7 +264,7 @@ impl Front {
             return self.spawn(async move {
                 let done = tokio::select! {
                     done = handshake.with(socket) => done,
-                    () = front.services.draining.cancelled() => return,
+                    () = front.shared.draining.cancelled() => return,
                 };
                 match done {
                     Ok(socket) => front.serve(socket, peer, own).await,
@@ -277,7 +277,7 @@ impl Front {
 
     #[cfg(feature = "tls")]
     fn handshake_failed(&self, peer: SocketAddr, error: &io::Error) {
-        let failed = &self.services.gauges.failed_handshakes;
+        let failed = &self.shared.host.gauges.failed_handshakes;
         failed.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(%peer, %error, "A TLS handshake came to nothing.");
     }
@@ -292,7 +292,7 @@ impl Front {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let head = self.limits.head;
-        let draining = &self.services.draining;
+        let draining = &self.shared.draining;
         let has_asked = AtomicBool::new(false);
         let answer = |request: Request<body::Incoming>| {
             has_asked.store(true, Ordering::Relaxed);

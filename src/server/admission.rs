@@ -13,11 +13,12 @@ use warp::reply::Response;
 
 use super::address::{TrustedProxies, client_address};
 use super::origin::{Authority, Origins, Policy, Refusal, only};
-use crate::clock;
-use crate::connection::Headers;
-use crate::limit::{Addresses, Network, Rate, Seat, Seldom};
-use crate::services::Services;
-use crate::sockjs::{Counted, Full, Key, Session};
+use crate::base::ThrottledLog;
+use crate::base::clock;
+use crate::handler::Headers;
+use crate::limit::{Addresses, Network, Rate, Seat};
+use crate::shard::Shared;
+use crate::shard::polling_sessions::{Counted, Full, Key, Session};
 
 /// Most characters of a refused origin in the log.
 const SHOWN: usize = 200;
@@ -55,9 +56,9 @@ pub(super) struct Admission {
     trusted_proxies: TrustedProxies,
     origins: Origins,
     addresses: Arc<Addresses>,
-    services: Arc<Services>,
-    origins_log: Seldom,
-    addresses_log: Seldom,
+    shared: Arc<Shared>,
+    origins_log: ThrottledLog,
+    addresses_log: ThrottledLog,
 }
 
 /// A client that was let in.
@@ -70,7 +71,7 @@ pub(super) struct Admitted {
 }
 
 impl Admission {
-    pub(super) fn new(settings: Settings, listener: IpAddr, services: Arc<Services>) -> Self {
+    pub(super) fn new(settings: Settings, listener: IpAddr, shared: Arc<Shared>) -> Self {
         let Settings {
             trusted_proxies,
             origins,
@@ -83,23 +84,23 @@ impl Admission {
             trusted_proxies,
             origins: Origins::new(origins, listener, has_proxies, is_encrypted),
             addresses: Arc::new(Addresses::new(per_address, guesses)),
-            services,
-            origins_log: Seldom::default(),
-            addresses_log: Seldom::default(),
+            shared,
+            origins_log: ThrottledLog::default(),
+            addresses_log: ThrottledLog::default(),
         }
     }
 
     /// Lets a new client in, if there is room for it, or says why not.
     pub(super) fn admit(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Admitted, Refused> {
         self.screen(headers)?;
-        if self.services.memory.is_overloaded() {
+        if self.shared.host.memory.is_overloaded() {
             return Err(self.refused(Refused::Busy));
         }
         let client_address = client_address(&self.trusted_proxies, peer, headers);
         let network = Network::of(client_address);
         let seat = self.addresses.seat(network).or_else(|full| {
             // Sessions that are opened and left alone keep nobody out.
-            match self.services.polling.make_room(network) {
+            match self.shared.polling.make_room(network) {
                 true => self.addresses.seat(network),
                 false => Err(full),
             }
@@ -118,7 +119,7 @@ impl Admission {
     /// Refuses what a page of another origin asks for. Enough for requests that open nothing.
     pub(super) fn screen(&self, headers: &HeaderMap) -> Result<(), Refused> {
         self.origins.judge(headers).map_err(|refusal| {
-            let refused = &self.services.gauges.refused_origins;
+            let refused = &self.shared.host.gauges.refused_origins;
             refused.fetch_add(1, Ordering::Relaxed);
             self.log(&refusal);
             match refusal {
@@ -130,7 +131,7 @@ impl Admission {
 
     /// Counts a new SockJS session over HTTP, or says why there is no room for it.
     pub(super) fn admit_polling(&self, client_address: Option<IpAddr>) -> Result<Counted, Refused> {
-        let entered = self.services.polling.enter(Network::of(client_address));
+        let entered = self.shared.polling.enter(Network::of(client_address));
         entered.map_err(|full| match full {
             Full::Everywhere => self.refused(Refused::Busy),
             Full::Address => {
@@ -162,7 +163,7 @@ impl Admission {
         let client_address = client_address(&self.trusted_proxies, peer, headers);
         let network = Network::of(client_address);
         let is_guessing = self.addresses.is_guessing(network, clock::now());
-        let session = self.services.polling.living(key);
+        let session = self.shared.polling.living(key);
         if let Some(session) = session.filter(|it| !is_guessing || it.network == network) {
             return Ok(session);
         }
@@ -208,7 +209,7 @@ impl Admission {
 
     /// Counts a connection that is refused.
     fn refused(&self, why: Refused) -> Refused {
-        let refused = &self.services.gauges.refused_connections;
+        let refused = &self.shared.host.gauges.refused_connections;
         refused.fetch_add(1, Ordering::Relaxed);
         why
     }

@@ -5,18 +5,18 @@ mod edge;
 mod http;
 mod limits;
 mod sockjs;
+mod start;
 #[cfg(feature = "tls")]
 mod tls;
 
 use std::fmt;
 use std::num::NonZero;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::ToSocketAddrs;
-use tokio::runtime::Handle as Runtime;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+#[cfg(feature = "redis")]
+use updraft_bus::Redis;
+use updraft_bus::{Bus, Settings, WhenAway};
 use updraft_protocol::session::{DuplicateName, PublicationKind, SessionConfig};
 use updraft_protocol::vent::{EncodingChoice, VentOptions};
 use updraft_protocol::view::Strategy;
@@ -24,34 +24,22 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::accept::{self, Front, SocketOptions};
-use super::admission::{self, Admission};
+use super::Bound;
+use super::accept::{self, SocketOptions};
+use super::admission;
 use super::drain::Drain;
 use super::handle::Handle;
 use super::health::HealthChecks;
-use super::sockjs::Sites;
-#[cfg(feature = "tls")]
-use super::tls::Tls;
-use super::{Bound, StopOnDrop};
-use crate::account::{Accounts, Authenticator, Logins};
-use crate::error::{Error, Result};
-use crate::files;
+use crate::account::{Accounts, Authenticator};
+use crate::base::error::{Error, Result};
+use crate::base::ids;
 use crate::handler::{Handler, Patience};
-use crate::ids;
-use crate::machine;
-use crate::mailbox;
-use crate::memory::Memory;
 use crate::method::{Call, Method};
-use crate::orders::Orders;
 use crate::publication::{Publication, Subscription, Vent};
-use crate::services::Services;
-use crate::shard::{Limits, Prepared, Registry, Shard, Watch};
-use crate::sockjs::{Service, SockJs, Speaks};
-use crate::stats::Gauges;
+use crate::shard::orders::Orders;
+use crate::shard::{InboxLimits, Limits, Watch};
+use crate::stream::{Service, SockJs};
 use crate::transport::websocket::Rate;
-#[cfg(feature = "redis")]
-use updraft_bus::Redis;
-use updraft_bus::{Bus, Channels, Port, Settings, WhenAway};
 
 /// Collects what a server is to do; [`bind`](Self::bind) makes it one.
 ///
@@ -68,11 +56,11 @@ pub struct Builder {
     routes: Vec<Route>,
     shards: Option<NonZero<usize>>,
     limits: Limits,
-    inbox: mailbox::Limits,
+    inbox: InboxLimits,
     sockets: SocketOptions,
     /// How DDP is served over SockJS.
     sockjs: SockJs,
-    /// SockJS services of the program's own.
+    /// SockJS shared of the program's own.
     services: Vec<Service>,
     path_prefix: String,
     polling: sockjs::PollingLimits,
@@ -129,7 +117,7 @@ impl Default for Builder {
                     timeout: Duration::from_secs(45),
                 },
             },
-            inbox: mailbox::Limits {
+            inbox: InboxLimits {
                 batches: 64 * 1024 * 1024,
                 arrivals: 1024,
             },
@@ -156,15 +144,6 @@ impl Default for Builder {
             mistake: None,
         }
     }
-}
-
-/// How much may wait in the whole process, which is said once.
-fn memory_limit(set: Option<usize>) -> usize {
-    let available = machine::memory();
-    let bytes = set.unwrap_or_else(|| machine::share(available));
-    let is_default = set.is_none();
-    tracing::info!(bytes, ?available, is_default, "So much may wait in memory.");
-    bytes
 }
 
 /// What sessions are like unless the program says otherwise.
@@ -397,98 +376,6 @@ impl Builder {
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Bound> {
         let (this, logins) = self.with_accounts();
         this.start(address, logins).await
-    }
-
-    async fn start(
-        self,
-        address: impl ToSocketAddrs,
-        logins: Option<Arc<Logins>>,
-    ) -> Result<Bound> {
-        let health = self.health.as_ref().and_then(HealthChecks::mistake);
-        let mistaken = self.mistaken_path().or_else(|| self.http.mistake());
-        let mistaken = mistaken.or(health);
-        if let Some(mistake) = self.mistake {
-            return Err(mistake);
-        }
-        if let Some(mistake) = mistaken {
-            return Err(Error::configuration(mistake));
-        }
-        files::check(self.polling.sessions().saturating_add(self.inbox.arrivals));
-        let socket = self.sockets.bind(address).await?;
-        let local_addr = socket.local_addr()?;
-        let count = self
-            .shards
-            .or_else(|| std::thread::available_parallelism().ok());
-        let count = count.map_or(1, NonZero::get);
-        let memory = Arc::new(Memory::new(memory_limit(self.memory_limit), count));
-        let prepared = (0..count)
-            .map(|number| Prepared::new(number, self.inbox, memory.clone()))
-            .collect::<Result<Vec<_>>>()?;
-        let limiter = self.rates.limiter(&self.methods, &self.publications);
-        let gauges = Gauges {
-            #[cfg(feature = "tls")]
-            failed_certificates: self.tls.tls.as_ref().map(Tls::failures).unwrap_or_default(),
-            ..Gauges::default()
-        };
-        let services = Arc::new(Services {
-            session: Arc::new(self.session),
-            publications: self.publications,
-            methods: self.methods,
-            channels: Channels::new(self.bus, self.settings),
-            orders: self.orders,
-            patience: self.patience,
-            limiter,
-            runtime: Runtime::current(),
-            draining: CancellationToken::new(),
-            shards: TaskTracker::new(),
-            tasks: TaskTracker::new(),
-            background: TaskTracker::new(),
-            gauges,
-            memory,
-            polling: Arc::new(self.polling.registry()),
-            resumable: Registry::default(),
-        });
-        let ports = prepared
-            .iter()
-            .map(|shard| shard.inbox() as Arc<dyn Port>)
-            .collect();
-        let shards = prepared
-            .into_iter()
-            .map(|shard| shard.start(services.clone(), self.limits))
-            .collect::<Result<Arc<[Shard]>>>()?;
-        services.channels.start(ports, &services.background)?;
-        let admission = Admission::new(self.edge, local_addr.ip(), services.clone());
-        let ddp = Service {
-            options: self.sockjs,
-            speaks: Speaks::Ddp,
-        };
-        let sites = Sites::new(self.path_prefix, ddp, self.services).with_health(self.health);
-        let limits = self.http.limits(self.inbox, self.limits);
-        let front = Front::new(shards.clone(), services.clone(), admission, sites, limits);
-        #[cfg(feature = "tls")]
-        let front = front.with_handshake(self.tls.handshake());
-        let handle = Handle::new(services.clone(), shards, self.drain, self.limits.linger);
-        #[cfg(feature = "tls")]
-        self.tls.watch(&services);
-        if let Some(logins) = logins {
-            let watch = logins.watch(handle.deserted().clone());
-            services.background.spawn_on(watch, &services.runtime);
-        }
-        let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
-        let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());
-        let stop = StopOnDrop(handle.clone());
-        Ok(Bound {
-            // Last: nobody connects to a server that does not come to be.
-            listener: socket.listen(self.sockets.backlog.into())?,
-            local_addr,
-            routes,
-            front: Arc::new(front),
-            hears_signals: self.hears_signals,
-            #[cfg(feature = "tls")]
-            tls: self.tls.tls,
-            stop,
-            handle,
-        })
     }
 
     fn add(&mut self, name: &str, kind: PublicationKind, publication: Publication) {

@@ -7,21 +7,21 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use updraft_bus::{ChannelFailures, IntoChannel};
 
 #[cfg(feature = "tls")]
 use super::Tls;
 use super::drain::Drain;
-use crate::error::Result;
-use crate::orders::Order;
-use crate::services::Services;
-use crate::shard::Shard;
-use crate::stats::Stats;
-use updraft_bus::{ChannelFailures, IntoChannel};
+use crate::base::error::Result;
+use crate::handler::Host;
+use crate::shard::orders::Order;
+use crate::shard::{Shard, Shared};
+use crate::telemetry::Stats;
 
 /// A running server, for the rest of the program. Clones are the same server.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    services: Arc<Services>,
+    shared: Arc<Shared>,
     shards: Arc<[Shard]>,
     drain: Drain,
     /// How long a closed connection may take to go away.
@@ -34,13 +34,13 @@ pub struct Handle {
 
 impl Handle {
     pub(super) fn new(
-        services: Arc<Services>,
+        shared: Arc<Shared>,
         shards: Arc<[Shard]>,
         drain: Drain,
         linger: Duration,
     ) -> Self {
         Self {
-            services,
+            shared,
             shards,
             drain,
             linger,
@@ -61,29 +61,29 @@ impl Handle {
     ///
     /// When the future is dropped, the message may or may not have been published.
     pub async fn emit(&self, channel: impl IntoChannel, value: impl Serialize) -> Result<()> {
-        self.services.emit(channel, value).await
+        self.shared.host.emit(channel, value).await
     }
 
     /// What is alive at this moment.
     pub fn stats(&self) -> Stats {
         Stats {
-            tasks: self.services.tasks.len(),
-            channels: self.services.channels.channel_count(),
-            polling_sessions: self.services.polling.len(),
-            queued_bytes: self.services.memory.queued(),
-            parameter_bytes: self.services.memory.parameters(),
-            dropped_payloads: self.services.channels.dropped_payloads(),
-            bus_is_away: !self.services.channels.is_connected(),
-            bus_generation: self.services.channels.generation(),
-            bus_faults: self.services.channels.faults(),
-            ..self.services.gauges.read()
+            tasks: self.shared.host.tasks.len(),
+            channels: self.shared.host.channels.channel_count(),
+            polling_sessions: self.shared.polling.len(),
+            queued_bytes: self.shared.host.memory.queued(),
+            parameter_bytes: self.shared.host.memory.parameters(),
+            dropped_payloads: self.shared.host.channels.dropped_payloads(),
+            bus_is_away: !self.shared.host.channels.is_connected(),
+            bus_generation: self.shared.host.channels.generation(),
+            bus_faults: self.shared.host.channels.faults(),
+            ..self.shared.host.gauges.read()
         }
     }
 
     /// What went wrong with messages, by channel: payloads that were dropped, mapping functions that failed. The first
     /// channels that fail have an entry each, [so many](crate::Builder::failing_channels); all others share one.
     pub fn failures_by_channel(&self) -> Vec<ChannelFailures> {
-        self.services.channels.failures()
+        self.shared.host.channels.failures()
     }
 
     /// Closes every connection on which this user is logged in, with 1000 and in every process that is on the bus. A
@@ -125,10 +125,8 @@ impl Handle {
     }
 
     async fn give(&self, order: &Order) -> Result<()> {
-        let Services {
-            orders, channels, ..
-        } = &*self.services;
-        orders.give(order, channels).await
+        let channels = &self.shared.host.channels;
+        self.shared.orders.give(order, channels).await
     }
 
     /// Stops taking connections, closes those that are there with 1001, and waits for methods that have begun, at most
@@ -154,7 +152,7 @@ impl Handle {
     /// Whether the server has begun to shut down, which it has before the first client is closed:
     /// it is not ready for new ones any more.
     pub fn is_draining(&self) -> bool {
-        self.services.draining.is_cancelled()
+        self.shared.draining.is_cancelled()
     }
 
     /// Begins to shut down, within the time that the program has set.
@@ -164,19 +162,23 @@ impl Handle {
 
     fn begin_shutdown(&self, deadline: Duration) -> JoinHandle<()> {
         let shutdown = self.clone().shut_down(deadline);
-        self.services.runtime.spawn(shutdown)
+        self.shared.host.runtime.spawn(shutdown)
     }
 
     async fn shut_down(self, deadline: Duration) {
-        let Services {
+        let Shared {
+            host,
             draining,
             shards,
-            tasks,
             background,
+            ..
+        } = &*self.shared;
+        let Host {
+            tasks,
             channels,
             gauges,
             ..
-        } = &*self.services;
+        } = &**host;
         draining.cancel();
         let clients = gauges.connections.load(Ordering::Relaxed);
         let spread = self.drain.spread(clients, deadline, self.linger);
@@ -216,14 +218,16 @@ impl Handle {
 
     /// Drops every connection and ends the shards.
     pub(super) fn stop(&self) {
-        let Services {
+        let Shared {
+            host,
             draining,
             shards,
-            tasks,
             background,
-            channels,
             ..
-        } = &*self.services;
+        } = &*self.shared;
+        let Host {
+            tasks, channels, ..
+        } = &**host;
         draining.cancel();
         self.shards.iter().for_each(Shard::stop);
         self.deserted.cancel();
@@ -237,13 +241,11 @@ impl Handle {
     /// Has the files of the certificate read again.
     #[cfg(feature = "tls")]
     pub(super) fn reload(&self, tls: Tls) {
-        let Services {
-            background,
-            runtime,
-            ..
-        } = &*self.services;
+        let Shared {
+            host, background, ..
+        } = &*self.shared;
         // What fails is logged and counted.
         let reload = move || drop(tls.reload());
-        drop(background.spawn_blocking_on(reload, runtime));
+        drop(background.spawn_blocking_on(reload, &host.runtime));
     }
 }

@@ -23,7 +23,7 @@ use super::incoming::Incoming;
 use super::sockjs::{self, Place};
 use super::unread::{self, RequestBody};
 use crate::shard::{Arrival, Framing, Peer};
-use crate::sockjs::Service;
+use crate::stream::Service;
 use crate::transport::encryption::Encryption;
 use crate::transport::websocket::{self, Refusal};
 

@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use crate::error::Result;
+use crate::base::error::Result;
 use accept::Front;
 use signals::{Signals, Told};
 

@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// A certificate with its key, for a server to which clients speak TLS: `wss:` and `https:`, and nothing else on its
 /// port. See [`Builder::tls`](crate::Builder::tls).

@@ -12,11 +12,12 @@ use super::fan_out::FollowerId;
 use super::link::Link;
 use super::outgoing::Outgoing;
 use super::timers::Tick;
-use crate::connection::Connection;
-use crate::error::Error;
-use crate::mailbox::{Backlog, Mail, Place, UserChanged};
-use crate::memory::Share;
-use crate::publication::{Event, OnGap, Subscription};
+use crate::base::error::Error;
+use crate::base::memory::Share;
+use crate::handler::Connection;
+use crate::mail::{Backlog, Mail, Place, UserChanged};
+use crate::mapping::{Event, OnGap};
+use crate::publication::Subscription;
 
 /// Parameters of subscriptions that belong to a client at rest, as its ids and names do. Only what is more counts.
 const FEW_PARAMETERS: usize = 16 * 1024;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use updraft_protocol::message::{Frames, Head, Tail, WireError};
 use updraft_protocol::session::{Action, Output, Run, Session};
 
-use crate::sockjs::Stream;
+use crate::stream::Stream;
 
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "nearly all of them are DDP")]

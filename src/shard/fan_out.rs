@@ -11,18 +11,17 @@ use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 use slab::Slab;
+use updraft_bus::{Lease, Message};
 use updraft_protocol::message::Tail;
 use updraft_protocol::session::Run;
 use updraft_protocol::vent::Encoding;
 
-use crate::publication::{
-    AsyncMapper, Event, MapEach, Mapper, MessageEvent, Queued, SharedMapper, Subscription,
-};
+use crate::mapping::{AsyncMapper, Event, MapEach, Mapper, MessageEvent, Queued, SharedMapper};
+use crate::publication::Subscription;
 use careful::Careful;
 use followers::{Followers, Rank};
 use group::Group;
 use keeper::Keeper;
-use updraft_bus::{Lease, Message};
 
 /// The place in its shard of whatever follows a channel.
 pub(super) type FollowerId = usize;

@@ -16,8 +16,9 @@ use super::outgoing::Wire;
 use super::polling::Polling;
 use super::{Limits, Watch};
 use crate::limit::Seat;
-use crate::mailbox::{Inbox, Place};
-use crate::sockjs::Service;
+use crate::mail::Place;
+use crate::shard::inbox::Inbox;
+use crate::stream::Service;
 use crate::transport::encryption::Encryption;
 use crate::transport::websocket::{self, Reader};
 

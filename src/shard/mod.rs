@@ -7,10 +7,14 @@ mod client;
 mod conversation;
 mod event_loop;
 mod fan_out;
+pub(crate) mod inbox;
 mod link;
+pub(crate) mod orders;
 mod outgoing;
 mod polling;
+pub(crate) mod polling_sessions;
 mod registry;
+mod shared;
 mod timers;
 
 use std::net::{IpAddr, TcpStream};
@@ -19,27 +23,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
+use updraft_bus::internal::InternalChannel;
 
-use crate::connection::Headers;
-use crate::error::Result;
+use crate::base::error::Result;
+use crate::base::memory::Memory;
+use crate::handler::Headers;
 use crate::limit::Seat;
-use crate::mailbox::{self, Inbox, Letter};
-use crate::memory::Memory;
-use crate::services::Services;
-use crate::sockjs;
+use crate::stream::Service;
 use crate::transport::encryption::Encryption;
 use crate::transport::websocket::Rate;
 use event_loop::EventLoop;
-pub(crate) use link::Framing;
-use updraft_bus::internal::InternalChannel;
+use inbox::{Inbox, Letter};
 
-pub(crate) use registry::{Newcomer, Registry};
+pub(crate) use inbox::InboxLimits;
+pub(crate) use link::Framing;
+pub(crate) use registry::{Newcomer, ResumableSessions};
+pub(crate) use shared::Shared;
 
 /// A client that was let in.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) peer: Peer,
-    pub(crate) service: Arc<sockjs::Service>,
+    pub(crate) service: Arc<Service>,
     pub(crate) client_address: Option<IpAddr>,
     pub(crate) headers: Headers,
     /// Of a socket: its place among the connections of its address, where these are limited.
@@ -62,7 +67,7 @@ pub(crate) enum Peer {
         framing: Framing,
     },
     /// HTTP requests.
-    Polling(Arc<sockjs::Session>),
+    Polling(Arc<polling_sessions::Session>),
 }
 
 /// Limits that the shard keeps, beside those of the session.
@@ -121,7 +126,7 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Makes the shard's inbox; its thread comes with [`start`](Self::start).
-    pub(crate) fn new(number: usize, limits: mailbox::Limits, memory: Arc<Memory>) -> Result<Self> {
+    pub(crate) fn new(number: usize, limits: InboxLimits, memory: Arc<Memory>) -> Result<Self> {
         let poll = mio::Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), event_loop::WAKER)?;
         Ok(Self {
@@ -136,7 +141,7 @@ impl Prepared {
     }
 
     /// Starts the thread. Shutdown waits for it.
-    pub(crate) fn start(self, services: Arc<Services>, limits: Limits) -> Result<Shard> {
+    pub(crate) fn start(self, shared: Arc<Shared>, limits: Limits) -> Result<Shard> {
         let Self {
             poll,
             inbox,
@@ -145,12 +150,12 @@ impl Prepared {
         let shard = Shard {
             inbox: inbox.clone(),
         };
-        let token = services.shards.token();
-        let orders = services.channels.hold(InternalChannel::Orders, number);
+        let token = shared.shards.token();
+        let orders = shared.host.channels.hold(InternalChannel::Orders, number);
         std::thread::Builder::new()
             .name(format!("shard-{number}"))
             .spawn(move || {
-                EventLoop::new(poll, inbox, number, services, limits).run();
+                EventLoop::new(poll, inbox, number, shared, limits).run();
                 drop((orders, token));
             })?;
         Ok(shard)

@@ -9,7 +9,7 @@ use updraft_protocol::sockjs::{self, Escaper};
 
 use super::link::Framing;
 use super::polling::{Polling, Readiness};
-use crate::memory::Share;
+use crate::base::memory::Share;
 
 /// What the kernel may hold for one client, on either side. Only the time that it takes is estimated from that.
 const IN_KERNEL: u128 = 512 * 1024;

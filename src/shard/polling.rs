@@ -8,8 +8,10 @@ use bytes::Bytes;
 use updraft_protocol::sockjs;
 
 use super::Watch;
-use crate::mailbox::{Inbox, Place};
-use crate::sockjs::{Posts, Registry, Service, Session, Waiting};
+use crate::mail::Place;
+use crate::shard::inbox::Inbox;
+use crate::shard::polling_sessions::{Posts, Registry, Session, Waiting};
+use crate::stream::Service;
 
 /// How a polling client is reached.
 #[derive(Debug)]

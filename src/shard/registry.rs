@@ -7,17 +7,19 @@ use std::sync::Arc;
 use dashmap::DashMap;
 
 use super::conversation::Conversation;
+use super::inbox::Inbox;
 use super::link::Link;
 use super::outgoing::Unsent;
-use crate::connection::Connection;
-use crate::mailbox::{Address, Place};
+use crate::handler::Connection;
+use crate::mail::{Address, Place};
 
 /// The sessions that their clients can come back to, of all shards.
-#[derive(Default)]
-pub(crate) struct Registry(
+pub(crate) struct ResumableSessions {
     /// Filled when a client has connected, drained when its session ends.
-    DashMap<Arc<str>, Arc<Address>>,
-);
+    sessions: DashMap<Arc<str>, Arc<Address>>,
+    /// Those of the shards, by number.
+    inboxes: Box<[Arc<Inbox>]>,
+}
 
 /// A client on its way to the shard of the session that it had before.
 pub(crate) struct Newcomer {
@@ -39,24 +41,34 @@ pub(super) struct Claim {
     pub(super) received: Option<u64>,
 }
 
-impl Registry {
+impl ResumableSessions {
+    pub(crate) fn of(inboxes: impl IntoIterator<Item = Arc<Inbox>>) -> Self {
+        Self {
+            sessions: DashMap::new(),
+            inboxes: inboxes.into_iter().collect(),
+        }
+    }
+
     pub(super) fn insert(&self, id: Arc<str>, address: Arc<Address>) {
-        self.0.insert(id, address);
+        self.sessions.insert(id, address);
     }
 
     pub(super) fn remove(&self, id: &str) {
-        self.0.remove(id);
+        self.sessions.remove(id);
     }
 
-    pub(super) fn find(&self, id: &str) -> Option<Arc<Address>> {
-        self.0.get(id).map(|address| address.clone())
+    /// The inbox of the shard that has the session, and its place there.
+    pub(super) fn find(&self, id: &str) -> Option<(Arc<Inbox>, Place)> {
+        let address = self.sessions.get(id)?;
+        let inbox = self.inboxes.get(address.shard())?;
+        Some((inbox.clone(), address.place()))
     }
 }
 
-impl fmt::Debug for Registry {
+impl fmt::Debug for ResumableSessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry")
-            .field("sessions", &self.0.len())
+        f.debug_struct("ResumableSessions")
+            .field("sessions", &self.sessions.len())
             .finish_non_exhaustive()
     }
 }

@@ -24,7 +24,8 @@ pub(crate) fn run() -> Result<(), String> {
     let mut faults = Vec::new();
     let source = root().join("src");
     for file in files(&source).map_err(|error| format!("{}: {error}", source.display()))? {
-        let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let text =
+            fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         let path = file.strip_prefix(&source).unwrap_or(&file);
         faults.extend(look_at(path, &text, &table));
     }
@@ -33,7 +34,9 @@ pub(crate) fn run() -> Result<(), String> {
     }
     match faults.len() {
         0 => Ok(()),
-        count => Err(format!("{count} against the table of layers in ARCHITECTURE.md")),
+        count => Err(format!(
+            "{count} against the table of layers in ARCHITECTURE.md"
+        )),
     }
 }
 
@@ -45,7 +48,9 @@ fn look_at(path: &Path, text: &str, table: &Table) -> Vec<String> {
     let mut faults = Vec::new();
     let lines = code::without_tests(text).lines().count();
     if lines > LINES {
-        faults.push(format!("{shown}: {lines} lines without tests; one idea has room in {LINES}"));
+        faults.push(format!(
+            "{shown}: {lines} lines without tests; one idea has room in {LINES}"
+        ));
     }
     if place == "lib.rs" {
         // It re-exports everything.

@@ -20,7 +20,7 @@ use self::document::{to_object, to_value};
 use super::document::{hashed, is_token, records, restricted, when};
 use super::token::{HashedToken, LoginToken, TokenKey};
 use super::users::{Changes, PasswordRecord, TokenOwner, User, UserSelector, Users};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// Where a user's login tokens are.
 const TOKENS: &str = "services.resume.loginTokens";

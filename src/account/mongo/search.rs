@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Bson, Document, Regex, doc};
 
-use crate::error::Result;
+use crate::base::error::Result;
 
 /// How many characters the index is asked for. Each doubles the number of patterns.
 const PREFIX: usize = 4;

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use super::Builder;
 use crate::account::{Accounts, Authenticator, Logins, MemoryUsers, nothing};
-use crate::error::Error;
+use crate::base::error::Error;
+use crate::handler::Args;
 use crate::method::Call;
-use crate::orders::{Orders, Secret};
-use crate::params::Args;
 use crate::publication::Subscription;
+use crate::shard::orders::{Orders, Secret};
 
 /// What Meteor's client asks for to learn of a new version of its page. Ready and silent, it never reloads.
 const CLIENT_VERSIONS: &str = "meteor_autoupdate_clientVersions";
 
-/// How logins by other services are configured: there are none that a client could configure.
+/// How logins by other shared are configured: there are none that a client could configure.
 const LOGIN_SERVICES: &str = "meteor.loginServiceConfiguration";
 
 impl Builder {

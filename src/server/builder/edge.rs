@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::error::Error;
+use crate::base::error::Error;
 use crate::limit::{Limiter, Rate, Rule};
 use crate::method::Method;
 use crate::publication::Publication;

@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use super::{Builder, accept};
-use crate::mailbox;
 use crate::server::sockjs::BodyLimits;
-use crate::shard;
+use crate::shard::{self, InboxLimits};
 
 /// What the program says about requests.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +55,7 @@ impl Settings {
         })
     }
 
-    pub(super) fn limits(self, inbox: mailbox::Limits, clients: shard::Limits) -> accept::Limits {
+    pub(super) fn limits(self, inbox: InboxLimits, clients: shard::Limits) -> accept::Limits {
         accept::Limits {
             arrivals: inbox.arrivals,
             arrives_within: self.arrives_within,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::Builder;
-use crate::sockjs::{Registry, Service, SockJs, SockJsConnection, Speaks};
+use crate::shard::polling_sessions::Registry;
+use crate::stream::{Service, SockJs, SockJsConnection, Speaks};
 
 /// How many sessions may live on HTTP requests at a time.
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +131,7 @@ impl Builder {
             }
             if seen.contains(&&options.prefix) {
                 let prefix = &options.prefix;
-                return Some(format!("two SockJS services are at '{prefix}'"));
+                return Some(format!("two SockJS shared are at '{prefix}'"));
             }
             seen.push(&options.prefix);
         }

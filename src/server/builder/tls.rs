@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Builder;
 use crate::server::tls::{Handshake, Tls};
-use crate::services::Services;
+use crate::shard::Shared;
 
 /// What the program says about TLS.
 #[derive(Debug)]
@@ -32,14 +32,14 @@ impl Settings {
     }
 
     /// Has the certificate's files looked at until the server begins to end.
-    pub(super) fn watch(&self, services: &Services) {
+    pub(super) fn watch(&self, shared: &Shared) {
         if let Some(tls) = &self.tls
             && !self.look.is_zero()
         {
-            let background = &services.background;
-            let draining = services.draining.clone();
+            let background = &shared.background;
+            let draining = shared.draining.clone();
             let watch = tls.clone().watch(self.look, background.clone(), draining);
-            background.spawn_on(watch, &services.runtime);
+            background.spawn_on(watch, &shared.host.runtime);
         }
     }
 }

@@ -9,7 +9,7 @@ use warp::Reply;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
-use crate::sockjs::SockJs;
+use crate::stream::SockJs;
 
 const PRIVATE: &str = "no-store, no-cache, no-transform, must-revalidate, max-age=0";
 const PUBLIC: &str = "public, max-age=31536000";

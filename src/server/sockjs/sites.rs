@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::server::health::{Check, HealthChecks};
-use crate::sockjs::Service;
+use crate::stream::Service;
 
-/// The services of a server, by path.
+/// The shared of a server, by path.
 #[derive(Debug)]
 pub(in crate::server) struct Sites {
     /// Before every path; empty, or as Meteor takes it from `ROOT_URL`: a slash and more, without one at the end.
@@ -73,8 +73,8 @@ impl Sites {
         let Some(path) = path.strip_prefix(&self.path_prefix) else {
             return Place::Elsewhere;
         };
-        let services = std::iter::once(&self.ddp).chain(&self.others);
-        let sites = services.enumerate().filter_map(|(number, service)| {
+        let shared = std::iter::once(&self.ddp).chain(&self.others);
+        let sites = shared.enumerate().filter_map(|(number, service)| {
             let below = path.strip_prefix(&service.options.prefix)?;
             let is_below = below.is_empty() || below.starts_with('/');
             is_below.then_some((number, service, below))
@@ -100,7 +100,7 @@ impl Sites {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sockjs::{SockJs, Speaks};
+    use crate::stream::{SockJs, Speaks};
 
     fn sites(path_prefix: &str) -> Sites {
         let service = |options: SockJs| Service {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use updraft_bus::internal::InternalChannel;
+use updraft_bus::{BusError, Message};
 use updraft_protocol::session::Run;
 
 use super::EventLoop;
-use crate::error::Error;
-use crate::publication::Event;
+use crate::base::error::Error;
+use crate::mapping::Event;
 use crate::shard::fan_out::Outcome;
-use updraft_bus::internal::InternalChannel;
-use updraft_bus::{BusError, Message};
 
 /// What may wait for connections whose turn to be written to has not come, in bytes: so much for all together, or so
 /// much for each of them. It is enough for many messages to share a write. More would only cost memory, and keep others
@@ -129,7 +129,7 @@ impl EventLoop {
         let Some(running) = client.running_mut(run) else {
             return;
         };
-        self.services.gauges.gaps.fetch_add(1, Ordering::Relaxed);
+        self.shared.host.gauges.gaps.fetch_add(1, Ordering::Relaxed);
         let events: Vec<Event> = running.events_of_gap().collect();
         client.session.gap(run);
         let encoding = client.session.ddp().and_then(|ddp| ddp.encoding(run));

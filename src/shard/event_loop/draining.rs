@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::resuming::find;
 use super::{EventLoop, State};
-use crate::mailbox::Place;
+use crate::mail::Place;
 
 /// The clients that are still to be closed, and when.
 #[derive(Debug, Default)]

@@ -9,23 +9,23 @@ use updraft_protocol::message::Frames;
 use updraft_protocol::session::{Output, Session};
 
 use super::{EventLoop, State};
-use crate::connection::Connection;
-use crate::ids;
+use crate::base::ids;
+use crate::handler::Connection;
 use crate::limit::Seat;
-use crate::mailbox::{Address, Place};
+use crate::mail::{Address, Place};
 use crate::shard::client::{Client, Running};
 use crate::shard::conversation::Conversation;
 use crate::shard::link::{Framing, Link, Socket};
 use crate::shard::outgoing::Outgoing;
 use crate::shard::polling::Polling;
 use crate::shard::{Arrival, Peer};
-use crate::sockjs::{self, Speaks, Stream};
+use crate::stream::{self, Service, Speaks, Stream};
 
 impl EventLoop {
     pub(super) fn arrive(&mut self, arrival: Arrival) {
         if self.state != State::Serving {
             if let Peer::Polling(session) = &arrival.peer {
-                self.services.polling.ended(session, None, Duration::ZERO);
+                self.shared.polling.ended(session, None, Duration::ZERO);
             }
             return;
         }
@@ -48,15 +48,15 @@ impl EventLoop {
         let id: Arc<str> = ids::session_id()?.into();
         let session = match &service.speaks {
             Speaks::Ddp => {
-                let session = Session::new(id.clone(), self.services.session.clone(), self.now);
+                let session = Session::new(id.clone(), self.shared.session.clone(), self.now);
                 session.greet(&mut self.out);
                 Conversation::Ddp(session)
             }
             Speaks::Handler(_) => Conversation::Stream(Stream::default()),
         };
-        let services = self.services.clone();
+        let host = self.shared.host.clone();
         let index = self.insert(link, session, |address| {
-            let context = Connection::new(id.clone(), client_address, headers, address, services);
+            let context = Connection::new(id.clone(), client_address, headers, address, host);
             tracing::debug!(connection = %context.log_id(), ?client_address, "A client arrived.");
             context
         })?;
@@ -69,7 +69,7 @@ impl EventLoop {
                 client.outgoing.push_control(opening);
             }
             if let Conversation::Stream(stream) = &client.session {
-                sockjs::start(&service, stream, &client.context);
+                stream::start(&service, stream, &client.context);
                 self.watch(index);
             }
         }
@@ -136,18 +136,13 @@ impl EventLoop {
         }));
         // At once, for many may arrive within a turn.
         self.inbox.has_clients(self.clients.len());
-        let gauges = &self.services.gauges;
+        let gauges = &self.shared.host.gauges;
         gauges.connections.fetch_add(1, Ordering::Relaxed);
         Ok(index)
     }
 
     /// The link to a new client, and what has come over it already.
-    fn link(
-        &self,
-        peer: Peer,
-        service: &Arc<sockjs::Service>,
-        seat: Option<Seat>,
-    ) -> (Link, Bytes) {
+    fn link(&self, peer: Peer, service: &Arc<Service>, seat: Option<Seat>) -> (Link, Bytes) {
         match peer {
             Peer::Socket {
                 socket,
@@ -162,7 +157,7 @@ impl EventLoop {
                 (Link::Socket(socket), leftover)
             }
             Peer::Polling(session) => {
-                let registry = self.services.polling.clone();
+                let registry = self.shared.polling.clone();
                 let polling = Polling::new(session, service.clone(), registry, self.now);
                 (Link::Polling(Box::new(polling)), Bytes::new())
             }
@@ -259,7 +254,7 @@ impl EventLoop {
         client.link.deregister(self.poll.registry());
         client.link = Link::Gone;
         client.closing = None;
-        let gauges = &self.services.gauges;
+        let gauges = &self.shared.host.gauges;
         gauges.connections.fetch_sub(1, Ordering::Relaxed);
         let unwritten = client.outgoing.abandon();
         client.tell_output();
@@ -277,7 +272,7 @@ impl EventLoop {
         };
         session.park(unwritten, self.now, &mut out);
         client.is_counted_parked = true;
-        let gauges = &self.services.gauges;
+        let gauges = &self.shared.host.gauges;
         gauges.parked_sessions.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(connection = %client.context.log_id(), "A client was lost; its session waits.");
         client.count_input();
@@ -295,7 +290,7 @@ impl EventLoop {
         let Some(client) = self.clients.try_remove(index) else {
             return;
         };
-        let gauges = &self.services.gauges;
+        let gauges = &self.shared.host.gauges;
         gauges
             .sessions
             .fetch_sub(usize::from(client.is_counted), Ordering::Relaxed);
@@ -317,7 +312,7 @@ impl EventLoop {
         }
         if client.is_counted {
             let session = client.session.ddp();
-            session.inspect(|session| self.services.resumable.remove(session.id()));
+            session.inspect(|session| self.shared.resumable.remove(session.id()));
         }
         self.count_as_back(index);
         self.release_rival(index);
@@ -328,7 +323,7 @@ impl EventLoop {
 
     /// A subscription is over.
     pub(super) fn let_go(&mut self, running: Running) {
-        let gauges = &self.services.gauges;
+        let gauges = &self.shared.host.gauges;
         gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
         for follower in running.followers {
             self.fan_out.remove(follower);
@@ -341,7 +336,7 @@ impl EventLoop {
         if let Some(client) = self.clients.get_mut(index)
             && std::mem::take(&mut client.is_counted_parked)
         {
-            let gauges = &self.services.gauges;
+            let gauges = &self.shared.host.gauges;
             gauges.parked_sessions.fetch_sub(1, Ordering::Relaxed);
         }
     }

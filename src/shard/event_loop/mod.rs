@@ -19,21 +19,21 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use slab::Slab;
+use updraft_bus::{Batch, Gap};
 use updraft_protocol::session::Output;
 
 use super::Limits;
 use super::client::Client;
 use super::fan_out::FanOut;
 use super::timers::{Tick, Timers};
-use crate::clock;
+use crate::base::clock;
+use crate::base::memory::Tally;
 use crate::handler::Starts;
-use crate::mailbox::{Delivery, Inbox, Letter};
-use crate::memory::Tally;
 use crate::publication::Begun;
-use crate::services::Services;
+use crate::shard::Shared;
+use crate::shard::inbox::{Delivery, Inbox, Letter};
 use draining::Leaving;
 use resuming::Wanted;
-use updraft_bus::{Batch, Gap};
 
 /// The token of the inbox's waker; connections have their place's.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -51,7 +51,7 @@ pub(super) struct EventLoop {
     poll: Poll,
     inbox: Arc<Inbox>,
     number: usize,
-    services: Arc<Services>,
+    shared: Arc<Shared>,
     limits: Limits,
     started: Instant,
     /// The time of this turn, since `started`.
@@ -107,14 +107,14 @@ impl EventLoop {
         poll: Poll,
         inbox: Arc<Inbox>,
         number: usize,
-        services: Arc<Services>,
+        shared: Arc<Shared>,
         limits: Limits,
     ) -> Self {
         Self {
             poll,
             inbox,
             number,
-            services,
+            shared,
             limits,
             started: clock::now(),
             now: Duration::ZERO,
@@ -222,7 +222,7 @@ impl EventLoop {
     }
 
     fn begin_handlers(&mut self) {
-        self.starts.begin(&self.services);
+        self.starts.begin(&self.shared.host);
     }
 
     fn read_letters(&mut self) {

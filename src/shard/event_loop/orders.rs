@@ -1,12 +1,13 @@
 //! Orders about users, carried out on the connections of this shard.
 
-use super::EventLoop;
-use crate::orders::Order;
 use updraft_bus::Message;
+
+use super::EventLoop;
+use crate::shard::orders::Order;
 
 impl EventLoop {
     pub(super) fn obey(&mut self, message: &Message) {
-        let Some(order) = self.services.orders.take(message) else {
+        let Some(order) = self.shared.orders.take(message) else {
             return;
         };
         match order {

@@ -8,7 +8,7 @@ use super::resuming::find;
 use super::{EventLoop, State};
 use crate::shard::link::Link;
 use crate::shard::polling::{Readiness, interrupted};
-use crate::sockjs::{Request, Session};
+use crate::shard::polling_sessions::{Request, Session};
 use crate::transport::websocket;
 
 impl EventLoop {

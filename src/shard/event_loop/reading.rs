@@ -96,7 +96,7 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        let is_short = || self.services.memory.is_exceeded();
+        let is_short = || self.shared.host.memory.is_exceeded();
         if client.is_paused && !client.has_enough_queued(&self.limits, is_short) {
             client.is_paused = false;
             self.read(index);
@@ -114,7 +114,7 @@ impl EventLoop {
         let framing = socket.framing();
         let mut intake = Intake {
             framing,
-            json: &self.services.session.limits,
+            json: &self.shared.session.limits,
             session: &mut client.session,
             outgoing: &mut client.outgoing,
             out: &mut self.out,

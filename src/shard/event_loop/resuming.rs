@@ -11,8 +11,9 @@ use slab::Slab;
 use updraft_protocol::session::{Session, SessionId};
 
 use super::{EventLoop, State};
-use crate::mailbox::{Address, Letter, Place};
+use crate::mail::{Address, Place};
 use crate::shard::client::{Client, Rival};
+use crate::shard::inbox::Letter;
 use crate::shard::link::Link;
 use crate::shard::registry::{Claim, Newcomer};
 
@@ -37,19 +38,15 @@ impl EventLoop {
             if client.is_none_or(|client| client.closing.is_some()) {
                 continue;
             }
-            match self.services.resumable.find(session.as_str()) {
+            match self.shared.resumable.find(session.as_str()) {
                 None => self.refuse(by),
-                Some(address) => {
-                    let inbox = address.inbox();
-                    let claim = Claim {
-                        session: address.place(),
-                        received,
-                    };
-                    if Arc::ptr_eq(inbox, &self.inbox) {
+                Some((inbox, session)) => {
+                    let claim = Claim { session, received };
+                    if Arc::ptr_eq(&inbox, &self.inbox) {
                         self.claim(by, claim);
                     } else if let Some(newcomer) = self.send_off(by, claim) {
                         if let Link::Polling(polling) = &newcomer.link {
-                            polling.leave(inbox);
+                            polling.leave(&inbox);
                         }
                         inbox.put(Letter::Newcomer(Box::new(newcomer)));
                     }
@@ -195,7 +192,7 @@ impl EventLoop {
         let unsent = newcomer.outgoing.into_unsent(framing);
         client.outgoing.write_first(unsent);
         client.is_paused = newcomer.is_paused;
-        let gauges = &self.services.gauges;
+        let gauges = &self.shared.host.gauges;
         gauges.connections.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = client.link.register(self.poll.registry(), index) {
             tracing::warn!(%error, "A connection could not be taken over.");
@@ -246,7 +243,7 @@ impl EventLoop {
         find(&mut self.clients, by)?;
         let mut client = self.clients.try_remove(by.index)?;
         client.link.deregister(self.poll.registry());
-        let gauges = &self.services.gauges;
+        let gauges = &self.shared.host.gauges;
         gauges.connections.fetch_sub(1, Ordering::Relaxed);
         Some(client)
     }

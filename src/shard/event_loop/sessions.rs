@@ -7,7 +7,7 @@ use updraft_protocol::session::Action;
 
 use super::EventLoop;
 use super::resuming::{Wanted, find};
-use crate::mailbox::{Address, Mail, Place};
+use crate::mail::{Address, Mail, Place};
 use crate::publication::Turn;
 use crate::shard::client::Running;
 
@@ -44,7 +44,7 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        let gauges = &self.services.gauges;
+        let gauges = &self.shared.host.gauges;
         if matches!(action, Action::Connected | Action::Resume { .. })
             && let Some(polling) = client.link.polling_mut()
         {
@@ -57,7 +57,7 @@ impl EventLoop {
                 if client.session.is_resumable() {
                     let id = client.context.shared_id();
                     let address = client.context.address().clone();
-                    self.services.resumable.insert(id, address);
+                    self.shared.resumable.insert(id, address);
                 }
                 self.watch(index);
             }
@@ -80,15 +80,15 @@ impl EventLoop {
                 let caller = || client.context.caller(client.user.as_deref());
                 // While the user changes, subscriptions begin again for which nobody has asked anew.
                 if client.change.is_none()
-                    && let Some(wait) = self.services.limiter.subscribe(publication, caller, now)
+                    && let Some(wait) = self.shared.host.limiter.subscribe(publication, caller, now)
                 {
-                    let error = self.services.limited(&client.context, wait, now);
+                    let error = self.shared.host.limited(&client.context, wait, now);
                     if let Some(session) = client.session.ddp_mut() {
                         session.published(run, Err(error), self.now, &mut self.out);
                     }
                     return;
                 }
-                let Some(publication) = self.services.publications.get(publication) else {
+                let Some(publication) = self.shared.publications.get(publication) else {
                     return;
                 };
                 gauges.subscriptions.fetch_add(1, Ordering::Relaxed);
@@ -119,16 +119,16 @@ impl EventLoop {
             } => {
                 let now = self.started + self.now;
                 let caller = || client.context.caller(client.user.as_deref());
-                if let Some(wait) = self.services.limiter.call(method, caller, now) {
-                    let error = self.services.limited(&client.context, wait, now);
+                if let Some(wait) = self.shared.host.limiter.call(method, caller, now) {
+                    let error = self.shared.host.limited(&client.context, wait, now);
                     if let Some(session) = client.session.ddp_mut() {
                         session.returned(run, Err(error), self.now, &mut self.out);
                     }
                     return;
                 }
-                if let Some(method) = self.services.methods.get(method) {
-                    let (context, user) = (client.context.clone(), client.user.clone());
-                    let call = method.prepare(context, user, run, params, seed);
+                let (context, user) = (client.context.clone(), client.user.clone());
+                let methods = &self.shared.methods;
+                if let Some(call) = methods.prepare(method, context, user, run, params, seed) {
                     self.starts.push(call);
                 }
             }

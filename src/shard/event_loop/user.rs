@@ -23,7 +23,7 @@ impl EventLoop {
             .iter_mut()
             .flat_map(|missed| missed.iter_mut());
         missed.filter(|it| **it == run).for_each(|it| *it = next);
-        let gauges = &self.services.gauges;
+        let gauges = &self.shared.host.gauges;
         gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
         let room = (self.limits.kept, &self.input_tally);
         let runs = (run, next);

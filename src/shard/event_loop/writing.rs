@@ -163,7 +163,7 @@ impl EventLoop {
             return;
         };
         client.count_input();
-        let is_short = || self.services.memory.is_exceeded();
+        let is_short = || self.shared.host.memory.is_exceeded();
         client.is_paused |= client.has_enough_queued(&self.limits, is_short);
         client.tell_output();
         if client.outgoing.bytes() > self.limits.flow && !client.is_full {
@@ -195,7 +195,7 @@ impl EventLoop {
         } else if client.closing.is_some() {
             return;
         } else {
-            let gauges = &self.services.gauges;
+            let gauges = &self.shared.host.gauges;
             gauges.slow_clients.fetch_add(1, Ordering::Relaxed);
             tracing::info!(%connection, "A client does not read; it is closed.");
             client.outgoing.drop_queue();
@@ -210,7 +210,7 @@ impl EventLoop {
 
     /// Says what is held here. While the process holds far too much, closes those who hold most of it.
     pub(super) fn relieve(&mut self) {
-        let memory = &self.services.memory;
+        let memory = &self.shared.host.memory;
         memory.report(
             self.number,
             self.output_tally.bytes(),
@@ -242,7 +242,7 @@ impl EventLoop {
             self.slow(index);
             excess = excess.saturating_sub(held);
         }
-        let memory = &self.services.memory;
+        let memory = &self.shared.host.memory;
         memory.report(
             self.number,
             self.output_tally.bytes(),

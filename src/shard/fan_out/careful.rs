@@ -3,10 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use crate::clock;
-use crate::error::{Error, Result};
-use crate::publication::{Event, Subscription};
 use updraft_bus::Message;
+
+use crate::base::clock;
+use crate::base::error::{Error, Result};
+use crate::mapping::Event;
+use crate::publication::Subscription;
 
 /// Calls that take longer hold up everybody on their shard.
 const SLOW: Duration = Duration::from_millis(5);

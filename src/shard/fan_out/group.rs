@@ -5,11 +5,11 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use updraft_bus::Message;
 use updraft_protocol::vent::Encoding;
 
 use super::{Outcome, Tails};
-use crate::publication::{Event, SharedMapper};
-use updraft_bus::Message;
+use crate::mapping::{Event, SharedMapper};
 
 /// Equal to others with the same function and an equal argument.
 pub(super) struct Group {

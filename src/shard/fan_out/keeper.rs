@@ -5,13 +5,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use updraft_bus::{Lease, Message};
 use updraft_protocol::session::Run;
 
 use super::followers::{Followers, Rank};
 use super::{FanOut, Follower, FollowerId, Function, Outcome, deliver};
-use crate::memory::{Share, Tally};
-use crate::publication::AsyncMapper;
-use updraft_bus::{Lease, Message};
+use crate::base::memory::{Share, Tally};
+use crate::mapping::AsyncMapper;
 
 /// What comes in for one client meanwhile.
 pub(super) struct Keeper {

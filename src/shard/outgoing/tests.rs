@@ -3,7 +3,7 @@
 use updraft_protocol::vent::Encoding;
 
 use super::*;
-use crate::memory::Tally;
+use crate::base::memory::Tally;
 
 /// Takes so many bytes in all.
 struct Takes(usize, Vec<u8>);

@@ -15,9 +15,10 @@ pub(super) fn references(text: &str, depth: usize, is_mod: bool) -> Vec<Referenc
     let to_root = depth - usize::from(is_mod);
     let mut found = Vec::new();
     for (start, word) in words(&code) {
+        let before = code.get(..start).unwrap_or_default();
         let after = match word {
             "crate" => rest_of_path(&code, start + word.len()),
-            "super" if !code[..start].ends_with("super::") => climb(&code, start, to_root),
+            "super" if !before.ends_with("super::") => climb(&code, start, to_root),
             _ => None,
         };
         if let Some(at) = after {
@@ -36,7 +37,9 @@ pub(super) fn without_tests(text: &str) -> &str {
 /// Behind the `::` that follows here, if one does.
 fn rest_of_path(code: &str, at: usize) -> Option<usize> {
     let rest = code.get(at..)?;
-    rest.trim_start().starts_with("::").then(|| at + rest.find("::").unwrap_or(0) + 2)
+    rest.trim_start()
+        .starts_with("::")
+        .then(|| at + rest.find("::").unwrap_or(0) + 2)
 }
 
 /// Behind a path of `super`, if it ends in the root of the crate.
@@ -83,7 +86,9 @@ fn add_names(code: &str, at: usize, found: &mut Vec<Reference>) {
 /// Words and where they begin.
 fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let bounds = code.char_indices().filter(move |(at, letter)| {
-        let before = code.get(..*at).and_then(|before| before.chars().next_back());
+        let before = code
+            .get(..*at)
+            .and_then(|before| before.chars().next_back());
         is_word(*letter) && !before.is_some_and(is_word)
     });
     bounds.map(move |(at, _)| {
@@ -109,7 +114,11 @@ fn blank(text: &str) -> String {
             continue;
         }
         let (blanked, behind) = rest.split_at(length.min(rest.len()));
-        out.extend(blanked.chars().map(|letter| if letter == '\n' { '\n' } else { ' ' }));
+        out.extend(
+            blanked
+                .chars()
+                .map(|letter| if letter == '\n' { '\n' } else { ' ' }),
+        );
         rest = behind;
     }
     out
@@ -119,7 +128,9 @@ fn blank(text: &str) -> String {
 fn skipped(rest: &str) -> usize {
     let through = |end: &str, from: usize| {
         let behind = rest.get(from..).unwrap_or_default();
-        behind.find(end).map_or(rest.len(), |at| from + at + end.len())
+        behind
+            .find(end)
+            .map_or(rest.len(), |at| from + at + end.len())
     };
     if rest.starts_with("//") {
         return rest.find('\n').unwrap_or(rest.len());

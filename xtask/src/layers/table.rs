@@ -24,15 +24,23 @@ impl Table {
     pub(super) fn parse(page: &str) -> Result<Self, String> {
         let mut lines = page.lines().skip_while(|line| !line.starts_with(HEADING));
         if lines.next().is_none() {
-            return Err(format!("ARCHITECTURE.md has no table that begins with {HEADING}"));
+            return Err(format!(
+                "ARCHITECTURE.md has no table that begins with {HEADING}"
+            ));
         }
         let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
         let rows: Vec<Row> = rows.filter_map(Row::parse).collect();
         for (number, row) in rows.iter().enumerate() {
             let below = rows.get(number + 1..).unwrap_or_default();
-            let stray = row.may_import.iter().find(|name| below.iter().all(|it| it.name != **name));
+            let stray = row
+                .may_import
+                .iter()
+                .find(|name| below.iter().all(|it| it.name != **name));
             if let Some(stray) = stray {
-                return Err(format!("`{}` may import `{stray}`, which is no row below it", row.name));
+                return Err(format!(
+                    "`{}` may import `{stray}`, which is no row below it",
+                    row.name
+                ));
             }
         }
         Ok(Self(rows))
@@ -75,12 +83,18 @@ mod tests {
 
     #[test]
     fn a_row_may_only_name_those_below_it() {
-        let page = |rows: &str| format!("text\n{HEADING} why |\n| --- | --- | --- |\n{rows}\nmore\n");
-        let table = Table::parse(&page("| `a` | `b`, `c` | x |\n| `b` | `c` | |\n| `c` | nothing | |"));
+        let page =
+            |rows: &str| format!("text\n{HEADING} why |\n| --- | --- | --- |\n{rows}\nmore\n");
+        let table = Table::parse(&page(
+            "| `a` | `b`, `c` | x |\n| `b` | `c` | |\n| `c` | nothing | |",
+        ));
         let table = table.unwrap();
         assert!(table.allows("a", "c") && !table.allows("c", "a") && !table.allows("b", "a"));
         let circle = Table::parse(&page("| `a` | `b` | |\n| `b` | `a` | |"));
-        assert_eq!(circle.unwrap_err(), "`b` may import `a`, which is no row below it");
+        assert_eq!(
+            circle.unwrap_err(),
+            "`b` may import `a`, which is no row below it"
+        );
         assert!(Table::parse("nothing").is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::panic::{PanicHookInfo, set_hook};
 use std::thread;
 
-use crate::redact::Redacted;
+use crate::base::redact::Redacted;
 
 /// Has panics logged as errors, in place of what Rust prints of them: each a line of its own, escaped, cut, and without
 /// secrets, as all that this library logs. Where nobody listens to logs, the line goes to standard error.

@@ -1,11 +1,5 @@
 //! Handlers: async functions of a context and one typed value, made callable with what a client sent.
 
-mod retry;
-mod starts;
-
-pub(crate) use retry::Retry;
-pub(crate) use starts::{Start, Starts};
-
 use std::any::Any;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
@@ -19,10 +13,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use updraft_protocol::ejson::{self, Value};
 
-use crate::clock;
-use crate::connection::Connection;
-use crate::error::{Error, Result};
-use crate::{panics, params};
+use super::{Connection, params};
+use crate::base::error::{Error, Result};
+use crate::base::{clock, panics};
 
 /// An async function that can serve a publication or a method: `async fn(Context) -> Result<T>` or
 /// `async fn(Context, Params) -> Result<T>`.
@@ -127,7 +120,7 @@ pub(crate) fn guard<T: Send + 'static>(
     };
     let asked = clock::now();
     async move {
-        let gauges = &ending.connection.services().gauges;
+        let gauges = &ending.connection.host().gauges;
         let late = asked.elapsed();
         if late >= LATE {
             gauges.late_handlers.fetch_add(1, Ordering::Relaxed);

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use updraft_protocol::ejson::{Object, Text, Value};
 use uuid::Uuid;
 
-use crate::error::Error;
+use super::{Callback, Host};
+use crate::base::error::Error;
+use crate::base::memory::CountedParameters;
 use crate::limit::Caller;
-use crate::mailbox::{Address, Mail};
-use crate::memory::CountedParameters;
-use crate::services::{Callback, Services};
+use crate::mail::{Address, Mail};
 
 /// A client's connection.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ struct Inner {
     client_address: Option<IpAddr>,
     headers: Headers,
     address: Arc<Address>,
-    services: Arc<Services>,
+    host: Arc<Host>,
     close: Mutex<CloseState>,
 }
 
@@ -104,7 +104,7 @@ impl Connection {
         client_address: Option<IpAddr>,
         headers: Headers,
         address: Arc<Address>,
-        services: Arc<Services>,
+        host: Arc<Host>,
     ) -> Self {
         Self(Arc::new(Inner {
             session,
@@ -112,7 +112,7 @@ impl Connection {
             client_address,
             headers,
             address,
-            services,
+            host,
             close: Mutex::new(CloseState::Open(Vec::new())),
         }))
     }
@@ -125,7 +125,7 @@ impl Connection {
             client_address: self.0.client_address,
             headers: self.0.headers.clone(),
             address,
-            services: self.0.services.clone(),
+            host: self.0.host.clone(),
             close: Mutex::new(CloseState::Open(Vec::new())),
         }))
     }
@@ -175,7 +175,7 @@ impl Connection {
     /// Closes the connection of a client whose login cannot be decided, so that it comes again: an
     /// error would have it forget its token. Nobody hears of the error that is returned.
     pub(crate) fn postpone_login(&self) -> Error {
-        let postponed = &self.services().gauges.postponed_logins;
+        let postponed = &self.host().gauges.postponed_logins;
         postponed.fetch_add(1, Ordering::Relaxed);
         self.send(Mail::CloseWith(1013, "Try again later".into()));
         Error::disconnected()
@@ -215,7 +215,7 @@ impl Connection {
 
     /// Whether [`room`](Self::room) would wait.
     pub(crate) fn is_short(&self) -> bool {
-        self.0.services.memory.is_short()
+        self.0.host.memory.is_short()
     }
 
     /// Waits until there is memory for another handler of this client; `false` when the client has left first.
@@ -235,7 +235,7 @@ impl Connection {
         let ended = std::mem::replace(&mut *state, CloseState::Closed);
         drop(state);
         if let CloseState::Open(callbacks) = ended {
-            self.0.services.call_back(callbacks);
+            self.0.host.call_back(callbacks);
         }
     }
 
@@ -252,12 +252,12 @@ impl Connection {
     pub(crate) fn count_parameters(&self, params: &[Value]) -> CountedParameters {
         let each = params.iter().map(Value::memory);
         let bytes = each.fold(0, usize::saturating_add);
-        let (memory, shard) = (self.0.services.memory.clone(), self.shard());
+        let (memory, shard) = (self.0.host.memory.clone(), self.shard());
         CountedParameters::new(memory, shard, bytes)
     }
 
-    pub(crate) fn services(&self) -> &Arc<Services> {
-        &self.0.services
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        &self.0.host
     }
 
     /// Where its session can be found.

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use updraft_bus::{BusError, BusFault, EmitError, InvalidChannel};
 use updraft_protocol::ejson;
 use updraft_protocol::ejson::Value;
 use updraft_protocol::message::{Code, WireError};
 
-use crate::redact::Redacted;
-use updraft_bus::{BusError, BusFault, EmitError, InvalidChannel};
+use crate::base::redact::Redacted;
 
 /// What functions of this library return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

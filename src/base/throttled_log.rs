@@ -8,7 +8,7 @@ const APART: Duration = Duration::from_secs(1);
 
 /// When a line was last written, and how often it was not.
 #[derive(Debug)]
-pub(crate) struct Seldom {
+pub(crate) struct ThrottledLog {
     apart: Duration,
     written: Mutex<Written>,
 }
@@ -19,14 +19,14 @@ struct Written {
     left_out: u64,
 }
 
-impl Default for Seldom {
+impl Default for ThrottledLog {
     /// Once a second at most.
     fn default() -> Self {
         Self::each(APART)
     }
 }
 
-impl Seldom {
+impl ThrottledLog {
     pub(crate) fn each(apart: Duration) -> Self {
         Self {
             apart,
@@ -50,11 +50,11 @@ impl Seldom {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::base::clock;
 
     #[test]
     fn row_021_a_line_is_written_once_a_second_and_counts_the_rest() {
-        let (seldom, start) = (Seldom::default(), clock::now());
+        let (seldom, start) = (ThrottledLog::default(), clock::now());
         assert_eq!(seldom.left_out(start), Some(0));
         assert_eq!(seldom.left_out(start), None);
         assert_eq!(seldom.left_out(start + APART / 2), None);

@@ -1,4 +1,4 @@
-//! What every context reaches: the registry of handlers, the bus, the runtime that handlers run on.
+//! What every context reaches: the bus, the runtime that handlers run on, and what bounds and counts them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -7,58 +7,32 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use updraft_bus::{Channels, IntoChannel};
 use updraft_protocol::ejson;
 use updraft_protocol::message::WireError;
-use updraft_protocol::session::SessionConfig;
 
-use crate::connection::Connection;
-use crate::error::{Error, Result};
-use crate::handler::Patience;
+use super::{Connection, Patience};
+use crate::base::error::{Error, Result};
+use crate::base::memory::Memory;
 use crate::limit::Limiter;
-use crate::memory::Memory;
-use crate::method::Method;
-use crate::orders::Orders;
-use crate::publication::Publication;
-use crate::shard::Registry;
-use crate::sockjs;
-use crate::stats::Gauges;
-use updraft_bus::{Channels, IntoChannel};
+use crate::telemetry::Gauges;
 
 /// One per server, shared by its shards and by every context.
 #[derive(Debug)]
-pub(crate) struct Services {
-    /// Names and limits, as sessions know them.
-    pub(crate) session: Arc<SessionConfig>,
-    /// Publications by the number that `session` gives them.
-    pub(crate) publications: Vec<Publication>,
-    /// Methods by the number that `session` gives them.
-    pub(crate) methods: Vec<Method>,
+pub(crate) struct Host {
     pub(crate) channels: Channels,
-    pub(crate) orders: Orders,
     pub(crate) patience: Patience,
     pub(crate) limiter: Limiter,
     /// The runtime that awaits `serve()`.
     pub(crate) runtime: Handle,
-    /// Cancelled as the server begins to end, before the first client is sent away: the server is
-    /// not ready any more, and nobody new is let in.
-    pub(crate) draining: CancellationToken,
-    /// The threads of the shards, each of which ends with its last client.
-    pub(crate) shards: TaskTracker,
     /// What begins and ends with clients: handlers, their tasks and callbacks, HTTP connections. Shutdown waits for them.
     pub(crate) tasks: TaskTracker,
-    /// What lives as long as the server: the bus, and what watches certificates and users.
-    pub(crate) background: TaskTracker,
     pub(crate) gauges: Gauges,
     pub(crate) memory: Arc<Memory>,
-    /// Sessions that live on HTTP requests.
-    pub(crate) polling: Arc<sockjs::Registry>,
-    /// Sessions that their clients can come back to.
-    pub(crate) resumable: Registry,
 }
 
-impl Services {
+impl Host {
     pub(crate) async fn emit(
         &self,
         channel: impl IntoChannel,

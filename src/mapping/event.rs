@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
+use updraft_bus::Message;
 use updraft_protocol::ejson::{self, Print, Value};
 use updraft_protocol::message::Tail;
 use updraft_protocol::vent::Encoding;
 
-use crate::error::{Error, Result};
-use crate::mailbox::size_of_value;
-use updraft_bus::Message;
+use crate::base::error::{Error, Result};
+use crate::base::memory::size_of_value;
 
 /// A text that is longer is not copied for each who gets it.
 const LONG: usize = 4 * 1024;

@@ -1,6 +1,6 @@
 //! How many files the process may have open. Each connection is one.
 
-use crate::error::Result;
+use crate::base::error::Result;
 
 /// Raises the number of files that this process may have open as far as the system allows without
 /// asking anybody, and returns it. Each connection is a file.

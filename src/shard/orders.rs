@@ -18,19 +18,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use updraft_protocol::ejson::{self, Date, Object, Value};
-
-use crate::clock;
-use crate::error::{Error, Result};
-use crate::limit::Seldom;
 use updraft_bus::internal::InternalChannel;
 use updraft_bus::{Channels, Message};
+use updraft_protocol::ejson::{self, Date, Object, Value};
+
+use crate::base::ThrottledLog;
+use crate::base::clock;
+use crate::base::error::{Error, Result};
 
 /// How orders are given and taken.
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     secret: Option<Secret>,
-    refused: Seldom,
+    refused: ThrottledLog,
 }
 
 /// What is to be done about a user's connections.
@@ -67,7 +67,7 @@ impl Orders {
     pub(crate) fn signed(secret: Secret) -> Self {
         Self {
             secret: Some(secret),
-            refused: Seldom::default(),
+            refused: ThrottledLog::default(),
         }
     }
 

@@ -14,7 +14,8 @@ use updraft_protocol::sockjs::Wrapping;
 
 use super::{Counted, Key, Posted};
 use crate::limit::{Network, Seat};
-use crate::mailbox::{Inbox, Letter, Place};
+use crate::mail::Place;
+use crate::shard::inbox::{Inbox, Letter};
 
 /// A polling session, as its requests know it.
 pub(crate) struct Session {

@@ -1,30 +1,21 @@
-//! SockJS as a service: what stands behind a prefix, and the sessions that come and go by HTTP requests.
+//! SockJS services: what stands behind a prefix, DDP or messages of the program's own, and the connections of the latter.
 //! How frames look and what URLs there are is in `updraft_protocol::sockjs`.
 
 mod connection;
-mod counts;
 mod options;
-mod polling;
-mod posts;
-mod registry;
+
+pub use connection::SockJsConnection;
+pub(crate) use connection::Stream;
+pub use options::SockJs;
 
 use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::connection::Connection;
-use crate::error::Result;
-use crate::handler::guard;
-use crate::mailbox::Mail;
-
-pub use connection::SockJsConnection;
-pub(crate) use connection::Stream;
-pub(crate) use counts::{Counted, Full};
-pub use options::SockJs;
-pub(crate) use polling::{Chunks, Request, Session, Share, Waiting};
-pub(crate) use posts::{Posted, Posts};
-pub(crate) use registry::{Found, Key, Registry};
+use crate::base::error::Result;
+use crate::handler::{Connection, guard};
+use crate::mail::Mail;
 
 /// What answers below one prefix.
 #[derive(Debug)]
@@ -61,7 +52,7 @@ pub(crate) fn start(service: &Service, stream: &Stream, connection: &Connection)
     let name = service.options.prefix.as_str().into();
     // It ends by itself, when it hears that the client has gone.
     let handling = guard(connection, "service", name, handling, done);
-    drop(connection.services().spawn(handling));
+    drop(connection.host().spawn(handling));
 }
 
 impl fmt::Debug for Speaks {

@@ -5,13 +5,12 @@ use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::{Semaphore, mpsc};
-
-use super::{Event, IntoEvent, Subscription};
-use crate::error::{Error, Result};
 use updraft_bus::Message;
+
+use super::{Event, IntoEvent};
+use crate::base::error::Result;
 
 /// What turns a message into an event.
 pub(crate) enum Mapper {
@@ -28,7 +27,7 @@ pub(crate) enum Mapper {
 /// A mapping function of one subscriber.
 pub(crate) type MapEach = Box<dyn FnMut(&Message) -> Result<Event> + Send>;
 
-/// What [`Vent::on_gap`](super::Vent::on_gap) was given.
+/// What [`Vent::on_gap`](crate::Vent::on_gap) was given.
 pub(crate) type OnGap = Box<dyn FnMut() -> Result<Event> + Send>;
 
 /// A function pointer and its argument, of types that only they know.
@@ -42,13 +41,13 @@ pub(crate) trait SharedMapper: Any + Send {
     fn hash(&self, state: &mut dyn Hasher);
 }
 
-pub(super) struct OneShared<A, E> {
+pub(crate) struct OneShared<A, E> {
     arg: A,
     f: fn(&Message, &A) -> E,
 }
 
 impl<A, E> OneShared<A, E> {
-    pub(super) fn new(arg: A, f: fn(&Message, &A) -> E) -> Self {
+    pub(crate) fn new(arg: A, f: fn(&Message, &A) -> E) -> Self {
         Self { arg, f }
     }
 }
@@ -103,7 +102,7 @@ struct Unmapped {
 }
 
 /// The other end of an [`AsyncMapper`].
-pub(super) type Waiting = mpsc::Receiver<Arc<Message>>;
+pub(crate) type Waiting = mpsc::Receiver<Arc<Message>>;
 
 /// What became of a message for an asynchronous function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +114,7 @@ pub(crate) enum Queued {
 }
 
 impl AsyncMapper {
-    pub(super) fn new() -> (Self, Waiting) {
+    pub(crate) fn new() -> (Self, Waiting) {
         let (queue, waiting) = mpsc::channel(Semaphore::MAX_PERMITS);
         let mapper = Self {
             queue,
@@ -191,32 +190,5 @@ impl AsyncMapper {
             });
         }
         is_queued
-    }
-}
-
-impl Subscription {
-    /// A mapping function has failed: counted and logged, and that is all.
-    pub(crate) fn mapping_failed(&self, message: &Message, error: &Error) {
-        let channels = &self.connection().services().channels;
-        channels.mapping_failed(message.channel());
-        let what = "A mapping function failed; its event is lost.";
-        self.function_failed(what, Some(message.channel()), error);
-    }
-
-    /// As [`mapping_failed`](Self::mapping_failed), for a function that was told of a gap.
-    pub(crate) fn gap_failed(&self, error: &Error) {
-        let what = "A function that was told of a gap failed; its event is lost.";
-        self.function_failed(what, None, error);
-    }
-
-    fn function_failed(&self, what: &str, channel: Option<&str>, error: &Error) {
-        let failed = &self.connection().services().gauges.failed_mappings;
-        // A function that always fails must not fill the log: the first is said, then each time their number doubles.
-        let failed = failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if !failed.is_power_of_two() {
-            return;
-        }
-        let (publication, channel) = (self.publication(), channel.map(tracing::field::debug));
-        tracing::warn!(publication, failed, channel, ?error, "{what}");
     }
 }

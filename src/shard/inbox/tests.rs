@@ -1,15 +1,20 @@
 //! The bounds of an inbox, and what becomes of mail that nobody reads any more.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
+use updraft_bus::{Message, PayloadLimits};
+use updraft_protocol::session::Run;
+use updraft_protocol::view::Fields;
 
 use super::*;
-use crate::connection::Headers;
+use crate::handler::Headers;
 use crate::limit::Network;
+use crate::mail::{Backlog, Document};
+use crate::mapping::Event;
 use crate::shard::Peer;
-use updraft_bus::PayloadLimits;
+use crate::stream::{Service, SockJs, Speaks};
 
 const RUN_LIMIT: usize = 10_000;
 const MEMORY: usize = 1 << 20;
@@ -18,7 +23,7 @@ fn inbox(batches: usize, arrivals: usize) -> (Arc<Inbox>, Arc<Memory>, mio::Poll
     let poll = mio::Poll::new().unwrap();
     let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
     let memory = Arc::new(Memory::new(MEMORY, 1));
-    let limits = Limits { batches, arrivals };
+    let limits = InboxLimits { batches, arrivals };
     let inbox = Inbox::new(0, waker, limits, memory.clone());
     (Arc::new(inbox), memory, poll)
 }
@@ -204,15 +209,15 @@ fn gaps_behind_each_other_are_one() {
 #[test]
 fn arrivals_are_bounded() {
     let (inbox, _memory, _poll) = inbox(0, 2);
-    let service = Arc::new(sockjs::Service {
-        options: sockjs::SockJs::meteor(),
-        speaks: sockjs::Speaks::Ddp,
+    let service = Arc::new(Service {
+        options: SockJs::meteor(),
+        speaks: Speaks::Ddp,
     });
-    let registry = sockjs::Registry::new(10, 10);
+    let registry = polling::Registry::new(10, 10);
     let arrive = || {
         let counted = registry.enter(Network::of(None)).expect("room");
-        let share = sockjs::Share::new(counted, None);
-        let session = sockjs::Session::new((0, "it".into()), share, inbox.clone(), 1);
+        let share = polling::Share::new(counted, None);
+        let session = polling::Session::new((0, "it".into()), share, inbox.clone(), 1);
         inbox.arrive(Box::new(Arrival {
             peer: Peer::Polling(session),
             service: service.clone(),

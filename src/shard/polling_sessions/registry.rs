@@ -12,7 +12,7 @@ use dashmap::mapref::entry::Entry as Place;
 
 use super::counts::SessionCounts;
 use super::{Counted, Full, Session};
-use crate::clock;
+use crate::base::clock;
 use crate::limit::Network;
 
 /// A session's service, by its number, and its name. The name is a credential: it is not logged.

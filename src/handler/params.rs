@@ -7,8 +7,8 @@ use serde::de::value::Error as Unfit;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use updraft_protocol::ejson::{self, Object, Value};
 
-use crate::error::{Error, Result};
-use crate::redact::Redacted;
+use crate::base::error::{Error, Result};
+use crate::base::redact::Redacted;
 
 /// All parameters, as they came.
 #[derive(Clone, Default, PartialEq)]

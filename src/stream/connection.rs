@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::connection::Connection;
-use crate::mailbox::Mail;
+use crate::handler::Connection;
+use crate::mail::Mail;
 
 /// A client of a [SockJS service](crate::Builder::sockjs_service), for the service's handler.
 ///

@@ -1,0 +1,197 @@
+//! Where the handlers of one connection send their mail, and where they wait while much of it is on its way.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+
+use tokio::sync::Notify;
+
+use super::{Mail, Place};
+use crate::base::memory::{Memory, Waiting};
+
+/// Takes in mail for connections, whoever owns them.
+pub(crate) trait Post: Send + Sync {
+    /// Leaves mail for the session of this place. Never waits.
+    fn post(&self, to: Place, address: Arc<Address>, mail: Mail);
+
+    /// What mail counts against.
+    fn memory(&self) -> &Memory;
+
+    /// The number of the shard that it is.
+    fn shard(&self) -> usize;
+}
+
+/// Where the handlers of one connection send their mail.
+pub(crate) struct Address {
+    /// Whoever owns the connection.
+    post: Arc<dyn Post>,
+    place: Place,
+    /// Bytes of mail that the session has not read. Grows as handlers send, shrinks as the session reads.
+    mail: AtomicUsize,
+    /// Bytes of output that wait for the client, as the shard has last said.
+    output: AtomicUsize,
+    /// With more than so many bytes of both, who is asked to waits.
+    limit: usize,
+    /// Set when the connection has ended: nobody waits for it any more.
+    is_closed: AtomicBool,
+    /// Told when there may be room.
+    taken: Notify,
+    /// Those who wait for that.
+    waiting: AtomicUsize,
+}
+
+impl Address {
+    pub(crate) fn new(post: Arc<dyn Post>, place: Place, limit: usize) -> Self {
+        Self {
+            post,
+            place,
+            mail: AtomicUsize::new(0),
+            output: AtomicUsize::new(0),
+            limit,
+            is_closed: AtomicBool::new(false),
+            taken: Notify::new(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// The connection's place in its shard.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The number of the shard that owns the connection.
+    pub(crate) fn shard(&self) -> usize {
+        self.post.shard()
+    }
+
+    /// Bytes of mail that the session has not read yet.
+    pub(crate) fn queued(&self) -> usize {
+        self.mail.load(Ordering::Relaxed)
+    }
+
+    /// Sends without waiting. Mail to a session that is gone is dropped.
+    pub(crate) fn send(self: &Arc<Self>, mail: Mail) {
+        let size = mail.size();
+        self.mail.fetch_add(size, Ordering::Relaxed);
+        self.post.memory().mail_sent(self.shard(), size);
+        self.post.post(self.place, self.clone(), mail);
+    }
+
+    /// The session has read this mail.
+    pub(crate) fn received(&self, mail: &Mail) {
+        let size = mail.size();
+        self.mail.fetch_sub(size, Ordering::Relaxed);
+        self.post.memory().mail_read(self.shard(), size);
+        self.tell();
+    }
+
+    /// The shard says how many bytes of output wait for the client.
+    pub(crate) fn set_output(&self, bytes: usize) {
+        self.output.store(bytes, Ordering::Relaxed);
+        self.tell();
+    }
+
+    /// The connection has ended.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        // Either the one who waits sees what has changed, or it is seen here.
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) > 0 && self.flow() != Flow::Full {
+            self.taken.notify_waiters();
+        }
+    }
+
+    /// Whether its handlers may go on.
+    pub(crate) fn is_flowing(&self) -> bool {
+        match self.flow() {
+            Flow::Free => true,
+            Flow::Some => !self.post.memory().is_short(),
+            Flow::Full => false,
+        }
+    }
+
+    fn flow(&self) -> Flow {
+        let output = self.output.load(Ordering::Relaxed);
+        let unsent = output.saturating_add(self.queued());
+        if unsent == 0 || self.is_closed() {
+            Flow::Free
+        } else if unsent <= self.limit {
+            Flow::Some
+        } else {
+            Flow::Full
+        }
+    }
+
+    /// Waits while too much of what its handlers have sent is on its way to the client, or something is and too much
+    /// waits in the whole process. It ends when the client has taken it, or the connection has ended.
+    ///
+    /// A client that has taken everything waits for nobody: else those who wait for each other would for ever.
+    pub(crate) async fn flowing(&self) {
+        if self.is_flowing() {
+            return;
+        }
+        let _waiting = Waiting::among(&self.waiting);
+        loop {
+            self.until(|it| it.flow() != Flow::Full).await;
+            tokio::select! {
+                () = self.post.memory().room() => return,
+                () = self.until(|it| it.flow() != Flow::Some) => {}
+            }
+            if self.flow() == Flow::Free {
+                return;
+            }
+        }
+    }
+
+    /// Waits until another handler may begin, as far as memory is concerned; `false` when the connection has ended first.
+    pub(crate) async fn room(&self) -> bool {
+        let memory = self.post.memory();
+        if !memory.is_short() {
+            return true;
+        }
+        let _waiting = Waiting::among(&self.waiting);
+        tokio::select! {
+            () = memory.room() => true,
+            () = self.until(Self::is_closed) => false,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until this is so. Who calls it is counted as waiting.
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        loop {
+            let mut taken = pin!(self.taken.notified());
+            taken.as_mut().enable();
+            if is_so(self) {
+                return;
+            }
+            taken.await;
+        }
+    }
+}
+
+/// How much of what was sent to a client is on its way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// Nothing.
+    Free,
+    Some,
+    /// More than the limit.
+    Full,
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,52 @@
+//! Mail that a session reads later.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Address, Mail};
+
+/// Mail that a session reads later. What is dropped is given back.
+pub(crate) struct Backlog {
+    address: Arc<Address>,
+    /// Filled while the client has much to take, drained as it takes it; bounded by the memory of the process.
+    queue: VecDeque<Mail>,
+}
+
+impl Backlog {
+    pub(crate) fn new(address: Arc<Address>) -> Self {
+        Self {
+            address,
+            queue: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, mail: Mail) {
+        self.queue.push_back(mail);
+    }
+
+    /// The next one, which is read from here on.
+    pub(crate) fn pop(&mut self) -> Option<Mail> {
+        let mail = self.queue.pop_front()?;
+        self.address.received(&mail);
+        Some(mail)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
+    }
+}
+
+impl fmt::Debug for Backlog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backlog")
+            .field("len", &self.queue.len())
+            .finish_non_exhaustive()
+    }
+}

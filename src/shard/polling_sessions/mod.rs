@@ -1,0 +1,12 @@
+//! SockJS sessions that live on HTTP requests, as requests and shards know them. Nothing runs for a session: its requests
+//! leave letters at the shard that owns it, and the shard fills their responses.
+
+mod counts;
+mod posts;
+mod registry;
+mod session;
+
+pub(crate) use counts::{Counted, Full};
+pub(crate) use posts::{Posted, Posts};
+pub(crate) use registry::{Found, Key, Registry};
+pub(crate) use session::{Chunks, Request, Session, Share, Waiting};
