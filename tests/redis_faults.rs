@@ -663,6 +663,7 @@ fn found_112_while_the_bus_is_away_no_new_clients_are_to_come() {
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         answer.status
     };
+    // It has begun to connect to Redis, but need not have an answer yet.
     eventually("it is ready", || ask("GET", "/readyz") == 200);
     for method in ["GET", "HEAD", "OPTIONS"] {
         let answers = ["/healthz", "/readyz"].map(|path| ask(method, path));

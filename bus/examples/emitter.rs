@@ -1,5 +1,8 @@
-//! Emits one message, for whoever listens to its channel on this Redis: clients of Updraft, of redis-oplog, or any other.
-//! `cargo run -p updraft-bus --example emitter -- redis://127.0.0.1 threads 7 hello`
+//! Emits one message, for whoever listens to its channel on this Redis:
+//!
+//! ```sh
+//! cargo run -p updraft-bus --example emitter -- redis://127.0.0.1 threads 7 hello
+//! ```
 
 use updraft_bus::{Emitter, channel};
 use updraft_protocol::ejson;

@@ -1,4 +1,5 @@
-//! What carries messages between those who emit and those who listen: inside this process, or over Redis.
+//! What carries messages between those who emit and those who listen: inside this process, or over
+//! Redis.
 
 use std::fmt;
 use std::future::Future;
@@ -13,19 +14,20 @@ use tokio_util::task::TaskTracker;
 use crate::EmitError;
 use crate::registry::Registry;
 
-/// What [`Channels`](crate::Channels) are carried by: this process by default, else what this was made from, such as a
-/// `Redis`.
+/// What [`Channels`](crate::Channels) are carried by: this process by default, else what this was
+/// made from, such as a `Redis`.
 #[derive(Debug, Clone)]
 pub struct Bus(Arc<dyn Backend>);
 
-/// Which channels are wanted stands in the [`Registry`]. The backend makes its own state agree with that, answers each
-/// wait there, and hands what it receives to [`Registry::deliver`].
+/// Which channels are wanted stands in the [`Registry`]. The backend makes its own state agree with
+/// that, answers each wait there, and hands what it receives to [`Registry::deliver`].
 pub(crate) trait Backend: fmt::Debug + Send + Sync + 'static {
-    /// Whether a channel is live as soon as it is wanted, so that nobody has to be asked or awaited.
+    /// Whether a channel is live as soon as it is wanted, so that nobody has to be asked or
+    /// awaited.
     fn is_immediate(&self) -> bool;
 
-    /// Starts listening. Called once, in a runtime; what is started is counted in `tasks` and ends when `closed` is
-    /// cancelled.
+    /// Starts listening. Called once, in a runtime; what is started is counted in `tasks` and ends
+    /// when `closed` is cancelled.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
-//! Names of channels: built from parts that a client cannot bend, or given whole by the program.
-//! A name is checked once, when it is made. The server's own channels have names that none of these can have.
+//! Names of channels: built from parts that a client cannot bend, or given whole by the program. A
+//! name is checked once, when it is made. The server's own channels have names that none of these
+//! can have.
 
 use std::error::Error;
 use std::fmt;
@@ -10,8 +11,9 @@ const MAX_NAME: usize = 1024;
 /// Longest part of a name, in bytes.
 const MAX_PART: usize = 128;
 
-/// What names of programs may not begin with: the server's own channels, and those of Redis itself, on which it tells of
-/// keys that change, of what clients have cached, and its sentinels of each other.
+/// What names of programs may not begin with: the server's own channels, and those of Redis itself,
+/// on which it tells of keys that change, of what clients have cached, and its sentinels of each
+/// other.
 const RESERVED: [&str; 5] = [
     "updraft:",
     "__keyspace@",
@@ -22,13 +24,14 @@ const RESERVED: [&str; 5] = [
 
 /// The name of a channel on the bus.
 ///
-/// Made by [`channel!`](crate::channel) from parts, when any of them comes from a client. Names that begin with
-/// `updraft:`, `__keyspace@`, `__keyevent@`, `__redis__:` or `__sentinel__:` are nobody's to use.
+/// Made by [`channel!`](crate::channel) from parts, when any of them comes from a client. Names
+/// that begin with `updraft:`, `__keyspace@`, `__keyevent@`, `__redis__:` or `__sentinel__:` are
+/// nobody's to use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Channel(Box<str>);
 
-/// A channel of the server's own. No [`Channel`] has its name, and programs cannot name one of these; so nothing that a
-/// client makes a program say is ever on it.
+/// A channel of the server's own. No [`Channel`] has its name, and programs cannot name one of
+/// these; so nothing that a client makes a program say is ever on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InternalChannel {
     /// What is to be done about a user, in every process.
@@ -42,11 +45,12 @@ pub enum InternalChannel {
 pub struct InvalidChannel(&'static str);
 
 impl Channel {
-    /// A name given whole by the program, which vouches for it: one from its configuration, for example, or one that
-    /// exists already, such as a redis-oplog collection's.
+    /// A name given whole by the program, which vouches for it: one from its configuration, for
+    /// example, or one that exists already, such as a redis-oplog collection's.
     ///
-    /// What a client sends goes through [`channel!`](crate::channel). A `String` is no channel without this word, so that
-    /// a client's text does not become one by accident, and every place where a program vouches for a name can be found.
+    /// What a client sends goes through [`channel!`](crate::channel). A `String` is no channel
+    /// without this word, so that a client's text does not become one by accident, and every place
+    /// where a program vouches for a name can be found.
     ///
     /// # Errors
     ///
@@ -68,8 +72,8 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// A part is not of 1 to 128 bytes, or has a colon, white space, control characters, or one of `*?[]^\`, which mean
-    /// something in a Redis pattern; or the name is too long or reserved.
+    /// A part is not of 1 to 128 bytes, or has a colon, white space, control characters, or one of
+    /// `*?[]^\`, which mean something in a Redis pattern; or the name is too long or reserved.
     pub fn from_parts(
         parts: impl IntoIterator<Item = impl fmt::Display>,
     ) -> Result<Self, InvalidChannel> {
@@ -104,13 +108,14 @@ impl InternalChannel {
 
 /// Joins the parts of a channel name with `::`.
 ///
-/// Evaluates to a `Result`, which `on`, `relay`, `emit` and their like take as it is. A part is 1 to 128 bytes without
-/// colons, white space, control characters or characters of a Redis pattern; what does not fit is 400, so that nothing a
-/// client sends can choose another channel.
+/// Evaluates to a `Result`, which `on`, `relay`, `emit` and their like take as it is. A part is 1
+/// to 128 bytes without colons, white space, control characters or characters of a Redis pattern;
+/// what does not fit is 400, so that nothing a client sends can choose another channel.
 ///
 /// ```
 /// let thread = "7".to_string();
-/// assert_eq!(updraft_bus::channel!["threads", thread, "new_message"].unwrap().as_str(), "threads::7::new_message");
+/// let channel = updraft_bus::channel!["threads", thread, "new_message"];
+/// assert_eq!(channel.unwrap().as_str(), "threads::7::new_message");
 /// assert!(updraft_bus::channel!["threads", "7::8"].is_err());
 /// ```
 #[macro_export]
@@ -124,8 +129,8 @@ macro_rules! channel {
     };
 }
 
-/// What names one channel: a [`Channel`], a result of [`channel!`](crate::channel) or of [`Channel::trusted`], or a
-/// literal.
+/// What names one channel: a [`Channel`], a result of [`channel!`](crate::channel) or of
+/// [`Channel::trusted`], or a literal.
 ///
 /// No other string does, neither by itself nor in an array:
 ///
@@ -340,7 +345,8 @@ mod tests {
         }
     }
 
-    /// Asks the compiler whether a type names channels: an inherent method is preferred where its bound holds.
+    /// Asks the compiler whether a type names channels: an inherent method is preferred where its
+    /// bound holds.
     struct Asked<T>(PhantomData<T>);
 
     trait Other {

@@ -19,7 +19,8 @@ use crate::{
     WhenAway,
 };
 
-/// The channels of a process and the bus that carries them. A process needs one of these, however many listen in it.
+/// The channels of a process and the bus that carries them. A process needs one of these, however
+/// many listen in it.
 ///
 /// They close when this is dropped.
 #[derive(Debug)]
@@ -31,8 +32,8 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Channels over this bus, which are live at once. Must be called in a Tokio runtime, with time and, for Redis, with
-    /// I/O.
+    /// Channels over this bus, which are live at once. Must be called in a Tokio runtime, with time
+    /// and, for Redis, with I/O.
     ///
     /// # Errors
     ///
@@ -43,7 +44,8 @@ impl Channels {
         Ok(channels)
     }
 
-    /// Channels that are live once they were [started](Self::start), for a server whose shards need them before that.
+    /// Channels that are live once they were [started](Self::start), for a server whose shards need
+    /// them before that.
     pub fn new(bus: impl Into<Bus>, settings: Settings) -> Self {
         let bus = bus.into();
         let is_immediate = bus.backend().is_immediate();
@@ -55,8 +57,9 @@ impl Channels {
         }
     }
 
-    /// Says where each shard takes in (the index is the shard's number) and starts to listen, with tasks on `tasks`
-    /// that end at [`close`](Self::close) or drop. Must be called in a runtime; only the first call counts.
+    /// Says where each shard takes in (the index is the shard's number) and starts to listen, with
+    /// tasks on `tasks` that end at [`close`](Self::close) or drop. Must be called in a runtime;
+    /// only the first call counts.
     ///
     /// # Errors
     ///
@@ -72,8 +75,8 @@ impl Channels {
 
     /// Takes a share in a channel for a shard, and resolves when the bus has confirmed the channel.
     ///
-    /// Messages can reach the shard's port before this resolves: a shard notes its subscriber first and joins then.
-    /// A message published after this has resolved reaches the port.
+    /// Messages can reach the shard's port before this resolves: a shard notes its subscriber first
+    /// and joins then. A message published after this has resolved reaches the port.
     ///
     /// # Errors
     ///
@@ -86,12 +89,12 @@ impl Channels {
         self.follow(channel.as_str(), Follower::Shard(shard)).await
     }
 
-    /// Listens to a channel, and resolves when the bus has confirmed it: each message that is published after that comes
-    /// to the listener, or leaves a [gap](crate::Received::Gap).
+    /// Listens to a channel, and resolves when the bus has confirmed it: each message that is
+    /// published after that comes to the listener, or leaves a [gap](crate::Received::Gap).
     ///
-    /// However many listen to a channel in this process, Redis has one subscription for it, which ends with the last. What
-    /// waits for a listener is bounded ([`Settings::queued_messages`]): one that is slow has a gap, and keeps nobody
-    /// waiting.
+    /// However many listen to a channel in this process, Redis has one subscription for it, which
+    /// ends with the last. What waits for a listener is bounded ([`Settings::queued_messages`]):
+    /// one that is slow has a gap, and keeps nobody waiting.
     ///
     /// ```
     /// use updraft_bus::{Bus, Channel, Channels, Received, Settings};
@@ -110,7 +113,7 @@ impl Channels {
     /// while let Some(received) = listener.next().await {
     ///     match received {
     ///         Received::Message(message) => heard.push(message.value().clone()),
-    ///         Received::Gap => println!("some may be missing: read what there is from the database"),
+    ///         Received::Gap => println!("some may be missing: look into the database"),
     ///         Received::Refused(error) => println!("nothing comes for the moment: {error}"),
     ///     }
     /// }
@@ -158,8 +161,8 @@ impl Channels {
         }
     }
 
-    /// Takes a share in a channel of the server's own for a shard, for as long as the share is kept and whenever the bus has
-    /// it: nobody waits for a confirmation.
+    /// Takes a share in a channel of the server's own for a shard, for as long as the share is kept
+    /// and whenever the bus has it: nobody waits for a confirmation.
     #[doc(hidden)]
     pub fn hold(&self, channel: InternalChannel, shard: usize) -> Lease {
         self.registry
@@ -171,7 +174,8 @@ impl Channels {
     ///
     /// # Errors
     ///
-    /// See [`EmitError`]; undefined, and what is larger than a payload may be, is an invalid argument.
+    /// See [`EmitError`]; undefined, and what is larger than a payload may be, is an invalid
+    /// argument.
     ///
     /// # Cancel safety
     ///
@@ -235,7 +239,8 @@ impl Channels {
         self.registry.faults()
     }
 
-    /// The number of the latest connection: how often the bus was connected to, 0 for the bus inside this process.
+    /// The number of the latest connection: how often the bus was connected to, 0 for the bus
+    /// inside this process.
     pub fn generation(&self) -> u64 {
         self.registry.generation()
     }

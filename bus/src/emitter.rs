@@ -40,8 +40,8 @@ impl Emitter {
     ///
     /// # Errors
     ///
-    /// See [`EmitError`]: it tells what was certainly not published from what may have been. Nothing is repeated, unless a
-    /// queue was asked for.
+    /// See [`EmitError`]: it tells what was certainly not published from what may have been.
+    /// Nothing is repeated, unless a queue was asked for.
     ///
     /// # Cancel safety
     ///

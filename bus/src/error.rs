@@ -29,11 +29,13 @@ pub enum BusError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EmitError {
-    /// The channel or the value cannot be sent by anybody: the caller's mistake, and nothing was published.
+    /// The channel or the value cannot be sent by anybody: the caller's mistake, and nothing was
+    /// published.
     InvalidArgument(&'static str),
     /// The message was certainly not published: sending it again cannot repeat it.
     NotSent(Cause),
-    /// The connection failed, or no answer came, after the message had been handed to it: it may have been published.
+    /// The connection failed, or no answer came, after the message had been handed to it: it may
+    /// have been published.
     OutcomeUnknown(Cause),
 }
 

@@ -18,7 +18,8 @@ pub struct ChannelFailures {
 
 #[derive(Debug)]
 pub(crate) struct Failures {
-    /// Filled as channels fail first, never drained, bounded by `limit`; what comes after that is under the empty name.
+    /// Filled as channels fail first, never drained, bounded by `limit`; what comes after that is
+    /// under the empty name.
     channels: Mutex<HashMap<Box<str>, (u64, u64)>>,
     limit: usize,
 }

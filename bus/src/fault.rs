@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum BusFault {
     /// It cannot be connected to: nobody answers there, or the name is not known.
     Unreachable,
-    /// An open connection ended. Redis does that when it stops, and to a listener whose output buffer is over its limit.
+    /// An open connection ended. Redis does that when it stops, and to a listener whose output
+    /// buffer is over its limit.
     Lost,
     /// An open connection fell silent: not even a ping is answered.
     Silent,
@@ -65,8 +66,8 @@ impl BusFault {
         }
     }
 
-    /// Whether it lies in a channel or a command, rather than in Redis as a whole: then waiting does not help, and a
-    /// new connection does not either.
+    /// Whether it lies in a channel or a command, rather than in Redis as a whole: then waiting
+    /// does not help, and a new connection does not either.
     pub(crate) fn is_particular(self) -> bool {
         matches!(self, Self::Denied | Self::Refused)
     }
@@ -156,8 +157,8 @@ impl BusFaults {
 pub(crate) struct FaultCounts([AtomicU64; BusFault::ALL.len()]);
 
 impl FaultCounts {
-    /// Counts a fault and logs it: the first of its kind, and then each time their number has doubled, since what is
-    /// tried every second would fill the log.
+    /// Counts a fault and logs it: the first of its kind, and then each time their number has
+    /// doubled, since what is tried every second would fill the log.
     pub(crate) fn note(&self, fault: BusFault, channel: Option<&str>, error: &dyn fmt::Display) {
         let count = self.0[fault as usize].fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() {

@@ -46,7 +46,8 @@ pub use self::redis::{EmitQueue, Redis};
 pub use self::registry::Lease;
 pub use self::settings::{Settings, WhenAway};
 
-/// What the server of this workspace needs beside the rest. Not for programs, and subject to no promise.
+/// What the server of this workspace needs beside the rest. Not for programs, and subject to no
+/// promise.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::channel::InternalChannel;

@@ -1,4 +1,5 @@
-//! One who listens to one channel, at whatever speed: a stream of messages, and of gaps where some may be missing.
+//! One who listens to one channel, at whatever speed: a stream of messages, and of gaps where some
+//! may be missing.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,8 +14,8 @@ use crate::registry::Lease;
 
 /// What comes on one channel: see [`Channels::listen`](crate::Channels::listen).
 ///
-/// It is a [`Stream`] too, which ends when the channels are closed and all that came before is taken.
-/// Dropping it gives the channel up.
+/// It is a [`Stream`] too, which ends when the channels are closed and all that came before is
+/// taken. Dropping it gives the channel up.
 #[derive(Debug)]
 #[must_use = "a listener that is dropped hears nothing"]
 pub struct Listener {

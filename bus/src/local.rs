@@ -13,7 +13,8 @@ use crate::registry::Registry;
 
 #[derive(Debug, Default)]
 pub(crate) struct Local {
-    /// Held while a message is handed to the shards, so that all of them get messages in the same order.
+    /// Held while a message is handed to the shards, so that all of them get messages in the same
+    /// order.
     order: Mutex<()>,
 }
 

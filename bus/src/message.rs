@@ -1,5 +1,6 @@
-//! One message of a channel: checked once when it is received, then shared by everything in this process.
-//! Other forms of it (the tree, its re-encoded texts) are made when first asked for, at most once.
+//! One message of a channel: checked once when it is received, then shared by everything in this
+//! process. Other forms of it (the tree, its re-encoded texts) are made when first asked for, at
+//! most once.
 
 use std::error::Error;
 use std::fmt;
@@ -14,7 +15,8 @@ use crate::channel::InternalChannel;
 
 /// A message as a mapping function gets it.
 ///
-/// There is one per message and process, however many subscribers it has; nobody can alter what another sees.
+/// There is one per message and process, however many subscribers it has; nobody can alter what
+/// another sees.
 pub struct Message {
     channel: Arc<str>,
     payload: Printed,
@@ -24,7 +26,8 @@ pub struct Message {
     decoded: OnceLock<Box<Decoded>>,
 }
 
-/// The other forms of a message; none is larger than a small multiple of the payload. Most messages have none.
+/// The other forms of a message; none is larger than a small multiple of the payload. Most messages
+/// have none.
 struct Decoded {
     value: Value,
     ejson: OnceLock<Printed>,
@@ -54,7 +57,8 @@ pub enum PayloadError {
 pub struct ParseError(Box<dyn Error + Send + Sync>);
 
 impl Message {
-    /// Checks a payload, in one pass and without building a tree: UTF-8, one JSON value, depth and size.
+    /// Checks a payload, in one pass and without building a tree: UTF-8, one JSON value, depth and
+    /// size.
     ///
     /// # Errors
     ///
@@ -85,7 +89,8 @@ impl Message {
         self.payload.bytes()
     }
 
-    /// The value, with EJSON's types decoded; what looks like EJSON but is of no known type is left as it came.
+    /// The value, with EJSON's types decoded; what looks like EJSON but is of no known type is left
+    /// as it came.
     ///
     /// Built at the first call in this process.
     pub fn value(&self) -> &Value {
@@ -98,8 +103,8 @@ impl Message {
     ///
     /// When the value is not of that shape.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ParseError> {
-        // The text is the shorter way, but only where it has nothing to decode; and where it has a lone surrogate,
-        // which a Rust string cannot hold, the value has the replacement character.
+        // The text is the shorter way, but only where it has nothing to decode; and where it has a
+        // lone surrogate, which a Rust string cannot hold, the value has the replacement character.
         if !self.scan.special
             && let Ok(value) = serde_json::from_slice(self.payload())
         {
@@ -129,7 +134,8 @@ impl Message {
         }
     }
 
-    /// The value as EJSON text: the payload itself where it has no `$` keys, else encoded anew, once.
+    /// The value as EJSON text: the payload itself where it has no `$` keys, else encoded anew,
+    /// once.
     #[doc(hidden)]
     pub fn ejson_text(&self) -> &Printed {
         if !self.scan.special {
@@ -139,8 +145,8 @@ impl Message {
         ejson.get_or_init(|| ejson::to_ejson(value).into())
     }
 
-    /// The value as plain JSON text, as JavaScript's `JSON.stringify` has it: the payload itself where it has no `$`
-    /// keys, else encoded anew, once.
+    /// The value as plain JSON text, as JavaScript's `JSON.stringify` has it: the payload itself
+    /// where it has no `$` keys, else encoded anew, once.
     #[doc(hidden)]
     pub fn json_text(&self) -> &Printed {
         if !self.scan.special {

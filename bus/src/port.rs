@@ -12,22 +12,24 @@ pub type Batch = Arc<[Arc<Message>]>;
 ///
 /// The calls come from the bus's reader, which serves everybody: they must neither wait nor panic.
 pub trait Port: Send + Sync + 'static {
-    /// All messages of one read, given once to each shard that follows at least one of their channels; the batch may
-    /// hold messages of channels that this shard does not follow.
+    /// All messages of one read, given once to each shard that follows at least one of their
+    /// channels; the batch may hold messages of channels that this shard does not follow.
     fn deliver(&self, batch: &Batch);
 
-    /// Continuity was lost and has been restored: messages of these channels may be missing. None that came after the hole
-    /// has been delivered yet.
+    /// Continuity was lost and has been restored: messages of these channels may be missing. None
+    /// that came after the hole has been delivered yet.
     fn gap(&self, gap: Gap);
 
-    /// The bus no longer carries this channel, which it may have carried before: whoever follows it hears nothing more.
+    /// The bus no longer carries this channel, which it may have carried before: whoever follows it
+    /// hears nothing more.
     fn refused(&self, channel: &Arc<str>, error: &BusError);
 }
 
 /// A hole in what a shard was delivered.
 #[derive(Debug, Clone)]
 pub struct Gap {
-    /// The number of the connection that carries the channels from here on. It grows by one with each reconnect.
+    /// The number of the connection that carries the channels from here on. It grows by one with
+    /// each reconnect.
     pub generation: u64,
     /// The channels this shard follows that were live before; each is confirmed again by now.
     pub channels: Arc<[Arc<str>]>,

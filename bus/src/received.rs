@@ -16,15 +16,15 @@ pub enum Received {
     Message(Arc<Message>),
     /// Messages may be missing here: the bus was away, or this listener was too slow.
     Gap,
-    /// The bus refuses to carry the channel any longer, for example because a right was taken away. It is asked again
-    /// every now and then; when it carries the channel once more, that is a gap.
+    /// The bus refuses to carry the channel any longer, for example because a right was taken away.
+    /// It is asked again every now and then; when it carries the channel once more, that is a gap.
     Refused(BusError),
 }
 
 /// The listeners of this process, by channel.
 pub(crate) struct Listeners {
-    /// A channel's entry is filled by `add`, drained by `remove`, and gone with its last queue; bounded by the listeners
-    /// that the program keeps. `None` once the channels are closed.
+    /// A channel's entry is filled by `add`, drained by `remove`, and gone with its last queue;
+    /// bounded by the listeners that the program keeps. `None` once the channels are closed.
     queues: Mutex<Option<Queues>>,
     limits: Limits,
 }
@@ -48,7 +48,8 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Filled by the bus, drained by the listener, bounded by the limits: what does not fit leaves one gap at the end.
+    /// Filled by the bus, drained by the listener, bounded by the limits: what does not fit leaves
+    /// one gap at the end.
     received: VecDeque<Received>,
     /// The bytes of the messages in there.
     bytes: usize,
@@ -189,8 +190,8 @@ impl Waiting {
             Received::Message(_) if is_full => Received::Gap,
             other => other,
         };
-        // Of several gaps in a row, and refusals, the last says all there is to say. So there is never more than one at the
-        // end of a full queue.
+        // Of several gaps in a row, and refusals, the last says all there is to say. So there is
+        // never more than one at the end of a full queue.
         if !received.is_message()
             && let Some(last) = self.received.back_mut()
             && !last.is_message()

@@ -1,6 +1,6 @@
 //! Which channels this process wants, for which shards, and how far the bus has got with them.
-//! Joining and leaving only change what is wanted; the bus's one supervisor makes the connection agree, so that neither
-//! can overtake the other.
+//! Joining and leaving only change what is wanted; the bus's one supervisor makes the connection
+//! agree, so that neither can overtake the other.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -26,13 +26,15 @@ pub(crate) type Outcome = Option<Result<(), BusError>>;
 
 /// The channels of this process.
 pub(crate) struct Registry {
-    /// Filled by `acquire`, emptied by the drop of a [`Lease`]: one entry per channel that has a lease, so bounded by
-    /// those.
+    /// Filled by `acquire`, emptied by the drop of a [`Lease`]: one entry per channel that has a
+    /// lease, so bounded by those.
     channels: DashMap<Arc<str>, Channel, RandomState>,
-    /// Filled by `acquire` and by the drop of leases, drained by the supervisor with `take_changes`: at most one entry
-    /// per channel that was joined or left within one round trip, and none while there is no connection.
+    /// Filled by `acquire` and by the drop of leases, drained by the supervisor with
+    /// `take_changes`: at most one entry per channel that was joined or left within one round trip,
+    /// and none while there is no connection.
     changes: Mutex<Changes>,
-    /// Told after `changes` was added to; one permit is enough, since the supervisor takes all there is.
+    /// Told after `changes` was added to; one permit is enough, since the supervisor takes all
+    /// there is.
     changed: Notify,
     /// The shards' inboxes, by shard number. Filled once, by `attach`.
     ports: OnceLock<Vec<Arc<dyn Port>>>,
@@ -57,7 +59,8 @@ pub(crate) enum Follower {
     Listeners,
 }
 
-/// A share in a channel: see [`Channels::join`](crate::Channels::join). The channel is given up with the last one.
+/// A share in a channel: see [`Channels::join`](crate::Channels::join). The channel is given up
+/// with the last one.
 #[must_use = "a channel is given up with its last lease"]
 pub struct Lease {
     registry: Arc<Registry>,
@@ -67,7 +70,8 @@ pub struct Lease {
 
 #[derive(Default)]
 struct Channel {
-    /// How many leases each follower holds; one with none has no entry, so bounded by the number of shards.
+    /// How many leases each follower holds; one with none has no entry, so bounded by the number of
+    /// shards.
     leases: Vec<(Follower, usize)>,
     /// The bus has confirmed it, on the connection that there is now.
     is_confirmed: bool,
@@ -79,7 +83,8 @@ struct Channel {
 
 #[derive(Default)]
 struct Changes {
-    /// Without a connection nothing is noted: the next one begins with everything that is wanted then.
+    /// Without a connection nothing is noted: the next one begins with everything that is wanted
+    /// then.
     is_connected: bool,
     names: HashSet<Arc<str>>,
 }
@@ -115,7 +120,8 @@ impl Registry {
         self.ports.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Takes a share in a channel, and what to wait on if the bus has not confirmed the channel yet.
+    /// Takes a share in a channel, and what to wait on if the bus has not confirmed the channel
+    /// yet.
     ///
     /// Messages can reach the follower from here on, before the wait is over.
     pub(crate) fn acquire(
@@ -246,8 +252,8 @@ impl Registry {
         }
     }
 
-    /// Puts those who follow a channel into `followers`, and answers with the name as we keep it, and whether the channel
-    /// has a hole that has not been told.
+    /// Puts those who follow a channel into `followers`, and answers with the name as we keep it,
+    /// and whether the channel has a hole that has not been told.
     fn followers(&self, name: &str, followers: &mut Vec<Follower>) -> Option<(Arc<str>, bool)> {
         followers.clear();
         let channel = self.channels.get(name)?;
@@ -258,7 +264,8 @@ impl Registry {
     fn count_dropped(&self, channel: &str, error: &PayloadError) {
         self.failures.dropped_payload(channel);
         let dropped = self.dropped_payloads.fetch_add(1, Ordering::Relaxed) + 1;
-        // A broken emitter must not fill the log too: the first is logged, then each time their number has doubled.
+        // A broken emitter must not fill the log too: the first is logged, then each time their
+        // number has doubled.
         if dropped.is_power_of_two() {
             tracing::warn!(?channel, dropped, %error, "payload dropped");
         }
@@ -325,7 +332,8 @@ impl Registry {
         changes.is_connected = true;
         changes.names.clear();
         drop(changes);
-        // After the flag, not before: what is wanted in between is either in here or noted, and at worst both.
+        // After the flag, not before: what is wanted in between is either in here or noted, and at
+        // worst both.
         self.channels
             .iter()
             .map(|channel| Arc::clone(channel.key()))
@@ -374,8 +382,8 @@ impl Registry {
         self.settle(name, Ok(()));
     }
 
-    /// The bus will not have the channel: ends every wait for it with an error, and tells those who have followed it until
-    /// now.
+    /// The bus will not have the channel: ends every wait for it with an error, and tells those who
+    /// have followed it until now.
     pub(crate) fn refuse(&self, name: &str, error: BusError) {
         let mut followers = Vec::new();
         let name = self.followers(name, &mut followers);
@@ -397,8 +405,8 @@ impl Registry {
         }
     }
 
-    /// All that is wanted has been restored: tells each follower of the holes in its channels, in one call. What is not
-    /// confirmed yet, because Redis refuses it, is told when it is.
+    /// All that is wanted has been restored: tells each follower of the holes in its channels, in
+    /// one call. What is not confirmed yet, because Redis refuses it, is told when it is.
     pub(crate) fn restored(&self) {
         self.tell_gap(|_, channel| channel.is_confirmed);
     }

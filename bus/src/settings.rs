@@ -7,8 +7,8 @@ use crate::PayloadLimits;
 /// How the channels of a process behave, whatever carries them.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// What a payload may be: 1 MiB and 64 levels by default; what is larger or deeper is dropped on
-    /// receipt and counted, and cannot be emitted.
+    /// What a payload may be: 1 MiB and 64 levels by default; what is larger or deeper is dropped
+    /// on receipt and counted, and cannot be emitted.
     pub limits: PayloadLimits,
     /// What who needs a channel does while the bus is away.
     pub when_away: WhenAway,

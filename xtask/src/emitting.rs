@@ -1,4 +1,5 @@
-//! What a program has to build that only emits: the bus and what that needs, and nothing of the server.
+//! What a program has to build that only emits: the bus and what that needs, and nothing of the
+//! server.
 
 use crate::workspace::cargo;
 
@@ -53,7 +54,15 @@ mod tests {
 
     #[test]
     fn the_way_to_what_is_of_the_server_is_shown() {
-        let tree = "0 updraft-bus v0.1.0 (/a)\n1 redis v1\n2 tokio v1\n3 mio v1\n2 hyper v1\n3 mio v1 (*)\n1 tokio v1 (*)\n";
+        let tree = "\
+0 updraft-bus v0.1.0 (/a)
+1 redis v1
+2 tokio v1
+3 mio v1
+2 hyper v1
+3 mio v1 (*)
+1 tokio v1 (*)
+";
         let expected = [
             "updraft-bus > redis > hyper",
             "updraft-bus > redis > hyper > mio",

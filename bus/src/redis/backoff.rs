@@ -1,6 +1,5 @@
-//! How long to wait before the next attempt to connect.
-//! Each wait is up to twice the last, to a cap, and partly chance, so that processes that lost the same Redis do not
-//! come back in step.
+//! How long to wait before the next attempt to connect. Each wait is up to twice the last, to a
+//! cap, and partly chance, so that processes that lost the same Redis do not come back in step.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What an error of the crate `redis` means: which fault it shows, and whether Redis has answered at all.
+//! What an error of the crate `redis` means: which fault it shows, and whether Redis has answered
+//! at all.
 
 use std::error::Error;
 use std::io;

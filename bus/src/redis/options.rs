@@ -1,4 +1,5 @@
-//! How the bus behaves towards Redis: its times, its prefix, what it does with what could not be published.
+//! How the bus behaves towards Redis: its times, its prefix, what it does with what could not be
+//! published.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,12 +12,14 @@ use super::queue::Queue;
 pub(crate) struct Options {
     /// How long connecting may take, with name resolution, TLS and authentication.
     pub(super) connecting: Duration,
-    /// How long Redis may take to answer. A fork or a slow script stops it for a while, and then giving up helps nobody.
+    /// How long Redis may take to answer. A fork or a slow script stops it for a while, and then
+    /// giving up helps nobody.
     pub(super) answering: Duration,
     /// How often a sign of life is asked for, and how long it may take.
     pub(super) ping_every: Duration,
     pub(super) ping_patience: Duration,
-    /// How long nothing is heard before a message to ourselves is sent, and again before that is missed.
+    /// How long nothing is heard before a message to ourselves is sent, and again before that is
+    /// missed.
     pub(super) probe_every: Duration,
     /// Between attempts to connect: the first wait, and the longest.
     pub(super) shortest_wait: Duration,

@@ -1,6 +1,6 @@
-//! The connection that publishes. It is made anew when it fails, by the next who publishes.
-//! It is ours rather than the crate's manager because only so is it known whether a message had been handed to a
-//! connection when that failed.
+//! The connection that publishes. It is made anew when it fails, by the next who publishes. It is
+//! ours rather than the crate's manager because only so is it known whether a message had been
+//! handed to a connection when that failed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,12 +21,14 @@ use super::options::Options;
 use crate::fault::Side;
 use crate::{BusError, EmitError};
 
-/// When an idle connection is looked after by the operating system, how often, and after how many misses it ends.
+/// When an idle connection is looked after by the operating system, how often, and after how many
+/// misses it ends.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEPALIVE_MISSES: u32 = 3;
 
-/// Publishes. Clones share the connection, and differ in nothing but what was changed in their options.
+/// Publishes. Clones share the connection, and differ in nothing but what was changed in their
+/// options.
 #[derive(Clone)]
 pub(crate) struct Publisher {
     pub(super) options: Options,
@@ -36,13 +38,15 @@ pub(crate) struct Publisher {
 struct Shared {
     /// For the connection that listens, and for publishing to a server that knows nothing newer.
     resp2: Client,
-    /// Only this version of the protocol tells of a connection that ends while nothing is being sent.
+    /// Only this version of the protocol tells of a connection that ends while nothing is being
+    /// sent.
     resp3: Client,
     /// The server has said that it knows nothing newer.
     is_old: AtomicBool,
     /// Filled by the first who publishes after a failure, emptied when a failure is seen.
     current: Mutex<Option<Connection>>,
-    /// Attempts to connect that failed, ever: who waited for one while it failed does not make another.
+    /// Attempts to connect that failed, ever: who waited for one while it failed does not make
+    /// another.
     failures: AtomicU64,
 }
 
@@ -131,7 +135,8 @@ impl Publisher {
         if let Err(error) = &answer
             && !is_refusal(error)
         {
-            // Also after a timeout: a connection that fell silent does not end by itself for a quarter of an hour.
+            // Also after a timeout: a connection that fell silent does not end by itself for a
+            // quarter of an hour.
             connection.is_lost.store(true, Ordering::Relaxed);
         }
         answer

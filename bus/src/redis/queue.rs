@@ -1,5 +1,6 @@
-//! Messages that could not be published and are tried again: bounded in number, bytes and time, in order.
-//! There is no task: who emits waits, so that a message whose sender has given up is gone too.
+//! Messages that could not be published and are tried again: bounded in number, bytes and time, in
+//! order. There is no task: who emits waits, so that a message whose sender has given up is gone
+//! too.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -15,11 +16,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What of the messages that could not be published is kept, to be tried again.
 ///
-/// Each `emit` still answers once its message is published or given up; so what waits is bounded by these limits, and
-/// dropping the future takes its message out of the queue.
+/// Each `emit` still answers once its message is published or given up; so what waits is bounded by
+/// these limits, and dropping the future takes its message out of the queue.
 ///
-/// Only what was certainly not published is tried again, so nothing is published twice, and messages wait behind those
-/// that came first. What Redis itself refuses is not tried again.
+/// Only what was certainly not published is tried again, so nothing is published twice, and
+/// messages wait behind those that came first. What Redis itself refuses is not tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EmitQueue {
     /// How many messages may wait; 1,000 by default.
@@ -33,7 +34,8 @@ pub struct EmitQueue {
 #[derive(Debug)]
 pub(super) struct Queue {
     limits: EmitQueue,
-    /// Messages that wait and their bytes. Filled and emptied by those who wait, bounded by `limits`.
+    /// Messages that wait and their bytes. Filled and emptied by those who wait, bounded by
+    /// `limits`.
     waiting: StdMutex<(usize, usize)>,
     /// Held by the message that is tried; the mutex is fair, so the others come after it in order.
     turn: Mutex<()>,
@@ -54,7 +56,8 @@ impl Queue {
         }
     }
 
-    /// Publishes a message of so many bytes: at once if nobody waits and it can be, else after those who wait.
+    /// Publishes a message of so many bytes: at once if nobody waits and it can be, else after
+    /// those who wait.
     pub(super) async fn publish<F>(
         &self,
         bytes: usize,

@@ -1,5 +1,6 @@
-//! One listening connection: reads what comes, makes its subscriptions agree with what is wanted, sees that it lives.
-//! They run side by side in one task, and the first to fail ends the connection.
+//! One listening connection: reads what comes, makes its subscriptions agree with what is wanted,
+//! sees that it lives. They run side by side in one task, and the first to fail ends the
+//! connection.
 
 use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
@@ -28,10 +29,12 @@ use crate::{BusError, BusFault};
 
 /// How many channels are named in one command.
 const NAMES: usize = 500;
-/// What one batch may hold: enough to share the work, not so much that the first message waits for the last.
+/// What one batch may hold: enough to share the work, not so much that the first message waits for
+/// the last.
 const BATCH_MESSAGES: usize = 512;
 const BATCH_BYTES: usize = 1024 * 1024;
-/// Messages within so short a time of each other are a stream, and so few in one read a trickle: then a rest pays.
+/// Messages within so short a time of each other are a stream, and so few in one read a trickle:
+/// then a rest pays.
 const STREAM: Duration = Duration::from_millis(2);
 const TRICKLE: usize = 16;
 
@@ -62,8 +65,8 @@ pub(super) struct Subscriber<'a> {
     was_well: AtomicBool,
 }
 
-/// A connection to listen on. Redis has answered on it: one that would have to log in is let in by Redis, and told only
-/// when it asks for something.
+/// A connection to listen on. Redis has answered on it: one that would have to log in is let in by
+/// Redis, and told only when it asks for something.
 pub(super) async fn connect(publisher: &Publisher) -> Result<PubSub, RedisError> {
     let connecting = async {
         let mut connection = publisher.client().get_async_pubsub().await?;
@@ -116,7 +119,8 @@ impl<'a> Subscriber<'a> {
     pub(super) async fn run(&self, connection: PubSub) -> Ended {
         let (sink, stream) = connection.split();
         tokio::select! {
-            // Confirmations come before the messages that follow them: so a gap is mostly told for all channels at once.
+            // Confirmations come before the messages that follow them: so a gap is mostly told for
+            // all channels at once.
             biased;
             ended = self.follow(sink.clone()) => ended,
             ended = unconstrained(self.read(stream)) => ended,
@@ -127,9 +131,10 @@ impl<'a> Subscriber<'a> {
 
     /// Hands on what comes; all that is there at once is one batch.
     ///
-    /// The crate's queue between socket and stream has no bound of its own. Its one other end runs on this thread and
-    /// reads little more than a MiB in a turn, before it has to let others run. So the queue is never longer than that, if
-    /// it is emptied in each of our turns: this future must not be made to yield with messages left.
+    /// The crate's queue between socket and stream has no bound of its own. Its one other end runs
+    /// on this thread and reads little more than a MiB in a turn, before it has to let others run.
+    /// So the queue is never longer than that, if it is emptied in each of our turns: this future
+    /// must not be made to yield with messages left.
     async fn read(&self, mut stream: PubSubStream) -> Ended {
         let mut read: Vec<Msg> = Vec::new();
         let mut latest = None;
@@ -164,13 +169,14 @@ impl<'a> Subscriber<'a> {
         Ended::Closed
     }
 
-    /// Subscribes and unsubscribes until the connection agrees with the registry, and again at each change.
+    /// Subscribes and unsubscribes until the connection agrees with the registry, and again at each
+    /// change.
     async fn follow(&self, mut sink: PubSubSink) -> Ended {
         let mut agreement = Agreement::new(self.options);
         let mut restore = VecDeque::from(self.registry.connected(self.generation));
         let mut is_restored = false;
-        // When channels that Redis refused are tried again: their rights can be changed while we run. What others join and
-        // leave meanwhile does not put it off.
+        // When channels that Redis refused are tried again: their rights can be changed while we
+        // run. What others join and leave meanwhile does not put it off.
         let mut retry = None;
         loop {
             let now = clock::now();
@@ -187,7 +193,8 @@ impl<'a> Subscriber<'a> {
                 is_restored = true;
                 self.registry.restored();
             }
-            // What has just been asked for goes before what is only to be restored: nobody waits for 50,000 others.
+            // What has just been asked for goes before what is only to be restored: nobody waits
+            // for 50,000 others.
             let mut names = self.registry.take_changes();
             let room = NAMES.saturating_sub(names.len()).max(1);
             names.extend(restore.drain(..restore.len().min(room)));
@@ -219,7 +226,8 @@ impl<'a> Subscriber<'a> {
                         break self.is_well();
                     }
                     Ok(Err(error)) => return Ended::Failed(error),
-                    // The answer queues behind messages: as long as those come, the connection lives.
+                    // The answer queues behind messages: as long as those come, the connection
+                    // lives.
                     Err(_) => match self.received.load(Ordering::Relaxed) {
                         now if now == received => return Ended::Silent,
                         now => received = now,
@@ -236,7 +244,8 @@ impl<'a> Subscriber<'a> {
         self.registry.is_well();
     }
 
-    /// Sends a message to ourselves when nothing was heard for a while, and ends when it does not arrive.
+    /// Sends a message to ourselves when nothing was heard for a while, and ends when it does not
+    /// arrive.
     async fn probe(&self, mut sink: PubSubSink) -> Ended {
         let mut is_subscribed = false;
         loop {
@@ -283,14 +292,15 @@ fn refused(answer: Value) -> Result<Value, RedisError> {
     }
 }
 
-/// An answer after which the connection is as useful as before: pings are refused where a user may do little, and while
-/// Redis loads its data, when it takes subscriptions all the same.
+/// An answer after which the connection is as useful as before: pings are refused where a user may
+/// do little, and while Redis loads its data, when it takes subscriptions all the same.
 fn is_tolerable(error: &RedisError) -> bool {
     let fault = BusFault::of(error);
     is_refusal(error) && (fault.is_particular() || fault == BusFault::Loading)
 }
 
-/// Whether Redis denies this user to subscribe at all. It has one code for this and for a channel; only the text differs.
+/// Whether Redis denies this user to subscribe at all. It has one code for this and for a channel;
+/// only the text differs.
 fn denies_command(error: &RedisError) -> bool {
     let text = error.detail().unwrap_or_default();
     BusFault::of(error) == BusFault::Denied && text.contains("'subscribe' command")
@@ -299,10 +309,11 @@ fn denies_command(error: &RedisError) -> bool {
 /// What this connection is subscribed to.
 struct Agreement<'a> {
     options: &'a Options,
-    /// Filled and emptied by `reach`, as Redis confirms; bounded by the channels that are wanted, and those just left.
+    /// Filled and emptied by `reach`, as Redis confirms; bounded by the channels that are wanted,
+    /// and those just left.
     subscribed: HashSet<Arc<str>>,
-    /// Filled when Redis refuses a channel, emptied when it is tried again or no longer wanted; bounded by the channels
-    /// that are wanted.
+    /// Filled when Redis refuses a channel, emptied when it is tried again or no longer wanted;
+    /// bounded by the channels that are wanted.
     refused: HashSet<Arc<str>>,
 }
 
@@ -349,8 +360,8 @@ impl<'a> Agreement<'a> {
         Ok(())
     }
 
-    /// Subscribes to all of these that Redis allows. It refuses a command as a whole for one name in it, so then the
-    /// halves are tried.
+    /// Subscribes to all of these that Redis allows. It refuses a command as a whole for one name
+    /// in it, so then the halves are tried.
     async fn subscribe(
         &mut self,
         registry: &Registry,

@@ -1,5 +1,6 @@
-//! Keeps one listening connection to Redis, from the start of the server to its end.
-//! A connection that ends, for whatever reason, is replaced; the next one that Redis lets in has the next generation number.
+//! Keeps one listening connection to Redis, from the start of the server to its end. A connection
+//! that ends, for whatever reason, is replaced; the next one that Redis lets in has the next
+//! generation number.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -63,7 +64,8 @@ impl Supervisor {
 
     /// Serves one connection to its end. Answers whether Redis had been well on it.
     async fn listen(&self, connection: PubSub) -> bool {
-        // Dropped also when this future is, so that the registry never believes in a connection that is gone.
+        // Dropped also when this future is, so that the registry never believes in a connection
+        // that is gone.
         let _connected = Connected(&self.registry);
         let subscriber = Subscriber::new(
             &self.registry,
@@ -73,7 +75,8 @@ impl Supervisor {
             self.generation,
         );
         tracing::info!(generation = self.generation, "listening to Redis");
-        // A defect that panics here would leave this process deaf for ever; like this it costs a reconnect.
+        // A defect that panics here would leave this process deaf for ever; like this it costs a
+        // reconnect.
         let ended = AssertUnwindSafe(subscriber.run(connection))
             .catch_unwind()
             .await;

@@ -239,7 +239,8 @@ async fn found_108_a_gap_is_told_before_what_came_after_it() {
     registry.connected(2);
     registry.confirm("a");
     assert_eq!(gaps(), [[], []]);
-    // It has been subscribed to, or this would not come; what the confirmation leads to is only late.
+    // It has been subscribed to, or this would not come; what the confirmation leads to is only
+    // late.
     deliver("b");
     let told = |generation, names: &[&str]| {
         (

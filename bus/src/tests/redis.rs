@@ -149,7 +149,8 @@ async fn what_has_come_is_taken_whole_however_much_it_is() {
     let server = RedisServer::start();
     let process = process_of(&server).await;
     let _lease = process.join("c", 0).await.unwrap();
-    // A reader that yields with messages left, as tokio has it do after 128, would let the crate read on without end.
+    // A reader that yields with messages left, as tokio has it do after 128, would let the crate
+    // read on without end.
     eventually("more than 128 in one batch", async || {
         let all = "for i = 1, 1000 do redis.call('PUBLISH', 'c', i) end";
         server.tell("EVAL", &[all, "0"]);
