@@ -43,10 +43,8 @@ pub(super) struct Client {
     pub(super) timer: Option<Tick>,
     /// Set when the connection is to end.
     pub(super) closing: Option<Box<Closing>>,
-    /// There while mail waits because the client has much to take.
-    pub(super) mail: Option<Box<Backlog>>,
-    /// There while runs have missed events because too many waited.
-    pub(super) missed: Option<Box<Missed>>,
+    /// There while something waits because the client has much to take.
+    pub(super) held_up: Option<Box<HeldUp>>,
     /// Whether so much output waits that no mail is read and nothing begins.
     pub(super) is_full: bool,
     /// Whether it has too many messages queued, and is not read from.
@@ -61,9 +59,15 @@ pub(super) struct Client {
     pub(super) rival: Option<Box<Rival>>,
 }
 
-/// Runs that have missed events, and are told when there is room again. Filled as events are dropped; bounded by the
-/// subscriptions.
-pub(super) type Missed = Vec<Run>;
+/// What waits for a client to take what it has to take.
+#[derive(Debug)]
+pub(super) struct HeldUp {
+    /// Mail that is read then.
+    mail: Backlog,
+    /// Runs that have missed events, and are told when there is room again. Filled as events are dropped; bounded by the
+    /// subscriptions.
+    missed: Vec<Run>,
+}
 
 /// The end of a connection, from the close frame on.
 #[derive(Debug)]
@@ -170,34 +174,68 @@ impl Client {
     /// different for its new user.
     pub(super) fn must_mail_wait(&self) -> bool {
         let is_telling = |session: &Session| session.is_telling();
-        self.is_full || self.mail.is_some() || self.session.ddp().is_some_and(is_telling)
+        let has_mail = self.held_up.as_ref().is_some_and(|it| !it.mail.is_empty());
+        self.is_full || has_mail || self.session.ddp().is_some_and(is_telling)
+    }
+
+    fn held_up(&mut self) -> &mut HeldUp {
+        let address = self.context.address();
+        self.held_up.get_or_insert_with(|| {
+            Box::new(HeldUp {
+                mail: Backlog::new(address.clone()),
+                missed: Vec::new(),
+            })
+        })
+    }
+
+    /// Nothing waits any more: its memory is given back.
+    fn go_on(&mut self) {
+        self.held_up
+            .take_if(|it| it.mail.is_empty() && it.missed.is_empty());
     }
 
     /// Puts mail aside.
     pub(super) fn put_aside(&mut self, mail: Mail) {
-        let address = self.context.address();
-        let backlog = || Box::new(Backlog::new(address.clone()));
-        self.mail.get_or_insert_with(backlog).push(mail);
+        self.held_up().mail.push(mail);
     }
 
     /// The next mail that was put aside.
     pub(super) fn take_mail(&mut self) -> Option<Mail> {
-        let mail = self.mail.as_mut()?.pop();
-        self.mail.take_if(|backlog| backlog.is_empty());
+        let mail = self.held_up.as_mut()?.mail.pop();
+        self.go_on();
         mail
     }
 
     /// Notes that a run has missed an event. Whether there is no room for its events, or was none and it has not been told.
     pub(super) fn misses(&mut self, run: Run, limits: &Limits) -> bool {
-        let missed = self.missed.as_ref();
-        if missed.is_some_and(|missed| missed.contains(&run)) {
+        let held_up = self.held_up.as_ref();
+        if held_up.is_some_and(|it| it.missed.contains(&run)) {
             return true;
         }
         let is_full = self.outgoing.is_blocked && self.outgoing.queued() > limits.events;
         if is_full {
-            self.missed.get_or_insert_default().push(run);
+            self.held_up().missed.push(run);
         }
         is_full
+    }
+
+    /// A run goes on as another, which misses what it has missed.
+    pub(super) fn runs_again(&mut self, run: Run, next: Run) {
+        let missed = self.held_up.iter_mut().flat_map(|it| &mut it.missed);
+        missed.filter(|it| **it == run).for_each(|it| *it = next);
+    }
+
+    /// Those that have missed events, if there is room enough again.
+    pub(super) fn take_missed(&mut self, limits: &Limits) -> Vec<Run> {
+        let Some(held_up) = &mut self.held_up else {
+            return Vec::new();
+        };
+        if self.outgoing.queued() > limits.events / 2 {
+            return Vec::new();
+        }
+        let missed = std::mem::take(&mut held_up.missed);
+        self.go_on();
+        missed
     }
 
     /// Tells its handlers how much waits for it.
@@ -338,6 +376,6 @@ mod tests {
     fn an_idle_client_is_small() {
         // Beside what it has on the heap; what only some need belongs there. In a debug build, sockets are larger by 8.
         let size = size_of::<Client>();
-        assert!(size <= 552, "{size}");
+        assert!(size <= 512, "{size}");
     }
 }

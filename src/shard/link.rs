@@ -75,27 +75,20 @@ pub(super) struct Socket {
     pub(super) has_hung_up: bool,
     /// Its place among the connections of its address, where these are limited; given back when it is dropped.
     _seat: Option<Box<Seat>>,
-    /// The heartbeat of SockJS, with its framing; none on a raw WebSocket.
+    /// There where SockJS is spoken, or where the session does not ask the peer for a sign of life.
     heart: Option<Box<Heart>>,
-    /// There where neither SockJS nor the session asks the peer for a sign of life.
-    watched: Option<Box<Watched>>,
 }
 
-/// What SockJS adds to a WebSocket.
-#[derive(Debug)]
+/// What is not so on a raw WebSocket of DDP.
+#[derive(Debug, Default)]
 struct Heart {
-    service: Arc<Service>,
-    /// None where the service has no heartbeats.
-    pulse: Option<Pulse>,
-    /// Whether the peer takes frames of SockJS: not once it has closed, or has broken the rules.
-    takes_frames: bool,
-}
-
-/// A peer that is pinged by us alone.
-#[derive(Debug)]
-struct Watched {
-    by: Watch,
-    pulse: Pulse,
+    /// There where SockJS is spoken: whether the peer takes its frames, which it does not once it has closed, or has broken
+    /// the rules.
+    takes_frames: Option<bool>,
+    /// There where the peer is pinged.
+    pulse: Option<(Watch, Pulse)>,
+    /// Whether it is pinged by us alone, and not by SockJS.
+    is_watched: bool,
 }
 
 impl Socket {
@@ -111,18 +104,20 @@ impl Socket {
             has_hung_up: false,
             _seat: seat.map(Box::new),
             heart: None,
-            watched: None,
         }
     }
 
-    /// Speaks SockJS from now on.
-    pub(super) fn frame(&mut self, service: Arc<Service>, now: Duration) {
-        let interval = service.options.heartbeat;
-        let pulse = (!interval.is_zero()).then(|| Pulse::new(now, interval));
+    /// Speaks SockJS from now on, as this service has it.
+    pub(super) fn frame(&mut self, service: &Service, now: Duration) {
+        let by = Watch {
+            interval: service.options.heartbeat,
+            timeout: service.options.heartbeat_timeout,
+        };
+        let pulse = (!by.interval.is_zero()).then(|| (by, Pulse::new(now, by.interval)));
         self.heart = Some(Box::new(Heart {
-            service,
+            takes_frames: Some(true),
             pulse,
-            takes_frames: true,
+            is_watched: false,
         }));
     }
 
@@ -130,16 +125,19 @@ impl Socket {
     /// frame alone, as in sockjs-node.
     pub(super) fn takes_no_more_frames(&mut self) {
         if let Some(heart) = &mut self.heart {
-            heart.takes_frames = false;
+            heart.takes_frames = heart.takes_frames.map(|_| false);
         }
     }
 
     fn takes_frames(&self) -> bool {
-        self.heart.as_ref().is_some_and(|heart| heart.takes_frames)
+        self.heart
+            .as_ref()
+            .is_some_and(|heart| heart.takes_frames == Some(true))
     }
 
     pub(super) fn framing(&self) -> Framing {
-        match self.heart {
+        let heart = self.heart.as_ref();
+        match heart.and_then(|heart| heart.takes_frames) {
             None => Framing::Raw,
             Some(_) => Framing::SockJs,
         }
@@ -148,43 +146,34 @@ impl Socket {
     /// The client is alive at this time, whatever has become of a ping.
     pub(super) fn alive(&mut self, at: Duration) {
         if let Some(heart) = &mut self.heart
-            && let Some(pulse) = &mut heart.pulse
+            && let Some((by, pulse)) = &mut heart.pulse
         {
-            pulse.alive(at, heart.service.options.heartbeat);
-        }
-        if let Some(Watched { by, pulse }) = self.watched.as_deref_mut() {
             pulse.alive(at, by.interval);
         }
     }
 
     /// Has the peer pinged from now on, unless SockJS's heartbeat does that.
     fn watch(&mut self, by: Watch, now: Duration) {
-        let has_pulse = self.heart.as_ref().is_some_and(|it| it.pulse.is_some());
-        if !has_pulse {
-            let pulse = Pulse::new(now, by.interval);
-            self.watched = Some(Box::new(Watched { by, pulse }));
+        let heart = self.heart.get_or_insert_default();
+        if heart.pulse.is_none() {
+            heart.pulse = Some((by, Pulse::new(now, by.interval)));
+            heart.is_watched = true;
         }
     }
 
     /// Whether the peer is pinged by us alone.
     pub(super) fn is_watched(&self) -> bool {
-        self.watched.is_some()
+        self.heart.as_ref().is_some_and(|heart| heart.is_watched)
     }
 
-    /// What SockJS's heartbeat wants done, or ours.
+    /// What the heartbeat wants done.
     pub(super) fn beat(&mut self, now: Duration) -> Option<Beat> {
-        if let Some(Watched { by, pulse }) = self.watched.as_deref_mut() {
-            return pulse.beat(now, by.timeout);
-        }
-        let heart = self.heart.as_mut()?;
-        let timeout = heart.service.options.heartbeat_timeout;
-        heart.pulse.as_mut()?.beat(now, timeout)
+        let (by, pulse) = self.heart.as_mut()?.pulse.as_mut()?;
+        pulse.beat(now, by.timeout)
     }
 
     fn next_timeout(&self) -> Option<Duration> {
-        let watched = self.watched.as_ref().map(|watched| &watched.pulse);
-        let heart = self.heart.as_ref();
-        let pulse = watched.or_else(|| heart?.pulse.as_ref())?;
+        let (_, pulse) = self.heart.as_ref()?.pulse.as_ref()?;
         Some(pulse.next_timeout())
     }
 
@@ -295,7 +284,7 @@ impl Link {
     pub(super) fn opening(&self) -> Option<Vec<u8>> {
         match self {
             Self::Socket(socket) => {
-                let speaks_sockjs = socket.heart.is_some();
+                let speaks_sockjs = socket.framing() == Framing::SockJs;
                 speaks_sockjs.then(|| websocket::text(sockjs::OPEN))
             }
             Self::Polling(_) => Some(sockjs::OPEN.into()),

@@ -30,7 +30,7 @@ pub(super) struct Outgoing {
     /// events find no room.
     queue: Frames,
     /// Bytes of `queue` that the shard has counted as waiting for their turn.
-    counted: usize,
+    counted: u32,
     /// `bytes` while the socket is full or they are many, as the shard counts them. A little that waits for its turn is gone
     /// when that has come.
     share: Share,
@@ -124,14 +124,17 @@ impl Outgoing {
 
     /// The bytes that wait and have not been counted, which they are with this.
     pub(super) fn count_queued(&mut self) -> usize {
-        let more = self.queued().saturating_sub(self.counted);
-        self.counted = self.counted.saturating_add(more);
+        let queued = self.queued();
+        let more = queued.saturating_sub(self.counted as usize);
+        if more > 0 {
+            self.counted = u32::try_from(queued).unwrap_or(u32::MAX);
+        }
         more
     }
 
     /// Its turn has come: what was counted, and is not any more.
     pub(super) fn take_counted(&mut self) -> usize {
-        std::mem::take(&mut self.counted)
+        std::mem::take(&mut self.counted) as usize
     }
 
     /// Bytes that wait.

@@ -1,6 +1,5 @@
 //! Method calls: `result` when the body ends, `updated` when its writes are visible. Each call gets one of each.
 
-use std::mem;
 use std::time::Duration;
 
 use super::{Action, Output, Run, Session};
@@ -21,6 +20,11 @@ pub(super) struct CallState {
 }
 
 impl CallState {
+    /// Bytes of the parameters of its body, if that runs.
+    pub(super) fn running_bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn is(&self, run: Run) -> bool {
         self.run == run
     }
@@ -87,8 +91,8 @@ impl Session {
     ) {
         let until = now.saturating_add(self.config.fence_timeout);
         if let Some((index, call)) = self.find_call(run) {
-            let (id, writes, bytes) = (call.id.clone(), call.writes, mem::take(&mut call.bytes));
-            self.running_bytes = self.running_bytes.saturating_sub(bytes);
+            let (id, writes) = (call.id.clone(), call.writes);
+            call.bytes = 0;
             if writes == 0 {
                 self.updated(index, out);
             } else if let Some((_, call)) = self.find_call(run) {
@@ -116,7 +120,6 @@ impl Session {
         };
         let run = self.new_run();
         let bytes = message::memory(&params);
-        self.running_bytes = self.running_bytes.saturating_add(bytes);
         self.work().calls.push(CallState {
             run,
             id,

@@ -137,9 +137,11 @@ impl Session {
     /// Whether the next message may start: no handler holds the queue. For another handler to begin, those that run must
     /// hold little enough as well, and the client must not have too much to take.
     fn may_start(&self, begins_handler: bool) -> bool {
-        let is_full = self.running_bytes > 0 && self.running_bytes >= self.config.max_running_bytes;
-        let may_begin = !is_full && !self.is_held;
-        self.running.is_none() && (may_begin || !begins_handler)
+        let is_full = || {
+            let bytes = self.running_bytes();
+            bytes > 0 && bytes >= self.config.max_running_bytes
+        };
+        self.running.is_none() && (!begins_handler || !self.is_held && !is_full())
     }
 
     /// Starts messages from the queue until one of them has a handler that must be waited for.

@@ -145,10 +145,6 @@ pub struct Session {
     is_held: bool,
     /// Subscriptions by run, in the order in which they began.
     subscriptions: Vec<Subscription>,
-    /// Bytes of their parameters, as they are kept.
-    subscribed_bytes: usize,
-    /// Bytes of the parameters of handlers that run.
-    running_bytes: usize,
     view: View,
     /// Those that have begun.
     runs: u64,
@@ -225,8 +221,6 @@ impl Session {
             running: None,
             is_held: false,
             subscriptions: Vec::new(),
-            subscribed_bytes: 0,
-            running_bytes: 0,
             view,
             runs: 0,
             sent: 0,
@@ -282,12 +276,15 @@ impl Session {
 
     /// Bytes of what is kept of the subscriptions: their parameters, to begin again with when the user changes.
     pub fn subscribed_bytes(&self) -> usize {
-        self.subscribed_bytes
+        let kept = self.subscriptions.iter().map(|it| it.request.bytes());
+        kept.fold(0, usize::saturating_add)
     }
 
     /// Bytes of memory of the parameters that handlers were given which run.
     pub fn running_bytes(&self) -> usize {
-        self.running_bytes
+        let publications = self.subscriptions.iter().map(Subscription::running_bytes);
+        let calls = self.calls().iter().map(CallState::running_bytes);
+        publications.chain(calls).fold(0, usize::saturating_add)
     }
 
     /// Messages sent, as a resuming client counts them: all but pings and pongs.
@@ -359,7 +356,6 @@ impl Session {
         self.work = None;
         self.view = View::default();
         self.history = History::default();
-        (self.subscribed_bytes, self.running_bytes) = (0, 0);
         for subscription in self.subscriptions.drain(..) {
             out.actions.push(Action::Stop(subscription.run));
         }

@@ -1,7 +1,6 @@
 //! One subscription: what it began with, what its handler is doing, and how far its client has been
 //! told.
 
-use std::mem;
 use std::time::Duration;
 
 use super::Run;
@@ -117,10 +116,10 @@ impl Subscription {
         };
     }
 
-    /// Its handler has ended: the bytes of the parameters that it lets go of.
-    pub(super) fn handler_ended(&mut self) -> usize {
+    /// Its handler has ended, and lets go of its parameters.
+    pub(super) fn handler_ended(&mut self) {
         self.handling = Handling::Ended;
-        mem::take(&mut self.bytes)
+        self.bytes = 0;
     }
 
     /// The head of its next event.

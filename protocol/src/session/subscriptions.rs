@@ -28,8 +28,7 @@ impl Session {
         out: &mut Output,
     ) {
         if let Some(subscription) = self.subscription_mut(run) {
-            let bytes = subscription.handler_ended();
-            self.running_bytes = self.running_bytes.saturating_sub(bytes);
+            subscription.handler_ended();
         }
         match outcome {
             Ok(())
@@ -118,11 +117,6 @@ impl Session {
             return;
         };
         let subscription = self.subscriptions.remove(index);
-        let kept = subscription.request.bytes();
-        self.subscribed_bytes = self.subscribed_bytes.saturating_sub(kept);
-        self.running_bytes = self
-            .running_bytes
-            .saturating_sub(subscription.running_bytes());
         let mut view = mem::take(&mut self.view);
         view.stop(run.0.get(), |collection, id, effect| {
             self.show(collection, id, effect, out);
@@ -291,9 +285,7 @@ impl Session {
         now: Duration,
         out: &mut Output,
     ) {
-        let (kept, bytes) = (request.bytes(), message::memory(&params));
-        self.running_bytes = self.running_bytes.saturating_add(bytes);
-        self.subscribed_bytes = self.subscribed_bytes.saturating_add(kept);
+        let bytes = message::memory(&params);
         out.actions.push(Action::Publish {
             run,
             publication: request.publication(),

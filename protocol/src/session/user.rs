@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::subscription::{Events, Ready, Subscription};
+use super::subscription::{Events, Ready};
 use super::{Action, Output, Run, Session};
 use crate::message::Frame;
 
@@ -49,9 +49,6 @@ impl Session {
         self.tell_rest(out);
         self.view.begin_again();
         let mut old = std::mem::take(&mut self.subscriptions);
-        self.subscribed_bytes = 0;
-        let over = old.iter().map(Subscription::running_bytes).sum();
-        self.running_bytes = self.running_bytes.saturating_sub(over);
         // As in Meteor the universal ones come last, and so does what they publish.
         old.sort_by_key(|subscription| subscription.id.is_none());
         let awaited: Vec<Run> = old.iter().map(|_| self.new_run()).collect();

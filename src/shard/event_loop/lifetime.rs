@@ -125,8 +125,7 @@ impl EventLoop {
             subscriptions: Vec::new(),
             timer: None,
             closing: None,
-            mail: None,
-            missed: None,
+            held_up: None,
             is_full: false,
             is_paused: false,
             is_unread: false,
@@ -152,7 +151,7 @@ impl EventLoop {
             } => {
                 let mut socket = Socket::new(socket, encryption, seat);
                 if framing == Framing::SockJs {
-                    socket.frame(service.clone(), self.now);
+                    socket.frame(service, self.now);
                 }
                 (Link::Socket(socket), leftover)
             }
@@ -303,8 +302,7 @@ impl EventLoop {
             return;
         };
         client.session.end(&mut Output::default());
-        client.mail = None;
-        client.missed = None;
+        client.held_up = None;
         // All that began here, also what the session has ended in this very turn and has not had stopped yet.
         let subscriptions = std::mem::take(&mut client.subscriptions);
         if let Some(keeper) = client.change.take().and_then(|change| change.keeper) {

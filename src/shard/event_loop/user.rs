@@ -18,11 +18,7 @@ impl EventLoop {
         let Some(running) = client.take_running(run) else {
             return;
         };
-        let missed = client
-            .missed
-            .iter_mut()
-            .flat_map(|missed| missed.iter_mut());
-        missed.filter(|it| **it == run).for_each(|it| *it = next);
+        client.runs_again(run, next);
         let gauges = &self.shared.host.gauges;
         gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
         let room = (self.limits.kept, &self.input_tally);

@@ -124,9 +124,9 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        if client.missed.is_some() && client.outgoing.queued() <= self.limits.events / 2 {
-            let missed = client.missed.take();
-            for run in missed.into_iter().flat_map(|missed| *missed) {
+        let missed = client.take_missed(&self.limits);
+        if !missed.is_empty() {
+            for run in missed {
                 self.missed(index, run);
             }
             self.settle(index);
