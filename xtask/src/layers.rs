@@ -1,7 +1,7 @@
 //! `cargo xtask layers`: whether the folders of `src/` import in one direction only, as the table in ARCHITECTURE.md says.
 //!
 //! Each row of the table is a folder, or a file that stands beside the folders, and names those that it may import; they
-//! stand below it, so there can be no circle. Tests may import what they like.
+//! stand below it, so there can be no circle. Tests may import what they like. Files have a longest, in every crate.
 
 mod code;
 mod table;
@@ -16,18 +16,20 @@ use table::Table;
 /// A file of one idea may be so long.
 const LINES: usize = 500;
 
+/// The sources of the server, whose folders are layers.
+const SERVER: &str = "src";
+
+/// All sources.
+const CRATES: [&str; 3] = [SERVER, "bus/src", "protocol/src"];
+
 /// Says what is against the rules; whether nothing is.
 pub(crate) fn run() -> Result<(), String> {
     let page = root().join("ARCHITECTURE.md");
     let text = fs::read_to_string(&page).map_err(|error| format!("{}: {error}", page.display()))?;
     let table = Table::parse(&text)?;
     let mut faults = Vec::new();
-    let source = root().join("src");
-    for file in files(&source).map_err(|error| format!("{}: {error}", source.display()))? {
-        let text =
-            fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let path = file.strip_prefix(&source).unwrap_or(&file);
-        faults.extend(look_at(path, &text, &table));
+    for source in CRATES {
+        faults.extend(look_into(source, &table)?);
     }
     for fault in &faults {
         println!("{fault}");
@@ -40,18 +42,36 @@ pub(crate) fn run() -> Result<(), String> {
     }
 }
 
-/// What is wrong with a file, whose path is below `src`.
-fn look_at(path: &Path, text: &str, table: &Table) -> Vec<String> {
+/// What is wrong with the files of a crate.
+fn look_into(crate_: &str, table: &Table) -> Result<Vec<String>, String> {
+    let source = root().join(crate_);
+    let mut faults = Vec::new();
+    for file in files(&source).map_err(|error| format!("{}: {error}", source.display()))? {
+        let text =
+            fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let path = file.strip_prefix(&source).unwrap_or(&file);
+        faults.extend(look_at_length(&Path::new(crate_).join(path), &text));
+        if crate_ == SERVER {
+            faults.extend(look_at_imports(path, &text, table));
+        }
+    }
+    Ok(faults)
+}
+
+/// Whether a file has room for more than one idea.
+fn look_at_length(path: &Path, text: &str) -> Option<String> {
+    let lines = code::without_tests(text).lines().count();
+    let path = path.display();
+    (lines > LINES)
+        .then(|| format!("{path}: {lines} lines without tests; one idea has room in {LINES}"))
+}
+
+/// Which imports of a file, whose path is below `src`, are against the table.
+fn look_at_imports(path: &Path, text: &str, table: &Table) -> Vec<String> {
     let place = table::place_of(path);
     let shown = Path::new("src").join(path);
     let shown = shown.display();
     let mut faults = Vec::new();
-    let lines = code::without_tests(text).lines().count();
-    if lines > LINES {
-        faults.push(format!(
-            "{shown}: {lines} lines without tests; one idea has room in {LINES}"
-        ));
-    }
     if place == "lib.rs" {
         // It re-exports everything.
         return faults;
@@ -108,7 +128,7 @@ mod tests {
 ";
 
     fn faults(path: &str, text: &str) -> Vec<String> {
-        look_at(Path::new(path), text, &Table::parse(PAGE).unwrap())
+        look_at_imports(Path::new(path), text, &Table::parse(PAGE).unwrap())
     }
 
     #[test]
@@ -142,9 +162,9 @@ mod tests {
             faults("misc/a.rs", ""),
             ["src/misc/a.rs: the table has no row `misc`"]
         );
-        let long = "\n".repeat(LINES + 1);
-        assert_eq!(faults("base/a.rs", &long).len(), 1);
+        let (path, long) = (Path::new("a.rs"), "\n".repeat(LINES + 1));
+        assert!(look_at_length(path, &long).is_some());
         let tests = format!("#[cfg(test)]\nmod tests {{{long}}}\n");
-        assert_eq!(faults("base/a.rs", &tests), [""; 0]);
+        assert_eq!(look_at_length(path, &tests), None);
     }
 }
