@@ -60,7 +60,7 @@ pub struct Builder {
     sockets: SocketOptions,
     /// How DDP is served over SockJS.
     sockjs: SockJs,
-    /// SockJS shared of the program's own.
+    /// SockJS services of the program's own.
     services: Vec<Service>,
     path_prefix: String,
     polling: sockjs::PollingLimits,

@@ -14,7 +14,7 @@ use crate::shard::orders::{Orders, Secret};
 /// What Meteor's client asks for to learn of a new version of its page. Ready and silent, it never reloads.
 const CLIENT_VERSIONS: &str = "meteor_autoupdate_clientVersions";
 
-/// How logins by other shared are configured: there are none that a client could configure.
+/// How logins by other services are configured: there are none that a client could configure.
 const LOGIN_SERVICES: &str = "meteor.loginServiceConfiguration";
 
 impl Builder {

@@ -131,7 +131,7 @@ impl Builder {
             }
             if seen.contains(&&options.prefix) {
                 let prefix = &options.prefix;
-                return Some(format!("two SockJS shared are at '{prefix}'"));
+                return Some(format!("two SockJS services are at '{prefix}'"));
             }
             seen.push(&options.prefix);
         }

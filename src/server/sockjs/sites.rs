@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::server::health::{Check, HealthChecks};
 use crate::stream::Service;
 
-/// The shared of a server, by path.
+/// The services of a server, by path.
 #[derive(Debug)]
 pub(in crate::server) struct Sites {
     /// Before every path; empty, or as Meteor takes it from `ROOT_URL`: a slash and more, without one at the end.
