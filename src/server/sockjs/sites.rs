@@ -73,8 +73,8 @@ impl Sites {
         let Some(path) = path.strip_prefix(&self.path_prefix) else {
             return Place::Elsewhere;
         };
-        let shared = std::iter::once(&self.ddp).chain(&self.others);
-        let sites = shared.enumerate().filter_map(|(number, service)| {
+        let services = std::iter::once(&self.ddp).chain(&self.others);
+        let sites = services.enumerate().filter_map(|(number, service)| {
             let below = path.strip_prefix(&service.options.prefix)?;
             let is_below = below.is_empty() || below.starts_with('/');
             is_below.then_some((number, service, below))
