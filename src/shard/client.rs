@@ -285,6 +285,7 @@ impl Client {
     pub(super) fn next_timeout(&self, limits: &Limits) -> Option<Duration> {
         let stuck = self.outgoing.stuck_since();
         let stuck = stuck.map(|since| since.saturating_add(limits.stuck));
+        let stuck = stuck.min(self.outgoing.next_try(limits.stuck));
         let connection = match &self.closing {
             Some(closing) => Some(closing.until),
             None => {

@@ -50,6 +50,8 @@ struct Stuck {
     /// Since when nothing is known of the client, if anything waits for it: its socket has taken nothing, and it has said
     /// nothing.
     since: Option<Duration>,
+    /// When a write was tried last.
+    tried: Duration,
     /// When the socket became full, and how many bytes it has taken since: how fast the client is.
     full: Option<(Duration, usize)>,
 }
@@ -180,6 +182,14 @@ impl Outgoing {
         self.stuck.as_ref()?.since
     }
 
+    /// When a write is to be tried again: within a tenth of the time in which the socket must take something. A socket says
+    /// late that there is room, when much of it is free; so a slow reader shows sooner that it reads, and what was free
+    /// from the beginning is not taken for a sign of life at the end.
+    pub(super) fn next_try(&self, timeout: Duration) -> Option<Duration> {
+        let stuck = self.stuck.as_ref().filter(|stuck| stuck.since.is_some())?;
+        Some(stuck.tried.saturating_add(timeout / 10))
+    }
+
     /// The client has said something: that it does not take what waits may not be its own fault. With more than `limit`
     /// waiting it must take something.
     pub(super) fn heard(&mut self, limit: usize, now: Duration) {
@@ -268,6 +278,7 @@ impl Outgoing {
             let since = self.stuck_since().filter(|_| taken == 0);
             self.set_stuck_since(Some(since.unwrap_or(now)));
             if let Some(stuck) = &mut self.stuck {
+                stuck.tried = now;
                 let so_far = full.map(|(since, so_far)| (since, taken.saturating_add(so_far)));
                 stuck.full = Some(so_far.unwrap_or((now, 0)));
             }
@@ -305,6 +316,9 @@ impl Outgoing {
             Readiness::Busy if self.is_blocked => self.stuck_since().or(Some(now)),
             _ => None,
         });
+        if let Some(stuck) = &mut self.stuck {
+            stuck.tried = now;
+        }
         self.count();
         let flushed = if self.is_blocked {
             Flushed::Blocked

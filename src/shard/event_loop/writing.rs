@@ -143,18 +143,19 @@ impl EventLoop {
         }
     }
 
-    /// Closes a client that takes nothing.
+    /// Tries whether a client takes something, and closes one that does not.
     pub(super) fn check_stuck(&mut self, index: usize) {
         let is_stuck = |it: &Self| {
             let client = it.clients.get(index);
             client.is_some_and(|client| client.is_stuck(&it.limits, it.now))
         };
-        if is_stuck(self) {
-            // A socket says late that there is room, when much of it is free; a slow reader has made some.
+        let client = self.clients.get(index).filter(|it| it.closing.is_none());
+        let next = client.and_then(|it| it.outgoing.next_try(self.limits.stuck));
+        if next.is_some_and(|next| next <= self.now) {
             self.flush(index);
-            if is_stuck(self) {
-                self.slow(index);
-            }
+        }
+        if is_stuck(self) {
+            self.slow(index);
         }
     }
 

@@ -78,6 +78,28 @@ fn found_104_what_the_kernel_holds_takes_a_slow_client_its_time() {
 }
 
 #[test]
+fn found_101_a_write_is_tried_before_the_time_is_over() {
+    let tally = Tally::default();
+    let mut outgoing = Outgoing::new(tally.share());
+    assert_eq!(outgoing.next_try(at(10)), None);
+    outgoing.push_control(vec![1; 100]);
+    let mut socket = Takes(10, Vec::new());
+    flush(&mut outgoing, &mut socket, 5);
+    assert_eq!(outgoing.next_try(at(10)), Some(at(6)));
+    // What was free then is taken, and nothing later.
+    socket.0 = 10;
+    flush(&mut outgoing, &mut socket, 6);
+    flush(&mut outgoing, &mut socket, 7);
+    assert_eq!(
+        (outgoing.stuck_since(), outgoing.next_try(at(10))),
+        (Some(at(6)), Some(at(8)))
+    );
+    socket.0 = 100;
+    flush(&mut outgoing, &mut socket, 8);
+    assert_eq!(outgoing.next_try(at(10)), None);
+}
+
+#[test]
 fn found_101_who_is_heard_is_alive_as_long_as_little_waits() {
     let tally = Tally::default();
     let mut outgoing = Outgoing::new(tally.share());
