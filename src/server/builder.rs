@@ -124,7 +124,7 @@ impl Default for Builder {
             sockets: SocketOptions {
                 backlog: 4096,
                 send_buffer: 256 * 1024,
-                user_timeout: Duration::ZERO,
+                user_timeout: Duration::from_secs(45),
             },
             sockjs: SockJs::meteor(),
             services: Vec::new(),

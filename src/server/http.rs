@@ -9,6 +9,8 @@ use hyper::service::Service as _;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio_rustls::server::TlsStream;
@@ -202,8 +204,14 @@ fn socket(upgraded: Upgraded) -> Result<Taken, String> {
         Ok(parts) => (parts.io.into_inner(), None, parts.read_buf),
         Err(upgraded) => encrypted(upgraded)?,
     };
+    let socket = socket.into_std().map_err(|error| error.to_string())?;
+    // From here on the shard sees to it that a client which takes nothing is given up.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(&socket).set_tcp_user_timeout(None) {
+        tracing::debug!(%error, "The kernel's own time could not be restored.");
+    }
     Ok(Taken {
-        socket: socket.into_std().map_err(|error| error.to_string())?,
+        socket,
         encryption,
         leftover,
     })

@@ -31,6 +31,8 @@ pub(super) struct Polling {
     pub(super) posts: Posts,
     /// Bytes of the chunk that the response has not taken yet.
     given: usize,
+    /// The request that was given it; it may be over for us before its peer has taken all of it.
+    given_to: u64,
     /// The last frame, when the session is closed.
     close: Option<Bytes>,
 }
@@ -75,6 +77,7 @@ impl Polling {
             waits_at_most: None,
             posts: Posts::default(),
             given: 0,
+            given_to: 0,
             close: None,
         }
     }
@@ -108,8 +111,8 @@ impl Polling {
 
     pub(super) fn readiness(&self) -> Readiness {
         match self.receiver {
+            _ if self.given > 0 => Readiness::Busy,
             None => Readiness::Absent,
-            Some(_) if self.given > 0 => Readiness::Busy,
             Some(_) => Readiness::Ready,
         }
     }
@@ -120,7 +123,6 @@ impl Polling {
             return send_away(waiting, 2010, "Another connection still open");
         }
         self.latest = Some(waiting.number);
-        self.given = 0;
         self.receiver = Some(Receiver {
             waiting,
             sent: 0,
@@ -143,16 +145,18 @@ impl Polling {
     }
 
     /// The response of this request has taken what it was given.
-    pub(super) fn taken(&mut self, number: u64) {
-        let receiver = self.receiver.as_ref();
-        if receiver.is_some_and(|receiver| receiver.waiting.number == number) {
+    pub(super) fn taken(&mut self, number: u64, now: Duration) {
+        if self.given_to == number {
             self.given = 0;
+            if self.receiver.is_none() {
+                self.alone_until = now.saturating_add(self.service.options.disconnect_delay);
+            }
         }
     }
 
-    /// Whether this is the request by which frames go to the client, or went last.
-    pub(super) fn is_latest(&self, number: u64) -> bool {
-        self.latest == Some(number)
+    /// Whether frames may be lost with this request, by which they go to the client, or went last.
+    pub(super) fn is_needed(&self, number: u64) -> bool {
+        self.latest == Some(number) || self.given > 0 && self.given_to == number
     }
 
     /// Gives a frame to the request that waits. What cannot be given is lost with its request, which says so.
@@ -163,7 +167,7 @@ impl Polling {
         let wrapping = &receiver.waiting.wrapping;
         let chunk = wrapping.wrap(frame);
         let is_single = wrapping.is_single();
-        self.given = chunk.len();
+        (self.given, self.given_to) = (chunk.len(), receiver.waiting.number);
         receiver.sent = receiver.sent.saturating_add(chunk.len());
         let is_gone = receiver.waiting.chunks.try_send(chunk.into()).is_err();
         if is_gone || is_single || receiver.sent >= self.service.options.response_limit {
@@ -174,7 +178,6 @@ impl Polling {
     /// The response ends with what it was given.
     fn let_go(&mut self, now: Duration) {
         self.receiver = None;
-        self.given = 0;
         self.alone_until = now.saturating_add(self.service.options.disconnect_delay);
     }
 
@@ -193,13 +196,15 @@ impl Polling {
                 let times = [receiver.heartbeat_at, receiver.ends_at];
                 times.into_iter().flatten().min()
             }
+            // Its last response is on its way: it cannot ask for another yet.
+            None if self.given > 0 => None,
             None => Some(self.alone_until),
         }
     }
 
     /// Whether no request has come for too long.
     pub(super) fn is_abandoned(&self, now: Duration) -> bool {
-        self.receiver.is_none() && self.alone_until <= now
+        self.receiver.is_none() && self.given == 0 && self.alone_until <= now
     }
 
     /// Whether the request that waits is to hear that the server is there.

@@ -288,6 +288,45 @@ fn a_stream_that_nobody_reads_is_bounded() {
 }
 
 #[test]
+fn found_101_the_next_response_waits_until_the_last_one_is_taken() {
+    const LARGE: usize = 8_000_000;
+    let big = |_: Call| async { Ok::<_, Error>("x".repeat(LARGE)) };
+    let sockjs = hasty().disconnect_delay(Duration::from_secs(2));
+    let server = Running::start(open().sockjs(sockjs).method("big", big));
+    let path = session_path();
+    let poll = format!("POST {path}/xhr");
+    let (mut first, mut second) = (server.http(), server.http());
+    assert_eq!(first.body(&poll, ""), "o\n");
+    let mut http = server.http();
+    let send = format!("POST {path}/xhr_send");
+    assert_eq!(http.ask(&send, &[], &array(CONNECT)).status, 204);
+    assert!(first.body(&poll, "").contains("connected"));
+    for id in 0..2 {
+        let call = format!(r#"{{"msg":"method","id":"{id}","method":"big"}}"#);
+        assert_eq!(http.ask(&send, &[], &array(&call)).status, 204);
+    }
+    let request = format!("{poll} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let counted = || server.stats().queued_bytes;
+    assert!(eventually_within(PATIENCE, || counted() > LARGE));
+    first.send(&request);
+    let mut taken = first.answer();
+    // It has the first result, or a part of it; the second one stays where it is counted.
+    let mut text = taken.piece().expect("a piece");
+    second.send(&request);
+    thread::sleep(Duration::from_millis(300));
+    assert!(counted() > LARGE, "{}", counted());
+    while let Some(piece) = taken.piece() {
+        text += &piece;
+    }
+    assert!(text.len() > LARGE, "{}", text.len());
+    drop(taken);
+    let text = second.answer().text();
+    assert!(text.len() > LARGE, "{}", text.len());
+    drop((first, second, http));
+    server.rests();
+}
+
+#[test]
 fn shutdown_does_not_wait_for_sessions_that_nobody_polls() {
     let server = Running::start(open());
     let mut idle = server.http();

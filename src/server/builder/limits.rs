@@ -85,12 +85,12 @@ impl Builder {
         self
     }
 
-    /// How long the kernel waits for a client's machine to confirm what was sent before it gives the connection up: zero,
-    /// the default, for the kernel's own time. A second net below the [heartbeat](Self::heartbeat) and the
-    /// [output timeout](Self::output_timeout); Linux only.
+    /// How long the kernel waits for a client's machine to take what an answer over HTTP says before it gives the
+    /// connection up: 45 s by default, zero for the kernel's own time. Linux only.
     ///
-    /// The kernel counts a client that has no room for what is sent among those that do not answer, from the first time
-    /// that it asks for room: so with another time than its own, one that reads steadily into little room is reset.
+    /// WebSockets have the kernel's own time, for they have the [heartbeat](Self::heartbeat) and the
+    /// [output timeout](Self::output_timeout): the kernel counts one that has no room for what is sent among those that do
+    /// not answer, from the first time that it asks for room, and so would reset who reads steadily into little room.
     #[must_use]
     pub fn tcp_user_timeout(mut self, timeout: Duration) -> Self {
         self.sockets.user_timeout = timeout;

@@ -35,11 +35,12 @@ impl EventLoop {
                 self.set_timer(index);
             }
             (Request::Taken(number), Some((index, polling))) => {
-                polling.taken(number);
+                polling.taken(number, self.now);
                 self.unblocked(index);
+                self.set_timer(index);
             }
             (Request::Cut(number), Some((index, polling))) => {
-                if polling.is_latest(number) {
+                if polling.is_needed(number) {
                     self.lost(index);
                 }
             }
