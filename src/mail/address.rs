@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
@@ -35,10 +35,8 @@ pub(crate) struct Address {
     limit: usize,
     /// Set when the connection has ended: nobody waits for it any more.
     is_closed: AtomicBool,
-    /// Told when there may be room.
-    taken: Notify,
-    /// Those who wait for that.
-    waiting: AtomicUsize,
+    /// There once somebody has waited, which with most clients nobody ever does.
+    waiters: OnceLock<Box<Waiters>>,
 }
 
 impl Address {
@@ -50,8 +48,7 @@ impl Address {
             output: AtomicUsize::new(0),
             limit,
             is_closed: AtomicBool::new(false),
-            taken: Notify::new(),
-            waiting: AtomicUsize::new(0),
+            waiters: OnceLock::new(),
         }
     }
 
@@ -101,8 +98,11 @@ impl Address {
     fn tell(&self) {
         // Either the one who waits sees what has changed, or it is seen here.
         fence(Ordering::SeqCst);
-        if self.waiting.load(Ordering::Relaxed) > 0 && self.flow() != Flow::Full {
-            self.taken.notify_waiters();
+        if let Some(waiters) = self.waiters.get()
+            && waiters.count.load(Ordering::Relaxed) > 0
+            && self.flow() != Flow::Full
+        {
+            waiters.taken.notify_waiters();
         }
     }
 
@@ -135,7 +135,7 @@ impl Address {
         if self.is_flowing() {
             return;
         }
-        let _waiting = Waiting::among(&self.waiting);
+        let _waiting = Waiting::among(&self.waiters().count);
         loop {
             self.until(|it| it.flow() != Flow::Full).await;
             tokio::select! {
@@ -154,7 +154,7 @@ impl Address {
         if !memory.is_short() {
             return true;
         }
-        let _waiting = Waiting::among(&self.waiting);
+        let _waiting = Waiting::among(&self.waiters().count);
         tokio::select! {
             () = memory.room() => true,
             () = self.until(Self::is_closed) => false,
@@ -165,10 +165,14 @@ impl Address {
         self.is_closed.load(Ordering::Relaxed)
     }
 
+    fn waiters(&self) -> &Waiters {
+        self.waiters.get_or_init(Box::default)
+    }
+
     /// Waits until this is so. Who calls it is counted as waiting.
     async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         loop {
-            let mut taken = pin!(self.taken.notified());
+            let mut taken = pin!(self.waiters().taken.notified());
             taken.as_mut().enable();
             if is_so(self) {
                 return;
@@ -176,6 +180,15 @@ impl Address {
             taken.await;
         }
     }
+}
+
+/// Those who wait for a client.
+#[derive(Debug, Default)]
+struct Waiters {
+    /// Told when there may be room.
+    taken: Notify,
+    /// How many there are.
+    count: AtomicUsize,
 }
 
 /// How much of what was sent to a client is on its way.

@@ -20,7 +20,7 @@ pub(super) struct Subscription {
     /// What it began with, to begin again with when the user changes.
     pub(super) request: SubscriptionRequest,
     /// Bytes of the parameters that its handler was given, while that runs.
-    bytes: usize,
+    bytes: u32,
     handling: Handling,
     pub(super) ready: Ready,
     /// The handler says itself when it is ready.
@@ -76,7 +76,7 @@ impl Subscription {
             run,
             id,
             request,
-            bytes,
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
             handling: Handling::Works(deadline),
             ready: Ready::No,
             held_ready: false,
@@ -87,7 +87,7 @@ impl Subscription {
 
     /// Bytes of the parameters of its handler, if that runs.
     pub(super) fn running_bytes(&self) -> usize {
-        self.bytes
+        self.bytes as usize
     }
 
     /// Until when its handler may take.
