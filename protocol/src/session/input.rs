@@ -101,8 +101,8 @@ impl Session {
         }
     }
 
-    /// The client has been sent enough for now that it does not know of: nothing that it asks for begins until
-    /// [`let_go_on`](Self::let_go_on). Its pings are answered, and what it unsubscribes from ends.
+    /// The client has much to take: nothing that it asks for begins until [`let_go_on`](Self::let_go_on). Its pings are
+    /// answered, and what it unsubscribes from ends.
     pub fn hold(&mut self) {
         self.is_held = true;
     }
