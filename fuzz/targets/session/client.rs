@@ -76,6 +76,7 @@ impl Client {
             }
             "nosub" => {
                 if let Some(id) = frame.get("id").and_then(Value::as_str)
+                    && !is_unknown_name(frame)
                     && stopped.remove(id)
                 {
                     self.subscriptions.remove(id);
@@ -149,6 +150,13 @@ impl Client {
         let of_events = self.documents.keys().filter(|(_, id)| id == "id");
         assert!(left <= of_events.count());
     }
+}
+
+/// Whether a `nosub` refuses a name that nothing is published under. Its id may be that of a live subscription, which
+/// goes on.
+fn is_unknown_name(nosub: &Value) -> bool {
+    let error = nosub.get("error").and_then(|error| error.get("error"));
+    error == Some(&Value::from(404))
 }
 
 fn member<'a>(frame: &'a Value, key: &str) -> &'a str {
