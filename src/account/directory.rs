@@ -3,7 +3,6 @@
 //! sent.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use super::users::{Change, User};
 use crate::base::clock;
 use crate::handler::Connection;
 use crate::publication::Subscription;
+use crate::telemetry::{GaugeGuard, Login};
 
 /// The collection of users.
 const USERS: &str = "users";
@@ -50,6 +50,7 @@ struct Entry {
     connection: Connection,
     /// Nothing after a logout.
     here: Option<Here>,
+    _counted: GaugeGuard<Login>,
 }
 
 /// By what somebody is logged in.
@@ -113,13 +114,12 @@ impl Directory {
         let entry = Entry {
             connection: connection.clone(),
             here: Some(here),
+            _counted: GaugeGuard::new(&connection.host().gauges),
         };
         let is_new = state.connections.insert(id, entry).is_none();
         drop(state);
         self.entered.notify_one();
         if is_new {
-            let gauges = &connection.host().gauges;
-            gauges.logins.fetch_add(1, Ordering::Relaxed);
             let directory = self.clone();
             // One for the connection, however often it logs in: the entry stays until then.
             connection.on_close(move || directory.forget(id));
@@ -173,10 +173,10 @@ impl Directory {
     fn forget(&self, id: Uuid) {
         let mut state = self.lock();
         state.leave(id);
-        if let Some(entry) = state.connections.remove(&id) {
-            let gauges = &entry.connection.host().gauges;
-            gauges.logins.fetch_sub(1, Ordering::Relaxed);
-        }
+        let entry = state.connections.remove(&id);
+        // Not under the lock: the connection may be the last to hold the server.
+        drop(state);
+        drop(entry);
     }
 
     /// Nobody is watched any more.

@@ -28,7 +28,7 @@ pub(crate) struct Host {
     pub(crate) runtime: Handle,
     /// What begins and ends with clients: handlers, their tasks and callbacks, HTTP connections. Shutdown waits for them.
     pub(crate) tasks: TaskTracker,
-    pub(crate) gauges: Gauges,
+    pub(crate) gauges: Arc<Gauges>,
     pub(crate) memory: Arc<Memory>,
 }
 

@@ -8,7 +8,6 @@ pub use context::{Call, WriteGuard};
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures_util::future::BoxFuture;
 use updraft_protocol::ejson::Value;
@@ -17,6 +16,7 @@ use updraft_protocol::session::{Run, SessionConfig};
 use crate::base::error::{Error, Result};
 use crate::handler::{Connection, Handler, Host, Start, guard};
 use crate::mail::Mail;
+use crate::telemetry::{GaugeGuard, SlowMethod};
 use attempt::Attempt;
 
 type Body = dyn Fn(Call, Vec<Value>) -> BoxFuture<'static, Result<Value>> + Send + Sync;
@@ -135,24 +135,8 @@ async fn noticed_when_slow<T>(body: impl Future<Output = T>, host: Arc<Host>) ->
     if let Ok(outcome) = tokio::time::timeout(host.patience.method, body.as_mut()).await {
         return outcome;
     }
-    let _slow = SlowCall::new(host);
+    let _slow = GaugeGuard::<SlowMethod>::new(&host.gauges);
     body.await
-}
-
-/// One of the calls that the gauge counts, however it ends.
-struct SlowCall(Arc<Host>);
-
-impl SlowCall {
-    fn new(host: Arc<Host>) -> Self {
-        host.gauges.slow_methods.fetch_add(1, Ordering::Relaxed);
-        Self(host)
-    }
-}
-
-impl Drop for SlowCall {
-    fn drop(&mut self) {
-        self.0.gauges.slow_methods.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl fmt::Debug for Method {

@@ -8,7 +8,7 @@ use updraft_protocol::session::{Run, Session};
 
 use super::Limits;
 use super::conversation::Conversation;
-use super::fan_out::FollowerId;
+use super::fan_out::{FanOut, FollowerId};
 use super::link::Link;
 use super::outgoing::Outgoing;
 use super::timers::Tick;
@@ -18,21 +18,19 @@ use crate::handler::Connection;
 use crate::mail::{Backlog, Mail, Place, UserChanged};
 use crate::mapping::{Event, OnGap};
 use crate::publication::Subscription;
+use crate::telemetry::{GaugeGuard, LiveSession, LiveSubscription, ParkedSession};
 
 /// Parameters of subscriptions that belong to a client at rest, as its ids and names do. Only what is more counts.
 const FEW_PARAMETERS: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Client {
-    /// Tells this connection from others that had its place before.
-    pub(super) generation: u64,
     pub(super) link: Link,
     pub(super) session: Conversation,
     /// What its handlers hold.
     pub(super) context: Connection,
     pub(super) outgoing: Outgoing,
-    /// What it has sent and nobody has used yet, and what is kept until it comes back, as the shard counts it.
-    pub(super) input: Share,
+    pub(super) waiting: Waiting,
     /// Who is logged in; handlers are told when they start.
     pub(super) user: Option<Arc<str>>,
     /// There while the user changes.
@@ -43,20 +41,34 @@ pub(super) struct Client {
     pub(super) timer: Option<Tick>,
     /// Set when the connection is to end.
     pub(super) closing: Option<Box<Closing>>,
+    pub(super) counted: SessionCounts,
+    /// Another connection that claims to be this client's next one, while this one is asked for a sign of life.
+    pub(super) rival: Option<Box<Rival>>,
+}
+
+/// What waits on its way to the session, and why.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// What the client has sent and nobody has used yet, and what is kept until it comes back, as the
+    /// shard counts it.
+    input: Share,
     /// There while something waits because the client has much to take.
-    pub(super) held_up: Option<Box<HeldUp>>,
+    held_up: Option<Box<HeldUp>>,
     /// Whether so much output waits that no mail is read and nothing begins.
     pub(super) is_full: bool,
     /// Whether it has too many messages queued, and is not read from.
     pub(super) is_paused: bool,
     /// Whether it stands in the shard's list of those with more to read.
     pub(super) is_unread: bool,
-    /// Whether it is among the sessions of the gauges.
-    pub(super) is_counted: bool,
-    /// Whether it is among the parked sessions of the gauges.
-    pub(super) is_counted_parked: bool,
-    /// Another connection that claims to be this client's next one, while this one is asked for a sign of life.
-    pub(super) rival: Option<Box<Rival>>,
+}
+
+/// What the gauges count its session as.
+#[derive(Debug, Default)]
+pub(super) struct SessionCounts {
+    /// From `connect` on.
+    pub(super) session: Option<GaugeGuard<LiveSession>>,
+    /// While it waits for its client.
+    pub(super) parked: Option<GaugeGuard<ParkedSession>>,
 }
 
 /// What waits for a client to take what it has to take.
@@ -107,9 +119,39 @@ pub(super) struct Running {
     pub(super) followers: Vec<FollowerId>,
     /// Filled by its handler, told of each gap.
     pub(super) on_gap: Vec<OnGap>,
+    pub(super) _counted: GaugeGuard<LiveSubscription>,
 }
 
 impl Client {
+    pub(super) fn new(
+        link: Link,
+        session: Conversation,
+        context: Connection,
+        output: Share,
+        input: Share,
+    ) -> Self {
+        Self {
+            link,
+            session,
+            context,
+            outgoing: Outgoing::new(output),
+            waiting: Waiting {
+                input,
+                held_up: None,
+                is_full: false,
+                is_paused: false,
+                is_unread: false,
+            },
+            user: None,
+            change: None,
+            subscriptions: Vec::new(),
+            timer: None,
+            closing: None,
+            counted: SessionCounts::default(),
+            rival: None,
+        }
+    }
+
     /// What keeps messages while the user changes.
     pub(super) fn keeper(&self) -> Option<FollowerId> {
         self.change.as_ref()?.keeper
@@ -124,9 +166,8 @@ impl Client {
     }
 
     /// Where it is, for those who may find another there later.
-    pub(super) fn place(&self, index: usize) -> Place {
-        let generation = self.generation;
-        Place { index, generation }
+    pub(super) fn place(&self) -> Place {
+        self.context.address().place()
     }
 
     pub(super) fn running_mut(&mut self, run: Run) -> Option<&mut Running> {
@@ -154,7 +195,7 @@ impl Client {
         let queued = self
             .outgoing
             .counted_bytes()
-            .saturating_add(self.input.bytes());
+            .saturating_add(self.waiting.input.bytes());
         queued.saturating_add(self.context.queued_mail())
     }
 
@@ -167,31 +208,29 @@ impl Client {
         if self.session.is_parked() {
             bytes = bytes.saturating_add(self.session.kept_bytes());
         }
-        self.input.set(bytes);
+        self.waiting.input.set(bytes);
     }
 
     /// Whether mail has to wait: not to make output of it which is not taken, or because the client is being told what is
     /// different for its new user.
     pub(super) fn must_mail_wait(&self) -> bool {
         let is_telling = |session: &Session| session.is_telling();
-        let has_mail = self.held_up.as_ref().is_some_and(|it| !it.mail.is_empty());
-        self.is_full || has_mail || self.session.ddp().is_some_and(is_telling)
+        let has_mail = self
+            .waiting
+            .held_up
+            .as_ref()
+            .is_some_and(|it| !it.mail.is_empty());
+        self.waiting.is_full || has_mail || self.session.ddp().is_some_and(is_telling)
     }
 
     fn held_up(&mut self) -> &mut HeldUp {
         let address = self.context.address();
-        self.held_up.get_or_insert_with(|| {
+        self.waiting.held_up.get_or_insert_with(|| {
             Box::new(HeldUp {
                 mail: Backlog::new(address.clone()),
                 missed: Vec::new(),
             })
         })
-    }
-
-    /// Nothing waits any more: its memory is given back.
-    fn go_on(&mut self) {
-        self.held_up
-            .take_if(|it| it.mail.is_empty() && it.missed.is_empty());
     }
 
     /// Puts mail aside.
@@ -201,14 +240,14 @@ impl Client {
 
     /// The next mail that was put aside.
     pub(super) fn take_mail(&mut self) -> Option<Mail> {
-        let mail = self.held_up.as_mut()?.mail.pop();
-        self.go_on();
+        let mail = self.waiting.held_up.as_mut()?.mail.pop();
+        self.waiting.go_on();
         mail
     }
 
     /// Notes that a run has missed an event. Whether there is no room for its events, or was none and it has not been told.
     pub(super) fn misses(&mut self, run: Run, limits: &Limits) -> bool {
-        let held_up = self.held_up.as_ref();
+        let held_up = self.waiting.held_up.as_ref();
         if held_up.is_some_and(|it| it.missed.contains(&run)) {
             return true;
         }
@@ -221,20 +260,24 @@ impl Client {
 
     /// A run goes on as another, which misses what it has missed.
     pub(super) fn runs_again(&mut self, run: Run, next: Run) {
-        let missed = self.held_up.iter_mut().flat_map(|it| &mut it.missed);
+        let missed = self
+            .waiting
+            .held_up
+            .iter_mut()
+            .flat_map(|it| &mut it.missed);
         missed.filter(|it| **it == run).for_each(|it| *it = next);
     }
 
     /// Those that have missed events, if there is room enough again.
     pub(super) fn take_missed(&mut self, limits: &Limits) -> Vec<Run> {
-        let Some(held_up) = &mut self.held_up else {
+        let Some(held_up) = &mut self.waiting.held_up else {
             return Vec::new();
         };
         if self.outgoing.queued() > limits.events / 2 {
             return Vec::new();
         }
         let missed = std::mem::take(&mut held_up.missed);
-        self.go_on();
+        self.waiting.go_on();
         missed
     }
 
@@ -342,7 +385,28 @@ impl Client {
     }
 }
 
+impl Waiting {
+    /// The session is over: nobody reads its mail.
+    pub(super) fn forget_mail(&mut self) {
+        self.held_up = None;
+    }
+
+    /// Nothing is held up any more: its memory is given back.
+    fn go_on(&mut self) {
+        self.held_up
+            .take_if(|it| it.mail.is_empty() && it.missed.is_empty());
+    }
+}
+
 impl Running {
+    /// The subscription is over.
+    pub(super) fn end(self, fan_out: &mut FanOut) {
+        for follower in self.followers {
+            fan_out.remove(follower);
+        }
+        self.subscription.over();
+    }
+
     /// What its handler says of a gap; whatever a function does costs no more than its event.
     pub(super) fn events_of_gap(&mut self) -> impl Iterator<Item = Event> {
         let Self {

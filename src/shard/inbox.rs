@@ -122,6 +122,11 @@ impl Inbox {
         }
     }
 
+    /// The shard's number.
+    pub(crate) fn number(&self) -> usize {
+        self.shard
+    }
+
     /// The shard says how many clients it has.
     pub(crate) fn has_clients(&self, count: usize) {
         self.clients.store(count, Ordering::Relaxed);

@@ -19,6 +19,7 @@ use crate::limit::Seat;
 use crate::mail::Place;
 use crate::shard::inbox::Inbox;
 use crate::stream::Service;
+use crate::telemetry::{GaugeGuard, LiveConnection};
 use crate::transport::encryption::Encryption;
 use crate::transport::websocket::{self, Reader};
 
@@ -75,6 +76,7 @@ pub(super) struct Socket {
     pub(super) has_hung_up: bool,
     /// Its place among the connections of its address, where these are limited; given back when it is dropped.
     _seat: Option<Box<Seat>>,
+    _counted: GaugeGuard<LiveConnection>,
     /// There where SockJS is spoken, or where the session does not ask the peer for a sign of life.
     heart: Option<Box<Heart>>,
 }
@@ -96,6 +98,7 @@ impl Socket {
         stream: std::net::TcpStream,
         encryption: Option<Box<Encryption>>,
         seat: Option<Seat>,
+        counted: GaugeGuard<LiveConnection>,
     ) -> Self {
         Self {
             stream: TcpStream::from_std(stream),
@@ -103,6 +106,7 @@ impl Socket {
             reader: Reader::default(),
             has_hung_up: false,
             _seat: seat.map(Box::new),
+            _counted: counted,
             heart: None,
         }
     }
@@ -268,6 +272,13 @@ impl Link {
     pub(super) fn settle(&self, inbox: &Arc<Inbox>, place: Place) {
         if let Self::Polling(polling) = self {
             polling.settle(inbox, place);
+        }
+    }
+
+    /// The client has sent `connect`.
+    pub(super) fn connected(&self) {
+        if let Self::Polling(polling) = self {
+            polling.connected();
         }
     }
 

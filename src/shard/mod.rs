@@ -155,7 +155,7 @@ impl Prepared {
         std::thread::Builder::new()
             .name(format!("shard-{number}"))
             .spawn(move || {
-                EventLoop::new(poll, inbox, number, shared, limits).run();
+                EventLoop::new(poll, inbox, shared, limits).run();
                 drop((orders, token));
             })?;
         Ok(shard)

@@ -12,6 +12,7 @@ use crate::mail::Place;
 use crate::shard::inbox::Inbox;
 use crate::shard::polling_sessions::{Posts, Registry, Session, Waiting};
 use crate::stream::Service;
+use crate::telemetry::{GaugeGuard, LiveConnection};
 
 /// How a polling client is reached.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(super) struct Polling {
     given_to: u64,
     /// The last frame, when the session is closed.
     close: Option<Bytes>,
+    _counted: GaugeGuard<LiveConnection>,
 }
 
 /// A request that waits for frames.
@@ -65,6 +67,7 @@ impl Polling {
         service: Arc<Service>,
         registry: Arc<Registry>,
         now: Duration,
+        counted: GaugeGuard<LiveConnection>,
     ) -> Self {
         let alone_until = now.saturating_add(service.options.disconnect_delay);
         Self {
@@ -79,6 +82,7 @@ impl Polling {
             given: 0,
             given_to: 0,
             close: None,
+            _counted: counted,
         }
     }
 

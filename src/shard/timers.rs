@@ -2,6 +2,7 @@
 //! A timer is never taken out, only outlived: the client knows the tick that counts, and others of its entries are passed
 //! over when their time comes.
 
+use std::num::NonZero;
 use std::time::Duration;
 
 /// The length of a tick. A timer comes up to so much late, and never early.
@@ -10,9 +11,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// Ticks of one turn of the wheel, which is somewhat more than the usual heartbeat.
 const SLOTS: usize = 512;
 
-/// A tick, counted from the start.
+/// A tick, counted from the start. Not zero inside, so that a client without a timer needs no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Tick(u64);
+pub(super) struct Tick(NonZero<u64>);
 
 /// The timers of one shard.
 #[derive(Debug)]
@@ -27,24 +28,37 @@ pub(super) struct Timers {
 }
 
 impl Tick {
+    fn number(ticks: u64) -> Self {
+        Self(NonZero::<u64>::MIN.saturating_add(ticks))
+    }
+
+    /// How many there were before it.
+    fn ticks(self) -> u64 {
+        self.0.get() - 1
+    }
+
+    fn since(self, earlier: Self) -> u64 {
+        self.ticks().saturating_sub(earlier.ticks())
+    }
+
     /// The last tick that has come by this time.
     pub(super) fn latest(now: Duration) -> Self {
         let ticks = now.as_nanos() / TICK.as_nanos();
-        Self(u64::try_from(ticks).unwrap_or(u64::MAX))
+        Self::number(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
 
     /// The first tick that has not come before this time.
     fn not_before(at: Duration) -> Self {
         let ticks = at.as_nanos().div_ceil(TICK.as_nanos());
-        Self(u64::try_from(ticks).unwrap_or(u64::MAX))
+        Self::number(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
 
     fn time(self) -> Duration {
-        Duration::from_millis(self.0.saturating_mul(TICK.as_millis() as u64))
+        Duration::from_millis(self.ticks().saturating_mul(TICK.as_millis() as u64))
     }
 
     fn slot(self) -> usize {
-        (self.0 % SLOTS as u64) as usize
+        (self.ticks() % SLOTS as u64) as usize
     }
 
     fn after(self, ticks: usize) -> Self {
@@ -52,15 +66,17 @@ impl Tick {
     }
 }
 
-impl Timers {
-    pub(super) fn new() -> Self {
+impl Default for Timers {
+    fn default() -> Self {
         Self {
             slots: vec![Vec::new(); SLOTS].into(),
-            next: Tick(0),
+            next: Tick::number(0),
             occupied: None,
         }
     }
+}
 
+impl Timers {
     /// The tick at which a timer for this time comes.
     pub(super) fn tick(&self, at: Duration) -> Tick {
         Tick::not_before(at).max(self.next)
@@ -72,7 +88,7 @@ impl Timers {
             slot.push(index);
         }
         let turns = SLOTS as u64;
-        let reached = Tick(self.next.0 + tick.0.saturating_sub(self.next.0) % turns);
+        let reached = self.next.after((tick.since(self.next) % turns) as usize);
         self.occupied = Some(self.occupied.map_or(reached, |tick| tick.min(reached)));
     }
 
@@ -141,7 +157,7 @@ mod tests {
     impl World {
         fn new() -> Self {
             Self {
-                timers: Timers::new(),
+                timers: Timers::default(),
                 counts: HashMap::new(),
             }
         }

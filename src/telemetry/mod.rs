@@ -1,9 +1,15 @@
 //! Gauges of what is alive, so that a leak shows.
 
+mod gauge_guard;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use updraft_bus::BusFaults;
+
+pub(crate) use gauge_guard::{
+    GaugeGuard, LiveConnection, LiveSession, LiveSubscription, Login, ParkedSession, SlowMethod,
+};
 
 /// What is alive in a server at one moment, and what has happened since it started.
 ///

@@ -68,7 +68,7 @@ impl Builder {
             limiter,
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
-            gauges,
+            gauges: Arc::new(gauges),
             memory,
         });
         let session = Arc::new(self.session);

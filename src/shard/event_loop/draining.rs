@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::resuming::find;
-use super::{EventLoop, State};
+use super::EventLoop;
+use super::ending::Ending;
+use super::shard_context::Phase;
 use crate::mail::Place;
 
 /// The clients that are still to be closed, and when.
@@ -47,34 +48,35 @@ impl EventLoop {
     /// Begins to shut down. Until its turn comes a client is served as before; who is gone does not
     /// come back.
     pub(super) fn drain(&mut self, spread: Duration) {
-        self.state = State::ShuttingDown;
-        let everybody: Vec<usize> = self.clients.iter().map(|(index, _)| index).collect();
+        self.shard.phase = Phase::ShuttingDown;
+        let everybody = self.clients.places();
         let mut staying = Vec::new();
         for index in everybody {
             self.give_up_absent(index);
             match self.clients.get(index) {
                 Some(client) if client.closing.is_none() && !client.link.is_gone() => {
-                    staying.push(client.place(index));
+                    staying.push(client.place());
                 }
                 Some(_) => self.send_away(index),
                 None => {}
             }
         }
-        self.leaving = Leaving::new(staying, self.now, spread);
+        self.leaving = Leaving::new(staying, self.shard.now, spread);
         self.close_leaving();
     }
 
     /// Closes those whose turn has come.
     pub(super) fn close_leaving(&mut self) {
-        while let Some(place) = self.leaving.take_due(self.now) {
-            if find(&mut self.clients, place).is_some() {
+        while let Some(place) = self.leaving.take_due(self.shard.now) {
+            if self.clients.find(place).is_some() {
                 self.send_away(place.index);
             }
         }
     }
 
     fn send_away(&mut self, index: usize) {
-        self.close(index, 1001, "Going away");
+        let (code, reason) = (1001, "Going away");
+        self.end(index, Ending::Closed { code, reason });
         self.give_up_absent(index);
     }
 }

@@ -1,33 +1,34 @@
 //! Orders about users, carried out on the connections of this shard.
 
 use updraft_bus::Message;
+use updraft_protocol::session::Output;
 
 use super::EventLoop;
 use crate::shard::orders::Order;
 
 impl EventLoop {
-    pub(super) fn obey(&mut self, message: &Message) {
-        let Some(order) = self.shared.orders.take(message) else {
+    pub(super) fn apply_order(&mut self, message: &Message, out: &mut Output) {
+        let Some(order) = self.shard.shared.orders.take(message) else {
             return;
         };
         match order {
             Order::Disconnect { user } => {
                 for index in self.connections_of(&user) {
                     if let Some(client) = self.clients.get_mut(index) {
-                        client.session.close(&mut self.out);
-                        self.settle(index);
+                        client.session.close(out);
+                        self.carry_out(index, out);
                     }
                 }
             }
             Order::Stop { user, publication } => {
                 for index in self.connections_of(&user) {
-                    self.stop_subscriptions(index, &publication);
+                    self.stop_subscriptions(index, &publication, out);
                 }
             }
         }
     }
 
-    fn stop_subscriptions(&mut self, index: usize, publication: &str) {
+    fn stop_subscriptions(&mut self, index: usize, publication: &str, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
@@ -35,9 +36,9 @@ impl EventLoop {
         let named = named.filter(|it| it.subscription.publication() == publication);
         let runs: Vec<_> = named.map(|running| running.run).collect();
         for run in runs {
-            client.session.stop(run, None, &mut self.out);
+            client.session.stop(run, None, out);
         }
-        self.settle(index);
+        self.carry_out(index, out);
     }
 
     /// The places of a user's connections.

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use updraft_protocol::session::Output;
 use updraft_protocol::sockjs::{self, Beat};
 
-use super::resuming::find;
-use super::{EventLoop, State};
+use super::EventLoop;
+use super::ending::Ending;
+use super::shard_context::Phase;
 use crate::shard::link::Link;
 use crate::shard::polling::{Readiness, interrupted};
 use crate::shard::polling_sessions::{Request, Session};
@@ -13,14 +15,14 @@ use crate::transport::websocket;
 
 impl EventLoop {
     /// A request of a polling client.
-    pub(super) fn requested(&mut self, session: &Arc<Session>, request: Request) {
-        let place = session.place(&self.inbox);
+    pub(super) fn requested(&mut self, session: &Arc<Session>, request: Request, out: &mut Output) {
+        let place = session.place(&self.shard.inbox);
         if place.is_none() && !session.has_ended() {
             // It has moved meanwhile, or is about to arrive.
             return session.send(request);
         }
         let found = place.and_then(|place| {
-            let client = find(&mut self.clients, place)?;
+            let client = self.clients.find(place)?;
             // The client may have come back by other requests since, and these are late.
             let polling = client.link.polling_mut().filter(|it| it.is_of(session));
             Some((place.index, polling?))
@@ -30,50 +32,51 @@ impl EventLoop {
             (Request::Taken(_) | Request::Cut(_) | Request::Post(_) | Request::Displaced, None) => {
             }
             (Request::Wait(waiting), Some((index, polling))) => {
-                polling.wait(waiting, self.now);
+                polling.wait(waiting, self.shard.now);
                 self.unblocked(index);
                 self.set_timer(index);
             }
             (Request::Taken(number), Some((index, polling))) => {
-                polling.taken(number, self.now);
+                polling.taken(number, self.shard.now);
                 self.unblocked(index);
                 self.set_timer(index);
             }
             (Request::Cut(number), Some((index, polling))) => {
                 if polling.is_needed(number) {
-                    self.lost(index);
+                    self.end(index, Ending::Lost);
                 }
             }
             (Request::Post(posted), Some((index, polling))) => {
                 polling.posts.add(posted);
-                self.heard(index);
-                self.read_posted(index);
+                self.heard(index, out);
+                self.read_posted(index, out);
             }
             (Request::Displaced, Some((index, polling))) => {
                 polling.displaced();
-                self.lost(index);
+                self.end(index, Ending::Lost);
             }
         }
     }
 
     /// Hands posted messages to their session, while it keeps up with them.
-    pub(super) fn read_posted(&mut self, index: usize) {
+    pub(super) fn read_posted(&mut self, index: usize, out: &mut Output) {
         while let Some(client) = self.clients.get_mut(index)
             && client.closing.is_none()
-            && !client.is_paused
+            && !client.waiting.is_paused
             && let Some(polling) = client.link.polling_mut()
             && let Some(message) = polling.posts.next_message()
         {
             let limit = if client.session.is_connected() {
-                self.limits.message
+                self.shard.limits.message
             } else {
-                self.limits.first_message
+                self.shard.limits.first_message
             };
             if message.len() > limit {
-                return self.close(index, 1009, "Message too big");
+                let (code, reason) = (1009, "Message too big");
+                return self.end(index, Ending::Closed { code, reason });
             }
-            client.session.receive(&message, self.now, &mut self.out);
-            self.settle(index);
+            client.session.receive(&message, self.shard.now, out);
+            self.carry_out(index, out);
         }
     }
 
@@ -82,14 +85,14 @@ impl EventLoop {
         if let Some(client) = self.clients.get_mut(index)
             && !client.session.has_heartbeat()
         {
-            client.link.watch(self.limits.watch, self.now);
+            client.link.watch(self.shard.limits.watch, self.shard.now);
             self.set_timer(index);
         }
     }
 
     /// SockJS's own heartbeats, and the end of those who do not answer or ask any more.
     pub(super) fn beat(&mut self, index: usize) {
-        let now = self.now;
+        let now = self.shard.now;
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
@@ -98,21 +101,27 @@ impl EventLoop {
         }
         match &mut client.link {
             Link::Socket(socket) => {
-                if client.is_paused {
+                if client.waiting.is_paused {
                     // We do not listen, so its silence means nothing.
                     socket.alive(now);
                 }
                 match socket.beat(now) {
                     Some(Beat::Ping) => client.outgoing.push_control(websocket::ping()),
                     Some(Beat::Missed) if socket.is_watched() => {
-                        return self.part(index, 1000, "Normal closure");
+                        let (code, reason) = (1000, "Normal closure");
+                        return self.end(index, Ending::Parted { code, reason });
                     }
-                    Some(Beat::Missed) => return self.close(index, Beat::CODE, Beat::REASON),
+                    Some(Beat::Missed) => {
+                        let (code, reason) = (Beat::CODE, Beat::REASON);
+                        return self.end(index, Ending::Closed { code, reason });
+                    }
                     None => {}
                 }
             }
             Link::Gone => return,
-            Link::Polling(polling) if polling.is_abandoned(now) => return self.lost(index),
+            Link::Polling(polling) if polling.is_abandoned(now) => {
+                return self.end(index, Ending::Lost);
+            }
             Link::Polling(polling) => {
                 let is_due = polling.beat(now) | polling.end_long_wait(now);
                 // What waits says as much.
@@ -121,7 +130,7 @@ impl EventLoop {
                 }
             }
         }
-        self.list(index);
+        self.has_output(index);
         self.set_timer(index);
     }
 
@@ -131,10 +140,10 @@ impl EventLoop {
             .clients
             .get_mut(index)
             .and_then(|client| client.link.polling_mut());
-        if self.state == State::ShuttingDown
+        if self.shard.phase == Phase::ShuttingDown
             && polling.is_some_and(|polling| polling.readiness() == Readiness::Absent)
         {
-            self.lost(index);
+            self.end(index, Ending::Lost);
         }
     }
 }

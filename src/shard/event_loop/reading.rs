@@ -8,6 +8,7 @@ use updraft_protocol::session::Output;
 use updraft_protocol::sockjs::{self, Broken};
 
 use super::EventLoop;
+use super::ending::Ending;
 use crate::shard::Limits;
 use crate::shard::conversation::Conversation;
 use crate::shard::link::Framing;
@@ -22,28 +23,27 @@ const PONGS_PER_READ: usize = 16;
 
 impl EventLoop {
     /// Reads what the client has sent, or as much of it as one connection may have in a turn.
-    pub(super) fn read(&mut self, index: usize) {
-        self.read_posted(index);
+    pub(super) fn read(&mut self, index: usize, out: &mut Output) {
+        self.read_posted(index, out);
         for _ in 0..READS_PER_TURN {
             let Some(client) = self.clients.get_mut(index) else {
                 return;
             };
-            let is_over = client.closing.is_some() || client.is_paused;
+            let is_over = client.closing.is_some() || client.waiting.is_paused;
             let Some(socket) = client.link.socket_mut() else {
                 return;
             };
-            if client.is_paused && !socket.has_hung_up {
+            if client.waiting.is_paused && !socket.has_hung_up {
                 return;
             }
-            match socket.read(&mut self.input) {
-                Ok(0) => return self.finished(index),
+            match socket.read(&mut self.buffers.input) {
+                Ok(0) => return self.end(index, Ending::Finished),
                 // Read for its end only.
                 Ok(_) if is_over => {}
                 Ok(count) => {
-                    let is_last = !socket.may_have_more(count, self.input.len());
-                    self.take_in(index, count);
-                    self.settle(index);
-                    self.heard(index);
+                    let is_last = !socket.may_have_more(count, self.buffers.input.len());
+                    self.take_in(index, count, out);
+                    self.heard(index, out);
                     if is_last {
                         return;
                     }
@@ -52,59 +52,59 @@ impl EventLoop {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::debug!(%error, "A connection broke.");
-                    return self.lost(index);
+                    return self.end(index, Ending::Lost);
                 }
             }
         }
         if let Some(client) = self.clients.get_mut(index)
-            && !client.is_unread
+            && !client.waiting.is_unread
         {
-            client.is_unread = true;
+            client.waiting.is_unread = true;
             self.unread.push_back(index);
         }
     }
 
     /// Goes on with those that had more than one turn's worth.
-    pub(super) fn read_on(&mut self) {
+    pub(super) fn read_on(&mut self, out: &mut Output) {
         for _ in 0..self.unread.len() {
             let Some(index) = self.unread.pop_front() else {
                 return;
             };
             // The place may have been given to another connection meanwhile, which is not listed.
-            let client = self.clients.get_mut(index).filter(|it| it.is_unread);
-            if let Some(client) = client {
-                client.is_unread = false;
-                self.read(index);
+            let client = self.clients.get_mut(index);
+            if client.is_some_and(|client| std::mem::take(&mut client.waiting.is_unread)) {
+                self.read(index, out);
             }
         }
     }
 
-    /// A connection takes nothing any more. What its client said before is heard first: that it leaves, for one.
-    pub(super) fn broken(&mut self, index: usize) {
+    /// A connection takes nothing any more. What its client said before is heard first: that it leaves,
+    /// for one.
+    pub(super) fn broken(&mut self, index: usize, out: &mut Output) {
         let client = self.clients.get_mut(index);
         if let Some(socket) = client.and_then(|client| client.link.socket_mut())
             // Else it is read to its end anyway.
             && !std::mem::replace(&mut socket.has_hung_up, true)
         {
-            self.read(index);
+            self.read(index, out);
         }
-        self.lost(index);
+        self.end(index, Ending::Lost);
     }
 
     /// Reads on where a connection had too many messages queued.
-    pub(super) fn read_again(&mut self, index: usize) {
+    pub(super) fn read_again(&mut self, index: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        let is_short = || self.shared.host.memory.is_exceeded();
-        if client.is_paused && !client.has_enough_queued(&self.limits, is_short) {
-            client.is_paused = false;
-            self.read(index);
+        let is_short = || self.shard.shared.host.memory.is_exceeded();
+        if client.waiting.is_paused && !client.has_enough_queued(&self.shard.limits, is_short) {
+            client.waiting.is_paused = false;
+            self.read(index, out);
         }
     }
 
-    /// Hands the first `count` bytes of the input buffer to a connection's session.
-    pub(super) fn take_in(&mut self, index: usize, count: usize) {
+    /// Hands the first `count` bytes of the input buffer to a connection's session, and does what that asks for.
+    pub(super) fn take_in(&mut self, index: usize, count: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
@@ -114,37 +114,34 @@ impl EventLoop {
         let framing = socket.framing();
         let mut intake = Intake {
             framing,
-            json: &self.shared.session.limits,
+            json: &self.shard.shared.session.limits,
             session: &mut client.session,
             outgoing: &mut client.outgoing,
-            out: &mut self.out,
-            limits: &self.limits,
-            now: self.now,
+            out: &mut *out,
+            limits: &self.shard.limits,
+            now: self.shard.now,
             pongs: 0,
             latest_ping: None,
-            ending: None,
+            end: None,
         };
-        let bytes = self.input.get_mut(..count).unwrap_or_default();
-        if let Err(violation) = socket.reader.read(bytes, self.now, &mut intake) {
-            intake.ending = Some(Ending::Violation(violation));
+        let bytes = self.buffers.input.get_mut(..count).unwrap_or_default();
+        if let Err(violation) = socket.reader.read(bytes, self.shard.now, &mut intake) {
+            intake.end = Some(InputEnd::Violation(violation));
         }
         if let Some(pong) = intake.latest_ping.take() {
             intake.outgoing.push_control(pong);
         }
-        let ending = intake.ending;
-        if ending.is_some() {
+        let end = intake.end;
+        if end.is_some() {
             socket.takes_no_more_frames();
         }
-        self.list(index);
-        match ending {
-            Some(Ending::Violation(Protocol { code, reason })) => {
-                self.settle(index);
-                self.close(index, code, reason);
+        self.unsent.add(index, &mut client.outgoing);
+        self.carry_out(index, out);
+        match end {
+            Some(InputEnd::Violation(Protocol { code, reason })) => {
+                self.end(index, Ending::Closed { code, reason });
             }
-            Some(Ending::Close(code)) => {
-                self.settle(index);
-                self.part(index, code, "");
-            }
+            Some(InputEnd::Close(code)) => self.end(index, Ending::Parted { code, reason: "" }),
             None => {}
         }
     }
@@ -164,11 +161,11 @@ struct Intake<'a> {
     pongs: usize,
     /// The answer to the latest ping, once there have been many.
     latest_ping: Option<Vec<u8>>,
-    ending: Option<Ending>,
+    end: Option<InputEnd>,
 }
 
 /// Why nothing more is read.
-enum Ending {
+enum InputEnd {
     /// The peer closes, and hears this code.
     Close(u16),
     Violation(Protocol),
@@ -199,7 +196,7 @@ impl Receiver for Intake<'_> {
                 self.outgoing.push_control(websocket::pong(payload));
             }
             Incoming::Ping(payload) => self.latest_ping = Some(websocket::pong(payload)),
-            Incoming::Close(code) => self.ending = Some(Ending::Close(code)),
+            Incoming::Close(code) => self.end = Some(InputEnd::Close(code)),
         }
     }
 }
@@ -208,7 +205,7 @@ impl Intake<'_> {
     /// Takes the messages out of a frame of SockJS.
     fn unframe(&mut self, text: &str) {
         // What comes behind a broken frame is not looked at.
-        if self.ending.is_some() {
+        if self.end.is_some() {
             return;
         }
         match sockjs::messages_of_frame(text, self.json) {
@@ -216,7 +213,7 @@ impl Intake<'_> {
                 .iter()
                 .for_each(|message| self.session.receive(message, self.now, self.out)),
             Err(Broken) => {
-                self.ending = Some(Ending::Violation(Protocol {
+                self.end = Some(InputEnd::Violation(Protocol {
                     code: Broken::CODE,
                     reason: Broken::REASON,
                 }));

@@ -5,12 +5,11 @@
 //! across shards.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use slab::Slab;
-use updraft_protocol::session::{Session, SessionId};
+use updraft_protocol::session::{Output, Session, SessionId};
 
-use super::{EventLoop, State};
+use super::EventLoop;
+use super::ending::Ending;
 use crate::mail::{Address, Place};
 use crate::shard::client::{Client, Rival};
 use crate::shard::inbox::Letter;
@@ -18,7 +17,7 @@ use crate::shard::link::Link;
 use crate::shard::registry::{Claim, Newcomer};
 
 /// A client that wants a session back.
-pub(super) struct Wanted {
+pub(super) struct ResumeRequest {
     pub(super) by: Place,
     pub(super) session: SessionId,
     /// What it says that it has received.
@@ -27,23 +26,23 @@ pub(super) struct Wanted {
 
 impl EventLoop {
     /// Sees to the clients that want a session back.
-    pub(super) fn look_for_sessions(&mut self) {
-        while let Some(Wanted {
+    pub(super) fn answer_resume_requests(&mut self, out: &mut Output) {
+        while let Some(ResumeRequest {
             by,
             session,
             received,
-        }) = self.wanted.pop()
+        }) = self.resume_requests.pop()
         {
-            let client = find(&mut self.clients, by);
+            let client = self.clients.find(by);
             if client.is_none_or(|client| client.closing.is_some()) {
                 continue;
             }
-            match self.shared.resumable.find(session.as_str()) {
-                None => self.refuse(by),
+            match self.shard.shared.resumable.find(session.as_str()) {
+                None => self.refuse(by, out),
                 Some((inbox, session)) => {
                     let claim = Claim { session, received };
-                    if Arc::ptr_eq(&inbox, &self.inbox) {
-                        self.claim(by, claim);
+                    if Arc::ptr_eq(&inbox, &self.shard.inbox) {
+                        self.claim(by, claim, out);
                     } else if let Some(newcomer) = self.send_off(by, claim) {
                         if let Link::Polling(polling) = &newcomer.link {
                             polling.leave(&inbox);
@@ -56,8 +55,8 @@ impl EventLoop {
     }
 
     /// A client comes from another shard, for a session of this one.
-    pub(super) fn newcomer(&mut self, newcomer: Newcomer) {
-        if self.state != State::Serving {
+    pub(super) fn newcomer(&mut self, newcomer: Newcomer, out: &mut Output) {
+        if !self.shard.is_serving() {
             return;
         }
         let Newcomer {
@@ -74,44 +73,44 @@ impl EventLoop {
                     return;
                 };
                 client.outgoing.write_first(unsent);
-                let by = client.place(index);
-                self.settle(index);
-                self.list(index);
-                self.claim(by, claim);
+                let by = client.place();
+                self.unsent.add(index, &mut client.outgoing);
+                self.carry_out(index, out);
+                self.claim(by, claim, out);
             }
             Err(error) => tracing::warn!(%error, "A connection could not be moved."),
         }
     }
 
     /// Something was heard of a client: it is alive, and keeps its session.
-    pub(super) fn heard(&mut self, index: usize) {
+    pub(super) fn heard(&mut self, index: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        client.heard(&self.limits, self.now);
+        client.heard(&self.shard.limits, self.shard.now);
         if let Some(rival) = client.rival.take() {
-            self.refuse(rival.place);
+            self.refuse(rival.place, out);
         }
     }
 
     /// Takes a connection away from its session, if it has been silent for too long while another one waited for it.
-    pub(super) fn check_rival(&mut self, index: usize) {
+    pub(super) fn check_rival(&mut self, index: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
         let Some(rival) = client
             .rival
             .as_ref()
-            .filter(|rival| rival.until <= self.now)
+            .filter(|rival| rival.until <= self.shard.now)
         else {
             return;
         };
         // We do not listen, so its silence means nothing.
-        let (is_paused, place) = (client.is_paused, rival.place);
-        if is_paused || find(&mut self.clients, place).is_none() {
-            return self.heard(index);
+        let (is_paused, place) = (client.waiting.is_paused, rival.place);
+        if is_paused || self.clients.find(place).is_none() {
+            return self.heard(index, out);
         }
-        self.expired(index);
+        self.end(index, Ending::Overdue);
     }
 
     /// The client has lost its connection or its session: whoever waits for that tries anew.
@@ -119,7 +118,7 @@ impl EventLoop {
         if let Some(client) = self.clients.get_mut(index)
             && let Some(rival) = client.rival.take()
         {
-            self.wanted.push(Wanted {
+            self.resume_requests.push(ResumeRequest {
                 by: rival.place,
                 session: SessionId::from(client.context.id()),
                 received: rival.received,
@@ -128,36 +127,39 @@ impl EventLoop {
     }
 
     /// A client of this shard wants a session of this shard.
-    fn claim(&mut self, by: Place, claim: Claim) {
+    fn claim(&mut self, by: Place, claim: Claim, out: &mut Output) {
         let index = claim.session.index;
-        let Some(newcomer) = find(&mut self.clients, by) else {
+        let Some(newcomer) = self.clients.find(by) else {
             return;
         };
         let address = newcomer.context.client_address();
-        let same_address = self.limits.same_address;
-        let (now, until) = (self.now, self.now.saturating_add(self.limits.takeover));
-        let Some(client) = find(&mut self.clients, claim.session) else {
-            return self.refuse(by);
+        let same_address = self.shard.limits.same_address;
+        let (now, until) = (
+            self.shard.now,
+            self.shard.now.saturating_add(self.shard.limits.takeover),
+        );
+        let Some(client) = self.clients.find(claim.session) else {
+            return self.refuse(by, out);
         };
         let same_place = address == client.context.client_address();
         let Some(session) = client.session.ddp_mut() else {
-            return self.refuse(by);
+            return self.refuse(by, out);
         };
         if same_address && !same_place {
-            session.wrong_attempt(&mut self.out);
-            self.settle(index);
-            return self.refuse(by);
+            session.wrong_attempt(out);
+            self.carry_out(index, out);
+            return self.refuse(by, out);
         }
         if session.is_parked() {
-            let is_resumed = session.resume(claim.received, now, &mut self.out);
+            let is_resumed = session.resume(claim.received, now, out);
             if is_resumed {
-                return self.take_back(index, by);
+                return self.take_back(index, by, out);
             }
-            self.settle(index);
-            return self.refuse(by);
+            self.carry_out(index, out);
+            return self.refuse(by, out);
         }
-        if client.closing.is_some() || !session.probe(claim.received, &mut self.out) {
-            return self.refuse(by);
+        if client.closing.is_some() || !session.probe(claim.received, out) {
+            return self.refuse(by, out);
         }
         // Of several the latest is the most likely to be alive; the silence is counted from the first ping.
         let former = client.rival.take();
@@ -166,18 +168,17 @@ impl EventLoop {
             received: claim.received,
             until: former.as_ref().map_or(until, |former| former.until),
         }));
-        self.settle(index);
+        self.carry_out(index, out);
         if let Some(former) = former {
-            self.refuse(former.place);
+            self.refuse(former.place, out);
         }
     }
 
     /// Gives a session, which is resumed, the connection that its client has now. What it sends is in `out`.
-    fn take_back(&mut self, index: usize, by: Place) {
+    fn take_back(&mut self, index: usize, by: Place, out: &mut Output) {
         self.detach(index);
-        self.count_as_back(index);
         let Some(newcomer) = self.unseat(by) else {
-            return self.settle(index);
+            return self.carry_out(index, out);
         };
         let mut newcomer = *newcomer;
         let Some(client) = self.clients.get_mut(index) else {
@@ -185,43 +186,42 @@ impl EventLoop {
         };
         let connection = client.context.log_id();
         tracing::debug!(%connection, "A client is back.");
+        client.counted.parked = None;
         client.link = newcomer.link;
         let framing = client.link.framing();
-        let place = client.place(index);
-        client.link.settle(&self.inbox, place);
+        let place = client.place();
+        client.link.settle(&self.shard.inbox, place);
         let unsent = newcomer.outgoing.into_unsent(framing);
         client.outgoing.write_first(unsent);
-        client.is_paused = newcomer.is_paused;
-        let gauges = &self.shared.host.gauges;
-        gauges.connections.fetch_add(1, Ordering::Relaxed);
+        client.waiting.is_paused = newcomer.waiting.is_paused;
         if let Err(error) = client.link.register(self.poll.registry(), index) {
             tracing::warn!(%error, "A connection could not be taken over.");
-            self.settle(index);
-            return self.lost(index);
+            self.carry_out(index, out);
+            return self.end(index, Ending::Lost);
         }
         self.watch(index);
-        self.settle(index);
+        self.carry_out(index, out);
         let backlog = newcomer.session.ddp_mut().map(Session::take_backlog);
         for text in backlog.unwrap_or_default() {
             let Some(client) = self.clients.get_mut(index) else {
                 return;
             };
-            client.session.receive(&text, self.now, &mut self.out);
-            self.settle(index);
+            client.session.receive(&text, self.shard.now, out);
+            self.carry_out(index, out);
         }
-        self.list(index);
-        self.refill(index);
-        self.read_again(index);
+        self.has_output(index);
+        self.refill(index, out);
+        self.read_again(index, out);
     }
 
     /// A client that wanted a session back gets one of its own.
-    fn refuse(&mut self, by: Place) {
-        if let Some(client) = find(&mut self.clients, by) {
+    fn refuse(&mut self, by: Place, out: &mut Output) {
+        if let Some(client) = self.clients.find(by) {
             if let Some(session) = client.session.ddp_mut() {
-                session.resume_refused(self.now, &mut self.out);
+                session.resume_refused(self.shard.now, out);
             }
-            self.settle(by.index);
-            self.read_again(by.index);
+            self.carry_out(by.index, out);
+            self.read_again(by.index, out);
         }
     }
 
@@ -240,17 +240,9 @@ impl EventLoop {
 
     /// Takes a client that has no session yet from its place.
     fn unseat(&mut self, by: Place) -> Option<Box<Client>> {
-        find(&mut self.clients, by)?;
-        let mut client = self.clients.try_remove(by.index)?;
+        self.clients.find(by)?;
+        let mut client = self.clients.remove(by.index)?;
         client.link.deregister(self.poll.registry());
-        let gauges = &self.shared.host.gauges;
-        gauges.connections.fetch_sub(1, Ordering::Relaxed);
         Some(client)
     }
-}
-
-/// The client of a place, if it is still there.
-pub(super) fn find(clients: &mut Slab<Box<Client>>, place: Place) -> Option<&mut Client> {
-    let client = clients.get_mut(place.index)?;
-    (client.generation == place.generation).then_some(client)
 }

@@ -1,7 +1,5 @@
-//! A change of the user, on the host's side: what comes in on the channels meanwhile is kept for the functions of the new
-//! user, and those who wait for the change are told of its end.
-
-use std::sync::atomic::Ordering;
+//! A change of the user, on the host's side: what comes in on the channels meanwhile is kept for the
+//! functions of the new user, and those who wait for the change are told of its end.
 
 use updraft_protocol::session::{Output, Run};
 
@@ -19,18 +17,18 @@ impl EventLoop {
             return;
         };
         client.runs_again(run, next);
-        let gauges = &self.shared.host.gauges;
-        gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
-        let room = (self.limits.kept, &self.input_tally);
-        let runs = (run, next);
-        let change = client.change.get_or_insert_default();
+        let mut keeper = client.keeper();
+        let room = (self.shard.limits.kept, self.clients.input());
         self.fan_out
-            .keep(&mut change.keeper, room, runs, running.followers);
+            .keep(&mut keeper, room, (run, next), running.followers);
         running.subscription.over();
+        if let Some(client) = self.clients.get_mut(index) {
+            client.change.get_or_insert_default().keeper = keeper;
+        }
     }
 
     /// The client has been told of the difference and of what is ready: what was kept follows.
-    pub(super) fn user_changed(&mut self, index: usize) {
+    pub(super) fn user_changed(&mut self, index: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
@@ -48,7 +46,7 @@ impl EventLoop {
                     outcomes.push((run, outcome));
                 }
             });
-            self.send_kept(index, outcomes);
+            self.send_kept(index, outcomes, out);
         }
         for done in calls {
             // The call may have ended without waiting.
@@ -56,25 +54,21 @@ impl EventLoop {
         }
     }
 
-    fn send_kept(&mut self, index: usize, outcomes: Vec<(Run, Outcome)>) {
-        let mut out = Output::default();
+    fn send_kept(&mut self, index: usize, outcomes: Vec<(Run, Outcome)>, out: &mut Output) {
         for (run, outcome) in outcomes {
             let Some(client) = self.clients.get_mut(index) else {
                 return;
             };
             match outcome {
                 Outcome::Event(tail) => {
-                    if let Some(head) = client.session.event(run, &tail, &mut out) {
+                    if let Some(head) = client.session.event(run, &tail, out) {
                         client.outgoing.push_event(head, tail);
                     }
                 }
                 Outcome::Nothing => {}
-                Outcome::Lost => self.missed(index, run),
-            }
-            for action in out.actions.drain(..) {
-                self.act(index, action);
+                Outcome::Lost => self.missed(index, run, out),
             }
         }
-        self.list(index);
+        self.has_output(index);
     }
 }

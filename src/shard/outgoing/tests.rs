@@ -1,7 +1,11 @@
 //! What is written when, and what is known of a socket that does not take it.
 
+use std::io::{self, ErrorKind};
+
+use updraft_protocol::message::FrameRef;
 use updraft_protocol::vent::Encoding;
 
+use super::writer::{Progress, WRITE};
 use super::*;
 use crate::base::memory::Tally;
 

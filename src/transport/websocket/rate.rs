@@ -13,17 +13,17 @@ pub(crate) struct Rate {
 /// The frames of one client.
 #[derive(Debug, Default)]
 pub(super) struct Count {
-    /// When the span began in which `frames` were counted.
-    since: Duration,
+    /// When the span began in which `frames` were counted, in milliseconds: each client has one of these.
+    since: u64,
     frames: u32,
 }
 
 impl Count {
     /// Counts a frame; whether it is one too many.
     pub(super) fn exceeds(&mut self, rate: Rate, now: Duration) -> bool {
-        if now.saturating_sub(self.since) >= rate.within {
+        if now.saturating_sub(Duration::from_millis(self.since)) >= rate.within {
             *self = Self {
-                since: now,
+                since: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
                 frames: 0,
             };
         }

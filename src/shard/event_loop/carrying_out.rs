@@ -1,0 +1,127 @@
+//! What a session asks for is done: its messages are queued, its handlers begin, its connection ends.
+
+use std::sync::atomic::Ordering;
+
+use updraft_protocol::session::{Action, Output, Run};
+
+use super::EventLoop;
+use super::ending::Ending;
+use super::resuming::ResumeRequest;
+use crate::telemetry::GaugeGuard;
+
+impl EventLoop {
+    /// Carries out what a session has asked for, which empties `out`, and sets its next timer.
+    pub(super) fn carry_out(&mut self, index: usize, out: &mut Output) {
+        let mut actions = Vec::new();
+        // What a rule refuses has its answer at once, and the message behind it its turn: so there may
+        // be more to do.
+        while !(out.frames.is_empty() && out.actions.is_empty()) {
+            self.queue_frames(index, out);
+            std::mem::swap(&mut actions, &mut out.actions);
+            for action in actions.drain(..) {
+                self.act(index, action, out);
+            }
+        }
+        if actions.capacity() > out.actions.capacity() {
+            out.actions = actions;
+        }
+        self.starts.end_of_turn();
+        self.check_pressure(index);
+        self.set_timer(index);
+    }
+
+    fn queue_frames(&mut self, index: usize, out: &mut Output) {
+        let frames = out.frames.drain(..);
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        frames.for_each(|frame| client.outgoing.push(frame));
+        self.unsent.add(index, &mut client.outgoing);
+    }
+
+    /// An action that concerns the connection takes the client's index, for the client may be gone with
+    /// it; the others take the client.
+    fn act(&mut self, index: usize, action: Action, out: &mut Output) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        match action {
+            Action::Connected => self.connected(index),
+            Action::Resume { session, received } => {
+                client.link.connected();
+                let by = client.place();
+                self.resume_requests.push(ResumeRequest {
+                    by,
+                    session,
+                    received,
+                });
+            }
+            // What was kept for a client that is away has become too much, before this.
+            Action::Publish { .. } | Action::Call { .. } if !client.session.is_connected() => {}
+            Action::Publish {
+                run,
+                publication,
+                params,
+            } => {
+                let what = (run, publication, params);
+                self.starts.publish(client, &self.shard, what, out);
+            }
+            Action::Call {
+                run,
+                method,
+                params,
+                seed,
+            } => {
+                let what = (run, method, params);
+                self.starts.call(client, &self.shard, what, seed, out);
+            }
+            Action::Stop(run) => {
+                if let Some(running) = client.take_running(run) {
+                    running.end(&mut self.fan_out);
+                }
+            }
+            Action::Deactivate { run, next } => self.deactivate(index, run, next),
+            Action::UserChanged => self.user_changed(index, out),
+            Action::Expired(run) => self.expired(index, run),
+            Action::NotPublished(_) => {
+                let gauges = &self.shard.shared.host.gauges;
+                gauges.unpublished_changes.fetch_add(1, Ordering::Relaxed);
+            }
+            Action::Gap(run) => self.missed(index, run, out),
+            Action::Lost { code, reason } => self.end(index, Ending::Parted { code, reason }),
+            Action::Close { code, reason } => self.end(index, Ending::Closed { code, reason }),
+            _ => {}
+        }
+    }
+
+    /// The client has a session of its own from now on.
+    fn connected(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        client.link.connected();
+        let shared = &self.shard.shared;
+        client.counted.session = Some(GaugeGuard::new(&shared.host.gauges));
+        if client.session.is_resumable() {
+            let id = client.context.shared_id();
+            shared
+                .resumable
+                .insert(id, client.context.address().clone());
+        }
+        self.watch(index);
+    }
+
+    /// A publication's handler has taken too long; the session has ended its subscription.
+    fn expired(&mut self, index: usize, run: Run) {
+        let gauges = &self.shard.shared.host.gauges;
+        gauges.expired_publications.fetch_add(1, Ordering::Relaxed);
+        let client = self.clients.get(index);
+        if let Some(running) = client.and_then(|client| client.running(run)) {
+            let publication = running.subscription.publication();
+            tracing::warn!(
+                publication,
+                "A publication's handler took too long; it is dropped."
+            );
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! From the bus to sessions: messages to all who follow their channel, and word of what may be missing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use updraft_bus::{BusError, Message};
+use updraft_protocol::session::{Output, Run};
+
+use super::EventLoop;
+use crate::base::error::Error;
+use crate::mapping::Event;
+use crate::shard::fan_out::Outcome;
+
+/// What a connection needs after a message was delivered to everybody, beside its turn to be written to.
+enum Aftermath {
+    /// The session has asked for something.
+    Output(Output),
+    /// The event was lost before it reached the session.
+    Lost(Run),
+    /// There is hardly room for more.
+    Full,
+}
+
+impl EventLoop {
+    /// A message of the bus, to everybody here who follows its channel.
+    pub(super) fn deliver(&mut self, message: &Arc<Message>, out: &mut Output) {
+        let Self {
+            fan_out,
+            clients,
+            unsent,
+            shard,
+            ..
+        } = self;
+        let limits = &shard.limits;
+        let mut aftermath = Vec::new();
+        fan_out.deliver(message, |index, run, outcome| {
+            let tail = match outcome {
+                Outcome::Event(tail) => tail,
+                Outcome::Nothing => return,
+                Outcome::Lost => return aftermath.push((index, Aftermath::Lost(run))),
+            };
+            let Some(client) = clients.get_mut(index) else {
+                return;
+            };
+            if client.misses(run, limits) {
+                return;
+            }
+            let Some(head) = client.session.event(run, &tail, out) else {
+                if !out.actions.is_empty() {
+                    let output = std::mem::take(out);
+                    aftermath.push((index, Aftermath::Output(output)));
+                }
+                if client.session.is_parked() {
+                    client.count_input();
+                }
+                return;
+            };
+            let outgoing = &mut client.outgoing;
+            outgoing.push_event(head, tail);
+            unsent.add_event(index, outgoing);
+            let waiting = outgoing.bytes();
+            if waiting > limits.flow && !client.waiting.is_full || waiting > limits.events {
+                aftermath.push((index, Aftermath::Full));
+            }
+        });
+        for (index, aftermath) in aftermath {
+            match aftermath {
+                Aftermath::Output(mut output) => self.carry_out(index, &mut output),
+                Aftermath::Lost(run) => {
+                    self.missed(index, run, out);
+                    self.carry_out(index, out);
+                }
+                Aftermath::Full => self.make_room(index, out),
+            }
+        }
+    }
+
+    /// Messages of these channels may be missing: each subscription that follows any of them is told,
+    /// once.
+    pub(super) fn gap(&mut self, channels: impl IntoIterator<Item = Arc<str>>, out: &mut Output) {
+        for (index, run) in self.fan_out.missed(channels) {
+            self.missed(index, run, out);
+            self.carry_out(index, out);
+        }
+    }
+
+    /// The bus no longer carries a channel: whoever follows it is told, instead of hearing nothing.
+    pub(super) fn refused(&mut self, channel: &str, error: BusError, out: &mut Output) {
+        let mut followers: Vec<(usize, Run)> = self.fan_out.followers(channel).collect();
+        followers.sort_unstable();
+        followers.dedup();
+        let error = Error::not_followed(error).into_wire();
+        for (index, run) in followers {
+            if let Some(client) = self.clients.get_mut(index) {
+                client.session.stop(run, Some(&error), out);
+                self.carry_out(index, out);
+            }
+        }
+    }
+
+    /// Events of a subscription may be missing from here on: its handler is told, and the client of
+    /// what that says.
+    pub(super) fn missed(&mut self, index: usize, run: Run, out: &mut Output) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let Some(running) = client.running_mut(run) else {
+            return;
+        };
+        let gauges = &self.shard.shared.host.gauges;
+        gauges.gaps.fetch_add(1, Ordering::Relaxed);
+        let events: Vec<Event> = running.events_of_gap().collect();
+        client.session.gap(run);
+        let encoding = client.session.ddp().and_then(|ddp| ddp.encoding(run));
+        for event in events {
+            if let Some(tail) = encoding.and_then(|encoding| event.into_tail_alone(encoding))
+                && let Some(head) = client.session.gap_event(run, &tail, out)
+            {
+                client.outgoing.push_event(head, tail);
+            }
+        }
+        self.unsent.add(index, &mut client.outgoing);
+    }
+}

@@ -1,0 +1,326 @@
+//! How a connection ends. Whatever ends it comes here, and everything that belonged to it is let go of
+//! here: the connection, and the session with it unless the session waits for its client to come back.
+//!
+//! What becomes of a client, by where it stands; *waits* is so where the session can be resumed and the
+//! server does not end:
+//!
+//! | | open | closing | parting | parked |
+//! | --- | --- | --- | --- | --- |
+//! | [`Finished`](Ending::Finished), with output left | part if it waits, else close | stay | stay | stay |
+//! | `Finished`, [`Lost`](Ending::Lost), [`Overdue`](Ending::Overdue) | park if it waits, else remove | remove | park | stay |
+//! | [`Parted`](Ending::Parted) | part if it waits, else close | stay | stay | stay |
+//! | [`Closed`](Ending::Closed), [`Slow`](Ending::Slow) | close | stay | close | remove |
+//!
+//! While the server ends, nobody is parked: what says so above removes.
+
+use std::sync::atomic::Ordering;
+
+use updraft_protocol::message::Frames;
+use updraft_protocol::session::Output;
+
+use super::EventLoop;
+use crate::shard::client::Client;
+use crate::shard::link::Link;
+use crate::telemetry::GaugeGuard;
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending<'a> {
+    /// The peer has finished sending. It may still listen, so what waits for it is written first.
+    Finished,
+    /// The connection is gone, or the last that was to be said is written.
+    Lost,
+    /// The connection has had its time. What its peer has not taken by now is not kept for it.
+    Overdue,
+    /// The peer leaves, or shows no sign of life: it hears this code.
+    Parted { code: u16, reason: &'a str },
+    /// The session ends: what it has sent is written, then the close frame.
+    Closed { code: u16, reason: &'a str },
+    /// The client takes nothing. What waits for it is dropped.
+    Slow,
+}
+
+/// Where a client stands on the way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It has a connection, and nothing ends it.
+    Open,
+    /// The close frame is queued, the session over.
+    Closing,
+    /// The close frame is queued, the session waits for another connection.
+    Parting,
+    /// The connection is gone, the session waits.
+    Parked,
+}
+
+/// What becomes of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Stay,
+    /// The close frame is queued, the session ends.
+    Close,
+    /// The close frame is queued, the session waits.
+    Part,
+    /// The connection is let go of, the session waits.
+    Park,
+    Remove,
+}
+
+impl Ending<'_> {
+    /// What the peer is told.
+    fn close_frame(&self) -> (u16, &str) {
+        match self {
+            Self::Parted { code, reason } | Self::Closed { code, reason } => (*code, reason),
+            Self::Slow => (1013, "Slow consumer"),
+            Self::Finished | Self::Lost | Self::Overdue => (1000, ""),
+        }
+    }
+
+    fn fate(self, standing: Standing, has_output: bool, waits: bool, is_serving: bool) -> Fate {
+        let or = |may: bool, fate: Fate, otherwise: Fate| if may { fate } else { otherwise };
+        match (standing, self) {
+            (Standing::Open, Self::Parted { .. }) => or(waits, Fate::Part, Fate::Close),
+            (Standing::Open, Self::Finished) if has_output => or(waits, Fate::Part, Fate::Close),
+            (Standing::Open, Self::Finished | Self::Lost | Self::Overdue) => {
+                or(waits, Fate::Park, Fate::Remove)
+            }
+            (Standing::Open | Standing::Parting, Self::Closed { .. } | Self::Slow) => Fate::Close,
+            (Standing::Closing | Standing::Parting, Self::Finished) if has_output => Fate::Stay,
+            (Standing::Closing, Self::Finished | Self::Lost | Self::Overdue) => Fate::Remove,
+            (Standing::Parting, Self::Finished | Self::Lost | Self::Overdue) => {
+                or(is_serving, Fate::Park, Fate::Remove)
+            }
+            (Standing::Parked, Self::Finished | Self::Lost | Self::Overdue) => {
+                or(is_serving, Fate::Stay, Fate::Remove)
+            }
+            (Standing::Parked, Self::Closed { .. } | Self::Slow) => Fate::Remove,
+            (Standing::Closing, Self::Closed { .. } | Self::Slow) => Fate::Stay,
+            (_, Self::Parted { .. }) => Fate::Stay,
+        }
+    }
+}
+
+impl Standing {
+    fn of(client: &Client) -> Self {
+        if client.link.is_gone() {
+            Self::Parked
+        } else if client.closing.is_none() {
+            Self::Open
+        } else if client.session.is_parked() {
+            Self::Parting
+        } else {
+            Self::Closing
+        }
+    }
+}
+
+impl EventLoop {
+    /// Ends a connection, if it has not ended, and what goes with it.
+    pub(super) fn end(&mut self, index: usize, ending: Ending<'_>) {
+        let is_serving = self.shard.is_serving();
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        match ending {
+            Ending::Finished => client.link.hung_up(),
+            Ending::Overdue => client.link.reset(),
+            _ => {}
+        }
+        let standing = Standing::of(client);
+        let has_output = !client.outgoing.is_empty();
+        let waits = is_serving && client.session.is_resumable();
+        let fate = ending.fate(standing, has_output, waits, is_serving);
+        if ending == Ending::Slow && fate != Fate::Stay {
+            self.note_slow(index, standing);
+        }
+        match fate {
+            Fate::Stay => {}
+            Fate::Close => self.close(index, ending),
+            Fate::Part => self.part(index, ending),
+            Fate::Park => self.lose(index),
+            Fate::Remove => self.remove(index),
+        }
+    }
+
+    /// Ends the session; what it has sent is written, then the close frame.
+    fn close(&mut self, index: usize, ending: Ending<'_>) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let (code, reason) = ending.close_frame();
+        if client.closing.is_none() {
+            let closing = client.closing_from(self.shard.now, &self.shard.limits);
+            client.close(code, reason, closing);
+        }
+        if ending == Ending::Slow
+            && let Some(closing) = &mut client.closing
+        {
+            closing.patience = None;
+        }
+        self.unsent.add(index, &mut client.outgoing);
+        self.end_session(index);
+        self.set_timer(index);
+    }
+
+    /// Ends the connection as [`close`](Self::close) does. The session waits for another one.
+    fn part(&mut self, index: usize, ending: Ending<'_>) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let (code, reason) = ending.close_frame();
+        let closing = client.closing_from(self.shard.now, &self.shard.limits);
+        client.part(code, reason, closing);
+        self.unsent.add(index, &mut client.outgoing);
+        self.park(index, &Frames::default());
+    }
+
+    /// The connection is gone, the session waits for another one.
+    fn lose(&mut self, index: usize) {
+        let unwritten = self.detach(index);
+        let client = self.clients.get(index);
+        if client.is_some_and(|client| !client.session.is_parked()) {
+            self.park(index, &unwritten);
+        }
+        // Nothing waits for the connection any more that the session would have to wait for.
+        self.refill(index, &mut Output::default());
+        self.set_timer(index);
+    }
+
+    /// Lets go of a client's connection; what is returned was not written to it.
+    pub(super) fn detach(&mut self, index: usize) -> Frames {
+        let client = self.clients.get_mut(index);
+        let Some(client) = client.filter(|it| !it.link.is_gone()) else {
+            return Frames::default();
+        };
+        client.link.deregister(self.poll.registry());
+        client.link = Link::Gone;
+        client.closing = None;
+        let unwritten = client.outgoing.abandon();
+        client.tell_output();
+        unwritten
+    }
+
+    /// Lets a session wait for its client.
+    fn park(&mut self, index: usize, unwritten: &Frames) {
+        let mut out = Output::default();
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let Some(session) = client.session.ddp_mut() else {
+            return;
+        };
+        session.park(unwritten, self.shard.now, &mut out);
+        client.counted.parked = Some(GaugeGuard::new(&self.shard.shared.host.gauges));
+        let connection = client.context.log_id();
+        tracing::debug!(%connection, "A client was lost; its session waits.");
+        client.count_input();
+        self.release_rival(index);
+        self.carry_out(index, &mut out);
+    }
+
+    /// The client is gone, and does not come back.
+    fn remove(&mut self, index: usize) {
+        self.end_session(index);
+        self.detach(index);
+        if let Some(client) = self.clients.remove(index) {
+            tracing::debug!(connection = %client.context.log_id(), "A client left.");
+            client.context.closed();
+        }
+    }
+
+    fn end_session(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        client.session.end(&mut Output::default());
+        client.waiting.forget_mail();
+        // All that began here, also what the session has ended in this very turn and has not had
+        // stopped yet.
+        let subscriptions = std::mem::take(&mut client.subscriptions);
+        if let Some(keeper) = client.change.take().and_then(|change| change.keeper) {
+            self.fan_out.forget(keeper);
+        }
+        if client.counted.session.is_some() {
+            self.shard.shared.resumable.remove(client.context.id());
+        }
+        client.counted.parked = None;
+        self.release_rival(index);
+        for running in subscriptions {
+            running.end(&mut self.fan_out);
+        }
+    }
+
+    /// Says that a client is closed because it takes nothing, and drops what waits for it.
+    fn note_slow(&mut self, index: usize, standing: Standing) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let connection = client.context.log_id();
+        if standing == Standing::Open {
+            let gauges = &self.shard.shared.host.gauges;
+            gauges.slow_clients.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(%connection, "A client does not read; it is closed.");
+            client.outgoing.drop_queue();
+        } else {
+            // Its connection is gone, or on its way out with what it has yet to say.
+            tracing::info!(%connection, "Too much waits for a client that is gone.");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTED: Ending<'static> = Ending::Parted {
+        code: 1000,
+        reason: "",
+    };
+    const CLOSED: Ending<'static> = Ending::Closed {
+        code: 1002,
+        reason: "Protocol error",
+    };
+
+    /// The fates of a client that is open, closing, parting and parked; without output left.
+    fn fates(ending: Ending<'_>, waits: bool, is_serving: bool) -> [Fate; 4] {
+        let standings = [
+            Standing::Open,
+            Standing::Closing,
+            Standing::Parting,
+            Standing::Parked,
+        ];
+        standings.map(|standing| ending.fate(standing, false, waits, is_serving))
+    }
+
+    #[test]
+    fn found_403_a_session_that_can_wait_outlives_its_connection() {
+        use Fate::{Close, Park, Part, Remove, Stay};
+        for ending in [Ending::Finished, Ending::Lost, Ending::Overdue] {
+            assert_eq!(fates(ending, true, true), [Park, Remove, Park, Stay]);
+            assert_eq!(fates(ending, false, true), [Remove, Remove, Park, Stay]);
+        }
+        assert_eq!(fates(PARTED, true, true), [Part, Stay, Stay, Stay]);
+        assert_eq!(fates(PARTED, false, true), [Close, Stay, Stay, Stay]);
+    }
+
+    #[test]
+    fn found_403_nobody_waits_for_what_is_closed_or_a_server_that_ends() {
+        use Fate::{Close, Remove, Stay};
+        for ending in [CLOSED, Ending::Slow] {
+            assert_eq!(fates(ending, true, true), [Close, Stay, Close, Remove]);
+        }
+        for ending in [Ending::Finished, Ending::Lost, Ending::Overdue] {
+            assert_eq!(fates(ending, false, false), [Remove; 4]);
+        }
+        assert_eq!(fates(PARTED, false, false), [Close, Stay, Stay, Stay]);
+    }
+
+    #[test]
+    fn found_403_who_has_finished_sending_gets_what_waits_for_it() {
+        let fate = |standing, waits| Ending::Finished.fate(standing, true, waits, true);
+        assert_eq!(fate(Standing::Open, true), Fate::Part);
+        assert_eq!(fate(Standing::Open, false), Fate::Close);
+        assert_eq!(fate(Standing::Closing, false), Fate::Stay);
+        assert_eq!(fate(Standing::Parting, true), Fate::Stay);
+    }
+}

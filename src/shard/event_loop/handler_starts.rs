@@ -1,0 +1,123 @@
+//! The handlers that sessions ask for. Those asked for in one turn begin together, so that the runtime
+//! is woken once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use updraft_protocol::ejson::Value;
+use updraft_protocol::message::WireError;
+use updraft_protocol::session::{Output, Run, Session};
+
+use super::shard_context::ShardContext;
+use crate::handler::{Host, Starts};
+use crate::publication::{Begun, Turn};
+use crate::shard::client::{Client, Running};
+use crate::telemetry::GaugeGuard;
+
+/// Most clients have fewer subscriptions, and there are many clients: room for more is not made ahead.
+const FEW: usize = 4;
+
+#[derive(Default)]
+pub(super) struct HandlerStarts {
+    /// Filled by `publish` and `call`, emptied by `begin`.
+    starts: Starts,
+    /// The latest publication that a session has asked for together with others.
+    begun: Option<Begun>,
+}
+
+impl HandlerStarts {
+    /// Those asked for so far begin.
+    pub(super) fn begin(&mut self, host: &Arc<Host>) {
+        self.starts.begin(host);
+    }
+
+    /// What is asked for from here on is not of the same moment: no order is kept with what was before.
+    pub(super) fn end_of_turn(&mut self) {
+        self.begun = None;
+    }
+
+    /// Starts the handler of a publication, unless a rule refuses it.
+    pub(super) fn publish(
+        &mut self,
+        client: &mut Client,
+        shard: &ShardContext,
+        (run, publication, params): (Run, usize, Vec<Value>),
+        out: &mut Output,
+    ) {
+        let shared = &shard.shared;
+        let caller = || client.context.caller(client.user.as_deref());
+        // While the user changes, subscriptions begin again for which nobody has asked anew.
+        let wait = if client.change.is_none() {
+            let limiter = &shared.host.limiter;
+            limiter.subscribe(publication, caller, shard.instant())
+        } else {
+            None
+        };
+        if let Some(wait) = wait {
+            return refuse(client, shard, wait, |session, error| {
+                session.published(run, Err(error), shard.now, out);
+            });
+        }
+        let Some(publication) = shared.publications.get(publication) else {
+            return;
+        };
+        let session = client.session.ddp();
+        if let Some(encoding) = session.and_then(|session| session.encoding(run)) {
+            publication.log_encoding(encoding);
+        }
+        let (turn, begun) = Turn::after(self.begun.take());
+        self.begun = Some(begun);
+        let (context, user) = (client.context.clone(), client.user.clone());
+        let (subscription, start) = publication.prepare(context, user, run, params, turn);
+        self.starts.push(start);
+        if client.subscriptions.len() < FEW {
+            client.subscriptions.reserve_exact(1);
+        }
+        client.subscriptions.push(Running {
+            run,
+            subscription,
+            followers: Vec::new(),
+            on_gap: Vec::new(),
+            _counted: GaugeGuard::new(&shared.host.gauges),
+        });
+    }
+
+    /// Starts the handler of a method, unless a rule refuses it.
+    pub(super) fn call(
+        &mut self,
+        client: &mut Client,
+        shard: &ShardContext,
+        (run, method, params): (Run, usize, Vec<Value>),
+        seed: Option<String>,
+        out: &mut Output,
+    ) {
+        let shared = &shard.shared;
+        let caller = || client.context.caller(client.user.as_deref());
+        if let Some(wait) = shared.host.limiter.call(method, caller, shard.instant()) {
+            return refuse(client, shard, wait, |session, error| {
+                session.returned(run, Err(error), shard.now, out);
+            });
+        }
+        let (context, user) = (client.context.clone(), client.user.clone());
+        let call = shared
+            .methods
+            .prepare(method, context, user, run, params, seed);
+        if let Some(call) = call {
+            self.starts.push(call);
+        }
+    }
+}
+
+/// Answers a request that a rule refuses until `wait` has passed.
+fn refuse(
+    client: &mut Client,
+    shard: &ShardContext,
+    wait: Duration,
+    answer: impl FnOnce(&mut Session, WireError),
+) {
+    let host = &shard.shared.host;
+    let error = host.limited(&client.context, wait, shard.instant());
+    if let Some(session) = client.session.ddp_mut() {
+        answer(session, error);
+    }
+}

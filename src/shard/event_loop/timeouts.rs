@@ -1,0 +1,41 @@
+//! What happens to a client because time has passed.
+
+use updraft_protocol::session::Output;
+
+use super::EventLoop;
+use super::ending::Ending;
+
+impl EventLoop {
+    pub(super) fn look_at_timers(&mut self, out: &mut Output) {
+        let due = self.clients.take_due(self.shard.now);
+        for &index in &due {
+            self.time_has_come(index, out);
+        }
+        self.clients.give_back(due);
+    }
+
+    fn time_has_come(&mut self, index: usize, out: &mut Output) {
+        let now = self.shard.now;
+        let Some(client) = self.clients.serve_timer(index, now) else {
+            return;
+        };
+        let closing = client.closing.as_ref();
+        if closing.is_some_and(|closing| closing.until <= now) {
+            return self.end(index, Ending::Overdue);
+        }
+        if client.waiting.is_paused {
+            // We do not listen, so its silence means nothing.
+            client.session.heard();
+        }
+        client.session.handle_timeout(now, out);
+        self.carry_out(index, out);
+        self.check_rival(index, out);
+        self.beat(index);
+        self.check_stuck(index, out);
+        self.read_again(index, out);
+    }
+
+    pub(super) fn set_timer(&mut self, index: usize) {
+        self.clients.set_timer(index, &self.shard.limits);
+    }
+}
