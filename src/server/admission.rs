@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use warp::Reply;
 use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use warp::reply::Response;
 
 use super::address::{TrustedProxies, client_address};
+use super::answer::plain;
 use super::origin::{Authority, Origins, Policy, Refusal, only};
 use crate::base::ThrottledLog;
 use crate::base::clock;
@@ -254,7 +254,7 @@ impl Refused {
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Too much is queued"),
             Self::Unknown => (StatusCode::NOT_FOUND, "Not found"),
         };
-        warp::reply::with_status(text, status).into_response()
+        plain(status, text)
     }
 }
 

@@ -25,7 +25,7 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::Bound;
-use super::accept::{self, SocketOptions};
+use super::accept::SocketOptions;
 use super::admission;
 use super::drain::Drain;
 use super::handle::Handle;

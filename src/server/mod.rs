@@ -3,18 +3,22 @@
 mod accept;
 mod address;
 mod admission;
+mod answer;
 mod builder;
 mod drain;
+mod front;
 mod handle;
 mod health;
 mod http;
 mod incoming;
 mod origin;
 mod signals;
+mod sites;
 mod sockjs;
 #[cfg(feature = "tls")]
 mod tls;
 mod unread;
+mod upgrade;
 
 pub use builder::Builder;
 pub use handle::Handle;
@@ -26,14 +30,11 @@ use std::fmt;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 use crate::base::error::Result;
-use accept::Front;
+use accept::Acceptor;
 use signals::{Signals, Told};
 
 /// Where a server begins: [`Server::builder`].
@@ -54,8 +55,7 @@ impl Server {
 pub struct Bound {
     listener: TcpListener,
     local_addr: SocketAddr,
-    routes: Option<BoxedFilter<(Response,)>>,
-    front: Arc<Front>,
+    acceptor: Acceptor,
     handle: Handle,
     /// Whether `serve` hears signals.
     hears_signals: bool,
@@ -164,13 +164,12 @@ impl Bound {
     async fn run(self) {
         let Self {
             listener,
-            routes,
-            front,
+            acceptor,
             handle,
             stop,
             ..
         } = self;
-        front.run(listener, routes).await;
+        acceptor.run(listener).await;
         handle.finished().await;
         drop(stop);
     }

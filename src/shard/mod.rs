@@ -30,13 +30,13 @@ use crate::base::memory::Memory;
 use crate::handler::Headers;
 use crate::limit::Seat;
 use crate::stream::Service;
+use crate::transport::Framing;
 use crate::transport::encryption::Encryption;
 use crate::transport::websocket::Rate;
 use event_loop::EventLoop;
 use inbox::{Inbox, Letter};
 
 pub(crate) use inbox::InboxLimits;
-pub(crate) use link::Framing;
 pub(crate) use registry::{Newcomer, ResumableSessions};
 pub(crate) use shared::Shared;
 

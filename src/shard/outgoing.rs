@@ -7,9 +7,9 @@ use std::time::Duration;
 use updraft_protocol::message::{Frame, FrameRef, Frames, Head, Tail};
 use updraft_protocol::sockjs::{self, Escaper};
 
-use super::link::Framing;
 use super::polling::{Polling, Readiness};
 use crate::base::memory::Share;
+use crate::transport::Framing;
 
 /// What the kernel may hold for one client, on either side. Only the time that it takes is estimated from that.
 const IN_KERNEL: u128 = 512 * 1024;

@@ -3,7 +3,6 @@
 
 mod answers;
 mod body;
-mod sites;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,17 +14,16 @@ use warp::Reply;
 use warp::http::{HeaderMap, HeaderName, Request, header};
 use warp::reply::Response;
 
-use super::accept::Front;
 use super::admission::Refused;
-use super::http::{upgrade, upgrade_of};
+use super::front::Front;
+use super::sites::Site;
 use super::unread::RequestBody;
+use super::upgrade::{upgrade, upgrade_of};
 use crate::shard::polling_sessions::{Chunks, Found, Session, Share};
-use crate::shard::{Arrival, Framing, Peer};
+use crate::shard::{Arrival, Peer};
 use crate::stream::Speaks;
+use crate::transport::Framing;
 use answers::Answers;
-pub(super) use body::Limits as BodyLimits;
-use sites::Site;
-pub(super) use sites::{Place, Sites};
 
 /// What nginx, and others since, look for in a response.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

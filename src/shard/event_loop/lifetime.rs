@@ -15,11 +15,12 @@ use crate::limit::Seat;
 use crate::mail::{Address, Place};
 use crate::shard::client::{Client, Running};
 use crate::shard::conversation::Conversation;
-use crate::shard::link::{Framing, Link, Socket};
+use crate::shard::link::{Link, Socket};
 use crate::shard::outgoing::Outgoing;
 use crate::shard::polling::Polling;
 use crate::shard::{Arrival, Peer};
 use crate::stream::{self, Service, Speaks, Stream};
+use crate::transport::Framing;
 
 impl EventLoop {
     pub(super) fn arrive(&mut self, arrival: Arrival) {
