@@ -18,7 +18,8 @@ use crate::fault::FaultCounts;
 use crate::received::Listeners;
 use crate::settings::Settings;
 use crate::{
-    Batch, BusError, BusFault, BusFaults, Cause, Gap, Message, PayloadError, PayloadLimits, Port,
+    Batch, BusError, BusFault, BusFaults, Gap, Message, PayloadError, PayloadLimits, Port,
+    SharedError,
 };
 
 /// What became of a wait for the bus: `None` while it lasts.
@@ -45,7 +46,7 @@ pub(crate) struct Registry {
     failures: Failures,
     faults: FaultCounts,
     /// Why the bus is away. Filled as it fails, emptied when it is well.
-    away: Mutex<Option<Cause>>,
+    away: Mutex<Option<SharedError>>,
     /// The number of the latest connection, 0 before the first.
     generation: AtomicU64,
 }
@@ -314,7 +315,7 @@ impl Registry {
         }
     }
 
-    fn lock_away(&self) -> MutexGuard<'_, Option<Cause>> {
+    fn lock_away(&self) -> MutexGuard<'_, Option<SharedError>> {
         self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -354,7 +355,7 @@ impl Registry {
     }
 
     /// Why there is no connection; those whose patience ends are told.
-    pub(crate) fn is_away_because(&self, cause: Cause) {
+    pub(crate) fn is_away_because(&self, cause: SharedError) {
         *self.lock_away() = Some(cause);
     }
 

@@ -3,11 +3,11 @@
 
 mod addresses;
 mod counters;
-mod rule;
+mod rate_limit;
 
 pub(crate) use addresses::{Addresses, Seat};
 pub(crate) use counters::Rate;
-pub use rule::Rule;
+pub use rate_limit::RateLimit;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ pub(crate) struct Limiter {
 
 #[derive(Debug)]
 struct Counted {
-    rule: Rule,
+    rule: RateLimit,
     counters: Counters<Key>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Reserved(Vec<(usize, Key, Instant)>);
 impl Limiter {
     /// Methods and publications are known by their names' places; a publication without a name is not limited.
     pub(crate) fn new<'a>(
-        rules: Vec<Rule>,
+        rules: Vec<RateLimit>,
         methods: impl Iterator<Item = &'a str>,
         publications: impl Iterator<Item = &'a str>,
         counters: usize,
@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    fn limiter(rules: Vec<Rule>) -> Limiter {
+    fn limiter(rules: Vec<RateLimit>) -> Limiter {
         let methods = ["login", "add"].into_iter();
         Limiter::new(rules, methods, ["", "room"].into_iter(), 100)
     }
@@ -237,23 +237,23 @@ mod tests {
     fn row_060_what_a_rule_does_not_tell_apart_is_counted_together() {
         let a = caller(Some("a"), "192.0.2.1", "1");
         let b = caller(None, "192.0.2.2", "2");
-        let together = limiter(vec![Rule::everything().limit(2, MINUTE)]);
+        let together = limiter(vec![RateLimit::everything().limit(2, MINUTE)]);
         assert_eq!(calls(&together, 0, [a.clone(), b.clone()]), [true, true]);
         assert_eq!(calls(&together, 1, [a.clone(), b.clone()]), [false, false]);
         assert!(together.subscribe(1, || a.clone(), clock::now()).is_some());
         let universal = together.subscribe(0, || a.clone(), clock::now());
         assert_eq!(universal, None, "a publication without a name");
         for apart in [
-            Rule::every_method().per_user(),
-            Rule::every_method().per_address(),
-            Rule::every_method().per_connection(),
+            RateLimit::every_method().per_user(),
+            RateLimit::every_method().per_address(),
+            RateLimit::every_method().per_connection(),
         ] {
             let limiter = limiter(vec![apart.limit(1, MINUTE)]);
             let callers = [a.clone(), b.clone(), a.clone(), b.clone()];
             assert_eq!(calls(&limiter, 0, callers), [true, true, false, false]);
             assert!(limiter.subscribe(1, || a.clone(), clock::now()).is_none());
         }
-        let names = limiter(vec![Rule::everything().per_name().limit(1, MINUTE)]);
+        let names = limiter(vec![RateLimit::everything().per_name().limit(1, MINUTE)]);
         assert_eq!(calls(&names, 0, [a.clone(), b.clone()]), [true, false]);
         assert_eq!(calls(&names, 1, [a, b]), [true, false]);
     }
@@ -262,7 +262,7 @@ mod tests {
     fn row_060_a_rule_is_for_those_that_match() {
         let guest = caller(None, "192.0.2.1", "1");
         let user = caller(Some("u"), "192.0.2.1", "1");
-        let guests = Rule::methods(["add"]).per_user_if(|user| user.is_none());
+        let guests = RateLimit::methods(["add"]).per_user_if(|user| user.is_none());
         let limiter = limiter(vec![guests.limit(0, MINUTE)]);
         assert_eq!(calls(&limiter, 1, [guest.clone(), user]), [false, true]);
         assert_eq!(calls(&limiter, 0, [guest]), [true], "another method");
@@ -271,8 +271,8 @@ mod tests {
     #[test]
     fn row_060_the_longest_wait_of_all_rules_is_told_and_all_have_counted() {
         let rules = vec![
-            Rule::every_method().limit(0, MINUTE),
-            Rule::methods(["login"]).limit(1, 2 * MINUTE),
+            RateLimit::every_method().limit(0, MINUTE),
+            RateLimit::methods(["login"]).limit(1, 2 * MINUTE),
         ];
         let limiter = limiter(rules);
         let now = clock::now();
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn row_062_logins_are_limited_per_connection_and_per_public_address() {
-        let limiter = limiter(Rule::login());
+        let limiter = limiter(RateLimit::login());
         let logins = |address: &str, connections: u32| {
             let now = clock::now();
             let callers = (0..connections).map(|n| caller(None, address, &n.to_string()));
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn found_103_only_calls_that_fail_are_counted_by_address() {
-        let limiter = limiter(Rule::login());
+        let limiter = limiter(RateLimit::login());
         let now = clock::now();
         let by = |connection: usize| caller(None, "203.0.113.7", &connection.to_string());
         for n in 0..4996 {
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn found_103_what_one_rule_refuses_no_rule_counts() {
-        let failed = || Rule::failed_methods(["login"]);
+        let failed = || RateLimit::failed_methods(["login"]);
         let limiter = limiter(vec![
             failed().per_address().limit(2, MINUTE),
             failed().per_connection().limit(1, 2 * MINUTE),

@@ -19,12 +19,12 @@ use updraft_bus::Redis;
 use updraft_bus::{Bus, Settings, WhenAway};
 use updraft_protocol::session::{DuplicateName, PublicationKind, SessionConfig};
 use updraft_protocol::vent::{EncodingChoice, VentOptions};
-use updraft_protocol::view::Strategy;
+use updraft_protocol::view::PublicationStrategy;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::Bound;
+use super::BoundServer;
 use super::accept::SocketOptions;
 use super::admission;
 use super::drain::Drain;
@@ -291,7 +291,7 @@ impl Builder {
     /// What sessions remember of the documents of a collection, instead of merging those of all subscriptions: Meteor's
     /// `setPublicationStrategy`.
     #[must_use]
-    pub fn publication_strategy(mut self, collection: &str, strategy: Strategy) -> Self {
+    pub fn publication_strategy(mut self, collection: &str, strategy: PublicationStrategy) -> Self {
         self.session.strategies.set(collection, strategy);
         self
     }
@@ -349,7 +349,7 @@ impl Builder {
         self
     }
 
-    /// Whether [`Bound::serve`](crate::Bound::serve) hears the signals by which a process is told
+    /// Whether [`BoundServer::serve`](crate::BoundServer::serve) hears the signals by which a process is told
     /// to end: yes by default. If not, they do what they do by default, which is to end the process
     /// at once, or what the program has them do.
     #[must_use]
@@ -373,7 +373,7 @@ impl Builder {
     ///
     /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice; otherwise what the
     /// operating system says of the address.
-    pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Bound> {
+    pub async fn bind(self, address: impl ToSocketAddrs) -> Result<BoundServer> {
         let (this, logins) = self.with_accounts();
         this.start(address, logins).await
     }

@@ -52,7 +52,7 @@ impl Server {
 /// A server that has its address, and serves when [`serve`](Self::serve) is awaited.
 ///
 /// Dropping it, or the future of `serve`, shuts it down at once.
-pub struct Bound {
+pub struct BoundServer {
     listener: TcpListener,
     local_addr: SocketAddr,
     acceptor: Acceptor,
@@ -64,7 +64,7 @@ pub struct Bound {
     stop: StopOnDrop,
 }
 
-impl Bound {
+impl BoundServer {
     /// The address in use; with port 0 the one that was chosen.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -184,9 +184,9 @@ impl Drop for StopOnDrop {
     }
 }
 
-impl fmt::Debug for Bound {
+impl fmt::Debug for BoundServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound")
+        f.debug_struct("BoundServer")
             .field("local_addr", &self.local_addr)
             .finish_non_exhaustive()
     }

@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn an_import_that_the_table_does_not_allow_is_named_with_its_line() {
-        let text = "use crate::base::clock;\nuse crate::{\n    server::Bound,\n    base,\n};\n";
+        let text =
+            "use crate::base::clock;\nuse crate::{\n    server::BoundServer,\n    base,\n};\n";
         assert_eq!(
             faults("shard/client.rs", text),
             ["src/shard/client.rs:3: `shard` may not import `server`"]
@@ -144,7 +145,7 @@ mod tests {
             ["src/base/ids.rs:1: `base` may not import `shard`"]
         );
         assert_eq!(
-            faults("shard/mod.rs", "use super::server::Bound;"),
+            faults("shard/mod.rs", "use super::server::BoundServer;"),
             ["src/shard/mod.rs:1: `shard` may not import `server`"]
         );
     }

@@ -9,7 +9,7 @@ mod frames;
 mod server;
 
 pub use client::{Call, MessageBounds, Quote, Request, Subscribe, Unreadable, decode};
-pub use error::{Code, WireError};
+pub use error::{ErrorCode, WireError};
 pub use event::{Head, Printed, Tail};
 pub use frames::{FrameRef, Frames, FramesIter};
 pub use server::ServerMessage;

@@ -26,7 +26,7 @@ use crate::server::health::HealthChecks;
 use crate::server::sites::Sites;
 #[cfg(feature = "tls")]
 use crate::server::tls::Tls;
-use crate::server::{Bound, StopOnDrop};
+use crate::server::{BoundServer, StopOnDrop};
 use crate::shard::{Prepared, ResumableSessions, Shard, Shared};
 use crate::stream::{Service, Speaks};
 use crate::telemetry::Gauges;
@@ -36,7 +36,7 @@ impl Builder {
         self,
         address: impl ToSocketAddrs,
         logins: Option<Arc<Logins>>,
-    ) -> Result<Bound> {
+    ) -> Result<BoundServer> {
         let health = self.health.as_ref().and_then(HealthChecks::mistake);
         let mistaken = self.mistaken_path().or_else(|| self.http.mistake());
         let mistaken = mistaken.or(health);
@@ -115,7 +115,7 @@ impl Builder {
         #[cfg(feature = "tls")]
         let acceptor = acceptor.with_handshake(self.tls.handshake());
         let stop = StopOnDrop(handle.clone());
-        Ok(Bound {
+        Ok(BoundServer {
             // Last: nobody connects to a server that does not come to be.
             listener: socket.listen(self.sockets.backlog.into())?,
             local_addr,

@@ -21,19 +21,20 @@ const LOGIN: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPasswor
 ///
 /// ```
 /// use std::time::Duration;
-/// use updraft::{Rule, Server};
+/// use updraft::{RateLimit, Server};
 ///
 /// let minute = Duration::from_secs(60);
+/// let sending = || RateLimit::methods(["messages.add"]);
 /// let builder = Server::builder()
 ///     // Each user may send 30 messages a minute, over whatever connections, and guests none.
-///     .rate_limit(Rule::methods(["messages.add"]).per_user_if(|user| user.is_some()).limit(30, minute))
-///     .rate_limit(Rule::methods(["messages.add"]).per_user_if(|user| user.is_none()).limit(0, minute))
+///     .rate_limit(sending().per_user_if(|user| user.is_some()).limit(30, minute))
+///     .rate_limit(sending().per_user_if(|user| user.is_none()).limit(0, minute))
 ///     // No connection subscribes more than 100 times a minute, whatever the publications.
-///     .rate_limit(Rule::every_subscription().per_connection().limit(100, minute));
+///     .rate_limit(RateLimit::every_subscription().per_connection().limit(100, minute));
 /// ```
 ///
 /// Subscriptions that run again because the user has changed, and publications without a name, are not counted.
-pub struct Rule {
+pub struct RateLimit {
     kind: Option<Kind>,
     name: Option<TextTest>,
     user: Option<UserTest>,
@@ -48,7 +49,7 @@ type TextTest = Box<dyn Fn(&str) -> bool + Send + Sync>;
 type UserTest = Box<dyn Fn(Option<&str>) -> bool + Send + Sync>;
 type AddressTest = Box<dyn Fn(Option<IpAddr>) -> bool + Send + Sync>;
 
-impl Rule {
+impl RateLimit {
     /// Counts these methods, each apart.
     #[must_use]
     pub fn methods(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -239,9 +240,9 @@ impl Rule {
     }
 }
 
-impl fmt::Debug for Rule {
+impl fmt::Debug for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rule")
+        f.debug_struct("RateLimit")
             .field("kind", &self.kind)
             .field("rate", &self.rate)
             .finish_non_exhaustive()
