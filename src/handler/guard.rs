@@ -113,7 +113,7 @@ pub(crate) fn guard<T: Send + 'static>(
     handling: impl Future<Output = Result<T>> + Send + 'static,
     done: impl FnOnce(&Connection, Result<T>) + Send + 'static,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let mut ending = Ending {
+    let mut ending = CompletionGuard {
         connection: connection.clone(),
         done: Some(done),
         _value: PhantomData,
@@ -148,13 +148,13 @@ pub(crate) async fn unpanicked<T>(future: impl Future<Output = Result<T>>) -> Re
 }
 
 /// Sees to it that an ending is told.
-struct Ending<T, F: FnOnce(&Connection, Result<T>)> {
+struct CompletionGuard<T, F: FnOnce(&Connection, Result<T>)> {
     connection: Connection,
     done: Option<F>,
     _value: PhantomData<fn(T)>,
 }
 
-impl<T, F: FnOnce(&Connection, Result<T>)> Ending<T, F> {
+impl<T, F: FnOnce(&Connection, Result<T>)> CompletionGuard<T, F> {
     fn tell(&mut self, outcome: Result<T>) {
         if let Some(done) = self.done.take() {
             done(&self.connection, outcome);
@@ -162,7 +162,7 @@ impl<T, F: FnOnce(&Connection, Result<T>)> Ending<T, F> {
     }
 }
 
-impl<T, F: FnOnce(&Connection, Result<T>)> Drop for Ending<T, F> {
+impl<T, F: FnOnce(&Connection, Result<T>)> Drop for CompletionGuard<T, F> {
     fn drop(&mut self) {
         self.tell(Err(Error::internal("the handler was dropped")));
     }

@@ -17,7 +17,7 @@ use counters::Counters;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
+enum HandlerKind {
     Method,
     Subscription,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Caller {
 /// What a rule tells apart; what it does not is nothing in all its keys.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
-    handler: Option<(Kind, usize)>,
+    handler: Option<(HandlerKind, usize)>,
     user: Option<Box<str>>,
     address: Option<IpAddr>,
     connection: Option<Box<str>>,
@@ -43,7 +43,7 @@ struct Key {
 /// The rules of a server, and what they have counted.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    rules: Vec<Counted>,
+    rules: Vec<CountedRule>,
     /// The rules for each method, by its number, that count all calls.
     methods: Vec<Box<[usize]>>,
     /// Those that count calls which fail.
@@ -55,7 +55,7 @@ pub(crate) struct Limiter {
 }
 
 #[derive(Debug)]
-struct Counted {
+struct CountedRule {
     rule: RateLimit,
     counters: Counters<Key>,
 }
@@ -80,7 +80,7 @@ impl Limiter {
             covering.map(|(at, _)| at).collect()
         };
         let (methods, failures) = methods
-            .map(|name| [false, true].map(|failures| covering(Kind::Method, name, failures)))
+            .map(|name| [false, true].map(|failures| covering(HandlerKind::Method, name, failures)))
             .map(|[all, failures]| (all, failures))
             .unzip();
         Self {
@@ -88,11 +88,11 @@ impl Limiter {
             methods,
             failures,
             publications: publications
-                .map(|name| covering(Kind::Subscription, name, false))
+                .map(|name| covering(HandlerKind::Subscription, name, false))
                 .collect(),
             rules: rules
                 .into_iter()
-                .map(|rule| Counted {
+                .map(|rule| CountedRule {
                     counters: Counters::new(rule.rate, counters),
                     rule,
                 })
@@ -108,7 +108,7 @@ impl Limiter {
         now: Instant,
     ) -> Option<Duration> {
         let rules = self.methods.get(method)?;
-        self.count(rules, Kind::Method, method, caller, now)
+        self.count(rules, HandlerKind::Method, method, caller, now)
     }
 
     /// Whether there are rules about those calls of a method that fail.
@@ -129,8 +129,9 @@ impl Limiter {
         let mut longest = None;
         for at in self.failures.get(method).into_iter().flatten() {
             let rule = self.rules.get(*at);
-            let key = rule.and_then(|it| Some((it, it.rule.key(Kind::Method, method, caller)?)));
-            let Some((Counted { counters, .. }, key)) = key else {
+            let key =
+                rule.and_then(|it| Some((it, it.rule.key(HandlerKind::Method, method, caller)?)));
+            let Some((CountedRule { counters, .. }, key)) = key else {
                 continue;
             };
             match counters.reserve(key.clone(), now) {
@@ -148,7 +149,7 @@ impl Limiter {
     /// A call has not failed after all.
     pub(crate) fn take_back(&self, Reserved(reserved): Reserved) {
         for (at, key, since) in reserved {
-            if let Some(Counted { counters, .. }) = self.rules.get(at) {
+            if let Some(CountedRule { counters, .. }) = self.rules.get(at) {
                 counters.take_back(&key, since);
             }
         }
@@ -162,13 +163,13 @@ impl Limiter {
         now: Instant,
     ) -> Option<Duration> {
         let rules = self.publications.get(publication)?;
-        self.count(rules, Kind::Subscription, publication, caller, now)
+        self.count(rules, HandlerKind::Subscription, publication, caller, now)
     }
 
     fn count(
         &self,
         rules: &[usize],
-        kind: Kind,
+        kind: HandlerKind,
         number: usize,
         caller: impl FnOnce() -> Caller,
         now: Instant,
@@ -179,7 +180,7 @@ impl Limiter {
         let caller = caller();
         // Each rule counts, also what another refuses.
         let waits = rules.iter().filter_map(|at| {
-            let Counted { rule, counters } = self.rules.get(*at)?;
+            let CountedRule { rule, counters } = self.rules.get(*at)?;
             counters.count(rule.key(kind, number, &caller)?, now)
         });
         waits.max()

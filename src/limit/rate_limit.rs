@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::{Caller, Key, Kind, Rate, network};
+use super::{Caller, HandlerKind, Key, Rate, network};
 
 /// The methods of Meteor's accounts with which passwords and tokens can be guessed.
 const LOGIN: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPassword"];
@@ -35,7 +35,7 @@ const LOGIN: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPasswor
 ///
 /// Subscriptions that run again because the user has changed, and publications without a name, are not counted.
 pub struct RateLimit {
-    kind: Option<Kind>,
+    kind: Option<HandlerKind>,
     name: Option<TextTest>,
     user: Option<UserTest>,
     address: Option<AddressTest>,
@@ -84,13 +84,13 @@ impl RateLimit {
     /// Counts all methods together.
     #[must_use]
     pub fn every_method() -> Self {
-        Self::of(Some(Kind::Method))
+        Self::of(Some(HandlerKind::Method))
     }
 
     /// Counts all publications together.
     #[must_use]
     pub fn every_subscription() -> Self {
-        Self::of(Some(Kind::Subscription))
+        Self::of(Some(HandlerKind::Subscription))
     }
 
     /// Counts methods and publications together.
@@ -191,7 +191,7 @@ impl RateLimit {
         self
     }
 
-    fn of(kind: Option<Kind>) -> Self {
+    fn of(kind: Option<HandlerKind>) -> Self {
         Self {
             kind,
             name: None,
@@ -212,7 +212,7 @@ impl RateLimit {
     }
 
     /// Whether it counts some requests of this name.
-    pub(super) fn covers(&self, kind: Kind, name: &str) -> bool {
+    pub(super) fn covers(&self, kind: HandlerKind, name: &str) -> bool {
         self.kind.is_none_or(|own| own == kind)
             && self.name.as_ref().is_none_or(|matches| matches(name))
     }
@@ -223,7 +223,7 @@ impl RateLimit {
     }
 
     /// What a request is counted by, if the rule is for this caller.
-    pub(super) fn key(&self, kind: Kind, number: usize, caller: &Caller) -> Option<Key> {
+    pub(super) fn key(&self, kind: HandlerKind, number: usize, caller: &Caller) -> Option<Key> {
         let user = caller.user.as_deref();
         let is_meant = self.user.as_ref().is_none_or(|matches| matches(user))
             && self.address.as_ref().is_none_or(|it| it(caller.address))

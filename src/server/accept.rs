@@ -18,7 +18,7 @@ use warp::filters::BoxedFilter;
 use warp::http::Request;
 use warp::reply::Response;
 
-use super::front::{Front, Head};
+use super::front::{Front, HeadLimits};
 use super::http;
 use super::incoming::{IncomingBody, too_late};
 #[cfg(feature = "tls")]
@@ -184,7 +184,7 @@ async fn serve<S>(
 }
 
 /// How long a head may take, as hyper wants it: it adds this to the time, so there is a longest.
-fn patience(head: &Head) -> Option<Duration> {
+fn patience(head: &HeadLimits) -> Option<Duration> {
     const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
     (!head.within.is_zero()).then(|| head.within.min(LONGEST))
 }

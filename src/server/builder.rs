@@ -39,7 +39,7 @@ use crate::publication::{Publication, Subscription, Vent};
 use crate::shard::orders::Orders;
 use crate::shard::{InboxLimits, Limits, Watch};
 use crate::stream::{Service, SockJs};
-use crate::transport::websocket::Rate;
+use crate::transport::websocket::FrameRate;
 
 /// Collects what a server is to do; [`bind`](Self::bind) makes it one.
 ///
@@ -99,7 +99,7 @@ impl Default for Builder {
             limits: Limits {
                 first_message: 64 * 1024,
                 message: 4 * 1024 * 1024,
-                small_frames: Rate {
+                small_frames: FrameRate {
                     frames: 1000,
                     within: Duration::from_secs(10),
                 },

@@ -12,7 +12,7 @@ use updraft_protocol::ejson;
 use super::admission::Admission;
 use super::health::Condition;
 use super::sites::Sites;
-use crate::shard::polling_sessions::Registry;
+use crate::shard::polling_sessions::PollingSessions;
 use crate::shard::{Arrival, Shard, Shared};
 use crate::telemetry::Gauges;
 
@@ -27,17 +27,17 @@ pub(super) struct Front {
     shared: Arc<Shared>,
     admission: Admission,
     sites: Sites,
-    limits: Limits,
+    limits: RequestLimits,
 }
 
 /// What those who are no clients yet may have.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct RequestLimits {
     /// New clients on their way to the shards.
     pub(super) arrivals: usize,
     /// How long one more waits for room there.
     pub(super) arrives_within: Duration,
-    pub(super) head: Head,
+    pub(super) head: HeadLimits,
     pub(super) bodies: BodyLimits,
     /// Bytes of messages that were posted to one session, and that it has not taken.
     pub(super) posted: usize,
@@ -47,7 +47,7 @@ pub(super) struct Limits {
 
 /// What the head of a request may be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
+pub(super) struct HeadLimits {
     /// When it must be there; zero for no such time.
     pub(super) within: Duration,
     pub(super) headers: usize,
@@ -72,7 +72,7 @@ impl Front {
         shared: Arc<Shared>,
         admission: Admission,
         sites: Sites,
-        limits: Limits,
+        limits: RequestLimits,
     ) -> Self {
         let arrivals = limits.arrivals.min(Semaphore::MAX_PERMITS);
         Self {
@@ -90,11 +90,11 @@ impl Front {
         &self.sites
     }
 
-    pub(super) fn polling(&self) -> &Registry {
+    pub(super) fn polling(&self) -> &PollingSessions {
         &self.shared.polling
     }
 
-    pub(super) fn limits(&self) -> &Limits {
+    pub(super) fn limits(&self) -> &RequestLimits {
         &self.limits
     }
 

@@ -20,7 +20,7 @@ use crate::shard::{Arrival, Peer};
 use crate::stream::Service;
 use crate::transport::Framing;
 use crate::transport::encryption::Encryption;
-use crate::transport::websocket::{self, Refusal};
+use crate::transport::websocket::{self, HandshakeRefusal};
 
 /// What hyper has for a request that may become something else.
 pub(super) fn upgrade_of<B>(request: &mut Request<B>) -> Option<OnUpgrade> {
@@ -38,7 +38,7 @@ pub(super) fn upgrade(
 ) -> Response {
     let (accept, on_upgrade) = match (websocket::accept(headers), on_upgrade) {
         (Ok(accept), Some(on_upgrade)) => (accept, on_upgrade),
-        (Ok(_), None) => return refusal(Refusal::Malformed),
+        (Ok(_), None) => return refusal(HandshakeRefusal::Malformed),
         (Err(reason), _) => return refusal(reason),
     };
     let admitted = match front.admission().admit(headers, peer) {
@@ -84,10 +84,12 @@ pub(super) fn upgrade(
     response
 }
 
-fn refusal(reason: Refusal) -> Response {
+fn refusal(reason: HandshakeRefusal) -> Response {
     match reason {
-        Refusal::Malformed => plain(StatusCode::BAD_REQUEST, "Not a valid websocket request"),
-        Refusal::Version => {
+        HandshakeRefusal::Malformed => {
+            plain(StatusCode::BAD_REQUEST, "Not a valid websocket request")
+        }
+        HandshakeRefusal::Version => {
             let mut response = plain(StatusCode::UPGRADE_REQUIRED, "");
             let version = HeaderValue::from_static("13");
             response

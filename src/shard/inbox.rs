@@ -36,8 +36,8 @@ pub(crate) enum Letter {
     Refused(Arc<str>, BusError),
     /// From an HTTP request to its session.
     Polling {
-        session: Arc<polling::Session>,
-        request: Box<polling::Request>,
+        session: Arc<polling::PollingSession>,
+        request: Box<polling::PollingRequest>,
     },
     /// Close every connection, one after the other within this time, and let nobody in.
     ShutDown { spread: Duration },
@@ -58,7 +58,7 @@ impl Letter {
 pub(crate) struct Inbox {
     /// The shard's number.
     shard: usize,
-    state: Mutex<State>,
+    state: Mutex<InboxState>,
     /// Whether the shard sleeps, or is about to, and must be woken.
     asleep: AtomicBool,
     waker: mio::Waker,
@@ -78,7 +78,7 @@ pub(crate) struct InboxLimits {
 }
 
 #[derive(Default)]
-struct State {
+struct InboxState {
     /// Filled by everybody, taken whole by the shard. Mail is bounded by the memory of the process, what requests post by their session's
     /// room, batches and arrivals by `limits`, newcomers by the connections that there are, and of gaps there is at most
     /// one behind each of the others.
@@ -203,7 +203,7 @@ impl Inbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
         // Nothing that can panic runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -32,7 +32,7 @@ use crate::limit::Seat;
 use crate::stream::Service;
 use crate::transport::Framing;
 use crate::transport::encryption::Encryption;
-use crate::transport::websocket::Rate;
+use crate::transport::websocket::FrameRate;
 use event_loop::EventLoop;
 use inbox::{Inbox, Letter};
 
@@ -67,7 +67,7 @@ pub(crate) enum Peer {
         framing: Framing,
     },
     /// HTTP requests.
-    Polling(Arc<polling_sessions::Session>),
+    Polling(Arc<polling_sessions::PollingSession>),
 }
 
 /// Limits that the shard keeps, beside those of the session.
@@ -78,7 +78,7 @@ pub(crate) struct Limits {
     /// Bytes of a message after it.
     pub(crate) message: usize,
     /// Control frames and small fragments of one client.
-    pub(crate) small_frames: Rate,
+    pub(crate) small_frames: FrameRate,
     /// Bytes of output that wait for one client; with more, what it asks for and its handlers wait.
     pub(crate) flow: usize,
     /// Bytes of output that wait for one client; with more, events find no room.

@@ -10,16 +10,16 @@ use updraft_protocol::sockjs;
 use super::Watch;
 use crate::mail::Place;
 use crate::shard::inbox::Inbox;
-use crate::shard::polling_sessions::{Posts, Registry, Session, Waiting};
+use crate::shard::polling_sessions::{PollingSession, PollingSessions, Posts, WaitingRequest};
 use crate::stream::Service;
 
 /// How a polling client is reached.
 #[derive(Debug)]
 pub(super) struct Polling {
-    session: Arc<Session>,
+    session: Arc<PollingSession>,
     service: Arc<Service>,
-    registry: Arc<Registry>,
-    receiver: Option<Receiver>,
+    registry: Arc<PollingSessions>,
+    receiver: Option<ReceivingRequest>,
     /// The request that waited last: if it is cut, what it was given may be lost.
     latest: Option<u64>,
     /// While no request waits: until when one must come.
@@ -39,8 +39,8 @@ pub(super) struct Polling {
 
 /// A request that waits for frames.
 #[derive(Debug)]
-struct Receiver {
-    waiting: Waiting,
+struct ReceivingRequest {
+    waiting: WaitingRequest,
     /// Bytes of frames so far.
     sent: usize,
     /// When it is to hear that the server is there; never if there are no heartbeats.
@@ -61,9 +61,9 @@ pub(super) enum Readiness {
 
 impl Polling {
     pub(super) fn new(
-        session: Arc<Session>,
+        session: Arc<PollingSession>,
         service: Arc<Service>,
-        registry: Arc<Registry>,
+        registry: Arc<PollingSessions>,
         now: Duration,
     ) -> Self {
         let alone_until = now.saturating_add(service.options.disconnect_delay);
@@ -83,7 +83,7 @@ impl Polling {
     }
 
     /// Whether it is this session that its requests belong to.
-    pub(super) fn is_of(&self, session: &Arc<Session>) -> bool {
+    pub(super) fn is_of(&self, session: &Arc<PollingSession>) -> bool {
         Arc::ptr_eq(&self.session, session)
     }
 
@@ -118,12 +118,12 @@ impl Polling {
     }
 
     /// A request waits from now on. A second one is sent away.
-    pub(super) fn wait(&mut self, waiting: Waiting, now: Duration) {
+    pub(super) fn wait(&mut self, waiting: WaitingRequest, now: Duration) {
         if self.receiver.is_some() {
             return send_away(waiting, 2010, "Another connection still open");
         }
         self.latest = Some(waiting.number);
-        self.receiver = Some(Receiver {
+        self.receiver = Some(ReceivingRequest {
             waiting,
             sent: 0,
             heartbeat_at: self.heartbeat_after(now),
@@ -249,7 +249,7 @@ impl Drop for Polling {
 }
 
 /// Answers a request that gets no frames with the reason, and ends its response.
-pub(super) fn send_away(waiting: Waiting, code: u16, reason: &str) {
+pub(super) fn send_away(waiting: WaitingRequest, code: u16, reason: &str) {
     let frame = sockjs::close(code, reason);
     let chunk = waiting.wrapping.wrap(frame.as_bytes());
     // The first chunk always has room; the request may be gone.
@@ -257,6 +257,6 @@ pub(super) fn send_away(waiting: Waiting, code: u16, reason: &str) {
 }
 
 /// What a request that comes too late is told.
-pub(super) fn interrupted(waiting: Waiting) {
+pub(super) fn interrupted(waiting: WaitingRequest) {
     send_away(waiting, 1002, "Connection interrupted");
 }

@@ -19,7 +19,7 @@ use super::front::Front;
 use super::sites::Site;
 use super::unread::RequestBody;
 use super::upgrade::{upgrade, upgrade_of};
-use crate::shard::polling_sessions::{Chunks, Found, Session, Share};
+use crate::shard::polling_sessions::{Chunks, Found, PollingSession, SessionShare};
 use crate::shard::{Arrival, Peer};
 use crate::stream::Speaks;
 use crate::transport::Framing;
@@ -105,9 +105,9 @@ fn receive(
         let admitted = front.admission().admit(headers, peer)?;
         let client_address = admitted.client_address;
         let counted = front.admission().admit_polling(client_address)?;
-        let share = Share::new(counted, admitted.seat);
+        let share = SessionShare::new(counted, admitted.seat);
         let shard = front.next_shard().ok_or(Refused::Busy)?;
-        let session = Session::new(key, share, shard.inbox(), front.limits().posted);
+        let session = PollingSession::new(key, share, shard.inbox(), front.limits().posted);
         if matches!(site.service.speaks, Speaks::Handler(_)) {
             // There is nothing that its client would have to say first.
             session.connected();
@@ -152,7 +152,7 @@ fn receive(
 /// Takes the messages of a body to their session.
 async fn post(
     front: &Front,
-    session: &Arc<Session>,
+    session: &Arc<PollingSession>,
     sending: Sending,
     headers: &HeaderMap,
     body: RequestBody,

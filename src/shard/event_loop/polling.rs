@@ -8,12 +8,12 @@ use super::resuming::find;
 use super::{EventLoop, State};
 use crate::shard::link::Link;
 use crate::shard::polling::{Readiness, interrupted};
-use crate::shard::polling_sessions::{Request, Session};
+use crate::shard::polling_sessions::{PollingRequest, PollingSession};
 use crate::transport::websocket;
 
 impl EventLoop {
     /// A request of a polling client.
-    pub(super) fn requested(&mut self, session: &Arc<Session>, request: Request) {
+    pub(super) fn requested(&mut self, session: &Arc<PollingSession>, request: PollingRequest) {
         let place = session.place(&self.inbox);
         if place.is_none() && !session.has_ended() {
             // It has moved meanwhile, or is about to arrive.
@@ -26,30 +26,35 @@ impl EventLoop {
             Some((place.index, polling?))
         });
         match (request, found) {
-            (Request::Wait(waiting), None) => interrupted(waiting),
-            (Request::Taken(_) | Request::Cut(_) | Request::Post(_) | Request::Displaced, None) => {
-            }
-            (Request::Wait(waiting), Some((index, polling))) => {
+            (PollingRequest::Wait(waiting), None) => interrupted(waiting),
+            (
+                PollingRequest::Taken(_)
+                | PollingRequest::Cut(_)
+                | PollingRequest::Post(_)
+                | PollingRequest::Displaced,
+                None,
+            ) => {}
+            (PollingRequest::Wait(waiting), Some((index, polling))) => {
                 polling.wait(waiting, self.now);
                 self.unblocked(index);
                 self.set_timer(index);
             }
-            (Request::Taken(number), Some((index, polling))) => {
+            (PollingRequest::Taken(number), Some((index, polling))) => {
                 polling.taken(number, self.now);
                 self.unblocked(index);
                 self.set_timer(index);
             }
-            (Request::Cut(number), Some((index, polling))) => {
+            (PollingRequest::Cut(number), Some((index, polling))) => {
                 if polling.is_needed(number) {
                     self.lost(index);
                 }
             }
-            (Request::Post(posted), Some((index, polling))) => {
+            (PollingRequest::Post(posted), Some((index, polling))) => {
                 polling.posts.add(posted);
                 self.heard(index);
                 self.read_posted(index);
             }
-            (Request::Displaced, Some((index, polling))) => {
+            (PollingRequest::Displaced, Some((index, polling))) => {
                 polling.displaced();
                 self.lost(index);
             }

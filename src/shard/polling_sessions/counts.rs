@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::Session;
+use super::PollingSession;
 use crate::limit::Network;
 
 /// Why there is no room for a session.
@@ -33,7 +33,7 @@ struct Counts {
     total: usize,
     /// The number of the next session.
     next: u64,
-    /// Filled by `enter`, drained as each [`Counted`] is dropped; bounded by `limit`.
+    /// Filled by `enter`, drained as each [`CountedSession`] is dropped; bounded by `limit`.
     by_address: HashMap<Network, AddressSessions>,
 }
 
@@ -42,11 +42,11 @@ struct Counts {
 struct AddressSessions {
     connected: HashSet<u64>,
     /// Those that have not connected, the oldest first. One that is still being made is nowhere.
-    waiting: BTreeMap<u64, Weak<Session>>,
+    waiting: BTreeMap<u64, Weak<PollingSession>>,
 }
 
 /// Counts a session as long as it is kept, unless the session has made room for another.
-pub(crate) struct Counted {
+pub(crate) struct CountedSession {
     counts: Arc<SessionCounts>,
     network: Network,
     number: u64,
@@ -66,7 +66,7 @@ impl SessionCounts {
     pub(super) fn enter(
         self: &Arc<Self>,
         network: Network,
-    ) -> Result<(Counted, Option<Arc<Session>>), Full> {
+    ) -> Result<(CountedSession, Option<Arc<PollingSession>>), Full> {
         let mut counts = self.lock();
         let held = counts
             .by_address
@@ -84,7 +84,7 @@ impl SessionCounts {
         counts.total = counts.total.saturating_add(1);
         let held = counts.by_address.entry(network).or_default();
         held.waiting.insert(number, Weak::new());
-        let counted = Counted {
+        let counted = CountedSession {
             counts: self.clone(),
             network,
             number,
@@ -93,7 +93,7 @@ impl SessionCounts {
     }
 
     /// Takes the oldest session of an address that has not connected out of the counts.
-    pub(super) fn displace(&self, network: Network) -> Option<Arc<Session>> {
+    pub(super) fn displace(&self, network: Network) -> Option<Arc<PollingSession>> {
         self.lock().displace(network)
     }
 
@@ -108,7 +108,7 @@ impl SessionCounts {
 }
 
 impl Counts {
-    fn displace(&mut self, network: Network) -> Option<Arc<Session>> {
+    fn displace(&mut self, network: Network) -> Option<Arc<PollingSession>> {
         let waiting = &self.by_address.get(&network)?.waiting;
         let mut made = waiting
             .iter()
@@ -138,9 +138,9 @@ impl AddressSessions {
     }
 }
 
-impl Counted {
+impl CountedSession {
     /// What is counted is this session, which is there from now on.
-    pub(super) fn belongs_to(&self, session: &Arc<Session>) {
+    pub(super) fn belongs_to(&self, session: &Arc<PollingSession>) {
         let mut counts = self.counts.lock();
         let held = counts.by_address.get_mut(&self.network);
         if let Some(waiting) = held.and_then(|held| held.waiting.get_mut(&self.number)) {
@@ -163,15 +163,15 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedSession {
     fn drop(&mut self) {
         self.counts.lock().remove(self.network, self.number);
     }
 }
 
-impl fmt::Debug for Counted {
+impl fmt::Debug for CountedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counted")
+        f.debug_struct("CountedSession")
             .field("network", &self.network)
             .finish_non_exhaustive()
     }

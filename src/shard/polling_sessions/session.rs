@@ -12,19 +12,19 @@ use bytes::Bytes;
 use tokio::sync::{AcquireError, Semaphore, mpsc};
 use updraft_protocol::sockjs::Wrapping;
 
-use super::{Counted, Key, Posted};
+use super::{CountedSession, Posted, SessionKey};
 use crate::limit::{Network, Seat};
 use crate::mail::Place;
 use crate::shard::inbox::{Inbox, Letter};
 
 /// A polling session, as its requests know it.
-pub(crate) struct Session {
-    pub(crate) key: Key,
+pub(crate) struct PollingSession {
+    pub(crate) key: SessionKey,
     /// Where it was opened from.
     pub(crate) network: Network,
     /// What it has taken of its address's share; given back when it ends, or makes room for
     /// another.
-    share: Mutex<Option<Share>>,
+    share: Mutex<Option<SessionShare>>,
     /// Its shard's, and where that has put it: nowhere while it is on its way there.
     place: Mutex<(Arc<Inbox>, Option<Place>)>,
     /// Bytes of messages that may still be posted. Taken by requests, given back as the session takes the messages.
@@ -36,17 +36,17 @@ pub(crate) struct Session {
 
 /// A session's part of what its address may have.
 #[derive(Debug)]
-pub(crate) struct Share {
-    counted: Counted,
+pub(crate) struct SessionShare {
+    counted: CountedSession,
     /// Its place among the connections of its address, where these are limited.
     _seat: Option<Seat>,
 }
 
 /// What a request wants of its session.
 #[derive(Debug)]
-pub(crate) enum Request {
+pub(crate) enum PollingRequest {
     /// To be given frames.
-    Wait(Waiting),
+    Wait(WaitingRequest),
     /// The latest chunk of this request is on its way.
     Taken(u64),
     /// This request was cut before its response was whole.
@@ -59,15 +59,15 @@ pub(crate) enum Request {
 
 /// A request that waits for frames.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingRequest {
     pub(crate) number: u64,
     pub(crate) wrapping: Wrapping,
     /// To the response, one chunk at a time.
     pub(crate) chunks: mpsc::Sender<Bytes>,
 }
 
-impl Share {
-    pub(crate) fn new(counted: Counted, seat: Option<Seat>) -> Self {
+impl SessionShare {
+    pub(crate) fn new(counted: CountedSession, seat: Option<Seat>) -> Self {
         Self {
             counted,
             _seat: seat,
@@ -75,8 +75,13 @@ impl Share {
     }
 }
 
-impl Session {
-    pub(crate) fn new(key: Key, share: Share, inbox: Arc<Inbox>, capacity: usize) -> Arc<Self> {
+impl PollingSession {
+    pub(crate) fn new(
+        key: SessionKey,
+        share: SessionShare,
+        inbox: Arc<Inbox>,
+        capacity: usize,
+    ) -> Arc<Self> {
         let capacity = u32::try_from(capacity.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         let session = Arc::new(Self {
             key,
@@ -102,7 +107,7 @@ impl Session {
     /// Makes room for another: its share is free at once, its shard hears of it.
     pub(super) fn displace(self: &Arc<Self>) {
         drop(self.take_share());
-        self.send(Request::Displaced);
+        self.send(PollingRequest::Displaced);
     }
 
     /// It has this place of this shard from now on, or is on its way there.
@@ -132,16 +137,16 @@ impl Session {
         self.room.close();
     }
 
-    fn take_share(&self) -> Option<Share> {
+    fn take_share(&self) -> Option<SessionShare> {
         self.share().take()
     }
 
-    fn share(&self) -> MutexGuard<'_, Option<Share>> {
+    fn share(&self) -> MutexGuard<'_, Option<SessionShare>> {
         // As above.
         self.share.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn send(self: &Arc<Self>, request: Request) {
+    pub(crate) fn send(self: &Arc<Self>, request: PollingRequest) {
         let inbox = self.lock().0.clone();
         inbox.put(Letter::Polling {
             session: self.clone(),
@@ -162,15 +167,15 @@ impl Session {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.capacity);
         let room = self.room.clone().acquire_many_owned(bytes).await?;
         let number = self.posts.fetch_add(1, Ordering::Relaxed);
-        self.send(Request::Post(Posted::new(number, messages, room)));
+        self.send(PollingRequest::Post(Posted::new(number, messages, room)));
         Ok(())
     }
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for PollingSession {
     /// Without its name, which is a credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
+        f.debug_struct("PollingSession")
             .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
@@ -179,15 +184,15 @@ impl fmt::Debug for Session {
 /// The body of a response that waits for frames.
 #[derive(Debug)]
 pub(crate) struct Chunks {
-    session: Arc<Session>,
+    session: Arc<PollingSession>,
     number: u64,
     prelude: Option<Bytes>,
     chunks: mpsc::Receiver<Bytes>,
-    state: State,
+    state: ChunksState,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum ChunksState {
     Waiting,
     /// A chunk was given out; when the next is asked for, it is on its way.
     Given,
@@ -196,10 +201,10 @@ enum State {
 
 impl Chunks {
     /// Asks the session for frames; what comes is the response's body.
-    pub(crate) fn wait(session: Arc<Session>, number: u64, wrapping: Wrapping) -> Self {
+    pub(crate) fn wait(session: Arc<PollingSession>, number: u64, wrapping: Wrapping) -> Self {
         let (sender, receiver) = mpsc::channel(1);
         let prelude = wrapping.prelude();
-        session.send(Request::Wait(Waiting {
+        session.send(PollingRequest::Wait(WaitingRequest {
             number,
             wrapping,
             chunks: sender,
@@ -209,7 +214,7 @@ impl Chunks {
             number,
             prelude: (!prelude.is_empty()).then(|| prelude.into()),
             chunks: receiver,
-            state: State::Waiting,
+            state: ChunksState::Waiting,
         }
     }
 }
@@ -222,14 +227,14 @@ impl futures_util::Stream for Chunks {
         if let Some(prelude) = this.prelude.take() {
             return Poll::Ready(Some(Ok(prelude)));
         }
-        if this.state == State::Given {
-            this.state = State::Waiting;
-            this.session.send(Request::Taken(this.number));
+        if this.state == ChunksState::Given {
+            this.state = ChunksState::Waiting;
+            this.session.send(PollingRequest::Taken(this.number));
         }
         let next = std::task::ready!(this.chunks.poll_recv(context));
         this.state = match next {
-            Some(_) => State::Given,
-            None => State::Ended,
+            Some(_) => ChunksState::Given,
+            None => ChunksState::Ended,
         };
         Poll::Ready(next.map(Ok))
     }
@@ -237,8 +242,8 @@ impl futures_util::Stream for Chunks {
 
 impl Drop for Chunks {
     fn drop(&mut self) {
-        if self.state != State::Ended {
-            self.session.send(Request::Cut(self.number));
+        if self.state != ChunksState::Ended {
+            self.session.send(PollingRequest::Cut(self.number));
         }
     }
 }
