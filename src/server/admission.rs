@@ -133,7 +133,7 @@ impl Admission {
     pub(super) fn admit_polling(
         &self,
         client_address: Option<IpAddr>,
-    ) -> Result<CountedSession, Refused> {
+    ) -> Result<CountedSession<PollingSession>, Refused> {
         let entered = self.shared.polling.enter(Network::of(client_address));
         entered.map_err(|full| match full {
             Full::Everywhere => self.refused(Refused::Busy),

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use updraft_bus::{Batch, BusError, Gap, Port};
 
-use super::polling_sessions as polling;
-use super::{Arrival, Newcomer};
+use super::Arrival;
+use super::newcomer::Newcomer;
+use super::polling_sessions::{self as polling, RequestInbox};
 use crate::base::memory::Memory;
 use crate::mail::{Address, Mail, Place, Post};
 
@@ -220,6 +221,13 @@ impl Post for Inbox {
 
     fn shard(&self) -> usize {
         self.shard
+    }
+}
+
+impl RequestInbox for Inbox {
+    fn request(&self, session: Arc<polling::PollingSession>, request: polling::PollingRequest) {
+        let request = Box::new(request);
+        self.put(Letter::Polling { session, request });
     }
 }
 

@@ -16,7 +16,7 @@ use super::polling::Polling;
 use super::{Limits, Watch};
 use crate::limit::Seat;
 use crate::mail::Place;
-use crate::shard::inbox::Inbox;
+use crate::shard::polling_sessions::RequestInbox;
 use crate::stream::Service;
 use crate::transport::Framing;
 use crate::transport::encryption::Encryption;
@@ -235,7 +235,7 @@ impl Link {
     }
 
     /// The client has this place from now on.
-    pub(super) fn settle(&self, inbox: &Arc<Inbox>, place: Place) {
+    pub(super) fn settle(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Place) {
         if let Self::Polling(polling) = self {
             polling.settle(inbox, place);
         }

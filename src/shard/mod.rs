@@ -9,6 +9,7 @@ mod event_loop;
 mod fan_out;
 pub(crate) mod inbox;
 mod link;
+mod newcomer;
 pub(crate) mod orders;
 mod outgoing;
 mod polling;
@@ -37,7 +38,7 @@ use event_loop::EventLoop;
 use inbox::{Inbox, Letter};
 
 pub(crate) use inbox::InboxLimits;
-pub(crate) use registry::{Newcomer, ResumableSessions};
+pub(crate) use registry::ResumableSessions;
 pub(crate) use shared::Shared;
 
 /// A client that was let in.

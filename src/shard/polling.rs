@@ -9,8 +9,9 @@ use updraft_protocol::sockjs;
 
 use super::Watch;
 use crate::mail::Place;
-use crate::shard::inbox::Inbox;
-use crate::shard::polling_sessions::{PollingSession, PollingSessions, Posts, WaitingRequest};
+use crate::shard::polling_sessions::{
+    PollingSession, PollingSessions, Posts, RequestInbox, WaitingRequest,
+};
 use crate::stream::Service;
 
 /// How a polling client is reached.
@@ -88,12 +89,12 @@ impl Polling {
     }
 
     /// The client has this place from now on.
-    pub(super) fn settle(&self, inbox: &Arc<Inbox>, place: Place) {
+    pub(super) fn settle(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Place) {
         self.session.settle(inbox, Some(place));
     }
 
     /// The client is on its way to another shard, behind what it leaves in this inbox.
-    pub(super) fn leave(&self, inbox: &Arc<Inbox>) {
+    pub(super) fn leave(&self, inbox: &Arc<impl RequestInbox + 'static>) {
         self.session.settle(inbox, None);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use updraft_protocol::ejson::Value;
-use updraft_protocol::message::{self, Frame, ClientRequest, WireError};
+use updraft_protocol::message::{self, ClientRequest, Frame, WireError};
 use updraft_protocol::session::{self, Output, PublicationKind, Run, Session, SessionConfig};
 use updraft_protocol::vent::{EncodingChoice, VentOptions};
 
@@ -333,7 +333,10 @@ impl World {
                 }
                 session::Action::Call { run, .. } => {
                     waited_for += 1;
-                    assert!(matches!(request, Some(ClientRequest::Call(_))), "{request:?}");
+                    assert!(
+                        matches!(request, Some(ClientRequest::Call(_))),
+                        "{request:?}"
+                    );
                     (run, What::Call)
                 }
                 _ => continue,

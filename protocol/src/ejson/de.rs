@@ -10,8 +10,8 @@ use super::encode::encode;
 use super::form::Form;
 use super::key::KeyDeserializer;
 use super::number::integer;
-use super::object::{IntoIter, Object};
 use super::slot::{NAME, offer};
+use super::value::{IntoIter, Object};
 use super::{SerdeError, Value};
 
 /// Makes a Rust value of a value.

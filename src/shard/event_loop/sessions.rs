@@ -82,7 +82,7 @@ impl EventLoop {
                 if client.change.is_none()
                     && let Some(wait) = self.shared.host.limiter.subscribe(publication, caller, now)
                 {
-                    let error = self.shared.host.limited(&client.context, wait, now);
+                    let error = client.context.limited(wait, now);
                     if let Some(session) = client.session.ddp_mut() {
                         session.published(run, Err(error), self.now, &mut self.out);
                     }
@@ -120,7 +120,7 @@ impl EventLoop {
                 let now = self.started + self.now;
                 let caller = || client.context.caller(client.user.as_deref());
                 if let Some(wait) = self.shared.host.limiter.call(method, caller, now) {
-                    let error = self.shared.host.limited(&client.context, wait, now);
+                    let error = client.context.limited(wait, now);
                     if let Some(session) = client.session.ddp_mut() {
                         session.returned(run, Err(error), self.now, &mut self.out);
                     }

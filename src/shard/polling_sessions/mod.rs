@@ -7,6 +7,8 @@ mod registry;
 mod session;
 
 pub(crate) use counts::{CountedSession, Full};
-pub(crate) use posts::{Posted, Posts};
-pub(crate) use registry::{Found, PollingSessions, SessionKey};
-pub(crate) use session::{Chunks, PollingRequest, PollingSession, SessionShare, WaitingRequest};
+pub(crate) use posts::Posts;
+pub(crate) use registry::{Found, PollingSessions};
+pub(crate) use session::{
+    Chunks, PollingRequest, PollingSession, RequestInbox, SessionKey, SessionShare, WaitingRequest,
+};

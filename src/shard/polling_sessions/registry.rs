@@ -10,13 +10,10 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Place;
 
-use super::counts::SessionCounts;
-use super::{CountedSession, Full, PollingSession};
+use super::counts::{CountedSession, Full, SessionCounts};
+use super::session::{PollingSession, SessionKey};
 use crate::base::clock;
 use crate::limit::Network;
-
-/// A session's service, by its number, and its name. The name is a credential: it is not logged.
-pub(crate) type SessionKey = (usize, Box<str>);
 
 /// The polling sessions of a server.
 pub(crate) struct PollingSessions {
@@ -24,7 +21,7 @@ pub(crate) struct PollingSessions {
     /// ones.
     entries: DashMap<SessionKey, SessionEntry>,
     /// Sessions that live.
-    counts: Arc<SessionCounts>,
+    counts: Arc<SessionCounts<PollingSession>>,
     /// Those that were closed, in the order in which they are forgotten; bounded by `limit`.
     ended: Mutex<VecDeque<(Instant, SessionKey)>>,
     /// Numbers the requests that wait, so that a shard can tell them apart.
@@ -94,7 +91,7 @@ impl PollingSessions {
     }
 
     /// Counts a session that is about to be made. One of the same address may have to end for it.
-    pub(crate) fn enter(&self, network: Network) -> Result<CountedSession, Full> {
+    pub(crate) fn enter(&self, network: Network) -> Result<CountedSession<PollingSession>, Full> {
         let (counted, displaced) = self.counts.enter(network)?;
         if let Some(session) = displaced {
             session.displace();

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
+use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -12,10 +13,19 @@ use bytes::Bytes;
 use tokio::sync::{AcquireError, Semaphore, mpsc};
 use updraft_protocol::sockjs::Wrapping;
 
-use super::{CountedSession, Posted, SessionKey};
+use super::counts::CountedSession;
+use super::posts::Posted;
 use crate::limit::{Network, Seat};
 use crate::mail::Place;
-use crate::shard::inbox::{Inbox, Letter};
+
+/// A session's service, by its number, and its name. The name is a credential: it is not logged.
+pub(crate) type SessionKey = (usize, Box<str>);
+
+/// Who takes what requests want of their sessions: a shard's inbox.
+pub(crate) trait RequestInbox: Send + Sync {
+    /// Leaves a request for its session.
+    fn request(&self, session: Arc<PollingSession>, request: PollingRequest);
+}
 
 /// A polling session, as its requests know it.
 pub(crate) struct PollingSession {
@@ -26,7 +36,7 @@ pub(crate) struct PollingSession {
     /// another.
     share: Mutex<Option<SessionShare>>,
     /// Its shard's, and where that has put it: nowhere while it is on its way there.
-    place: Mutex<(Arc<Inbox>, Option<Place>)>,
+    place: Mutex<(Arc<dyn RequestInbox>, Option<Place>)>,
     /// Bytes of messages that may still be posted. Taken by requests, given back as the session takes the messages.
     room: Arc<Semaphore>,
     capacity: u32,
@@ -37,7 +47,7 @@ pub(crate) struct PollingSession {
 /// A session's part of what its address may have.
 #[derive(Debug)]
 pub(crate) struct SessionShare {
-    counted: CountedSession,
+    counted: CountedSession<PollingSession>,
     /// Its place among the connections of its address, where these are limited.
     _seat: Option<Seat>,
 }
@@ -67,7 +77,7 @@ pub(crate) struct WaitingRequest {
 }
 
 impl SessionShare {
-    pub(crate) fn new(counted: CountedSession, seat: Option<Seat>) -> Self {
+    pub(crate) fn new(counted: CountedSession<PollingSession>, seat: Option<Seat>) -> Self {
         Self {
             counted,
             _seat: seat,
@@ -79,7 +89,7 @@ impl PollingSession {
     pub(crate) fn new(
         key: SessionKey,
         share: SessionShare,
-        inbox: Arc<Inbox>,
+        inbox: Arc<dyn RequestInbox>,
         capacity: usize,
     ) -> Arc<Self> {
         let capacity = u32::try_from(capacity.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
@@ -111,14 +121,14 @@ impl PollingSession {
     }
 
     /// It has this place of this shard from now on, or is on its way there.
-    pub(crate) fn settle(&self, inbox: &Arc<Inbox>, place: Option<Place>) {
+    pub(crate) fn settle(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Option<Place>) {
         *self.lock() = (inbox.clone(), place);
     }
 
     /// Its place in the shard of this inbox; `None` when it is elsewhere, or on its way.
-    pub(crate) fn place(&self, inbox: &Arc<Inbox>) -> Option<Place> {
+    pub(crate) fn place(&self, inbox: &Arc<impl RequestInbox>) -> Option<Place> {
         let (of, place) = &*self.lock();
-        place.filter(|_| Arc::ptr_eq(of, inbox))
+        place.filter(|_| ptr::addr_eq(Arc::as_ptr(of), Arc::as_ptr(inbox)))
     }
 
     /// Whether there is nobody any more who could take what is sent.
@@ -126,7 +136,7 @@ impl PollingSession {
         self.room.is_closed()
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Arc<Inbox>, Option<Place>)> {
+    fn lock(&self) -> MutexGuard<'_, (Arc<dyn RequestInbox>, Option<Place>)> {
         // Nothing that can panic runs under the lock.
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,10 +158,7 @@ impl PollingSession {
 
     pub(crate) fn send(self: &Arc<Self>, request: PollingRequest) {
         let inbox = self.lock().0.clone();
-        inbox.put(Letter::Polling {
-            session: self.clone(),
-            request: Box::new(request),
-        });
+        inbox.request(self.clone(), request);
     }
 
     /// Hands over messages of `bytes` together, once there is room for them.

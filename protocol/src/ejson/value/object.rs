@@ -9,7 +9,8 @@ use std::mem;
 
 use indexmap::{Equivalent, IndexMap};
 
-use super::{Text, Value};
+use super::Value;
+use crate::ejson::Text;
 use either::Either;
 
 /// A JavaScript object's own members. `__proto__` is a key like any other.
@@ -93,7 +94,7 @@ impl Object {
     }
 
     /// How many members it has room for.
-    pub(super) fn capacity(&self) -> usize {
+    pub(in crate::ejson) fn capacity(&self) -> usize {
         match &self.0 {
             ObjectRepr::Short(members) => members.capacity(),
             ObjectRepr::Long(members) => members.capacity(),
@@ -101,7 +102,7 @@ impl Object {
     }
 
     /// Whether its members are found by a table.
-    pub(super) fn is_hashed(&self) -> bool {
+    pub(in crate::ejson) fn is_hashed(&self) -> bool {
         matches!(self.0, ObjectRepr::Long(_))
     }
 
@@ -190,7 +191,7 @@ impl Object {
 
     /// As [`insert`](Self::insert) without regard to order, for many members at once; [`settle`](Self::settle) must
     /// follow.
-    pub(super) fn append(&mut self, key: Text, value: Value) -> Option<Value> {
+    pub(in crate::ejson) fn append(&mut self, key: Text, value: Value) -> Option<Value> {
         if let ObjectRepr::Short(members) = &mut self.0 {
             if let Some(known) = members.iter_mut().find(|it| it.0 == key) {
                 return Some(mem::replace(&mut known.1, value));
@@ -217,7 +218,7 @@ impl Object {
     }
 
     /// Restores the order after [`append`](Self::append).
-    pub(super) fn settle(&mut self) {
+    pub(in crate::ejson) fn settle(&mut self) {
         if !self.keys().map(rank).is_sorted() {
             // Stable, so the keys that are no indices stay as inserted.
             match &mut self.0 {
