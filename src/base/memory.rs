@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use tokio::sync::Notify;
-use updraft_protocol::ejson::{Text, Value};
 
 /// What all shards hold, and how much that may be.
 #[derive(Debug)]
@@ -237,26 +236,6 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.set(0);
     }
-}
-
-/// About how much memory a value takes.
-pub(crate) fn size_of_value(value: &Value) -> usize {
-    size_of::<Value>()
-        + match value {
-            Value::String(text) => size_of_text(text),
-            Value::Binary(bytes) => bytes.0.len(),
-            Value::Array(items) => items.iter().map(size_of_value).sum(),
-            Value::Object(object) => object
-                .iter()
-                .map(|(key, value)| size_of_text(key) + size_of_value(value))
-                .sum(),
-            _ => 0,
-        }
-}
-
-/// About how many bytes a text takes.
-pub(crate) fn size_of_text(text: &Text) -> usize {
-    text.to_string_lossy().len()
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use updraft_protocol::message::Tail;
 use updraft_protocol::vent::Encoding;
 
 use crate::base::error::{Error, Result};
-use crate::base::memory::size_of_value;
 
 /// A text that is longer is not copied for each who gets it.
 const LONG: usize = 4 * 1024;
@@ -116,7 +115,7 @@ impl Event {
             EventKind::AsItCame => message.payload().len(),
             EventKind::Plain(text) | EventKind::Array(text) => text.len(),
             EventKind::Long { text, .. } => text.len(),
-            EventKind::Value(value) => size_of_value(value),
+            EventKind::Value(value) => value.memory(),
         }
     }
 }
