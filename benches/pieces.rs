@@ -13,7 +13,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde::Serialize;
 use updraft_protocol::ejson;
 use updraft_protocol::ejson::{JsonLimits, Object, Value};
-use updraft_protocol::message::{Frame, MessageBounds, Request, decode};
+use updraft_protocol::message::{ClientRequest, Frame, MessageBounds, decode};
 use updraft_protocol::session::{Action, Output, PublicationKind, Run, Session, SessionConfig};
 use updraft_protocol::vent::VentOptions;
 use updraft_protocol::view::{Fields, View};
@@ -81,7 +81,7 @@ fn messages(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 let message = decode(black_box(text), &limits, || None).unwrap();
-                Request::parse(message, text.len(), &bounds)
+                ClientRequest::parse(message, text.len(), &bounds)
             });
         });
     }

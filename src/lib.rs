@@ -70,7 +70,7 @@ pub use base::panics::log_panics;
 #[cfg(feature = "server")]
 pub use handler::{Args, Connection, Handler, Headers};
 #[cfg(feature = "server")]
-pub use limit::Rule;
+pub use limit::RateLimit;
 #[cfg(feature = "server")]
 pub use mapping::{Event, IntoEvent, IntoGapEvent, MessageEvent};
 #[cfg(feature = "server")]
@@ -80,22 +80,22 @@ pub use publication::{DocumentId, Subscription, Vent};
 #[cfg(all(feature = "server", feature = "tls"))]
 pub use server::Tls;
 #[cfg(feature = "server")]
-pub use server::{Bound, Builder, Handle, HealthChecks, Server};
+pub use server::{BoundServer, Builder, Handle, HealthChecks, Server};
 #[cfg(feature = "server")]
 pub use stream::{SockJs, SockJsConnection};
 #[cfg(feature = "server")]
 pub use telemetry::Stats;
 pub use updraft_bus::{
-    BusError, BusFault, BusFaults, Cause, Channel, ChannelFailures, EmitError, IntoChannel,
-    IntoChannels, InvalidChannel, Message, ParseError, WhenAway, channel,
+    BusError, BusFault, BusFaults, Channel, ChannelFailures, EmitError, IntoChannel, IntoChannels,
+    InvalidChannel, Message, MessageParseError, SharedError, WhenAway, channel,
 };
 #[cfg(feature = "redis")]
 pub use updraft_bus::{EmitQueue, Emitter, Redis};
 pub use updraft_protocol::ejson::{Binary, Date, Decimal, Object, ObjectId, Regexp, Value};
-pub use updraft_protocol::message::{Code, WireError};
+pub use updraft_protocol::message::{ErrorCode, WireError};
 pub use updraft_protocol::random::RandomStream;
 pub use updraft_protocol::vent::{EncodingChoice, VentOptions};
-pub use updraft_protocol::view::{Fields, IntoFields, Strategy};
+pub use updraft_protocol::view::{Fields, IntoFields, PublicationStrategy};
 pub use updraft_protocol::{ejson, random};
 /// The crate of [`Builder::route`]'s filters, in the version that it takes.
 #[cfg(feature = "server")]

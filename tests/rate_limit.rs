@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Count, Running, received};
 use updraft::prelude::*;
-use updraft::{Builder, Rule};
+use updraft::{Builder, RateLimit};
 use updraft_test_support::client::Client;
 use updraft_test_support::eventually;
 use updraft_test_support::redis::RedisServer;
@@ -77,7 +77,7 @@ fn methods(names: &[&str], runs: &Count) -> Builder {
 fn ddp_155_row_060_a_call_above_the_rate_is_refused_and_not_run() {
     let runs = Count::default();
     let server = methods(&["add", "other"], &runs);
-    let rule = Rule::methods(["add"]).per_connection().limit(2, HOUR);
+    let rule = RateLimit::methods(["add"]).per_connection().limit(2, HOUR);
     let server = Running::start(server.rate_limit(rule));
     let (mut one, mut two) = (server.client(), server.client());
     let calls = [(); 4].map(|()| call(&mut one, "add"));
@@ -92,7 +92,7 @@ fn ddp_155_row_060_a_call_above_the_rate_is_refused_and_not_run() {
 fn ddp_155_a_new_interval_begins_with_nothing_counted() {
     let server = methods(&["add"], &Count::default());
     let interval = Duration::from_secs(3);
-    let server = Running::start(server.rate_limit(Rule::every_method().limit(1, interval)));
+    let server = Running::start(server.rate_limit(RateLimit::every_method().limit(1, interval)));
     let mut client = server.client();
     assert!(call(&mut client, "add"));
     assert!(!call(&mut client, "add"));
@@ -103,7 +103,7 @@ fn ddp_155_a_new_interval_begins_with_nothing_counted() {
 #[test]
 fn row_060_a_flood_above_the_rate_is_answered_to_its_end_and_in_order() {
     let runs = Count::default();
-    let rule = Rule::everything().per_connection().limit(10, HOUR);
+    let rule = RateLimit::everything().per_connection().limit(10, HOUR);
     let server = Running::start(methods(&["add"], &runs).rate_limit(rule));
     let mut client = server.client();
     for n in 0..2000 {
@@ -128,7 +128,7 @@ fn row_060_a_flood_above_the_rate_is_answered_to_its_end_and_in_order() {
 fn row_060_all_shards_count_together() {
     let shards = NonZero::new(4).unwrap();
     let server = methods(&["add"], &Count::default()).shards(shards);
-    let rule = Rule::every_method().per_address().limit(6, HOUR);
+    let rule = RateLimit::every_method().per_address().limit(6, HOUR);
     let server = Running::start(server.rate_limit(rule));
     let mut clients = [(); 8].map(|()| server.client());
     let through = clients.iter_mut().map(|client| call(client, "add"));
@@ -148,7 +148,7 @@ fn ddp_086_row_056_a_subscription_above_the_rate_is_refused_and_follows_nothing(
         .vent("other", follow)
         .publish_universal(universal)
         .rate_limit(
-            Rule::every_subscription()
+            RateLimit::every_subscription()
                 .per_name()
                 .per_connection()
                 .limit(3, HOUR),
@@ -217,7 +217,9 @@ fn row_062_the_login_rules_can_be_replaced_and_switched_off() {
     let mut client = off.client();
     assert_eq!([(); 20].map(|()| call(&mut client, "login")), [true; 20]);
     client.close();
-    let rule = Rule::methods(["login"]).per_connection().limit(1, HOUR);
+    let rule = RateLimit::methods(["login"])
+        .per_connection()
+        .limit(1, HOUR);
     let server = methods(&["login"], &Count::default()).login_rules([rule]);
     let own = Running::start(server);
     let mut client = own.client();
@@ -278,7 +280,7 @@ fn row_062_deviation_035_found_103_failing_logins_over_many_connections_are_limi
 #[test]
 fn row_062_a_rule_has_so_many_counters_and_no_more() {
     let server = methods(&["add"], &Count::default()).rate_limit_counters(2);
-    let rule = Rule::every_method().per_connection().limit(1, HOUR);
+    let rule = RateLimit::every_method().per_connection().limit(1, HOUR);
     let server = Running::start(server.rate_limit(rule));
     let mut clients = [(); 3].map(|()| server.client());
     let [one, two, three] = &mut clients;
@@ -294,11 +296,13 @@ fn row_060_users_are_counted_over_their_connections_and_what_begins_again_is_not
     let become_user = async |call: Call, user: Option<String>| call.set_user_id(user).await;
     let empty = async |_: Subscription| Ok::<_, Error>(());
     let rules = [
-        Rule::methods(["add"]).per_user().limit(2, HOUR),
-        Rule::methods(["add"])
+        RateLimit::methods(["add"]).per_user().limit(2, HOUR),
+        RateLimit::methods(["add"])
             .per_user_if(|user| user.is_none())
             .limit(0, HOUR),
-        Rule::every_subscription().per_connection().limit(1, HOUR),
+        RateLimit::every_subscription()
+            .per_connection()
+            .limit(1, HOUR),
     ];
     let server = methods(&["add"], &Count::default())
         .method("become", become_user)

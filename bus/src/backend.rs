@@ -12,15 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::EmitError;
-use crate::registry::Registry;
+use crate::registry::ChannelRegistry;
 
 /// What [`Channels`](crate::Channels) are carried by: this process by default, else what this was
 /// made from, such as a `Redis`.
 #[derive(Debug, Clone)]
 pub struct Bus(Arc<dyn Backend>);
 
-/// Which channels are wanted stands in the [`Registry`]. The backend makes its own state agree with
-/// that, answers each wait there, and hands what it receives to [`Registry::deliver`].
+/// Which channels are wanted stands in the [`ChannelRegistry`]. The backend makes its own state agree with
+/// that, answers each wait there, and hands what it receives to [`ChannelRegistry::deliver`].
 pub(crate) trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Whether a channel is live as soon as it is wanted, so that nobody has to be asked or
     /// awaited.
@@ -34,7 +34,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync + 'static {
     /// What the operating system says to a new thread.
     fn start(
         &self,
-        registry: &Arc<Registry>,
+        registry: &Arc<ChannelRegistry>,
         tasks: &TaskTracker,
         closed: &CancellationToken,
     ) -> io::Result<()>;
@@ -42,7 +42,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Publishes a text that is known to be one JSON value.
     fn publish<'a>(
         &'a self,
-        registry: &'a Registry,
+        registry: &'a ChannelRegistry,
         channel: &'a str,
         payload: Bytes,
     ) -> Publishing<'a>;

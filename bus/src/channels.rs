@@ -12,7 +12,7 @@ use updraft_protocol::ejson::{self, Value};
 
 use crate::backend::Bus;
 use crate::channel::InternalChannel;
-use crate::registry::{Follower, Registry};
+use crate::registry::{ChannelRegistry, Follower};
 use crate::settings::CONFIRMATION;
 use crate::{
     BusError, BusFaults, Channel, ChannelFailures, EmitError, Lease, Listener, Port, Settings,
@@ -25,7 +25,7 @@ use crate::{
 /// They close when this is dropped.
 #[derive(Debug)]
 pub struct Channels {
-    registry: Arc<Registry>,
+    registry: Arc<ChannelRegistry>,
     bus: Bus,
     when_away: WhenAway,
     closed: CancellationToken,
@@ -50,7 +50,7 @@ impl Channels {
         let bus = bus.into();
         let is_immediate = bus.backend().is_immediate();
         Self {
-            registry: Arc::new(Registry::new(&settings, is_immediate)),
+            registry: Arc::new(ChannelRegistry::new(&settings, is_immediate)),
             bus,
             when_away: settings.when_away,
             closed: CancellationToken::new(),

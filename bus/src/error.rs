@@ -13,14 +13,14 @@ use crate::{BusFault, InvalidChannel};
 #[non_exhaustive]
 pub enum BusError {
     /// The address is not one this build can connect to.
-    InvalidUrl(Cause),
+    InvalidUrl(SharedError),
     /// The prefix of channels has control characters, or could make one's name a
     /// [reserved](crate::Channel) one.
     InvalidPrefix,
     /// Redis could not be reached, or did not confirm the channel in time.
-    Unavailable(Option<Cause>),
+    Unavailable(Option<SharedError>),
     /// Redis answered and refused, for example for want of a password or of a right to the channel.
-    Refused(Cause),
+    Refused(SharedError),
     /// This process is shutting its bus down.
     Closed,
 }
@@ -33,14 +33,14 @@ pub enum EmitError {
     /// published.
     InvalidArgument(&'static str),
     /// The message was certainly not published: sending it again cannot repeat it.
-    NotSent(Cause),
+    NotSent(SharedError),
     /// The connection failed, or no answer came, after the message had been handed to it: it may
     /// have been published.
-    OutcomeUnknown(Cause),
+    OutcomeUnknown(SharedError),
 }
 
 /// The error underneath, shared by all who waited for the same thing.
-pub type Cause = Arc<dyn Error + Send + Sync>;
+pub type SharedError = Arc<dyn Error + Send + Sync>;
 
 impl BusError {
     /// What is wrong with Redis, where that is the reason and is known.
@@ -67,7 +67,7 @@ impl EmitError {
             .map(ClassifiedError::fault)
     }
 
-    pub(crate) fn cause(&self) -> Option<&Cause> {
+    pub(crate) fn cause(&self) -> Option<&SharedError> {
         match self {
             Self::InvalidArgument(_) => None,
             Self::NotSent(cause) | Self::OutcomeUnknown(cause) => Some(cause),
@@ -76,12 +76,12 @@ impl EmitError {
 }
 
 /// What is known of the error underneath.
-fn classified(cause: &Cause) -> Option<&ClassifiedError> {
+fn classified(cause: &SharedError) -> Option<&ClassifiedError> {
     cause.downcast_ref()
 }
 
 /// Which connection an error is of, where it was tried out.
-fn side(cause: &Cause) -> Option<Side> {
+fn side(cause: &SharedError) -> Option<Side> {
     classified(cause)?.side()
 }
 

@@ -34,11 +34,11 @@ pub use self::channel::{Channel, IntoChannel, IntoChannels, InvalidChannel};
 pub use self::channels::Channels;
 #[cfg(feature = "redis")]
 pub use self::emitter::Emitter;
-pub use self::error::{BusError, Cause, EmitError};
+pub use self::error::{BusError, EmitError, SharedError};
 pub use self::failures::ChannelFailures;
 pub use self::fault::{BusFault, BusFaults};
 pub use self::listener::Listener;
-pub use self::message::{Message, ParseError, PayloadError, PayloadLimits};
+pub use self::message::{Message, MessageParseError, PayloadError, PayloadLimits};
 pub use self::port::{Batch, Gap, Port};
 pub use self::received::Received;
 #[cfg(feature = "redis")]

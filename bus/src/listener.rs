@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures_util::Stream;
 
 use crate::Received;
-use crate::received::Queue;
+use crate::received::ListenerQueue;
 use crate::registry::Lease;
 
 /// What comes on one channel: see [`Channels::listen`](crate::Channels::listen).
@@ -20,7 +20,7 @@ use crate::registry::Lease;
 #[must_use = "a listener that is dropped hears nothing"]
 pub struct Listener {
     /// Filled by the bus, drained here.
-    queue: Arc<Queue>,
+    queue: Arc<ListenerQueue>,
     lease: Lease,
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::{Backend, Bus, Publishing};
-use crate::registry::Registry;
+use crate::registry::ChannelRegistry;
 
 #[derive(Debug, Default)]
 pub(crate) struct Local {
@@ -30,13 +30,18 @@ impl Backend for Local {
         true
     }
 
-    fn start(&self, _: &Arc<Registry>, _: &TaskTracker, _: &CancellationToken) -> io::Result<()> {
+    fn start(
+        &self,
+        _: &Arc<ChannelRegistry>,
+        _: &TaskTracker,
+        _: &CancellationToken,
+    ) -> io::Result<()> {
         Ok(())
     }
 
     fn publish<'a>(
         &'a self,
-        registry: &'a Registry,
+        registry: &'a ChannelRegistry,
         channel: &'a str,
         payload: Bytes,
     ) -> Publishing<'a> {

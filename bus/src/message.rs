@@ -54,7 +54,7 @@ pub enum PayloadError {
 
 /// A message is not what the mapping function expected.
 #[derive(Debug)]
-pub struct ParseError(Box<dyn Error + Send + Sync>);
+pub struct MessageParseError(Box<dyn Error + Send + Sync>);
 
 impl Message {
     /// Checks a payload, in one pass and without building a tree: UTF-8, one JSON value, depth and
@@ -102,7 +102,7 @@ impl Message {
     /// # Errors
     ///
     /// When the value is not of that shape.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ParseError> {
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, MessageParseError> {
         // The text is the shorter way, but only where it has nothing to decode; and where it has a
         // lone surrogate, which a Rust string cannot hold, the value has the replacement character.
         if !self.scan.special
@@ -110,7 +110,7 @@ impl Message {
         {
             return Ok(value);
         }
-        ejson::from_value(self.value().clone()).map_err(|error| ParseError(error.into()))
+        ejson::from_value(self.value().clone()).map_err(|error| MessageParseError(error.into()))
     }
 
     /// Whether it came on this channel of the server's own.
@@ -213,13 +213,13 @@ impl fmt::Display for PayloadError {
 
 impl Error for PayloadError {}
 
-impl fmt::Display for ParseError {
+impl fmt::Display for MessageParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the message is not of the expected shape")
     }
 }
 
-impl Error for ParseError {
+impl Error for MessageParseError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.0)
     }

@@ -26,28 +26,28 @@ pub(crate) struct Listeners {
     /// A channel's entry is filled by `add`, drained by `remove`, and gone with its last queue;
     /// bounded by the listeners that the program keeps. `None` once the channels are closed.
     queues: Mutex<Option<Queues>>,
-    limits: Limits,
+    limits: ListenerLimits,
 }
 
 /// By channel.
-type Queues = HashMap<Arc<str>, Vec<Arc<Queue>>>;
+type Queues = HashMap<Arc<str>, Vec<Arc<ListenerQueue>>>;
 
 /// What may wait for one listener.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+struct ListenerLimits {
     messages: usize,
     bytes: usize,
 }
 
 /// What waits for one listener.
 #[derive(Debug)]
-pub(crate) struct Queue {
-    waiting: Mutex<Waiting>,
-    limits: Limits,
+pub(crate) struct ListenerQueue {
+    waiting: Mutex<WaitingMessages>,
+    limits: ListenerLimits,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingMessages {
     /// Filled by the bus, drained by the listener, bounded by the limits: what does not fit leaves
     /// one gap at the end.
     received: VecDeque<Received>,
@@ -62,7 +62,7 @@ impl Listeners {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             queues: Mutex::new(Some(Queues::new())),
-            limits: Limits {
+            limits: ListenerLimits {
                 messages: settings.queued_messages.max(1),
                 bytes: settings.queued_bytes,
             },
@@ -70,8 +70,8 @@ impl Listeners {
     }
 
     /// A queue for what comes on a channel from now on; one that is closed if all are.
-    pub(crate) fn add(&self, channel: &str) -> Arc<Queue> {
-        let queue = Arc::new(Queue {
+    pub(crate) fn add(&self, channel: &str) -> Arc<ListenerQueue> {
+        let queue = Arc::new(ListenerQueue {
             waiting: Mutex::default(),
             limits: self.limits,
         });
@@ -85,7 +85,7 @@ impl Listeners {
         queue
     }
 
-    pub(crate) fn remove(&self, channel: &str, queue: &Arc<Queue>) {
+    pub(crate) fn remove(&self, channel: &str, queue: &Arc<ListenerQueue>) {
         if let Some(queues) = &mut *self.lock()
             && let Some(all) = queues.get_mut(channel)
         {
@@ -142,7 +142,7 @@ impl fmt::Debug for Listeners {
     }
 }
 
-impl Queue {
+impl ListenerQueue {
     fn put(&self, received: Received) {
         let mut waiting = self.lock();
         waiting.put(received, self.limits);
@@ -176,13 +176,13 @@ impl Queue {
         Poll::Pending
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingMessages> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting {
-    fn put(&mut self, received: Received, limits: Limits) {
+impl WaitingMessages {
+    fn put(&mut self, received: Received, limits: ListenerLimits) {
         let bytes = received.bytes();
         let is_full = self.received.len() >= limits.messages
             || !self.received.is_empty() && self.bytes.saturating_add(bytes) > limits.bytes;
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
     use crate::PayloadLimits;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: ListenerLimits = ListenerLimits {
         messages: 3,
         bytes: 10,
     };
@@ -246,7 +246,7 @@ mod tests {
     }
 
     /// What is taken after all of this was put, in words.
-    fn taken(waiting: &mut Waiting) -> Vec<String> {
+    fn taken(waiting: &mut WaitingMessages) -> Vec<String> {
         std::iter::from_fn(|| waiting.take())
             .map(|received| match received {
                 Received::Message(message) => {
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_has_one_gap_where_messages_are_missing() {
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingMessages::default();
         for n in 0..100 {
             waiting.put(message(&n.to_string()), LIMITS);
         }
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_but_one_message_always_fits() {
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingMessages::default();
         let long = format!("\"{}\"", "x".repeat(20));
         waiting.put(message(&long), LIMITS);
         waiting.put(message("1"), LIMITS);
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn of_what_comes_between_messages_only_the_last_is_kept() {
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingMessages::default();
         for _ in 0..100 {
             waiting.put(Received::Gap, LIMITS);
             waiting.put(refused(), LIMITS);

@@ -18,21 +18,22 @@ use crate::fault::FaultCounts;
 use crate::received::Listeners;
 use crate::settings::Settings;
 use crate::{
-    Batch, BusError, BusFault, BusFaults, Cause, Gap, Message, PayloadError, PayloadLimits, Port,
+    Batch, BusError, BusFault, BusFaults, Gap, Message, PayloadError, PayloadLimits, Port,
+    SharedError,
 };
 
 /// What became of a wait for the bus: `None` while it lasts.
 pub(crate) type Outcome = Option<Result<(), BusError>>;
 
 /// The channels of this process.
-pub(crate) struct Registry {
+pub(crate) struct ChannelRegistry {
     /// Filled by `acquire`, emptied by the drop of a [`Lease`]: one entry per channel that has a
     /// lease, so bounded by those.
-    channels: DashMap<Arc<str>, Channel, RandomState>,
+    channels: DashMap<Arc<str>, ChannelState, RandomState>,
     /// Filled by `acquire` and by the drop of leases, drained by the supervisor with
     /// `take_changes`: at most one entry per channel that was joined or left within one round trip,
     /// and none while there is no connection.
-    changes: Mutex<Changes>,
+    changes: Mutex<ChannelChanges>,
     /// Told after `changes` was added to; one permit is enough, since the supervisor takes all
     /// there is.
     changed: Notify,
@@ -45,7 +46,7 @@ pub(crate) struct Registry {
     failures: Failures,
     faults: FaultCounts,
     /// Why the bus is away. Filled as it fails, emptied when it is well.
-    away: Mutex<Option<Cause>>,
+    away: Mutex<Option<SharedError>>,
     /// The number of the latest connection, 0 before the first.
     generation: AtomicU64,
 }
@@ -63,13 +64,13 @@ pub(crate) enum Follower {
 /// with the last one.
 #[must_use = "a channel is given up with its last lease"]
 pub struct Lease {
-    registry: Arc<Registry>,
+    registry: Arc<ChannelRegistry>,
     channel: Arc<str>,
     follower: Follower,
 }
 
 #[derive(Default)]
-struct Channel {
+struct ChannelState {
     /// How many leases each follower holds; one with none has no entry, so bounded by the number of
     /// shards.
     leases: Vec<(Follower, usize)>,
@@ -82,14 +83,14 @@ struct Channel {
 }
 
 #[derive(Default)]
-struct Changes {
+struct ChannelChanges {
     /// Without a connection nothing is noted: the next one begins with everything that is wanted
     /// then.
     is_connected: bool,
     names: HashSet<Arc<str>>,
 }
 
-impl Registry {
+impl ChannelRegistry {
     pub(crate) fn new(settings: &Settings, immediate: bool) -> Self {
         Self {
             channels: DashMap::default(),
@@ -314,17 +315,17 @@ impl Registry {
         }
     }
 
-    fn lock_away(&self) -> MutexGuard<'_, Option<Cause>> {
+    fn lock_away(&self) -> MutexGuard<'_, Option<SharedError>> {
         self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_changes(&self) -> MutexGuard<'_, Changes> {
+    fn lock_changes(&self) -> MutexGuard<'_, ChannelChanges> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What the supervisor of a connection does here.
-impl Registry {
+impl ChannelRegistry {
     /// A connection begins. Answers with all that is wanted; from here on changes are noted.
     pub(crate) fn connected(&self, generation: u64) -> Vec<Arc<str>> {
         self.generation.store(generation, Ordering::Relaxed);
@@ -354,7 +355,7 @@ impl Registry {
     }
 
     /// Why there is no connection; those whose patience ends are told.
-    pub(crate) fn is_away_because(&self, cause: Cause) {
+    pub(crate) fn is_away_because(&self, cause: SharedError) {
         *self.lock_away() = Some(cause);
     }
 
@@ -411,7 +412,7 @@ impl Registry {
         self.tell_gap(|_, channel| channel.is_confirmed);
     }
 
-    fn tell_gap(&self, is_over: impl Fn(&Arc<str>, &Channel) -> bool) {
+    fn tell_gap(&self, is_over: impl Fn(&Arc<str>, &ChannelState) -> bool) {
         let generation = self.generation();
         let mut missed: HashMap<Follower, Vec<Arc<str>>> = HashMap::new();
         for mut channel in self.channels.iter_mut() {
@@ -435,9 +436,9 @@ impl Registry {
     }
 }
 
-impl fmt::Debug for Registry {
+impl fmt::Debug for ChannelRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry")
+        f.debug_struct("ChannelRegistry")
             .field("channels", &self.channels.len())
             .finish_non_exhaustive()
     }

@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use updraft_protocol::ejson::{self, JsonLimits, Value};
 use updraft_protocol::message::{
-    Call, MessageBounds, Quote, Request, ServerMessage, Subscribe, decode,
+    ClientRequest, MessageBounds, MethodCall, Quote, ServerMessage, Subscribe, decode,
 };
 
 /// An echo is deeper than what it quotes, and `$escape` of a string makes members of its characters.
@@ -23,14 +23,14 @@ fuzz_target!(|text: &str| {
     let quote = Quote::of(&message, text.len(), &bounds);
     check_echo(quote.as_ref(), text.len(), &bounds);
     let whole = message.clone();
-    match Request::parse(message, text.len(), &bounds) {
-        Request::Subscribe(Subscribe { id, name, params }) => {
+    match ClientRequest::parse(message, text.len(), &bounds) {
+        ClientRequest::Subscribe(Subscribe { id, name, params }) => {
             assert_eq!(text_of(&whole, "id"), Some(&*id));
             assert_eq!(text_of(&whole, "name"), Some(&*name));
             assert!(id.len().max(name.len()) <= bounds.name);
             check_params(&whole, &params);
         }
-        Request::Call(Call {
+        ClientRequest::Call(MethodCall {
             id, method, params, ..
         }) => {
             assert_eq!(text_of(&whole, "id"), Some(&*id));
@@ -38,12 +38,12 @@ fuzz_target!(|text: &str| {
             assert!(id.len().max(method.len()) <= bounds.name);
             check_params(&whole, &params);
         }
-        Request::Unsubscribe(id) => {
+        ClientRequest::Unsubscribe(id) => {
             let nosub = ServerMessage::Nosub(&id, None).print();
             let nosub = ejson::parse(&nosub, &ECHO).expect("a frame is JSON");
             assert_eq!(nosub.get("id").is_some(), !id.is_undefined());
         }
-        Request::Malformed { offending, .. } => assert_eq!(offending, quote),
+        ClientRequest::Malformed { offending, .. } => assert_eq!(offending, quote),
     }
 });
 

@@ -11,7 +11,7 @@ use updraft_protocol::ejson::{Date, Object, Value};
 use uuid::Uuid;
 
 use super::token::HashedToken;
-use super::users::{Change, User};
+use super::users::{StoreChange, User};
 use crate::base::clock;
 use crate::handler::Connection;
 use crate::publication::Subscription;
@@ -22,7 +22,7 @@ const USERS: &str = "users";
 
 #[derive(Default)]
 pub(super) struct Directory {
-    state: Mutex<State>,
+    state: Mutex<DirectoryState>,
     /// Told when there is something in `unread`.
     pub(super) noted: Notify,
     /// Told of each login, for it may end sooner than those before.
@@ -30,9 +30,9 @@ pub(super) struct Directory {
 }
 
 #[derive(Default)]
-struct State {
+struct DirectoryState {
     /// Everybody who has logged in. Filled by logins, each entry gone with its connection.
-    connections: HashMap<Uuid, Entry>,
+    connections: HashMap<Uuid, ConnectionEntry>,
     /// Whom logins and documents are about. An entry is there while it holds something.
     users: HashMap<String, Watched>,
     /// When a login ends: one for each that does.
@@ -46,16 +46,16 @@ struct State {
     clock: u64,
 }
 
-struct Entry {
+struct ConnectionEntry {
     connection: Connection,
     /// Nothing after a logout.
-    here: Option<Here>,
+    login: Option<ActiveLogin>,
     _counted: GaugeGuard<Login>,
 }
 
 /// By what somebody is logged in.
 #[derive(Clone, Debug)]
-pub(super) struct Here {
+pub(super) struct ActiveLogin {
     pub(super) user: String,
     /// The token that must stay in the store.
     pub(super) token: Option<HashedToken>,
@@ -83,7 +83,7 @@ struct Shown {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading(u64);
 
-impl Here {
+impl ActiveLogin {
     /// A login until then; a time too far to be told ends never.
     pub(super) fn new(user: &str, token: Option<HashedToken>, expires: Option<Date>) -> Self {
         let now = clock::date().millis().unwrap_or_default();
@@ -102,18 +102,22 @@ impl Here {
 
 impl Directory {
     /// Somebody has logged in, in place of who is returned. From here on reads decide whether the connection may stay.
-    pub(super) fn enter(self: &Arc<Self>, connection: &Connection, here: Here) -> Option<Here> {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        connection: &Connection,
+        login: ActiveLogin,
+    ) -> Option<ActiveLogin> {
         let id = connection.log_id();
         let mut state = self.lock();
         let former = state.leave(id);
         state.clock += 1;
         let since = state.clock;
-        state.expiries.extend(here.expires.map(|at| (at, id)));
-        let watched = state.users.entry(here.user.clone()).or_default();
+        state.expiries.extend(login.expires.map(|at| (at, id)));
+        let watched = state.users.entry(login.user.clone()).or_default();
         watched.logins.push((id, since));
-        let entry = Entry {
+        let entry = ConnectionEntry {
             connection: connection.clone(),
-            here: Some(here),
+            login: Some(login),
             _counted: GaugeGuard::new(&connection.host().gauges),
         };
         let is_new = state.connections.insert(id, entry).is_none();
@@ -128,14 +132,14 @@ impl Directory {
     }
 
     /// Somebody has not left after all. What has happened to the token meanwhile is not known.
-    pub(super) fn enter_again(self: &Arc<Self>, connection: &Connection, here: Here) {
-        let user = here.user.clone();
-        self.enter(connection, here);
-        self.changed(Change::User(&user));
+    pub(super) fn enter_again(self: &Arc<Self>, connection: &Connection, login: ActiveLogin) {
+        let user = login.user.clone();
+        self.enter(connection, login);
+        self.changed(StoreChange::User(&user));
     }
 
     /// Somebody logs out: the connection does no longer depend on a token.
-    pub(super) fn leave(&self, connection: &Connection) -> Option<Here> {
+    pub(super) fn leave(&self, connection: &Connection) -> Option<ActiveLogin> {
         self.lock().leave(connection.log_id())
     }
 
@@ -143,7 +147,7 @@ impl Directory {
     pub(super) fn token(&self, connection: &Connection) -> Option<HashedToken> {
         let state = self.lock();
         let entry = state.connections.get(&connection.log_id())?;
-        entry.here.as_ref()?.token.clone()
+        entry.login.as_ref()?.token.clone()
     }
 
     /// A subscription is to see a user's document; nothing is sent before it has been read.
@@ -196,7 +200,7 @@ impl Directory {
     /// A read has found a user, or that there is none.
     pub(super) fn found(&self, reading: Reading, id: &str, user: Option<User>) {
         let mut state = self.lock();
-        let State {
+        let DirectoryState {
             users, connections, ..
         } = &mut *state;
         let Some(watched) = users.get_mut(id) else {
@@ -205,7 +209,7 @@ impl Directory {
         let tokens = user.as_ref().map_or(&[][..], |user| &user.tokens);
         for (connection, since) in &watched.logins {
             let entry = connections.get(connection).filter(|_| *since < reading.0);
-            let Some((connection, token)) = entry.and_then(Entry::token) else {
+            let Some((connection, token)) = entry.and_then(ConnectionEntry::token) else {
                 continue;
             };
             if !tokens.iter().any(|it| it.hashed == *token) {
@@ -223,14 +227,14 @@ impl Directory {
     }
 
     /// A store says what has changed.
-    pub(super) fn changed(&self, change: Change<'_>) {
+    pub(super) fn changed(&self, change: StoreChange<'_>) {
         let mut state = self.lock();
         match change {
-            Change::User(id) if !state.users.contains_key(id) => return,
-            Change::User(id) => {
+            StoreChange::User(id) if !state.users.contains_key(id) => return,
+            StoreChange::User(id) => {
                 state.unread.insert(id.to_owned());
             }
-            Change::Any => {
+            StoreChange::Any => {
                 state.is_told = true;
                 state.note_everybody();
             }
@@ -283,22 +287,22 @@ impl Directory {
         None
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DirectoryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn leave(&mut self, id: Uuid) -> Option<Here> {
-        let here = self.connections.get_mut(&id)?.here.take()?;
-        if let Some(at) = here.expires {
+impl DirectoryState {
+    fn leave(&mut self, id: Uuid) -> Option<ActiveLogin> {
+        let login = self.connections.get_mut(&id)?.login.take()?;
+        if let Some(at) = login.expires {
             self.expiries.remove(&(at, id));
         }
-        if let Some(watched) = self.users.get_mut(&here.user) {
+        if let Some(watched) = self.users.get_mut(&login.user) {
             watched.logins.retain(|(other, _)| *other != id);
         }
-        self.tidy(&here.user);
-        Some(here)
+        self.tidy(&login.user);
+        Some(login)
     }
 
     fn tidy(&mut self, user: &str) {
@@ -314,10 +318,10 @@ impl State {
     }
 }
 
-impl Entry {
+impl ConnectionEntry {
     /// The connection, if it stands and falls with a token.
     fn token(&self) -> Option<(&Connection, &HashedToken)> {
-        Some((&self.connection, self.here.as_ref()?.token.as_ref()?))
+        Some((&self.connection, self.login.as_ref()?.token.as_ref()?))
     }
 }
 

@@ -9,7 +9,7 @@ use updraft_protocol::ejson::{Date, Object, Value};
 
 use super::Accounts;
 use super::authenticator::{Authenticator, Grant, Login, LoginRequest};
-use super::directory::{Directory, Here};
+use super::directory::{ActiveLogin, Directory};
 use super::resume::{Resume, expiry};
 use super::token::{LoginToken, Token, TokenKey};
 use super::users::Users;
@@ -81,12 +81,12 @@ impl Logins {
     /// `logout`: the token by which the connection is logged in is of no use any more.
     pub(crate) async fn logout(self: Arc<Self>, call: Call) -> Result<()> {
         // Before the token goes, or its connection would go with it.
-        if let Some(here) = self.directory.leave(call.connection())
-            && let Some(token) = &here.token
+        if let Some(login) = self.directory.leave(call.connection())
+            && let Some(token) = &login.token
         {
             let key = TokenKey::Hashed(token);
-            if let Err(error) = self.users.remove_token(&here.user, key).await {
-                self.directory.enter_again(call.connection(), here);
+            if let Err(error) = self.users.remove_token(&login.user, key).await {
+                self.directory.enter_again(call.connection(), login);
                 return Err(error);
             }
         }
@@ -208,8 +208,8 @@ impl Logins {
         }
         // Before the subscriptions run again: the user's own document is read then, and its tokens with it, so that one
         // which has gone in the meantime is noticed.
-        let here = Here::new(&user, hashed, expires);
-        let former = self.directory.enter(call.connection(), here);
+        let login = ActiveLogin::new(&user, hashed, expires);
+        let former = self.directory.enter(call.connection(), login);
         if let Err(error) = call.set_user_id(Some(user)).await {
             self.directory.leave(call.connection());
             // The session's user is who it was.

@@ -87,7 +87,7 @@ impl Password {
         self
     }
 
-    async fn check(&self, attempt: &Attempt, request: &LoginRequest) -> Result<Login> {
+    async fn check(&self, attempt: &PasswordLogin, request: &LoginRequest) -> Result<Login> {
         let Ok(_place) = self.places.try_acquire() else {
             let refused = WireError::new(503, "Too many logins at once");
             return Err(Error::with(ErrorKind::Unavailable, refused));
@@ -130,7 +130,7 @@ impl Password {
 impl Authenticator for Password {
     fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>> {
         Box::pin(async move {
-            match Attempt::read(request.options())? {
+            match PasswordLogin::read(request.options())? {
                 Some(attempt) => self.check(&attempt, request).await.map(Some),
                 None => Ok(None),
             }
@@ -158,13 +158,13 @@ fn nobodys_hash(rounds: u32) -> String {
 
 /// A login by password, as a client asks for it.
 #[derive(PartialEq)]
-struct Attempt {
+struct PasswordLogin {
     user: UserSelector,
     /// What is hashed: the SHA-256 of the password, in hex.
     digest: String,
 }
 
-impl Attempt {
+impl PasswordLogin {
     /// Nothing for a login of another kind. What a client sends as a user is a text or is refused, so that nothing but
     /// texts reaches a query.
     fn read(options: &Object) -> Result<Option<Self>> {
@@ -226,8 +226,8 @@ mod tests {
     /// SHA-256 of `secret`.
     const DIGEST: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
 
-    fn read(options: Value) -> Result<Option<Attempt>> {
-        Attempt::read(options.as_object().unwrap())
+    fn read(options: Value) -> Result<Option<PasswordLogin>> {
+        PasswordLogin::read(options.as_object().unwrap())
     }
 
     fn hashed() -> Value {

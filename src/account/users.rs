@@ -117,17 +117,17 @@ impl fmt::Debug for PasswordRecord {
 
 /// Where a store says what has changed.
 pub struct Changes {
-    told: Arc<dyn Fn(Change<'_>) + Send + Sync>,
+    told: Arc<dyn Fn(StoreChange<'_>) + Send + Sync>,
 }
 
 /// What a store may say.
-pub(super) enum Change<'a> {
+pub(super) enum StoreChange<'a> {
     User(&'a str),
     Any,
 }
 
 impl Changes {
-    pub(super) fn new(told: impl Fn(Change<'_>) + Send + Sync + 'static) -> Self {
+    pub(super) fn new(told: impl Fn(StoreChange<'_>) + Send + Sync + 'static) -> Self {
         Self {
             told: Arc::new(told),
         }
@@ -135,12 +135,12 @@ impl Changes {
 
     /// This user may have changed: tokens, or anything else. Costs little for a user who is not logged in here.
     pub fn user(&self, id: &str) {
-        (self.told)(Change::User(id));
+        (self.told)(StoreChange::User(id));
     }
 
     /// Any user may have changed: to be called when changes begin to be followed, and when some may have been missed.
     pub fn any(&self) {
-        (self.told)(Change::Any);
+        (self.told)(StoreChange::Any);
     }
 }
 

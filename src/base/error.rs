@@ -6,7 +6,7 @@ use std::time::Duration;
 use updraft_bus::{BusError, BusFault, EmitError, InvalidChannel};
 use updraft_protocol::ejson;
 use updraft_protocol::ejson::Value;
-use updraft_protocol::message::{Code, WireError};
+use updraft_protocol::message::{ErrorCode, WireError};
 
 use crate::base::redact::Redacted;
 
@@ -66,12 +66,12 @@ pub enum ErrorKind {
 
 impl Error {
     /// An error for the client: a code, which programs compare, and a reason, which people read.
-    pub fn new(code: impl Into<Code>, reason: impl Into<String>) -> Self {
+    pub fn new(code: impl Into<ErrorCode>, reason: impl Into<String>) -> Self {
         Self::with(ErrorKind::Client, WireError::new(code, reason))
     }
 
     /// An error for the client that is nothing but its code.
-    pub fn bare(code: impl Into<Code>) -> Self {
+    pub fn bare(code: impl Into<ErrorCode>) -> Self {
         Self::with(ErrorKind::Client, WireError::bare(code))
     }
 

@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use tokio::sync::Notify;
-use updraft_protocol::ejson::{Text, Value};
 
 /// What all shards hold, and how much that may be.
 #[derive(Debug)]
 pub(crate) struct Memory {
     limit: usize,
-    shards: Box<[Held]>,
+    shards: Box<[ShardMemory]>,
     /// Wakes one of those who wait for room; who has got some wakes the next.
     room: Notify,
     /// Those who wait.
@@ -26,7 +25,7 @@ pub(crate) struct Memory {
 
 /// What belongs to the connections of one shard, in bytes.
 #[derive(Debug, Default)]
-struct Held {
+struct ShardMemory {
     /// Output, as the shard has last said.
     output: AtomicUsize,
     /// Input that nobody has used, and what is kept until a user has changed or a client is back; as the shard has last
@@ -45,7 +44,7 @@ impl Memory {
     pub(crate) fn new(limit: usize, shards: usize) -> Self {
         Self {
             limit,
-            shards: (0..shards).map(|_| Held::default()).collect(),
+            shards: (0..shards).map(|_| ShardMemory::default()).collect(),
             room: Notify::new(),
             waiting: AtomicUsize::new(0),
         }
@@ -53,7 +52,7 @@ impl Memory {
 
     /// Bytes queued in the process.
     pub(crate) fn queued(&self) -> usize {
-        let held = self.shards.iter().map(Held::bytes);
+        let held = self.shards.iter().map(ShardMemory::bytes);
         held.fold(0, usize::saturating_add)
     }
 
@@ -67,7 +66,7 @@ impl Memory {
 
     /// Whether more than the limit waits for clients, so that handlers wait too.
     pub(crate) fn is_short(&self) -> bool {
-        let for_clients = self.shards.iter().map(Held::for_clients);
+        let for_clients = self.shards.iter().map(ShardMemory::for_clients);
         for_clients.fold(0, usize::saturating_add) > self.limit
     }
 
@@ -87,7 +86,7 @@ impl Memory {
     pub(crate) fn excess(&self, shard: usize) -> usize {
         let excess = self.queued().saturating_sub(self.overload());
         let parts = self.overload().checked_div(self.shards.len());
-        let held = self.shards.get(shard).map_or(0, Held::bytes);
+        let held = self.shards.get(shard).map_or(0, ShardMemory::bytes);
         held.saturating_sub(parts.unwrap_or(0)).min(excess)
     }
 
@@ -102,7 +101,7 @@ impl Memory {
         if !self.is_short() {
             return;
         }
-        let _waiting = Waiting::among(&self.waiting);
+        let _waiting = WaitingCount::among(&self.waiting);
         loop {
             let woken = self.room.notified();
             if !self.is_short() {
@@ -139,7 +138,7 @@ impl Memory {
     }
 }
 
-impl Held {
+impl ShardMemory {
     fn for_clients(&self) -> usize {
         let output = self.output.load(Ordering::Relaxed);
         output.saturating_add(self.mail.load(Ordering::Relaxed))
@@ -152,9 +151,9 @@ impl Held {
 }
 
 /// One of those who are counted as waiting.
-pub(crate) struct Waiting<'a>(&'a AtomicUsize);
+pub(crate) struct WaitingCount<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingCount<'a> {
     pub(crate) fn among(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -162,7 +161,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingCount<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -237,26 +236,6 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.set(0);
     }
-}
-
-/// About how much memory a value takes.
-pub(crate) fn size_of_value(value: &Value) -> usize {
-    size_of::<Value>()
-        + match value {
-            Value::String(text) => size_of_text(text),
-            Value::Binary(bytes) => bytes.0.len(),
-            Value::Array(items) => items.iter().map(size_of_value).sum(),
-            Value::Object(object) => object
-                .iter()
-                .map(|(key, value)| size_of_text(key) + size_of_value(value))
-                .sum(),
-            _ => 0,
-        }
-}
-
-/// About how many bytes a text takes.
-pub(crate) fn size_of_text(text: &Text) -> usize {
-    text.to_string_lossy().len()
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use updraft_protocol::ejson::{Object, Text, Value};
+use updraft_protocol::message::WireError;
 use uuid::Uuid;
 
-use super::{Callback, Host};
+use super::host::{Callback, Host};
 use crate::base::error::Error;
 use crate::base::memory::CountedParameters;
 use crate::limit::Caller;
@@ -254,6 +256,17 @@ impl Connection {
         let bytes = each.fold(0, usize::saturating_add);
         let (memory, shard) = (self.0.host.memory.clone(), self.shard());
         CountedParameters::new(memory, shard, bytes)
+    }
+
+    /// Counts a request that a rule refuses; what the client is told.
+    pub(crate) fn limited(&self, wait: Duration, now: Instant) -> WireError {
+        let host = self.host();
+        host.gauges.rate_limited.fetch_add(1, Ordering::Relaxed);
+        if let Some(left_out) = host.limiter.log.left_out(now) {
+            let (connection, address) = (self.log_id(), self.client_address());
+            tracing::info!(%connection, ?address, left_out, "A client asks more often than a rule allows.");
+        }
+        Error::too_many_requests(wait).into_wire()
     }
 
     pub(crate) fn host(&self) -> &Arc<Host> {

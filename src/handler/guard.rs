@@ -80,27 +80,6 @@ fn result<T: Serialize + 'static, E: Into<Error>>(outcome: Result<T, E>) -> Resu
     Ok(ejson::to_value(&value)?)
 }
 
-/// How long handlers may keep others waiting.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// How long one subscription may hold its session's queue while it waits for the bus.
-    pub(crate) bus: Duration,
-    /// From when on a method that runs counts as slow.
-    pub(crate) method: Duration,
-    /// How long a login by token may wait for an answer that is about the token.
-    pub(crate) login: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            bus: Duration::from_millis(250),
-            method: Duration::from_secs(30),
-            login: Duration::from_secs(10),
-        }
-    }
-}
-
 /// A handler that begins so much later than it was asked for found all threads blocked.
 const LATE: Duration = Duration::from_millis(100);
 
@@ -113,7 +92,7 @@ pub(crate) fn guard<T: Send + 'static>(
     handling: impl Future<Output = Result<T>> + Send + 'static,
     done: impl FnOnce(&Connection, Result<T>) + Send + 'static,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let mut ending = Ending {
+    let mut ending = CompletionGuard {
         connection: connection.clone(),
         done: Some(done),
         _value: PhantomData,
@@ -148,13 +127,13 @@ pub(crate) async fn unpanicked<T>(future: impl Future<Output = Result<T>>) -> Re
 }
 
 /// Sees to it that an ending is told.
-struct Ending<T, F: FnOnce(&Connection, Result<T>)> {
+struct CompletionGuard<T, F: FnOnce(&Connection, Result<T>)> {
     connection: Connection,
     done: Option<F>,
     _value: PhantomData<fn(T)>,
 }
 
-impl<T, F: FnOnce(&Connection, Result<T>)> Ending<T, F> {
+impl<T, F: FnOnce(&Connection, Result<T>)> CompletionGuard<T, F> {
     fn tell(&mut self, outcome: Result<T>) {
         if let Some(done) = self.done.take() {
             done(&self.connection, outcome);
@@ -162,7 +141,7 @@ impl<T, F: FnOnce(&Connection, Result<T>)> Ending<T, F> {
     }
 }
 
-impl<T, F: FnOnce(&Connection, Result<T>)> Drop for Ending<T, F> {
+impl<T, F: FnOnce(&Connection, Result<T>)> Drop for CompletionGuard<T, F> {
     fn drop(&mut self) {
         self.tell(Err(Error::internal("the handler was dropped")));
     }

@@ -2,17 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use updraft_bus::{Channels, IntoChannel};
 use updraft_protocol::ejson;
-use updraft_protocol::message::WireError;
 
-use super::{Connection, Patience};
 use crate::base::error::{Error, Result};
 use crate::base::memory::Memory;
 use crate::limit::Limiter;
@@ -32,6 +29,27 @@ pub(crate) struct Host {
     pub(crate) memory: Arc<Memory>,
 }
 
+/// How long handlers may keep others waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// How long one subscription may hold its session's queue while it waits for the bus.
+    pub(crate) bus: Duration,
+    /// From when on a method that runs counts as slow.
+    pub(crate) method: Duration,
+    /// How long a login by token may wait for an answer that is about the token.
+    pub(crate) login: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            bus: Duration::from_millis(250),
+            method: Duration::from_secs(30),
+            login: Duration::from_secs(10),
+        }
+    }
+}
+
 impl Host {
     pub(crate) async fn emit(
         &self,
@@ -44,16 +62,6 @@ impl Host {
             .emit(&channel, &value)
             .await
             .map_err(Error::not_emitted)
-    }
-
-    /// Counts a request that a rule refuses; what its client is told.
-    pub(crate) fn limited(&self, by: &Connection, wait: Duration, now: Instant) -> WireError {
-        self.gauges.rate_limited.fetch_add(1, Ordering::Relaxed);
-        if let Some(left_out) = self.limiter.log.left_out(now) {
-            let (connection, address) = (by.log_id(), by.client_address());
-            tracing::info!(%connection, ?address, left_out, "A client asks more often than a rule allows.");
-        }
-        Error::too_many_requests(wait).into_wire()
     }
 
     pub(crate) fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>

@@ -9,8 +9,8 @@ mod starts;
 
 pub use connection::{Connection, Headers};
 pub use guard::Handler;
-pub(crate) use guard::{Patience, guard, unpanicked};
-pub(crate) use host::{Callback, Host};
+pub(crate) use guard::{guard, unpanicked};
+pub(crate) use host::{Callback, Host, Patience};
 pub use params::Args;
 pub(crate) use retry::Retry;
 pub(crate) use starts::{Lifetime, Start, Starts};

@@ -3,11 +3,11 @@
 
 mod addresses;
 mod counters;
-mod rule;
+mod rate_limit;
 
 pub(crate) use addresses::{Addresses, Seat};
 pub(crate) use counters::Rate;
-pub use rule::Rule;
+pub use rate_limit::RateLimit;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use counters::Counters;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
+enum HandlerKind {
     Method,
     Subscription,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Caller {
 /// What a rule tells apart; what it does not is nothing in all its keys.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
-    handler: Option<(Kind, usize)>,
+    handler: Option<(HandlerKind, usize)>,
     user: Option<Box<str>>,
     address: Option<IpAddr>,
     connection: Option<Box<str>>,
@@ -43,7 +43,7 @@ struct Key {
 /// The rules of a server, and what they have counted.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    rules: Vec<Counted>,
+    rules: Vec<CountedRule>,
     /// The rules for each method, by its number, that count all calls.
     methods: Vec<Box<[usize]>>,
     /// Those that count calls which fail.
@@ -55,8 +55,8 @@ pub(crate) struct Limiter {
 }
 
 #[derive(Debug)]
-struct Counted {
-    rule: Rule,
+struct CountedRule {
+    rule: RateLimit,
     counters: Counters<Key>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Reserved(Vec<(usize, Key, Instant)>);
 impl Limiter {
     /// Methods and publications are known by their names' places; a publication without a name is not limited.
     pub(crate) fn new<'a>(
-        rules: Vec<Rule>,
+        rules: Vec<RateLimit>,
         methods: impl Iterator<Item = &'a str>,
         publications: impl Iterator<Item = &'a str>,
         counters: usize,
@@ -80,7 +80,7 @@ impl Limiter {
             covering.map(|(at, _)| at).collect()
         };
         let (methods, failures) = methods
-            .map(|name| [false, true].map(|failures| covering(Kind::Method, name, failures)))
+            .map(|name| [false, true].map(|failures| covering(HandlerKind::Method, name, failures)))
             .map(|[all, failures]| (all, failures))
             .unzip();
         Self {
@@ -88,11 +88,11 @@ impl Limiter {
             methods,
             failures,
             publications: publications
-                .map(|name| covering(Kind::Subscription, name, false))
+                .map(|name| covering(HandlerKind::Subscription, name, false))
                 .collect(),
             rules: rules
                 .into_iter()
-                .map(|rule| Counted {
+                .map(|rule| CountedRule {
                     counters: Counters::new(rule.rate, counters),
                     rule,
                 })
@@ -108,7 +108,7 @@ impl Limiter {
         now: Instant,
     ) -> Option<Duration> {
         let rules = self.methods.get(method)?;
-        self.count(rules, Kind::Method, method, caller, now)
+        self.count(rules, HandlerKind::Method, method, caller, now)
     }
 
     /// Whether there are rules about those calls of a method that fail.
@@ -129,8 +129,9 @@ impl Limiter {
         let mut longest = None;
         for at in self.failures.get(method).into_iter().flatten() {
             let rule = self.rules.get(*at);
-            let key = rule.and_then(|it| Some((it, it.rule.key(Kind::Method, method, caller)?)));
-            let Some((Counted { counters, .. }, key)) = key else {
+            let key =
+                rule.and_then(|it| Some((it, it.rule.key(HandlerKind::Method, method, caller)?)));
+            let Some((CountedRule { counters, .. }, key)) = key else {
                 continue;
             };
             match counters.reserve(key.clone(), now) {
@@ -148,7 +149,7 @@ impl Limiter {
     /// A call has not failed after all.
     pub(crate) fn take_back(&self, Reserved(reserved): Reserved) {
         for (at, key, since) in reserved {
-            if let Some(Counted { counters, .. }) = self.rules.get(at) {
+            if let Some(CountedRule { counters, .. }) = self.rules.get(at) {
                 counters.take_back(&key, since);
             }
         }
@@ -162,13 +163,13 @@ impl Limiter {
         now: Instant,
     ) -> Option<Duration> {
         let rules = self.publications.get(publication)?;
-        self.count(rules, Kind::Subscription, publication, caller, now)
+        self.count(rules, HandlerKind::Subscription, publication, caller, now)
     }
 
     fn count(
         &self,
         rules: &[usize],
-        kind: Kind,
+        kind: HandlerKind,
         number: usize,
         caller: impl FnOnce() -> Caller,
         now: Instant,
@@ -179,7 +180,7 @@ impl Limiter {
         let caller = caller();
         // Each rule counts, also what another refuses.
         let waits = rules.iter().filter_map(|at| {
-            let Counted { rule, counters } = self.rules.get(*at)?;
+            let CountedRule { rule, counters } = self.rules.get(*at)?;
             counters.count(rule.key(kind, number, &caller)?, now)
         });
         waits.max()
@@ -222,7 +223,7 @@ mod tests {
         }
     }
 
-    fn limiter(rules: Vec<Rule>) -> Limiter {
+    fn limiter(rules: Vec<RateLimit>) -> Limiter {
         let methods = ["login", "add"].into_iter();
         Limiter::new(rules, methods, ["", "room"].into_iter(), 100)
     }
@@ -237,23 +238,23 @@ mod tests {
     fn row_060_what_a_rule_does_not_tell_apart_is_counted_together() {
         let a = caller(Some("a"), "192.0.2.1", "1");
         let b = caller(None, "192.0.2.2", "2");
-        let together = limiter(vec![Rule::everything().limit(2, MINUTE)]);
+        let together = limiter(vec![RateLimit::everything().limit(2, MINUTE)]);
         assert_eq!(calls(&together, 0, [a.clone(), b.clone()]), [true, true]);
         assert_eq!(calls(&together, 1, [a.clone(), b.clone()]), [false, false]);
         assert!(together.subscribe(1, || a.clone(), clock::now()).is_some());
         let universal = together.subscribe(0, || a.clone(), clock::now());
         assert_eq!(universal, None, "a publication without a name");
         for apart in [
-            Rule::every_method().per_user(),
-            Rule::every_method().per_address(),
-            Rule::every_method().per_connection(),
+            RateLimit::every_method().per_user(),
+            RateLimit::every_method().per_address(),
+            RateLimit::every_method().per_connection(),
         ] {
             let limiter = limiter(vec![apart.limit(1, MINUTE)]);
             let callers = [a.clone(), b.clone(), a.clone(), b.clone()];
             assert_eq!(calls(&limiter, 0, callers), [true, true, false, false]);
             assert!(limiter.subscribe(1, || a.clone(), clock::now()).is_none());
         }
-        let names = limiter(vec![Rule::everything().per_name().limit(1, MINUTE)]);
+        let names = limiter(vec![RateLimit::everything().per_name().limit(1, MINUTE)]);
         assert_eq!(calls(&names, 0, [a.clone(), b.clone()]), [true, false]);
         assert_eq!(calls(&names, 1, [a, b]), [true, false]);
     }
@@ -262,7 +263,7 @@ mod tests {
     fn row_060_a_rule_is_for_those_that_match() {
         let guest = caller(None, "192.0.2.1", "1");
         let user = caller(Some("u"), "192.0.2.1", "1");
-        let guests = Rule::methods(["add"]).per_user_if(|user| user.is_none());
+        let guests = RateLimit::methods(["add"]).per_user_if(|user| user.is_none());
         let limiter = limiter(vec![guests.limit(0, MINUTE)]);
         assert_eq!(calls(&limiter, 1, [guest.clone(), user]), [false, true]);
         assert_eq!(calls(&limiter, 0, [guest]), [true], "another method");
@@ -271,8 +272,8 @@ mod tests {
     #[test]
     fn row_060_the_longest_wait_of_all_rules_is_told_and_all_have_counted() {
         let rules = vec![
-            Rule::every_method().limit(0, MINUTE),
-            Rule::methods(["login"]).limit(1, 2 * MINUTE),
+            RateLimit::every_method().limit(0, MINUTE),
+            RateLimit::methods(["login"]).limit(1, 2 * MINUTE),
         ];
         let limiter = limiter(rules);
         let now = clock::now();
@@ -283,7 +284,7 @@ mod tests {
 
     #[test]
     fn row_062_logins_are_limited_per_connection_and_per_public_address() {
-        let limiter = limiter(Rule::login());
+        let limiter = limiter(RateLimit::login());
         let logins = |address: &str, connections: u32| {
             let now = clock::now();
             let callers = (0..connections).map(|n| caller(None, address, &n.to_string()));
@@ -306,7 +307,7 @@ mod tests {
 
     #[test]
     fn found_103_only_calls_that_fail_are_counted_by_address() {
-        let limiter = limiter(Rule::login());
+        let limiter = limiter(RateLimit::login());
         let now = clock::now();
         let by = |connection: usize| caller(None, "203.0.113.7", &connection.to_string());
         for n in 0..4996 {
@@ -325,7 +326,7 @@ mod tests {
 
     #[test]
     fn found_103_what_one_rule_refuses_no_rule_counts() {
-        let failed = || Rule::failed_methods(["login"]);
+        let failed = || RateLimit::failed_methods(["login"]);
         let limiter = limiter(vec![
             failed().per_address().limit(2, MINUTE),
             failed().per_connection().limit(1, 2 * MINUTE),

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use super::{Mail, Place};
-use crate::base::memory::{Memory, Waiting};
+use crate::base::memory::{Memory, WaitingCount};
 
 /// Takes in mail for connections, whoever owns them.
 pub(crate) trait Post: Send + Sync {
@@ -135,7 +135,7 @@ impl Address {
         if self.is_flowing() {
             return;
         }
-        let _waiting = Waiting::among(&self.waiters().count);
+        let _waiting = WaitingCount::among(&self.waiters().count);
         loop {
             self.until(|it| it.flow() != Flow::Full).await;
             tokio::select! {
@@ -154,7 +154,7 @@ impl Address {
         if !memory.is_short() {
             return true;
         }
-        let _waiting = Waiting::among(&self.waiters().count);
+        let _waiting = WaitingCount::among(&self.waiters().count);
         tokio::select! {
             () = memory.room() => true,
             () = self.until(Self::is_closed) => false,

@@ -19,7 +19,6 @@ use updraft_protocol::message::WireError;
 use updraft_protocol::session::{Run, Unblocked};
 use updraft_protocol::view::Fields;
 
-use crate::base::memory::{size_of_text, size_of_value};
 use crate::mapping::{Event, Mapper, OnGap};
 
 /// A connection's place in its shard. Places are used again, so it carries a number that is not.
@@ -88,7 +87,7 @@ impl Mail {
             Self::Added(_, document) | Self::Changed(_, document) => document.size() + SMALL,
             Self::Event { message, event, .. } => event.size(message) + SMALL,
             Self::Text(text) => text.len() + SMALL,
-            Self::Returned(_, Ok(value)) => size_of_value(value) + SMALL,
+            Self::Returned(_, Ok(value)) => value.memory() + SMALL,
             _ => SMALL,
         }
     }
@@ -110,12 +109,6 @@ impl Mail {
 
 impl Document {
     fn size(&self) -> usize {
-        self.collection.len()
-            + self.id.len()
-            + self
-                .fields
-                .iter()
-                .map(|(key, value)| size_of_text(key) + size_of_value(value))
-                .sum::<usize>()
+        self.collection.len() + self.id.len() + self.fields.memory()
     }
 }

@@ -10,7 +10,6 @@ use updraft_protocol::message::Tail;
 use updraft_protocol::vent::Encoding;
 
 use crate::base::error::{Error, Result};
-use crate::base::memory::size_of_value;
 
 /// A text that is longer is not copied for each who gets it.
 const LONG: usize = 4 * 1024;
@@ -19,10 +18,10 @@ const LONG: usize = 4 * 1024;
 ///
 /// Most mapping functions return `Option<impl Serialize>`, which becomes one.
 #[derive(Clone, Debug, Default)]
-pub struct Event(Kind);
+pub struct Event(EventKind);
 
 #[derive(Clone, Debug, Default)]
-enum Kind {
+enum EventKind {
     #[default]
     Nothing,
     AsItCame,
@@ -42,7 +41,7 @@ enum Kind {
 impl Event {
     /// No event.
     pub fn none() -> Self {
-        Self(Kind::Nothing)
+        Self(EventKind::Nothing)
     }
 
     /// An event whatever the value: also for those that JavaScript takes for false, which are otherwise none.
@@ -58,13 +57,13 @@ impl Event {
 
     fn printed(print: Print) -> Self {
         Self(match print {
-            Print::Plain { text, array, .. } if text.len() > LONG => Kind::Long {
+            Print::Plain { text, array, .. } if text.len() > LONG => EventKind::Long {
                 text: text.into_boxed_bytes().into(),
                 array,
             },
-            Print::Plain { text, array, .. } if array => Kind::Array(text),
-            Print::Plain { text, .. } => Kind::Plain(text),
-            Print::Value(value) => Kind::Value(Arc::new(value)),
+            Print::Plain { text, array, .. } if array => EventKind::Array(text),
+            Print::Plain { text, .. } => EventKind::Plain(text),
+            Print::Value(value) => EventKind::Value(Arc::new(value)),
         })
     }
 
@@ -80,8 +79,8 @@ impl Event {
 
     fn tail(self, message: Option<&Message>, encoding: Encoding) -> Option<Tail> {
         Some(match self.0 {
-            Kind::Nothing => return None,
-            Kind::AsItCame => {
+            EventKind::Nothing => return None,
+            EventKind::AsItCame => {
                 let message = message.filter(|message| !message.is_falsy())?;
                 let text = if encoding.is_ejson() {
                     message.ejson_text()
@@ -90,10 +89,10 @@ impl Event {
                 };
                 encoding.tail(text.clone(), message.scan().array)
             }
-            Kind::Plain(text) => encoding.own_tail(text, false),
-            Kind::Array(text) => encoding.own_tail(text, true),
-            Kind::Long { text, array } => encoding.tail(text, array),
-            Kind::Value(value) => {
+            EventKind::Plain(text) => encoding.own_tail(text, false),
+            EventKind::Array(text) => encoding.own_tail(text, true),
+            EventKind::Long { text, array } => encoding.tail(text, array),
+            EventKind::Value(value) => {
                 let text = if encoding.is_ejson() {
                     ejson::to_ejson(&value)
                 } else {
@@ -106,17 +105,17 @@ impl Event {
 
     /// Whether it is the message as it came.
     pub(crate) fn is_as_it_came(&self) -> bool {
-        matches!(self.0, Kind::AsItCame)
+        matches!(self.0, EventKind::AsItCame)
     }
 
     /// About how much memory it takes.
     pub(crate) fn size(&self, message: &Message) -> usize {
         match &self.0 {
-            Kind::Nothing => 0,
-            Kind::AsItCame => message.payload().len(),
-            Kind::Plain(text) | Kind::Array(text) => text.len(),
-            Kind::Long { text, .. } => text.len(),
-            Kind::Value(value) => size_of_value(value),
+            EventKind::Nothing => 0,
+            EventKind::AsItCame => message.payload().len(),
+            EventKind::Plain(text) | EventKind::Array(text) => text.len(),
+            EventKind::Long { text, .. } => text.len(),
+            EventKind::Value(value) => value.memory(),
         }
     }
 }
@@ -129,7 +128,7 @@ pub trait MessageEvent {
 
 impl MessageEvent for Message {
     fn event(&self) -> Event {
-        Event(Kind::AsItCame)
+        Event(EventKind::AsItCame)
     }
 }
 

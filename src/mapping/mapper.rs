@@ -102,7 +102,7 @@ struct Unmapped {
 }
 
 /// The other end of an [`AsyncMapper`].
-pub(crate) type Waiting = mpsc::Receiver<Arc<Message>>;
+pub(crate) type WaitingMessages = mpsc::Receiver<Arc<Message>>;
 
 /// What became of a message for an asynchronous function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub(crate) enum Queued {
 }
 
 impl AsyncMapper {
-    pub(crate) fn new() -> (Self, Waiting) {
+    pub(crate) fn new() -> (Self, WaitingMessages) {
         let (queue, waiting) = mpsc::channel(Semaphore::MAX_PERMITS);
         let mapper = Self {
             queue,

@@ -44,7 +44,7 @@ impl Attempt {
             if self.is_resumption && retry.again().await {
                 continue;
             }
-            let refused = host.limited(&self.connection, wait, now);
+            let refused = self.connection.limited(wait, now);
             return Err(if self.is_resumption {
                 self.connection.postpone_login()
             } else {

@@ -236,7 +236,7 @@ impl Subscription {
     /// Nothing happens when the future is dropped.
     pub async fn flowing(&self) {
         if !self.0.connection.is_flowing() {
-            let _waiting = Waiting::of(self);
+            let _waiting = WaitingHandler::of(self);
             self.0.connection.flowing().await;
         }
     }
@@ -258,7 +258,7 @@ impl Subscription {
     /// Waits until there is memory for its handler to begin.
     pub(super) async fn room(&self) {
         if self.0.connection.is_short() {
-            let _waiting = Waiting::of(self);
+            let _waiting = WaitingHandler::of(self);
             self.0.connection.room().await;
         }
     }
@@ -391,16 +391,16 @@ impl fmt::Debug for Subscription {
 }
 
 /// A handler that waits for clients. Its session is told of both ends, for that is not the handler's time.
-struct Waiting<'a>(&'a Subscription);
+struct WaitingHandler<'a>(&'a Subscription);
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingHandler<'a> {
     fn of(subscription: &'a Subscription) -> Self {
         subscription.send(Mail::Waits(subscription.0.run));
         Self(subscription)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingHandler<'_> {
     fn drop(&mut self) {
         self.0.send(Mail::GoesOn(self.0.0.run));
     }

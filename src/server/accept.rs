@@ -1,10 +1,10 @@
-//! The accept loop: HTTP/1.1 by hyper with limits that warp's own server has not, and upgraded sockets to the shards.
+//! The accept loop: HTTP/1.1 by hyper with limits that warp's own server has not.
 
 use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body;
@@ -14,25 +14,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
-use tokio::sync::Semaphore;
-use updraft_protocol::ejson;
 use warp::filters::BoxedFilter;
 use warp::http::Request;
 use warp::reply::Response;
 
-use super::admission::Admission;
-use super::health::Condition;
+use super::front::{Front, HeadLimits};
 use super::http;
-use super::incoming::{Incoming, too_late};
-use super::sockjs::{BodyLimits, Sites};
+use super::incoming::{IncomingBody, too_late};
 #[cfg(feature = "tls")]
 use super::tls::Handshake;
 use crate::base::ThrottledLog;
 use crate::base::clock;
 use crate::base::files::REMEDY;
-use crate::shard::Shared;
-use crate::shard::polling_sessions::Registry;
-use crate::shard::{Arrival, Shard};
 
 /// The pause after a failed `accept`, which is mostly because too many files are open.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -40,48 +33,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How often at most the log says so.
 const FAILURES_TOLD: Duration = Duration::from_secs(60);
 
-/// What stands between the listener and the shards.
-#[derive(Debug)]
-pub(super) struct Front {
-    shards: Arc<[Shard]>,
-    /// Counts clients, to begin the search for a shard elsewhere each time.
-    next: AtomicUsize,
-    /// Room on the way to the shards: who finds none waits. Taken by `hand_over`, given back as a shard takes the client.
-    room: Arc<Semaphore>,
-    shared: Arc<Shared>,
-    admission: Admission,
-    sites: Sites,
-    limits: Limits,
+/// Takes connections, and speaks HTTP with them until they end or are WebSockets.
+pub(super) struct Acceptor {
+    front: Arc<Front>,
+    /// The program's own routes.
+    own: Option<BoxedFilter<(Response,)>>,
     /// For the line about connections that could not be accepted.
     failures: ThrottledLog,
     /// None where clients speak in the open.
     #[cfg(feature = "tls")]
     handshake: Option<Handshake>,
-}
-
-/// What those who are no clients yet may have.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// New clients on their way to the shards.
-    pub(super) arrivals: usize,
-    /// How long one more waits for room there.
-    pub(super) arrives_within: Duration,
-    pub(super) head: Head,
-    pub(super) bodies: BodyLimits,
-    /// Bytes of messages that were posted to one session, and that it has not taken.
-    pub(super) posted: usize,
-    /// How long messages wait for room among these.
-    pub(super) posted_within: Duration,
-}
-
-/// What the head of a request may be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
-    /// When it must be there; zero for no such time.
-    pub(super) within: Duration,
-    pub(super) headers: usize,
-    /// All of it.
-    pub(super) bytes: usize,
 }
 
 /// How sockets are set up.
@@ -95,31 +56,11 @@ pub(super) struct SocketOptions {
     pub(super) user_timeout: Duration,
 }
 
-impl Head {
-    /// As hyper wants it: it adds this to the time, so there is a longest.
-    fn patience(&self) -> Option<Duration> {
-        const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-        (!self.within.is_zero()).then(|| self.within.min(LONGEST))
-    }
-}
-
-impl Front {
-    pub(super) fn new(
-        shards: Arc<[Shard]>,
-        shared: Arc<Shared>,
-        admission: Admission,
-        sites: Sites,
-        limits: Limits,
-    ) -> Self {
-        let arrivals = limits.arrivals.min(Semaphore::MAX_PERMITS);
+impl Acceptor {
+    pub(super) fn new(front: Arc<Front>, routes: Option<BoxedFilter<(Response,)>>) -> Self {
         Self {
-            shards,
-            next: AtomicUsize::new(0),
-            room: Arc::new(Semaphore::new(arrivals)),
-            shared,
-            admission,
-            sites,
-            limits,
+            front,
+            own: routes.map(http::own),
             failures: ThrottledLog::each(FAILURES_TOLD),
             #[cfg(feature = "tls")]
             handshake: None,
@@ -132,38 +73,16 @@ impl Front {
         Self { handshake, ..self }
     }
 
-    pub(super) fn sites(&self) -> &Sites {
-        &self.sites
-    }
-
-    pub(super) fn polling(&self) -> &Registry {
-        &self.shared.polling
-    }
-
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Depth and breadth of what is posted.
-    pub(super) fn json_limits(&self) -> &ejson::JsonLimits {
-        &self.shared.session.limits
-    }
-
     /// Takes connections until the server begins to end.
-    pub(super) async fn run(
-        self: Arc<Self>,
-        listener: TcpListener,
-        routes: Option<BoxedFilter<(Response,)>>,
-    ) {
-        let own = routes.map(http::own);
-        let mut draining = std::pin::pin!(self.shared.draining.cancelled());
+    pub(super) async fn run(self, listener: TcpListener) {
+        let mut draining = std::pin::pin!(self.front.draining().cancelled());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = &mut draining => return,
             };
             match accepted {
-                Ok((socket, peer)) => self.connection(socket, peer, own.clone()),
+                Ok((socket, peer)) => self.connection(socket, peer),
                 Err(error) => {
                     self.failed(&error);
                     // What is wrong with one connection is gone with it.
@@ -177,7 +96,7 @@ impl Front {
 
     /// Counts a connection that could not be accepted.
     fn failed(&self, error: &io::Error) {
-        let failed = &self.shared.host.gauges.failed_accepts;
+        let failed = &self.front.gauges().failed_accepts;
         failed.fetch_add(1, Ordering::Relaxed);
         if let Some(left_out) = self.failures.left_out(clock::now()) {
             tracing::warn!(
@@ -189,146 +108,85 @@ impl Front {
         }
     }
 
-    /// Gives a client to the shard that has fewest. Where many are on their way, it waits for its turn: a storm of
-    /// connections does not keep the shards from those who are there already.
-    pub(super) async fn hand_over(&self, mut arrival: Arrival) {
-        let room = self.room.clone().acquire_owned();
-        match tokio::time::timeout(self.limits.arrives_within, room).await {
-            Ok(Ok(room)) => arrival.room = Some(room),
-            _ => return self.too_many(),
-        }
-        if let Some(shard) = self.next_shard() {
-            self.hand_over_to(shard, arrival);
-        }
-    }
-
-    /// The shard with the fewest clients; those that have equally few take turns.
-    pub(super) fn next_shard(&self) -> Option<&Shard> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let (last, first) = self.shards.split_at(turn.checked_rem(self.shards.len())?);
-        let shards = first.iter().chain(last);
-        shards.min_by_key(|shard| shard.load())
-    }
-
-    /// Gives a client to this shard; whether it is taken. One that is not is counted as refused.
-    pub(super) fn hand_over_to(&self, shard: &Shard, arrival: Arrival) -> bool {
-        let is_taken = shard.arrive(arrival);
-        if !is_taken {
-            self.too_many();
-        }
-        is_taken
-    }
-
-    fn too_many(&self) {
-        tracing::warn!("A connection was refused: too many came at once.");
-        let refused = &self.shared.host.gauges.refused_connections;
-        refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn admission(&self) -> &Admission {
-        &self.admission
-    }
-
-    /// What says whether new clients may come.
-    pub(super) fn condition(&self) -> Condition {
-        Condition {
-            is_shutting_down: self.shared.draining.is_cancelled(),
-            bus_is_away: !self.shared.host.channels.is_connected(),
-            memory_is_overloaded: self.shared.host.memory.is_overloaded(),
-        }
-    }
-
-    /// Runs `future` as a task of the server.
-    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.shared.host.tasks.spawn(future);
-    }
-
-    /// The same, for what is not worth waiting for when the server shuts down.
-    pub(super) fn spawn_until_draining(&self, future: impl Future<Output = ()> + Send + 'static) {
-        let draining = self.shared.draining.clone();
-        self.spawn(async move {
-            draining.run_until_cancelled_owned(future).await;
-        });
-    }
-
     /// Serves a connection as a task of its own.
-    fn connection(
-        self: &Arc<Self>,
-        socket: TcpStream,
-        peer: SocketAddr,
-        own: Option<BoxedFilter<(Response,)>>,
-    ) {
-        let front = self.clone();
+    fn connection(&self, socket: TcpStream, peer: SocketAddr) {
+        let (front, own) = (self.front.clone(), self.own.clone());
         #[cfg(feature = "tls")]
         if let Some(handshake) = self.handshake.clone() {
-            return self.spawn(async move {
+            return self.front.spawn(async move {
                 let done = tokio::select! {
                     done = handshake.with(socket) => done,
-                    () = front.shared.draining.cancelled() => return,
+                    () = front.draining().cancelled() => return,
                 };
                 match done {
-                    Ok(socket) => front.serve(socket, peer, own).await,
-                    Err(error) => front.handshake_failed(peer, &error),
+                    Ok(socket) => serve(front, socket, peer, own).await,
+                    Err(error) => handshake_failed(&front, peer, &error),
                 }
             });
         }
-        self.spawn(front.serve(socket, peer, own));
+        self.front.spawn(serve(front, socket, peer, own));
     }
+}
 
-    #[cfg(feature = "tls")]
-    fn handshake_failed(&self, peer: SocketAddr, error: &io::Error) {
-        let failed = &self.shared.host.gauges.failed_handshakes;
-        failed.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(%peer, %error, "A TLS handshake came to nothing.");
-    }
+#[cfg(feature = "tls")]
+fn handshake_failed(front: &Front, peer: SocketAddr, error: &io::Error) {
+    let failed = &front.gauges().failed_handshakes;
+    failed.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!(%peer, %error, "A TLS handshake came to nothing.");
+}
 
-    /// Speaks HTTP until the connection ends, or is a WebSocket.
-    async fn serve<S>(
-        self: Arc<Self>,
-        socket: S,
-        peer: SocketAddr,
-        own: Option<BoxedFilter<(Response,)>>,
-    ) where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let head = self.limits.head;
-        let draining = &self.shared.draining;
-        let has_asked = AtomicBool::new(false);
-        let answer = |request: Request<body::Incoming>| {
-            has_asked.store(true, Ordering::Relaxed);
-            let request = request.map(|body| Incoming::new(body, draining.clone()));
-            http::answer(self.clone(), own.clone(), peer, request)
-        };
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(head.patience())
-            .max_headers(head.headers)
-            .max_buf_size(head.bytes)
-            .serve_connection(TokioIo::new(socket), service_fn(answer))
-            .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = draining.cancelled() => {
-                // An idle connection ends with this. What has been asked for is answered, but a
-                // client that is still asking is waited for briefly only.
-                connection.as_mut().graceful_shutdown();
-                let still_asks = async {
-                    too_late(draining).await;
-                    if has_asked.load(Ordering::Relaxed) {
-                        pending().await
-                    }
-                };
-                tokio::select! {
-                    ended = &mut connection => ended,
-                    () = still_asks => return,
+/// Speaks HTTP until the connection ends, or is a WebSocket.
+async fn serve<S>(
+    front: Arc<Front>,
+    socket: S,
+    peer: SocketAddr,
+    own: Option<BoxedFilter<(Response,)>>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let head = front.limits().head;
+    let draining = front.draining();
+    let has_asked = AtomicBool::new(false);
+    let answer = |request: Request<body::Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
+        let request = request.map(|body| IncomingBody::new(body, draining.clone()));
+        http::answer(front.clone(), own.clone(), peer, request)
+    };
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience(&head))
+        .max_headers(head.headers)
+        .max_buf_size(head.bytes)
+        .serve_connection(TokioIo::new(socket), service_fn(answer))
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = draining.cancelled() => {
+            // An idle connection ends with this. What has been asked for is answered, but a
+            // client that is still asking is waited for briefly only.
+            connection.as_mut().graceful_shutdown();
+            let still_asks = async {
+                too_late(draining).await;
+                if has_asked.load(Ordering::Relaxed) {
+                    pending().await
                 }
+            };
+            tokio::select! {
+                ended = &mut connection => ended,
+                () = still_asks => return,
             }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "A connection ended with an error.");
         }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "A connection ended with an error.");
     }
+}
+
+/// How long a head may take, as hyper wants it: it adds this to the time, so there is a longest.
+fn patience(head: &HeadLimits) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    (!head.within.is_zero()).then(|| head.within.min(LONGEST))
 }
 
 /// Whether a failure is that of a connection which has ended before it was accepted.

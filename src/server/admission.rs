@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use warp::Reply;
 use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use warp::reply::Response;
 
 use super::address::{TrustedProxies, client_address};
-use super::origin::{Authority, Origins, Policy, Refusal, only};
+use super::answer::plain;
+use super::origin::{Authority, OriginRefusal, Origins, Policy, only};
 use crate::base::ThrottledLog;
 use crate::base::clock;
 use crate::handler::Headers;
 use crate::limit::{Addresses, Network, Rate, Seat};
 use crate::shard::Shared;
-use crate::shard::polling_sessions::{Counted, Full, Key, Session};
+use crate::shard::polling_sessions::{CountedSession, Full, PollingSession, SessionKey};
 
 /// Most characters of a refused origin in the log.
 const SHOWN: usize = 200;
@@ -123,14 +123,17 @@ impl Admission {
             refused.fetch_add(1, Ordering::Relaxed);
             self.log(&refusal);
             match refusal {
-                Refusal::Host(_) => Refused::Host,
-                Refusal::Origin(_) | Refusal::NoOrigin => Refused::Origin,
+                OriginRefusal::Host(_) => Refused::Host,
+                OriginRefusal::Origin(_) | OriginRefusal::NoOrigin => Refused::Origin,
             }
         })
     }
 
     /// Counts a new SockJS session over HTTP, or says why there is no room for it.
-    pub(super) fn admit_polling(&self, client_address: Option<IpAddr>) -> Result<Counted, Refused> {
+    pub(super) fn admit_polling(
+        &self,
+        client_address: Option<IpAddr>,
+    ) -> Result<CountedSession<PollingSession>, Refused> {
         let entered = self.shared.polling.enter(Network::of(client_address));
         entered.map_err(|full| match full {
             Full::Everywhere => self.refused(Refused::Busy),
@@ -156,10 +159,10 @@ impl Admission {
     /// any more, but goes on with those that it has opened itself.
     pub(super) fn find_session(
         &self,
-        key: &Key,
+        key: &SessionKey,
         headers: &HeaderMap,
         peer: SocketAddr,
-    ) -> Result<Arc<Session>, Refused> {
+    ) -> Result<Arc<PollingSession>, Refused> {
         let client_address = client_address(&self.trusted_proxies, peer, headers);
         let network = Network::of(client_address);
         let is_guessing = self.addresses.is_guessing(network, clock::now());
@@ -183,24 +186,24 @@ impl Admission {
         self.origins.frame_ancestors()
     }
 
-    fn log(&self, refusal: &Refusal) {
+    fn log(&self, refusal: &OriginRefusal) {
         let Some(left_out) = self.origins_log.left_out(clock::now()) else {
             return;
         };
         match refusal {
-            Refusal::Host(host) => tracing::warn!(
+            OriginRefusal::Host(host) => tracing::warn!(
                 host = %shown(host),
                 left_out,
                 "A request was refused: a loopback address answers to loopback hosts only. Another, such as a tunnel's, is \
                  allowed by Builder::allow_origin (--allow-origin), a proxy's by trusted_proxies (--trusted-proxies)."
             ),
-            Refusal::Origin(origin) => tracing::warn!(
+            OriginRefusal::Origin(origin) => tracing::warn!(
                 origin = %shown(origin),
                 left_out,
                 "A request was refused: pages of this origin are not allowed. Builder::allow_origin \
                  (--allow-origin) allows them."
             ),
-            Refusal::NoOrigin => tracing::warn!(
+            OriginRefusal::NoOrigin => tracing::warn!(
                 left_out,
                 "A request was refused: it has no Origin. Builder::allow_missing_origin(true) allows it."
             ),
@@ -254,7 +257,7 @@ impl Refused {
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Too much is queued"),
             Self::Unknown => (StatusCode::NOT_FOUND, "Not found"),
         };
-        warp::reply::with_status(text, status).into_response()
+        plain(status, text)
     }
 }
 

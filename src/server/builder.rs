@@ -19,13 +19,13 @@ use updraft_bus::Redis;
 use updraft_bus::{Bus, Settings, WhenAway};
 use updraft_protocol::session::{DuplicateName, PublicationKind, SessionConfig};
 use updraft_protocol::vent::{EncodingChoice, VentOptions};
-use updraft_protocol::view::Strategy;
+use updraft_protocol::view::PublicationStrategy;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::Bound;
-use super::accept::{self, SocketOptions};
+use super::BoundServer;
+use super::accept::SocketOptions;
 use super::admission;
 use super::drain::Drain;
 use super::handle::Handle;
@@ -39,7 +39,7 @@ use crate::publication::{Publication, Subscription, Vent};
 use crate::shard::orders::Orders;
 use crate::shard::{InboxLimits, Limits, Watch};
 use crate::stream::{Service, SockJs};
-use crate::transport::websocket::Rate;
+use crate::transport::websocket::FrameRate;
 
 /// Collects what a server is to do; [`bind`](Self::bind) makes it one.
 ///
@@ -99,7 +99,7 @@ impl Default for Builder {
             limits: Limits {
                 first_message: 64 * 1024,
                 message: 4 * 1024 * 1024,
-                small_frames: Rate {
+                small_frames: FrameRate {
                     frames: 1000,
                     within: Duration::from_secs(10),
                 },
@@ -291,7 +291,7 @@ impl Builder {
     /// What sessions remember of the documents of a collection, instead of merging those of all subscriptions: Meteor's
     /// `setPublicationStrategy`.
     #[must_use]
-    pub fn publication_strategy(mut self, collection: &str, strategy: Strategy) -> Self {
+    pub fn publication_strategy(mut self, collection: &str, strategy: PublicationStrategy) -> Self {
         self.session.strategies.set(collection, strategy);
         self
     }
@@ -349,7 +349,7 @@ impl Builder {
         self
     }
 
-    /// Whether [`Bound::serve`](crate::Bound::serve) hears the signals by which a process is told
+    /// Whether [`BoundServer::serve`](crate::BoundServer::serve) hears the signals by which a process is told
     /// to end: yes by default. If not, they do what they do by default, which is to end the process
     /// at once, or what the program has them do.
     #[must_use]
@@ -373,7 +373,7 @@ impl Builder {
     ///
     /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice; otherwise what the
     /// operating system says of the address.
-    pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Bound> {
+    pub async fn bind(self, address: impl ToSocketAddrs) -> Result<BoundServer> {
         let (this, logins) = self.with_accounts();
         this.start(address, logins).await
     }

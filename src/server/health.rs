@@ -4,6 +4,8 @@ use warp::Reply;
 use warp::http::{HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
 
+use super::answer::plain;
+
 /// Where a load balancer asks how the server is: see
 /// [`Builder::health_checks`](crate::Builder::health_checks).
 #[derive(Clone, Debug)]
@@ -98,7 +100,7 @@ impl Check {
             None => (StatusCode::OK, "ok\n"),
             Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
         };
-        let mut response = warp::reply::with_status(text, status).into_response();
+        let mut response = plain(status, text);
         let fresh = HeaderValue::from_static("no-store");
         response.headers_mut().insert(header::CACHE_CONTROL, fresh);
         response

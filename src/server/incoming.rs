@@ -21,7 +21,7 @@ pub(super) async fn too_late(draining: &CancellationToken) {
 }
 
 /// What hyper reads of a body, and an error when the server does not wait for the rest.
-pub(super) struct Incoming {
+pub(super) struct IncomingBody {
     body: body::Incoming,
     draining: CancellationToken,
     /// There once the body has been waited for.
@@ -30,7 +30,7 @@ pub(super) struct Incoming {
 
 type TooLate = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
-impl Incoming {
+impl IncomingBody {
     pub(super) fn new(body: body::Incoming, draining: CancellationToken) -> Self {
         Self {
             body,
@@ -40,7 +40,7 @@ impl Incoming {
     }
 }
 
-impl Body for Incoming {
+impl Body for IncomingBody {
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
 
@@ -72,9 +72,9 @@ impl Body for Incoming {
     }
 }
 
-impl fmt::Debug for Incoming {
+impl fmt::Debug for IncomingBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming")
+        f.debug_struct("IncomingBody")
             .field("body", &self.body)
             .finish_non_exhaustive()
     }

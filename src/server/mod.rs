@@ -3,18 +3,22 @@
 mod accept;
 mod address;
 mod admission;
+mod answer;
 mod builder;
 mod drain;
+mod front;
 mod handle;
 mod health;
 mod http;
 mod incoming;
 mod origin;
 mod signals;
+mod sites;
 mod sockjs;
 #[cfg(feature = "tls")]
 mod tls;
 mod unread;
+mod upgrade;
 
 pub use builder::Builder;
 pub use handle::Handle;
@@ -26,14 +30,11 @@ use std::fmt;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 use crate::base::error::Result;
-use accept::Front;
+use accept::Acceptor;
 use signals::{Signals, Told};
 
 /// Where a server begins: [`Server::builder`].
@@ -51,11 +52,10 @@ impl Server {
 /// A server that has its address, and serves when [`serve`](Self::serve) is awaited.
 ///
 /// Dropping it, or the future of `serve`, shuts it down at once.
-pub struct Bound {
+pub struct BoundServer {
     listener: TcpListener,
     local_addr: SocketAddr,
-    routes: Option<BoxedFilter<(Response,)>>,
-    front: Arc<Front>,
+    acceptor: Acceptor,
     handle: Handle,
     /// Whether `serve` hears signals.
     hears_signals: bool,
@@ -64,7 +64,7 @@ pub struct Bound {
     stop: StopOnDrop,
 }
 
-impl Bound {
+impl BoundServer {
     /// The address in use; with port 0 the one that was chosen.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -164,13 +164,12 @@ impl Bound {
     async fn run(self) {
         let Self {
             listener,
-            routes,
-            front,
+            acceptor,
             handle,
             stop,
             ..
         } = self;
-        front.run(listener, routes).await;
+        acceptor.run(listener).await;
         handle.finished().await;
         drop(stop);
     }
@@ -185,9 +184,9 @@ impl Drop for StopOnDrop {
     }
 }
 
-impl fmt::Debug for Bound {
+impl fmt::Debug for BoundServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound")
+        f.debug_struct("BoundServer")
             .field("local_addr", &self.local_addr)
             .finish_non_exhaustive()
     }

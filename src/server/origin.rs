@@ -61,7 +61,7 @@ pub(super) struct Origins {
 
 /// Why a request is refused, with what its sender said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum OriginRefusal {
     Host(String),
     Origin(String),
     NoOrigin,
@@ -193,28 +193,28 @@ impl Origins {
     }
 
     /// Whether a request may be answered, going by where it says it comes from and where it thinks it has come.
-    pub(super) fn judge(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(super) fn judge(&self, headers: &HeaderMap) -> Result<(), OriginRefusal> {
         if self.policy.any {
             return Ok(());
         }
         let host = only(headers, header::HOST).unwrap_or_default();
         // A page may have its own name point to 127.0.0.1, and is of the same origin then.
         if self.is_local && !self.may_be_called(host) {
-            return Err(Refusal::Host(host.to_owned()));
+            return Err(OriginRefusal::Host(host.to_owned()));
         }
         let Some(origin) = headers.get(header::ORIGIN) else {
             return self.judge_without_origin(headers, host);
         };
         let origin = only(headers, header::ORIGIN).ok_or_else(|| {
             let shown = String::from_utf8_lossy(origin.as_bytes());
-            Refusal::Origin(shown.into_owned())
+            OriginRefusal::Origin(shown.into_owned())
         })?;
         self.judge_origin(origin, headers, host)
     }
 
     /// Browsers send no `Origin` for scripts and frames of any site, nor for what a page gets from its own; but newer
     /// ones say which it is.
-    fn judge_without_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
+    fn judge_without_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), OriginRefusal> {
         let site = headers.get("sec-fetch-site").map(|it| it.as_bytes());
         match site {
             Some(b"same-origin") => Ok(()),
@@ -223,11 +223,16 @@ impl Origins {
                 self.judge_origin(origin_of_url(referer), headers, host)
             }
             _ if self.policy.missing => Ok(()),
-            _ => Err(Refusal::NoOrigin),
+            _ => Err(OriginRefusal::NoOrigin),
         }
     }
 
-    fn judge_origin(&self, text: &str, headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
+    fn judge_origin(
+        &self,
+        text: &str,
+        headers: &HeaderMap,
+        host: &str,
+    ) -> Result<(), OriginRefusal> {
         let is_allowed = match Origin::parse(text) {
             Some(origin) => {
                 self.policy.allowed.iter().any(|it| it.has(&origin))
@@ -240,7 +245,7 @@ impl Origins {
         if is_allowed {
             return Ok(());
         }
-        Err(Refusal::Origin(text.to_owned()))
+        Err(OriginRefusal::Origin(text.to_owned()))
     }
 
     fn may_be_called(&self, host: &str) -> bool {

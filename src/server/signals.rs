@@ -14,7 +14,7 @@ pub(super) enum Told {
     Reload,
 }
 
-/// The signals that [`serve`](super::Bound::serve) hears. From the first of these on, no signal of
+/// The signals that [`serve`](super::BoundServer::serve) hears. From the first of these on, no signal of
 /// these kinds ends the process by itself.
 #[cfg(unix)]
 #[derive(Debug)]

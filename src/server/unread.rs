@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use warp::http::{HeaderValue, Request, header};
 use warp::reply::Response;
 
-use super::incoming::Incoming;
+use super::incoming::IncomingBody;
 
 /// What is thrown away before the answer.
 const BEFORE: Most = Most {
@@ -38,7 +38,7 @@ struct Most {
 #[derive(Debug)]
 pub(super) struct RequestBody {
     /// There until the body is dropped.
-    incoming: Option<Incoming>,
+    incoming: Option<IncomingBody>,
     /// Where it is left when it is dropped; none for a request without a body.
     left: Option<Arc<Mutex<Left>>>,
 }
@@ -49,7 +49,7 @@ enum Left {
     /// It was read to its end, or somebody still reads it.
     #[default]
     Nothing,
-    Rest(Incoming),
+    Rest(IncomingBody),
     /// It cannot be read any further, or nobody waits for it any longer.
     Broken,
 }
@@ -64,10 +64,10 @@ pub(super) struct UnreadBody {
 
 /// A body that is still on its way, behind an answer that ends its connection.
 #[derive(Debug)]
-pub(super) struct Rest(Incoming);
+pub(super) struct Rest(IncomingBody);
 
 /// Has an eye on the body of a request.
-pub(super) fn watch(request: Request<Incoming>) -> (Request<RequestBody>, UnreadBody) {
+pub(super) fn watch(request: Request<IncomingBody>) -> (Request<RequestBody>, UnreadBody) {
     let left: Option<Arc<Mutex<Left>>> = (!request.body().is_end_stream()).then(Arc::default);
     let unread = UnreadBody {
         left: left.clone(),
@@ -112,7 +112,7 @@ impl Rest {
 }
 
 /// Whether that was all of it.
-async fn throw_away(incoming: &mut Incoming, most: Most) -> bool {
+async fn throw_away(incoming: &mut IncomingBody, most: Most) -> bool {
     let read = async {
         let mut bytes: u64 = 0;
         while let Some(frame) =
@@ -151,7 +151,7 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = <Incoming as Body>::Error;
+    type Error = <IncomingBody as Body>::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -170,12 +170,14 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+        self.incoming
+            .as_ref()
+            .is_none_or(IncomingBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let incoming = self.incoming.as_ref();
-        incoming.map(Incoming::size_hint).unwrap_or_default()
+        incoming.map(IncomingBody::size_hint).unwrap_or_default()
     }
 }
 

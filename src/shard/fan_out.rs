@@ -1,9 +1,9 @@
 //! From a channel's message to the subscribers of this shard: who follows what, and what each makes of it.
 
-mod careful;
 mod followers;
 mod group;
 mod keeper;
+mod mapping_calls;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -18,10 +18,10 @@ use updraft_protocol::vent::Encoding;
 
 use crate::mapping::{AsyncMapper, Event, MapEach, Mapper, MessageEvent, Queued, SharedMapper};
 use crate::publication::Subscription;
-use careful::Careful;
 use followers::{Followers, Rank};
 use group::Group;
 use keeper::Keeper;
+use mapping_calls::MappingCalls;
 
 /// The place in its shard of whatever follows a channel.
 pub(super) type FollowerId = usize;
@@ -31,20 +31,20 @@ pub(super) type FollowerId = usize;
 pub(super) struct FanOut {
     /// Filled by `add` and as users change, emptied with the last follower; none is empty.
     channels: HashMap<Arc<str>, Followers, RandomState>,
-    followers: Slab<Follower>,
+    followers: Slab<ChannelFollower>,
     /// Each once. Filled by `add`, emptied as their last subscribers leave; bounded by these.
     groups: HashSet<Rc<Group>, RandomState>,
     next_rank: Rank,
 }
 
 /// Small where there are many: what is passed over for each message should be near what was just passed over.
-enum Follower {
-    Subscriber(Subscriber),
+enum ChannelFollower {
+    Subscriber(SubscribedFunction),
     Keeper(Box<Keeper>),
 }
 
 /// One mapping function of one subscription.
-struct Subscriber {
+struct SubscribedFunction {
     /// Its place in the lists of its channels.
     rank: Rank,
     /// The connection's place in the shard.
@@ -108,16 +108,17 @@ impl FanOut {
                 self.keep_channel(keeper, lease.channel());
             }
         }
-        self.followers.insert(Follower::Subscriber(Subscriber {
-            rank,
-            connection,
-            run,
-            encoding,
-            subscription,
-            function,
-            leases: leases.into(),
-            is_kept: keeper.is_some(),
-        }));
+        self.followers
+            .insert(ChannelFollower::Subscriber(SubscribedFunction {
+                rank,
+                connection,
+                run,
+                encoding,
+                subscription,
+                function,
+                leases: leases.into(),
+                is_kept: keeper.is_some(),
+            }));
         id
     }
 
@@ -129,7 +130,7 @@ impl FanOut {
     /// One of these functions has answered with what it made of a message; whether messages behind it were lost.
     pub(super) fn mapped(&mut self, functions: &[FollowerId], message: &Arc<Message>) -> bool {
         for id in functions {
-            if let Some(Follower::Subscriber(subscriber)) = self.followers.get_mut(*id)
+            if let Some(ChannelFollower::Subscriber(subscriber)) = self.followers.get_mut(*id)
                 && let Function::Async(mapper) = &mut subscriber.function
                 && let Some(is_before_gap) = mapper.mapped(message)
             {
@@ -139,8 +140,8 @@ impl FanOut {
         false
     }
 
-    fn take_subscriber(&mut self, id: FollowerId) -> Option<Subscriber> {
-        let Some(Follower::Subscriber(subscriber)) = self.followers.try_remove(id) else {
+    fn take_subscriber(&mut self, id: FollowerId) -> Option<SubscribedFunction> {
+        let Some(ChannelFollower::Subscriber(subscriber)) = self.followers.try_remove(id) else {
             return None;
         };
         for lease in &subscriber.leases {
@@ -176,10 +177,10 @@ impl FanOut {
             .map(|found| (found.connection, found.run))
     }
 
-    fn subscriber(&self, id: FollowerId) -> Option<&Subscriber> {
+    fn subscriber(&self, id: FollowerId) -> Option<&SubscribedFunction> {
         match self.followers.get(id)? {
-            Follower::Subscriber(subscriber) => Some(subscriber),
-            Follower::Keeper(_) => None,
+            ChannelFollower::Subscriber(subscriber) => Some(subscriber),
+            ChannelFollower::Keeper(_) => None,
         }
     }
 
@@ -216,17 +217,17 @@ impl Function {
 fn deliver(
     message: &Arc<Message>,
     ids: impl IntoIterator<Item = FollowerId>,
-    followers: &mut Slab<Follower>,
+    followers: &mut Slab<ChannelFollower>,
     queue: fn(&mut AsyncMapper, &Arc<Message>) -> Queued,
     mut send: impl FnMut(usize, Run, Outcome),
 ) {
     let mut as_it_came = Tails::new(message.event());
     let mut called: Vec<Rc<Group>> = Vec::new();
-    let mut careful = Careful::default();
+    let mut calls = MappingCalls::default();
     for id in ids {
         let subscriber = match followers.get_mut(id) {
-            Some(Follower::Subscriber(subscriber)) if !subscriber.is_kept => subscriber,
-            Some(Follower::Keeper(keeper)) => {
+            Some(ChannelFollower::Subscriber(subscriber)) if !subscriber.is_kept => subscriber,
+            Some(ChannelFollower::Keeper(keeper)) => {
                 keeper.keep(message);
                 continue;
             }
@@ -235,19 +236,19 @@ fn deliver(
         let encoding = subscriber.encoding;
         if !matches!(subscriber.function, Function::Each(_)) {
             // What follows is nothing that its predecessor's function takes time for.
-            careful.judge();
+            calls.judge();
         }
         let outcome = match &mut subscriber.function {
             Function::Relay => as_it_came.outcome(message, encoding),
             Function::Each(f) => {
-                match careful.call(|| f(message), message, &subscriber.subscription) {
+                match calls.call(|| f(message), message, &subscriber.subscription) {
                     event if event.is_as_it_came() => as_it_came.outcome(message, encoding),
                     event => event.into_tail(message, encoding).into(),
                 }
             }
             Function::Shared(group) => {
                 let call = |mapper: &dyn SharedMapper| {
-                    careful.call(|| mapper.map(message), message, &subscriber.subscription)
+                    calls.call(|| mapper.map(message), message, &subscriber.subscription)
                 };
                 let (outcome, is_first) = group.outcome(message, encoding, call);
                 if is_first {

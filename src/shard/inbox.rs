@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use updraft_bus::{Batch, BusError, Gap, Port};
 
-use super::polling_sessions as polling;
-use super::{Arrival, Newcomer};
+use super::Arrival;
+use super::newcomer::Newcomer;
+use super::polling_sessions::{self as polling, RequestInbox};
 use crate::base::memory::Memory;
 use crate::mail::{Address, Mail, Place, Post};
 
@@ -36,8 +37,8 @@ pub(crate) enum Letter {
     Refused(Arc<str>, BusError),
     /// From an HTTP request to its session.
     Polling {
-        session: Arc<polling::Session>,
-        request: Box<polling::Request>,
+        session: Arc<polling::PollingSession>,
+        request: Box<polling::PollingRequest>,
     },
     /// Close every connection, one after the other within this time, and let nobody in.
     ShutDown { spread: Duration },
@@ -58,7 +59,7 @@ impl Letter {
 pub(crate) struct Inbox {
     /// The shard's number.
     shard: usize,
-    state: Mutex<State>,
+    state: Mutex<InboxState>,
     /// Whether the shard sleeps, or is about to, and must be woken.
     asleep: AtomicBool,
     waker: mio::Waker,
@@ -78,7 +79,7 @@ pub(crate) struct InboxLimits {
 }
 
 #[derive(Default)]
-struct State {
+struct InboxState {
     /// Filled by everybody, taken whole by the shard. Mail is bounded by the memory of the process, what requests post by their session's
     /// room, batches and arrivals by `limits`, newcomers by the connections that there are, and of gaps there is at most
     /// one behind each of the others.
@@ -208,7 +209,7 @@ impl Inbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
         // Nothing that can panic runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -225,6 +226,13 @@ impl Post for Inbox {
 
     fn shard(&self) -> usize {
         self.shard
+    }
+}
+
+impl RequestInbox for Inbox {
+    fn request(&self, session: Arc<polling::PollingSession>, request: polling::PollingRequest) {
+        let request = Box::new(request);
+        self.put(Letter::Polling { session, request });
     }
 }
 

@@ -9,17 +9,17 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
-use updraft_protocol::message::FrameRef;
-use updraft_protocol::sockjs::{self, Beat, Escaper, Pulse};
+use updraft_protocol::sockjs::{self, Beat, Pulse};
 
 use super::outgoing::Wire;
 use super::polling::Polling;
 use super::{Limits, Watch};
 use crate::limit::Seat;
 use crate::mail::Place;
-use crate::shard::inbox::Inbox;
+use crate::shard::polling_sessions::RequestInbox;
 use crate::stream::Service;
 use crate::telemetry::{GaugeGuard, LiveConnection};
+use crate::transport::Framing;
 use crate::transport::encryption::Encryption;
 use crate::transport::websocket::{self, Reader};
 
@@ -32,36 +32,6 @@ pub(super) enum Link {
     Polling(Box<Polling>),
     /// Nobody: the client has lost its connection and may come back over another.
     Gone,
-}
-
-/// How messages stand in what is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// Each is a WebSocket message.
-    Raw,
-    /// Each is in a SockJS frame, which is a WebSocket message.
-    SockJs,
-    /// They are in SockJS frames, which are put into their wrapping when a request takes them.
-    Lines,
-}
-
-impl Framing {
-    /// Appends a message by itself. `escaper` is that of the messages which are written together.
-    pub(super) fn write(self, message: FrameRef<'_>, escaper: &mut Escaper, out: &mut Vec<u8>) {
-        if let Some(bytes) = message.as_raw() {
-            return out.extend_from_slice(bytes);
-        }
-        match self {
-            Self::Raw => {
-                websocket::write_text_header(message.len(), out);
-                message.write(out);
-            }
-            Self::SockJs => {
-                escaper.write_message(message, out, websocket::write_text_header);
-            }
-            Self::Lines => escaper.write_message(message, out, |_, _| {}),
-        }
-    }
 }
 
 /// A WebSocket that belongs to the shard.
@@ -269,7 +239,7 @@ impl Link {
     }
 
     /// The client has this place from now on.
-    pub(super) fn settle(&self, inbox: &Arc<Inbox>, place: Place) {
+    pub(super) fn settle(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Place) {
         if let Self::Polling(polling) = self {
             polling.settle(inbox, place);
         }

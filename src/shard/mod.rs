@@ -9,6 +9,7 @@ mod event_loop;
 mod fan_out;
 pub(crate) mod inbox;
 mod link;
+mod newcomer;
 pub(crate) mod orders;
 mod outgoing;
 mod polling;
@@ -30,14 +31,14 @@ use crate::base::memory::Memory;
 use crate::handler::Headers;
 use crate::limit::Seat;
 use crate::stream::Service;
+use crate::transport::Framing;
 use crate::transport::encryption::Encryption;
-use crate::transport::websocket::Rate;
+use crate::transport::websocket::FrameRate;
 use event_loop::EventLoop;
 use inbox::{Inbox, Letter};
 
 pub(crate) use inbox::InboxLimits;
-pub(crate) use link::Framing;
-pub(crate) use registry::{Newcomer, ResumableSessions};
+pub(crate) use registry::ResumableSessions;
 pub(crate) use shared::Shared;
 
 /// A client that was let in.
@@ -67,7 +68,7 @@ pub(crate) enum Peer {
         framing: Framing,
     },
     /// HTTP requests.
-    Polling(Arc<polling_sessions::Session>),
+    Polling(Arc<polling_sessions::PollingSession>),
 }
 
 /// Limits that the shard keeps, beside those of the session.
@@ -78,7 +79,7 @@ pub(crate) struct Limits {
     /// Bytes of a message after it.
     pub(crate) message: usize,
     /// Control frames and small fragments of one client.
-    pub(crate) small_frames: Rate,
+    pub(crate) small_frames: FrameRate,
     /// Bytes of output that wait for one client; with more, what it asks for and its handlers wait.
     pub(crate) flow: usize,
     /// Bytes of output that wait for one client; with more, events find no room.

@@ -47,7 +47,7 @@ pub(crate) struct Secret(Hmac<Sha256>);
 
 /// Why an order is not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
+enum OrderRefusal {
     /// Perhaps of another version.
     Unknown,
     /// Not signed, or with another secret.
@@ -101,8 +101,8 @@ impl Orders {
         object.into()
     }
 
-    fn read(&self, value: &Value, now: Date) -> Result<Order, Refusal> {
-        let order = Order::read(value).ok_or(Refusal::Unknown)?;
+    fn read(&self, value: &Value, now: Date) -> Result<Order, OrderRefusal> {
+        let order = Order::read(value).ok_or(OrderRefusal::Unknown)?;
         let Some(secret) = &self.secret else {
             return Ok(order);
         };
@@ -111,16 +111,16 @@ impl Orders {
             let mac = STANDARD.decode(value.get("mac")?.as_str()?).ok()?;
             Some((at, mac))
         };
-        let (at, mac) = signed().ok_or(Refusal::Forged)?;
+        let (at, mac) = signed().ok_or(OrderRefusal::Forged)?;
         let mut object = order.to_object();
         object.insert("at", at as f64);
         let is_genuine = secret.mac(&object).verify_slice(&mac).is_ok();
         if !is_genuine {
-            return Err(Refusal::Forged);
+            return Err(OrderRefusal::Forged);
         }
         match now.millis() {
             Some(now) if now.abs_diff(at) <= GOOD_FOR => Ok(order),
-            _ => Err(Refusal::Late),
+            _ => Err(OrderRefusal::Late),
         }
     }
 }
@@ -175,7 +175,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for OrderRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unknown => "it is none that is known",
@@ -255,7 +255,7 @@ mod tests {
         }
         for forged in forged {
             let read = orders.read(&forged, at(1_000_000));
-            assert_eq!(read, Err(Refusal::Forged), "{forged:?}");
+            assert_eq!(read, Err(OrderRefusal::Forged), "{forged:?}");
         }
     }
 
@@ -267,9 +267,12 @@ mod tests {
             assert_eq!(orders.read(&written, at(now)), Ok(given.clone()));
         }
         for now in [939_999, 1_060_001] {
-            assert_eq!(orders.read(&written, at(now)), Err(Refusal::Late));
+            assert_eq!(orders.read(&written, at(now)), Err(OrderRefusal::Late));
         }
-        assert_eq!(orders.read(&written, Date::INVALID), Err(Refusal::Late));
+        assert_eq!(
+            orders.read(&written, Date::INVALID),
+            Err(OrderRefusal::Late)
+        );
     }
 
     #[test]
@@ -289,7 +292,7 @@ mod tests {
             ejson!({ "order": "shave", "user": "alice" }),
         ] {
             let read = Orders::default().read(&order, at(0));
-            assert_eq!(read, Err(Refusal::Unknown), "{order:?}");
+            assert_eq!(read, Err(OrderRefusal::Unknown), "{order:?}");
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use updraft_protocol::message::{Frame, Frames, Head, Tail};
 use updraft_protocol::sockjs::Escaper;
 
-use super::link::Framing;
 use crate::base::memory::Share;
+use crate::transport::Framing;
 
 pub(super) use writer::{Flushed, Wire};
 

@@ -9,18 +9,19 @@ use updraft_protocol::sockjs;
 
 use super::Watch;
 use crate::mail::Place;
-use crate::shard::inbox::Inbox;
-use crate::shard::polling_sessions::{Posts, Registry, Session, Waiting};
+use crate::shard::polling_sessions::{
+    PollingSession, PollingSessions, Posts, RequestInbox, WaitingRequest,
+};
 use crate::stream::Service;
 use crate::telemetry::{GaugeGuard, LiveConnection};
 
 /// How a polling client is reached.
 #[derive(Debug)]
 pub(super) struct Polling {
-    session: Arc<Session>,
+    session: Arc<PollingSession>,
     service: Arc<Service>,
-    registry: Arc<Registry>,
-    receiver: Option<Receiver>,
+    registry: Arc<PollingSessions>,
+    receiver: Option<ReceivingRequest>,
     /// The request that waited last: if it is cut, what it was given may be lost.
     latest: Option<u64>,
     /// While no request waits: until when one must come.
@@ -41,8 +42,8 @@ pub(super) struct Polling {
 
 /// A request that waits for frames.
 #[derive(Debug)]
-struct Receiver {
-    waiting: Waiting,
+struct ReceivingRequest {
+    waiting: WaitingRequest,
     /// Bytes of frames so far.
     sent: usize,
     /// When it is to hear that the server is there; never if there are no heartbeats.
@@ -63,9 +64,9 @@ pub(super) enum Readiness {
 
 impl Polling {
     pub(super) fn new(
-        session: Arc<Session>,
+        session: Arc<PollingSession>,
         service: Arc<Service>,
-        registry: Arc<Registry>,
+        registry: Arc<PollingSessions>,
         now: Duration,
         counted: GaugeGuard<LiveConnection>,
     ) -> Self {
@@ -87,17 +88,17 @@ impl Polling {
     }
 
     /// Whether it is this session that its requests belong to.
-    pub(super) fn is_of(&self, session: &Arc<Session>) -> bool {
+    pub(super) fn is_of(&self, session: &Arc<PollingSession>) -> bool {
         Arc::ptr_eq(&self.session, session)
     }
 
     /// The client has this place from now on.
-    pub(super) fn settle(&self, inbox: &Arc<Inbox>, place: Place) {
+    pub(super) fn settle(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Place) {
         self.session.settle(inbox, Some(place));
     }
 
     /// The client is on its way to another shard, behind what it leaves in this inbox.
-    pub(super) fn leave(&self, inbox: &Arc<Inbox>) {
+    pub(super) fn leave(&self, inbox: &Arc<impl RequestInbox + 'static>) {
         self.session.settle(inbox, None);
     }
 
@@ -122,12 +123,12 @@ impl Polling {
     }
 
     /// A request waits from now on. A second one is sent away.
-    pub(super) fn wait(&mut self, waiting: Waiting, now: Duration) {
+    pub(super) fn wait(&mut self, waiting: WaitingRequest, now: Duration) {
         if self.receiver.is_some() {
             return send_away(waiting, 2010, "Another connection still open");
         }
         self.latest = Some(waiting.number);
-        self.receiver = Some(Receiver {
+        self.receiver = Some(ReceivingRequest {
             waiting,
             sent: 0,
             heartbeat_at: self.heartbeat_after(now),
@@ -253,7 +254,7 @@ impl Drop for Polling {
 }
 
 /// Answers a request that gets no frames with the reason, and ends its response.
-pub(super) fn send_away(waiting: Waiting, code: u16, reason: &str) {
+pub(super) fn send_away(waiting: WaitingRequest, code: u16, reason: &str) {
     let frame = sockjs::close(code, reason);
     let chunk = waiting.wrapping.wrap(frame.as_bytes());
     // The first chunk always has room; the request may be gone.
@@ -261,6 +262,6 @@ pub(super) fn send_away(waiting: Waiting, code: u16, reason: &str) {
 }
 
 /// What a request that comes too late is told.
-pub(super) fn interrupted(waiting: Waiting) {
+pub(super) fn interrupted(waiting: WaitingRequest) {
     send_away(waiting, 1002, "Connection interrupted");
 }

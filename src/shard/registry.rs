@@ -6,11 +6,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use super::conversation::Conversation;
 use super::inbox::Inbox;
-use super::link::Link;
-use super::outgoing::Unsent;
-use crate::handler::Connection;
 use crate::mail::{Address, Place};
 
 /// The sessions that their clients can come back to, of all shards.
@@ -19,26 +15,6 @@ pub(crate) struct ResumableSessions {
     sessions: DashMap<Arc<str>, Arc<Address>>,
     /// Those of the shards, by number.
     inboxes: Box<[Arc<Inbox>]>,
-}
-
-/// A client on its way to the shard of the session that it had before.
-pub(crate) struct Newcomer {
-    pub(super) link: Link,
-    /// Written to the link before anything else.
-    pub(super) unsent: Unsent,
-    /// Holds what the client says meanwhile.
-    pub(super) session: Conversation,
-    pub(super) context: Connection,
-    pub(super) claim: Claim,
-}
-
-/// What a client wants back.
-#[derive(Clone, Copy)]
-pub(super) struct Claim {
-    /// The session that it had.
-    pub(super) session: Place,
-    /// What it says that it has received.
-    pub(super) received: Option<u64>,
 }
 
 impl ResumableSessions {

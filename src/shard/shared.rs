@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     /// What lives as long as the server: the bus, and what watches certificates and users.
     pub(crate) background: TaskTracker,
     /// Sessions that live on HTTP requests.
-    pub(crate) polling: Arc<polling_sessions::Registry>,
+    pub(crate) polling: Arc<polling_sessions::PollingSessions>,
     /// Sessions that their clients can come back to.
     pub(crate) resumable: ResumableSessions,
 }

@@ -79,19 +79,19 @@ impl fmt::Debug for SockJsConnection {
 /// Messages that a handler has not read.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
-    queue: Mutex<Queue>,
+    queue: Mutex<MessageQueue>,
     arrived: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct MessageQueue {
     /// Filled by the shard, drained by the handler; bounded because the shard stops reading from the client.
     messages: VecDeque<String>,
     bytes: usize,
     is_closed: bool,
 }
 
-impl Queue {
+impl MessageQueue {
     fn pop(&mut self) -> Option<String> {
         let message = self.messages.pop_front()?;
         self.bytes = self.bytes.saturating_sub(message.len());
@@ -100,7 +100,7 @@ impl Queue {
 }
 
 impl Unread {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, MessageQueue> {
         // Nothing that can panic runs under the lock.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -66,7 +66,7 @@ pub struct Stats {
     pub failed_handshakes: u64,
     /// Times that the files of the TLS certificate were read again and of no use, so that the former one stays.
     pub failed_certificates: u64,
-    /// Calls and subscriptions refused by a [`Rule`](crate::Rule).
+    /// Calls and subscriptions refused by a [`RateLimit`](crate::RateLimit).
     pub rate_limited: u64,
     /// Logins by token that could not be decided in time, so that their clients were sent away to
     /// come again: see [`Builder::login_patience`](crate::Builder::login_patience).

@@ -2,4 +2,7 @@
 
 #[cfg_attr(not(feature = "tls"), path = "encryption/absent.rs")]
 pub(crate) mod encryption;
+mod framing;
 pub(crate) mod websocket;
+
+pub(crate) use framing::Framing;

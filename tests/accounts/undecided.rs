@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use updraft::account::Accounts;
-use updraft::{Builder, Rule};
+use updraft::{Builder, RateLimit};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 
 use crate::authenticators::Tickets;
@@ -93,7 +93,7 @@ fn eventually(server: &Running, holds: impl Fn(&Running) -> bool) {
 
 /// A server to which the clients' addresses are told, and that allows so many failures.
 fn limited(store: Store, failures: u32) -> Builder {
-    let rule = Rule::failed_methods(["login"]).per_address();
+    let rule = RateLimit::failed_methods(["login"]).per_address();
     builder()
         .accounts(Accounts::new(store))
         .authenticator(Tickets::default())

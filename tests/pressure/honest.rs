@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use updraft::prelude::*;
-use updraft::{Builder, SockJs, SockJsConnection, Strategy};
+use updraft::{Builder, PublicationStrategy, SockJs, SockJsConnection};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::proxy::{Direction, Proxy};
@@ -45,7 +45,7 @@ fn flooding() -> Builder {
     Server::builder()
         .sockjs(SockJs::meteor().disconnect_delay(Duration::from_secs(2)))
         .publish("flood", flood)
-        .publication_strategy("flood", Strategy::NoMergeNoHistory)
+        .publication_strategy("flood", PublicationStrategy::NoMergeNoHistory)
         .vent("relay", |vent: Vent, channel: String| async move {
             vent.relay(channel![channel]).await
         })

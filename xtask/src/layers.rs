@@ -1,16 +1,22 @@
 //! `cargo xtask layers`: whether the folders of `src/` import in one direction only, as the table in ARCHITECTURE.md says.
 //!
 //! Each row of the table is a folder, or a file that stands beside the folders, and names those that it may import; they
-//! stand below it, so there can be no circle. Tests may import what they like. Files have a longest, in every crate.
+//! stand below it, so there can be no circle of folders. In every crate there may be no circle of files either, and files
+//! have a longest. Tests may import what they like.
 
+mod circles;
 mod code;
+mod modules;
+mod paths;
 mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::workspace::root;
-use code::Reference;
+use circles::circles;
+use modules::{Modules, module_of};
+use paths::mentions;
 use table::Table;
 
 /// A file of one idea may be so long.
@@ -36,9 +42,7 @@ pub(crate) fn run() -> Result<(), String> {
     }
     match faults.len() {
         0 => Ok(()),
-        count => Err(format!(
-            "{count} against the table of layers in ARCHITECTURE.md"
-        )),
+        count => Err(format!("{count} against the layers in ARCHITECTURE.md")),
     }
 }
 
@@ -46,6 +50,7 @@ pub(crate) fn run() -> Result<(), String> {
 fn look_into(crate_: &str, table: &Table) -> Result<Vec<String>, String> {
     let source = root().join(crate_);
     let mut faults = Vec::new();
+    let mut texts = Vec::new();
     for file in files(&source).map_err(|error| format!("{}: {error}", source.display()))? {
         let text =
             fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -54,8 +59,22 @@ fn look_into(crate_: &str, table: &Table) -> Result<Vec<String>, String> {
         if crate_ == SERVER {
             faults.extend(look_at_imports(path, &text, table));
         }
+        texts.push((path.to_owned(), text));
     }
+    faults.extend(look_for_circles(crate_, &texts));
     Ok(faults)
+}
+
+/// Which files of a crate import each other, directly or by a chain. A module and its submodules are one thing: what a
+/// file takes from a module that it stands in makes no circle.
+fn look_for_circles(crate_: &str, texts: &[(PathBuf, String)]) -> Vec<String> {
+    let modules = Modules::of(texts.iter().map(|(path, text)| (&**path, &**text)));
+    let circles = circles(&modules.imports()).into_iter().map(|chain| {
+        let files = chain.iter().map(|file| file.display().to_string());
+        let chain: Vec<String> = files.collect();
+        format!("{crate_}: a circle of files: {}", chain.join(" imports "))
+    });
+    circles.collect()
 }
 
 /// Whether a file has room for more than one idea.
@@ -80,18 +99,28 @@ fn look_at_imports(path: &Path, text: &str, table: &Table) -> Vec<String> {
         faults.push(format!("{shown}: the table has no row `{place}`"));
         return faults;
     }
-    let depth = path.components().count();
-    for Reference { line, name } in code::references(text, depth, is_named_by_folder(path)) {
-        if name != place && !table.allows(&place, &name) {
+    let at = module_of(path);
+    for mention in mentions(text) {
+        let Some(name) = layer_of(&at, &mention.segments) else {
+            continue;
+        };
+        if name != place && !table.allows(&place, name) {
+            let line = mention.line;
             faults.push(format!("{shown}:{line}: `{place}` may not import `{name}`"));
         }
     }
     faults
 }
 
-/// Whether a file is the module of its folder.
-fn is_named_by_folder(path: &Path) -> bool {
-    path.file_stem().is_some_and(|stem| stem == "mod")
+/// The layer that a path in this module leads to by `crate::` or by climbing out of its folder.
+fn layer_of<'a>(module: &[String], path: &'a [String]) -> Option<&'a str> {
+    if path.first()? == "crate" {
+        return path.get(1).map(String::as_str);
+    }
+    let climbed = path.iter().take_while(|segment| *segment == "super");
+    let climbed = climbed.count();
+    let is_root = climbed > 0 && climbed == module.len();
+    is_root.then(|| path.get(climbed).map(String::as_str))?
 }
 
 /// The files of a folder and of those in it, but for those that are tests only.
@@ -133,7 +162,8 @@ mod tests {
 
     #[test]
     fn an_import_that_the_table_does_not_allow_is_named_with_its_line() {
-        let text = "use crate::base::clock;\nuse crate::{\n    server::Bound,\n    base,\n};\n";
+        let text =
+            "use crate::base::clock;\nuse crate::{\n    server::BoundServer,\n    base,\n};\n";
         assert_eq!(
             faults("shard/client.rs", text),
             ["src/shard/client.rs:3: `shard` may not import `server`"]
@@ -144,7 +174,7 @@ mod tests {
             ["src/base/ids.rs:1: `base` may not import `shard`"]
         );
         assert_eq!(
-            faults("shard/mod.rs", "use super::server::Bound;"),
+            faults("shard/mod.rs", "use super::server::BoundServer;"),
             ["src/shard/mod.rs:1: `shard` may not import `server`"]
         );
     }
@@ -154,6 +184,73 @@ mod tests {
         let text = "//! [`server`](crate::server)\nconst A: &str = \"crate::server\"; /* crate::server */\n\
                     const B: char = '\"';\n#[cfg(test)]\nmod tests {\n    use crate::server;\n}\n";
         assert_eq!(faults("shard/client.rs", text), [""; 0]);
+    }
+
+    fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
+        let files = files.iter();
+        let files: Vec<_> = files
+            .map(|(path, text)| (PathBuf::from(path), (*text).to_owned()))
+            .collect();
+        look_for_circles("src", &files)
+    }
+
+    #[test]
+    fn found_407_files_that_import_each_other_are_named() {
+        let front = "use super::sites::Sites;\nfn f() { super::http::answer() }\n";
+        let files = [
+            ("server/mod.rs", "mod http;\nmod front;\nmod sites;\n"),
+            ("server/http.rs", "use super::front::Front;\n"),
+            ("server/front.rs", front),
+            ("server/sites.rs", "// crate::server::http\n"),
+        ];
+        assert_eq!(
+            circles_of(&files),
+            [
+                "src: a circle of files: server/front.rs imports server/http.rs imports server/front.rs"
+            ]
+        );
+    }
+
+    #[test]
+    fn found_407_a_circle_is_seen_through_what_hands_names_on_and_renames_them() {
+        let files = [
+            ("lib.rs", "mod bus;\nmod shard;\npub use shard::Link;\n"),
+            ("shard/mod.rs", "mod link;\npub(crate) use link::Link;\n"),
+            (
+                "shard/link.rs",
+                "use crate::bus::{\n    self as carrier,\n};\nfn f(_: carrier::Port) {}\n",
+            ),
+            ("bus/mod.rs", "mod port;\npub(crate) use port::Port;\n"),
+            ("bus/port.rs", "fn f(_: crate::Link) {}\n"),
+        ];
+        assert_eq!(
+            circles_of(&files),
+            ["src: a circle of files: bus/port.rs imports shard/link.rs imports bus/port.rs"]
+        );
+    }
+
+    #[test]
+    fn a_module_and_its_submodules_are_one_thing_but_its_submodules_are_many() {
+        let submodule = "use super::Session;\nuse crate::session::Output;\nimpl Session {}\n";
+        let mut files = vec![
+            (
+                "session.rs",
+                "mod calls;\nmod user;\nuse calls::Work;\nuse user::User;\n",
+            ),
+            ("session/calls.rs", submodule),
+            (
+                "session/user.rs",
+                "use super::{Session, calls};\nuse std::fmt;\n",
+            ),
+        ];
+        assert_eq!(circles_of(&files), [""; 0]);
+        files[1].1 = "use super::user::User;\n";
+        assert_eq!(
+            circles_of(&files),
+            [
+                "src: a circle of files: session/calls.rs imports session/user.rs imports session/calls.rs"
+            ]
+        );
     }
 
     #[test]

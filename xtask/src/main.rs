@@ -29,7 +29,7 @@ Usage: cargo xtask TASK
 
 Tasks:
   test                           all checks and all tests, as continuous integration runs them
-  layers                         whether the folders of src/ import as the table in ARCHITECTURE.md says
+  layers                         whether folders and files import as ARCHITECTURE.md (Layers) says
   fuzz                           the fuzz targets alone, as `test` runs them
   soak [--minutes N]             each fuzz target and each soak test for so long (10 minutes)
   conformance URL [--case NAME]  replay the transcripts against any DDP server that offers the fixture

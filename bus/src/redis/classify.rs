@@ -8,7 +8,7 @@ use std::sync::Arc;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::fault::{ClassifiedError, Side};
-use crate::{BusError, BusFault, Cause};
+use crate::{BusError, BusFault, SharedError};
 
 impl BusFault {
     pub(super) fn of(error: &RedisError) -> Self {
@@ -28,7 +28,7 @@ impl BusFault {
 }
 
 /// The cause of an error of the bus.
-pub(super) fn cause(error: RedisError) -> Cause {
+pub(super) fn cause(error: RedisError) -> SharedError {
     Arc::new(ClassifiedError::new(BusFault::of(&error), None, error))
 }
 

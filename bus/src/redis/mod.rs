@@ -22,13 +22,13 @@ use tokio_util::task::TaskTracker;
 use self::classify::not_connected;
 pub(crate) use self::publisher::Publisher;
 pub use self::queue::EmitQueue;
-use self::queue::Queue;
+use self::queue::PendingEmits;
 use self::supervisor::Supervisor;
 use crate::BusError;
 use crate::backend::{Backend, Bus, Publishing};
 use crate::channel::is_reserved_prefix;
 use crate::fault::Side;
-use crate::registry::Registry;
+use crate::registry::ChannelRegistry;
 
 /// Redis as the bus of a server: every process on the same Redis hears what any of them, or anybody
 /// else, publishes.
@@ -101,7 +101,7 @@ impl Redis {
     /// fails at once.
     #[must_use]
     pub fn queue_emits(mut self, limits: EmitQueue) -> Self {
-        self.publisher.options.queue = Some(Arc::new(Queue::new(limits)));
+        self.publisher.options.queue = Some(Arc::new(PendingEmits::new(limits)));
         self
     }
 
@@ -189,7 +189,7 @@ impl Backend for Redis {
     /// anybody else, and nothing else is delayed while it rests.
     fn start(
         &self,
-        registry: &Arc<Registry>,
+        registry: &Arc<ChannelRegistry>,
         tasks: &TaskTracker,
         closed: &CancellationToken,
     ) -> io::Result<()> {
@@ -213,7 +213,7 @@ impl Backend for Redis {
 
     fn publish<'a>(
         &'a self,
-        registry: &'a Registry,
+        registry: &'a ChannelRegistry,
         channel: &'a str,
         payload: Bytes,
     ) -> Publishing<'a> {

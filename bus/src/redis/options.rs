@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::queue::Queue;
+use super::queue::PendingEmits;
 
 /// What [`Redis`](super::Redis) was told. Clones share the queue.
 #[derive(Debug, Clone)]
-pub(crate) struct Options {
+pub(crate) struct RedisOptions {
     /// How long connecting may take, with name resolution, TLS and authentication.
     pub(super) connecting: Duration,
     /// How long Redis may take to answer. A fork or a slow script stops it for a while, and then
@@ -30,10 +30,10 @@ pub(crate) struct Options {
     pub(super) retry_refused: Duration,
     /// Before every channel's name, on Redis only.
     pub(super) prefix: Arc<str>,
-    pub(super) queue: Option<Arc<Queue>>,
+    pub(super) queue: Option<Arc<PendingEmits>>,
 }
 
-impl Options {
+impl RedisOptions {
     /// A channel's name as Redis knows it.
     pub(super) fn with_prefix<'a>(&self, channel: &'a str) -> Cow<'a, str> {
         if self.prefix.is_empty() {
@@ -44,7 +44,7 @@ impl Options {
     }
 }
 
-impl Default for Options {
+impl Default for RedisOptions {
     fn default() -> Self {
         Self {
             connecting: Duration::from_millis(1500),

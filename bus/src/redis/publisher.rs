@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::classify::{cause, is_refusal, not_connected};
-use super::options::Options;
+use super::options::RedisOptions;
 use crate::fault::Side;
 use crate::{BusError, EmitError};
 
@@ -31,11 +31,11 @@ const KEEPALIVE_MISSES: u32 = 3;
 /// options.
 #[derive(Clone)]
 pub(crate) struct Publisher {
-    pub(super) options: Options,
-    shared: Arc<Shared>,
+    pub(super) options: RedisOptions,
+    shared: Arc<PublisherState>,
 }
 
-struct Shared {
+struct PublisherState {
     /// For the connection that listens, and for publishing to a server that knows nothing newer.
     resp2: Client,
     /// Only this version of the protocol tells of a connection that ends while nothing is being
@@ -44,14 +44,14 @@ struct Shared {
     /// The server has said that it knows nothing newer.
     is_old: AtomicBool,
     /// Filled by the first who publishes after a failure, emptied when a failure is seen.
-    current: Mutex<Option<Connection>>,
+    current: Mutex<Option<PublishingConnection>>,
     /// Attempts to connect that failed, ever: who waited for one while it failed does not make
     /// another.
     failures: AtomicU64,
 }
 
 #[derive(Clone)]
-struct Connection {
+struct PublishingConnection {
     commands: MultiplexedConnection,
     is_lost: Arc<AtomicBool>,
 }
@@ -69,8 +69,8 @@ impl Publisher {
             .set_keepalive(keepalive);
         let info = info.set_tcp_settings(tcp);
         Ok(Self {
-            options: Options::default(),
-            shared: Arc::new(Shared {
+            options: RedisOptions::default(),
+            shared: Arc::new(PublisherState {
                 resp2: client(&info, ProtocolVersion::RESP2)?,
                 resp3: client(&info, ProtocolVersion::RESP3)?,
                 is_old: AtomicBool::new(false),
@@ -126,7 +126,7 @@ impl Publisher {
 
     async fn ask<T: FromRedisValue>(
         &self,
-        mut connection: Connection,
+        mut connection: PublishingConnection,
         command: &Cmd,
     ) -> Result<T, RedisError> {
         let answer = command.query_async(&mut connection.commands);
@@ -142,8 +142,8 @@ impl Publisher {
         answer
     }
 
-    async fn connection(&self) -> Result<Connection, RedisError> {
-        let Shared {
+    async fn connection(&self) -> Result<PublishingConnection, RedisError> {
+        let PublisherState {
             current, failures, ..
         } = &*self.shared;
         let failed = failures.load(Ordering::Relaxed);
@@ -169,13 +169,13 @@ impl Publisher {
     }
 
     /// The host's name is resolved each time, and each of its addresses is tried.
-    async fn open(&self) -> Result<Connection, RedisError> {
+    async fn open(&self) -> Result<PublishingConnection, RedisError> {
         let is_lost = Arc::new(AtomicBool::new(false));
         // Both are limited by those who call.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
-        let Shared {
+        let PublisherState {
             resp2,
             resp3,
             is_old,
@@ -196,13 +196,13 @@ impl Publisher {
                 Err(error) if error.kind() == ErrorKind::RESP3NotSupported => {
                     is_old.store(true, Ordering::Relaxed);
                 }
-                opened => return opened.map(|commands| Connection { commands, is_lost }),
+                opened => return opened.map(|commands| PublishingConnection { commands, is_lost }),
             }
         }
         let commands = resp2
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
-        Ok(Connection { commands, is_lost })
+        Ok(PublishingConnection { commands, is_lost })
     }
 }
 

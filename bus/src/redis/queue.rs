@@ -32,7 +32,7 @@ pub struct EmitQueue {
 }
 
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct PendingEmits {
     limits: EmitQueue,
     /// Messages that wait and their bytes. Filled and emptied by those who wait, bounded by
     /// `limits`.
@@ -42,12 +42,12 @@ pub(super) struct Queue {
 }
 
 /// A message's share of what may wait.
-struct Place<'a> {
-    queue: &'a Queue,
+struct PendingEmit<'a> {
+    queue: &'a PendingEmits,
     bytes: usize,
 }
 
-impl Queue {
+impl PendingEmits {
     pub(super) fn new(limits: EmitQueue) -> Self {
         Self {
             limits,
@@ -96,14 +96,14 @@ impl Queue {
         }
     }
 
-    fn take_place(&self, bytes: usize) -> Option<Place<'_>> {
+    fn take_place(&self, bytes: usize) -> Option<PendingEmit<'_>> {
         let mut waiting = self.lock();
         let (messages, all_bytes) = (waiting.0 + 1, waiting.1.saturating_add(bytes));
         if messages > self.limits.messages || all_bytes > self.limits.bytes {
             return None;
         }
         *waiting = (messages, all_bytes);
-        Some(Place { queue: self, bytes })
+        Some(PendingEmit { queue: self, bytes })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, (usize, usize)> {
@@ -111,7 +111,7 @@ impl Queue {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for PendingEmit<'_> {
     fn drop(&mut self) {
         let mut waiting = self.queue.lock();
         waiting.0 = waiting.0.saturating_sub(1);
@@ -147,8 +147,8 @@ mod tests {
 
     use super::*;
 
-    fn queue(messages: usize, bytes: usize) -> Queue {
-        Queue::new(EmitQueue {
+    fn queue(messages: usize, bytes: usize) -> PendingEmits {
+        PendingEmits::new(EmitQueue {
             messages,
             bytes,
             ..EmitQueue::default()

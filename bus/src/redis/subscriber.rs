@@ -21,10 +21,10 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::classify::{cause, is_refusal};
-use super::options::Options;
+use super::options::RedisOptions;
 use super::publisher::{Publisher, timed_out};
 use crate::clock;
-use crate::registry::Registry;
+use crate::registry::ChannelRegistry;
 use crate::{BusError, BusFault};
 
 /// How many channels are named in one command.
@@ -52,11 +52,11 @@ pub(super) enum Ended {
 }
 
 pub(super) struct Subscriber<'a> {
-    registry: &'a Registry,
+    registry: &'a ChannelRegistry,
     publisher: &'a Publisher,
     /// Where the connection that publishes lives.
     commands: &'a Handle,
-    options: &'a Options,
+    options: &'a RedisOptions,
     /// The channel of this process's own, as Redis knows it.
     probe: &'a str,
     generation: u64,
@@ -93,7 +93,7 @@ pub(super) async fn check(publisher: &Publisher) -> Result<(), RedisError> {
 
 impl<'a> Subscriber<'a> {
     pub(super) fn new(
-        registry: &'a Registry,
+        registry: &'a ChannelRegistry,
         publisher: &'a Publisher,
         commands: &'a Handle,
         probe: &'a str,
@@ -308,7 +308,7 @@ fn denies_command(error: &RedisError) -> bool {
 
 /// What this connection is subscribed to.
 struct Agreement<'a> {
-    options: &'a Options,
+    options: &'a RedisOptions,
     /// Filled and emptied by `reach`, as Redis confirms; bounded by the channels that are wanted,
     /// and those just left.
     subscribed: HashSet<Arc<str>>,
@@ -318,7 +318,7 @@ struct Agreement<'a> {
 }
 
 impl<'a> Agreement<'a> {
-    fn new(options: &'a Options) -> Self {
+    fn new(options: &'a RedisOptions) -> Self {
         Self {
             options,
             subscribed: HashSet::new(),
@@ -329,7 +329,7 @@ impl<'a> Agreement<'a> {
     /// Makes the subscriptions agree with the registry for these names.
     async fn reach(
         &mut self,
-        registry: &Registry,
+        registry: &ChannelRegistry,
         sink: &mut PubSubSink,
         names: HashSet<Arc<str>>,
     ) -> Result<(), RedisError> {
@@ -364,7 +364,7 @@ impl<'a> Agreement<'a> {
     /// in it, so then the halves are tried.
     async fn subscribe(
         &mut self,
-        registry: &Registry,
+        registry: &ChannelRegistry,
         sink: &mut PubSubSink,
         names: &[Arc<str>],
     ) -> Result<(), RedisError> {

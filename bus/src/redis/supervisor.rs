@@ -17,11 +17,11 @@ use super::classify::{cause, is_refusal};
 use super::publisher::Publisher;
 use super::subscriber::{self, Ended, Subscriber};
 use crate::BusFault;
-use crate::registry::Registry;
+use crate::registry::ChannelRegistry;
 
 pub(super) struct Supervisor {
     publisher: Publisher,
-    registry: Arc<Registry>,
+    registry: Arc<ChannelRegistry>,
     /// Where the connection that publishes lives: it outlasts this one, and is not delayed by it.
     commands: Handle,
     generation: u64,
@@ -30,7 +30,11 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(super) fn new(publisher: Publisher, registry: Arc<Registry>, commands: Handle) -> Self {
+    pub(super) fn new(
+        publisher: Publisher,
+        registry: Arc<ChannelRegistry>,
+        commands: Handle,
+    ) -> Self {
         let probe = format!("updraft::probe::{}", Uuid::new_v4());
         Self {
             probe: publisher.options.with_prefix(&probe).into_owned(),
@@ -100,7 +104,7 @@ impl Supervisor {
     }
 }
 
-struct Connected<'a>(&'a Registry);
+struct Connected<'a>(&'a ChannelRegistry);
 
 impl Drop for Connected<'_> {
     fn drop(&mut self) {

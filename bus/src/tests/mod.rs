@@ -16,7 +16,7 @@ use updraft_protocol::ejson::{self, Value};
 
 use self::support::{Process, Recorder, heard, text, value};
 use crate::backend::{Backend, Bus, Publishing};
-use crate::registry::{Follower, Registry};
+use crate::registry::{ChannelRegistry, Follower};
 use crate::{BusError, EmitError, Lease, Message, PayloadLimits, Port, Settings, WhenAway};
 
 fn message(payload: &'static [u8]) -> Message {
@@ -165,7 +165,7 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
         }
         fn start(
             &self,
-            registry: &Arc<Registry>,
+            registry: &Arc<ChannelRegistry>,
             _: &TaskTracker,
             _: &tokio_util::sync::CancellationToken,
         ) -> std::io::Result<()> {
@@ -173,7 +173,7 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
             registry.is_away_because(Arc::new(std::io::Error::other("nobody there")));
             Ok(())
         }
-        fn publish<'a>(&'a self, _: &'a Registry, _: &'a str, _: Bytes) -> Publishing<'a> {
+        fn publish<'a>(&'a self, _: &'a ChannelRegistry, _: &'a str, _: Bytes) -> Publishing<'a> {
             Box::pin(std::future::ready(Ok(())))
         }
     }
@@ -218,7 +218,7 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
 
 #[tokio::test]
 async fn found_108_a_gap_is_told_before_what_came_after_it() {
-    let registry = Arc::new(Registry::new(&Settings::default(), false));
+    let registry = Arc::new(ChannelRegistry::new(&Settings::default(), false));
     let shards: [Arc<Recorder>; 2] = Default::default();
     registry.attach(
         shards

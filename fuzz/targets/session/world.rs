@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use updraft_protocol::ejson::Value;
-use updraft_protocol::message::{self, Frame, Request, WireError};
+use updraft_protocol::message::{self, ClientRequest, Frame, WireError};
 use updraft_protocol::session::{self, Output, PublicationKind, Run, Session, SessionConfig};
 use updraft_protocol::vent::{EncodingChoice, VentOptions};
 
@@ -26,7 +26,7 @@ pub(crate) struct World {
     /// All runs there have ever been.
     runs: Vec<Started>,
     /// What the client has said and the session not yet looked at.
-    waiting: VecDeque<Request>,
+    waiting: VecDeque<ClientRequest>,
     /// Whether the client's version has pings, which pass the queue.
     has_heartbeat: bool,
     /// Whether the user changes: the client does not see yet what is published.
@@ -158,7 +158,7 @@ impl World {
             Some(Some("ping" | "pong")) if self.has_heartbeat => {}
             Some(_) if is_connected => {
                 self.waiting
-                    .push_back(Request::parse(message, text.len(), &CONFIG.bounds))
+                    .push_back(ClientRequest::parse(message, text.len(), &CONFIG.bounds))
             }
             Some(_) => {}
         }
@@ -270,10 +270,10 @@ impl World {
         }
         self.closed = matches!(actions.last(), Some(session::Action::Close { .. }));
         let looked_at = self.waiting.len() - self.session.queued();
-        let requests: Vec<Request> = self.waiting.drain(..looked_at).collect();
+        let requests: Vec<ClientRequest> = self.waiting.drain(..looked_at).collect();
         assert!(!self.waiting.is_empty() || self.session.queued_bytes() == 0);
         for request in &requests {
-            if let Request::Call(call) = request {
+            if let ClientRequest::Call(call) = request {
                 self.client.called(call.id.to_string());
             }
         }
@@ -305,7 +305,7 @@ impl World {
     }
 
     /// Notes which handlers were started. One at most is waited for: that of the last request which was looked at.
-    fn start(&mut self, actions: Vec<session::Action>, request: Option<&Request>) {
+    fn start(&mut self, actions: Vec<session::Action>, request: Option<&ClientRequest>) {
         let mut waited_for = 0;
         for action in actions {
             let (run, what) = match action {
@@ -324,7 +324,7 @@ impl World {
                 }
                 session::Action::Publish { run, .. } => {
                     waited_for += 1;
-                    let Some(Request::Subscribe(subscribe)) = request else {
+                    let Some(ClientRequest::Subscribe(subscribe)) = request else {
                         panic!("{request:?} started a publication");
                     };
                     let id = Some(subscribe.id.to_string());
@@ -333,7 +333,10 @@ impl World {
                 }
                 session::Action::Call { run, .. } => {
                     waited_for += 1;
-                    assert!(matches!(request, Some(Request::Call(_))), "{request:?}");
+                    assert!(
+                        matches!(request, Some(ClientRequest::Call(_))),
+                        "{request:?}"
+                    );
                     (run, What::Call)
                 }
                 _ => continue,

@@ -10,8 +10,8 @@ use super::encode::encode;
 use super::form::Form;
 use super::key::KeyDeserializer;
 use super::number::integer;
-use super::object::{IntoIter, Object};
 use super::slot::{NAME, offer};
+use super::value::{IntoIter, Object};
 use super::{SerdeError, Value};
 
 /// Makes a Rust value of a value.
@@ -41,7 +41,7 @@ impl<'de> Deserializer<'de> for Value {
             Self::String(text) => visitor.visit_string(text.into_string_lossy()),
             Self::Array(items) => visit_items(items, visitor),
             Self::Object(object) if Form::of(&object).is_none() => {
-                visitor.visit_map(Members::new(object, |value| value))
+                visitor.visit_map(ObjectAccess::new(object, |value| value))
             }
             special => Encoded(encode(&special)).deserialize_any(visitor),
         }
@@ -114,7 +114,7 @@ impl<'de> Deserializer<'de> for Value {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SerdeError> {
         match self {
-            Self::Object(object) => visitor.visit_map(Members::new(object, |value| value)),
+            Self::Object(object) => visitor.visit_map(ObjectAccess::new(object, |value| value)),
             other => other.deserialize_any(visitor),
         }
     }
@@ -177,7 +177,7 @@ impl<'de> Deserializer<'de> for Encoded {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SerdeError> {
         match self.0 {
-            Value::Object(object) => visitor.visit_map(Members::new(object, Encoded)),
+            Value::Object(object) => visitor.visit_map(ObjectAccess::new(object, Encoded)),
             Value::Array(items) => visit_items(items.into_iter().map(Encoded).collect(), visitor),
             scalar => scalar.deserialize_any(visitor),
         }
@@ -226,7 +226,7 @@ where
     V: Visitor<'de>,
 {
     let length = items.len();
-    let mut items = Items(items.into_iter());
+    let mut items = ArrayAccess(items.into_iter());
     let result = visitor.visit_seq(&mut items)?;
     match items.0.len() {
         0 => Ok(result),
@@ -234,9 +234,9 @@ where
     }
 }
 
-struct Items<T>(std::vec::IntoIter<T>);
+struct ArrayAccess<T>(std::vec::IntoIter<T>);
 
-impl<'de, T: IntoDeserializer<'de, SerdeError>> SeqAccess<'de> for Items<T> {
+impl<'de, T: IntoDeserializer<'de, SerdeError>> SeqAccess<'de> for ArrayAccess<T> {
     type Error = SerdeError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
@@ -254,14 +254,14 @@ impl<'de, T: IntoDeserializer<'de, SerdeError>> SeqAccess<'de> for Items<T> {
     }
 }
 
-struct Members<T> {
+struct ObjectAccess<T> {
     rest: IntoIter,
     wrap: fn(Value) -> T,
     // Of the member whose key was read last.
     value: Value,
 }
 
-impl<T> Members<T> {
+impl<T> ObjectAccess<T> {
     fn new(object: Object, wrap: fn(Value) -> T) -> Self {
         Self {
             rest: object.into_iter(),
@@ -271,7 +271,7 @@ impl<T> Members<T> {
     }
 }
 
-impl<'de, T: IntoDeserializer<'de, SerdeError>> MapAccess<'de> for Members<T> {
+impl<'de, T: IntoDeserializer<'de, SerdeError>> MapAccess<'de> for ObjectAccess<T> {
     type Error = SerdeError;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(

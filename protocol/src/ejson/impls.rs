@@ -25,15 +25,15 @@ impl Serialize for Newtype<'_> {
         if slot::answer(self.0) {
             serializer.serialize_unit()
         } else {
-            Encoded(self.0).serialize(serializer)
+            EjsonForm(self.0).serialize(serializer)
         }
     }
 }
 
 /// A value in EJSON's form, for formats that are not ours.
-struct Encoded<'a>(&'a Value);
+struct EjsonForm<'a>(&'a Value);
 
-impl Serialize for Encoded<'_> {
+impl Serialize for EjsonForm<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Undefined | Value::Null => serializer.serialize_unit(),
@@ -47,12 +47,12 @@ impl Serialize for Encoded<'_> {
                 let mut sequence = serializer.serialize_seq(Some(items.len()))?;
                 items
                     .iter()
-                    .try_for_each(|item| sequence.serialize_element(&Encoded(item)))?;
+                    .try_for_each(|item| sequence.serialize_element(&EjsonForm(item)))?;
                 sequence.end()
             }
             Value::Object(object) if Form::of(object).is_none() => {
                 serialize_members(object, serializer, |map, value| {
-                    map.serialize_value(&Encoded(value))
+                    map.serialize_value(&EjsonForm(value))
                 })
             }
             special => match encode(special) {
@@ -60,7 +60,7 @@ impl Serialize for Encoded<'_> {
                 Value::Object(form) => serialize_members(&form, serializer, |map, value| {
                     map.serialize_value(&Bare(value))
                 }),
-                other => Encoded(&other).serialize(serializer),
+                other => EjsonForm(&other).serialize(serializer),
             },
         }
     }
@@ -78,7 +78,7 @@ impl Serialize for Bare<'_> {
             Value::Array(items) => serializer.collect_seq(items.iter().map(Bare)),
             // Only an invalid date has such a number in its form.
             Value::Number(number) if !number.is_finite() => serializer.serialize_unit(),
-            scalar => Encoded(scalar).serialize(serializer),
+            scalar => EjsonForm(scalar).serialize(serializer),
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn read<'a, B: Build<'a>>(
     limits: &JsonLimits,
     build: &mut B,
 ) -> Result<B::Value, ParseError> {
-    let mut reader = Reader {
+    let mut reader = JsonReader {
         text,
         at: 0,
         keys: limits.keys,
@@ -107,14 +107,14 @@ impl<'a> Raw<'a> {
 // The reader recurses, so a configured depth must not exceed what every thread's stack holds.
 const MAX_DEPTH: usize = 512;
 
-struct Reader<'a> {
+struct JsonReader<'a> {
     text: &'a str,
     // Never beyond the end, and between characters except within a string.
     at: usize,
     keys: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JsonReader<'a> {
     fn value<B: Build<'a>>(&mut self, build: &mut B, depth: usize) -> Result<B::Value, ParseError> {
         self.skip_space();
         match self.peek() {

@@ -65,9 +65,9 @@ thread_local! {
 }
 
 impl Printer {
-    fn members(&mut self, is_variant: bool) -> Members<'_> {
+    fn members(&mut self, is_variant: bool) -> OpenObject<'_> {
         self.out.push('{');
-        Members {
+        OpenObject {
             keys: self.keys.len(),
             is_empty: true,
             is_variant,
@@ -76,9 +76,9 @@ impl Printer {
         }
     }
 
-    fn items(&mut self, is_variant: bool) -> Items<'_> {
+    fn items(&mut self, is_variant: bool) -> OpenArray<'_> {
         self.out.push('[');
-        Items {
+        OpenArray {
             is_empty: true,
             is_variant,
             printer: self,
@@ -116,13 +116,13 @@ macro_rules! numbers {
 impl<'a> Serializer for &'a mut Printer {
     type Ok = PrintedKind;
     type Error = SerdeError;
-    type SerializeSeq = Items<'a>;
-    type SerializeTuple = Items<'a>;
-    type SerializeTupleStruct = Items<'a>;
-    type SerializeTupleVariant = Items<'a>;
-    type SerializeMap = Members<'a>;
-    type SerializeStruct = Members<'a>;
-    type SerializeStructVariant = Members<'a>;
+    type SerializeSeq = OpenArray<'a>;
+    type SerializeTuple = OpenArray<'a>;
+    type SerializeTupleStruct = OpenArray<'a>;
+    type SerializeTupleVariant = OpenArray<'a>;
+    type SerializeMap = OpenObject<'a>;
+    type SerializeStruct = OpenObject<'a>;
+    type SerializeStructVariant = OpenObject<'a>;
 
     numbers! {
         serialize_i8: i8,
@@ -206,15 +206,19 @@ impl<'a> Serializer for &'a mut Printer {
         members.finish()
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Items<'a>, SerdeError> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<OpenArray<'a>, SerdeError> {
         Ok(self.items(false))
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Items<'a>, SerdeError> {
+    fn serialize_tuple(self, _: usize) -> Result<OpenArray<'a>, SerdeError> {
         Ok(self.items(false))
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Items<'a>, SerdeError> {
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        _: usize,
+    ) -> Result<OpenArray<'a>, SerdeError> {
         Ok(self.items(false))
     }
 
@@ -224,16 +228,16 @@ impl<'a> Serializer for &'a mut Printer {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Items<'a>, SerdeError> {
+    ) -> Result<OpenArray<'a>, SerdeError> {
         self.variant(variant)?;
         Ok(self.items(true))
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Members<'a>, SerdeError> {
+    fn serialize_map(self, _: Option<usize>) -> Result<OpenObject<'a>, SerdeError> {
         Ok(self.members(false))
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Members<'a>, SerdeError> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<OpenObject<'a>, SerdeError> {
         Ok(self.members(false))
     }
 
@@ -243,7 +247,7 @@ impl<'a> Serializer for &'a mut Printer {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Members<'a>, SerdeError> {
+    ) -> Result<OpenObject<'a>, SerdeError> {
         self.variant(variant)?;
         Ok(self.members(true))
     }
@@ -251,7 +255,7 @@ impl<'a> Serializer for &'a mut Printer {
 
 /// An array that is open.
 #[derive(Debug)]
-pub(super) struct Items<'a> {
+pub(super) struct OpenArray<'a> {
     printer: &'a mut Printer,
     is_empty: bool,
     /// It is the value of an enum's variant, whose object ends with it.
@@ -260,7 +264,7 @@ pub(super) struct Items<'a> {
 
 /// An object that is open.
 #[derive(Debug)]
-pub(super) struct Members<'a> {
+pub(super) struct OpenObject<'a> {
     printer: &'a mut Printer,
     /// Where its keys begin.
     keys: usize,
@@ -271,7 +275,7 @@ pub(super) struct Members<'a> {
     key: Text,
 }
 
-impl Items<'_> {
+impl OpenArray<'_> {
     fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerdeError> {
         if !mem::take(&mut self.is_empty) {
             self.printer.out.push(',');
@@ -293,7 +297,7 @@ impl Items<'_> {
     }
 }
 
-impl Members<'_> {
+impl OpenObject<'_> {
     fn push<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), SerdeError> {
         if is_unusual(key) {
             return self.printer.give_up();
@@ -342,15 +346,15 @@ fn hash(key: &str) -> u64 {
 
 compound! {
     PrintedKind;
-    Items<'_>: SerializeSeq::serialize_element();
-    Items<'_>: SerializeTuple::serialize_element();
-    Items<'_>: SerializeTupleStruct::serialize_field();
-    Items<'_>: SerializeTupleVariant::serialize_field();
-    Members<'_>: SerializeStruct::serialize_field(key: &'static str);
-    Members<'_>: SerializeStructVariant::serialize_field(key: &'static str);
+    OpenArray<'_>: SerializeSeq::serialize_element();
+    OpenArray<'_>: SerializeTuple::serialize_element();
+    OpenArray<'_>: SerializeTupleStruct::serialize_field();
+    OpenArray<'_>: SerializeTupleVariant::serialize_field();
+    OpenObject<'_>: SerializeStruct::serialize_field(key: &'static str);
+    OpenObject<'_>: SerializeStructVariant::serialize_field(key: &'static str);
 }
 
-impl SerializeMap for Members<'_> {
+impl SerializeMap for OpenObject<'_> {
     type Ok = PrintedKind;
     type Error = SerdeError;
 

@@ -35,13 +35,13 @@ macro_rules! into_value {
 impl Serializer for ValueSerializer {
     type Ok = Value;
     type Error = SerdeError;
-    type SerializeSeq = Items;
-    type SerializeTuple = Items;
-    type SerializeTupleStruct = Items;
-    type SerializeTupleVariant = Items;
-    type SerializeMap = Members;
-    type SerializeStruct = Members;
-    type SerializeStructVariant = Members;
+    type SerializeSeq = ArrayBuilder;
+    type SerializeTuple = ArrayBuilder;
+    type SerializeTupleStruct = ArrayBuilder;
+    type SerializeTupleVariant = ArrayBuilder;
+    type SerializeMap = ObjectBuilder;
+    type SerializeStruct = ObjectBuilder;
+    type SerializeStructVariant = ObjectBuilder;
 
     into_value! {
         serialize_bool: bool,
@@ -115,18 +115,22 @@ impl Serializer for ValueSerializer {
         Ok(tagged(Some(variant), value.serialize(self)?))
     }
 
-    fn serialize_seq(self, length: Option<usize>) -> Result<Items, SerdeError> {
-        Ok(Items {
+    fn serialize_seq(self, length: Option<usize>) -> Result<ArrayBuilder, SerdeError> {
+        Ok(ArrayBuilder {
             variant: None,
             items: Vec::with_capacity(length.unwrap_or(0)),
         })
     }
 
-    fn serialize_tuple(self, length: usize) -> Result<Items, SerdeError> {
+    fn serialize_tuple(self, length: usize) -> Result<ArrayBuilder, SerdeError> {
         self.serialize_seq(Some(length))
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, length: usize) -> Result<Items, SerdeError> {
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        length: usize,
+    ) -> Result<ArrayBuilder, SerdeError> {
         self.serialize_seq(Some(length))
     }
 
@@ -136,22 +140,22 @@ impl Serializer for ValueSerializer {
         _: u32,
         variant: &'static str,
         length: usize,
-    ) -> Result<Items, SerdeError> {
-        Ok(Items {
+    ) -> Result<ArrayBuilder, SerdeError> {
+        Ok(ArrayBuilder {
             variant: Some(variant),
             items: Vec::with_capacity(length),
         })
     }
 
-    fn serialize_map(self, length: Option<usize>) -> Result<Members, SerdeError> {
-        Ok(Members {
+    fn serialize_map(self, length: Option<usize>) -> Result<ObjectBuilder, SerdeError> {
+        Ok(ObjectBuilder {
             variant: None,
             object: Object::with_capacity(length.unwrap_or(0)),
             key: Text::default(),
         })
     }
 
-    fn serialize_struct(self, _: &'static str, length: usize) -> Result<Members, SerdeError> {
+    fn serialize_struct(self, _: &'static str, length: usize) -> Result<ObjectBuilder, SerdeError> {
         self.serialize_map(Some(length))
     }
 
@@ -161,8 +165,8 @@ impl Serializer for ValueSerializer {
         _: u32,
         variant: &'static str,
         length: usize,
-    ) -> Result<Members, SerdeError> {
-        Ok(Members {
+    ) -> Result<ObjectBuilder, SerdeError> {
+        Ok(ObjectBuilder {
             variant: Some(variant),
             ..self.serialize_map(Some(length))?
         })
@@ -179,12 +183,12 @@ fn tagged(variant: Option<&str>, value: Value) -> Value {
 
 /// An array in the making.
 #[derive(Debug)]
-pub(super) struct Items {
+pub(super) struct ArrayBuilder {
     variant: Option<&'static str>,
     items: Vec<Value>,
 }
 
-impl Items {
+impl ArrayBuilder {
     fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerdeError> {
         self.items.push(to_value(value)?);
         Ok(())
@@ -197,14 +201,14 @@ impl Items {
 
 /// An object in the making.
 #[derive(Debug)]
-pub(super) struct Members {
+pub(super) struct ObjectBuilder {
     variant: Option<&'static str>,
     object: Object,
     // Of the member whose value comes next.
     key: Text,
 }
 
-impl Members {
+impl ObjectBuilder {
     fn push<T: Serialize + ?Sized>(
         &mut self,
         key: &'static str,
@@ -242,15 +246,15 @@ pub(super) use compound;
 
 compound! {
     Value;
-    Items: SerializeSeq::serialize_element();
-    Items: SerializeTuple::serialize_element();
-    Items: SerializeTupleStruct::serialize_field();
-    Items: SerializeTupleVariant::serialize_field();
-    Members: SerializeStruct::serialize_field(key: &'static str);
-    Members: SerializeStructVariant::serialize_field(key: &'static str);
+    ArrayBuilder: SerializeSeq::serialize_element();
+    ArrayBuilder: SerializeTuple::serialize_element();
+    ArrayBuilder: SerializeTupleStruct::serialize_field();
+    ArrayBuilder: SerializeTupleVariant::serialize_field();
+    ObjectBuilder: SerializeStruct::serialize_field(key: &'static str);
+    ObjectBuilder: SerializeStructVariant::serialize_field(key: &'static str);
 }
 
-impl SerializeMap for Members {
+impl SerializeMap for ObjectBuilder {
     type Ok = Value;
     type Error = SerdeError;
 

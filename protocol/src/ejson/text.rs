@@ -15,12 +15,12 @@ use super::string::{write_code_points, write_string};
 ///
 /// Its order is that of its bytes, as for `str`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Text(Repr);
+pub struct Text(TextRepr);
 
 // `Wild` is used only for text that `Plain` cannot hold, so derived equality is right and a plain
 // string is never validated again. Keys and other short strings take no memory of their own.
 #[derive(Clone, PartialEq, Eq)]
-enum Repr {
+enum TextRepr {
     Plain(CompactString),
     Wild(Box<[u8]>),
 }
@@ -29,16 +29,16 @@ impl Text {
     /// The text, unless it holds a lone surrogate.
     pub fn to_str(&self) -> Option<&str> {
         match &self.0 {
-            Repr::Plain(text) => Some(text),
-            Repr::Wild(_) => None,
+            TextRepr::Plain(text) => Some(text),
+            TextRepr::Wild(_) => None,
         }
     }
 
     /// The text with U+FFFD in place of each lone surrogate.
     pub fn to_string_lossy(&self) -> Cow<'_, str> {
         match &self.0 {
-            Repr::Plain(text) => Cow::Borrowed(text),
-            Repr::Wild(_) => Cow::Owned(
+            TextRepr::Plain(text) => Cow::Borrowed(text),
+            TextRepr::Wild(_) => Cow::Owned(
                 self.code_points()
                     .map(|point| char::from_u32(point).unwrap_or('\u{fffd}'))
                     .collect(),
@@ -49,8 +49,8 @@ impl Text {
     /// As [`to_string_lossy`](Self::to_string_lossy), without a copy for ordinary text.
     pub fn into_string_lossy(self) -> String {
         match self.0 {
-            Repr::Plain(text) => text.into_string(),
-            Repr::Wild(_) => self.to_string_lossy().into_owned(),
+            TextRepr::Plain(text) => text.into_string(),
+            TextRepr::Wild(_) => self.to_string_lossy().into_owned(),
         }
     }
 
@@ -95,29 +95,29 @@ impl Text {
     /// Bytes that were asked of the allocator for it: a short text needs none.
     pub(super) fn heap_bytes(&self) -> usize {
         match &self.0 {
-            Repr::Plain(text) if text.is_heap_allocated() => text.capacity(),
-            Repr::Plain(_) => 0,
-            Repr::Wild(bytes) => bytes.len(),
+            TextRepr::Plain(text) if text.is_heap_allocated() => text.capacity(),
+            TextRepr::Plain(_) => 0,
+            TextRepr::Wild(bytes) => bytes.len(),
         }
     }
 
     fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Repr::Plain(text) => text.as_bytes(),
-            Repr::Wild(bytes) => bytes,
+            TextRepr::Plain(text) => text.as_bytes(),
+            TextRepr::Wild(bytes) => bytes,
         }
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(Repr::Plain(CompactString::new(text)))
+        Self(TextRepr::Plain(CompactString::new(text)))
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(Repr::Plain(text.into()))
+        Self(TextRepr::Plain(text.into()))
     }
 }
 
@@ -129,13 +129,13 @@ impl From<&String> for Text {
 
 impl From<char> for Text {
     fn from(character: char) -> Self {
-        Self(Repr::Plain(character.to_compact_string()))
+        Self(TextRepr::Plain(character.to_compact_string()))
     }
 }
 
 impl From<Cow<'_, str>> for Text {
     fn from(text: Cow<'_, str>) -> Self {
-        Self(Repr::Plain(text.into()))
+        Self(TextRepr::Plain(text.into()))
     }
 }
 
@@ -147,7 +147,7 @@ impl From<&Self> for Text {
 
 impl Default for Text {
     fn default() -> Self {
-        Self(Repr::Plain(CompactString::default()))
+        Self(TextRepr::Plain(CompactString::default()))
     }
 }
 
@@ -173,8 +173,8 @@ impl PartialEq<String> for Text {
 impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match &self.0 {
-            Repr::Plain(text) => text.hash(state),
-            Repr::Wild(bytes) => bytes.hash(state),
+            TextRepr::Plain(text) => text.hash(state),
+            TextRepr::Wild(bytes) => bytes.hash(state),
         }
     }
 }
@@ -311,7 +311,7 @@ impl TextBuilder {
     pub(super) fn finish(mut self) -> Text {
         self.settle();
         match self.wild {
-            Some(bytes) => Text(Repr::Wild(bytes.into_boxed_slice())),
+            Some(bytes) => Text(TextRepr::Wild(bytes.into_boxed_slice())),
             None => Text::from(self.plain),
         }
     }

@@ -1,6 +1,10 @@
 //! The value itself: JSON's kinds, `undefined`, and what EJSON adds to them.
 
-use super::{Binary, Date, Decimal, Object, ObjectId, Regexp, Text};
+mod object;
+
+pub use object::{IntoIter, Iter, Object};
+
+use super::{Binary, Date, Decimal, ObjectId, Regexp, Text};
 
 /// Anything DDP can carry in `params`, `fields` or `result`.
 ///

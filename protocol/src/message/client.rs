@@ -37,13 +37,13 @@ pub enum Unreadable {
 
 /// A message that waits in the session's queue for its turn.
 #[derive(Clone, Debug)]
-pub enum Request {
+pub enum ClientRequest {
     /// `sub`
     Subscribe(Subscribe),
     /// `unsub`; the id may be anything, and is echoed.
     Unsubscribe(Value),
     /// `method`
-    Call(Call),
+    Call(MethodCall),
     /// Anything else: answered in its turn with an `error` that quotes it.
     Malformed {
         /// Meteor's words for what is wrong.
@@ -70,7 +70,7 @@ pub struct Subscribe {
 
 /// `method`, well formed.
 #[derive(Clone)]
-pub struct Call {
+pub struct MethodCall {
     /// The client's name for the call.
     pub id: Box<str>,
     /// The method's name.
@@ -118,7 +118,7 @@ fn decode_members(
     Some(())
 }
 
-impl Request {
+impl ClientRequest {
     /// Whether it asks for a handler to begin.
     pub(crate) fn begins_handler(&self) -> bool {
         matches!(self, Self::Subscribe(_) | Self::Call(_))
@@ -175,7 +175,7 @@ impl Request {
         if let (Some(id), Some(method), Some(seed)) = (name("id"), name("method"), seed)
             && let Some(params) = take_params(&mut message)
         {
-            return Self::Call(Call {
+            return Self::Call(MethodCall {
                 id,
                 method,
                 params,
@@ -224,9 +224,9 @@ impl fmt::Debug for Subscribe {
 }
 
 /// Without the parameters: they may hold a password.
-impl fmt::Debug for Call {
+impl fmt::Debug for MethodCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call")
+        f.debug_struct("MethodCall")
             .field("id", &self.id)
             .field("method", &self.method)
             .finish_non_exhaustive()

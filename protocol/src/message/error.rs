@@ -6,7 +6,7 @@ use crate::ejson::{self, Value};
 #[derive(Clone, Debug, PartialEq)]
 pub struct WireError {
     /// Meteor's `error`: a string, or one of the numbers 400, 403, 404, 500.
-    pub error: Code,
+    pub error: ErrorCode,
     /// A sentence for people. Undefined is left out, null is kept.
     pub reason: Value,
     /// Anything; printed as plain JSON, not EJSON. Undefined is left out, null is kept.
@@ -15,7 +15,7 @@ pub struct WireError {
 
 /// The code of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Code {
+pub enum ErrorCode {
     /// `"error":404`
     Number(u16),
     /// `"error":"not-allowed"`
@@ -24,7 +24,7 @@ pub enum Code {
 
 impl WireError {
     /// An error with a code and a reason.
-    pub fn new(error: impl Into<Code>, reason: impl Into<String>) -> Self {
+    pub fn new(error: impl Into<ErrorCode>, reason: impl Into<String>) -> Self {
         Self {
             error: error.into(),
             reason: Value::from(reason.into()),
@@ -33,7 +33,7 @@ impl WireError {
     }
 
     /// An error with nothing but its code.
-    pub fn bare(error: impl Into<Code>) -> Self {
+    pub fn bare(error: impl Into<ErrorCode>) -> Self {
         Self {
             error: error.into(),
             reason: Value::Undefined,
@@ -76,8 +76,8 @@ impl WireError {
     pub(super) fn write(&self, out: &mut String) {
         out.push_str(r#"{"isClientSafe":true,"error":"#);
         match &self.error {
-            Code::Number(number) => out.push_str(&number.to_string()),
-            Code::Text(text) => ejson::write_string(text, out),
+            ErrorCode::Number(number) => out.push_str(&number.to_string()),
+            ErrorCode::Text(text) => ejson::write_string(text, out),
         }
         for (key, value) in [
             (r#","reason":"#, &self.reason),
@@ -94,7 +94,7 @@ impl WireError {
     }
 }
 
-impl std::fmt::Display for Code {
+impl std::fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),
@@ -109,19 +109,19 @@ impl std::fmt::Display for WireError {
     }
 }
 
-impl From<u16> for Code {
+impl From<u16> for ErrorCode {
     fn from(number: u16) -> Self {
         Self::Number(number)
     }
 }
 
-impl From<&str> for Code {
+impl From<&str> for ErrorCode {
     fn from(text: &str) -> Self {
         Self::Text(text.into())
     }
 }
 
-impl From<String> for Code {
+impl From<String> for ErrorCode {
     fn from(text: String) -> Self {
         Self::Text(text.into())
     }

@@ -15,7 +15,7 @@ pub struct Head(ArcStr);
 #[derive(Clone, Debug)]
 pub struct Tail {
     text: EventValue,
-    shape: Shape,
+    shape: EventShape,
 }
 
 /// The value of an event.
@@ -40,7 +40,7 @@ struct Body {
 
 /// The brackets around a value, by encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub(crate) enum EventShape {
     Vent,
     Fields,
     /// A value that is not an array becomes the only argument.
@@ -92,7 +92,7 @@ impl<T: Into<Bytes>> From<T> for Printed {
 }
 
 impl Tail {
-    pub(crate) fn of(text: EventValue, shape: Shape) -> Self {
+    pub(crate) fn of(text: EventValue, shape: EventShape) -> Self {
         Self { text, shape }
     }
 
@@ -114,11 +114,11 @@ impl Tail {
         &self.text
     }
 
-    pub(crate) fn shape(&self) -> Shape {
+    pub(crate) fn shape(&self) -> EventShape {
         self.shape
     }
 
-    pub(crate) fn into_parts(self) -> (EventValue, Shape) {
+    pub(crate) fn into_parts(self) -> (EventValue, EventShape) {
         (self.text, self.shape)
     }
 }
@@ -132,7 +132,7 @@ impl From<EventValue> for Printed {
     }
 }
 
-impl Shape {
+impl EventShape {
     /// Bytes of the brackets.
     pub(crate) fn len(self) -> usize {
         let (open, close) = self.brackets();

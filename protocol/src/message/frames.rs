@@ -29,7 +29,7 @@ const KEPT_TEXTS: usize = 8 * 1024;
 #[derive(Debug, Default)]
 pub struct Frames {
     /// Filled by `push` and the like, drained by `take` and `pop_front`; bounded by whose queue it is.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<FrameEntry>,
     /// The texts of those entries that have theirs here, in their order.
     texts: Option<Box<Texts>>,
     /// The head of the events at the front.
@@ -47,7 +47,7 @@ pub struct Frames {
 }
 
 #[derive(Debug)]
-enum Entry {
+enum FrameEntry {
     /// The head of the events that follow.
     Head(Head),
     /// A message whose own text is so many bytes of `texts`.
@@ -67,7 +67,7 @@ struct Texts {
 /// The messages of [`Frames`], from front to back.
 #[derive(Clone, Debug)]
 pub struct FramesIter<'a> {
-    entries: vec_deque::Iter<'a, Entry>,
+    entries: vec_deque::Iter<'a, FrameEntry>,
     /// Of what is still to come.
     texts: &'a [u8],
     /// Of the events that come next.
@@ -139,7 +139,7 @@ impl Frames {
         }
         for _ in 0..count {
             match from.next() {
-                Some(Entry::Here(kind, len)) => {
+                Some(FrameEntry::Here(kind, len)) => {
                     if kind.is_kept() {
                         self.head_of(kind, from.front.as_ref());
                         self.add_here(kind, from.text(len));
@@ -147,14 +147,14 @@ impl Frames {
                     from.passed(kind, len);
                     from.skip(len);
                 }
-                Some(Entry::Apart(kind, text)) => {
+                Some(FrameEntry::Apart(kind, text)) => {
                     from.passed(kind, text.bytes().len());
                     if kind.is_kept() {
                         self.head_of(kind, from.front.as_ref());
                         self.add_apart(kind, text);
                     }
                 }
-                Some(Entry::Head(_)) | None => break,
+                Some(FrameEntry::Head(_)) | None => break,
             }
         }
         from.give_back(count);
@@ -171,7 +171,7 @@ impl Frames {
             self.entries
                 .reserve_exact(from.entries.len().saturating_add(head));
         }
-        if let Some(Entry::Here(..) | Entry::Apart(..)) = from.entries.front()
+        if let Some(FrameEntry::Here(..) | FrameEntry::Apart(..)) = from.entries.front()
             && let Some(head) = &from.front
         {
             self.head(head);
@@ -203,17 +203,17 @@ impl Frames {
 
     /// Drops the first one, if there is one.
     pub fn pop_front(&mut self) {
-        while let Some(Entry::Head(head)) = self.entries.front() {
+        while let Some(FrameEntry::Head(head)) = self.entries.front() {
             self.front = Some(head.clone());
             self.entries.pop_front();
         }
         // Looked at where it is: this happens once to each event, and a move would cost more than all the rest.
         let (kind, len) = match self.entries.front() {
-            Some(Entry::Here(kind, len)) => (*kind, *len),
-            Some(Entry::Apart(kind, text)) => (*kind, text.bytes().len()),
-            Some(Entry::Head(_)) | None => return,
+            Some(FrameEntry::Here(kind, len)) => (*kind, *len),
+            Some(FrameEntry::Apart(kind, text)) => (*kind, text.bytes().len()),
+            Some(FrameEntry::Head(_)) | None => return,
         };
-        if let Some(Entry::Here(..)) = self.entries.pop_front() {
+        if let Some(FrameEntry::Here(..)) = self.entries.pop_front() {
             self.skip(len);
         }
         self.passed(kind, len);
@@ -241,7 +241,7 @@ impl Frames {
         if !is_same(self.latest.as_ref(), head) {
             self.latest = Some(head.clone());
             self.latest_len = head.as_str().len();
-            self.entries.push_back(Entry::Head(head.clone()));
+            self.entries.push_back(FrameEntry::Head(head.clone()));
         }
     }
 
@@ -253,13 +253,13 @@ impl Frames {
 
     fn add_here(&mut self, kind: FrameKind, text: &[u8]) {
         self.texts.get_or_insert_default().push(text);
-        self.entries.push_back(Entry::Here(kind, text.len()));
+        self.entries.push_back(FrameEntry::Here(kind, text.len()));
         self.added(kind, text.len());
     }
 
     fn add_apart(&mut self, kind: FrameKind, text: Printed) {
         self.added(kind, text.bytes().len());
-        self.entries.push_back(Entry::Apart(kind, text));
+        self.entries.push_back(FrameEntry::Apart(kind, text));
     }
 
     fn added(&mut self, kind: FrameKind, text: usize) {
@@ -276,10 +276,10 @@ impl Frames {
     }
 
     /// Takes out the next message, with its head in `front` if it is an event.
-    fn next(&mut self) -> Option<Entry> {
+    fn next(&mut self) -> Option<FrameEntry> {
         loop {
             match self.entries.pop_front()? {
-                Entry::Head(head) => self.front = Some(head),
+                FrameEntry::Head(head) => self.front = Some(head),
                 message => return Some(message),
             }
         }
@@ -396,16 +396,16 @@ impl<'a> Iterator for FramesIter<'a> {
     fn next(&mut self) -> Option<FrameRef<'a>> {
         loop {
             let (kind, text) = match self.entries.next()? {
-                Entry::Head(head) => {
+                FrameEntry::Head(head) => {
                     self.head = Some(head);
                     continue;
                 }
-                Entry::Here(kind, len) => {
+                FrameEntry::Here(kind, len) => {
                     let (text, rest) = self.texts.split_at_checked(*len)?;
                     self.texts = rest;
                     (*kind, TextRef::Here(text))
                 }
-                Entry::Apart(kind, text) => (*kind, TextRef::Apart(text)),
+                FrameEntry::Apart(kind, text) => (*kind, TextRef::Apart(text)),
             };
             let head = self.head.filter(|_| matches!(kind, FrameKind::Event(_)));
             return Some(FrameRef { kind, head, text });

@@ -8,14 +8,14 @@ mod event;
 mod frames;
 mod server;
 
-pub use client::{Call, MessageBounds, Quote, Request, Subscribe, Unreadable, decode};
-pub use error::{Code, WireError};
+pub use client::{ClientRequest, MessageBounds, MethodCall, Quote, Subscribe, Unreadable, decode};
+pub use error::{ErrorCode, WireError};
 pub use event::{Head, Printed, Tail};
 pub use frames::{FrameRef, Frames, FramesIter};
 pub use server::ServerMessage;
 
 pub(crate) use client::{is_name, is_short, memory};
-pub(crate) use event::{EventValue, Shape};
+pub(crate) use event::{EventShape, EventValue};
 pub(crate) use server::answered_call;
 
 /// A DDP message on its way to a client.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Action, Output, Run, Session};
 use crate::ejson::Value;
-use crate::message::{self, Call, ServerMessage, WireError};
+use crate::message::{self, MethodCall, ServerMessage, WireError};
 
 /// A call that has not had both answers.
 #[derive(Debug)]
@@ -106,8 +106,8 @@ impl Session {
         self.unblock(run, now, out);
     }
 
-    pub(super) fn call(&mut self, call: Call, out: &mut Output) {
-        let Call {
+    pub(super) fn call(&mut self, call: MethodCall, out: &mut Output) {
+        let MethodCall {
             id,
             method: name,
             params,

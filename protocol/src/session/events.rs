@@ -1,10 +1,10 @@
 //! Events of Vent and streamer publications: when they may be sent, and the document that stands for a subscription.
 
-use super::held::Held;
+use super::held::HeldEvent;
 use super::subscription::{EVENT_DOCUMENT, Events, Ready};
 use super::{Action, Output, Run, Session};
 use crate::message::{Frame, Head, ServerMessage, Tail, WireError};
-use crate::vent::{Delivery, Encoding};
+use crate::vent::{Encoding, EventDelivery};
 
 impl Session {
     /// How the events of a subscription are encoded; `None` when it is over, or has no events.
@@ -85,8 +85,8 @@ impl Session {
                 return;
             };
             match item {
-                Held::Gap => events.delivery.skip(),
-                Held::Event(tail) => {
+                HeldEvent::Gap => events.delivery.skip(),
+                HeldEvent::Event(tail) => {
                     let head = events.delivery.next_head().clone();
                     self.emit(Frame::Event { head, tail }, out);
                 }
@@ -97,9 +97,9 @@ impl Session {
     /// Events may not be announced in a collection of which the client has documents already.
     pub(super) fn refuse_taken(
         &self,
-        delivery: Option<Delivery>,
-    ) -> Result<Option<Delivery>, WireError> {
-        match delivery.as_ref().and_then(Delivery::collection) {
+        delivery: Option<EventDelivery>,
+    ) -> Result<Option<EventDelivery>, WireError> {
+        match delivery.as_ref().and_then(EventDelivery::collection) {
             Some(collection) if self.view.has_collection(collection) => {
                 let reason = format!("Collection '{collection}' holds documents already");
                 Err(WireError::new(400, reason))

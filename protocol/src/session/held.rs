@@ -9,7 +9,7 @@ use crate::message::Tail;
 pub(super) struct HeldEvents {
     /// Filled by `hold` and as gaps are told, drained with `ready`; bounded by the configuration, and by what is said
     /// of one gap behind each event.
-    items: Vec<Held>,
+    items: Vec<HeldEvent>,
     /// Events that are no gap's, and their bytes.
     events: usize,
     bytes: usize,
@@ -21,7 +21,7 @@ pub(super) struct HeldEvents {
 
 /// An event that waits, or a place where some are missing.
 #[derive(Debug)]
-pub(super) enum Held {
+pub(super) enum HeldEvent {
     Event(Tail),
     Gap,
 }
@@ -37,7 +37,7 @@ impl HeldEvents {
         if !self.is_full {
             self.bytes = bytes;
             self.events = self.events.saturating_add(1);
-            self.items.push(Held::Event(tail.clone()));
+            self.items.push(HeldEvent::Event(tail.clone()));
             self.gap = None;
         }
         self.is_full
@@ -49,14 +49,14 @@ impl HeldEvents {
             Some(at) => self.items.truncate(at.saturating_add(1)),
             None => {
                 self.gap = Some(self.items.len());
-                self.items.push(Held::Gap);
+                self.items.push(HeldEvent::Gap);
             }
         }
     }
 
     /// What the client is told of the gap that has just been noted: there is room for it always.
     pub(super) fn gap_event(&mut self, tail: &Tail) {
-        self.items.push(Held::Event(tail.clone()));
+        self.items.push(HeldEvent::Event(tail.clone()));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -65,8 +65,8 @@ impl HeldEvents {
 }
 
 impl IntoIterator for HeldEvents {
-    type Item = Held;
-    type IntoIter = std::vec::IntoIter<Held>;
+    type Item = HeldEvent;
+    type IntoIter = std::vec::IntoIter<HeldEvent>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.items.into_iter()

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use super::heartbeat::Heartbeat;
 use super::resumption::claim_of;
-use super::{Action, Output, Run, Session, State, Version, Work};
+use super::{Action, Output, Run, Session, SessionState, Version, Work};
 use crate::ejson::Value;
-use crate::message::{self, Quote, Request, ServerMessage, Unreadable};
+use crate::message::{self, ClientRequest, Quote, ServerMessage, Unreadable};
 
 impl Session {
     /// Takes in one message of the client: the text of one WebSocket message, or one string of a SockJS array.
     pub fn receive(&mut self, text: &str, now: Duration, out: &mut Output) {
-        if matches!(self.state, State::Closed | State::Parked(_)) {
+        if matches!(self.state, SessionState::Closed | SessionState::Parked(_)) {
             return;
         }
-        if let State::Resuming { backlog, bytes, .. } = &mut self.state {
+        if let SessionState::Resuming { backlog, bytes, .. } = &mut self.state {
             backlog.push(text.into());
             *bytes = bytes.saturating_add(text.len());
             return;
@@ -38,16 +38,16 @@ impl Session {
             return self.unreadable("Bad request", quote(), now, out);
         };
         match &self.state {
-            State::AwaitingConnect { .. } if msg.as_str() == Some("connect") => {
+            SessionState::AwaitingConnect { .. } if msg.as_str() == Some("connect") => {
                 self.connect(&message, now, out);
             }
-            State::AwaitingConnect { .. } => {
+            SessionState::AwaitingConnect { .. } => {
                 self.complain("Must connect first", quote(), out);
             }
-            State::Connected { .. } if msg.as_str() == Some("connect") => {
+            SessionState::Connected { .. } if msg.as_str() == Some("connect") => {
                 self.complain("Already connected", quote(), out);
             }
-            State::Connected { version, .. } => match msg.as_str() {
+            SessionState::Connected { version, .. } => match msg.as_str() {
                 Some("ping") if version.has_heartbeat() => {
                     let id = message.get("id").unwrap_or(&Value::Undefined);
                     if message::is_short(id, &self.config.bounds) {
@@ -60,7 +60,7 @@ impl Session {
                 // Said by a client that leaves on purpose; what follows is the end of its connection.
                 Some("disconnect") => self.leaving(),
                 _ => {
-                    let request = Request::parse(message, text.len(), &self.config.bounds);
+                    let request = ClientRequest::parse(message, text.len(), &self.config.bounds);
                     if self.is_repeated(&request) {
                         return;
                     }
@@ -72,7 +72,7 @@ impl Session {
                     }
                 }
             },
-            State::Resuming { .. } | State::Parked(_) | State::Closed => {}
+            SessionState::Resuming { .. } | SessionState::Parked(_) | SessionState::Closed => {}
         }
     }
 
@@ -96,7 +96,7 @@ impl Session {
 
     fn heartbeat_mut(&mut self) -> Option<&mut Heartbeat> {
         match &mut self.state {
-            State::Connected { heartbeat, .. } => heartbeat.as_mut(),
+            SessionState::Connected { heartbeat, .. } => heartbeat.as_mut(),
             _ => None,
         }
     }
@@ -115,8 +115,8 @@ impl Session {
 
     /// Whether a message need not wait for those before it: while the session is held, a subscription that sends too
     /// much can be ended.
-    fn may_overtake(&self, request: &Request) -> bool {
-        let Request::Unsubscribe(Value::String(id)) = request else {
+    fn may_overtake(&self, request: &ClientRequest) -> bool {
+        let ClientRequest::Unsubscribe(Value::String(id)) = request else {
             return false;
         };
         let names = |known: &str| *id == *known;
@@ -160,12 +160,12 @@ impl Session {
         self.rest();
     }
 
-    fn start(&mut self, request: Request, now: Duration, out: &mut Output) {
+    fn start(&mut self, request: ClientRequest, now: Duration, out: &mut Output) {
         match request {
-            Request::Subscribe(subscribe) => self.subscribe(subscribe, now, out),
-            Request::Unsubscribe(id) => self.unsubscribe(&id, out),
-            Request::Call(call) => self.call(call, out),
-            Request::Malformed { reason, offending } => {
+            ClientRequest::Subscribe(subscribe) => self.subscribe(subscribe, now, out),
+            ClientRequest::Unsubscribe(id) => self.unsubscribe(&id, out),
+            ClientRequest::Call(call) => self.call(call, out),
+            ClientRequest::Malformed { reason, offending } => {
                 self.complain(reason, offending, out);
             }
         }
@@ -206,7 +206,7 @@ impl Session {
 
     /// The client goes on purpose, and will not come back.
     fn leaving(&mut self) {
-        if let State::Connected { is_leaving, .. } = &mut self.state {
+        if let SessionState::Connected { is_leaving, .. } = &mut self.state {
             *is_leaving = true;
         }
     }
@@ -217,7 +217,7 @@ impl Session {
                 // Clients that resume are younger than the versions without pings.
                 match claim_of(message).filter(|_| version.has_heartbeat()) {
                     Some((session, received)) => {
-                        self.state = State::Resuming {
+                        self.state = SessionState::Resuming {
                             version,
                             backlog: Vec::new(),
                             bytes: 0,

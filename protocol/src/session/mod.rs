@@ -43,9 +43,9 @@ use crate::view::View;
 use calls::CallState;
 use heartbeat::{Due, Heartbeat};
 use history::{History, Pings};
-use queue::Queue;
+use queue::RequestQueue;
 use resumption::Parked;
-use subscription::Subscription;
+use subscription::ActiveSubscription;
 use user::UserChange;
 
 /// One run of a handler, unique in its session: a subscription or a call.
@@ -138,13 +138,13 @@ const NORMAL: &str = "Normal closure";
 pub struct Session {
     config: Arc<SessionConfig>,
     id: Arc<str>,
-    state: State,
+    state: SessionState,
     /// The handler that the queue waits for.
     running: Option<Run>,
     /// Whether nothing may begin, because the client has much to take.
     is_held: bool,
     /// Subscriptions by run, in the order in which they began.
-    subscriptions: Vec<Subscription>,
+    subscriptions: Vec<ActiveSubscription>,
     view: View,
     /// Those that have begun.
     runs: u64,
@@ -161,7 +161,7 @@ pub struct Session {
 #[derive(Default)]
 struct Work {
     /// Messages that wait for the handler that runs. Filled by `receive`, drained as handlers end or unblock.
-    queue: Queue,
+    queue: RequestQueue,
     /// When the latest unreadable messages came. Filled by `receive`, drained as they grow old; bounded by the
     /// configuration, for with too many of them the session ends.
     unreadable: VecDeque<Duration>,
@@ -177,7 +177,7 @@ struct Work {
 }
 
 #[derive(Debug)]
-enum State {
+enum SessionState {
     AwaitingConnect {
         until: Duration,
     },
@@ -217,7 +217,7 @@ impl Session {
         Self {
             config,
             id: id.into(),
-            state: State::AwaitingConnect { until },
+            state: SessionState::AwaitingConnect { until },
             running: None,
             is_held: false,
             subscriptions: Vec::new(),
@@ -246,13 +246,16 @@ impl Session {
 
     /// Whether the client has said `connect` and the session has not ended.
     pub fn is_connected(&self) -> bool {
-        !matches!(self.state, State::AwaitingConnect { .. } | State::Closed)
+        !matches!(
+            self.state,
+            SessionState::AwaitingConnect { .. } | SessionState::Closed
+        )
     }
 
     /// Messages that wait behind the running handler, or for the session that their client had before.
     pub fn queued(&self) -> usize {
         let backlog = match &self.state {
-            State::Resuming { backlog, .. } => backlog.len(),
+            SessionState::Resuming { backlog, .. } => backlog.len(),
             _ => 0,
         };
         let queue = self.work.as_ref().map_or(0, |work| work.queue.len());
@@ -262,7 +265,7 @@ impl Session {
     /// Bytes of memory that the messages take which wait.
     pub fn queued_bytes(&self) -> usize {
         let backlog = match &self.state {
-            State::Resuming { bytes, .. } => *bytes,
+            SessionState::Resuming { bytes, .. } => *bytes,
             _ => 0,
         };
         let queue = self.work.as_ref().map_or(0, |work| work.queue.bytes());
@@ -282,7 +285,10 @@ impl Session {
 
     /// Bytes of memory of the parameters that handlers were given which run.
     pub fn running_bytes(&self) -> usize {
-        let publications = self.subscriptions.iter().map(Subscription::running_bytes);
+        let publications = self
+            .subscriptions
+            .iter()
+            .map(ActiveSubscription::running_bytes);
         let calls = self.calls().iter().map(CallState::running_bytes);
         publications.chain(calls).fold(0, usize::saturating_add)
     }
@@ -297,7 +303,7 @@ impl Session {
     pub fn has_heartbeat(&self) -> bool {
         matches!(
             &self.state,
-            State::Connected {
+            SessionState::Connected {
                 heartbeat: Some(_),
                 ..
             }
@@ -308,14 +314,20 @@ impl Session {
     /// earlier, to no effect.
     pub fn next_timeout(&self) -> Option<Duration> {
         let own = match &self.state {
-            State::AwaitingConnect { until } => Some(*until),
-            State::Connected { heartbeat, .. } => heartbeat.as_ref().map(Heartbeat::next_timeout),
-            State::Parked(parked) => Some(parked.until),
-            State::Resuming { .. } | State::Closed => None,
+            SessionState::AwaitingConnect { until } => Some(*until),
+            SessionState::Connected { heartbeat, .. } => {
+                heartbeat.as_ref().map(Heartbeat::next_timeout)
+            }
+            SessionState::Parked(parked) => Some(parked.until),
+            SessionState::Resuming { .. } | SessionState::Closed => None,
         };
         own.into_iter()
             .chain(self.calls().iter().filter_map(CallState::deadline))
-            .chain(self.subscriptions.iter().filter_map(Subscription::deadline))
+            .chain(
+                self.subscriptions
+                    .iter()
+                    .filter_map(ActiveSubscription::deadline),
+            )
             .min()
     }
 
@@ -325,9 +337,9 @@ impl Session {
         let interval = self.config.heartbeat_interval;
         let timeout = self.config.heartbeat_timeout;
         match &mut self.state {
-            State::AwaitingConnect { until } if *until <= now => self.close(out),
-            State::Parked(parked) if parked.until <= now => self.close(out),
-            State::Connected {
+            SessionState::AwaitingConnect { until } if *until <= now => self.close(out),
+            SessionState::Parked(parked) if parked.until <= now => self.close(out),
+            SessionState::Connected {
                 heartbeat: Some(heartbeat),
                 ..
             } => match heartbeat.poll(interval, timeout, now) {
@@ -352,7 +364,7 @@ impl Session {
 
     /// The connection is gone, or is about to be: stops all subscriptions, says nothing more.
     pub fn end(&mut self, out: &mut Output) {
-        self.state = State::Closed;
+        self.state = SessionState::Closed;
         self.work = None;
         self.view = View::default();
         self.history = History::default();
@@ -362,7 +374,7 @@ impl Session {
     }
 
     fn close_with(&mut self, code: u16, reason: &'static str, out: &mut Output) {
-        if !matches!(self.state, State::Closed) {
+        if !matches!(self.state, SessionState::Closed) {
             self.end(out);
             out.actions.push(Action::Close { code, reason });
         }

@@ -4,26 +4,26 @@
 use std::collections::VecDeque;
 
 use super::SessionConfig;
-use crate::message::{self, Request, Unreadable};
+use crate::message::{self, ClientRequest, Unreadable};
 
 /// Messages in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct RequestQueue {
     /// Filled by `push`, drained by `pop`; bounded by the host, which stops reading from a client with too many of them.
-    messages: VecDeque<Waiting>,
+    messages: VecDeque<QueuedMessage>,
     /// Bytes that `messages` take.
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedMessage {
     what: What,
     bytes: usize,
 }
 
 #[derive(Debug)]
 enum What {
-    Request(Request),
+    Request(ClientRequest),
     Text {
         text: Box<str>,
         /// The client's name for the call, if it is one.
@@ -34,7 +34,7 @@ enum What {
 /// What is read takes no more than this, or than twice its text, or else waits as text.
 const LITTLE: usize = 4096;
 
-impl Queue {
+impl RequestQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
@@ -49,19 +49,19 @@ impl Queue {
     }
 
     /// Adds a message and the text that it was read from.
-    pub(super) fn push(&mut self, request: Request, text: &str) {
+    pub(super) fn push(&mut self, request: ClientRequest, text: &str) {
         let memory = request.memory();
         let waiting = if memory <= text.len().saturating_mul(2).max(LITTLE) {
-            Waiting {
+            QueuedMessage {
                 what: What::Request(request),
                 bytes: memory,
             }
         } else {
             let call = match request {
-                Request::Call(call) => Some(call.id),
+                ClientRequest::Call(call) => Some(call.id),
                 _ => None,
             };
-            Waiting {
+            QueuedMessage {
                 what: What::Text {
                     text: text.into(),
                     call,
@@ -74,8 +74,11 @@ impl Queue {
     }
 
     /// Takes the first message out. An error says that it cannot be read any more, for want of a new ObjectID.
-    pub(super) fn pop(&mut self, config: &SessionConfig) -> Option<Result<Request, Unreadable>> {
-        let Waiting { what, bytes } = self.messages.pop_front()?;
+    pub(super) fn pop(
+        &mut self,
+        config: &SessionConfig,
+    ) -> Option<Result<ClientRequest, Unreadable>> {
+        let QueuedMessage { what, bytes } = self.messages.pop_front()?;
         self.bytes = self.bytes.saturating_sub(bytes);
         if self.messages.is_empty() {
             self.messages = VecDeque::new();
@@ -84,7 +87,7 @@ impl Queue {
             What::Request(request) => Ok(request),
             What::Text { text, .. } => {
                 let message = message::decode(&text, &config.limits, config.new_object_id);
-                message.map(|message| Request::parse(message, text.len(), &config.bounds))
+                message.map(|message| ClientRequest::parse(message, text.len(), &config.bounds))
             }
         })
     }
@@ -101,7 +104,7 @@ impl Queue {
     /// Whether a message that waits may be a subscription of which the client has such a name for.
     pub(super) fn may_subscribe(&self, is_name: impl Fn(&str) -> bool) -> bool {
         self.messages.iter().any(|waiting| match &waiting.what {
-            What::Request(Request::Subscribe(subscribe)) => is_name(&subscribe.id),
+            What::Request(ClientRequest::Subscribe(subscribe)) => is_name(&subscribe.id),
             What::Request(_) => false,
             What::Text { call, .. } => call.is_none(),
         })
@@ -112,7 +115,7 @@ impl Queue {
         self.messages
             .iter()
             .filter_map(|waiting| match &waiting.what {
-                What::Request(Request::Call(call)) => Some(&*call.id),
+                What::Request(ClientRequest::Call(call)) => Some(&*call.id),
                 What::Request(_) => None,
                 What::Text { call, .. } => call.as_deref(),
             })
@@ -126,7 +129,7 @@ mod tests {
     #[test]
     fn found_205_a_message_is_the_same_in_both_forms() {
         let config = SessionConfig::default();
-        let mut queue = Queue::default();
+        let mut queue = RequestQueue::default();
         let numbers = vec!["[1]"; 1000].join(",");
         let texts = ["1", &numbers].map(|params| {
             format!(
@@ -136,19 +139,19 @@ mod tests {
         });
         let read = |text: &str| {
             let message = message::decode(text, &config.limits, || None).unwrap();
-            Request::parse(message, text.len(), &config.bounds)
+            ClientRequest::parse(message, text.len(), &config.bounds)
         };
         for text in &texts {
             queue.push(read(text), text);
         }
         let ids = texts.each_ref().map(|text| match read(text) {
-            Request::Call(call) => call.id,
+            ClientRequest::Call(call) => call.id,
             other => panic!("{other:?}"),
         });
         assert!(queue.calls().eq(ids.iter().map(|id| &**id)));
         assert!(matches!(queue.messages[1].what, What::Text { .. }));
         for text in &texts {
-            let (Request::Call(call), Request::Call(expected)) =
+            let (ClientRequest::Call(call), ClientRequest::Call(expected)) =
                 (queue.pop(&config).unwrap().unwrap(), read(text))
             else {
                 panic!("no call");

@@ -7,11 +7,11 @@ use crate::ejson::{self, JsonLimits, Value};
 #[derive(Debug)]
 pub(super) struct SubscriptionRequest {
     publication: usize,
-    params: Params,
+    params: KeptParams,
 }
 
 #[derive(Debug)]
-enum Params {
+enum KeptParams {
     /// An array in EJSON; nothing at all if there are none.
     Text(Box<str>),
     /// Some values have no text of their own: a date that is none, for example.
@@ -29,9 +29,9 @@ impl SubscriptionRequest {
             text.push(']');
         }
         let params = if read(&text).as_deref() == Some(params) {
-            Params::Text(text.into())
+            KeptParams::Text(text.into())
         } else {
-            Params::Values(params.into())
+            KeptParams::Values(params.into())
         };
         Self {
             publication,
@@ -46,15 +46,15 @@ impl SubscriptionRequest {
     /// Bytes that the parameters take while they are kept.
     pub(super) fn bytes(&self) -> usize {
         match &self.params {
-            Params::Text(text) => text.len(),
-            Params::Values(values) => values.iter().map(Value::memory).sum(),
+            KeptParams::Text(text) => text.len(),
+            KeptParams::Values(values) => values.iter().map(Value::memory).sum(),
         }
     }
 
     pub(super) fn params(&self) -> Vec<Value> {
         match &self.params {
-            Params::Text(text) => read(text).unwrap_or_default(),
-            Params::Values(values) => values.to_vec(),
+            KeptParams::Text(text) => read(text).unwrap_or_default(),
+            KeptParams::Values(values) => values.to_vec(),
         }
     }
 }
@@ -95,7 +95,7 @@ mod tests {
             };
             let request = SubscriptionRequest::new(0, &params);
             assert_eq!(request.params(), params, "{text}");
-            let is_text = matches!(request.params, Params::Text(_));
+            let is_text = matches!(request.params, KeptParams::Text(_));
             assert_eq!(is_text, at != 4, "{text}");
         }
     }

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use super::heartbeat::Heartbeat;
 use super::history::{History, Pings};
-use super::{Action, Output, Session, State, Version};
+use super::{Action, Output, Session, SessionState, Version};
 use crate::ejson::Value;
-use crate::message::{self, Frame, FrameRef, Frames, Request, ServerMessage};
+use crate::message::{self, ClientRequest, Frame, FrameRef, Frames, ServerMessage};
 
 /// The id of a session that a client wants back. It is a credential, so `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(super) struct Parked {
 }
 
 /// What a resuming client's count means.
-enum Claim {
+enum ReceivedCount {
     /// It has received this message and those before it; what follows is kept.
     After(u64),
     /// What it has missed is not kept any more.
@@ -94,7 +94,7 @@ impl Session {
     pub fn is_resumable(&self) -> bool {
         let is_connected = matches!(
             self.state,
-            State::Connected {
+            SessionState::Connected {
                 is_leaving: false,
                 ..
             }
@@ -106,13 +106,13 @@ impl Session {
     ///
     /// `false` when it does not wait, because it is not [resumable](Self::is_resumable): the host ends it.
     pub fn park(&mut self, unwritten: &Frames, now: Duration, out: &mut Output) -> bool {
-        let State::Connected { version, .. } = self.state else {
+        let SessionState::Connected { version, .. } = self.state else {
             return false;
         };
         if !self.is_resumable() {
             return false;
         }
-        self.state = State::Parked(Parked {
+        self.state = SessionState::Parked(Parked {
             version,
             until: now.saturating_add(self.config.resumption.grace),
             written: self.history.end(),
@@ -128,7 +128,7 @@ impl Session {
 
     /// Whether the session waits for its client to come back.
     pub fn is_parked(&self) -> bool {
-        matches!(self.state, State::Parked(_))
+        matches!(self.state, SessionState::Parked(_))
     }
 
     /// Bytes of what is kept for a client that may have missed it.
@@ -141,7 +141,8 @@ impl Session {
     ///
     /// With a ping of DDP: all transports carry it, and it is the client that answers, not the browser around it.
     pub fn probe(&mut self, received: Option<u64>, out: &mut Output) -> bool {
-        let may_resume = self.is_resumable() && matches!(self.claim(received), Claim::After(_));
+        let may_resume =
+            self.is_resumable() && matches!(self.claim(received), ReceivedCount::After(_));
         if may_resume {
             self.ping(out);
         }
@@ -154,7 +155,7 @@ impl Session {
     /// A client that is not taken back may end the session: when nobody can be taken back any more, or when it was
     /// tried too often.
     pub fn resume(&mut self, received: Option<u64>, now: Duration, out: &mut Output) -> bool {
-        let State::Parked(Parked {
+        let SessionState::Parked(Parked {
             version,
             is_overfull: false,
             ..
@@ -163,8 +164,8 @@ impl Session {
             return false;
         };
         let (missed, received) = match (self.claim(received), received) {
-            (Claim::After(missed), Some(received)) => (missed, received),
-            (Claim::TooOld, _) => {
+            (ReceivedCount::After(missed), Some(received)) => (missed, received),
+            (ReceivedCount::TooOld, _) => {
                 self.close(out);
                 return false;
             }
@@ -177,7 +178,7 @@ impl Session {
         let repeats = self.open_calls();
         self.work().repeats = repeats;
         self.pings = Pings::default();
-        self.state = State::Connected {
+        self.state = SessionState::Connected {
             version,
             heartbeat: self.new_heartbeat(version, now),
             is_leaving: false,
@@ -199,7 +200,7 @@ impl Session {
     /// Somebody has tried to resume the session who cannot be its client. Ends a waiting session that this happens to
     /// too often.
     pub fn wrong_attempt(&mut self, out: &mut Output) {
-        if let State::Parked(parked) = &mut self.state {
+        if let SessionState::Parked(parked) = &mut self.state {
             parked.attempts = parked.attempts.saturating_add(1);
             if parked.attempts >= self.config.resumption.attempts {
                 self.close(out);
@@ -209,7 +210,7 @@ impl Session {
 
     /// The session that this one's client asked for cannot be had: it gets this one.
     pub fn resume_refused(&mut self, now: Duration, out: &mut Output) {
-        let State::Resuming { version, .. } = self.state else {
+        let SessionState::Resuming { version, .. } = self.state else {
             return;
         };
         let backlog = self.take_backlog();
@@ -222,7 +223,7 @@ impl Session {
     /// What the client has said since it asked for another session, in order.
     pub fn take_backlog(&mut self) -> Vec<Box<str>> {
         match &mut self.state {
-            State::Resuming { backlog, bytes, .. } => {
+            SessionState::Resuming { backlog, bytes, .. } => {
                 *bytes = 0;
                 std::mem::take(backlog)
             }
@@ -232,7 +233,7 @@ impl Session {
 
     /// A session of its own: the client has none yet, or cannot have the one it had.
     pub(super) fn welcome(&mut self, version: Version, now: Duration, out: &mut Output) {
-        self.state = State::Connected {
+        self.state = SessionState::Connected {
             version,
             heartbeat: self.new_heartbeat(version, now),
             is_leaving: false,
@@ -247,7 +248,7 @@ impl Session {
 
     /// Keeps a message that cannot be sent now.
     pub(super) fn keep(&mut self, frame: FrameRef<'_>, out: &mut Output) {
-        let State::Parked(parked) = &mut self.state else {
+        let SessionState::Parked(parked) = &mut self.state else {
             return;
         };
         if !frame.is_kept() || parked.is_overfull {
@@ -282,8 +283,8 @@ impl Session {
     }
 
     /// Whether this call was sent before the connection was lost, and is not to run again. Once for each.
-    pub(super) fn is_repeated(&mut self, request: &Request) -> bool {
-        let Request::Call(call) = request else {
+    pub(super) fn is_repeated(&mut self, request: &ClientRequest) -> bool {
+        let ClientRequest::Call(call) = request else {
             return false;
         };
         let Some(work) = &mut self.work else {
@@ -306,14 +307,14 @@ impl Session {
         calls
     }
 
-    fn claim(&self, received: Option<u64>) -> Claim {
+    fn claim(&self, received: Option<u64>) -> ReceivedCount {
         let written = match &self.state {
-            State::Parked(parked) => parked.written,
+            SessionState::Parked(parked) => parked.written,
             _ => self.history.end(),
         };
         // Who knows the session has received at least its `connected`.
         let Some(received) = received.filter(|count| (1..=written).contains(count)) else {
-            return Claim::Impossible;
+            return ReceivedCount::Impossible;
         };
         let next = received.saturating_add(1);
         // The `connected` of a resumption is not kept: who has missed it gets another.
@@ -324,9 +325,9 @@ impl Session {
             received
         };
         if missed < self.history.before() {
-            Claim::TooOld
+            ReceivedCount::TooOld
         } else {
-            Claim::After(missed)
+            ReceivedCount::After(missed)
         }
     }
 

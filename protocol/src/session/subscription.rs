@@ -7,13 +7,13 @@ use super::Run;
 use super::held::HeldEvents;
 use super::request::SubscriptionRequest;
 use crate::message::Head;
-use crate::vent::Delivery;
+use crate::vent::EventDelivery;
 
 /// The id of the one document that stands for a Vent subscription.
 pub(super) const EVENT_DOCUMENT: &str = "id";
 
 #[derive(Debug)]
-pub(super) struct Subscription {
+pub(super) struct ActiveSubscription {
     pub(super) run: Run,
     /// The client's name for it; a universal publication has none.
     pub(super) id: Option<Box<str>>,
@@ -55,14 +55,14 @@ pub(super) enum Ready {
 /// The events of a Vent or streamer publication.
 #[derive(Debug)]
 pub(super) struct Events {
-    pub(super) delivery: Delivery,
+    pub(super) delivery: EventDelivery,
     /// Whether the document that stands for the subscription has been announced.
     pub(super) introduced: bool,
     /// There when events have come before `ready` was sent.
     pub(super) held: Option<Box<HeldEvents>>,
 }
 
-impl Subscription {
+impl ActiveSubscription {
     /// One that begins: its handler is given so many `bytes` of parameters, and may take until `deadline`.
     pub(super) fn new(
         run: Run,
@@ -134,7 +134,7 @@ impl Subscription {
     pub(super) fn stands_for(&self, collection: &str) -> bool {
         let delivery = self.events.as_ref().map(|events| &events.delivery);
         delivery
-            .and_then(Delivery::collection)
+            .and_then(EventDelivery::collection)
             .is_some_and(|found| **found == *collection)
     }
 
@@ -145,7 +145,7 @@ impl Subscription {
 }
 
 impl Events {
-    pub(super) fn new(delivery: Delivery) -> Self {
+    pub(super) fn new(delivery: EventDelivery) -> Self {
         Self {
             delivery,
             introduced: false,

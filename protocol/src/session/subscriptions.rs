@@ -6,11 +6,11 @@ use std::mem;
 use std::time::Duration;
 
 use super::request::SubscriptionRequest;
-use super::subscription::{EVENT_DOCUMENT, Events, Ready, Subscription};
+use super::subscription::{ActiveSubscription, EVENT_DOCUMENT, Events, Ready};
 use super::{Action, Output, PublicationKind, Run, Session};
 use crate::ejson::Value;
 use crate::message::{self, ServerMessage, Subscribe, WireError};
-use crate::vent::Delivery;
+use crate::vent::EventDelivery;
 use crate::view::{Effect, Fields};
 
 /// Most sessions have fewer subscriptions, and there are many sessions: room for more is not made ahead.
@@ -218,7 +218,7 @@ impl Session {
         }
         let delivery = match kind {
             PublicationKind::Ordinary => Ok(None),
-            PublicationKind::Vent(options) => Delivery::vent(
+            PublicationKind::Vent(options) => EventDelivery::vent(
                 &name,
                 &mut params,
                 *options,
@@ -227,7 +227,7 @@ impl Session {
             )
             .map(Some),
             PublicationKind::Streamer(collection) => {
-                Delivery::streamer(collection, &mut params).map(Some)
+                EventDelivery::streamer(collection, &mut params).map(Some)
             }
         };
         match delivery.and_then(|delivery| self.refuse_taken(delivery)) {
@@ -267,7 +267,7 @@ impl Session {
 
     /// Ends the subscriptions whose handlers have not ended in time, also when they had unblocked.
     pub(super) fn expire_handlers(&mut self, now: Duration, out: &mut Output) {
-        let due = |found: &&Subscription| found.deadline().is_some_and(|until| until <= now);
+        let due = |found: &&ActiveSubscription| found.deadline().is_some_and(|until| until <= now);
         while let Some(run) = self.subscriptions.iter().find(due).map(|found| found.run) {
             out.actions.push(Action::Expired(run));
             let error = WireError::new(503, "Publication timed out");
@@ -295,7 +295,7 @@ impl Session {
         if self.subscriptions.len() < FEW {
             self.subscriptions.reserve_exact(1);
         }
-        let subscription = Subscription::new(run, id, request, bytes, deadline, events);
+        let subscription = ActiveSubscription::new(run, id, request, bytes, deadline, events);
         self.subscriptions.push(subscription);
     }
 
@@ -336,11 +336,11 @@ impl Session {
             .binary_search_by_key(&run, |found| found.run)
     }
 
-    pub(super) fn subscription(&self, run: Run) -> Option<&Subscription> {
+    pub(super) fn subscription(&self, run: Run) -> Option<&ActiveSubscription> {
         self.subscriptions.get(self.position(run).ok()?)
     }
 
-    pub(super) fn subscription_mut(&mut self, run: Run) -> Option<&mut Subscription> {
+    pub(super) fn subscription_mut(&mut self, run: Run) -> Option<&mut ActiveSubscription> {
         let index = self.position(run).ok()?;
         self.subscriptions.get_mut(index)
     }

@@ -12,7 +12,7 @@ const MAX_NAME: usize = 256;
 
 /// The client's side of one subscription to events.
 #[derive(Debug)]
-pub struct Delivery {
+pub struct EventDelivery {
     encoding: Encoding,
     /// Everything up to the event's value; where they are numbered, that of the latest event.
     head: Head,
@@ -33,7 +33,7 @@ struct Numbered {
     latest: u64,
 }
 
-impl Delivery {
+impl EventDelivery {
     /// Reads the parameters of a Vent subscription: the Vent id, then the handler's own, which are left in `params`.
     ///
     /// # Errors

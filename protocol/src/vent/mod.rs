@@ -8,9 +8,9 @@
 
 mod delivery;
 
-pub use delivery::Delivery;
+pub use delivery::EventDelivery;
 
-use crate::message::{EventValue, Printed, Shape, Tail};
+use crate::message::{EventShape, EventValue, Printed, Tail};
 
 /// How the events of a subscription are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,12 +97,12 @@ impl Encoding {
         Tail::of(EventValue::Own(value), self.shape(is_array))
     }
 
-    fn shape(self, is_array: bool) -> Shape {
+    fn shape(self, is_array: bool) -> EventShape {
         match self {
-            Self::Vent | Self::VentEjson => Shape::Vent,
-            Self::Collection => Shape::Fields,
-            Self::Streamer if is_array => Shape::Fields,
-            Self::Streamer => Shape::OneArgument,
+            Self::Vent | Self::VentEjson => EventShape::Vent,
+            Self::Collection => EventShape::Fields,
+            Self::Streamer if is_array => EventShape::Fields,
+            Self::Streamer => EventShape::OneArgument,
         }
     }
 }

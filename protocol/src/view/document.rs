@@ -6,7 +6,7 @@ use crate::ejson::{self, Object, Text, Value};
 
 /// A document and its publishers.
 #[derive(Debug)]
-pub(super) enum Document {
+pub(super) enum MergedDocument {
     /// As long as it has one publisher.
     Single(Publisher, Fields),
     /// As long as it has several.
@@ -23,7 +23,7 @@ pub(super) struct Joint {
     late: Vec<(Text, Vec<Publisher>)>,
 }
 
-impl Document {
+impl MergedDocument {
     pub(super) fn is_published_by(&self, publisher: Publisher) -> bool {
         match self {
             Self::Single(only, _) => *only == publisher,
@@ -269,6 +269,10 @@ mod tests {
 
     #[test]
     fn a_document_of_one_publisher_is_small() {
-        assert!(size_of::<Document>() <= 16, "{}", size_of::<Document>());
+        assert!(
+            size_of::<MergedDocument>() <= 16,
+            "{}",
+            size_of::<MergedDocument>()
+        );
     }
 }

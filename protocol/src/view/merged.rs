@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::document::Document;
+use super::document::MergedDocument;
 use super::{Effect, Fields, Id, Publisher, changed, settle};
 use crate::ejson::{self, Object, Value};
 
@@ -10,7 +10,7 @@ use crate::ejson::{self, Object, Value};
 pub(super) struct Merged {
     /// In the order in which they were added. Filled by `added`, drained by `removed` and `stop`; bounded by what the
     /// server's own publications publish.
-    documents: IndexMap<Id, Document>,
+    documents: IndexMap<Id, MergedDocument>,
 }
 
 impl Merged {
@@ -27,7 +27,7 @@ impl Merged {
         if let Some(document) = self.documents.get_mut(id) {
             return document.added(publisher, fields);
         }
-        let document = Document::Single(publisher, fields.clone());
+        let document = MergedDocument::Single(publisher, fields.clone());
         self.documents.insert(id.into(), document);
         Effect::Added(fields)
     }

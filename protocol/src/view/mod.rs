@@ -33,7 +33,7 @@ use difference::Before;
 pub use fields::{Fields, IntoFields};
 use listed::Listed;
 use merged::Merged;
-pub use strategy::{Strategies, Strategy};
+pub use strategy::{PublicationStrategy, Strategies};
 
 /// Who publishes: a number that names one run of one subscription.
 pub type Publisher = u64;
@@ -89,7 +89,7 @@ impl View {
     /// Whether the client has documents of this collection. Where nobody keeps account, it is taken to have some.
     pub fn has_collection(&self, collection: &str) -> bool {
         let before = self.before.as_deref();
-        self.strategies.of(collection) == Strategy::NoMergeNoHistory
+        self.strategies.of(collection) == PublicationStrategy::NoMergeNoHistory
             || self.known(collection).is_some()
             || before.is_some_and(|before| before.collections.contains_key(collection))
     }
@@ -99,7 +99,7 @@ impl View {
         match self.known(collection) {
             Some(Collection::Merged(found)) => found.publishes(publisher, id),
             Some(Collection::Listed(found)) => found.publishes(publisher, id),
-            None => self.strategies.of(collection) == Strategy::NoMergeNoHistory,
+            None => self.strategies.of(collection) == PublicationStrategy::NoMergeNoHistory,
         }
     }
 
@@ -206,7 +206,7 @@ impl View {
     /// All publishers are over and will publish again: the view is empty, and what was in it is remembered for the
     /// [`difference`](Self::difference).
     ///
-    /// Until then merged collections have no effects. What others have follows from their [`Strategy`].
+    /// Until then merged collections have no effects. What others have follows from their [`PublicationStrategy`].
     pub fn begin_again(&mut self) {
         let shown = self.collections.take().unwrap_or_default();
         let Some(before) = &mut self.before else {
@@ -254,10 +254,10 @@ impl View {
     fn collection(&mut self, name: &str) -> Option<&mut Collection> {
         if self.known(name).is_none() {
             let collection = match self.strategies.of(name) {
-                Strategy::ServerMerge => Collection::Merged(Merged::default()),
-                Strategy::NoMerge => Collection::Listed(Listed::new(false)),
-                Strategy::NoMergeMulti => Collection::Listed(Listed::new(true)),
-                Strategy::NoMergeNoHistory => return None,
+                PublicationStrategy::ServerMerge => Collection::Merged(Merged::default()),
+                PublicationStrategy::NoMerge => Collection::Listed(Listed::new(false)),
+                PublicationStrategy::NoMergeMulti => Collection::Listed(Listed::new(true)),
+                PublicationStrategy::NoMergeNoHistory => return None,
             };
             let collections = self.collections.get_or_insert_default();
             collections.insert(name.into(), collection);

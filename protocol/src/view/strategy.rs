@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// - `NoMergeNoHistory` sends what the new runs publish, and removes nothing: what only the former user may see has to
 ///   be removed by the publication itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Strategy {
+pub enum PublicationStrategy {
     /// Meteor's `SERVER_MERGE`: the documents of all subscriptions are merged, the client is sent what it lacks.
     #[default]
     ServerMerge,
@@ -39,21 +39,21 @@ pub enum Strategy {
     NoMergeMulti,
 }
 
-/// The strategies of a server's collections; those that are not named have [`Strategy::ServerMerge`].
+/// The strategies of a server's collections; those that are not named have [`PublicationStrategy::ServerMerge`].
 ///
 /// A clone is cheap: every session has one.
 #[derive(Clone, Debug, Default)]
-pub struct Strategies(Option<Arc<HashMap<Box<str>, Strategy>>>);
+pub struct Strategies(Option<Arc<HashMap<Box<str>, PublicationStrategy>>>);
 
 impl Strategies {
     /// Sets a collection's strategy, in place of a former one.
-    pub fn set(&mut self, collection: &str, strategy: Strategy) {
+    pub fn set(&mut self, collection: &str, strategy: PublicationStrategy) {
         let strategies = self.0.get_or_insert_default();
         Arc::make_mut(strategies).insert(collection.into(), strategy);
     }
 
     /// A collection's strategy.
-    pub fn of(&self, collection: &str) -> Strategy {
+    pub fn of(&self, collection: &str) -> PublicationStrategy {
         let strategies = self.0.as_deref();
         strategies
             .and_then(|strategies| strategies.get(collection))

@@ -12,7 +12,7 @@ fn fields(value: Value) -> Fields {
 }
 
 /// A view in which the collection `c` has this strategy, and others are merged.
-fn view_with(strategy: Strategy) -> View {
+fn view_with(strategy: PublicationStrategy) -> View {
     let mut strategies = Strategies::default();
     strategies.set("c", strategy);
     View::new(strategies)
@@ -188,7 +188,7 @@ fn ddp_165_a_difference_is_in_meteors_order() {
 
 #[test]
 fn ddp_165_deviation_023_no_merge_shows_the_rerun_at_once_and_removes_what_is_left() {
-    let mut view = view_with(Strategy::NoMerge);
+    let mut view = view_with(PublicationStrategy::NoMerge);
     for (publisher, id) in [(A, "both"), (A, "gone"), (B, "gone"), (B, "taken back")] {
         view.added(publisher, "c", id, fields(ejson!({ "n": 1 })));
     }
@@ -206,7 +206,7 @@ fn ddp_165_deviation_023_no_merge_shows_the_rerun_at_once_and_removes_what_is_le
 
 #[test]
 fn ddp_165_deviation_023_multi_shows_the_rerun_as_changes_and_removes_what_is_left() {
-    let mut view = view_with(Strategy::NoMergeMulti);
+    let mut view = view_with(PublicationStrategy::NoMergeMulti);
     for id in ["gone", "both", "taken back"] {
         view.added(A, "c", id, fields(ejson!({ "n": 1 })));
     }
@@ -223,7 +223,7 @@ fn ddp_165_deviation_023_multi_shows_the_rerun_as_changes_and_removes_what_is_le
 
 #[test]
 fn a_collection_without_history_is_taken_to_have_documents() {
-    let mut view = view_with(Strategy::NoMergeNoHistory);
+    let mut view = view_with(PublicationStrategy::NoMergeNoHistory);
     assert!(view.has_collection("c") && !view.has_collection("d"));
     assert!(view.publishes(A, "c", "x") && !view.publishes(A, "d", "x"));
     assert_eq!(shown(view.removed(A, "c", "x")), "removed");

@@ -1,7 +1,7 @@
 //! What a client makes of what it is sent: Meteor's own, whose store takes a second `added` for a change.
 
 use updraft_protocol::ejson::{self, Object};
-use updraft_protocol::view::{Effect, Strategy};
+use updraft_protocol::view::{Effect, PublicationStrategy};
 
 use crate::{Document, Documents, places, strategy_of};
 
@@ -19,7 +19,10 @@ impl Client {
     pub(crate) fn see(&mut self, collection: &str, id: &str, effect: Effect) {
         let at = places().find(|at| *at == (collection, id)).unwrap();
         let strategy = strategy_of(collection);
-        let keeps_account = matches!(strategy, Strategy::ServerMerge | Strategy::NoMergeMulti);
+        let keeps_account = matches!(
+            strategy,
+            PublicationStrategy::ServerMerge | PublicationStrategy::NoMergeMulti
+        );
         let is_known = self.documents.contains_key(&at);
         match effect {
             Effect::Added(fields) => {
@@ -30,7 +33,7 @@ impl Client {
                 assert!(!keeps_account || is_known, "{at:?} is changed, but unknown");
                 assert!(!fields.is_empty(), "an empty change of {at:?}");
                 let document = self.documents.entry(at).or_default();
-                if strategy == Strategy::ServerMerge {
+                if strategy == PublicationStrategy::ServerMerge {
                     for (key, value) in &*fields {
                         let known = document.get(&key.to_string());
                         let is_news = known.is_none_or(|known| !ejson::equals(known, value));

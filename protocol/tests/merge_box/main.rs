@@ -13,15 +13,15 @@ use proptest::strategy::Strategy as Generator;
 use proptest::test_runner::Config;
 use updraft_protocol::ejson;
 use updraft_protocol::ejson::{Object, Value};
-use updraft_protocol::view::{Effect, Publisher, Strategies, Strategy, View};
+use updraft_protocol::view::{Effect, PublicationStrategy, Publisher, Strategies, View};
 
 /// Collections by strategy: two of them are merged.
-const COLLECTIONS: [(&str, Strategy); 5] = [
-    ("merged", Strategy::ServerMerge),
-    ("merged too", Strategy::ServerMerge),
-    ("ids", Strategy::NoMerge),
-    ("counted", Strategy::NoMergeMulti),
-    ("nothing", Strategy::NoMergeNoHistory),
+const COLLECTIONS: [(&str, PublicationStrategy); 5] = [
+    ("merged", PublicationStrategy::ServerMerge),
+    ("merged too", PublicationStrategy::ServerMerge),
+    ("ids", PublicationStrategy::NoMerge),
+    ("counted", PublicationStrategy::NoMergeMulti),
+    ("nothing", PublicationStrategy::NoMergeNoHistory),
 ];
 const PUBLISHERS: [Publisher; 3] = [1, 2, 3];
 const IDS: [&str; 3] = ["a", "b", "a longer id than fits in twenty-four bytes"];
@@ -45,7 +45,7 @@ type Documents = BTreeMap<Place, Document>;
 /// Fields by key, without undefined ones.
 type Document = BTreeMap<String, Value>;
 
-fn strategy_of(collection: &str) -> Strategy {
+fn strategy_of(collection: &str) -> PublicationStrategy {
     let found = COLLECTIONS.iter().find(|(name, _)| *name == collection);
     found.map(|(_, strategy)| *strategy).unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use updraft_protocol::ejson::{Object, Value};
-use updraft_protocol::view::{Publisher, Strategy};
+use updraft_protocol::view::{PublicationStrategy, Publisher};
 
 use crate::client::apply;
 use crate::{Documents, Operation, Place, places, strategy_of};
@@ -25,7 +25,8 @@ impl Model {
     }
 
     pub(crate) fn publishes(&self, publisher: Publisher, at: Place) -> bool {
-        strategy_of(at.0) == Strategy::NoMergeNoHistory || self.publishers(at).contains(&publisher)
+        strategy_of(at.0) == PublicationStrategy::NoMergeNoHistory
+            || self.publishers(at).contains(&publisher)
     }
 
     pub(crate) fn perform(&mut self, operation: &Operation) {
@@ -44,7 +45,7 @@ impl Model {
             Operation::Removed(by, at) => self.let_go(*by, *at),
             Operation::Stop(by) => {
                 for at in places() {
-                    if strategy_of(at.0) != Strategy::NoMergeNoHistory {
+                    if strategy_of(at.0) != PublicationStrategy::NoMergeNoHistory {
                         self.let_go(*by, at);
                     }
                 }
@@ -60,21 +61,21 @@ impl Model {
                         publishers, shown, ..
                     } = self;
                     shown.retain(|at, _| {
-                        strategy_of(at.0) == Strategy::NoMergeNoHistory
+                        strategy_of(at.0) == PublicationStrategy::NoMergeNoHistory
                             || publishers.get(at).is_some_and(|them| !them.is_empty())
                     });
                 }
             }
         }
         if !self.is_rerun {
-            for at in places().filter(|at| strategy_of(at.0) == Strategy::ServerMerge) {
+            for at in places().filter(|at| strategy_of(at.0) == PublicationStrategy::ServerMerge) {
                 self.merge(at);
             }
         }
     }
 
     fn publish(&mut self, by: Publisher, at: Place, fields: &Object, withdraws: bool) {
-        if strategy_of(at.0) != Strategy::ServerMerge {
+        if strategy_of(at.0) != PublicationStrategy::ServerMerge {
             // As the client takes it: an empty change does not reach it, an empty document does.
             if !withdraws || !fields.is_empty() {
                 apply(self.shown.entry(at).or_default(), fields);
@@ -109,9 +110,9 @@ impl Model {
             }
         }
         let is_over = match strategy_of(at.0) {
-            Strategy::ServerMerge => false,
-            Strategy::NoMerge | Strategy::NoMergeNoHistory => true,
-            Strategy::NoMergeMulti => self.publishers(at).is_empty(),
+            PublicationStrategy::ServerMerge => false,
+            PublicationStrategy::NoMerge | PublicationStrategy::NoMergeNoHistory => true,
+            PublicationStrategy::NoMergeMulti => self.publishers(at).is_empty(),
         };
         if is_over {
             self.shown.remove(&at);

@@ -63,7 +63,7 @@ impl Builder {
 
     /// How long a login by resume token may wait for an answer that is about the token: 10 s by
     /// default. It waits while the store of users fails or does not answer, and while too many
-    /// logins from its client's address [have failed](crate::Rule::failed_methods). Then the
+    /// logins from its client's address [have failed](crate::RateLimit::failed_methods). Then the
     /// connection is closed with 1013 `Try again later`, which is counted in
     /// [`Stats::postponed_logins`](crate::Stats::postponed_logins): real clients come again after
     /// that, and take any error for a reason to forget their token.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Builder;
 use crate::base::error::Error;
-use crate::limit::{Limiter, Rate, Rule};
+use crate::limit::{Limiter, Rate, RateLimit};
 use crate::method::Method;
 use crate::publication::Publication;
 use crate::server::HealthChecks;
@@ -14,8 +14,8 @@ use crate::server::origin::Allowed;
 /// The rules about rates.
 #[derive(Debug)]
 pub(super) struct Rates {
-    own: Vec<Rule>,
-    login: Vec<Rule>,
+    own: Vec<RateLimit>,
+    login: Vec<RateLimit>,
     /// Callers that one rule tells apart at a time.
     counters: usize,
 }
@@ -24,7 +24,7 @@ impl Default for Rates {
     fn default() -> Self {
         Self {
             own: Vec::new(),
-            login: Rule::login(),
+            login: RateLimit::login(),
             counters: 100_000,
         }
     }
@@ -179,19 +179,19 @@ impl Builder {
         self
     }
 
-    /// Adds a rule of how often clients may call methods and subscribe: see [`Rule`]. What exceeds it fails with
+    /// Adds a rule of how often clients may call methods and subscribe: see [`RateLimit`]. What exceeds it fails with
     /// `too-many-requests`, as with Meteor's `ddp-rate-limiter`, and is counted in
     /// [`Stats::rate_limited`](crate::Stats::rate_limited). Rules count in this process only.
     #[must_use]
-    pub fn rate_limit(mut self, rule: Rule) -> Self {
+    pub fn rate_limit(mut self, rule: RateLimit) -> Self {
         self.rates.own.push(rule);
         self
     }
 
-    /// Replaces the rules for logging in, which are those of [`Rule::login`] by default; `[]` switches them off. Where no
-    /// such method is registered they cost nothing.
+    /// Replaces the rules for logging in, which are those of [`RateLimit::login`] by default; `[]` switches them off. Where
+    /// no such method is registered they cost nothing.
     #[must_use]
-    pub fn login_rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
+    pub fn login_rules(mut self, rules: impl IntoIterator<Item = RateLimit>) -> Self {
         self.rates.login = rules.into_iter().collect();
         self
     }

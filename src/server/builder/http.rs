@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use super::{Builder, accept};
-use crate::server::sockjs::BodyLimits;
+use super::Builder;
+use crate::server::front::{self, BodyLimits};
 use crate::shard::{self, InboxLimits};
 
 /// What the program says about requests.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
-    pub(super) head: accept::Head,
+    pub(super) head: front::HeadLimits,
     pub(super) bodies: BodyLimits,
     pub(super) posted_within: Duration,
     pub(super) arrives_within: Duration,
@@ -19,7 +19,7 @@ pub(super) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            head: accept::Head {
+            head: front::HeadLimits {
                 within: Duration::from_secs(10),
                 headers: 64,
                 bytes: 16 * 1024,
@@ -44,7 +44,7 @@ const MOST_HEADERS: usize = 1024;
 impl Settings {
     /// What is wrong with them, if anything is.
     pub(super) fn mistake(&self) -> Option<String> {
-        let accept::Head { headers, bytes, .. } = self.head;
+        let front::HeadLimits { headers, bytes, .. } = self.head;
         if bytes < SMALLEST_HEAD {
             return Some(format!(
                 "requests must be allowed {SMALLEST_HEAD} bytes of headers; {bytes} are too few"
@@ -55,8 +55,8 @@ impl Settings {
         })
     }
 
-    pub(super) fn limits(self, inbox: InboxLimits, clients: shard::Limits) -> accept::Limits {
-        accept::Limits {
+    pub(super) fn limits(self, inbox: InboxLimits, clients: shard::Limits) -> front::RequestLimits {
+        front::RequestLimits {
             arrivals: inbox.arrivals,
             arrives_within: self.arrives_within,
             head: self.head,

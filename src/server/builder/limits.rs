@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::transport::websocket::Rate;
+use crate::transport::websocket::FrameRate;
 
 impl Builder {
     /// How long a client may take to send `connect`: 15 s by default.
@@ -27,7 +27,7 @@ impl Builder {
     /// of less than 1 KiB. 1,000 within 10 s by default; one more closes the connection with 1008.
     #[must_use]
     pub fn small_frame_limit(mut self, frames: u32, within: Duration) -> Self {
-        self.limits.small_frames = Rate { frames, within };
+        self.limits.small_frames = FrameRate { frames, within };
         self
     }
 

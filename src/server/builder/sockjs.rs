@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::Builder;
-use crate::shard::polling_sessions::Registry;
+use crate::shard::polling_sessions::PollingSessions;
 use crate::stream::{Service, SockJs, SockJsConnection, Speaks};
 
 /// How many sessions may live on HTTP requests at a time.
@@ -30,10 +30,10 @@ impl PollingLimits {
         self.sessions
     }
 
-    pub(super) fn registry(self) -> Registry {
+    pub(super) fn registry(self) -> PollingSessions {
         let quarter = self.sessions.div_ceil(4);
         let per_address = self.per_address.unwrap_or(quarter);
-        Registry::new(self.sessions, per_address)
+        PollingSessions::new(self.sessions, per_address)
     }
 }
 

@@ -18,14 +18,15 @@ use crate::base::memory::Memory;
 use crate::base::{files, machine};
 use crate::handler::Host;
 use crate::method::Methods;
-use crate::server::accept::Front;
+use crate::server::accept::Acceptor;
 use crate::server::admission::Admission;
+use crate::server::front::Front;
 use crate::server::handle::Handle;
 use crate::server::health::HealthChecks;
-use crate::server::sockjs::Sites;
+use crate::server::sites::Sites;
 #[cfg(feature = "tls")]
 use crate::server::tls::Tls;
-use crate::server::{Bound, StopOnDrop};
+use crate::server::{BoundServer, StopOnDrop};
 use crate::shard::{Prepared, ResumableSessions, Shard, Shared};
 use crate::stream::{Service, Speaks};
 use crate::telemetry::Gauges;
@@ -35,7 +36,7 @@ impl Builder {
         self,
         address: impl ToSocketAddrs,
         logins: Option<Arc<Logins>>,
-    ) -> Result<Bound> {
+    ) -> Result<BoundServer> {
         let health = self.health.as_ref().and_then(HealthChecks::mistake);
         let mistaken = self.mistaken_path().or_else(|| self.http.mistake());
         let mistaken = mistaken.or(health);
@@ -101,8 +102,6 @@ impl Builder {
         let sites = Sites::new(self.path_prefix, ddp, self.services).with_health(self.health);
         let limits = self.http.limits(self.inbox, self.limits);
         let front = Front::new(shards.clone(), shared.clone(), admission, sites, limits);
-        #[cfg(feature = "tls")]
-        let front = front.with_handshake(self.tls.handshake());
         let handle = Handle::new(shared.clone(), shards, self.drain, self.limits.linger);
         #[cfg(feature = "tls")]
         self.tls.watch(&shared);
@@ -112,13 +111,15 @@ impl Builder {
         }
         let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
         let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());
+        let acceptor = Acceptor::new(Arc::new(front), routes);
+        #[cfg(feature = "tls")]
+        let acceptor = acceptor.with_handshake(self.tls.handshake());
         let stop = StopOnDrop(handle.clone());
-        Ok(Bound {
+        Ok(BoundServer {
             // Last: nobody connects to a server that does not come to be.
             listener: socket.listen(self.sockets.backlog.into())?,
             local_addr,
-            routes,
-            front: Arc::new(front),
+            acceptor,
             hears_signals: self.hears_signals,
             #[cfg(feature = "tls")]
             tls: self.tls.tls,

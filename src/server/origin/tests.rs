@@ -3,7 +3,7 @@
 use super::*;
 
 /// Asks with these headers, a line each.
-fn judge(origins: &Origins, lines: &str) -> Result<(), Refusal> {
+fn judge(origins: &Origins, lines: &str) -> Result<(), OriginRefusal> {
     let mut headers = HeaderMap::new();
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(':').unwrap();
@@ -136,7 +136,7 @@ fn row_021_a_loopback_listener_is_for_this_machine() {
             let same = format!("http://{host}");
             assert!(!may(&server, host, &same), "{host}");
             let refused = judge(&server, &format!("host: {host}"));
-            assert_eq!(refused, Err(Refusal::Host(host.to_owned())));
+            assert_eq!(refused, Err(OriginRefusal::Host(host.to_owned())));
         }
         for host in ["localhost:4000", "127.0.0.2", "[::1]:4000"] {
             assert_eq!(judge(&server, &format!("host: {host}")), Ok(()));
@@ -175,9 +175,12 @@ fn row_021_a_request_without_an_origin_is_a_programs_unless_a_browser_says_other
         let app = judge(&server, &format!("{host}{script}app.example/page?x"));
         assert_eq!(app, Ok(()));
         let evil = judge(&server, &format!("{host}{script}evil.example/app.example"));
-        assert_eq!(evil, Err(Refusal::Origin("https://evil.example".into())));
+        assert_eq!(
+            evil,
+            Err(OriginRefusal::Origin("https://evil.example".into()))
+        );
         let hidden = judge(&server, &format!("{host}sec-fetch-site: cross-site"));
-        assert_eq!(hidden, Err(Refusal::Origin(String::new())));
+        assert_eq!(hidden, Err(OriginRefusal::Origin(String::new())));
     }
 }
 

@@ -2,25 +2,14 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::time::Duration;
 
 use hyper::body::Body;
 use warp::http::{HeaderMap, StatusCode, header};
 use warp::reply::Response;
 
 use super::answers;
+use crate::server::front::BodyLimits;
 use crate::server::unread::RequestBody;
-
-/// What a body may be.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::server) struct Limits {
-    /// Bytes.
-    pub(in crate::server) bytes: usize,
-    /// How long the next piece may take.
-    pub(in crate::server) progress: Duration,
-    /// How long all pieces together may take.
-    pub(in crate::server) total: Duration,
-}
 
 /// Reads a body.
 ///
@@ -31,7 +20,7 @@ pub(in crate::server) struct Limits {
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: RequestBody,
-    limits: Limits,
+    limits: BodyLimits,
 ) -> Result<Vec<u8>, Response> {
     let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     if encodings
@@ -50,7 +39,7 @@ pub(super) async fn read(
         })
 }
 
-async fn collect(body: &mut RequestBody, limits: Limits) -> Result<Vec<u8>, StatusCode> {
+async fn collect(body: &mut RequestBody, limits: BodyLimits) -> Result<Vec<u8>, StatusCode> {
     if body.size_hint().lower() > limits.bytes as u64 {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }

@@ -3,7 +3,6 @@
 
 mod answers;
 mod body;
-mod sites;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,17 +14,16 @@ use warp::Reply;
 use warp::http::{HeaderMap, HeaderName, Request, header};
 use warp::reply::Response;
 
-use super::accept::Front;
 use super::admission::Refused;
-use super::http::{upgrade, upgrade_of};
+use super::front::Front;
+use super::sites::Site;
 use super::unread::RequestBody;
-use crate::shard::polling_sessions::{Chunks, Found, Session, Share};
-use crate::shard::{Arrival, Framing, Peer};
+use super::upgrade::{upgrade, upgrade_of};
+use crate::shard::polling_sessions::{Chunks, Found, PollingSession, SessionShare};
+use crate::shard::{Arrival, Peer};
 use crate::stream::Speaks;
+use crate::transport::Framing;
 use answers::Answers;
-pub(super) use body::Limits as BodyLimits;
-use sites::Site;
-pub(super) use sites::{Place, Sites};
 
 /// What nginx, and others since, look for in a response.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -107,9 +105,9 @@ fn receive(
         let admitted = front.admission().admit(headers, peer)?;
         let client_address = admitted.client_address;
         let counted = front.admission().admit_polling(client_address)?;
-        let share = Share::new(counted, admitted.seat);
+        let share = SessionShare::new(counted, admitted.seat);
         let shard = front.next_shard().ok_or(Refused::Busy)?;
-        let session = Session::new(key, share, shard.inbox(), front.limits().posted);
+        let session = PollingSession::new(key, share, shard.inbox(), front.limits().posted);
         if matches!(site.service.speaks, Speaks::Handler(_)) {
             // There is nothing that its client would have to say first.
             session.connected();
@@ -154,7 +152,7 @@ fn receive(
 /// Takes the messages of a body to their session.
 async fn post(
     front: &Front,
-    session: &Arc<Session>,
+    session: &Arc<PollingSession>,
     sending: Sending,
     headers: &HeaderMap,
     body: RequestBody,

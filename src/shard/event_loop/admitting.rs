@@ -12,11 +12,12 @@ use crate::handler::Connection;
 use crate::limit::Seat;
 use crate::mail::Address;
 use crate::shard::conversation::Conversation;
-use crate::shard::link::{Framing, Link, Socket};
+use crate::shard::link::{Link, Socket};
 use crate::shard::polling::Polling;
 use crate::shard::{Arrival, Peer};
 use crate::stream::{self, Service, Speaks, Stream};
 use crate::telemetry::GaugeGuard;
+use crate::transport::Framing;
 
 impl EventLoop {
     pub(super) fn arrive(&mut self, arrival: Arrival, out: &mut Output) {

@@ -115,8 +115,7 @@ fn refuse(
     wait: Duration,
     answer: impl FnOnce(&mut Session, WireError),
 ) {
-    let host = &shard.shared.host;
-    let error = host.limited(&client.context, wait, shard.instant());
+    let error = client.context.limited(wait, shard.instant());
     if let Some(session) = client.session.ddp_mut() {
         answer(session, error);
     }

@@ -10,12 +10,17 @@ use super::ending::Ending;
 use super::shard_context::Phase;
 use crate::shard::link::Link;
 use crate::shard::polling::{Readiness, interrupted};
-use crate::shard::polling_sessions::{Request, Session};
+use crate::shard::polling_sessions::{PollingRequest, PollingSession};
 use crate::transport::websocket;
 
 impl EventLoop {
     /// A request of a polling client.
-    pub(super) fn requested(&mut self, session: &Arc<Session>, request: Request, out: &mut Output) {
+    pub(super) fn requested(
+        &mut self,
+        session: &Arc<PollingSession>,
+        request: PollingRequest,
+        out: &mut Output,
+    ) {
         let place = session.place(&self.shard.inbox);
         if place.is_none() && !session.has_ended() {
             // It has moved meanwhile, or is about to arrive.
@@ -28,30 +33,35 @@ impl EventLoop {
             Some((place.index, polling?))
         });
         match (request, found) {
-            (Request::Wait(waiting), None) => interrupted(waiting),
-            (Request::Taken(_) | Request::Cut(_) | Request::Post(_) | Request::Displaced, None) => {
-            }
-            (Request::Wait(waiting), Some((index, polling))) => {
+            (PollingRequest::Wait(waiting), None) => interrupted(waiting),
+            (
+                PollingRequest::Taken(_)
+                | PollingRequest::Cut(_)
+                | PollingRequest::Post(_)
+                | PollingRequest::Displaced,
+                None,
+            ) => {}
+            (PollingRequest::Wait(waiting), Some((index, polling))) => {
                 polling.wait(waiting, self.shard.now);
                 self.unblocked(index);
                 self.set_timer(index);
             }
-            (Request::Taken(number), Some((index, polling))) => {
+            (PollingRequest::Taken(number), Some((index, polling))) => {
                 polling.taken(number, self.shard.now);
                 self.unblocked(index);
                 self.set_timer(index);
             }
-            (Request::Cut(number), Some((index, polling))) => {
+            (PollingRequest::Cut(number), Some((index, polling))) => {
                 if polling.is_needed(number) {
                     self.end(index, Ending::Lost);
                 }
             }
-            (Request::Post(posted), Some((index, polling))) => {
+            (PollingRequest::Post(posted), Some((index, polling))) => {
                 polling.posts.add(posted);
                 self.heard(index, out);
                 self.read_posted(index, out);
             }
-            (Request::Displaced, Some((index, polling))) => {
+            (PollingRequest::Displaced, Some((index, polling))) => {
                 polling.displaced();
                 self.end(index, Ending::Lost);
             }

@@ -11,8 +11,8 @@ use super::EventLoop;
 use super::ending::Ending;
 use crate::shard::Limits;
 use crate::shard::conversation::Conversation;
-use crate::shard::link::Framing;
 use crate::shard::outgoing::Outgoing;
+use crate::transport::Framing;
 use crate::transport::websocket::{self, Incoming, Protocol, Receiver};
 
 /// Reads of one connection before the others get their turn.

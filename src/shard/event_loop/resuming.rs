@@ -14,7 +14,7 @@ use crate::mail::{Address, Place};
 use crate::shard::client::{Client, Rival};
 use crate::shard::inbox::Letter;
 use crate::shard::link::Link;
-use crate::shard::registry::{Claim, Newcomer};
+use crate::shard::newcomer::{Claim, Newcomer};
 
 /// A client that wants a session back.
 pub(super) struct ResumeRequest {

@@ -9,7 +9,7 @@ use updraft_bus::{Lease, Message};
 use updraft_protocol::session::Run;
 
 use super::followers::{Followers, Rank};
-use super::{FanOut, Follower, FollowerId, Function, Outcome, deliver};
+use super::{ChannelFollower, FanOut, FollowerId, Function, Outcome, deliver};
 use crate::base::memory::{Share, Tally};
 use crate::mapping::AsyncMapper;
 
@@ -116,12 +116,13 @@ impl FanOut {
             };
             let id = *keeper.get_or_insert_with(|| {
                 let keeper = Keeper::new(limit, tally.share());
-                self.followers.insert(Follower::Keeper(Box::new(keeper)))
+                self.followers
+                    .insert(ChannelFollower::Keeper(Box::new(keeper)))
             });
             for lease in &subscriber.leases {
                 self.keep_channel(id, lease.channel());
             }
-            if let Some(Follower::Keeper(keeper)) = self.followers.get_mut(id) {
+            if let Some(ChannelFollower::Keeper(keeper)) = self.followers.get_mut(id) {
                 if let Function::Async(mapper) = subscriber.function {
                     let (messages, has_gap) = mapper.into_unmapped();
                     keeper.keep_unmapped(next, messages);
@@ -131,14 +132,16 @@ impl FanOut {
                 keeper.leases.extend(subscriber.leases);
             }
         }
-        if let Some(Follower::Keeper(keeper)) = keeper.and_then(|id| self.followers.get_mut(id)) {
+        if let Some(ChannelFollower::Keeper(keeper)) =
+            keeper.and_then(|id| self.followers.get_mut(id))
+        {
             keeper.runs_again(run, next);
         }
     }
 
     /// What is followed first while there is a keeper has one order with what was followed before.
     pub(super) fn keep_channel(&mut self, id: FollowerId, channel: &Arc<str>) {
-        if let Some(Follower::Keeper(keeper)) = self.followers.get_mut(id)
+        if let Some(ChannelFollower::Keeper(keeper)) = self.followers.get_mut(id)
             && !keeper.channels.contains_key(channel)
         {
             let rank = self.next_rank.take();
@@ -160,7 +163,7 @@ impl FanOut {
         };
         keeper.end_gap();
         for id in functions {
-            if let Some(Follower::Subscriber(subscriber)) = self.followers.get_mut(*id) {
+            if let Some(ChannelFollower::Subscriber(subscriber)) = self.followers.get_mut(*id) {
                 subscriber.is_kept = false;
             }
         }
@@ -193,7 +196,7 @@ impl FanOut {
     /// Bytes of what is kept for a client.
     pub(in crate::shard) fn kept(&self, keeper: FollowerId) -> usize {
         match self.followers.get(keeper) {
-            Some(Follower::Keeper(keeper)) => keeper.bytes.bytes(),
+            Some(ChannelFollower::Keeper(keeper)) => keeper.bytes.bytes(),
             _ => 0,
         }
     }
@@ -204,7 +207,7 @@ impl FanOut {
     }
 
     fn dismiss(&mut self, keeper: FollowerId) -> Option<Keeper> {
-        let Some(Follower::Keeper(found)) = self.followers.try_remove(keeper) else {
+        let Some(ChannelFollower::Keeper(found)) = self.followers.try_remove(keeper) else {
             return None;
         };
         for (channel, rank) in &found.channels {
@@ -224,8 +227,8 @@ impl FanOut {
             let ids = self.channels.get(&channel).into_iter();
             for id in ids.flat_map(Followers::iter) {
                 match self.followers.get_mut(id) {
-                    Some(Follower::Keeper(keeper)) => keeper.miss(&channel),
-                    Some(Follower::Subscriber(it)) if !it.is_kept => followers.push(id),
+                    Some(ChannelFollower::Keeper(keeper)) => keeper.miss(&channel),
+                    Some(ChannelFollower::Subscriber(it)) if !it.is_kept => followers.push(id),
                     _ => {}
                 }
             }
@@ -254,7 +257,7 @@ impl FanOut {
         later.dedup_by_key(|(subscription, _)| *subscription);
         later.retain(|(subscription, _)| now.binary_search(subscription).is_err());
         for (_, id) in later {
-            if let Some(Follower::Subscriber(it)) = self.followers.get_mut(id)
+            if let Some(ChannelFollower::Subscriber(it)) = self.followers.get_mut(id)
                 && let Function::Async(mapper) = &mut it.function
             {
                 mapper.gap();

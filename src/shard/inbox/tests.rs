@@ -213,11 +213,11 @@ fn arrivals_are_bounded() {
         options: SockJs::meteor(),
         speaks: Speaks::Ddp,
     });
-    let registry = polling::Registry::new(10, 10);
+    let registry = polling::PollingSessions::new(10, 10);
     let arrive = || {
         let counted = registry.enter(Network::of(None)).expect("room");
-        let share = polling::Share::new(counted, None);
-        let session = polling::Session::new((0, "it".into()), share, inbox.clone(), 1);
+        let share = polling::SessionShare::new(counted, None);
+        let session = polling::PollingSession::new((0, "it".into()), share, inbox.clone(), 1);
         inbox.arrive(Box::new(Arrival {
             peer: Peer::Polling(session),
             service: service.clone(),

@@ -8,8 +8,8 @@ use updraft_protocol::message::{FrameRef, Frames};
 use updraft_protocol::sockjs::{self, Escaper};
 
 use super::Outgoing;
-use crate::shard::link::Framing;
 use crate::shard::polling::{Polling, Readiness};
+use crate::transport::Framing;
 
 /// What the kernel may hold for one client, on either side. Only the time that it takes is estimated from that.
 const IN_KERNEL: u128 = 512 * 1024;

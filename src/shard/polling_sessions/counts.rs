@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::Session;
 use crate::limit::Network;
 
 /// Why there is no room for a session.
@@ -19,40 +18,38 @@ pub(crate) enum Full {
     Address,
 }
 
-/// The polling sessions of a server, as numbers.
-pub(super) struct SessionCounts {
+/// The polling sessions of a server, each an `S`, as numbers.
+pub(super) struct SessionCounts<S> {
     /// Sessions in all.
     limit: usize,
     /// Sessions of one address.
     per_address: usize,
-    counts: Mutex<Counts>,
+    counts: Mutex<Counts<S>>,
 }
 
-#[derive(Default)]
-struct Counts {
+struct Counts<S> {
     total: usize,
     /// The number of the next session.
     next: u64,
-    /// Filled by `enter`, drained as each [`Counted`] is dropped; bounded by `limit`.
-    by_address: HashMap<Network, AddressSessions>,
+    /// Filled by `enter`, drained as each [`CountedSession`] is dropped; bounded by `limit`.
+    by_address: HashMap<Network, AddressSessions<S>>,
 }
 
 /// The sessions of one address, by number.
-#[derive(Default)]
-struct AddressSessions {
+struct AddressSessions<S> {
     connected: HashSet<u64>,
     /// Those that have not connected, the oldest first. One that is still being made is nowhere.
-    waiting: BTreeMap<u64, Weak<Session>>,
+    waiting: BTreeMap<u64, Weak<S>>,
 }
 
 /// Counts a session as long as it is kept, unless the session has made room for another.
-pub(crate) struct Counted {
-    counts: Arc<SessionCounts>,
+pub(crate) struct CountedSession<S> {
+    counts: Arc<SessionCounts<S>>,
     network: Network,
     number: u64,
 }
 
-impl SessionCounts {
+impl<S> SessionCounts<S> {
     pub(super) fn new(limit: usize, per_address: usize) -> Self {
         Self {
             limit,
@@ -66,7 +63,7 @@ impl SessionCounts {
     pub(super) fn enter(
         self: &Arc<Self>,
         network: Network,
-    ) -> Result<(Counted, Option<Arc<Session>>), Full> {
+    ) -> Result<(CountedSession<S>, Option<Arc<S>>), Full> {
         let mut counts = self.lock();
         let held = counts
             .by_address
@@ -84,7 +81,7 @@ impl SessionCounts {
         counts.total = counts.total.saturating_add(1);
         let held = counts.by_address.entry(network).or_default();
         held.waiting.insert(number, Weak::new());
-        let counted = Counted {
+        let counted = CountedSession {
             counts: self.clone(),
             network,
             number,
@@ -93,7 +90,7 @@ impl SessionCounts {
     }
 
     /// Takes the oldest session of an address that has not connected out of the counts.
-    pub(super) fn displace(&self, network: Network) -> Option<Arc<Session>> {
+    pub(super) fn displace(&self, network: Network) -> Option<Arc<S>> {
         self.lock().displace(network)
     }
 
@@ -101,14 +98,14 @@ impl SessionCounts {
         self.lock().total
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
+    fn lock(&self) -> MutexGuard<'_, Counts<S>> {
         // Nothing that can panic runs under the lock.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Counts {
-    fn displace(&mut self, network: Network) -> Option<Arc<Session>> {
+impl<S> Counts<S> {
+    fn displace(&mut self, network: Network) -> Option<Arc<S>> {
         let waiting = &self.by_address.get(&network)?.waiting;
         let mut made = waiting
             .iter()
@@ -132,15 +129,34 @@ impl Counts {
     }
 }
 
-impl AddressSessions {
+impl<S> Default for Counts<S> {
+    fn default() -> Self {
+        Self {
+            total: 0,
+            next: 0,
+            by_address: HashMap::new(),
+        }
+    }
+}
+
+impl<S> Default for AddressSessions<S> {
+    fn default() -> Self {
+        Self {
+            connected: HashSet::new(),
+            waiting: BTreeMap::new(),
+        }
+    }
+}
+
+impl<S> AddressSessions<S> {
     fn len(&self) -> usize {
         self.connected.len().saturating_add(self.waiting.len())
     }
 }
 
-impl Counted {
+impl<S> CountedSession<S> {
     /// What is counted is this session, which is there from now on.
-    pub(super) fn belongs_to(&self, session: &Arc<Session>) {
+    pub(super) fn belongs_to(&self, session: &Arc<S>) {
         let mut counts = self.counts.lock();
         let held = counts.by_address.get_mut(&self.network);
         if let Some(waiting) = held.and_then(|held| held.waiting.get_mut(&self.number)) {
@@ -163,15 +179,15 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl<S> Drop for CountedSession<S> {
     fn drop(&mut self) {
         self.counts.lock().remove(self.network, self.number);
     }
 }
 
-impl fmt::Debug for Counted {
+impl<S> fmt::Debug for CountedSession<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counted")
+        f.debug_struct("CountedSession")
             .field("network", &self.network)
             .finish_non_exhaustive()
     }
@@ -183,7 +199,7 @@ mod tests {
 
     #[test]
     fn found_208_each_address_has_its_part_and_gives_it_back() {
-        let counts = Arc::new(SessionCounts::new(3, 2));
+        let counts = Arc::new(SessionCounts::<()>::new(3, 2));
         let enter = |address: &str| {
             let network = Network::of(address.parse().ok());
             counts.enter(network).map(|(counted, _)| counted)

@@ -6,7 +6,9 @@ mod posts;
 mod registry;
 mod session;
 
-pub(crate) use counts::{Counted, Full};
-pub(crate) use posts::{Posted, Posts};
-pub(crate) use registry::{Found, Key, Registry};
-pub(crate) use session::{Chunks, Request, Session, Share, Waiting};
+pub(crate) use counts::{CountedSession, Full};
+pub(crate) use posts::Posts;
+pub(crate) use registry::{Found, PollingSessions};
+pub(crate) use session::{
+    Chunks, PollingRequest, PollingSession, RequestInbox, SessionKey, SessionShare, WaitingRequest,
+};

@@ -10,42 +10,39 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Place;
 
-use super::counts::SessionCounts;
-use super::{Counted, Full, Session};
+use super::counts::{CountedSession, Full, SessionCounts};
+use super::session::{PollingSession, SessionKey};
 use crate::base::clock;
 use crate::limit::Network;
 
-/// A session's service, by its number, and its name. The name is a credential: it is not logged.
-pub(crate) type Key = (usize, Box<str>);
-
 /// The polling sessions of a server.
-pub(crate) struct Registry {
+pub(crate) struct PollingSessions {
     /// Filled by first requests, drained by the shards; bounded by `counts`, and as many ended
     /// ones.
-    entries: DashMap<Key, Entry>,
+    entries: DashMap<SessionKey, SessionEntry>,
     /// Sessions that live.
-    counts: Arc<SessionCounts>,
+    counts: Arc<SessionCounts<PollingSession>>,
     /// Those that were closed, in the order in which they are forgotten; bounded by `limit`.
-    ended: Mutex<VecDeque<(Instant, Key)>>,
+    ended: Mutex<VecDeque<(Instant, SessionKey)>>,
     /// Numbers the requests that wait, so that a shard can tell them apart.
     requests: AtomicU64,
     limit: usize,
 }
 
 #[derive(Debug)]
-enum Entry {
-    Living(Arc<Session>),
+enum SessionEntry {
+    Living(Arc<PollingSession>),
     Ended { close: Bytes, until: Instant },
 }
 
 /// What is known of a name.
 pub(crate) enum Found {
-    Living(Arc<Session>),
+    Living(Arc<PollingSession>),
     /// It was closed with this frame, which is said again to whoever asks.
     Ended(Bytes),
 }
 
-impl Registry {
+impl PollingSessions {
     /// For so many sessions at a time, and so many of one address.
     pub(crate) fn new(limit: usize, per_address: usize) -> Self {
         Self {
@@ -62,11 +59,11 @@ impl Registry {
     }
 
     /// A session that lives, to send to.
-    pub(crate) fn living(&self, key: &Key) -> Option<Arc<Session>> {
+    pub(crate) fn living(&self, key: &SessionKey) -> Option<Arc<PollingSession>> {
         let entry = self.entries.get(key)?;
         match entry.value() {
-            Entry::Living(session) => Some(session.clone()),
-            Entry::Ended { .. } => None,
+            SessionEntry::Living(session) => Some(session.clone()),
+            SessionEntry::Ended { .. } => None,
         }
     }
 
@@ -74,27 +71,27 @@ impl Registry {
     /// for others find it from then on.
     pub(crate) fn find_or_create<E>(
         &self,
-        key: Key,
-        create: impl FnOnce(Key) -> Result<Arc<Session>, E>,
+        key: SessionKey,
+        create: impl FnOnce(SessionKey) -> Result<Arc<PollingSession>, E>,
     ) -> Result<Found, E> {
         self.forget_ended();
         let place = self.entries.entry(key);
         if let Place::Occupied(occupied) = &place {
             match occupied.get() {
-                Entry::Living(session) => return Ok(Found::Living(session.clone())),
-                Entry::Ended { close, until } if *until > clock::now() => {
+                SessionEntry::Living(session) => return Ok(Found::Living(session.clone())),
+                SessionEntry::Ended { close, until } if *until > clock::now() => {
                     return Ok(Found::Ended(close.clone()));
                 }
-                Entry::Ended { .. } => {}
+                SessionEntry::Ended { .. } => {}
             }
         }
         let session = create(place.key().clone())?;
-        place.insert(Entry::Living(session.clone()));
+        place.insert(SessionEntry::Living(session.clone()));
         Ok(Found::Living(session))
     }
 
     /// Counts a session that is about to be made. One of the same address may have to end for it.
-    pub(crate) fn enter(&self, network: Network) -> Result<Counted, Full> {
+    pub(crate) fn enter(&self, network: Network) -> Result<CountedSession<PollingSession>, Full> {
         let (counted, displaced) = self.counts.enter(network)?;
         if let Some(session) = displaced {
             session.displace();
@@ -105,11 +102,11 @@ impl Registry {
     /// Ends the oldest session of an address that has not connected, if there is one.
     pub(crate) fn make_room(&self, network: Network) -> bool {
         let displaced = self.counts.displace(network);
-        displaced.inspect(Session::displace).is_some()
+        displaced.inspect(PollingSession::displace).is_some()
     }
 
     /// A session has ended; `close` is what is said, for `delay`, to who still asks for it.
-    pub(crate) fn ended(&self, session: &Session, close: Option<Bytes>, delay: Duration) {
+    pub(crate) fn ended(&self, session: &PollingSession, close: Option<Bytes>, delay: Duration) {
         session.end();
         let Some(close) = close else {
             self.entries.remove(&session.key);
@@ -117,7 +114,7 @@ impl Registry {
         };
         let until = clock::now().checked_add(delay).unwrap_or_else(clock::now);
         self.entries
-            .insert(session.key.clone(), Entry::Ended { close, until });
+            .insert(session.key.clone(), SessionEntry::Ended { close, until });
         self.lock().push_back((until, session.key.clone()));
         self.forget_ended();
     }
@@ -138,12 +135,12 @@ impl Registry {
             // The name may have been used again meanwhile.
             self.entries.remove_if(
                 &key,
-                |_, entry| matches!(entry, Entry::Ended { until: of, .. } if *of == until),
+                |_, entry| matches!(entry, SessionEntry::Ended { until: of, .. } if *of == until),
             );
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Key)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, SessionKey)>> {
         // Nothing that can panic runs under the lock.
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,10 +151,10 @@ impl Registry {
     }
 }
 
-impl fmt::Debug for Registry {
+impl fmt::Debug for PollingSessions {
     /// Without names, which are credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry")
+        f.debug_struct("PollingSessions")
             .field("living", &self.len())
             .field("limit", &self.limit)
             .finish_non_exhaustive()

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
+use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -12,21 +13,30 @@ use bytes::Bytes;
 use tokio::sync::{AcquireError, Semaphore, mpsc};
 use updraft_protocol::sockjs::Wrapping;
 
-use super::{Counted, Key, Posted};
+use super::counts::CountedSession;
+use super::posts::Posted;
 use crate::limit::{Network, Seat};
 use crate::mail::Place;
-use crate::shard::inbox::{Inbox, Letter};
+
+/// A session's service, by its number, and its name. The name is a credential: it is not logged.
+pub(crate) type SessionKey = (usize, Box<str>);
+
+/// Who takes what requests want of their sessions: a shard's inbox.
+pub(crate) trait RequestInbox: Send + Sync {
+    /// Leaves a request for its session.
+    fn request(&self, session: Arc<PollingSession>, request: PollingRequest);
+}
 
 /// A polling session, as its requests know it.
-pub(crate) struct Session {
-    pub(crate) key: Key,
+pub(crate) struct PollingSession {
+    pub(crate) key: SessionKey,
     /// Where it was opened from.
     pub(crate) network: Network,
     /// What it has taken of its address's share; given back when it ends, or makes room for
     /// another.
-    share: Mutex<Option<Share>>,
+    share: Mutex<Option<SessionShare>>,
     /// Its shard's, and where that has put it: nowhere while it is on its way there.
-    place: Mutex<(Arc<Inbox>, Option<Place>)>,
+    place: Mutex<(Arc<dyn RequestInbox>, Option<Place>)>,
     /// Bytes of messages that may still be posted. Taken by requests, given back as the session takes the messages.
     room: Arc<Semaphore>,
     capacity: u32,
@@ -36,17 +46,17 @@ pub(crate) struct Session {
 
 /// A session's part of what its address may have.
 #[derive(Debug)]
-pub(crate) struct Share {
-    counted: Counted,
+pub(crate) struct SessionShare {
+    counted: CountedSession<PollingSession>,
     /// Its place among the connections of its address, where these are limited.
     _seat: Option<Seat>,
 }
 
 /// What a request wants of its session.
 #[derive(Debug)]
-pub(crate) enum Request {
+pub(crate) enum PollingRequest {
     /// To be given frames.
-    Wait(Waiting),
+    Wait(WaitingRequest),
     /// The latest chunk of this request is on its way.
     Taken(u64),
     /// This request was cut before its response was whole.
@@ -59,15 +69,15 @@ pub(crate) enum Request {
 
 /// A request that waits for frames.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingRequest {
     pub(crate) number: u64,
     pub(crate) wrapping: Wrapping,
     /// To the response, one chunk at a time.
     pub(crate) chunks: mpsc::Sender<Bytes>,
 }
 
-impl Share {
-    pub(crate) fn new(counted: Counted, seat: Option<Seat>) -> Self {
+impl SessionShare {
+    pub(crate) fn new(counted: CountedSession<PollingSession>, seat: Option<Seat>) -> Self {
         Self {
             counted,
             _seat: seat,
@@ -75,8 +85,13 @@ impl Share {
     }
 }
 
-impl Session {
-    pub(crate) fn new(key: Key, share: Share, inbox: Arc<Inbox>, capacity: usize) -> Arc<Self> {
+impl PollingSession {
+    pub(crate) fn new(
+        key: SessionKey,
+        share: SessionShare,
+        inbox: Arc<dyn RequestInbox>,
+        capacity: usize,
+    ) -> Arc<Self> {
         let capacity = u32::try_from(capacity.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         let session = Arc::new(Self {
             key,
@@ -102,18 +117,18 @@ impl Session {
     /// Makes room for another: its share is free at once, its shard hears of it.
     pub(super) fn displace(self: &Arc<Self>) {
         drop(self.take_share());
-        self.send(Request::Displaced);
+        self.send(PollingRequest::Displaced);
     }
 
     /// It has this place of this shard from now on, or is on its way there.
-    pub(crate) fn settle(&self, inbox: &Arc<Inbox>, place: Option<Place>) {
+    pub(crate) fn settle(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Option<Place>) {
         *self.lock() = (inbox.clone(), place);
     }
 
     /// Its place in the shard of this inbox; `None` when it is elsewhere, or on its way.
-    pub(crate) fn place(&self, inbox: &Arc<Inbox>) -> Option<Place> {
+    pub(crate) fn place(&self, inbox: &Arc<impl RequestInbox>) -> Option<Place> {
         let (of, place) = &*self.lock();
-        place.filter(|_| Arc::ptr_eq(of, inbox))
+        place.filter(|_| ptr::addr_eq(Arc::as_ptr(of), Arc::as_ptr(inbox)))
     }
 
     /// Whether there is nobody any more who could take what is sent.
@@ -121,7 +136,7 @@ impl Session {
         self.room.is_closed()
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Arc<Inbox>, Option<Place>)> {
+    fn lock(&self) -> MutexGuard<'_, (Arc<dyn RequestInbox>, Option<Place>)> {
         // Nothing that can panic runs under the lock.
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,21 +147,18 @@ impl Session {
         self.room.close();
     }
 
-    fn take_share(&self) -> Option<Share> {
+    fn take_share(&self) -> Option<SessionShare> {
         self.share().take()
     }
 
-    fn share(&self) -> MutexGuard<'_, Option<Share>> {
+    fn share(&self) -> MutexGuard<'_, Option<SessionShare>> {
         // As above.
         self.share.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn send(self: &Arc<Self>, request: Request) {
+    pub(crate) fn send(self: &Arc<Self>, request: PollingRequest) {
         let inbox = self.lock().0.clone();
-        inbox.put(Letter::Polling {
-            session: self.clone(),
-            request: Box::new(request),
-        });
+        inbox.request(self.clone(), request);
     }
 
     /// Hands over messages of `bytes` together, once there is room for them.
@@ -162,15 +174,15 @@ impl Session {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.capacity);
         let room = self.room.clone().acquire_many_owned(bytes).await?;
         let number = self.posts.fetch_add(1, Ordering::Relaxed);
-        self.send(Request::Post(Posted::new(number, messages, room)));
+        self.send(PollingRequest::Post(Posted::new(number, messages, room)));
         Ok(())
     }
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for PollingSession {
     /// Without its name, which is a credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
+        f.debug_struct("PollingSession")
             .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
@@ -179,15 +191,15 @@ impl fmt::Debug for Session {
 /// The body of a response that waits for frames.
 #[derive(Debug)]
 pub(crate) struct Chunks {
-    session: Arc<Session>,
+    session: Arc<PollingSession>,
     number: u64,
     prelude: Option<Bytes>,
     chunks: mpsc::Receiver<Bytes>,
-    state: State,
+    state: ChunksState,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum ChunksState {
     Waiting,
     /// A chunk was given out; when the next is asked for, it is on its way.
     Given,
@@ -196,10 +208,10 @@ enum State {
 
 impl Chunks {
     /// Asks the session for frames; what comes is the response's body.
-    pub(crate) fn wait(session: Arc<Session>, number: u64, wrapping: Wrapping) -> Self {
+    pub(crate) fn wait(session: Arc<PollingSession>, number: u64, wrapping: Wrapping) -> Self {
         let (sender, receiver) = mpsc::channel(1);
         let prelude = wrapping.prelude();
-        session.send(Request::Wait(Waiting {
+        session.send(PollingRequest::Wait(WaitingRequest {
             number,
             wrapping,
             chunks: sender,
@@ -209,7 +221,7 @@ impl Chunks {
             number,
             prelude: (!prelude.is_empty()).then(|| prelude.into()),
             chunks: receiver,
-            state: State::Waiting,
+            state: ChunksState::Waiting,
         }
     }
 }
@@ -222,14 +234,14 @@ impl futures_util::Stream for Chunks {
         if let Some(prelude) = this.prelude.take() {
             return Poll::Ready(Some(Ok(prelude)));
         }
-        if this.state == State::Given {
-            this.state = State::Waiting;
-            this.session.send(Request::Taken(this.number));
+        if this.state == ChunksState::Given {
+            this.state = ChunksState::Waiting;
+            this.session.send(PollingRequest::Taken(this.number));
         }
         let next = std::task::ready!(this.chunks.poll_recv(context));
         this.state = match next {
-            Some(_) => State::Given,
-            None => State::Ended,
+            Some(_) => ChunksState::Given,
+            None => ChunksState::Ended,
         };
         Poll::Ready(next.map(Ok))
     }
@@ -237,8 +249,8 @@ impl futures_util::Stream for Chunks {
 
 impl Drop for Chunks {
     fn drop(&mut self) {
-        if self.state != State::Ended {
-            self.session.send(Request::Cut(self.number));
+        if self.state != ChunksState::Ended {
+            self.session.send(PollingRequest::Cut(self.number));
         }
     }
 }

@@ -7,7 +7,7 @@ use warp::http::{HeaderMap, HeaderValue, header};
 
 /// Why a request does not become a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum HandshakeRefusal {
     /// Not a handshake, or one with a bad key.
     Malformed,
     /// A version of the protocol other than 13.
@@ -17,25 +17,25 @@ pub(crate) enum Refusal {
 /// Checks the headers of a handshake; answers with the value of `Sec-WebSocket-Accept`.
 ///
 /// Extensions and subprotocols are offers, and are not taken up.
-pub(crate) fn accept(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
+pub(crate) fn accept(headers: &HeaderMap) -> Result<HeaderValue, HandshakeRefusal> {
     if !lists(headers, header::CONNECTION, "upgrade")
         || !lists(headers, header::UPGRADE, "websocket")
         || has_body(headers)
     {
-        return Err(Refusal::Malformed);
+        return Err(HandshakeRefusal::Malformed);
     }
     let version = only(headers, header::SEC_WEBSOCKET_VERSION)?;
     if version.as_bytes() != b"13" {
-        return Err(Refusal::Version);
+        return Err(HandshakeRefusal::Version);
     }
     let key = only(headers, header::SEC_WEBSOCKET_KEY)?.as_bytes();
     if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
-        return Err(Refusal::Malformed);
+        return Err(HandshakeRefusal::Malformed);
     }
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    HeaderValue::try_from(STANDARD.encode(hash.finalize())).map_err(|_| Refusal::Malformed)
+    HeaderValue::try_from(STANDARD.encode(hash.finalize())).map_err(|_| HandshakeRefusal::Malformed)
 }
 
 /// Whether the request has a body, which nobody would read: its bytes would be taken for frames.
@@ -45,11 +45,11 @@ fn has_body(headers: &HeaderMap) -> bool {
 }
 
 /// The value of a header that must be there, once.
-fn only(headers: &HeaderMap, name: header::HeaderName) -> Result<&HeaderValue, Refusal> {
+fn only(headers: &HeaderMap, name: header::HeaderName) -> Result<&HeaderValue, HandshakeRefusal> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => Ok(value),
-        _ => Err(Refusal::Malformed),
+        _ => Err(HandshakeRefusal::Malformed),
     }
 }
 
@@ -99,16 +99,32 @@ mod tests {
     #[test]
     fn row_020_bad_handshakes_are_refused() {
         for (name, value, refusal) in [
-            ("connection", None, Refusal::Malformed),
-            ("connection", Some("keep-alive"), Refusal::Malformed),
-            ("upgrade", Some("h2c"), Refusal::Malformed),
-            ("sec-websocket-key", None, Refusal::Malformed),
-            ("sec-websocket-key", Some("x"), Refusal::Malformed),
-            ("sec-websocket-key", Some("c2hvcnQ="), Refusal::Malformed),
-            ("sec-websocket-version", Some("12"), Refusal::Version),
-            ("sec-websocket-version", None, Refusal::Malformed),
-            ("content-length", Some("5"), Refusal::Malformed),
-            ("transfer-encoding", Some("chunked"), Refusal::Malformed),
+            ("connection", None, HandshakeRefusal::Malformed),
+            (
+                "connection",
+                Some("keep-alive"),
+                HandshakeRefusal::Malformed,
+            ),
+            ("upgrade", Some("h2c"), HandshakeRefusal::Malformed),
+            ("sec-websocket-key", None, HandshakeRefusal::Malformed),
+            ("sec-websocket-key", Some("x"), HandshakeRefusal::Malformed),
+            (
+                "sec-websocket-key",
+                Some("c2hvcnQ="),
+                HandshakeRefusal::Malformed,
+            ),
+            (
+                "sec-websocket-version",
+                Some("12"),
+                HandshakeRefusal::Version,
+            ),
+            ("sec-websocket-version", None, HandshakeRefusal::Malformed),
+            ("content-length", Some("5"), HandshakeRefusal::Malformed),
+            (
+                "transfer-encoding",
+                Some("chunked"),
+                HandshakeRefusal::Malformed,
+            ),
         ] {
             assert_eq!(
                 accept(&headers(&[(name, value)])),
@@ -120,7 +136,11 @@ mod tests {
             let mut twice = headers(&[]);
             let value = twice.get(name).unwrap().clone();
             twice.append(name, value);
-            assert_eq!(accept(&twice), Err(Refusal::Malformed), "{name} twice");
+            assert_eq!(
+                accept(&twice),
+                Err(HandshakeRefusal::Malformed),
+                "{name} twice"
+            );
         }
     }
 }

@@ -9,6 +9,6 @@ mod rate;
 mod reader;
 
 pub(crate) use frame::{close, ping, pong, text, write_text_header};
-pub(crate) use handshake::{Refusal, accept};
-pub(crate) use rate::Rate;
+pub(crate) use handshake::{HandshakeRefusal, accept};
+pub(crate) use rate::FrameRate;
 pub(crate) use reader::{Incoming, Limits, Protocol, Reader, Receiver};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// So many frames within so long.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
+pub(crate) struct FrameRate {
     pub(crate) frames: u32,
     pub(crate) within: Duration,
 }
@@ -20,7 +20,7 @@ pub(super) struct Count {
 
 impl Count {
     /// Counts a frame; whether it is one too many.
-    pub(super) fn exceeds(&mut self, rate: Rate, now: Duration) -> bool {
+    pub(super) fn exceeds(&mut self, rate: FrameRate, now: Duration) -> bool {
         if now.saturating_sub(Duration::from_millis(self.since)) >= rate.within {
             *self = Self {
                 since: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_new_span_begins_with_nothing() {
-        let rate = Rate {
+        let rate = FrameRate {
             frames: 2,
             within: Duration::from_secs(10),
         };

@@ -1,6 +1,6 @@
 //! One message, to be read: of a queue, or by itself.
 
-use super::super::{EventValue, Frame, Head, Printed, Shape, Tail};
+use super::super::{EventShape, EventValue, Frame, Head, Printed, Tail};
 
 /// One message of [`Frames`](super::Frames), or a [`Frame`], to be read.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub(super) enum FrameKind {
     Message,
     Transient,
     Raw,
-    Event(Shape),
+    Event(EventShape),
 }
 
 impl<'a> FrameRef<'a> {

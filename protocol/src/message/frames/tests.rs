@@ -183,7 +183,7 @@ fn a_head_stands_once_before_its_events() {
         let count = waiting.len();
         history.take(&mut waiting, count);
     }
-    let is_head = |entry: &&Entry| matches!(entry, Entry::Head(_));
+    let is_head = |entry: &&FrameEntry| matches!(entry, FrameEntry::Head(_));
     assert_eq!(history.entries.iter().filter(is_head).count(), 1);
 }
 

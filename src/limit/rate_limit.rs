@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::{Caller, Key, Kind, Rate, network};
+use super::{Caller, HandlerKind, Key, Rate, network};
 
 /// The methods of Meteor's accounts with which passwords and tokens can be guessed.
 const LOGIN: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPassword"];
@@ -21,20 +21,21 @@ const LOGIN: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPasswor
 ///
 /// ```
 /// use std::time::Duration;
-/// use updraft::{Rule, Server};
+/// use updraft::{RateLimit, Server};
 ///
 /// let minute = Duration::from_secs(60);
+/// let sending = || RateLimit::methods(["messages.add"]);
 /// let builder = Server::builder()
 ///     // Each user may send 30 messages a minute, over whatever connections, and guests none.
-///     .rate_limit(Rule::methods(["messages.add"]).per_user_if(|user| user.is_some()).limit(30, minute))
-///     .rate_limit(Rule::methods(["messages.add"]).per_user_if(|user| user.is_none()).limit(0, minute))
+///     .rate_limit(sending().per_user_if(|user| user.is_some()).limit(30, minute))
+///     .rate_limit(sending().per_user_if(|user| user.is_none()).limit(0, minute))
 ///     // No connection subscribes more than 100 times a minute, whatever the publications.
-///     .rate_limit(Rule::every_subscription().per_connection().limit(100, minute));
+///     .rate_limit(RateLimit::every_subscription().per_connection().limit(100, minute));
 /// ```
 ///
 /// Subscriptions that run again because the user has changed, and publications without a name, are not counted.
-pub struct Rule {
-    kind: Option<Kind>,
+pub struct RateLimit {
+    kind: Option<HandlerKind>,
     name: Option<TextTest>,
     user: Option<UserTest>,
     address: Option<AddressTest>,
@@ -48,7 +49,7 @@ type TextTest = Box<dyn Fn(&str) -> bool + Send + Sync>;
 type UserTest = Box<dyn Fn(Option<&str>) -> bool + Send + Sync>;
 type AddressTest = Box<dyn Fn(Option<IpAddr>) -> bool + Send + Sync>;
 
-impl Rule {
+impl RateLimit {
     /// Counts these methods, each apart.
     #[must_use]
     pub fn methods(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -83,13 +84,13 @@ impl Rule {
     /// Counts all methods together.
     #[must_use]
     pub fn every_method() -> Self {
-        Self::of(Some(Kind::Method))
+        Self::of(Some(HandlerKind::Method))
     }
 
     /// Counts all publications together.
     #[must_use]
     pub fn every_subscription() -> Self {
-        Self::of(Some(Kind::Subscription))
+        Self::of(Some(HandlerKind::Subscription))
     }
 
     /// Counts methods and publications together.
@@ -190,7 +191,7 @@ impl Rule {
         self
     }
 
-    fn of(kind: Option<Kind>) -> Self {
+    fn of(kind: Option<HandlerKind>) -> Self {
         Self {
             kind,
             name: None,
@@ -211,7 +212,7 @@ impl Rule {
     }
 
     /// Whether it counts some requests of this name.
-    pub(super) fn covers(&self, kind: Kind, name: &str) -> bool {
+    pub(super) fn covers(&self, kind: HandlerKind, name: &str) -> bool {
         self.kind.is_none_or(|own| own == kind)
             && self.name.as_ref().is_none_or(|matches| matches(name))
     }
@@ -222,7 +223,7 @@ impl Rule {
     }
 
     /// What a request is counted by, if the rule is for this caller.
-    pub(super) fn key(&self, kind: Kind, number: usize, caller: &Caller) -> Option<Key> {
+    pub(super) fn key(&self, kind: HandlerKind, number: usize, caller: &Caller) -> Option<Key> {
         let user = caller.user.as_deref();
         let is_meant = self.user.as_ref().is_none_or(|matches| matches(user))
             && self.address.as_ref().is_none_or(|it| it(caller.address))
@@ -239,9 +240,9 @@ impl Rule {
     }
 }
 
-impl fmt::Debug for Rule {
+impl fmt::Debug for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rule")
+        f.debug_struct("RateLimit")
             .field("kind", &self.kind)
             .field("rate", &self.rate)
             .finish_non_exhaustive()

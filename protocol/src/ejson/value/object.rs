@@ -9,17 +9,18 @@ use std::mem;
 
 use indexmap::{Equivalent, IndexMap};
 
-use super::{Text, Value};
+use super::Value;
+use crate::ejson::Text;
 use either::Either;
 
 /// A JavaScript object's own members. `__proto__` is a key like any other.
 #[derive(Clone, Default)]
-pub struct Object(Repr);
+pub struct Object(ObjectRepr);
 
 /// Nearly all objects are short, and a short one is searched faster than a key is hashed. A peer decides how long one
 /// gets, so a long one is hashed.
 #[derive(Clone)]
-enum Repr {
+enum ObjectRepr {
     Short(Vec<(Text, Value)>),
     // Once long it stays so; boxed so that a `Value` stays small.
     Long(Box<IndexMap<Text, Value>>),
@@ -37,9 +38,9 @@ impl Object {
     /// An empty object with room for `members`.
     pub fn with_capacity(members: usize) -> Self {
         Self(if members <= SHORT {
-            Repr::Short(Vec::with_capacity(members))
+            ObjectRepr::Short(Vec::with_capacity(members))
         } else {
-            Repr::Long(Box::new(IndexMap::with_capacity(members)))
+            ObjectRepr::Long(Box::new(IndexMap::with_capacity(members)))
         })
     }
 
@@ -56,11 +57,11 @@ impl Object {
     /// The value of a member, to change.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
         match &mut self.0 {
-            Repr::Short(members) => {
+            ObjectRepr::Short(members) => {
                 let mut members = members.iter_mut();
                 members.find(|it| it.0 == *key).map(|it| &mut it.1)
             }
-            Repr::Long(members) => members.get_mut(key),
+            ObjectRepr::Long(members) => members.get_mut(key),
         }
     }
 
@@ -87,22 +88,22 @@ impl Object {
     /// How many members it has.
     pub fn len(&self) -> usize {
         match &self.0 {
-            Repr::Short(members) => members.len(),
-            Repr::Long(members) => members.len(),
+            ObjectRepr::Short(members) => members.len(),
+            ObjectRepr::Long(members) => members.len(),
         }
     }
 
     /// How many members it has room for.
-    pub(super) fn capacity(&self) -> usize {
+    pub(in crate::ejson) fn capacity(&self) -> usize {
         match &self.0 {
-            Repr::Short(members) => members.capacity(),
-            Repr::Long(members) => members.capacity(),
+            ObjectRepr::Short(members) => members.capacity(),
+            ObjectRepr::Long(members) => members.capacity(),
         }
     }
 
     /// Whether its members are found by a table.
-    pub(super) fn is_hashed(&self) -> bool {
-        matches!(self.0, Repr::Long(_))
+    pub(in crate::ejson) fn is_hashed(&self) -> bool {
+        matches!(self.0, ObjectRepr::Long(_))
     }
 
     /// Whether it has no members.
@@ -113,16 +114,16 @@ impl Object {
     /// Keeps the members for which `keep` answers true.
     pub fn retain(&mut self, mut keep: impl FnMut(&Text, &mut Value) -> bool) {
         match &mut self.0 {
-            Repr::Short(members) => members.retain_mut(|(key, value)| keep(key, value)),
-            Repr::Long(members) => members.retain(keep),
+            ObjectRepr::Short(members) => members.retain_mut(|(key, value)| keep(key, value)),
+            ObjectRepr::Long(members) => members.retain(keep),
         }
     }
 
     /// The members in order.
     pub fn iter(&self) -> Iter<'_> {
         Iter(match &self.0 {
-            Repr::Short(members) => Either::Short(members.iter()),
-            Repr::Long(members) => Either::Long(members.iter()),
+            ObjectRepr::Short(members) => Either::Short(members.iter()),
+            ObjectRepr::Long(members) => Either::Long(members.iter()),
         })
     }
 
@@ -141,28 +142,28 @@ impl Object {
         &mut self,
     ) -> impl ExactSizeIterator<Item = &mut Value> + DoubleEndedIterator {
         match &mut self.0 {
-            Repr::Short(members) => Either::Short(members.iter_mut().map(|(_, value)| value)),
-            Repr::Long(members) => Either::Long(members.values_mut()),
+            ObjectRepr::Short(members) => Either::Short(members.iter_mut().map(|(_, value)| value)),
+            ObjectRepr::Long(members) => Either::Long(members.values_mut()),
         }
     }
 
     fn find(&self, key: &(impl Hash + Equivalent<Text> + ?Sized)) -> Option<&Value> {
         match &self.0 {
-            Repr::Short(members) => {
+            ObjectRepr::Short(members) => {
                 let mut members = members.iter();
                 members.find(|it| key.equivalent(&it.0)).map(|it| &it.1)
             }
-            Repr::Long(members) => members.get(key),
+            ObjectRepr::Long(members) => members.get(key),
         }
     }
 
     fn take(&mut self, key: &(impl Hash + Equivalent<Text> + ?Sized)) -> Option<Value> {
         match &mut self.0 {
-            Repr::Short(members) => {
+            ObjectRepr::Short(members) => {
                 let place = members.iter().position(|it| key.equivalent(&it.0))?;
                 Some(members.remove(place).1)
             }
-            Repr::Long(members) => members.shift_remove(key),
+            ObjectRepr::Long(members) => members.shift_remove(key),
         }
     }
 
@@ -176,12 +177,12 @@ impl Object {
         let is_before = |key: &Text| array_index(key).is_some_and(|other| other < index);
         self.make_room();
         match &mut self.0 {
-            Repr::Short(members) => {
+            ObjectRepr::Short(members) => {
                 let place = members.partition_point(|(key, _)| is_before(key));
                 members.insert(place, (key, value));
                 None
             }
-            Repr::Long(members) => {
+            ObjectRepr::Long(members) => {
                 let place = members.partition_point(|key, _| is_before(key));
                 members.shift_insert(place, key, value)
             }
@@ -190,8 +191,8 @@ impl Object {
 
     /// As [`insert`](Self::insert) without regard to order, for many members at once; [`settle`](Self::settle) must
     /// follow.
-    pub(super) fn append(&mut self, key: Text, value: Value) -> Option<Value> {
-        if let Repr::Short(members) = &mut self.0 {
+    pub(in crate::ejson) fn append(&mut self, key: Text, value: Value) -> Option<Value> {
+        if let ObjectRepr::Short(members) = &mut self.0 {
             if let Some(known) = members.iter_mut().find(|it| it.0 == key) {
                 return Some(mem::replace(&mut known.1, value));
             }
@@ -202,33 +203,33 @@ impl Object {
         }
         self.make_room();
         match &mut self.0 {
-            Repr::Short(_) => None,
-            Repr::Long(members) => members.insert(key, value),
+            ObjectRepr::Short(_) => None,
+            ObjectRepr::Long(members) => members.insert(key, value),
         }
     }
 
     /// Before one more member comes: what would be too long to be searched is hashed from now on.
     fn make_room(&mut self) {
-        if let Repr::Short(members) = &mut self.0
+        if let ObjectRepr::Short(members) = &mut self.0
             && members.len() >= SHORT
         {
-            self.0 = Repr::Long(Box::new(mem::take(members).into_iter().collect()));
+            self.0 = ObjectRepr::Long(Box::new(mem::take(members).into_iter().collect()));
         }
     }
 
     /// Restores the order after [`append`](Self::append).
-    pub(super) fn settle(&mut self) {
+    pub(in crate::ejson) fn settle(&mut self) {
         if !self.keys().map(rank).is_sorted() {
             // Stable, so the keys that are no indices stay as inserted.
             match &mut self.0 {
-                Repr::Short(members) => members.sort_by_cached_key(|(key, _)| rank(key)),
-                Repr::Long(members) => members.sort_by_cached_key(|key, _| rank(key)),
+                ObjectRepr::Short(members) => members.sort_by_cached_key(|(key, _)| rank(key)),
+                ObjectRepr::Long(members) => members.sort_by_cached_key(|key, _| rank(key)),
             }
         }
     }
 }
 
-impl Default for Repr {
+impl Default for ObjectRepr {
     fn default() -> Self {
         Self::Short(Vec::new())
     }
@@ -273,8 +274,8 @@ impl IntoIterator for Object {
 
     fn into_iter(self) -> IntoIter {
         IntoIter(match self.0 {
-            Repr::Short(members) => Either::Short(members.into_iter()),
-            Repr::Long(members) => Either::Long(members.into_iter()),
+            ObjectRepr::Short(members) => Either::Short(members.into_iter()),
+            ObjectRepr::Long(members) => Either::Long(members.into_iter()),
         })
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::server::health::{Check, HealthChecks};
+use super::health::{Check, HealthChecks};
 use crate::stream::Service;
 
 /// The services of a server, by path.
 #[derive(Debug)]
-pub(in crate::server) struct Sites {
+pub(super) struct Sites {
     /// Before every path; empty, or as Meteor takes it from `ROOT_URL`: a slash and more, without one at the end.
     path_prefix: String,
     /// DDP's own, whose number is 0.
@@ -20,7 +20,7 @@ pub(in crate::server) struct Sites {
 
 /// What a request has come to.
 #[derive(Clone, Debug)]
-pub(in crate::server) enum Place {
+pub(super) enum Destination {
     /// Below the prefix of a service.
     SockJs(Site),
     /// DDP's own WebSocket.
@@ -33,16 +33,16 @@ pub(in crate::server) enum Place {
 
 /// Where below a service a request has come to.
 #[derive(Clone, Debug)]
-pub(in crate::server) struct Site {
+pub(super) struct Site {
     /// The service's number.
-    pub(in crate::server) number: usize,
-    pub(in crate::server) service: Arc<Service>,
+    pub(super) number: usize,
+    pub(super) service: Arc<Service>,
     /// What follows the service's prefix.
-    pub(in crate::server) path: String,
+    pub(super) path: String,
 }
 
 impl Sites {
-    pub(in crate::server) fn new(path_prefix: String, ddp: Service, others: Vec<Service>) -> Self {
+    pub(super) fn new(path_prefix: String, ddp: Service, others: Vec<Service>) -> Self {
         Self {
             path_prefix,
             ddp: Arc::new(ddp),
@@ -51,12 +51,12 @@ impl Sites {
         }
     }
 
-    pub(in crate::server) fn with_health(self, health: Option<HealthChecks>) -> Self {
+    pub(super) fn with_health(self, health: Option<HealthChecks>) -> Self {
         Self { health, ..self }
     }
 
     /// DDP, without SockJS where the client likes.
-    pub(in crate::server) fn ddp(&self) -> &Arc<Service> {
+    pub(super) fn ddp(&self) -> &Arc<Service> {
         &self.ddp
     }
 
@@ -65,13 +65,13 @@ impl Sites {
     /// It belongs to the service with the longest prefix. Raw WebSocket is at `/websocket` and `/websocket/`: behind the
     /// path prefix or, where none is configured, behind any path that no service has, so that a proxy need not take one
     /// off.
-    pub(in crate::server) fn find(&self, path: &str) -> Place {
+    pub(super) fn find(&self, path: &str) -> Destination {
         let checks = self.health.as_ref();
         if let Some(check) = checks.and_then(|checks| checks.find(path)) {
-            return Place::Health(check);
+            return Destination::Health(check);
         }
         let Some(path) = path.strip_prefix(&self.path_prefix) else {
-            return Place::Elsewhere;
+            return Destination::Elsewhere;
         };
         let services = std::iter::once(&self.ddp).chain(&self.others);
         let sites = services.enumerate().filter_map(|(number, service)| {
@@ -82,7 +82,7 @@ impl Sites {
         if let Some((number, service, path)) =
             sites.max_by_key(|(_, service, _)| service.options.prefix.len())
         {
-            return Place::SockJs(Site {
+            return Destination::SockJs(Site {
                 number,
                 service: service.clone(),
                 path: path.to_owned(),
@@ -90,9 +90,9 @@ impl Sites {
         }
         let path = path.strip_suffix('/').unwrap_or(path);
         match path.strip_suffix("/websocket") {
-            Some("") => Place::WebSocket,
-            Some(_) if self.path_prefix.is_empty() => Place::WebSocket,
-            _ => Place::Elsewhere,
+            Some("") => Destination::WebSocket,
+            Some(_) if self.path_prefix.is_empty() => Destination::WebSocket,
+            _ => Destination::Elsewhere,
         }
     }
 }
@@ -112,12 +112,12 @@ mod tests {
     }
 
     fn is_websocket(sites: &Sites, path: &str) -> bool {
-        matches!(sites.find(path), Place::WebSocket)
+        matches!(sites.find(path), Destination::WebSocket)
     }
 
     fn sockjs(sites: &Sites, path: &str) -> Option<(usize, String)> {
         match sites.find(path) {
-            Place::SockJs(site) => Some((site.number, site.path)),
+            Destination::SockJs(site) => Some((site.number, site.path)),
             _ => None,
         }
     }

@@ -18,7 +18,7 @@ const CALLS: u32 = 16;
 
 /// The calls for one message, timed together with what is made of their events.
 #[derive(Default)]
-pub(super) struct Careful {
+pub(super) struct MappingCalls {
     /// Those that the clock has not been looked at for yet.
     since: Option<Since>,
 }
@@ -30,7 +30,7 @@ struct Since {
     calls: u32,
 }
 
-impl Careful {
+impl MappingCalls {
     /// Calls a mapping function. If it fails or panics, there is no event.
     pub(super) fn call(
         &mut self,
@@ -84,7 +84,7 @@ impl Since {
     }
 }
 
-impl Drop for Careful {
+impl Drop for MappingCalls {
     fn drop(&mut self) {
         self.judge();
     }

@@ -1,0 +1,122 @@
+//! Which file a path leads to: the module that defines what it names, through all that only hands it on.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::paths::{Mention, Purpose, mentions};
+
+/// The names on the way to a module, from the crate's root on.
+pub(super) type ModulePath = Vec<String>;
+
+/// How often a name may be handed on.
+const STEPS: usize = 8;
+
+/// The modules of a crate that have files of their own.
+#[derive(Debug, Default)]
+pub(super) struct Modules(HashMap<ModulePath, Module>);
+
+#[derive(Debug)]
+struct Module {
+    file: PathBuf,
+    mentions: Vec<Mention>,
+}
+
+impl Modules {
+    /// From the files of a crate: their paths below its root, and their texts.
+    pub(super) fn of<'a>(files: impl IntoIterator<Item = (&'a Path, &'a str)>) -> Self {
+        let modules = files.into_iter().map(|(file, text)| {
+            let (file, mentions) = (file.to_owned(), mentions(text));
+            (module_of(&file), Module { file, mentions })
+        });
+        Self(modules.collect())
+    }
+
+    /// Each file, with those that it imports. What it takes from a module that it stands in is not counted, and neither
+    /// is what it only hands on.
+    pub(super) fn imports(&self) -> Vec<(&Path, Vec<&Path>)> {
+        let imports = self.0.iter().map(|(at, module)| {
+            let paths = module.mentions.iter();
+            let used = paths.filter(|it| !matches!(it.purpose, Purpose::Reexport(_)));
+            let targets = used.filter_map(|it| self.target(at, &it.segments));
+            let mut targets: Vec<&Path> = targets
+                .filter(|target| !at.starts_with(target))
+                .filter_map(|target| Some(&*self.0.get(&target)?.file))
+                .collect();
+            targets.sort_unstable();
+            targets.dedup();
+            (&*module.file, targets)
+        });
+        let mut imports: Vec<_> = imports.collect();
+        imports.sort_unstable();
+        imports
+    }
+
+    /// The module that defines what a path names, where it stands in the module `at`.
+    fn target(&self, at: &[String], path: &[String]) -> Option<ModulePath> {
+        let mut path = self.absolute(at, path, STEPS)?;
+        for _ in 0..STEPS {
+            let longest = (0..=path.len()).rev();
+            let mut prefixes = longest.filter_map(|length| path.get(..length));
+            let module = prefixes.find(|prefix| self.0.contains_key(*prefix))?;
+            match self.handed_on(module, path.get(module.len()..)?) {
+                Some(further) => path = further,
+                None => return Some(module.to_vec()),
+            }
+        }
+        None
+    }
+
+    /// Where a module has what it hands on under this name.
+    fn handed_on(&self, module: &[String], rest: &[String]) -> Option<ModulePath> {
+        let (wanted, rest) = rest.split_first()?;
+        let mentions = self.0.get(module)?.mentions.iter();
+        let path = mentions.into_iter().find_map(|it| match &it.purpose {
+            Purpose::Reexport(name) if name == wanted => Some(&it.segments),
+            _ => None,
+        })?;
+        let path = self.absolute(module, path, STEPS)?;
+        Some([&path, rest].concat())
+    }
+
+    /// A path from the crate's root on; nothing for what is of another crate.
+    fn absolute(&self, at: &[String], path: &[String], steps: usize) -> Option<ModulePath> {
+        let (first, rest) = path.split_first()?;
+        match first.as_str() {
+            "crate" => Some(rest.to_vec()),
+            "self" => Some([at, rest].concat()),
+            "super" => {
+                let climbed = path.iter().take_while(|segment| *segment == "super");
+                let climbed = climbed.count();
+                let above = at.get(..at.len().checked_sub(climbed)?)?;
+                Some([above, path.get(climbed..)?].concat())
+            }
+            _ if self
+                .0
+                .contains_key(&[at, std::slice::from_ref(first)].concat()) =>
+            {
+                Some([at, path].concat())
+            }
+            _ => {
+                let mentions = self.0.get(at)?.mentions.iter();
+                let import = mentions.into_iter().find_map(|it| match &it.purpose {
+                    Purpose::Import(name) if name == first => Some(&it.segments),
+                    _ => None,
+                })?;
+                let import = self.absolute(at, import, steps.checked_sub(1)?)?;
+                Some([&import, rest].concat())
+            }
+        }
+    }
+}
+
+/// The module that a file is.
+pub(super) fn module_of(file: &Path) -> ModulePath {
+    let path = file.with_extension("");
+    let names = path.iter().map(|name| name.to_string_lossy().into_owned());
+    let mut names: ModulePath = names.collect();
+    let is_named_by_folder = names.last().is_some_and(|name| name == "mod");
+    if is_named_by_folder || names == ["lib"] {
+        names.pop();
+    }
+    names
+}
