@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use crate::failures::Failures;
 use crate::fault::FaultCounts;
 use crate::received::Listeners;
-use crate::settings::Settings;
+use crate::settings::ChannelSettings;
 use crate::{
     Batch, BusError, BusFault, BusFaults, Cause, Gap, Message, PayloadError, PayloadLimits, Port,
 };
@@ -90,7 +90,7 @@ struct Changes {
 }
 
 impl Registry {
-    pub(crate) fn new(settings: &Settings, immediate: bool) -> Self {
+    pub(crate) fn new(settings: &ChannelSettings, immediate: bool) -> Self {
         Self {
             channels: DashMap::default(),
             changes: Mutex::default(),
@@ -98,7 +98,7 @@ impl Registry {
             ports: OnceLock::new(),
             listeners: Listeners::new(settings),
             immediate,
-            limits: settings.limits,
+            limits: settings.payload,
             dropped_payloads: AtomicU64::new(0),
             failures: Failures::new(settings.failing_channels),
             faults: FaultCounts::default(),

@@ -80,27 +80,6 @@ fn result<T: Serialize + 'static, E: Into<Error>>(outcome: Result<T, E>) -> Resu
     Ok(ejson::to_value(&value)?)
 }
 
-/// How long handlers may keep others waiting.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// How long one subscription may hold its session's queue while it waits for the bus.
-    pub(crate) bus: Duration,
-    /// From when on a method that runs counts as slow.
-    pub(crate) method: Duration,
-    /// How long a login by token may wait for an answer that is about the token.
-    pub(crate) login: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            bus: Duration::from_millis(250),
-            method: Duration::from_secs(30),
-            login: Duration::from_secs(10),
-        }
-    }
-}
-
 /// A handler that begins so much later than it was asked for found all threads blocked.
 const LATE: Duration = Duration::from_millis(100);
 

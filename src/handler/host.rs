@@ -12,7 +12,7 @@ use updraft_bus::{Channels, IntoChannel};
 use updraft_protocol::ejson;
 use updraft_protocol::message::WireError;
 
-use super::{Connection, Patience};
+use super::{Connection, HandlerSettings};
 use crate::base::error::{Error, Result};
 use crate::base::memory::Memory;
 use crate::limit::Limiter;
@@ -22,7 +22,7 @@ use crate::telemetry::Gauges;
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) channels: Channels,
-    pub(crate) patience: Patience,
+    pub(crate) settings: HandlerSettings,
     pub(crate) limiter: Limiter,
     /// The runtime that awaits `serve()`.
     pub(crate) runtime: Handle,

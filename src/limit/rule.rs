@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::{Caller, Key, Kind, Rate, network};
+use super::{Caller, Key, Kind, RequestRate, network};
 
 /// The methods of Meteor's accounts with which passwords and tokens can be guessed.
 const LOGIN: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPassword"];
@@ -41,7 +41,7 @@ pub struct Rule {
     connection: Option<TextTest>,
     /// Whether what succeeds is not counted.
     counts_failures: bool,
-    pub(super) rate: Rate,
+    pub(super) rate: RequestRate,
 }
 
 type TextTest = Box<dyn Fn(&str) -> bool + Send + Sync>;
@@ -183,7 +183,7 @@ impl Rule {
     /// So many requests within this interval; one more fails.
     #[must_use]
     pub fn limit(mut self, requests: u32, interval: Duration) -> Self {
-        self.rate = Rate {
+        self.rate = RequestRate {
             requests,
             within: interval,
         };
@@ -198,7 +198,7 @@ impl Rule {
             address: None,
             connection: None,
             counts_failures: false,
-            rate: Rate {
+            rate: RequestRate {
                 requests: 10,
                 within: Duration::from_secs(1),
             },

@@ -278,7 +278,7 @@ impl Subscription {
 
     /// How much longer this subscription may hold its client's queue while it waits for the bus.
     pub(super) fn bus_patience(&self) -> Duration {
-        let patience = self.0.connection.host().patience.bus;
+        let patience = self.0.connection.host().settings.bus_patience;
         patience.saturating_sub(self.life().waited_for_bus)
     }
 

@@ -24,12 +24,13 @@ use super::admission::Admission;
 use super::health::Condition;
 use super::http;
 use super::incoming::{Incoming, too_late};
-use super::sockjs::{BodyLimits, Sites};
+use super::sockjs::Sites;
 #[cfg(feature = "tls")]
 use super::tls::Handshake;
 use crate::base::ThrottledLog;
 use crate::base::clock;
 use crate::base::files::REMEDY;
+use crate::config::{ListenerSettings, Settings};
 use crate::shard::Shared;
 use crate::shard::polling_sessions::Registry;
 use crate::shard::{Arrival, Shard};
@@ -51,7 +52,7 @@ pub(super) struct Front {
     shared: Arc<Shared>,
     admission: Admission,
     sites: Sites,
-    limits: Limits,
+    settings: Arc<Settings>,
     /// For the line about connections that could not be accepted.
     failures: ThrottledLog,
     /// None where clients speak in the open.
@@ -59,49 +60,8 @@ pub(super) struct Front {
     handshake: Option<Handshake>,
 }
 
-/// What those who are no clients yet may have.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// New clients on their way to the shards.
-    pub(super) arrivals: usize,
-    /// How long one more waits for room there.
-    pub(super) arrives_within: Duration,
-    pub(super) head: Head,
-    pub(super) bodies: BodyLimits,
-    /// Bytes of messages that were posted to one session, and that it has not taken.
-    pub(super) posted: usize,
-    /// How long messages wait for room among these.
-    pub(super) posted_within: Duration,
-}
-
-/// What the head of a request may be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
-    /// When it must be there; zero for no such time.
-    pub(super) within: Duration,
-    pub(super) headers: usize,
-    /// All of it.
-    pub(super) bytes: usize,
-}
-
-/// How sockets are set up.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SocketOptions {
-    /// Connections that the kernel holds until they are accepted. Who finds no room there tries again a second later.
-    pub(super) backlog: u16,
-    /// Bytes that the kernel may hold for a client: more would hide that it does not read.
-    pub(super) send_buffer: usize,
-    /// How long the kernel waits for a client's machine to confirm; zero for its own time.
-    pub(super) user_timeout: Duration,
-}
-
-impl Head {
-    /// As hyper wants it: it adds this to the time, so there is a longest.
-    fn patience(&self) -> Option<Duration> {
-        const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-        (!self.within.is_zero()).then(|| self.within.min(LONGEST))
-    }
-}
+/// The longest time that hyper is told: it adds it to another.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Front {
     pub(super) fn new(
@@ -109,9 +69,9 @@ impl Front {
         shared: Arc<Shared>,
         admission: Admission,
         sites: Sites,
-        limits: Limits,
+        settings: Arc<Settings>,
     ) -> Self {
-        let arrivals = limits.arrivals.min(Semaphore::MAX_PERMITS);
+        let arrivals = settings.inbox.arrivals.min(Semaphore::MAX_PERMITS);
         Self {
             shards,
             next: AtomicUsize::new(0),
@@ -119,7 +79,7 @@ impl Front {
             shared,
             admission,
             sites,
-            limits,
+            settings,
             failures: ThrottledLog::each(FAILURES_TOLD),
             #[cfg(feature = "tls")]
             handshake: None,
@@ -128,7 +88,8 @@ impl Front {
 
     /// Begins each connection with this handshake.
     #[cfg(feature = "tls")]
-    pub(super) fn with_handshake(self, handshake: Option<Handshake>) -> Self {
+    pub(super) fn with_handshake(self, handshake: Handshake) -> Self {
+        let handshake = Some(handshake);
         Self { handshake, ..self }
     }
 
@@ -140,13 +101,13 @@ impl Front {
         &self.shared.polling
     }
 
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Depth and breadth of what is posted.
     pub(super) fn json_limits(&self) -> &ejson::JsonLimits {
-        &self.shared.session.limits
+        &self.shared.session.settings.json
     }
 
     /// Takes connections until the server begins to end.
@@ -193,7 +154,7 @@ impl Front {
     /// connections does not keep the shards from those who are there already.
     pub(super) async fn hand_over(&self, mut arrival: Arrival) {
         let room = self.room.clone().acquire_owned();
-        match tokio::time::timeout(self.limits.arrives_within, room).await {
+        match tokio::time::timeout(self.settings.inbox.arrival_timeout, room).await {
             Ok(Ok(room)) => arrival.room = Some(room),
             _ => return self.too_many(),
         }
@@ -291,7 +252,8 @@ impl Front {
     ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let head = self.limits.head;
+        let http = &self.settings.http;
+        let header_timeout = http.header_timeout.min(LONGEST);
         let draining = &self.shared.draining;
         let has_asked = AtomicBool::new(false);
         let answer = |request: Request<body::Incoming>| {
@@ -301,9 +263,9 @@ impl Front {
         };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(head.patience())
-            .max_headers(head.headers)
-            .max_buf_size(head.bytes)
+            .header_read_timeout((!header_timeout.is_zero()).then_some(header_timeout))
+            .max_headers(http.headers)
+            .max_buf_size(http.header_bytes)
             .serve_connection(TokioIo::new(socket), service_fn(answer))
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
@@ -339,41 +301,42 @@ fn is_of_one(error: &io::Error) -> bool {
     )
 }
 
-impl SocketOptions {
-    /// A socket with these options at one of the addresses, which does not listen yet. Those that it will accept have
-    /// its options, at no cost of their own.
-    pub(super) async fn bind(&self, addresses: impl ToSocketAddrs) -> io::Result<TcpSocket> {
-        let mut failed = io::Error::new(ErrorKind::InvalidInput, "the name has no address");
-        for address in lookup_host(addresses).await? {
-            match self.bind_to(address) {
-                Ok(socket) => return Ok(socket),
-                Err(error) => failed = error,
-            }
+/// A socket with these settings at one of the addresses, which does not listen yet. Those that it will accept have
+/// its options, at no cost of their own.
+pub(super) async fn bind(
+    settings: &ListenerSettings,
+    addresses: impl ToSocketAddrs,
+) -> io::Result<TcpSocket> {
+    let mut failed = io::Error::new(ErrorKind::InvalidInput, "the name has no address");
+    for address in lookup_host(addresses).await? {
+        match bind_to(settings, address) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failed = error,
         }
-        Err(failed)
     }
+    Err(failed)
+}
 
-    fn bind_to(&self, address: SocketAddr) -> io::Result<TcpSocket> {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // As every server on Unix: what is left of old connections is no reason not to start again.
-        #[cfg(unix)]
-        socket.set_reuseaddr(true)?;
-        // Each message is one write already, so waiting for more can only hurt.
-        socket.set_nodelay(true)?;
-        let options = SockRef::from(&socket);
-        if let Err(error) = options.set_send_buffer_size(self.send_buffer) {
-            tracing::warn!(%error, "The send buffer of sockets could not be set.");
-        }
-        #[cfg(target_os = "linux")]
-        if !self.user_timeout.is_zero() {
-            options.set_tcp_user_timeout(Some(self.user_timeout))?;
-        }
-        socket.bind(address)?;
-        Ok(socket)
+fn bind_to(settings: &ListenerSettings, address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As every server on Unix: what is left of old connections is no reason not to start again.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    // Each message is one write already, so waiting for more can only hurt.
+    socket.set_nodelay(true)?;
+    let options = SockRef::from(&socket);
+    if let Err(error) = options.set_send_buffer_size(settings.send_buffer) {
+        tracing::warn!(%error, "The send buffer of sockets could not be set.");
     }
+    #[cfg(target_os = "linux")]
+    if !settings.tcp_user_timeout.is_zero() {
+        options.set_tcp_user_timeout(Some(settings.tcp_user_timeout))?;
+    }
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -382,12 +345,10 @@ mod tests {
 
     #[tokio::test]
     async fn row_031_the_kernel_gives_up_a_machine_that_is_gone() {
-        let options = SocketOptions {
-            backlog: 10,
-            send_buffer: 32 * 1024,
-            user_timeout: Duration::from_secs(7),
-        };
-        let socket = options.bind("127.0.0.1:0").await.unwrap();
+        let mut settings = ListenerSettings::default();
+        settings.send_buffer = 32 * 1024;
+        settings.tcp_user_timeout = Duration::from_secs(7);
+        let socket = bind(&settings, "127.0.0.1:0").await.unwrap();
         let listener = socket.listen(10).unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());

@@ -5,55 +5,27 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use warp::Reply;
 use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use warp::reply::Response;
 
-use super::address::{TrustedProxies, client_address};
-use super::origin::{Authority, Origins, Policy, Refusal, only};
+use super::address::{Proxies, client_address};
+use super::origin::{Authority, Origins, Refusal, only};
 use crate::base::ThrottledLog;
 use crate::base::clock;
 use crate::handler::Headers;
-use crate::limit::{Addresses, Network, Rate, Seat};
+use crate::limit::{AddressLimits, Addresses, Network, Seat};
 use crate::shard::Shared;
 use crate::shard::polling_sessions::{Counted, Full, Key, Session};
 
 /// Most characters of a refused origin in the log.
 const SHOWN: usize = 200;
 
-/// What the program says about the edge.
-#[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) trusted_proxies: TrustedProxies,
-    pub(super) origins: Policy,
-    /// Whether the listener speaks TLS.
-    pub(super) is_encrypted: bool,
-    /// Connections from one address; without limit where this is nothing.
-    pub(super) per_address: Option<usize>,
-    pub(super) guesses: Rate,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            trusted_proxies: TrustedProxies::Hops(0),
-            origins: Policy::default(),
-            is_encrypted: false,
-            per_address: None,
-            guesses: Rate {
-                requests: 1000,
-                within: Duration::from_secs(60),
-            },
-        }
-    }
-}
-
 /// Lets clients in.
 #[derive(Debug)]
 pub(super) struct Admission {
-    trusted_proxies: TrustedProxies,
+    proxies: Proxies,
     origins: Origins,
     addresses: Arc<Addresses>,
     shared: Arc<Shared>,
@@ -71,19 +43,16 @@ pub(super) struct Admitted {
 }
 
 impl Admission {
-    pub(super) fn new(settings: Settings, listener: IpAddr, shared: Arc<Shared>) -> Self {
-        let Settings {
-            trusted_proxies,
-            origins,
-            is_encrypted,
-            per_address,
-            guesses,
-        } = settings;
-        let has_proxies = !trusted_proxies.is_empty();
+    pub(super) fn new(
+        proxies: Proxies,
+        origins: Origins,
+        addresses: AddressLimits,
+        shared: Arc<Shared>,
+    ) -> Self {
         Self {
-            trusted_proxies,
-            origins: Origins::new(origins, listener, has_proxies, is_encrypted),
-            addresses: Arc::new(Addresses::new(per_address, guesses)),
+            proxies,
+            origins,
+            addresses: Arc::new(Addresses::new(addresses)),
             shared,
             origins_log: ThrottledLog::default(),
             addresses_log: ThrottledLog::default(),
@@ -96,7 +65,7 @@ impl Admission {
         if self.shared.host.memory.is_overloaded() {
             return Err(self.refused(Refused::Busy));
         }
-        let client_address = client_address(&self.trusted_proxies, peer, headers);
+        let client_address = client_address(&self.proxies, peer, headers);
         let network = Network::of(client_address);
         let seat = self.addresses.seat(network).or_else(|full| {
             // Sessions that are opened and left alone keep nobody out.
@@ -160,7 +129,7 @@ impl Admission {
         headers: &HeaderMap,
         peer: SocketAddr,
     ) -> Result<Arc<Session>, Refused> {
-        let client_address = client_address(&self.trusted_proxies, peer, headers);
+        let client_address = client_address(&self.proxies, peer, headers);
         let network = Network::of(client_address);
         let is_guessing = self.addresses.is_guessing(network, clock::now());
         let session = self.shared.polling.living(key);

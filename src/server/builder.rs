@@ -16,67 +16,54 @@ use std::time::Duration;
 use tokio::net::ToSocketAddrs;
 #[cfg(feature = "redis")]
 use updraft_bus::Redis;
-use updraft_bus::{Bus, Settings, WhenAway};
-use updraft_protocol::session::{DuplicateName, PublicationKind, SessionConfig};
+use updraft_bus::{Bus, WhenAway};
+use updraft_protocol::session::{DuplicateName, HandlerNames, PublicationKind};
 use updraft_protocol::vent::{EncodingChoice, VentOptions};
-use updraft_protocol::view::Strategy;
+use updraft_protocol::view::{Strategies, Strategy};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::Bound;
-use super::accept::{self, SocketOptions};
-use super::admission;
-use super::drain::Drain;
 use super::handle::Handle;
 use super::health::HealthChecks;
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use crate::account::{Accounts, Authenticator};
 use crate::base::error::{Error, Result};
-use crate::base::ids;
-use crate::handler::{Handler, Patience};
+use crate::config::Settings;
+use crate::handler::Handler;
 use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
+use crate::shard::SilenceLimit;
 use crate::shard::orders::Orders;
-use crate::shard::{InboxLimits, Limits, Watch};
 use crate::stream::{Service, SockJs};
-use crate::transport::websocket::Rate;
 
 /// Collects what a server is to do; [`bind`](Self::bind) makes it one.
 ///
 /// A name that is given twice, or is of no use, is an error of `bind`.
 pub struct Builder {
-    session: SessionConfig,
+    settings: Settings,
+    /// Names of publications and methods, by the places of these.
+    names: HandlerNames,
     publications: Vec<Publication>,
     methods: Vec<Method>,
+    strategies: Strategies,
     accounts: Option<Accounts>,
     /// In the order in which they are asked.
     authenticators: Vec<Box<dyn Authenticator>>,
     bus: Bus,
-    settings: Settings,
     routes: Vec<Route>,
-    shards: Option<NonZero<usize>>,
-    limits: Limits,
-    inbox: InboxLimits,
-    sockets: SocketOptions,
     /// How DDP is served over SockJS.
     sockjs: SockJs,
     /// SockJS services of the program's own.
     services: Vec<Service>,
-    path_prefix: String,
-    polling: sockjs::PollingLimits,
     health: Option<HealthChecks>,
-    http: http::Settings,
-    edge: admission::Settings,
+    /// None where clients speak in the open.
     #[cfg(feature = "tls")]
-    tls: tls::Settings,
+    tls: Option<Tls>,
     rates: edge::Rates,
     orders: Orders,
-    /// As the program has set it; else a share of what there is.
-    memory_limit: Option<usize>,
-    patience: Patience,
-    drain: Drain,
-    /// Whether `serve` hears signals.
-    hears_signals: bool,
     /// The first mistake in what was registered.
     mistake: Option<Error>,
 }
@@ -87,73 +74,57 @@ type Route = Box<dyn FnOnce(Handle) -> BoxedFilter<(Response,)> + Send>;
 impl Default for Builder {
     fn default() -> Self {
         Self {
-            session: session_config(),
+            settings: Settings::default(),
+            names: HandlerNames::default(),
             publications: Vec::new(),
             methods: Vec::new(),
+            strategies: Strategies::default(),
             accounts: None,
             authenticators: Vec::new(),
             bus: Bus::default(),
-            settings: Settings::default(),
             routes: Vec::new(),
-            shards: None,
-            limits: Limits {
-                first_message: 64 * 1024,
-                message: 4 * 1024 * 1024,
-                small_frames: Rate {
-                    frames: 1000,
-                    within: Duration::from_secs(10),
-                },
-                flow: 1024 * 1024,
-                events: 16 * 1024 * 1024,
-                kept: 256 * 1024,
-                stuck: Duration::from_secs(10),
-                queued_messages: 100,
-                queued_bytes: 4 * 1024 * 1024,
-                linger: Duration::from_secs(5),
-                takeover: Duration::from_secs(2),
-                same_address: false,
-                watch: Watch {
-                    interval: Duration::from_secs(60),
-                    timeout: Duration::from_secs(45),
-                },
-            },
-            inbox: InboxLimits {
-                batches: 64 * 1024 * 1024,
-                arrivals: 1024,
-            },
-            sockets: SocketOptions {
-                backlog: 4096,
-                send_buffer: 256 * 1024,
-                user_timeout: Duration::from_secs(45),
-            },
             sockjs: SockJs::meteor(),
             services: Vec::new(),
-            path_prefix: String::new(),
-            polling: sockjs::PollingLimits::default(),
             health: None,
-            http: http::Settings::default(),
-            edge: admission::Settings::default(),
             #[cfg(feature = "tls")]
-            tls: tls::Settings::default(),
+            tls: None,
             rates: edge::Rates::default(),
             orders: Orders::default(),
-            memory_limit: None,
-            patience: Patience::default(),
-            drain: Drain::default(),
-            hears_signals: true,
             mistake: None,
         }
     }
 }
 
-/// What sessions are like unless the program says otherwise.
-fn session_config() -> SessionConfig {
-    let mut config = SessionConfig::default();
-    config.new_object_id = ids::object_id;
-    config
-}
-
 impl Builder {
+    /// Replaces all [settings](Settings).
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// use updraft::Settings;
+    ///
+    /// let mut settings = Settings::default();
+    /// settings.clients.flow = 2 << 20;
+    /// let builder = Server::builder().settings(settings);
+    /// ```
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Changes some of the [settings](Settings), which are the defaults otherwise. May be called
+    /// several times.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// let builder = Server::builder().configure(|settings| settings.clients.flow = 2 << 20);
+    /// ```
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
     /// Registers a publication of documents.
     ///
     /// ```
@@ -175,7 +146,7 @@ impl Builder {
     /// Registers a publication that starts by itself for every client: Meteor's publication without a name.
     #[must_use]
     pub fn publish_universal<M>(mut self, handler: impl Handler<Subscription, M>) -> Self {
-        self.session.names.universal(self.publications.len());
+        self.names.universal(self.publications.len());
         self.publications.push(Publication::ordinary("", handler));
         self
     }
@@ -217,7 +188,7 @@ impl Builder {
     /// Registers a method.
     #[must_use]
     pub fn method<M>(mut self, name: &str, handler: impl Handler<Call, M>) -> Self {
-        let added = self.session.names.method(name, self.methods.len());
+        let added = self.names.method(name, self.methods.len());
         self.note("method", added);
         let method = Method::new(self.methods.len(), name, handler);
         self.methods.push(method);
@@ -235,7 +206,7 @@ impl Builder {
     /// What subscriptions do while the bus cannot be reached: by default they wait 30 s for it.
     #[must_use]
     pub fn when_bus_is_away(mut self, when_away: WhenAway) -> Self {
-        self.settings.when_away = when_away;
+        self.settings.bus.when_away = when_away;
         self
     }
 
@@ -243,15 +214,15 @@ impl Builder {
     /// dropped on receipt and counted, and cannot be emitted.
     #[must_use]
     pub fn payload_limit(mut self, bytes: usize, depth: usize) -> Self {
-        self.settings.limits.bytes = bytes;
-        self.settings.limits.json.depth = depth;
+        self.settings.bus.payload.bytes = bytes;
+        self.settings.bus.payload.json.depth = depth;
         self
     }
 
     /// How many channels [`Handle::failures_by_channel`] tells apart; 100 by default.
     #[must_use]
     pub fn failing_channels(mut self, count: usize) -> Self {
-        self.settings.failing_channels = count;
+        self.settings.bus.failing_channels = count;
         self
     }
 
@@ -292,14 +263,14 @@ impl Builder {
     /// `setPublicationStrategy`.
     #[must_use]
     pub fn publication_strategy(mut self, collection: &str, strategy: Strategy) -> Self {
-        self.session.strategies.set(collection, strategy);
+        self.strategies.set(collection, strategy);
         self
     }
 
     /// The encoding of Vent publications that do not choose their own; [`EncodingChoice::Auto`] by default.
     #[must_use]
     pub fn encoding(mut self, encoding: EncodingChoice) -> Self {
-        self.session.encoding = encoding;
+        self.settings.sessions.encoding = encoding;
         self
     }
 
@@ -309,7 +280,7 @@ impl Builder {
         let names = collections
             .into_iter()
             .map(|name| name.into().into_boxed_str());
-        self.session.reserved.extend(names);
+        self.settings.sessions.reserved.extend(names);
         self
     }
 
@@ -318,8 +289,8 @@ impl Builder {
     /// intervals after the last message. An interval of zero switches both off.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.session.heartbeat_interval = interval;
-        self.session.heartbeat_timeout = timeout;
+        self.settings.sessions.heartbeat_interval = interval;
+        self.settings.sessions.heartbeat_timeout = timeout;
         self
     }
 
@@ -332,7 +303,7 @@ impl Builder {
     /// ended instead, and the client has to ask again. An interval of zero switches this off.
     #[must_use]
     pub fn silence_limit(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.limits.watch = Watch { interval, timeout };
+        self.settings.clients.silence = SilenceLimit { interval, timeout };
         self
     }
 
@@ -345,7 +316,8 @@ impl Builder {
     /// enough for the last clients to answer before the second is over.
     #[must_use]
     pub fn drain(mut self, spread: Duration, within: Duration) -> Self {
-        self.drain = Drain { spread, within };
+        self.settings.drain.spread = spread;
+        self.settings.drain.within = within;
         self
     }
 
@@ -354,14 +326,14 @@ impl Builder {
     /// at once, or what the program has them do.
     #[must_use]
     pub fn signals(mut self, hears: bool) -> Self {
-        self.hears_signals = hears;
+        self.settings.drain.signals = hears;
         self
     }
 
     /// How many threads own connections; one per core by default.
     #[must_use]
     pub fn shards(mut self, shards: NonZero<usize>) -> Self {
-        self.shards = Some(shards);
+        self.settings.shards = Some(shards);
         self
     }
 
@@ -379,10 +351,7 @@ impl Builder {
     }
 
     fn add(&mut self, name: &str, kind: PublicationKind, publication: Publication) {
-        let added = self
-            .session
-            .names
-            .publication(name, self.publications.len(), kind);
+        let added = self.names.publication(name, self.publications.len(), kind);
         self.note("publication", added);
         self.publications.push(publication);
     }

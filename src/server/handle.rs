@@ -11,8 +11,9 @@ use updraft_bus::{ChannelFailures, IntoChannel};
 
 #[cfg(feature = "tls")]
 use super::Tls;
-use super::drain::Drain;
+use super::drain;
 use crate::base::error::Result;
+use crate::config::DrainSettings;
 use crate::handler::Host;
 use crate::shard::orders::Order;
 use crate::shard::{Shard, Shared};
@@ -23,9 +24,9 @@ use crate::telemetry::Stats;
 pub struct Handle {
     shared: Arc<Shared>,
     shards: Arc<[Shard]>,
-    drain: Drain,
+    drain: DrainSettings,
     /// How long a closed connection may take to go away.
-    linger: Duration,
+    close_timeout: Duration,
     /// Cancelled when no client is left, nor anything that clients have begun.
     deserted: CancellationToken,
     /// Cancelled when everything has ended, or was given up.
@@ -36,14 +37,14 @@ impl Handle {
     pub(super) fn new(
         shared: Arc<Shared>,
         shards: Arc<[Shard]>,
-        drain: Drain,
-        linger: Duration,
+        drain: DrainSettings,
+        close_timeout: Duration,
     ) -> Self {
         Self {
             shared,
             shards,
             drain,
-            linger,
+            close_timeout,
             deserted: CancellationToken::new(),
             finished: CancellationToken::new(),
         }
@@ -181,7 +182,7 @@ impl Handle {
         } = &**host;
         draining.cancel();
         let clients = gauges.connections.load(Ordering::Relaxed);
-        let spread = self.drain.spread(clients, deadline, self.linger);
+        let spread = drain::spread(self.drain.spread, clients, deadline, self.close_timeout);
         self.shards.iter().for_each(|shard| shard.shut_down(spread));
         shards.close();
         tasks.close();

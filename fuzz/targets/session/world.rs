@@ -378,12 +378,12 @@ fn config() -> SessionConfig {
     let vent = |options| PublicationKind::Vent(options);
     let options = VentOptions::new();
     let mut config = SessionConfig::default();
-    config.held_events = 3;
-    config.held_bytes = 64;
-    config.max_subscriptions = 3;
-    config.max_unreadable = 5;
+    config.settings.held_events = 3;
+    config.settings.held_bytes = 64;
+    config.settings.max_subscriptions = 3;
+    config.settings.max_unreadable = 5;
     // Its connections end with their sessions.
-    config.resumption.grace = Duration::ZERO;
+    config.settings.resumption.grace = Duration::ZERO;
     let publications = [
         ("two", PublicationKind::Ordinary),
         ("live", PublicationKind::Ordinary),

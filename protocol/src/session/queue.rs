@@ -83,8 +83,8 @@ impl Queue {
         Some(match what {
             What::Request(request) => Ok(request),
             What::Text { text, .. } => {
-                let message = message::decode(&text, &config.limits, config.new_object_id);
-                message.map(|message| Request::parse(message, text.len(), &config.bounds))
+                let message = message::decode(&text, &config.settings.json, config.new_object_id);
+                message.map(|message| Request::parse(message, text.len(), &config.settings.bounds))
             }
         })
     }
@@ -135,8 +135,8 @@ mod tests {
             )
         });
         let read = |text: &str| {
-            let message = message::decode(text, &config.limits, || None).unwrap();
-            Request::parse(message, text.len(), &config.bounds)
+            let message = message::decode(text, &config.settings.json, || None).unwrap();
+            Request::parse(message, text.len(), &config.settings.bounds)
         };
         for text in &texts {
             queue.push(read(text), text);

@@ -69,7 +69,7 @@ impl Builder {
     /// that, and take any error for a reason to forget their token.
     #[must_use]
     pub fn login_patience(mut self, patience: Duration) -> Self {
-        self.patience.login = patience;
+        self.settings.handlers.login_patience = patience;
         self
     }
 

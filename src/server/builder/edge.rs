@@ -3,21 +3,17 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::base::error::Error;
-use crate::limit::{Limiter, Rate, Rule};
+use crate::config::TrustedProxies;
+use crate::limit::{Limiter, RequestRate, Rule, RuleLimits};
 use crate::method::Method;
 use crate::publication::Publication;
 use crate::server::HealthChecks;
-use crate::server::address::{Subnet, TrustedProxies};
-use crate::server::origin::Allowed;
 
 /// The rules about rates.
 #[derive(Debug)]
 pub(super) struct Rates {
     own: Vec<Rule>,
     login: Vec<Rule>,
-    /// Callers that one rule tells apart at a time.
-    counters: usize,
 }
 
 impl Default for Rates {
@@ -25,19 +21,23 @@ impl Default for Rates {
         Self {
             own: Vec::new(),
             login: Rule::login(),
-            counters: 100_000,
         }
     }
 }
 
 impl Rates {
     /// Puts the rules to work for what is registered.
-    pub(super) fn limiter(self, methods: &[Method], publications: &[Publication]) -> Limiter {
+    pub(super) fn limiter(
+        self,
+        limits: RuleLimits,
+        methods: &[Method],
+        publications: &[Publication],
+    ) -> Limiter {
         let mut rules = self.own;
         rules.extend(self.login);
         let methods = methods.iter().map(Method::name);
         let publications = publications.iter().map(Publication::name);
-        Limiter::new(rules, methods, publications, self.counters)
+        Limiter::new(rules, methods, publications, limits.callers)
     }
 }
 
@@ -54,7 +54,7 @@ impl Builder {
     /// longer for this machine alone: see [`allow_origin`](Self::allow_origin).
     #[must_use]
     pub fn trusted_proxies(mut self, hops: usize) -> Self {
-        self.edge.trusted_proxies = TrustedProxies::Hops(hops);
+        self.settings.trusted_proxies = TrustedProxies::Hops(hops);
         self
     }
 
@@ -69,20 +69,8 @@ impl Builder {
         mut self,
         networks: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Self {
-        let mut known = Vec::new();
-        for network in networks {
-            let network = network.as_ref();
-            match Subnet::parse(network) {
-                Some(network) => known.push(network),
-                None => {
-                    let text =
-                        format!("{network:?} is no address or network such as \"10.0.0.0/8\"");
-                    self.mistake
-                        .get_or_insert_with(|| Error::configuration(text));
-                }
-            }
-        }
-        self.edge.trusted_proxies = TrustedProxies::Networks(known);
+        let networks = networks.into_iter().map(|it| it.as_ref().to_owned());
+        self.settings.trusted_proxies = TrustedProxies::Networks(networks.collect());
         self
     }
 
@@ -101,16 +89,7 @@ impl Builder {
     /// This is about DDP and SockJS. [Routes](Self::route) answer whoever asks, as their filters say.
     #[must_use]
     pub fn allow_origin(mut self, origin: &str) -> Self {
-        match Allowed::parse(origin) {
-            Some(allowed) => self.edge.origins.allowed.push(allowed),
-            None => {
-                let text = format!(
-                    "{origin:?} is not an origin such as \"https://app.example.com\"; it has no path"
-                );
-                self.mistake
-                    .get_or_insert_with(|| Error::configuration(text));
-            }
-        }
+        self.settings.origins.allowed.push(origin.to_owned());
         self
     }
 
@@ -119,7 +98,7 @@ impl Builder {
     /// goes by its `Referer`.
     #[must_use]
     pub fn allow_missing_origin(mut self, allows: bool) -> Self {
-        self.edge.origins.missing = allows;
+        self.settings.origins.allow_missing = allows;
         self
     }
 
@@ -127,7 +106,7 @@ impl Builder {
     /// visitors' browsers, from their networks: for what is public anyway, and for tests.
     #[must_use]
     pub fn allow_any_origin(mut self) -> Self {
-        self.edge.origins.any = true;
+        self.settings.origins.allow_any = true;
         self
     }
 
@@ -140,7 +119,7 @@ impl Builder {
     /// [`trusted_proxies`](Self::trusted_proxies) does not know everybody is.
     #[must_use]
     pub fn connections_per_address(mut self, connections: usize) -> Self {
-        self.edge.per_address = Some(connections);
+        self.settings.addresses.connections = Some(connections);
         self
     }
 
@@ -153,7 +132,7 @@ impl Builder {
     /// sessions that are elsewhere.
     #[must_use]
     pub fn unknown_session_limit(mut self, requests: u32, within: Duration) -> Self {
-        self.edge.guesses = Rate { requests, within };
+        self.settings.addresses.unknown_sessions = RequestRate { requests, within };
         self
     }
 
@@ -200,7 +179,7 @@ impl Builder {
     /// so.
     #[must_use]
     pub fn rate_limit_counters(mut self, callers: usize) -> Self {
-        self.rates.counters = callers;
+        self.settings.rules.callers = callers;
         self
     }
 }

@@ -3,76 +3,14 @@
 
 use std::time::Duration;
 
-use super::{Builder, accept};
-use crate::server::sockjs::BodyLimits;
-use crate::shard::{self, InboxLimits};
-
-/// What the program says about requests.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
-    pub(super) head: accept::Head,
-    pub(super) bodies: BodyLimits,
-    pub(super) posted_within: Duration,
-    pub(super) arrives_within: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            head: accept::Head {
-                within: Duration::from_secs(10),
-                headers: 64,
-                bytes: 16 * 1024,
-            },
-            bodies: BodyLimits {
-                bytes: 1024 * 1024,
-                progress: Duration::from_secs(30),
-                total: Duration::from_secs(60),
-            },
-            posted_within: Duration::from_secs(30),
-            arrives_within: Duration::from_secs(10),
-        }
-    }
-}
-
-/// The smallest head that hyper can be told to take, in bytes.
-const SMALLEST_HEAD: usize = 8 * 1024;
-
-/// The most headers that a request may be allowed: there is room for as many whenever one is read.
-const MOST_HEADERS: usize = 1024;
-
-impl Settings {
-    /// What is wrong with them, if anything is.
-    pub(super) fn mistake(&self) -> Option<String> {
-        let accept::Head { headers, bytes, .. } = self.head;
-        if bytes < SMALLEST_HEAD {
-            return Some(format!(
-                "requests must be allowed {SMALLEST_HEAD} bytes of headers; {bytes} are too few"
-            ));
-        }
-        (!(1..=MOST_HEADERS).contains(&headers)).then(|| {
-            format!("requests may be allowed 1 to {MOST_HEADERS} headers, and not {headers}")
-        })
-    }
-
-    pub(super) fn limits(self, inbox: InboxLimits, clients: shard::Limits) -> accept::Limits {
-        accept::Limits {
-            arrivals: inbox.arrivals,
-            arrives_within: self.arrives_within,
-            head: self.head,
-            bodies: self.bodies,
-            posted: clients.queued_bytes,
-            posted_within: self.posted_within,
-        }
-    }
-}
+use super::Builder;
 
 impl Builder {
     /// How long a request may take to send its headers: 10 s by default, and as long as it likes with zero. Then its
     /// connection is closed, as is one that sends no next request for so long.
     #[must_use]
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
-        self.http.head.within = timeout;
+        self.settings.http.header_timeout = timeout;
         self
     }
 
@@ -80,8 +18,8 @@ impl Builder {
     /// first line (16 KiB by default, and no less than 8 KiB). What exceeds either is answered with 431, and the connection is closed.
     #[must_use]
     pub fn header_limit(mut self, headers: usize, bytes: usize) -> Self {
-        self.http.head.headers = headers;
-        self.http.head.bytes = bytes;
+        self.settings.http.headers = headers;
+        self.settings.http.header_bytes = bytes;
         self
     }
 
@@ -89,8 +27,8 @@ impl Builder {
     /// progress (30 s; then 408).
     #[must_use]
     pub fn body_limit(mut self, bytes: usize, progress: Duration) -> Self {
-        self.http.bodies.bytes = bytes;
-        self.http.bodies.progress = progress;
+        self.settings.http.body_bytes = bytes;
+        self.settings.http.body_progress_timeout = progress;
         self
     }
 
@@ -99,7 +37,7 @@ impl Builder {
     /// see to it themselves.
     #[must_use]
     pub fn body_timeout(mut self, total: Duration) -> Self {
-        self.http.bodies.total = total;
+        self.settings.http.body_timeout = total;
         self
     }
 
@@ -107,7 +45,7 @@ impl Builder {
     /// [`queue_limit`](Self::queue_limit): 30 s by default. Then the request is answered with 503.
     #[must_use]
     pub fn post_timeout(mut self, timeout: Duration) -> Self {
-        self.http.posted_within = timeout;
+        self.settings.http.post_timeout = timeout;
         self
     }
 
@@ -116,7 +54,7 @@ impl Builder {
     /// later.
     #[must_use]
     pub fn listen_backlog(mut self, connections: u16) -> Self {
-        self.sockets.backlog = connections;
+        self.settings.listener.backlog = connections;
         self
     }
 
@@ -125,8 +63,8 @@ impl Builder {
     /// [`Stats::refused_connections`](crate::Stats::refused_connections).
     #[must_use]
     pub fn arrival_backlog(mut self, connections: usize, wait: Duration) -> Self {
-        self.inbox.arrivals = connections;
-        self.http.arrives_within = wait;
+        self.settings.inbox.arrivals = connections;
+        self.settings.inbox.arrival_timeout = wait;
         self
     }
 }

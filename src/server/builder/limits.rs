@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::transport::websocket::Rate;
+use crate::transport::websocket::FrameRate;
 
 impl Builder {
     /// How long a client may take to send `connect`: 15 s by default.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.session.connect_timeout = timeout;
+        self.settings.sessions.connect_timeout = timeout;
         self
     }
 
@@ -18,8 +18,8 @@ impl Builder {
     /// (4 MiB). A frame that would exceed it closes the connection with 1009 as soon as its header is here.
     #[must_use]
     pub fn message_limit(mut self, before_connect: usize, after: usize) -> Self {
-        self.limits.first_message = before_connect;
-        self.limits.message = after;
+        self.settings.clients.first_message = before_connect;
+        self.settings.clients.message = after;
         self
     }
 
@@ -27,7 +27,7 @@ impl Builder {
     /// of less than 1 KiB. 1,000 within 10 s by default; one more closes the connection with 1008.
     #[must_use]
     pub fn small_frame_limit(mut self, frames: u32, within: Duration) -> Self {
-        self.limits.small_frames = Rate { frames, within };
+        self.settings.clients.small_frames = FrameRate { frames, within };
         self
     }
 
@@ -38,9 +38,8 @@ impl Builder {
     /// their text.
     #[must_use]
     pub fn queue_limit(mut self, messages: usize, bytes: usize) -> Self {
-        self.limits.queued_messages = messages;
-        self.limits.queued_bytes = bytes;
-        self.session.max_running_bytes = bytes;
+        self.settings.clients.queued_messages = messages;
+        self.settings.clients.queued_bytes = bytes;
         self
     }
 
@@ -49,7 +48,7 @@ impl Builder {
     /// [`flowing`](crate::Subscription::flowing) or anything else of their context. Nothing is lost, and nobody is closed.
     #[must_use]
     pub fn flow_limit(mut self, bytes: usize) -> Self {
-        self.limits.flow = bytes;
+        self.settings.clients.flow = bytes;
         self
     }
 
@@ -57,7 +56,7 @@ impl Builder {
     /// are lost, which is a gap: the subscription is told when there is room again, and goes on.
     #[must_use]
     pub fn event_limit(mut self, bytes: usize) -> Self {
-        self.limits.events = bytes;
+        self.settings.clients.events = bytes;
         self
     }
 
@@ -66,7 +65,7 @@ impl Builder {
     /// finished, what waits behind it is dropped.
     #[must_use]
     pub fn output_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.stuck = timeout;
+        self.settings.clients.output_timeout = timeout;
         self
     }
 
@@ -74,14 +73,14 @@ impl Builder {
     /// that its client has taken some of what was queued before. Then it is reset.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.linger = timeout;
+        self.settings.clients.close_timeout = timeout;
         self
     }
 
     /// Bytes that the kernel may hold for one client: 256 KiB by default. More would hide that a client does not read.
     #[must_use]
     pub fn send_buffer(mut self, bytes: usize) -> Self {
-        self.sockets.send_buffer = bytes;
+        self.settings.listener.send_buffer = bytes;
         self
     }
 
@@ -93,7 +92,7 @@ impl Builder {
     /// not answer, from the first time that it asks for room, and so would reset who reads steadily into little room.
     #[must_use]
     pub fn tcp_user_timeout(mut self, timeout: Duration) -> Self {
-        self.sockets.user_timeout = timeout;
+        self.settings.listener.tcp_user_timeout = timeout;
         self
     }
 
@@ -101,7 +100,7 @@ impl Builder {
     /// are told when it has taken these.
     #[must_use]
     pub fn user_change_slice(mut self, bytes: usize) -> Self {
-        self.session.difference_slice = bytes;
+        self.settings.sessions.difference_slice = bytes;
         self
     }
 
@@ -109,7 +108,7 @@ impl Builder {
     /// subscriptions have run again and say what becomes of them. More is a gap.
     #[must_use]
     pub fn user_change_limit(mut self, bytes: usize) -> Self {
-        self.limits.kept = bytes;
+        self.settings.clients.user_change = bytes;
         self
     }
 
@@ -123,7 +122,7 @@ impl Builder {
     /// are closed with 1013, and new connections are answered with 503.
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
-        self.memory_limit = Some(bytes);
+        self.settings.memory_limit = Some(bytes);
         self
     }
 
@@ -131,7 +130,7 @@ impl Builder {
     /// loses what exceeds it, and the subscriptions concerned are told of a gap.
     #[must_use]
     pub fn bus_backlog(mut self, bytes: usize) -> Self {
-        self.inbox.batches = bytes;
+        self.settings.inbox.bus_bytes = bytes;
         self
     }
 
@@ -139,7 +138,7 @@ impl Builder {
     /// default. There are clients that wait for it, and clients that take it for an error.
     #[must_use]
     pub fn greeting(mut self, greets: bool) -> Self {
-        self.session.greeting = greets;
+        self.settings.sessions.greeting = greets;
         self
     }
 
@@ -147,8 +146,8 @@ impl Builder {
     /// in it may have (10,000). What exceeds either is a `Bad request`.
     #[must_use]
     pub fn json_limits(mut self, depth: usize, entries: usize) -> Self {
-        self.session.limits.depth = depth;
-        self.session.limits.keys = entries;
+        self.settings.sessions.json.depth = depth;
+        self.settings.sessions.json.keys = entries;
         self
     }
 
@@ -156,7 +155,7 @@ impl Builder {
     /// and pings. A longer one is refused as malformed.
     #[must_use]
     pub fn name_limit(mut self, bytes: usize) -> Self {
-        self.session.bounds.name = bytes;
+        self.settings.sessions.bounds.name = bytes;
         self
     }
 
@@ -164,7 +163,7 @@ impl Builder {
     /// client hears the reason only.
     #[must_use]
     pub fn quote_limit(mut self, bytes: usize) -> Self {
-        self.session.bounds.quote = bytes;
+        self.settings.sessions.bounds.quote = bytes;
         self
     }
 
@@ -172,8 +171,8 @@ impl Builder {
     /// connection with 1008 when they come within this time; by default 100 within 10 s.
     #[must_use]
     pub fn unreadable_limit(mut self, messages: usize, window: Duration) -> Self {
-        self.session.max_unreadable = messages;
-        self.session.unreadable_window = window;
+        self.settings.sessions.max_unreadable = messages;
+        self.settings.sessions.unreadable_window = window;
         self
     }
 
@@ -181,7 +180,7 @@ impl Builder {
     /// the error `too-many-subscriptions`.
     #[must_use]
     pub fn subscription_limit(mut self, subscriptions: usize) -> Self {
-        self.session.max_subscriptions = subscriptions;
+        self.settings.sessions.max_subscriptions = subscriptions;
         self
     }
 
@@ -190,7 +189,7 @@ impl Builder {
     /// [`Subscription::run`](crate::Subscription::run) is not meant.
     #[must_use]
     pub fn publication_timeout(mut self, timeout: Duration) -> Self {
-        self.session.publication_timeout = timeout;
+        self.settings.sessions.publication_timeout = timeout;
         self
     }
 
@@ -201,7 +200,7 @@ impl Builder {
     /// A client that says `disconnect`, or that the server has closed, is not waited for.
     #[must_use]
     pub fn resumption_grace(mut self, grace: Duration) -> Self {
-        self.session.resumption.grace = grace;
+        self.settings.sessions.resumption.grace = grace;
         self
     }
 
@@ -210,8 +209,8 @@ impl Builder {
     /// session ends.
     #[must_use]
     pub fn resumption_history(mut self, messages: usize, bytes: usize) -> Self {
-        self.session.resumption.messages = messages;
-        self.session.resumption.bytes = bytes;
+        self.settings.sessions.resumption.messages = messages;
+        self.settings.sessions.resumption.bytes = bytes;
         self
     }
 
@@ -219,7 +218,7 @@ impl Builder {
     /// address, before it ends: 5 times by default.
     #[must_use]
     pub fn resumption_attempts(mut self, attempts: u32) -> Self {
-        self.session.resumption.attempts = attempts;
+        self.settings.sessions.resumption.attempts = attempts;
         self
     }
 
@@ -227,7 +226,7 @@ impl Builder {
     /// network to another.
     #[must_use]
     pub fn resume_same_address(mut self, same: bool) -> Self {
-        self.limits.same_address = same;
+        self.settings.clients.resume_same_address = same;
         self
     }
 
@@ -236,7 +235,7 @@ impl Builder {
     /// its own.
     #[must_use]
     pub fn takeover_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.takeover = timeout;
+        self.settings.clients.takeover_timeout = timeout;
         self
     }
 
@@ -244,7 +243,7 @@ impl Builder {
     /// After that it waits beside them, as if its handler had called `unblock`.
     #[must_use]
     pub fn bus_patience(mut self, patience: Duration) -> Self {
-        self.patience.bus = patience;
+        self.settings.handlers.bus_patience = patience;
         self
     }
 
@@ -252,7 +251,7 @@ impl Builder {
     /// Nothing ends it.
     #[must_use]
     pub fn slow_method(mut self, after: Duration) -> Self {
-        self.patience.method = after;
+        self.settings.handlers.slow_method = after;
         self
     }
 }

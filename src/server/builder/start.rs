@@ -9,23 +9,29 @@ use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use updraft_bus::{Channels, Port};
+use updraft_protocol::session::{HandlerNames, SessionConfig};
+use updraft_protocol::view::Strategies;
 use warp::Filter;
 
-use super::Builder;
+use super::{Builder, sockjs};
 use crate::account::Logins;
 use crate::base::error::{Error, Result};
 use crate::base::memory::Memory;
-use crate::base::{files, machine};
+use crate::base::{files, ids, machine};
+use crate::config::Settings;
 use crate::handler::Host;
 use crate::method::Methods;
-use crate::server::accept::Front;
+use crate::server::accept::{self, Front};
+use crate::server::address::Proxies;
 use crate::server::admission::Admission;
 use crate::server::handle::Handle;
 use crate::server::health::HealthChecks;
+use crate::server::origin::{Origins, Policy};
 use crate::server::sockjs::Sites;
 #[cfg(feature = "tls")]
-use crate::server::tls::Tls;
+use crate::server::tls::{Handshake, Tls};
 use crate::server::{Bound, StopOnDrop};
+use crate::shard::polling_sessions::Registry;
 use crate::shard::{Prepared, ResumableSessions, Shard, Shared};
 use crate::stream::{Service, Speaks};
 use crate::telemetry::Gauges;
@@ -36,42 +42,47 @@ impl Builder {
         address: impl ToSocketAddrs,
         logins: Option<Arc<Logins>>,
     ) -> Result<Bound> {
-        let health = self.health.as_ref().and_then(HealthChecks::mistake);
-        let mistaken = self.mistaken_path().or_else(|| self.http.mistake());
-        let mistaken = mistaken.or(health);
+        let settings = Arc::new(self.settings);
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
-        if let Some(mistake) = mistaken {
+        settings.check()?;
+        let proxies = Proxies::parse(&settings.trusted_proxies)?;
+        let origins = Policy::parse(&settings.origins)?;
+        sockjs::check(&self.sockjs, &self.services)?;
+        let health = self.health.as_ref();
+        if let Some(mistake) = health.and_then(HealthChecks::mistake) {
             return Err(Error::configuration(mistake));
         }
-        files::check(self.polling.sessions().saturating_add(self.inbox.arrivals));
-        let socket = self.sockets.bind(address).await?;
+        let polling = settings.polling;
+        files::check(polling.sessions.saturating_add(settings.inbox.arrivals));
+        let socket = accept::bind(&settings.listener, address).await?;
         let local_addr = socket.local_addr()?;
-        let count = self
+        let count = settings
             .shards
             .or_else(|| std::thread::available_parallelism().ok());
         let count = count.map_or(1, NonZero::get);
-        let memory = Arc::new(Memory::new(memory_limit(self.memory_limit), count));
+        let memory = Arc::new(Memory::new(memory_limit(settings.memory_limit), count));
         let prepared = (0..count)
-            .map(|number| Prepared::new(number, self.inbox, memory.clone()))
+            .map(|number| Prepared::new(number, settings.inbox, memory.clone()))
             .collect::<Result<Vec<_>>>()?;
-        let limiter = self.rates.limiter(&self.methods, &self.publications);
+        let (rates, rules) = (self.rates, settings.rules);
+        let limiter = rates.limiter(rules, &self.methods, &self.publications);
         let gauges = Gauges {
             #[cfg(feature = "tls")]
-            failed_certificates: self.tls.tls.as_ref().map(Tls::failures).unwrap_or_default(),
+            failed_certificates: self.tls.as_ref().map(Tls::failures).unwrap_or_default(),
             ..Gauges::default()
         };
         let host = Arc::new(Host {
-            channels: Channels::new(self.bus, self.settings),
-            patience: self.patience,
+            channels: Channels::new(self.bus, settings.bus.clone()),
+            settings: settings.handlers,
             limiter,
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
             gauges,
             memory,
         });
-        let session = Arc::new(self.session);
+        let session = Arc::new(session_config(&settings, self.names, self.strategies));
         let shared = Arc::new(Shared {
             host,
             publications: self.publications,
@@ -81,7 +92,7 @@ impl Builder {
             draining: CancellationToken::new(),
             shards: TaskTracker::new(),
             background: TaskTracker::new(),
-            polling: Arc::new(self.polling.registry()),
+            polling: Arc::new(Registry::new(polling)),
             resumable: ResumableSessions::of(prepared.iter().map(Prepared::inbox)),
         });
         let ports = prepared
@@ -90,22 +101,39 @@ impl Builder {
             .collect();
         let shards = prepared
             .into_iter()
-            .map(|shard| shard.start(shared.clone(), self.limits))
+            .map(|shard| shard.start(shared.clone(), settings.clients))
             .collect::<Result<Arc<[Shard]>>>()?;
         shared.host.channels.start(ports, &shared.background)?;
-        let admission = Admission::new(self.edge, local_addr.ip(), shared.clone());
+        let has_proxies = !proxies.is_empty();
+        #[cfg(feature = "tls")]
+        let is_encrypted = self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let is_encrypted = false;
+        let origins = Origins::new(origins, local_addr.ip(), has_proxies, is_encrypted);
+        let admission = Admission::new(proxies, origins, settings.addresses, shared.clone());
         let ddp = Service {
             options: self.sockjs,
             speaks: Speaks::Ddp,
         };
-        let sites = Sites::new(self.path_prefix, ddp, self.services).with_health(self.health);
-        let limits = self.http.limits(self.inbox, self.limits);
-        let front = Front::new(shards.clone(), shared.clone(), admission, sites, limits);
+        let sites = Sites::new(settings.http.path_prefix.clone(), ddp, self.services)
+            .with_health(self.health);
+        let front = Front::new(
+            shards.clone(),
+            shared.clone(),
+            admission,
+            sites,
+            settings.clone(),
+        );
         #[cfg(feature = "tls")]
-        let front = front.with_handshake(self.tls.handshake());
-        let handle = Handle::new(shared.clone(), shards, self.drain, self.limits.linger);
-        #[cfg(feature = "tls")]
-        self.tls.watch(&shared);
+        let front = match &self.tls {
+            Some(tls) => {
+                super::tls::watch(tls, settings.tls.watch_interval, &shared);
+                front.with_handshake(Handshake::new(tls, settings.tls.handshake_timeout))
+            }
+            None => front,
+        };
+        let close_timeout = settings.clients.close_timeout;
+        let handle = Handle::new(shared.clone(), shards, settings.drain, close_timeout);
         if let Some(logins) = logins {
             let watch = logins.watch(handle.deserted().clone());
             shared.background.spawn_on(watch, &shared.host.runtime);
@@ -115,17 +143,32 @@ impl Builder {
         let stop = StopOnDrop(handle.clone());
         Ok(Bound {
             // Last: nobody connects to a server that does not come to be.
-            listener: socket.listen(self.sockets.backlog.into())?,
+            listener: socket.listen(settings.listener.backlog.into())?,
             local_addr,
             routes,
             front: Arc::new(front),
-            hears_signals: self.hears_signals,
+            hears_signals: settings.drain.signals,
             #[cfg(feature = "tls")]
-            tls: self.tls.tls,
+            tls: self.tls,
             stop,
             handle,
         })
     }
+}
+
+/// What all sessions share.
+fn session_config(
+    settings: &Settings,
+    names: HandlerNames,
+    strategies: Strategies,
+) -> SessionConfig {
+    let mut config = SessionConfig::default();
+    config.settings = settings.sessions.clone();
+    config.max_running_bytes = settings.clients.queued_bytes;
+    config.new_object_id = ids::object_id;
+    config.names = names;
+    config.strategies = strategies;
+    config
 }
 
 /// How much may wait in the whole process, which is said once.

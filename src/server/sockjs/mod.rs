@@ -23,7 +23,6 @@ use crate::shard::polling_sessions::{Chunks, Found, Session, Share};
 use crate::shard::{Arrival, Framing, Peer};
 use crate::stream::Speaks;
 use answers::Answers;
-pub(super) use body::Limits as BodyLimits;
 use sites::Site;
 pub(super) use sites::{Place, Sites};
 
@@ -109,7 +108,12 @@ fn receive(
         let counted = front.admission().admit_polling(client_address)?;
         let share = Share::new(counted, admitted.seat);
         let shard = front.next_shard().ok_or(Refused::Busy)?;
-        let session = Session::new(key, share, shard.inbox(), front.limits().posted);
+        let session = Session::new(
+            key,
+            share,
+            shard.inbox(),
+            front.settings().clients.queued_bytes,
+        );
         if matches!(site.service.speaks, Speaks::Handler(_)) {
             // There is nothing that its client would have to say first.
             session.connected();
@@ -159,7 +163,7 @@ async fn post(
     headers: &HeaderMap,
     body: RequestBody,
 ) -> Response {
-    let body = match body::read(headers, body, front.limits().bodies).await {
+    let body = match body::read(headers, body, &front.settings().http).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
@@ -177,7 +181,7 @@ async fn post(
     };
     if !messages.is_empty() {
         let posted = session.post(messages, text.len());
-        match tokio::time::timeout(front.limits().posted_within, posted).await {
+        match tokio::time::timeout(front.settings().http.post_timeout, posted).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return answers::not_found(),
             Err(_) => return answers::busy(),

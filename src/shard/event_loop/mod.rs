@@ -22,7 +22,7 @@ use slab::Slab;
 use updraft_bus::{Batch, Gap};
 use updraft_protocol::session::Output;
 
-use super::Limits;
+use super::ClientLimits;
 use super::client::Client;
 use super::fan_out::FanOut;
 use super::timers::{Tick, Timers};
@@ -52,7 +52,7 @@ pub(super) struct EventLoop {
     inbox: Arc<Inbox>,
     number: usize,
     shared: Arc<Shared>,
-    limits: Limits,
+    limits: ClientLimits,
     started: Instant,
     /// The time of this turn, since `started`.
     now: Duration,
@@ -108,7 +108,7 @@ impl EventLoop {
         inbox: Arc<Inbox>,
         number: usize,
         shared: Arc<Shared>,
-        limits: Limits,
+        limits: ClientLimits,
     ) -> Self {
         Self {
             poll,

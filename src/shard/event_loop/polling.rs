@@ -82,7 +82,7 @@ impl EventLoop {
         if let Some(client) = self.clients.get_mut(index)
             && !client.session.has_heartbeat()
         {
-            client.link.watch(self.limits.watch, self.now);
+            client.link.watch(self.limits.silence, self.now);
             self.set_timer(index);
         }
     }

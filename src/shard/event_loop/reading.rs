@@ -8,7 +8,7 @@ use updraft_protocol::session::Output;
 use updraft_protocol::sockjs::{self, Broken};
 
 use super::EventLoop;
-use crate::shard::Limits;
+use crate::shard::ClientLimits;
 use crate::shard::conversation::Conversation;
 use crate::shard::link::Framing;
 use crate::shard::outgoing::Outgoing;
@@ -114,7 +114,7 @@ impl EventLoop {
         let framing = socket.framing();
         let mut intake = Intake {
             framing,
-            json: &self.shared.session.limits,
+            json: &self.shared.session.settings.json,
             session: &mut client.session,
             outgoing: &mut client.outgoing,
             out: &mut self.out,
@@ -158,7 +158,7 @@ struct Intake<'a> {
     session: &'a mut Conversation,
     outgoing: &'a mut Outgoing,
     out: &'a mut Output,
-    limits: &'a Limits,
+    limits: &'a ClientLimits,
     now: Duration,
     /// Pings answered.
     pongs: usize,

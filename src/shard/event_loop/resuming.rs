@@ -134,8 +134,11 @@ impl EventLoop {
             return;
         };
         let address = newcomer.context.client_address();
-        let same_address = self.limits.same_address;
-        let (now, until) = (self.now, self.now.saturating_add(self.limits.takeover));
+        let same_address = self.limits.resume_same_address;
+        let (now, until) = (
+            self.now,
+            self.now.saturating_add(self.limits.takeover_timeout),
+        );
         let Some(client) = find(&mut self.clients, claim.session) else {
             return self.refuse(by);
         };

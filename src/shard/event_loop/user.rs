@@ -21,7 +21,7 @@ impl EventLoop {
         client.runs_again(run, next);
         let gauges = &self.shared.host.gauges;
         gauges.subscriptions.fetch_sub(1, Ordering::Relaxed);
-        let room = (self.limits.kept, &self.input_tally);
+        let room = (self.limits.user_change, &self.input_tally);
         let runs = (run, next);
         let change = client.change.get_or_insert_default();
         self.fan_out

@@ -150,7 +150,7 @@ impl EventLoop {
             client.is_some_and(|client| client.is_stuck(&it.limits, it.now))
         };
         let client = self.clients.get(index).filter(|it| it.closing.is_none());
-        let next = client.and_then(|it| it.outgoing.next_try(self.limits.stuck));
+        let next = client.and_then(|it| it.outgoing.next_try(self.limits.output_timeout));
         if next.is_some_and(|next| next <= self.now) {
             self.flush(index);
         }

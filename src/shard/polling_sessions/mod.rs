@@ -6,6 +6,7 @@ mod posts;
 mod registry;
 mod session;
 
+pub use counts::PollingLimits;
 pub(crate) use counts::{Counted, Full};
 pub(crate) use posts::{Posted, Posts};
 pub(crate) use registry::{Found, Key, Registry};

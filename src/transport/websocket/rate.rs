@@ -5,9 +5,12 @@ use std::time::Duration;
 
 /// So many frames within so long.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
-    pub(crate) frames: u32,
-    pub(crate) within: Duration,
+#[non_exhaustive]
+pub struct FrameRate {
+    /// How many.
+    pub frames: u32,
+    /// Within which span of time, which begins with the first of them.
+    pub within: Duration,
 }
 
 /// The frames of one client.
@@ -20,7 +23,7 @@ pub(super) struct Count {
 
 impl Count {
     /// Counts a frame; whether it is one too many.
-    pub(super) fn exceeds(&mut self, rate: Rate, now: Duration) -> bool {
+    pub(super) fn exceeds(&mut self, rate: FrameRate, now: Duration) -> bool {
         if now.saturating_sub(self.since) >= rate.within {
             *self = Self {
                 since: now,
@@ -38,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_new_span_begins_with_nothing() {
-        let rate = Rate {
+        let rate = FrameRate {
             frames: 2,
             within: Duration::from_secs(10),
         };

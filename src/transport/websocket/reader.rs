@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::frame::{Header, MAX_CONTROL, Opcode, unmask};
-use super::rate::{Count, Rate};
+use super::rate::{Count, FrameRate};
 
 /// A fragment of this many bytes is worth its header, and does not count as a small one.
 const SMALL: usize = 1024;
@@ -15,7 +15,7 @@ pub(crate) struct Limits {
     /// Bytes of one message, all its fragments together.
     pub(crate) message: usize,
     /// Control frames, and fragments of less than a KiB.
-    pub(crate) small_frames: Rate,
+    pub(crate) small_frames: FrameRate,
 }
 
 /// Who takes what arrives.

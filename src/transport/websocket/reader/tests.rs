@@ -22,7 +22,7 @@ struct Seen {
 
 impl Default for Seen {
     fn default() -> Self {
-        let small_frames = Rate {
+        let small_frames = FrameRate {
             frames: 1000,
             within: Duration::from_secs(10),
         };
