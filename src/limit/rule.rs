@@ -64,7 +64,7 @@ impl Rule {
     ///
     /// A `login` by resume token is never refused by such a rule, for real clients would take their
     /// token for bad and forget it. It waits for its turn, as long as
-    /// [`Builder::login_patience`](crate::Builder::login_patience) says; then its connection is
+    /// [`login_patience`](crate::config::HandlerSettings::login_patience) says; then its connection is
     /// closed with 1013, and the client comes again.
     #[must_use]
     pub fn failed_methods(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -105,7 +105,7 @@ impl Rule {
     /// address. The latter is for guessing over many connections, and nothing to an office behind
     /// one address whose clients all come back at once. It does not count loopback and private
     /// addresses: those are most often a proxy of which
-    /// [`trusted_proxies`](crate::Builder::trusted_proxies) was not told, and behind it is
+    /// [`trusted_proxies`](crate::Settings::trusted_proxies) was not told, and behind it is
     /// everybody.
     #[must_use]
     pub fn login() -> Vec<Self> {

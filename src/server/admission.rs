@@ -161,17 +161,17 @@ impl Admission {
                 host = %shown(host),
                 left_out,
                 "A request was refused: a loopback address answers to loopback hosts only. Another, such as a tunnel's, is \
-                 allowed by Builder::allow_origin (--allow-origin), a proxy's by trusted_proxies (--trusted-proxies)."
+                 allowed by the setting origins.allowed (--allow-origin), a proxy's by trusted_proxies (--trusted-proxies)."
             ),
             Refusal::Origin(origin) => tracing::warn!(
                 origin = %shown(origin),
                 left_out,
-                "A request was refused: pages of this origin are not allowed. Builder::allow_origin \
-                 (--allow-origin) allows them."
+                "A request was refused: pages of this origin are not allowed. The setting \
+                 origins.allowed (--allow-origin) allows them."
             ),
             Refusal::NoOrigin => tracing::warn!(
                 left_out,
-                "A request was refused: it has no Origin. Builder::allow_missing_origin(true) allows it."
+                "A request was refused: it has no Origin. The setting origins.allow_missing allows it."
             ),
         }
     }
@@ -189,8 +189,8 @@ impl Admission {
                 ?address,
                 left_out,
                 why,
-                "Requests from an address are refused. If it is a proxy's, Builder::trusted_proxies \
-                 (--trusted-proxies) is not right."
+                "Requests from an address are refused. If it is a proxy's, the setting \
+                 trusted_proxies (--trusted-proxies) is not right."
             );
         }
     }

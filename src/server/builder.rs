@@ -1,24 +1,20 @@
-//! What a server is made of: publications, methods, a bus, limits, routes.
+//! What a server is made of: settings, publications, methods, a bus, routes.
 
 mod accounts;
-mod edge;
-mod http;
-mod limits;
+mod rates;
 mod sockjs;
 mod start;
 #[cfg(feature = "tls")]
 mod tls;
 
 use std::fmt;
-use std::num::NonZero;
-use std::time::Duration;
 
 use tokio::net::ToSocketAddrs;
+use updraft_bus::Bus;
 #[cfg(feature = "redis")]
 use updraft_bus::Redis;
-use updraft_bus::{Bus, WhenAway};
 use updraft_protocol::session::{DuplicateName, HandlerNames, PublicationKind};
-use updraft_protocol::vent::{EncodingChoice, VentOptions};
+use updraft_protocol::vent::VentOptions;
 use updraft_protocol::view::{Strategies, Strategy};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -35,13 +31,12 @@ use crate::config::Settings;
 use crate::handler::Handler;
 use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
-use crate::shard::SilenceLimit;
 use crate::shard::orders::Orders;
 use crate::stream::{Service, SockJs};
 
 /// Collects what a server is to do; [`bind`](Self::bind) makes it one.
 ///
-/// A name that is given twice, or is of no use, is an error of `bind`.
+/// A name that is given twice, or a setting that is of no use, is an error of `bind`.
 pub struct Builder {
     settings: Settings,
     /// Names of publications and methods, by the places of these.
@@ -62,7 +57,7 @@ pub struct Builder {
     /// None where clients speak in the open.
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
-    rates: edge::Rates,
+    rates: rates::Rates,
     orders: Orders,
     /// The first mistake in what was registered.
     mistake: Option<Error>,
@@ -88,7 +83,7 @@ impl Default for Builder {
             health: None,
             #[cfg(feature = "tls")]
             tls: None,
-            rates: edge::Rates::default(),
+            rates: rates::Rates::default(),
             orders: Orders::default(),
             mistake: None,
         }
@@ -203,29 +198,6 @@ impl Builder {
         self
     }
 
-    /// What subscriptions do while the bus cannot be reached: by default they wait 30 s for it.
-    #[must_use]
-    pub fn when_bus_is_away(mut self, when_away: WhenAway) -> Self {
-        self.settings.bus.when_away = when_away;
-        self
-    }
-
-    /// What a message of the bus may be: so many bytes (1 MiB by default), nested so deeply (64). What is larger is
-    /// dropped on receipt and counted, and cannot be emitted.
-    #[must_use]
-    pub fn payload_limit(mut self, bytes: usize, depth: usize) -> Self {
-        self.settings.bus.payload.bytes = bytes;
-        self.settings.bus.payload.json.depth = depth;
-        self
-    }
-
-    /// How many channels [`Handle::failures_by_channel`] tells apart; 100 by default.
-    #[must_use]
-    pub fn failing_channels(mut self, count: usize) -> Self {
-        self.settings.bus.failing_channels = count;
-        self
-    }
-
     /// Mounts a warp filter beside DDP. Filters are tried in the order of their calls; what none of them takes is 404.
     ///
     /// A filter answers its own failures: a custom rejection that reaches the server is a bare 400.
@@ -259,81 +231,33 @@ impl Builder {
         self
     }
 
+    /// Answers load balancers, at `/healthz` and `/readyz` or where `checks` says; by default there
+    /// is nothing there.
+    ///
+    /// The first is 200 as long as the process answers: it is for whoever restarts processes, and
+    /// restarting helps against nothing else. The second is 200 while new clients may come, and 503
+    /// while the server shuts down, while the bus is away, and while more is queued than
+    /// [`memory_limit`](Settings::memory_limit) allows: it is for whoever sends clients here, and those
+    /// that are here stay. Both answer `GET`, `HEAD` and `OPTIONS`, whatever the `Host` and the
+    /// `Origin`, before all routes, and without the [path prefix](crate::config::HttpSettings::path_prefix).
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// use updraft::HealthChecks;
+    ///
+    /// let builder = Server::builder().health_checks(HealthChecks::new());
+    /// ```
+    #[must_use]
+    pub fn health_checks(mut self, checks: HealthChecks) -> Self {
+        self.health = Some(checks);
+        self
+    }
+
     /// What sessions remember of the documents of a collection, instead of merging those of all subscriptions: Meteor's
     /// `setPublicationStrategy`.
     #[must_use]
     pub fn publication_strategy(mut self, collection: &str, strategy: Strategy) -> Self {
         self.strategies.set(collection, strategy);
-        self
-    }
-
-    /// The encoding of Vent publications that do not choose their own; [`EncodingChoice::Auto`] by default.
-    #[must_use]
-    pub fn encoding(mut self, encoding: EncodingChoice) -> Self {
-        self.settings.sessions.encoding = encoding;
-        self
-    }
-
-    /// Keeps names from being used as Vent ids in the collection encoding: those of the client's own collections.
-    #[must_use]
-    pub fn reserve(mut self, collections: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let names = collections
-            .into_iter()
-            .map(|name| name.into().into_boxed_str());
-        self.settings.sessions.reserved.extend(names);
-        self
-    }
-
-    /// Pings a client of which nothing was heard for a whole `interval`, and closes its connection after a further
-    /// `timeout` of silence; 15 s each by default. As Meteor looks once per interval, the ping comes between one and two
-    /// intervals after the last message. An interval of zero switches both off.
-    #[must_use]
-    pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.settings.sessions.heartbeat_interval = interval;
-        self.settings.sessions.heartbeat_timeout = timeout;
-        self
-    }
-
-    /// Watches over clients whom nothing else asks for a sign of life: those of the version `pre1`,
-    /// those of a [SockJS service](Self::sockjs_service) over its raw WebSocket, and any where
-    /// [`heartbeat`](Self::heartbeat) and [`SockJs::heartbeat`](crate::SockJs::heartbeat) are off.
-    /// Each `interval` such a client is sent a ping of WebSocket, and its connection is closed when
-    /// nothing is heard of it within a further `timeout`; 60 s and 45 s by default, so that a
-    /// client that has stopped is gone within two minutes. Over HTTP the response that waits is
-    /// ended instead, and the client has to ask again. An interval of zero switches this off.
-    #[must_use]
-    pub fn silence_limit(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.settings.clients.silence = SilenceLimit { interval, timeout };
-        self
-    }
-
-    /// How a server that is told to end sends its clients away: over how long closes are spread, so
-    /// that clients do not all come back at the same moment (10 s by default), and how long all of
-    /// it may take (25 s), with the methods that have begun. Fewer than a hundred clients take as
-    /// many hundredths of the first.
-    ///
-    /// What supervises the process must wait that long before it kills. The first time ends early
-    /// enough for the last clients to answer before the second is over.
-    #[must_use]
-    pub fn drain(mut self, spread: Duration, within: Duration) -> Self {
-        self.settings.drain.spread = spread;
-        self.settings.drain.within = within;
-        self
-    }
-
-    /// Whether [`Bound::serve`](crate::Bound::serve) hears the signals by which a process is told
-    /// to end: yes by default. If not, they do what they do by default, which is to end the process
-    /// at once, or what the program has them do.
-    #[must_use]
-    pub fn signals(mut self, hears: bool) -> Self {
-        self.settings.drain.signals = hears;
-        self
-    }
-
-    /// How many threads own connections; one per core by default.
-    #[must_use]
-    pub fn shards(mut self, shards: NonZero<usize>) -> Self {
-        self.settings.shards = Some(shards);
         self
     }
 
@@ -343,8 +267,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice; otherwise what the
-    /// operating system says of the address.
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice and
+    /// for a setting that is of no use, which it names; otherwise what the operating system says of
+    /// the address.
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Bound> {
         let (this, logins) = self.with_accounts();
         this.start(address, logins).await

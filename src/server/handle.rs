@@ -82,7 +82,7 @@ impl Handle {
     }
 
     /// What went wrong with messages, by channel: payloads that were dropped, mapping functions that failed. The first
-    /// channels that fail have an entry each, [so many](crate::Builder::failing_channels); all others share one.
+    /// channels that fail have an entry each, [so many](crate::config::ChannelSettings::failing_channels); all others share one.
     pub fn failures_by_channel(&self) -> Vec<ChannelFailures> {
         self.shared.host.channels.failures()
     }
@@ -134,7 +134,7 @@ impl Handle {
     /// until `deadline` has passed.
     ///
     /// Clients are closed one after the other, over as long as
-    /// [`Builder::drain`](crate::Builder::drain) says, so that they do not all come back at the
+    /// [`DrainSettings`] says, so that they do not all come back at the
     /// same moment; the last of them well before the deadline. Until its turn comes, a client is
     /// served as before. A request that is only half there a second after the beginning is not
     /// waited for.

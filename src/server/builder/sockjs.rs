@@ -16,21 +16,6 @@ impl Builder {
         self
     }
 
-    /// Where SockJS is: below `/sockjs` by default.
-    #[must_use]
-    pub fn sockjs_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.sockjs = self.sockjs.prefix(prefix);
-        self
-    }
-
-    /// What stands before all paths of DDP and SockJS, as the path of Meteor's `ROOT_URL`: with `/app` they are
-    /// `/app/websocket` and `/app/sockjs`. Nothing by default, and then `/websocket` is found behind any path.
-    #[must_use]
-    pub fn path_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.settings.http.path_prefix = prefix.into();
-        self
-    }
-
     /// Serves plain messages over SockJS, apart from DDP. The handler is called for each connection, which is closed when
     /// the handler ends.
     ///
@@ -62,26 +47,6 @@ impl Builder {
             options,
             speaks: Speaks::Handler(Arc::new(handler)),
         });
-        self
-    }
-
-    /// Sessions that may live on HTTP requests at a time: 10,000 by default. One more is answered with 503.
-    #[must_use]
-    pub fn polling_limit(mut self, sessions: usize) -> Self {
-        self.settings.polling.sessions = sessions;
-        self
-    }
-
-    /// Sessions that one [client address](crate::Connection::client_address) may have on HTTP
-    /// requests: a quarter of [`polling_limit`](Self::polling_limit) by default. With one more, the
-    /// oldest of its sessions that has not said `connect` ends; if all have, the new one is
-    /// answered with 429.
-    ///
-    /// Behind a proxy that [`trusted_proxies`](Self::trusted_proxies) does not know everybody is
-    /// one address.
-    #[must_use]
-    pub fn polling_limit_per_address(mut self, sessions: usize) -> Self {
-        self.settings.polling.sessions_per_address = Some(sessions);
         self
     }
 }

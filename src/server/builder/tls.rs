@@ -30,26 +30,10 @@ impl Builder {
     /// ```
     ///
     /// An idle client takes 7 to 8 KiB more than one in the open. Pages of the server's own origin are then those that
-    /// came over `https:`, unless [`trusted_proxies`](Self::trusted_proxies) stand in between.
+    /// came over `https:`, unless [`trusted_proxies`](crate::Settings::trusted_proxies) stand in between.
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
-        self
-    }
-
-    /// How long a client may take over the TLS handshake: 5 s by default. Then it is closed, as at once when it speaks
-    /// anything else; either is counted in [`Stats::failed_handshakes`](crate::Stats::failed_handshakes).
-    #[must_use]
-    pub fn tls_handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.tls.handshake_timeout = timeout;
-        self
-    }
-
-    /// How often the files of the certificate are looked at, which may have been replaced: every 10 s by default. With
-    /// zero only [`Tls::reload`] reads them again.
-    #[must_use]
-    pub fn tls_watch_interval(mut self, interval: Duration) -> Self {
-        self.settings.tls.watch_interval = interval;
         self
     }
 }
