@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tungstenite::Message as Sent;
 use updraft::prelude::*;
-use updraft::{ErrorKind, Handle, HealthChecks};
+use updraft::{ErrorKind, Handle, HealthChecks, Settings};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::http::Http;
@@ -290,13 +290,18 @@ async fn row_001_time_for_headers_begins_anew_with_each_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_001_row_002_limits_that_would_let_nobody_in_are_refused() {
-    for (headers, bytes) in [(0, 16 * 1024), (usize::MAX, 16 * 1024), (64, 1024)] {
+    for (headers, bytes, named) in [
+        (0, 16 * 1024, "http.headers"),
+        (usize::MAX, 16 * 1024, "http.headers"),
+        (64, 1024, "http.header_bytes"),
+    ] {
         let server = Server::builder().configure(|settings| {
             settings.http.headers = headers;
             settings.http.header_bytes = bytes;
         });
         let error = server.bind("127.0.0.1:0").await.expect_err("of no use");
         assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().starts_with(named), "{error}");
     }
     for timeout in [Duration::ZERO, Duration::MAX] {
         let (address, _handle) =
@@ -336,6 +341,27 @@ async fn row_002_too_many_or_too_long_headers_are_431() {
             "{count}, {bytes}: {answer}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn found_406_settings_are_given_whole_and_by_member() {
+    let mut settings = Settings::default();
+    settings.http.path_prefix = "/app".to_owned();
+    settings.http.headers = 5;
+    let builder = Server::builder()
+        .settings(settings)
+        .configure(|settings| settings.origins.allow_missing = false);
+    let (address, _handle) = serve(builder).await;
+    let status = |path: &str, headers: &[(&str, &str)]| {
+        let mut http = Http::connect(&address.to_string());
+        http.ask(&format!("GET {path}/info"), headers, "").status
+    };
+    let local = ("Origin", "http://localhost");
+    assert_eq!(status("/app/sockjs", &[local]), 200);
+    assert_eq!(status("/sockjs", &[local]), 404, "it is elsewhere");
+    assert_eq!(status("/app/sockjs", &[]), 403, "no origin");
+    let many = ["A", "B", "C", "D", "E"].map(|name| (name, "1"));
+    assert_eq!(status("/app/sockjs", &many), 431);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -185,7 +185,8 @@ fn row_021_what_is_no_origin_is_an_error_when_the_server_is_built() {
         );
         let error = bound.expect_err("no origin");
         assert_eq!(error.kind(), ErrorKind::Configuration);
-        assert!(error.to_string().contains(&format!("{bad:?}")), "{error}");
+        let named = format!("origins.allowed: {bad:?} is not an origin");
+        assert!(error.to_string().starts_with(&named), "{error}");
     }
 }
 
@@ -447,7 +448,11 @@ fn row_016_the_address_is_that_behind_proxies_in_these_networks() {
     let bad = Server::builder()
         .configure(|settings| settings.trusted_proxies = trusted(&["10.0.0.0/99"]));
     let bound = common::runtime().block_on(bad.bind("127.0.0.1:0"));
-    assert!(bound.is_err_and(|error| error.to_string().contains("10.0.0.0/99")));
+    let error = bound.expect_err("no network").to_string();
+    assert!(
+        error.starts_with("trusted_proxies: \"10.0.0.0/99\""),
+        "{error}"
+    );
 }
 
 #[test]

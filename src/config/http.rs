@@ -84,3 +84,41 @@ impl HttpSettings {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of settings that were changed so.
+    fn refusal(change: impl FnOnce(&mut HttpSettings)) -> String {
+        let mut settings = HttpSettings::default();
+        change(&mut settings);
+        settings
+            .check()
+            .map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn found_406_what_is_of_no_use_is_refused_by_its_name() {
+        assert_eq!(refusal(|_| {}), "");
+        assert_eq!(refusal(|http| http.path_prefix = "/app".to_owned()), "");
+        for prefix in ["app", "/app/", "/"] {
+            let refusal = refusal(|http| http.path_prefix = prefix.to_owned());
+            assert_eq!(
+                refusal,
+                format!(
+                    "http.path_prefix must begin with a slash and not end with one: '{prefix}'"
+                )
+            );
+        }
+        for headers in [0, 1025] {
+            let refusal = refusal(|http| http.headers = headers);
+            assert_eq!(
+                refusal,
+                format!("http.headers must be 1 to 1024, and not {headers}")
+            );
+        }
+        let few = "http.header_bytes must be at least 8192; 8191 are too few";
+        assert_eq!(refusal(|http| http.header_bytes = 8191), few);
+    }
+}

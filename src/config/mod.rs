@@ -99,3 +99,62 @@ impl Settings {
         self.http.check()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// All paths of members, such as `clients.flow`, as the settings print themselves.
+    fn paths() -> BTreeSet<String> {
+        let mut paths = BTreeSet::new();
+        let mut above: Vec<String> = Vec::new();
+        for line in format!("{:#?}", Settings::default()).lines().skip(1) {
+            let Some((name, value)) = line.trim().split_once(": ") else {
+                if line.trim().starts_with('}') {
+                    above.pop();
+                }
+                continue;
+            };
+            above.push(name.to_owned());
+            paths.insert(above.join("."));
+            if !value.ends_with('{') {
+                above.pop();
+            }
+        }
+        paths
+    }
+
+    #[test]
+    fn found_406_what_pages_name_can_be_set() {
+        let paths = paths();
+        assert!(paths.contains("clients.flow"), "{paths:?}");
+        assert!(paths.contains("sessions.resumption.grace"), "{paths:?}");
+        for page in [
+            include_str!("../../ARCHITECTURE.md"),
+            include_str!("../../CHANGELOG.md"),
+            include_str!("../../README.md"),
+            include_str!("../../docs/accounts.md"),
+            include_str!("../../docs/connections.md"),
+            include_str!("../../docs/deviations.md"),
+            include_str!("../../docs/memory.md"),
+            include_str!("../../docs/vent.md"),
+        ] {
+            let named = page.split('`').skip(1).step_by(2);
+            let named = named.map(|text| text.strip_prefix("settings.").unwrap_or(text));
+            let is_path = |text: &&str| {
+                let first = text.split('.').next().unwrap_or_default();
+                text.contains('.')
+                    && paths.contains(first)
+                    && !text.ends_with(".rs")
+                    && text
+                        .bytes()
+                        .all(|it| it.is_ascii_lowercase() || b"._".contains(&it))
+            };
+            for path in named.filter(is_path) {
+                assert!(paths.contains(path), "there is no setting {path}");
+            }
+        }
+    }
+}

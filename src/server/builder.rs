@@ -298,3 +298,29 @@ impl fmt::Debug for Builder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn found_406_a_builder_begins_with_the_defaults_and_changes_what_it_is_told_to() {
+        let print = |settings: &Settings| format!("{settings:#?}");
+        let defaults = print(&Settings::default());
+        assert_eq!(print(&Builder::default().settings), defaults);
+
+        let mut expected = Settings::default();
+        expected.clients.flow = 1;
+        expected.drain.signals = false;
+        let builder = Builder::default()
+            .configure(|settings| settings.clients.flow = 1)
+            .configure(|settings| settings.drain.signals = false);
+        assert_eq!(print(&builder.settings), print(&expected));
+        let builder = builder.settings(Settings::default());
+        assert_eq!(
+            print(&builder.settings),
+            defaults,
+            "they are replaced whole"
+        );
+    }
+}
