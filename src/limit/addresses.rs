@@ -132,10 +132,13 @@ mod tests {
     }
 
     fn addresses(connections: Option<usize>) -> Arc<Addresses> {
-        let mut limits = AddressLimits::default();
-        limits.connections = connections;
-        limits.unknown_sessions.requests = 3;
-        Arc::new(Addresses::new(limits))
+        Arc::new(Addresses::new(AddressLimits {
+            connections,
+            unknown_sessions: RequestRate {
+                requests: 3,
+                within: Duration::from_secs(60),
+            },
+        }))
     }
 
     #[test]

@@ -345,9 +345,11 @@ mod tests {
 
     #[tokio::test]
     async fn row_031_the_kernel_gives_up_a_machine_that_is_gone() {
-        let mut settings = ListenerSettings::default();
-        settings.send_buffer = 32 * 1024;
-        settings.tcp_user_timeout = Duration::from_secs(7);
+        let settings = ListenerSettings {
+            send_buffer: 32 * 1024,
+            tcp_user_timeout: Duration::from_secs(7),
+            ..ListenerSettings::default()
+        };
         let socket = bind(&settings, "127.0.0.1:0").await.unwrap();
         let listener = socket.listen(10).unwrap();
         let address = listener.local_addr().unwrap();

@@ -281,6 +281,14 @@ impl Builder {
         self.publications.push(publication);
     }
 
+    /// Whether the listener speaks TLS.
+    fn is_encrypted(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     fn note(&mut self, what: &str, added: Result<(), DuplicateName>) {
         if let Err(DuplicateName(name)) = added {
             let text = format!("the {what} '{name}' is defined twice; rename or remove one");

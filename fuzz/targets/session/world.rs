@@ -145,7 +145,7 @@ impl World {
     }
 
     fn receive(&mut self, text: &str) {
-        let message = message::decode(text, &CONFIG.limits, || None).unwrap_or(Value::Undefined);
+        let message = message::decode(text, &CONFIG.settings.json, || None).unwrap_or(Value::Undefined);
         let msg = message.get("msg").filter(|msg| !msg.is_falsy());
         let is_connected = self.session.is_connected();
         match msg.map(Value::as_str) {
@@ -158,7 +158,7 @@ impl World {
             Some(Some("ping" | "pong")) if self.has_heartbeat => {}
             Some(_) if is_connected => {
                 self.waiting
-                    .push_back(Request::parse(message, text.len(), &CONFIG.bounds))
+                    .push_back(Request::parse(message, text.len(), &CONFIG.settings.bounds))
             }
             Some(_) => {}
         }

@@ -42,13 +42,14 @@ impl Builder {
         address: impl ToSocketAddrs,
         logins: Option<Arc<Logins>>,
     ) -> Result<Bound> {
+        let is_encrypted = self.is_encrypted();
         let settings = Arc::new(self.settings);
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
         settings.check()?;
         let proxies = Proxies::parse(&settings.trusted_proxies)?;
-        let origins = Policy::parse(&settings.origins)?;
+        let policy = Policy::parse(&settings.origins)?;
         sockjs::check(&self.sockjs, &self.services)?;
         let health = self.health.as_ref();
         if let Some(mistake) = health.and_then(HealthChecks::mistake) {
@@ -105,11 +106,7 @@ impl Builder {
             .collect::<Result<Arc<[Shard]>>>()?;
         shared.host.channels.start(ports, &shared.background)?;
         let has_proxies = !proxies.is_empty();
-        #[cfg(feature = "tls")]
-        let is_encrypted = self.tls.is_some();
-        #[cfg(not(feature = "tls"))]
-        let is_encrypted = false;
-        let origins = Origins::new(origins, local_addr.ip(), has_proxies, is_encrypted);
+        let origins = Origins::new(policy, local_addr.ip(), has_proxies, is_encrypted);
         let admission = Admission::new(proxies, origins, settings.addresses, shared.clone());
         let ddp = Service {
             options: self.sockjs,

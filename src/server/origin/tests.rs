@@ -14,8 +14,10 @@ fn judge(origins: &Origins, lines: &str) -> Result<(), Refusal> {
 }
 
 fn origins(allowed: &[&str], listener: &str, trusted_proxies: usize) -> Origins {
-    let mut settings = OriginSettings::default();
-    settings.allowed = allowed.iter().map(ToString::to_string).collect();
+    let settings = OriginSettings {
+        allowed: allowed.iter().map(ToString::to_string).collect(),
+        ..OriginSettings::default()
+    };
     Origins::new(
         Policy::parse(&settings).unwrap(),
         listener.parse().unwrap(),
@@ -228,8 +230,10 @@ fn row_021_a_frame_is_for_the_pages_that_may_talk_to_the_server() {
     let expected = "frame-ancestors 'self' http://localhost:* https://localhost:* http://127.0.0.1:* \
                     https://127.0.0.1:* https://tunnel.example";
     assert_eq!(local, expected);
-    let mut settings = OriginSettings::default();
-    settings.allow_any = true;
+    let settings = OriginSettings {
+        allow_any: true,
+        ..OriginSettings::default()
+    };
     let any = Policy::parse(&settings).unwrap();
     let any = Origins::new(any, "0.0.0.0".parse().unwrap(), false, false);
     assert_eq!(framing(&any), None);
