@@ -115,7 +115,9 @@ async fn main() -> Result<()> {
         .publish("document", document)
         .method("echo", echo)
         .method("change", change)
-        .shards(number("SHARDS").unwrap_or(NonZero::<usize>::MIN))
+        .configure(|settings| {
+            settings.shards = Some(number("SHARDS").unwrap_or(NonZero::<usize>::MIN))
+        })
         .bus(Redis::connect(&redis).await?)
         .bind(("127.0.0.1", number("PORT").unwrap_or(4000)))
         .await?

@@ -21,7 +21,7 @@ async fn main() -> Result<()> {
     let port = std::env::var("PORT").unwrap_or_else(|_| "8081".into());
     let service = |prefix: &str| SockJs::at(prefix).response_limit(4096);
     let bound = Server::builder()
-        .allow_any_origin()
+        .configure(|settings| settings.origins.allow_any = true)
         .sockjs_service(service("/echo"), echo)
         .sockjs_service(service("/close"), close)
         .sockjs_service(service("/disabled_websocket_echo").websocket(false), echo)

@@ -39,6 +39,8 @@ pub mod account;
 #[cfg(feature = "server")]
 mod base;
 #[cfg(feature = "server")]
+pub mod config;
+#[cfg(feature = "server")]
 mod handler;
 #[cfg(feature = "server")]
 mod limit;
@@ -67,6 +69,8 @@ pub use base::error::{Error, ErrorKind, Result};
 pub use base::files::raise_file_limit;
 #[cfg(feature = "server")]
 pub use base::panics::log_panics;
+#[cfg(feature = "server")]
+pub use config::{Settings, TrustedProxies};
 #[cfg(feature = "server")]
 pub use handler::{Args, Connection, Handler, Headers};
 #[cfg(feature = "server")]

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use clap::builder::FalseyValueParser;
 use updraft::prelude::*;
-use updraft::{Channel, HealthChecks, Object};
+use updraft::{Channel, HealthChecks, Object, TrustedProxies};
 
 /// What is kept of each event until its receivers have confirmed it goes in the order in which it came; this allocator
 /// makes that cheap (`docs/how-fast.md`).
@@ -169,10 +169,12 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let drain = Duration::from_secs(options.drain.into());
     let redis = Redis::connect(&options.redis).await;
     let redis = redis.context("Redis cannot be used; --redis says where it is")?;
-    let mut server = Server::builder()
-        .bus(redis)
-        .trusted_proxies(options.trusted_proxies)
-        .drain(drain, drain.saturating_add(REST));
+    let mut server = Server::builder().bus(redis).configure(|settings| {
+        settings.trusted_proxies = TrustedProxies::Hops(options.trusted_proxies);
+        settings.origins.allowed = options.origins;
+        settings.drain.spread = drain;
+        settings.drain.within = drain.saturating_add(REST);
+    });
     #[cfg_attr(
         not(feature = "tls"),
         expect(unused_mut, reason = "nothing else is spoken")
@@ -186,9 +188,6 @@ async fn run(options: Options) -> anyhow::Result<()> {
     }
     if options.health_checks {
         server = server.health_checks(HealthChecks::new());
-    }
-    for origin in &options.origins {
-        server = server.allow_origin(origin);
     }
     for relay in options.relays {
         let name = relay.publication.clone();

@@ -336,7 +336,9 @@ fn found_103_a_mongodb_that_is_away_is_no_answer_to_a_token(world: &World) {
     let patient = Running::start(Server::builder().accounts(Accounts::new(users.clone())));
     let server = Server::builder().accounts(Accounts::new(users));
     let server = server.authenticator(Password::new());
-    let server = Running::start(server.login_patience(Duration::from_millis(300)));
+    let server = Running::start(
+        server.configure(|settings| settings.handlers.login_patience = Duration::from_millis(300)),
+    );
     let mut client = server.client();
     proxy.black_hole(true);
     let options = json!({ "user": { "username": "ada" }, "password": "any" });

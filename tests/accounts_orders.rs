@@ -67,7 +67,7 @@ fn until_heard(client: &mut Client, mut order: impl FnMut()) -> Received {
 #[test]
 fn orders_reach_every_shard_of_a_server_alone() {
     let two = std::num::NonZero::new(2).unwrap();
-    let server = Running::start(builder().shards(two));
+    let server = Running::start(builder().configure(|settings| settings.shards = Some(two)));
     let mut alices: Vec<Client> = (0..4).map(|_| client(&server, "alice")).collect();
     let mut bob = client(&server, "bob");
     let handle = server.handle();

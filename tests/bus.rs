@@ -327,7 +327,10 @@ fn vent_017_without_redis_a_subscription_is_refused_at_once_or_after_a_while() {
     let while_ = WhenAway::Hold(Duration::from_millis(500));
     for when_away in [WhenAway::Refuse, while_] {
         redis.restart();
-        let server = Running::over(&redis, relaying().when_bus_is_away(when_away));
+        let server = Running::over(
+            &redis,
+            relaying().configure(|settings| settings.bus.when_away = when_away),
+        );
         // At once: that the bus has not connected yet does not mean that it is away.
         let mut client = server.client();
         follow(&mut client, 1, "c");

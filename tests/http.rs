@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tungstenite::Message as Sent;
 use updraft::prelude::*;
-use updraft::{ErrorKind, Handle, HealthChecks};
+use updraft::{ErrorKind, Handle, HealthChecks, Settings};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::http::Http;
@@ -22,7 +22,7 @@ use warp::Filter;
 
 async fn serve(builder: updraft::Builder) -> (SocketAddr, Handle) {
     // No session outlives its connection here.
-    let builder = builder.resumption_grace(Duration::ZERO);
+    let builder = builder.configure(|settings| settings.sessions.resumption.grace = Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
     let serving = async move {
@@ -213,7 +213,11 @@ async fn ddp_218_row_028_binary_frames_count_as_text() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_024_a_message_above_the_limit_closes_with_1009() {
-    let (address, handle) = serve(Server::builder().message_limit(1000, 2000)).await;
+    let (address, handle) = serve(Server::builder().configure(|settings| {
+        settings.clients.first_message = 1000;
+        settings.clients.message = 2000;
+    }))
+    .await;
     let mut client = Client::connect(&url(address));
     client.send_text(&format!(r#"{{"msg":"{}"}}"#, "x".repeat(1000)));
     client.expect_close(1009, "Message too big");
@@ -254,7 +258,8 @@ fn is_cut(mut socket: &TcpStream) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_001_headers_that_dribble_in_are_cut() {
     let limit = Duration::from_millis(300);
-    let (address, _handle) = serve(Server::builder().header_timeout(limit)).await;
+    let (address, _handle) =
+        serve(Server::builder().configure(|settings| settings.http.header_timeout = limit)).await;
     let began = Instant::now();
     let mut socket = TcpStream::connect(address).expect("listens");
     for byte in b"GET /websocket HTTP/1.1\r\nHost: x" {
@@ -273,7 +278,8 @@ async fn row_001_headers_that_dribble_in_are_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_001_time_for_headers_begins_anew_with_each_request() {
     let limit = Duration::from_secs(2);
-    let (address, _handle) = serve(Server::builder().header_timeout(limit)).await;
+    let (address, _handle) =
+        serve(Server::builder().configure(|settings| settings.http.header_timeout = limit)).await;
     let began = Instant::now();
     let mut http = Http::connect(&address.to_string());
     while began.elapsed() < limit + limit / 4 {
@@ -284,13 +290,23 @@ async fn row_001_time_for_headers_begins_anew_with_each_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_001_row_002_limits_that_would_let_nobody_in_are_refused() {
-    for (headers, bytes) in [(0, 16 * 1024), (usize::MAX, 16 * 1024), (64, 1024)] {
-        let server = Server::builder().header_limit(headers, bytes);
+    for (headers, bytes, named) in [
+        (0, 16 * 1024, "http.headers"),
+        (usize::MAX, 16 * 1024, "http.headers"),
+        (64, 1024, "http.header_bytes"),
+    ] {
+        let server = Server::builder().configure(|settings| {
+            settings.http.headers = headers;
+            settings.http.header_bytes = bytes;
+        });
         let error = server.bind("127.0.0.1:0").await.expect_err("of no use");
         assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().starts_with(named), "{error}");
     }
     for timeout in [Duration::ZERO, Duration::MAX] {
-        let (address, _handle) = serve(Server::builder().header_timeout(timeout)).await;
+        let (address, _handle) =
+            serve(Server::builder().configure(|settings| settings.http.header_timeout = timeout))
+                .await;
         let mut http = Http::connect(&address.to_string());
         assert_eq!(http.ask("GET /sockjs/info", &[], "").status, 200);
     }
@@ -298,7 +314,11 @@ async fn row_001_row_002_limits_that_would_let_nobody_in_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_002_too_many_or_too_long_headers_are_431() {
-    let (address, _handle) = serve(Server::builder().header_limit(10, 8192)).await;
+    let (address, _handle) = serve(Server::builder().configure(|settings| {
+        settings.http.headers = 10;
+        settings.http.header_bytes = 8192;
+    }))
+    .await;
     let asked = |count: usize, bytes: usize| {
         let headers: Vec<_> = (1..count)
             .map(|number| format!("X-{number}: {}\r\n", "x".repeat(bytes)))
@@ -324,10 +344,36 @@ async fn row_002_too_many_or_too_long_headers_are_431() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn found_406_settings_are_given_whole_and_by_member() {
+    let mut settings = Settings::default();
+    settings.http.path_prefix = "/app".to_owned();
+    settings.http.headers = 5;
+    let builder = Server::builder()
+        .settings(settings)
+        .configure(|settings| settings.origins.allow_missing = false);
+    let (address, _handle) = serve(builder).await;
+    let status = |path: &str, headers: &[(&str, &str)]| {
+        let mut http = Http::connect(&address.to_string());
+        http.ask(&format!("GET {path}/info"), headers, "").status
+    };
+    let local = ("Origin", "http://localhost");
+    assert_eq!(status("/app/sockjs", &[local]), 200);
+    assert_eq!(status("/sockjs", &[local]), 404, "it is elsewhere");
+    assert_eq!(status("/app/sockjs", &[]), 403, "no origin");
+    let many = ["A", "B", "C", "D", "E"].map(|name| (name, "1"));
+    assert_eq!(status("/app/sockjs", &many), 431);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn found_112_load_balancers_are_answered_whatever_host_they_ask_for() {
-    let builder = Server::builder().allow_missing_origin(false);
+    let builder = Server::builder().configure(|settings| settings.origins.allow_missing = false);
     let checks = HealthChecks::new().live("/live");
-    let (address, _handle) = serve(builder.path_prefix("/app").health_checks(checks)).await;
+    let (address, _handle) = serve(
+        builder
+            .configure(|settings| settings.http.path_prefix = "/app".to_owned())
+            .health_checks(checks),
+    )
+    .await;
     for (request, expected) in [
         ("GET /live HTTP/1.1\r\nHost: elsewhere.example", "200"),
         ("GET /readyz?x HTTP/1.1\r\nHost: a b", "200"),
@@ -460,9 +506,10 @@ async fn row_013_found_114_failed_accepts_are_counted_and_nobody_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn found_106_a_connection_is_never_closed_unannounced_under_a_body() {
     let route = warp::path!("hello").and(warp::get()).map(|| "hi");
-    let builder = Server::builder()
-        .route(route)
-        .unknown_session_limit(10, PATIENCE);
+    let builder = Server::builder().route(route).configure(|settings| {
+        settings.addresses.unknown_sessions.requests = 10;
+        settings.addresses.unknown_sessions.within = PATIENCE;
+    });
     let (address, _handle) = serve(builder).await;
     let mut http = Http::connect(&address.to_string());
     for path in [
@@ -495,7 +542,11 @@ async fn found_106_a_connection_is_never_closed_unannounced_under_a_body() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn found_106_who_sends_much_in_vain_gets_to_read_why() {
-    let (address, _handle) = serve(Server::builder().body_limit(1000, PATIENCE)).await;
+    let (address, _handle) = serve(Server::builder().configure(|settings| {
+        settings.http.body_bytes = 1000;
+        settings.http.body_progress_timeout = PATIENCE;
+    }))
+    .await;
     let mut http = Http::connect(&address.to_string());
     let path = session_path();
     let polled = http.body(&format!("POST {path}/xhr"), "");
@@ -542,7 +593,12 @@ async fn posts_that_find_no_room_in_their_session_are_503() {
     let never = |_: Call| std::future::pending::<Result<()>>();
     let builder = Server::builder().method("never", never);
     let limit = Duration::from_millis(200);
-    let (address, _handle) = serve(builder.queue_limit(1, 1000).post_timeout(limit)).await;
+    let (address, _handle) = serve(builder.configure(|settings| {
+        settings.clients.queued_messages = 1;
+        settings.clients.queued_bytes = 1000;
+        settings.http.post_timeout = limit;
+    }))
+    .await;
     let mut http = Http::connect(&address.to_string());
     let path = session_path();
     assert_eq!(http.body(&format!("POST {path}/xhr"), ""), "o\n");

@@ -190,7 +190,11 @@ fn found_109_a_server_serves_until_a_future_resolves() {
 #[test]
 fn found_109_a_program_that_sees_to_signals_can_still_shut_down() {
     let runtime = runtime();
-    let bound = runtime.block_on(Server::builder().signals(false).bind("127.0.0.1:0"));
+    let bound = runtime.block_on(
+        Server::builder()
+            .configure(|settings| settings.drain.signals = false)
+            .bind("127.0.0.1:0"),
+    );
     let bound = bound.unwrap();
     let handle = bound.handle();
     let serving = runtime.spawn(bound.serve());
@@ -205,7 +209,10 @@ fn found_110_until_its_turn_comes_a_client_is_served_by_a_server_that_is_not_rea
         .method("say", async |call: Call, text: String| {
             call.emit("c", text).await
         });
-    let server = Running::start(server.drain(NEVER, NEVER));
+    let server = Running::start(server.configure(|settings| {
+        settings.drain.spread = NEVER;
+        settings.drain.within = NEVER;
+    }));
     let mut clients = [(); 3].map(|()| server.client());
     let shutdown = server.begin_shutdown(NEVER);
     assert!(eventually_within(PATIENCE, || server
@@ -276,10 +283,11 @@ fn found_113_half_a_request_is_not_waited_for() {
         .untuple_one()
         .and(warp::body::bytes())
         .map(|_| "all of it");
-    let server = Server::builder()
-        .route(hook)
-        .header_timeout(Duration::ZERO)
-        .body_limit(1024, NEVER);
+    let server = Server::builder().route(hook).configure(|settings| {
+        settings.http.header_timeout = Duration::ZERO;
+        settings.http.body_bytes = 1024;
+        settings.http.body_progress_timeout = NEVER;
+    });
     let server = Running::start(server);
     let address = server.url().trim_start_matches("ws://");
     let address = address.trim_end_matches("/websocket");
@@ -342,7 +350,10 @@ fn found_113_what_was_asked_for_is_answered_however_long_that_takes() {
 
 #[test]
 fn found_113_a_client_that_does_not_answer_is_not_waited_for() {
-    let server = Running::start(Server::builder().close_timeout(Duration::from_secs(1)));
+    let server = Running::start(
+        Server::builder()
+            .configure(|settings| settings.clients.close_timeout = Duration::from_secs(1)),
+    );
     // It never reads, so it does not answer the close.
     let _client = server.client();
     server.wait(server.handle().shutdown(NEVER));

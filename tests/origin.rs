@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::Running;
 use updraft::prelude::*;
-use updraft::{Builder, ErrorKind, Object};
+use updraft::{Builder, ErrorKind, Object, TrustedProxies};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::http::Http;
@@ -63,7 +63,12 @@ fn from(server: &Running, forwarded: &str) -> Result<Client, u16> {
 
 #[test]
 fn row_021_deviation_030_origins_are_judged_before_the_upgrade() {
-    let server = Running::start(Server::builder().allow_origin("https://*.app.example"));
+    let server = Running::start(Server::builder().configure(|settings| {
+        settings
+            .origins
+            .allowed
+            .push("https://*.app.example".to_owned())
+    }));
     for lines in [
         "Host: localhost:4000",
         "Host: localhost:4000; Origin: http://localhost:4000",
@@ -92,7 +97,9 @@ fn row_021_deviation_030_origins_are_judged_before_the_upgrade() {
 
 #[test]
 fn row_021_programs_are_kept_out_only_when_said_so() {
-    let server = Running::start(Server::builder().allow_missing_origin(false));
+    let server = Running::start(
+        Server::builder().configure(|settings| settings.origins.allow_missing = false),
+    );
     assert_eq!(handshake(&server, "Host: localhost"), 403);
     let page = "Host: localhost; Origin: http://localhost";
     assert_eq!(handshake(&server, page), 101);
@@ -100,7 +107,8 @@ fn row_021_programs_are_kept_out_only_when_said_so() {
 
 #[test]
 fn row_021_any_origin_is_let_in_only_when_said_so() {
-    let server = Running::start(Server::builder().allow_any_origin());
+    let server =
+        Running::start(Server::builder().configure(|settings| settings.origins.allow_any = true));
     for lines in [
         "Host: localhost; Origin: https://evil.example",
         "Host: evil.example; Origin: https://evil.example",
@@ -112,7 +120,9 @@ fn row_021_any_origin_is_let_in_only_when_said_so() {
 
 #[test]
 fn row_021_behind_a_proxy_its_host_is_the_servers() {
-    let server = Running::start(Server::builder().trusted_proxies(1));
+    let server = Running::start(
+        Server::builder().configure(|settings| settings.trusted_proxies = TrustedProxies::Hops(1)),
+    );
     for (lines, expected) in [
         ("Host: app.example; Origin: https://app.example", 101),
         (
@@ -141,11 +151,19 @@ fn row_021_a_page_of_another_origin_cannot_talk_through_a_frame() {
         page.text();
         policy
     };
-    let app = iframe(Server::builder().allow_origin("https://app.example"));
+    let app = iframe(Server::builder().configure(|settings| {
+        settings
+            .origins
+            .allowed
+            .push("https://app.example".to_owned())
+    }));
     let app = app.expect("a policy");
     assert!(app.starts_with("frame-ancestors 'self' "), "{app}");
     assert!(app.ends_with(" https://app.example"), "{app}");
-    assert_eq!(iframe(Server::builder().allow_any_origin()), None);
+    assert_eq!(
+        iframe(Server::builder().configure(|settings| settings.origins.allow_any = true)),
+        None
+    );
 }
 
 #[test]
@@ -160,16 +178,22 @@ fn row_021_routes_of_the_program_are_its_own_business() {
 fn row_021_what_is_no_origin_is_an_error_when_the_server_is_built() {
     let runtime = common::runtime();
     for bad in ["app.example", "https://app.example/", "*", ""] {
-        let bound = runtime.block_on(Server::builder().allow_origin(bad).bind("127.0.0.1:0"));
+        let bound = runtime.block_on(
+            Server::builder()
+                .configure(|settings| settings.origins.allowed.push(bad.to_owned()))
+                .bind("127.0.0.1:0"),
+        );
         let error = bound.expect_err("no origin");
         assert_eq!(error.kind(), ErrorKind::Configuration);
-        assert!(error.to_string().contains(&format!("{bad:?}")), "{error}");
+        let named = format!("origins.allowed: {bad:?} is not an origin");
+        assert!(error.to_string().starts_with(&named), "{error}");
     }
 }
 
 #[test]
 fn row_019_a_host_that_is_missing_or_absurd_is_400_wherever() {
-    let server = Running::start(Server::builder().allow_any_origin());
+    let server =
+        Running::start(Server::builder().configure(|settings| settings.origins.allow_any = true));
     for path in ["/", WEBSOCKET, "/sockjs/info"] {
         for lines in [
             &[][..],
@@ -189,9 +213,10 @@ fn row_019_a_host_that_is_missing_or_absurd_is_400_wherever() {
 
 #[test]
 fn row_012_connections_per_address_are_limited() {
-    let builder = Server::builder()
-        .trusted_proxies(1)
-        .connections_per_address(2);
+    let builder = Server::builder().configure(|settings| {
+        settings.trusted_proxies = TrustedProxies::Hops(1);
+        settings.addresses.connections = Some(2);
+    });
     let server = Running::start(builder);
     let one = from(&server, "192.0.2.1").expect("the first");
     let _two = from(&server, "forged, 192.0.2.1").expect("the second");
@@ -253,7 +278,7 @@ fn connected(server: &Running, address: &str) -> String {
 }
 
 fn behind_a_proxy() -> Builder {
-    Server::builder().trusted_proxies(1)
+    Server::builder().configure(|settings| settings.trusted_proxies = TrustedProxies::Hops(1))
 }
 
 /// Ends the server, and with it the sessions that nobody polls.
@@ -266,7 +291,10 @@ fn end(server: &Running) {
 fn row_105_deviation_034_found_102_an_address_that_names_unknown_sessions_is_told_of_none_but_its_own()
  {
     let (guesser, other) = ("192.0.2.1", "192.0.2.2");
-    let builder = behind_a_proxy().unknown_session_limit(3, Duration::from_secs(3600));
+    let builder = behind_a_proxy().configure(|settings| {
+        settings.addresses.unknown_sessions.requests = 3;
+        settings.addresses.unknown_sessions.within = Duration::from_secs(3600);
+    });
     let server = Running::start(builder);
     let (own, others) = (connected(&server, guesser), connected(&server, other));
     let unknown = |address| send(&server, address, &session_path(), CONNECT);
@@ -294,7 +322,9 @@ fn row_105_deviation_034_found_102_an_address_that_names_unknown_sessions_is_tol
 
 #[test]
 fn found_102_sessions_that_are_opened_and_left_alone_keep_no_websocket_out() {
-    let server = Running::start(behind_a_proxy().connections_per_address(2));
+    let server = Running::start(
+        behind_a_proxy().configure(|settings| settings.addresses.connections = Some(2)),
+    );
     let address = "192.0.2.1";
     for _ in 0..10 {
         poll_once(&server, address).expect("room for the newest");
@@ -310,7 +340,8 @@ fn found_102_sessions_that_are_opened_and_left_alone_keep_no_websocket_out() {
 
 #[test]
 fn found_208_an_address_has_a_part_of_all_polling_sessions() {
-    let server = Running::start(behind_a_proxy().polling_limit(8));
+    let server =
+        Running::start(behind_a_proxy().configure(|settings| settings.polling.sessions = 8));
     let [flood, other] = ["192.0.2.1", "192.0.2.2"];
     let first = poll_once(&server, flood).expect("room");
     let mut waiting = http(&server);
@@ -339,8 +370,10 @@ fn found_208_an_address_has_a_part_of_all_polling_sessions() {
 
 #[test]
 fn found_208_the_part_of_an_address_can_be_set_and_all_is_the_end_of_it() {
-    let builder = behind_a_proxy().polling_limit(3);
-    let server = Running::start(builder.polling_limit_per_address(2));
+    let builder = behind_a_proxy().configure(|settings| settings.polling.sessions = 3);
+    let server = Running::start(
+        builder.configure(|settings| settings.polling.sessions_per_address = Some(2)),
+    );
     let addresses = ["192.0.2.1", "192.0.2.1", "192.0.2.2"];
     let _sessions = addresses.map(|address| connected(&server, address));
     assert_eq!(poll_once(&server, "192.0.2.1"), Err(429));
@@ -380,7 +413,11 @@ fn ddp_223_row_016_deviation_031_the_address_is_that_behind_trusted_proxies() {
         (2, r#""192.0.2.1""#),
         (4, "null"),
     ] {
-        let seen = seen(Server::builder().trusted_proxies(proxies), &forwarded);
+        let seen = seen(
+            Server::builder()
+                .configure(|settings| settings.trusted_proxies = TrustedProxies::Hops(proxies)),
+            &forwarded,
+        );
         assert_eq!(
             seen,
             format!(
@@ -388,6 +425,10 @@ fn ddp_223_row_016_deviation_031_the_address_is_that_behind_trusted_proxies() {
             )
         );
     }
+}
+
+fn trusted(networks: &[&str]) -> TrustedProxies {
+    TrustedProxies::Networks(networks.iter().map(ToString::to_string).collect())
 }
 
 #[test]
@@ -399,14 +440,19 @@ fn row_016_the_address_is_that_behind_proxies_in_these_networks() {
         (&["127.0.0.0/8", "10.0.0.0/8"], "192.0.2.1"),
     ] {
         let seen = seen(
-            Server::builder().trusted_proxy_networks(networks),
+            Server::builder().configure(|settings| settings.trusted_proxies = trusted(networks)),
             &forwarded,
         );
         assert!(seen.contains(&format!(r#""addr":"{address}""#)), "{seen}");
     }
-    let bad = Server::builder().trusted_proxy_networks(["10.0.0.0/99"]);
+    let bad = Server::builder()
+        .configure(|settings| settings.trusted_proxies = trusted(&["10.0.0.0/99"]));
     let bound = common::runtime().block_on(bad.bind("127.0.0.1:0"));
-    assert!(bound.is_err_and(|error| error.to_string().contains("10.0.0.0/99")));
+    let error = bound.expect_err("no network").to_string();
+    assert!(
+        error.starts_with("trusted_proxies: \"10.0.0.0/99\""),
+        "{error}"
+    );
 }
 
 #[test]

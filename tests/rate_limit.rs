@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Count, Running, received};
 use updraft::prelude::*;
-use updraft::{Builder, RateLimit};
+use updraft::{Builder, RateLimit, TrustedProxies};
 use updraft_test_support::client::Client;
 use updraft_test_support::eventually;
 use updraft_test_support::redis::RedisServer;
@@ -127,7 +127,8 @@ fn row_060_a_flood_above_the_rate_is_answered_to_its_end_and_in_order() {
 #[test]
 fn row_060_all_shards_count_together() {
     let shards = NonZero::new(4).unwrap();
-    let server = methods(&["add"], &Count::default()).shards(shards);
+    let server =
+        methods(&["add"], &Count::default()).configure(|settings| settings.shards = Some(shards));
     let rule = RateLimit::every_method().per_address().limit(6, HOUR);
     let server = Running::start(server.rate_limit(rule));
     let mut clients = [(); 8].map(|()| server.client());
@@ -243,7 +244,9 @@ fn row_062_deviation_035_found_103_failing_logins_over_many_connections_are_limi
         }
     };
     let server = Server::builder().method("login", log_in);
-    let server = Running::start(server.trusted_proxies(1));
+    let server = Running::start(
+        server.configure(|settings| settings.trusted_proxies = TrustedProxies::Hops(1)),
+    );
     let from = |address: &str| {
         let headers = [("X-Forwarded-For", address)];
         let mut client = Client::connect_with(server.url(), &headers).unwrap();
@@ -279,7 +282,8 @@ fn row_062_deviation_035_found_103_failing_logins_over_many_connections_are_limi
 
 #[test]
 fn row_062_a_rule_has_so_many_counters_and_no_more() {
-    let server = methods(&["add"], &Count::default()).rate_limit_counters(2);
+    let server =
+        methods(&["add"], &Count::default()).configure(|settings| settings.rules.callers = 2);
     let rule = RateLimit::every_method().per_connection().limit(1, HOUR);
     let server = Running::start(server.rate_limit(rule));
     let mut clients = [(); 3].map(|()| server.client());

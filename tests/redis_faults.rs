@@ -361,7 +361,7 @@ fn row_088_why_redis_is_away_is_told_to_handlers() {
         .unwrap();
     let proxy = Proxy::start(redis.port());
     let builder = Server::builder()
-        .when_bus_is_away(WhenAway::Hold(Duration::from_millis(500)))
+        .configure(|settings| settings.bus.when_away = WhenAway::Hold(Duration::from_millis(500)))
         .vent("tm", |vent: Vent| async move {
             let error = vent.relay("c").await.unwrap_err();
             let label = error.bus_fault().map_or("none", BusFault::label);
@@ -434,7 +434,10 @@ fn row_093_a_message_between_the_confirmation_and_the_snapshot_comes_after_it() 
 fn vent_049_a_payload_over_the_cap_is_dropped_and_counted_by_channel() {
     let redis = RedisServer::start();
     let builder = Server::builder()
-        .payload_limit(100, 4)
+        .configure(|settings| {
+            settings.bus.payload.bytes = 100;
+            settings.bus.payload.json.depth = 4;
+        })
         .vent("tm", |vent: Vent| async move { vent.relay("c").await });
     let server = Running::over(&redis, builder);
     let mut client = server.client();

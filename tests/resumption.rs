@@ -73,7 +73,8 @@ fn ddp_225_232_every_way_to_lose_a_connection_can_be_undone() {
 
 #[test]
 fn ddp_233_callbacks_run_when_the_grace_period_is_over() {
-    let (builder, seen) = noting(two_shards().resumption_grace(SHORT));
+    let (builder, seen) =
+        noting(two_shards().configure(|settings| settings.sessions.resumption.grace = SHORT));
     let server = Running::start_resumable(builder);
     let past = Returning::subscribed(&server).cut(Client::reset);
     await_parked(&server, 1);
@@ -92,7 +93,10 @@ fn ddp_233_callbacks_run_when_the_grace_period_is_over() {
 #[test]
 fn ddp_234_more_than_the_limit_ends_the_session() {
     for (limits, events) in [((10, 1 << 20), 11), ((1000, 1000), 12)] {
-        let (builder, seen) = noting(two_shards().resumption_history(limits.0, limits.1));
+        let (builder, seen) = noting(two_shards().configure(|settings| {
+            settings.sessions.resumption.messages = limits.0;
+            settings.sessions.resumption.bytes = limits.1;
+        }));
         let server = Running::start_resumable(builder);
         let past = Returning::subscribed(&server).cut(Client::reset);
         await_parked(&server, 1);
@@ -128,7 +132,10 @@ fn ddp_235_a_session_that_the_server_closes_is_over() {
 #[test]
 fn ddp_238_a_silent_client_can_come_back() {
     let beat = Duration::from_millis(200);
-    let (builder, _) = noting(two_shards().heartbeat(beat, beat));
+    let (builder, _) = noting(two_shards().configure(|settings| {
+        settings.sessions.heartbeat_interval = beat;
+        settings.sessions.heartbeat_timeout = beat;
+    }));
     let server = Running::start_resumable(builder);
     let mut client = Returning::subscribed(&server);
     client.client.expect_text(PING);
@@ -140,7 +147,9 @@ fn ddp_238_a_silent_client_can_come_back() {
 
 #[test]
 fn ddp_239_without_a_grace_period_nobody_comes_back() {
-    let (builder, seen) = noting(two_shards().resumption_grace(Duration::ZERO));
+    let (builder, seen) = noting(
+        two_shards().configure(|settings| settings.sessions.resumption.grace = Duration::ZERO),
+    );
     let server = Running::start_resumable(builder);
     let past = Returning::subscribed(&server).cut(Client::reset);
     seen.closed.becomes(1);
@@ -149,7 +158,8 @@ fn ddp_239_without_a_grace_period_nobody_comes_back() {
 
 #[test]
 fn ddp_240_a_client_that_never_resumes_gets_new_sessions() {
-    let (builder, seen) = noting(two_shards().resumption_grace(SHORT));
+    let (builder, seen) =
+        noting(two_shards().configure(|settings| settings.sessions.resumption.grace = SHORT));
     let server = Running::start_resumable(builder);
     for _ in 0..5 {
         let client = Returning::subscribed(&server);
@@ -160,7 +170,8 @@ fn ddp_240_a_client_that_never_resumes_gets_new_sessions() {
 
 #[test]
 fn deviation_026_a_live_connection_keeps_its_session() {
-    let (builder, seen) = noting(two_shards().takeover_timeout(PATIENCE * 2));
+    let (builder, seen) =
+        noting(two_shards().configure(|settings| settings.clients.takeover_timeout = PATIENCE * 2));
     let server = Running::start_resumable(builder);
     let mut client = Returning::subscribed(&server);
     for _ in 0..2 {
@@ -183,7 +194,8 @@ fn deviation_026_a_live_connection_keeps_its_session() {
 
 #[test]
 fn deviation_026_a_connection_that_does_not_answer_loses_its_session() {
-    let (builder, seen) = noting(two_shards().takeover_timeout(SHORT));
+    let (builder, seen) =
+        noting(two_shards().configure(|settings| settings.clients.takeover_timeout = SHORT));
     let server = Running::start_resumable(builder);
     let client = Returning::subscribed(&server);
     let past = client.past.clone();
@@ -201,7 +213,8 @@ fn deviation_026_a_connection_that_does_not_answer_loses_its_session() {
 
 #[test]
 fn a_session_that_waits_anew_goes_to_the_one_who_waits_for_it() {
-    let (builder, _) = noting(two_shards().takeover_timeout(GRACE));
+    let (builder, _) =
+        noting(two_shards().configure(|settings| settings.clients.takeover_timeout = GRACE));
     let server = Running::start_resumable(builder);
     let mut client = Returning::subscribed(&server);
     let past = client.past.clone();
@@ -217,7 +230,8 @@ fn a_session_that_waits_anew_goes_to_the_one_who_waits_for_it() {
 
 #[test]
 fn a_count_that_cannot_be_does_not_disturb_a_live_connection() {
-    let (builder, _) = noting(two_shards().takeover_timeout(GRACE));
+    let (builder, _) =
+        noting(two_shards().configure(|settings| settings.clients.takeover_timeout = GRACE));
     let server = Running::start_resumable(builder);
     let mut client = Returning::subscribed(&server);
     for count in [0, 3, 1 << 60] {
@@ -231,7 +245,8 @@ fn a_count_that_cannot_be_does_not_disturb_a_live_connection() {
 
 #[test]
 fn the_last_wrong_attempt_ends_a_waiting_session() {
-    let (builder, seen) = noting(two_shards().resumption_attempts(3));
+    let (builder, seen) =
+        noting(two_shards().configure(|settings| settings.sessions.resumption.attempts = 3));
     let server = Running::start_resumable(builder);
     let past = Returning::subscribed(&server).cut(Client::reset);
     await_parked(&server, 1);
@@ -265,11 +280,10 @@ fn a_session_can_be_bound_to_its_address() {
         Client::over(TcpStream::from(socket), server.url()).expect("a handshake")
     };
     for bound in [false, true] {
-        let (builder, _) = noting(
-            two_shards()
-                .resume_same_address(bound)
-                .resumption_attempts(2),
-        );
+        let (builder, _) = noting(two_shards().configure(|settings| {
+            settings.clients.resume_same_address = bound;
+            settings.sessions.resumption.attempts = 2;
+        }));
         let server = Running::start_resumable(builder);
         let past = Returning::subscribed(&server).cut(Client::reset);
         await_parked(&server, 1);
@@ -325,18 +339,20 @@ fn deviation_027_a_method_goes_on_without_its_client_and_is_not_begun_again() {
 
 #[test]
 fn violations_and_slow_readers_do_not_come_back() {
-    let (builder, _) = noting(two_shards().message_limit(1000, 1000));
+    let (builder, _) = noting(two_shards().configure(|settings| {
+        settings.clients.first_message = 1000;
+        settings.clients.message = 1000;
+    }));
     let server = Running::start_resumable(builder);
     let mut client = Returning::subscribed(&server);
     client.client.send_text(&" ".repeat(1001));
     client.client.expect_close(1009, "Message too big");
     let past = client.cut(drop);
     past.expect_fresh(past.ask(&server)).leave();
-    let (builder, _) = noting(
-        two_shards()
-            .output_timeout(Duration::from_millis(200))
-            .send_buffer(16 * 1024),
-    );
+    let (builder, _) = noting(two_shards().configure(|settings| {
+        settings.clients.output_timeout = Duration::from_millis(200);
+        settings.listener.send_buffer = 16 * 1024;
+    }));
     let server = Running::start_resumable(builder);
     let client = Returning::subscribed(&server);
     let long = "x".repeat(32 * 1024);
@@ -352,8 +368,12 @@ fn violations_and_slow_readers_do_not_come_back() {
 
 #[test]
 fn what_waits_for_those_who_are_away_counts_and_is_the_first_to_go() {
-    let builder = two_shards().resumption_history(1000, 1 << 20);
-    let (builder, seen) = noting(builder.memory_limit(100_000));
+    let builder = two_shards().configure(|settings| {
+        settings.sessions.resumption.messages = 1000;
+        settings.sessions.resumption.bytes = 1 << 20;
+    });
+    let (builder, seen) =
+        noting(builder.configure(|settings| settings.memory_limit = Some(100_000)));
     let server = Running::start_resumable(builder);
     let past: Vec<Past> = (0..4)
         .map(|_| Returning::subscribed(&server).cut(Client::reset))
@@ -408,9 +428,11 @@ fn ddp_225_227_a_client_that_is_cut_off_200_times_misses_nothing_and_gets_nothin
     println!("UPDRAFT_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     // Room for what comes up while this machine does something else.
-    let builder = two_shards()
-        .resumption_history(100_000, 64 << 20)
-        .takeover_timeout(Duration::from_millis(50));
+    let builder = two_shards().configure(|settings| {
+        settings.sessions.resumption.messages = 100_000;
+        settings.sessions.resumption.bytes = 64 << 20;
+        settings.clients.takeover_timeout = Duration::from_millis(50);
+    });
     let (builder, seen) = noting(builder);
     let server = Running::start_resumable(builder);
     let client = Returning::subscribed(&server);

@@ -100,7 +100,12 @@ fn row_021_in_a_browser_no_transport_lets_in_a_page_that_is_not_allowed() {
 /// Opens a page of this host, or of the server itself; the server allows pages of `friend.example`.
 fn browse(host: &str) {
     let pages = free_port();
-    let server = offering_pages().allow_origin(&format!("http://friend.example:{pages}"));
+    let server = offering_pages().configure(|settings| {
+        settings
+            .origins
+            .allowed
+            .push(format!("http://friend.example:{pages}"))
+    });
     let server = Running::start(server);
     Script::start("sockjs_page", &[server.url(), &pages.to_string(), host])
         .run(|wish| panic!("{wish}?"));
@@ -120,7 +125,9 @@ fn offering_pages() -> Builder {
 
 #[test]
 fn in_a_browser_a_session_that_is_cut_goes_on_over_another_transport() {
-    let server = Running::start_resumable(offering_pages().resumption_grace(2 * PATIENCE));
+    let server = Running::start_resumable(
+        offering_pages().configure(|settings| settings.sessions.resumption.grace = 2 * PATIENCE),
+    );
     let address = server.url().strip_prefix("ws://127.0.0.1:");
     let port = address.and_then(|it| it.strip_suffix("/websocket"));
     let port = port.expect("a loopback address").parse();

@@ -57,7 +57,9 @@ fn holding(builder: Builder, gate: &Gate) -> Builder {
             .await
         }
     };
-    builder.vent("held", held).shards(NonZero::<usize>::MIN)
+    builder
+        .vent("held", held)
+        .configure(|settings| settings.shards = Some(NonZero::<usize>::MIN))
 }
 
 /// A client that follows it, so that what is emitted there holds the shard up.
@@ -140,7 +142,10 @@ fn await_connected(mut socket: &TcpStream) {
 /// All clients connect at once, none waiting for another, are cut off at once, and come back.
 fn connect_storm(count: usize) {
     // Nobody answers pings while the others connect.
-    let server = Running::start(relaying().heartbeat(Duration::ZERO, PATIENCE));
+    let server = Running::start(relaying().configure(|settings| {
+        settings.sessions.heartbeat_interval = Duration::ZERO;
+        settings.sessions.heartbeat_timeout = PATIENCE;
+    }));
     let address = server.url().split('/').nth(2).unwrap();
     let greeting = greeting(address);
     let mut steady = server.client();
@@ -183,8 +188,12 @@ fn soak_row_037_nine_thousand_connect_at_once() {
 /// One message to all clients is no matter for the others: they get their answers in between.
 fn one_channel(count: usize, messages: usize) {
     // They are not read from while the others connect.
-    let patient = relaying().heartbeat(Duration::ZERO, PATIENCE);
-    let server = Running::start(patient.shards(1.try_into().unwrap()));
+    let patient = relaying().configure(|settings| {
+        settings.sessions.heartbeat_interval = Duration::ZERO;
+        settings.sessions.heartbeat_timeout = PATIENCE;
+    });
+    let server =
+        Running::start(patient.configure(|settings| settings.shards = Some(1.try_into().unwrap())));
     let mut clients = storm(&server, count, 8);
     clients.iter_mut().for_each(|client| follow(client, "all"));
     let (longest, ()) = longest_answer(&server, || {
@@ -247,7 +256,10 @@ fn row_037_who_finds_no_room_in_time_is_closed_and_the_rest_is_served() {
     let held = Gate::new();
     let builder = holding(Server::builder(), &held);
     let wait = Duration::from_millis(300);
-    let server = Running::start(builder.arrival_backlog(2, wait));
+    let server = Running::start(builder.configure(|settings| {
+        settings.inbox.arrivals = 2;
+        settings.inbox.arrival_timeout = wait;
+    }));
     let holder = hold_up(&server);
     server.emit("held", 1);
     held.await_arrival(&server);
@@ -281,7 +293,9 @@ fn soak_row_082_nine_thousand_sessions_in_one_channel() {
 
 /// A subscription storm on one channel: all begin, all end. Says how long either took.
 fn subscription_storm(publication: &str, clients: usize, each: usize) {
-    let server = Running::start(relaying().shards(1.try_into().unwrap()));
+    let server = Running::start(
+        relaying().configure(|settings| settings.shards = Some(1.try_into().unwrap())),
+    );
     let mut clients: Vec<Client> = (0..clients).map(|_| server.client()).collect();
     let next = AtomicUsize::new(0);
     let all = clients.len() * each;
@@ -352,7 +366,8 @@ fn connections_are_spread_evenly_whoever_leaves() {
         .await
     };
     let builder = relaying().vent("where", whereabouts);
-    let server = Running::start(builder.shards(2.try_into().unwrap()));
+    let server =
+        Running::start(builder.configure(|settings| settings.shards = Some(2.try_into().unwrap())));
     let mut clients: Vec<(String, Client)> = Vec::new();
     let add = |clients: &mut Vec<_>| {
         let mut client = server.client();

@@ -42,7 +42,9 @@ async fn echo(_: Call, text: String) -> Result<String> {
 fn builder() -> Builder {
     let relay = |vent: Vent, channel: String| async move { vent.relay(channel![channel]).await };
     let shards = NonZero::new(2).unwrap();
-    let builder = Server::builder().shards(shards).tls(tls());
+    let builder = Server::builder()
+        .configure(|settings| settings.shards = Some(shards))
+        .tls(tls());
     // Polling clients leave without a word.
     let sockjs = SockJs::meteor().disconnect_delay(Duration::from_secs(1));
     let builder = builder.sockjs(sockjs);
@@ -211,7 +213,10 @@ fn ten_thousand_events_arrive_in_their_order() {
 #[test]
 fn row_034_deviation_028_a_client_that_does_not_read_is_closed_with_1013() {
     let timeout = Duration::from_secs(1);
-    let server = start(builder().send_buffer(16 * 1024).output_timeout(timeout));
+    let server = start(builder().configure(|settings| {
+        settings.listener.send_buffer = 16 * 1024;
+        settings.clients.output_timeout = timeout;
+    }));
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(8 * 1024).unwrap();
     let address: std::net::SocketAddr = host(&server).parse().unwrap();
@@ -360,7 +365,7 @@ fn older_clients_speak_tls_1_2() {
 #[test]
 fn row_014_a_handshake_that_does_not_end_is_closed() {
     let timeout = Duration::from_secs(2);
-    let server = start(builder().tls_handshake_timeout(timeout));
+    let server = start(builder().configure(|settings| settings.tls.handshake_timeout = timeout));
     let mut silent = TcpStream::connect(host(&server)).unwrap();
     silent.set_read_timeout(Some(timeout / 20)).unwrap();
     let too_early = silent.read(&mut [0]).unwrap_err();
@@ -385,7 +390,7 @@ fn row_014_a_handshake_that_does_not_end_is_closed() {
 
 #[test]
 fn row_014_garbage_and_plain_http_are_closed_at_once() {
-    let server = start(builder().tls_handshake_timeout(10 * LONG));
+    let server = start(builder().configure(|settings| settings.tls.handshake_timeout = 10 * LONG));
     let garbage = [0xa5; 1000];
     let hello_of_nothing = [22, 3, 1, 0, 4, 1, 0, 0, 0];
     let plain = request(&server);
@@ -415,7 +420,7 @@ fn row_014_what_is_no_record_ends_its_connection_only() {
 
 #[test]
 fn row_014_a_shutdown_does_not_wait_for_a_handshake() {
-    let server = start(builder().tls_handshake_timeout(10 * LONG));
+    let server = start(builder().configure(|settings| settings.tls.handshake_timeout = 10 * LONG));
     let mut silent = TcpStream::connect(host(&server)).unwrap();
     eventually("it is taken", || server.stats().tasks > 0);
     server.wait(server.begin_shutdown(10 * LONG)).unwrap();
@@ -460,7 +465,7 @@ fn shows(server: &Running, name: &str) -> bool {
 fn row_015_a_broken_certificate_does_not_replace_a_good_one() {
     let folder = Folder::new("row_015_reload");
     let tls = folder.tls().unwrap();
-    let builder = builder().tls_watch_interval(Duration::ZERO);
+    let builder = builder().configure(|settings| settings.tls.watch_interval = Duration::ZERO);
     let server = start(builder.tls(tls.clone()));
     let mut early = Client::connect(&url(&server));
     follow(&mut early);
@@ -500,7 +505,8 @@ fn row_015_a_broken_certificate_does_not_replace_a_good_one() {
 #[test]
 fn row_015_replaced_files_are_noticed() {
     let folder = Folder::new("row_015_watch");
-    let builder = builder().tls_watch_interval(Duration::from_millis(20));
+    let builder =
+        builder().configure(|settings| settings.tls.watch_interval = Duration::from_millis(20));
     let server = start(builder.tls(folder.tls().unwrap()));
     folder.put("other.pem", "other-key.pem");
     eventually("the other is shown", || shows(&server, "other.pem"));

@@ -202,12 +202,18 @@ fn the_encoding_is_chosen_by_the_vent_id_the_publication_or_the_server() {
     let with = |choice| VentOptions::new().encoding(choice);
     assert_chosen(server().vent("tm", tm), Vent, Collection);
     for choice in [Collection, Vent] {
-        assert_chosen(server().encoding(choice).vent("tm", tm), choice, choice);
+        assert_chosen(
+            server()
+                .configure(|settings| settings.sessions.encoding = choice)
+                .vent("tm", tm),
+            choice,
+            choice,
+        );
         assert_chosen(server().vent_with("tm", with(choice), tm), choice, choice);
     }
-    let over_server = server().encoding(Collection);
+    let over_server = server().configure(|settings| settings.sessions.encoding = Collection);
     assert_chosen(over_server.vent_with("tm", with(Vent), tm), Vent, Vent);
-    let back_to_auto = server().encoding(Vent);
+    let back_to_auto = server().configure(|settings| settings.sessions.encoding = Vent);
     assert_chosen(
         back_to_auto.vent_with("tm", with(Auto), tm),
         Vent,
@@ -260,7 +266,7 @@ fn a_vent_id_may_not_be_the_name_of_another_collection() {
                 things.added("things", "a", ejson!({ "n": 1 }));
                 Ok::<(), Error>(())
             })
-            .reserve(["mine"]),
+            .configure(|settings| settings.sessions.reserved = vec!["mine".into()]),
     );
     let mut client = server.client();
     talk(
@@ -349,7 +355,7 @@ fn a_vent_id_is_taken_before_its_subscription_is_ready() {
 fn in_the_shipped_encoding_a_vent_id_is_no_collection() {
     let server = Running::start(
         Server::builder()
-            .encoding(EncodingChoice::Vent)
+            .configure(|settings| settings.sessions.encoding = EncodingChoice::Vent)
             .vent("tm", tm),
     );
     let mut client = server.client();

@@ -243,7 +243,8 @@ fn a_shared_function_is_called_once_for_equal_arguments() {
         CALLS.fetch_add(1, Ordering::Relaxed);
         Some(ejson!([tag.as_str(), m.value().clone()]))
     }
-    let one_shard = Server::builder().shards(1.try_into().unwrap());
+    let one_shard =
+        Server::builder().configure(|settings| settings.shards = Some(1.try_into().unwrap()));
     let server = Running::start(one_shard.vent("tm", async |vent: Vent, tag: Tag| {
         vent.on_shared("c", tag, tagged).await
     }));
@@ -296,16 +297,17 @@ fn what_slow_functions_took_is_said_together_with_whose_they_are() {
         })
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
-    let server = Running::start(Server::builder().shards(1.try_into().unwrap()).vent(
-        "dawdles",
-        async |vent: Vent| {
-            let map = |m: &Message| {
-                thread::sleep(Duration::from_millis(1));
-                m.event()
-            };
-            vent.on("c", map).await
-        },
-    ));
+    let server = Running::start(
+        Server::builder()
+            .configure(|settings| settings.shards = Some(1.try_into().unwrap()))
+            .vent("dawdles", async |vent: Vent| {
+                let map = |m: &Message| {
+                    thread::sleep(Duration::from_millis(1));
+                    m.event()
+                };
+                vent.on("c", map).await
+            }),
+    );
     // None takes longer than is allowed, and yet they hold up everybody.
     let mut client = server.client();
     for n in 0..20 {

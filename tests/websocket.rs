@@ -20,7 +20,7 @@ const ENDS: u8 = 0x80;
 
 async fn serve(builder: Builder) -> (SocketAddr, Handle) {
     // No session outlives its connection here.
-    let builder = builder.resumption_grace(Duration::ZERO);
+    let builder = builder.configure(|settings| settings.sessions.resumption.grace = Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
     let serving = async move {
@@ -203,7 +203,9 @@ fn nothing_is_left(handle: &Handle) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn autobahn_1_5_10_messages_are_echoed_however_they_are_framed() {
-    let (address, handle) = serve(Server::builder().name_limit(1 << 20)).await;
+    let (address, handle) =
+        serve(Server::builder().configure(|settings| settings.sessions.bounds.name = 1 << 20))
+            .await;
     let mut raw = Raw::connected(address);
     for len in [0, 1, 125, 126, 127, 128, 65535, 65536] {
         let id = "*".repeat(len);
@@ -265,7 +267,10 @@ async fn autobahn_2_row_026_027_pings_are_answered_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_025_026_deviation_007_a_flood_of_small_frames_closes_with_1008() {
-    let limited = Server::builder().small_frame_limit(50, Duration::from_secs(60));
+    let limited = Server::builder().configure(|settings| {
+        settings.clients.small_frames.frames = 50;
+        settings.clients.small_frames.within = Duration::from_secs(60);
+    });
     let (address, handle) = serve(limited).await;
     for first in [PING, PONG] {
         let mut raw = Raw::connected(address);
@@ -351,7 +356,9 @@ async fn autobahn_7_row_029_what_follows_a_close_frame_is_ignored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_024_deviation_005_a_size_is_judged_by_its_header() {
-    let (address, handle) = serve(Server::builder().name_limit(1 << 20)).await;
+    let (address, handle) =
+        serve(Server::builder().configure(|settings| settings.sessions.bounds.name = 1 << 20))
+            .await;
     let mut early = Raw::open(address);
     early.send(&header(TEXT, 64 * 1024 + 1));
     early.expect_close(1009);
@@ -371,7 +378,11 @@ async fn row_024_deviation_005_a_size_is_judged_by_its_header() {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_031_a_silent_peer_is_pinged_and_then_closed() {
     let beat = Duration::from_millis(200);
-    let (address, handle) = serve(Server::builder().heartbeat(beat, beat)).await;
+    let (address, handle) = serve(Server::builder().configure(|settings| {
+        settings.sessions.heartbeat_interval = beat;
+        settings.sessions.heartbeat_timeout = beat;
+    }))
+    .await;
     let mut raw = Raw::connected(address);
     raw.expect(TEXT, r#"{"msg":"ping"}"#);
     raw.send(&frame(TEXT, r#"{"msg":"pong"}"#));
@@ -414,7 +425,11 @@ fn silent() -> Builder {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn found_105_a_client_without_heartbeats_that_has_stopped_is_gone() {
-    let (address, handle) = serve(silent().silence_limit(5 * SOON, 5 * SOON)).await;
+    let (address, handle) = serve(silent().configure(|settings| {
+        settings.clients.silence.interval = 5 * SOON;
+        settings.clients.silence.timeout = 5 * SOON;
+    }))
+    .await;
     let mut raw = old_client(address);
     raw.expect(PING, "");
     // As if it were stopped: its machine takes what comes.
@@ -425,7 +440,11 @@ async fn found_105_a_client_without_heartbeats_that_has_stopped_is_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn found_105_a_client_without_heartbeats_that_answers_stays() {
-    let (address, handle) = serve(silent().silence_limit(SOON, NEVER)).await;
+    let (address, handle) = serve(silent().configure(|settings| {
+        settings.clients.silence.interval = SOON;
+        settings.clients.silence.timeout = NEVER;
+    }))
+    .await;
     let mut raw = old_client(address);
     // Whatever it says is a sign of life; the next ping comes after one only.
     for sign in [frame(PONG, ""), frame(TEXT, "{}"), frame(PING, "")] {
@@ -445,8 +464,15 @@ async fn found_105_a_client_without_heartbeats_that_answers_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn found_105_where_heartbeats_are_off_a_client_that_has_stopped_is_gone() {
-    let builder = silent().heartbeat(Duration::ZERO, Duration::ZERO);
-    let (address, handle) = serve(builder.silence_limit(SOON, SOON)).await;
+    let builder = silent().configure(|settings| {
+        settings.sessions.heartbeat_interval = Duration::ZERO;
+        settings.sessions.heartbeat_timeout = Duration::ZERO;
+    });
+    let (address, handle) = serve(builder.configure(|settings| {
+        settings.clients.silence.interval = SOON;
+        settings.clients.silence.timeout = SOON;
+    }))
+    .await;
     let mut raw = Raw::connected(address);
     raw.expect(PING, "");
     raw.expect_close(1000);
@@ -455,8 +481,15 @@ async fn found_105_where_heartbeats_are_off_a_client_that_has_stopped_is_gone() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn found_105_a_client_with_heartbeats_is_not_asked_twice() {
-    let builder = silent().silence_limit(Duration::from_millis(1), NEVER);
-    let (address, handle) = serve(builder.heartbeat(2 * SOON, NEVER)).await;
+    let builder = silent().configure(|settings| {
+        settings.clients.silence.interval = Duration::from_millis(1);
+        settings.clients.silence.timeout = NEVER;
+    });
+    let (address, handle) = serve(builder.configure(|settings| {
+        settings.sessions.heartbeat_interval = 2 * SOON;
+        settings.sessions.heartbeat_timeout = NEVER;
+    }))
+    .await;
     let mut raw = Raw::connected(address);
     raw.expect(TEXT, r#"{"msg":"ping"}"#);
     drop(raw);
@@ -467,7 +500,11 @@ async fn found_105_a_client_with_heartbeats_is_not_asked_twice() {
 async fn found_105_a_stream_whose_client_has_stopped_ends() {
     let echo = async |mut connection: SockJsConnection| while connection.recv().await.is_some() {};
     let builder = Server::builder().sockjs_service(SockJs::at("/echo"), echo);
-    let (address, handle) = serve(builder.silence_limit(SOON, SOON)).await;
+    let (address, handle) = serve(builder.configure(|settings| {
+        settings.clients.silence.interval = SOON;
+        settings.clients.silence.timeout = SOON;
+    }))
+    .await;
     let mut raw = Raw::open_at(address, "/echo/websocket");
     raw.expect(PING, "");
     raw.expect_close(1000);
@@ -476,7 +513,9 @@ async fn found_105_a_stream_whose_client_has_stopped_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_032_a_client_that_has_finished_sending_gets_its_answers() {
-    let (address, handle) = serve(Server::builder().name_limit(1 << 20)).await;
+    let (address, handle) =
+        serve(Server::builder().configure(|settings| settings.sessions.bounds.name = 1 << 20))
+            .await;
     let mut raw = Raw::open(address);
     let id = "x".repeat(50_000);
     let mut bytes = frame(TEXT, CONNECT);
@@ -524,7 +563,9 @@ async fn row_033_a_reset_in_the_middle_of_a_frame_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_036_deviation_009_a_client_that_does_not_connect_is_closed() {
     let timeout = Duration::from_millis(300);
-    let (address, handle) = serve(Server::builder().connect_timeout(timeout)).await;
+    let (address, handle) =
+        serve(Server::builder().configure(|settings| settings.sessions.connect_timeout = timeout))
+            .await;
     let mut silent = Raw::open(address);
     let mut chatty = Raw::open(address);
     chatty.send(&frame(TEXT, ping_of("x")));
@@ -542,7 +583,9 @@ async fn row_036_deviation_009_a_client_that_does_not_connect_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_never_lets_go_is_reset() {
     let timeout = Duration::from_millis(300);
-    let (address, handle) = serve(Server::builder().close_timeout(timeout)).await;
+    let (address, handle) =
+        serve(Server::builder().configure(|settings| settings.clients.close_timeout = timeout))
+            .await;
     let mut raw = Raw::connected(address);
     raw.send(&frame(CLOSE, ""));
     // It reads the answer, and says nothing more.
@@ -557,7 +600,8 @@ async fn a_peer_that_never_lets_go_is_reset() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_sends_without_end_does_not_hold_up_others() {
     let one = std::num::NonZero::new(1).expect("one");
-    let (address, handle) = serve(Server::builder().shards(one)).await;
+    let (address, handle) =
+        serve(Server::builder().configure(|settings| settings.shards = Some(one))).await;
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..3 {

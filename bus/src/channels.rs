@@ -15,8 +15,8 @@ use crate::channel::InternalChannel;
 use crate::registry::{ChannelRegistry, Follower};
 use crate::settings::CONFIRMATION;
 use crate::{
-    BusError, BusFaults, Channel, ChannelFailures, EmitError, Lease, Listener, Port, Settings,
-    WhenAway,
+    BusError, BusFaults, Channel, ChannelFailures, ChannelSettings, EmitError, Lease, Listener,
+    Port, WhenAway,
 };
 
 /// The channels of a process and the bus that carries them. A process needs one of these, however
@@ -38,7 +38,7 @@ impl Channels {
     /// # Errors
     ///
     /// What the operating system says to a new thread.
-    pub fn open(bus: impl Into<Bus>, settings: Settings) -> io::Result<Self> {
+    pub fn open(bus: impl Into<Bus>, settings: ChannelSettings) -> io::Result<Self> {
         let channels = Self::new(bus, settings);
         channels.start(Vec::new(), &TaskTracker::new())?;
         Ok(channels)
@@ -46,7 +46,7 @@ impl Channels {
 
     /// Channels that are live once they were [started](Self::start), for a server whose shards need
     /// them before that.
-    pub fn new(bus: impl Into<Bus>, settings: Settings) -> Self {
+    pub fn new(bus: impl Into<Bus>, settings: ChannelSettings) -> Self {
         let bus = bus.into();
         let is_immediate = bus.backend().is_immediate();
         Self {
@@ -93,17 +93,17 @@ impl Channels {
     /// published after that comes to the listener, or leaves a [gap](crate::Received::Gap).
     ///
     /// However many listen to a channel in this process, Redis has one subscription for it, which
-    /// ends with the last. What waits for a listener is bounded ([`Settings::queued_messages`]):
+    /// ends with the last. What waits for a listener is bounded ([`ChannelSettings::queued_messages`]):
     /// one that is slow has a gap, and keeps nobody waiting.
     ///
     /// ```
-    /// use updraft_bus::{Bus, Channel, Channels, Received, Settings};
+    /// use updraft_bus::{Bus, Channel, Channels, Received, ChannelSettings};
     /// use updraft_protocol::ejson;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// // `Redis::connect(url).await?` instead of `Bus::default()` carries them between processes.
-    /// let channels = Channels::open(Bus::default(), Settings::default())?;
+    /// let channels = Channels::open(Bus::default(), ChannelSettings::default())?;
     /// let orders = Channel::trusted("orders")?;
     /// let mut listener = channels.listen(&orders).await?;
     /// channels.emit(&orders, &ejson!({ "id": 7 })).await?;

@@ -44,7 +44,7 @@ pub use self::received::Received;
 #[cfg(feature = "redis")]
 pub use self::redis::{EmitQueue, Redis};
 pub use self::registry::Lease;
-pub use self::settings::{Settings, WhenAway};
+pub use self::settings::{ChannelSettings, WhenAway};
 
 /// What the server of this workspace needs beside the rest. Not for programs, and subject to no
 /// promise.

@@ -36,10 +36,11 @@ struct Decoded {
 
 /// What a payload may be.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct PayloadLimits {
-    /// How large it may be.
+    /// Bytes of its text: 1 MiB by default.
     pub bytes: usize,
-    /// How deeply it may be nested, and the like.
+    /// How it may be nested: 64 levels by default, with as many entries as there is room for.
     pub json: JsonLimits,
 }
 

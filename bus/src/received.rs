@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::settings::Settings;
+use crate::settings::ChannelSettings;
 use crate::{Batch, BusError, Gap, Message, Port};
 
 /// What comes to a [`Listener`](crate::Listener).
@@ -59,7 +59,7 @@ struct WaitingMessages {
 }
 
 impl Listeners {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &ChannelSettings) -> Self {
         Self {
             queues: Mutex::new(Some(Queues::new())),
             limits: ListenerLimits {

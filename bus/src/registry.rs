@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use crate::failures::Failures;
 use crate::fault::FaultCounts;
 use crate::received::Listeners;
-use crate::settings::Settings;
+use crate::settings::ChannelSettings;
 use crate::{
     Batch, BusError, BusFault, BusFaults, Gap, Message, PayloadError, PayloadLimits, Port,
     SharedError,
@@ -91,7 +91,7 @@ struct ChannelChanges {
 }
 
 impl ChannelRegistry {
-    pub(crate) fn new(settings: &Settings, immediate: bool) -> Self {
+    pub(crate) fn new(settings: &ChannelSettings, immediate: bool) -> Self {
         Self {
             channels: DashMap::default(),
             changes: Mutex::default(),
@@ -99,7 +99,7 @@ impl ChannelRegistry {
             ports: OnceLock::new(),
             listeners: Listeners::new(settings),
             immediate,
-            limits: settings.limits,
+            limits: settings.payload,
             dropped_payloads: AtomicU64::new(0),
             failures: Failures::new(settings.failing_channels),
             faults: FaultCounts::default(),

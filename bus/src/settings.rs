@@ -5,18 +5,22 @@ use std::time::Duration;
 use crate::PayloadLimits;
 
 /// How the channels of a process behave, whatever carries them.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// What a payload may be: 1 MiB and 64 levels by default; what is larger or deeper is dropped
-    /// on receipt and counted, and cannot be emitted.
-    pub limits: PayloadLimits,
-    /// What who needs a channel does while the bus is away.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ChannelSettings {
+    /// What a payload may be. What is larger or deeper is dropped on receipt and counted, and cannot
+    /// be emitted.
+    pub payload: PayloadLimits,
+    /// What who needs a channel does while the bus is away: waits 30 s for it by default.
     pub when_away: WhenAway,
-    /// How many channels are told apart in the counts of failures; 100 by default.
+    /// Channels that are told apart in the counts of failures: 100 by default. All others share one
+    /// entry.
     pub failing_channels: usize,
-    /// How many messages may wait for one [`Listener`](crate::Listener); 1,024 by default.
+    /// Messages that may wait for one [`Listener`](crate::Listener): 1,024 by default. One more is a
+    /// gap.
     pub queued_messages: usize,
-    /// How many bytes these may have; 4 MiB by default. One message may wait whatever its size.
+    /// Bytes that these may have: 4 MiB by default. More is a gap; one message may wait whatever its
+    /// size.
     pub queued_bytes: usize,
 }
 
@@ -33,10 +37,10 @@ pub enum WhenAway {
 /// How long a confirmation is awaited, where no other time is set.
 pub(crate) const CONFIRMATION: Duration = Duration::from_secs(30);
 
-impl Default for Settings {
+impl Default for ChannelSettings {
     fn default() -> Self {
         Self {
-            limits: PayloadLimits::default(),
+            payload: PayloadLimits::default(),
             when_away: WhenAway::default(),
             failing_channels: 100,
             queued_messages: 1024,

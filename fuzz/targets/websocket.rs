@@ -14,7 +14,7 @@ mod websocket {
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use websocket::rate::Rate;
+use websocket::rate::FrameRate;
 use websocket::reader::{Incoming, Limits, Protocol, Reader, Receiver};
 
 /// What came out of a reader, and how it ended.
@@ -25,7 +25,7 @@ const HEADER: usize = 14;
 const MAX_CONTROL: usize = 125;
 
 /// Few enough for an input to exceed.
-const SMALL_FRAMES: Rate = Rate {
+const SMALL_FRAMES: FrameRate = FrameRate {
     frames: 20,
     within: Duration::MAX,
 };

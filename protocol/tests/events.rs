@@ -65,7 +65,7 @@ type Send = fn(&mut Session, Run, &Tail, &mut Output) -> Option<Head>;
 impl Numbered {
     fn subscribe() -> Self {
         let mut config = SessionConfig::default();
-        config.held_events = 2;
+        config.settings.held_events = 2;
         let kind = PublicationKind::Vent(VentOptions::new().numbered());
         config.names.publication("tm", 0, kind).unwrap();
         let mut session = Session::new("s", Arc::new(config), Duration::ZERO);

@@ -63,7 +63,7 @@ fn row_038_deviation_001_a_hundred_unreadable_messages_in_ten_seconds_close() {
 fn row_038_039_whatever_has_no_readable_msg_counts_also_before_connect() {
     let mut world = World::with({
         let mut config = SessionConfig::default();
-        config.max_unreadable = 4;
+        config.settings.max_unreadable = 4;
         config
     });
     for (text, closes) in [
@@ -106,7 +106,7 @@ fn found_504_a_message_with_a_msg_does_not_count_whatever_its_ejson_is() {
 
 #[test]
 fn row_038_slower_garbage_is_only_answered() {
-    let mut world = connected_with(|config| config.heartbeat_interval = Duration::ZERO);
+    let mut world = connected_with(|config| config.settings.heartbeat_interval = Duration::ZERO);
     for _ in 0..500 {
         assert_eq!(answers(&mut world, "{bad"), [BAD_REQUEST]);
         world.pass(Duration::from_millis(102));
@@ -158,7 +158,7 @@ fn row_039_the_limit_of_quotes_holds_for_every_complaint() {
         let text = format!(r#"{{"msg":"{message}","x":"{long}"}}"#);
         assert_eq!(answers(&mut world, &text), [complaint(reason)]);
     }
-    let mut terse = connected_with(|config| config.bounds.quote = 10);
+    let mut terse = connected_with(|config| config.settings.bounds.quote = 10);
     assert_eq!(answers(&mut terse, r#"{"msg":"x"}"#), [BAD_REQUEST]);
 }
 
@@ -189,7 +189,7 @@ fn row_044_deviation_002_depth_is_counted_before_anything_is_built() {
         answers(&mut world, &r#"{"a":"#.repeat(800_000)),
         [BAD_REQUEST]
     );
-    let mut shallow = connected_with(|config| config.limits.depth = 2);
+    let mut shallow = connected_with(|config| config.settings.json.depth = 2);
     assert_eq!(answers(&mut shallow, &nested(2)).len(), 2);
     assert_eq!(answers(&mut shallow, &nested(3)), [BAD_REQUEST]);
 }
@@ -432,7 +432,7 @@ fn row_072_deviation_018_a_publication_has_a_minute() {
 
 #[test]
 fn deviation_020_updated_waits_for_writes_for_thirty_seconds() {
-    let mut world = connected_with(|config| config.heartbeat_interval = Duration::ZERO);
+    let mut world = connected_with(|config| config.settings.heartbeat_interval = Duration::ZERO);
     let fenced = r#"{"msg":"method","id":"1","method":"fenced","params":[100000]}"#;
     assert_eq!(
         answers(&mut world, fenced),
@@ -450,7 +450,7 @@ fn deviation_020_updated_waits_for_writes_for_thirty_seconds() {
 
 #[test]
 fn row_072_the_minute_counts_from_the_handlers_own_beginning() {
-    let second = |config: &mut SessionConfig| config.publication_timeout = SECOND;
+    let second = |config: &mut SessionConfig| config.settings.publication_timeout = SECOND;
     let mut world = connected_with(second);
     let slow = |id: &str, name: &str, ms: u32| {
         format!(r#"{{"msg":"sub","id":"{id}","name":"{name}","params":[{ms}]}}"#)
@@ -485,7 +485,7 @@ fn row_072_the_minute_counts_from_the_handlers_own_beginning() {
 
 #[test]
 fn found_101_the_time_for_which_a_handler_waits_does_not_count() {
-    let mut world = connected_with(|config| config.heartbeat_interval = Duration::ZERO);
+    let mut world = connected_with(|config| config.settings.heartbeat_interval = Duration::ZERO);
     world.receive(r#"{"msg":"sub","id":"s","name":"slow","params":[1000000]}"#);
     let run = world.latest_run("slow");
     world.pass(50 * SECOND);
@@ -568,8 +568,8 @@ fn found_104_a_client_that_is_busy_is_not_pinged() {
 #[test]
 fn row_072_without_a_limit_a_handler_may_take_for_ever() {
     let mut world = connected_with(|config| {
-        config.publication_timeout = Duration::ZERO;
-        config.heartbeat_interval = Duration::ZERO;
+        config.settings.publication_timeout = Duration::ZERO;
+        config.settings.heartbeat_interval = Duration::ZERO;
     });
     world.receive(r#"{"msg":"sub","id":"s","name":"slow","params":[86400000]}"#);
     world.pass(86_400 * SECOND);
@@ -605,7 +605,7 @@ fn a_greeting_comes_first_where_it_is_wanted() {
 
     for (greeting, expected) in [(true, vec![r#"{"server_id":"0"}"#]), (false, vec![])] {
         let mut config = SessionConfig::default();
-        config.greeting = greeting;
+        config.settings.greeting = greeting;
         let mut out = Output::default();
         let session = Session::new("kpNzWxsDHYcxAHj5M", Arc::new(config), Duration::ZERO);
         session.greet(&mut out);

@@ -28,7 +28,7 @@ struct Host {
 impl Host {
     fn connected(resumption: impl FnOnce(&mut Resumption)) -> Self {
         let mut config = SessionConfig::default();
-        resumption(&mut config.resumption);
+        resumption(&mut config.settings.resumption);
         config
             .names
             .publication("live", 0, PublicationKind::Ordinary)

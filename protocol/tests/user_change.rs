@@ -38,8 +38,8 @@ impl Host {
     fn configured(configure: impl FnOnce(&mut SessionConfig)) -> Self {
         let mut config = SessionConfig::default();
         configure(&mut config);
-        config.publication_timeout = TIMEOUT;
-        config.heartbeat_interval = Duration::ZERO;
+        config.settings.publication_timeout = TIMEOUT;
+        config.settings.heartbeat_interval = Duration::ZERO;
         for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
             let kind = PublicationKind::Ordinary;
             config.names.publication(name, number, kind).unwrap();
@@ -344,7 +344,7 @@ fn a_gap_is_told_also_when_the_user_changes_once_more() {
 
 /// A host that is told of a difference one document at a time.
 fn sliced() -> Host {
-    let mut host = Host::configured(|config| config.difference_slice = 1);
+    let mut host = Host::configured(|config| config.settings.difference_slice = 1);
     for name in ["a", "b", "c"] {
         host.subscribe(name);
     }

@@ -48,7 +48,7 @@ impl Resume {
     async fn resume(&self, request: &LoginRequest, token: Token) -> Result<Login> {
         let mut store = Store {
             request,
-            retry: Retry::within(request.connection().host().patience.login),
+            retry: Retry::within(request.connection().host().settings.login_patience),
             log: &self.log,
         };
         let hashed = token.hashed();

@@ -15,7 +15,7 @@ use crate::base::error::Result;
 /// A call sees what earlier ones have written. It may wait, and must end in a time that a client
 /// would bear. Its error is logged, and must not contain tokens; a client is told `Internal server
 /// error`. But a login by token is not told so: while that waits, what it asks for is asked again,
-/// and what has taken [too long](crate::Builder::login_patience) is dropped.
+/// and what has taken [too long](crate::config::HandlerSettings::login_patience) is dropped.
 pub trait Users: fmt::Debug + Send + Sync + 'static {
     /// The user who has this token, and since when.
     fn find_by_token<'a>(

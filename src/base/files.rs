@@ -43,7 +43,7 @@ pub(crate) fn check(connections: usize) {
             limit,
             needed,
             "The process may have too few files open for the connections that its settings allow: \
-             those of polling_limit and arrival_backlog, and WebSockets beside them. {REMEDY}."
+             those of polling.sessions and inbox.arrivals, and WebSockets beside them. {REMEDY}."
         );
     }
 }

@@ -148,7 +148,7 @@ impl Connection {
     }
 
     /// Where the client is: the address of the socket's other end or, behind
-    /// [trusted proxies](crate::Builder::trusted_proxies), the one that they have passed on. There it is `None` when they
+    /// [trusted proxies](crate::TrustedProxies), the one that they have passed on. There it is `None` when they
     /// have passed on none. An IPv4 address never looks like an IPv6 one.
     /// After a resumption it is still where the first connection came from.
     pub fn client_address(&self) -> Option<IpAddr> {
@@ -199,9 +199,9 @@ impl Connection {
         f();
     }
 
-    /// Waits while more than 1 MiB ([`Builder::flow_limit`](crate::Builder::flow_limit)) of what the server has sent is on
+    /// Waits while more than 1 MiB ([`ClientLimits::flow`](crate::config::ClientLimits::flow)) of what the server has sent is on
     /// its way to this client, or anything is while too much waits for all clients together
-    /// ([`Builder::memory_limit`](crate::Builder::memory_limit)).
+    /// ([`Settings::memory_limit`](crate::Settings::memory_limit)).
     ///
     /// So who sends much takes no more memory than that: sending itself never waits. Everything else that is awaited of a
     /// context waits for this as well.

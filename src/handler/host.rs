@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -10,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use updraft_bus::{Channels, IntoChannel};
 use updraft_protocol::ejson;
 
+use super::HandlerSettings;
 use crate::base::error::{Error, Result};
 use crate::base::memory::Memory;
 use crate::limit::Limiter;
@@ -19,7 +19,7 @@ use crate::telemetry::Gauges;
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) channels: Channels,
-    pub(crate) patience: Patience,
+    pub(crate) settings: HandlerSettings,
     pub(crate) limiter: Limiter,
     /// The runtime that awaits `serve()`.
     pub(crate) runtime: Handle,
@@ -27,27 +27,6 @@ pub(crate) struct Host {
     pub(crate) tasks: TaskTracker,
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) memory: Arc<Memory>,
-}
-
-/// How long handlers may keep others waiting.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// How long one subscription may hold its session's queue while it waits for the bus.
-    pub(crate) bus: Duration,
-    /// From when on a method that runs counts as slow.
-    pub(crate) method: Duration,
-    /// How long a login by token may wait for an answer that is about the token.
-    pub(crate) login: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            bus: Duration::from_millis(250),
-            method: Duration::from_secs(30),
-            login: Duration::from_secs(10),
-        }
-    }
 }
 
 impl Host {

@@ -5,12 +5,14 @@ mod guard;
 mod host;
 mod params;
 mod retry;
+mod settings;
 mod starts;
 
 pub use connection::{Connection, Headers};
 pub use guard::Handler;
 pub(crate) use guard::{guard, unpanicked};
-pub(crate) use host::{Callback, Host, Patience};
+pub(crate) use host::{Callback, Host};
 pub use params::Args;
 pub(crate) use retry::Retry;
+pub use settings::HandlerSettings;
 pub(crate) use starts::{Lifetime, Start, Starts};

@@ -2,13 +2,48 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counters::Counters;
-use super::{Network, Rate};
+use super::{Network, RequestRate};
 
 /// Addresses whose wrong guesses are counted at a time.
 const GUESSERS: usize = 100_000;
+
+/// What one [client address](crate::Connection::client_address) may have; of IPv6, one network of 64
+/// bits.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct AddressLimits {
+    /// Connections, SockJS sessions among them. With one more, the oldest of its SockJS sessions
+    /// over HTTP that has not said `connect` ends; if there is none, the new one is answered with
+    /// 429.
+    ///
+    /// There is no such limit by default: a school, a company or a carrier is one address, and
+    /// behind a proxy that [`trusted_proxies`](crate::Settings::trusted_proxies) does not know
+    /// everybody is.
+    pub connections: Option<usize>,
+    /// How often it may send to a SockJS session that does not exist: 1,000 times within 60 s by
+    /// default. After that, until the time is over, what it sends to sessions that do not exist, or
+    /// that another address has opened, is answered with 429: it cannot find out sessions of others
+    /// by guessing. Everything else goes on, its own sessions too.
+    ///
+    /// A load balancer that does not keep a session on one server has honest clients send to
+    /// sessions that are elsewhere.
+    pub unknown_sessions: RequestRate,
+}
+
+impl Default for AddressLimits {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            unknown_sessions: RequestRate {
+                requests: 1000,
+                within: Duration::from_secs(60),
+            },
+        }
+    }
+}
 
 /// What is known of client addresses.
 #[derive(Debug)]
@@ -32,11 +67,11 @@ pub(crate) struct Seat {
 pub(crate) struct TooMany;
 
 impl Addresses {
-    pub(crate) fn new(most: Option<usize>, guesses: Rate) -> Self {
+    pub(crate) fn new(limits: AddressLimits) -> Self {
         Self {
-            most,
+            most: limits.connections,
             connections: Mutex::default(),
-            guesses: Counters::new(guesses, GUESSERS),
+            guesses: Counters::new(limits.unknown_sessions, GUESSERS),
         }
     }
 
@@ -91,18 +126,19 @@ impl Drop for Seat {
 mod tests {
     use super::*;
     use crate::base::clock;
-    use std::time::Duration;
 
     fn network(address: &str) -> Network {
         Network::of(address.parse().ok())
     }
 
-    fn addresses(most: Option<usize>) -> Arc<Addresses> {
-        let guesses = Rate {
-            requests: 3,
-            within: Duration::from_secs(60),
-        };
-        Arc::new(Addresses::new(most, guesses))
+    fn addresses(connections: Option<usize>) -> Arc<Addresses> {
+        Arc::new(Addresses::new(AddressLimits {
+            connections,
+            unknown_sessions: RequestRate {
+                requests: 3,
+                within: Duration::from_secs(60),
+            },
+        }))
     }
 
     #[test]

@@ -9,14 +9,17 @@ use std::time::{Duration, Instant};
 
 /// How often something may be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rate {
-    pub(crate) requests: u32,
-    pub(crate) within: Duration,
+#[non_exhaustive]
+pub struct RequestRate {
+    /// How many times.
+    pub requests: u32,
+    /// Within which span of time, which begins with the first of them.
+    pub within: Duration,
 }
 
 /// The requests of everybody, by key.
 pub(super) struct Counters<K> {
-    rate: Rate,
+    rate: RequestRate,
     most: usize,
     spans: Mutex<Spans<K>>,
 }
@@ -35,7 +38,7 @@ struct Span {
 
 impl<K: Eq + Hash> Counters<K> {
     /// `most` keys are counted at a time.
-    pub(super) fn new(rate: Rate, most: usize) -> Self {
+    pub(super) fn new(rate: RequestRate, most: usize) -> Self {
         Self {
             rate,
             most: most.max(1),
@@ -152,7 +155,7 @@ mod tests {
     use super::*;
     use crate::base::clock;
 
-    const FIVE: Rate = Rate {
+    const FIVE: RequestRate = RequestRate {
         requests: 5,
         within: Duration::from_secs(10),
     };

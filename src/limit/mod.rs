@@ -5,8 +5,9 @@ mod addresses;
 mod counters;
 mod rate_limit;
 
+pub use addresses::AddressLimits;
 pub(crate) use addresses::{Addresses, Seat};
-pub(crate) use counters::Rate;
+pub use counters::RequestRate;
 pub use rate_limit::RateLimit;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,6 +15,21 @@ use std::time::{Duration, Instant};
 
 use crate::base::ThrottledLog;
 use counters::Counters;
+
+/// What rules may remember.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RuleLimits {
+    /// Callers that one rule tells apart at a time: 100,000 by default. With more, all begin anew,
+    /// and the log says so.
+    pub callers: usize,
+}
+
+impl Default for RuleLimits {
+    fn default() -> Self {
+        Self { callers: 100_000 }
+    }
+}
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

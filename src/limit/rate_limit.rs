@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::{Caller, HandlerKind, Key, Rate, network};
+use super::{Caller, HandlerKind, Key, RequestRate, network};
 
 /// The methods of Meteor's accounts with which passwords and tokens can be guessed.
 const LOGIN: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPassword"];
@@ -42,7 +42,7 @@ pub struct RateLimit {
     connection: Option<TextTest>,
     /// Whether what succeeds is not counted.
     counts_failures: bool,
-    pub(super) rate: Rate,
+    pub(super) rate: RequestRate,
 }
 
 type TextTest = Box<dyn Fn(&str) -> bool + Send + Sync>;
@@ -65,7 +65,7 @@ impl RateLimit {
     ///
     /// A `login` by resume token is never refused by such a rule, for real clients would take their
     /// token for bad and forget it. It waits for its turn, as long as
-    /// [`Builder::login_patience`](crate::Builder::login_patience) says; then its connection is
+    /// [`login_patience`](crate::config::HandlerSettings::login_patience) says; then its connection is
     /// closed with 1013, and the client comes again.
     #[must_use]
     pub fn failed_methods(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -106,7 +106,7 @@ impl RateLimit {
     /// address. The latter is for guessing over many connections, and nothing to an office behind
     /// one address whose clients all come back at once. It does not count loopback and private
     /// addresses: those are most often a proxy of which
-    /// [`trusted_proxies`](crate::Builder::trusted_proxies) was not told, and behind it is
+    /// [`trusted_proxies`](crate::Settings::trusted_proxies) was not told, and behind it is
     /// everybody.
     #[must_use]
     pub fn login() -> Vec<Self> {
@@ -184,7 +184,7 @@ impl RateLimit {
     /// So many requests within this interval; one more fails.
     #[must_use]
     pub fn limit(mut self, requests: u32, interval: Duration) -> Self {
-        self.rate = Rate {
+        self.rate = RequestRate {
             requests,
             within: interval,
         };
@@ -199,7 +199,7 @@ impl RateLimit {
             address: None,
             connection: None,
             counts_failures: false,
-            rate: Rate {
+            rate: RequestRate {
                 requests: 10,
                 within: Duration::from_secs(1),
             },

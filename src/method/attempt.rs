@@ -31,7 +31,7 @@ impl Attempt {
 
     async fn reserve(&self) -> Result<Reserved> {
         let host = self.connection.host();
-        let mut retry = Retry::within(host.patience.login);
+        let mut retry = Retry::within(host.settings.login_patience);
         loop {
             let now = clock::now();
             let wait = match host.limiter.reserve(self.method, &self.caller, now) {

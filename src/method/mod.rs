@@ -132,7 +132,7 @@ impl Method {
 /// Counts a call among the slow ones from the time on that makes it one until it ends.
 async fn noticed_when_slow<T>(body: impl Future<Output = T>, host: Arc<Host>) -> T {
     let mut body = pin!(body);
-    if let Ok(outcome) = tokio::time::timeout(host.patience.method, body.as_mut()).await {
+    if let Ok(outcome) = tokio::time::timeout(host.settings.slow_method, body.as_mut()).await {
         return outcome;
     }
     let _slow = GaugeGuard::<SlowMethod>::new(&host.gauges);

@@ -216,7 +216,7 @@ impl Subscription {
     /// not fill the memory. Publishing itself never waits, and everything else that is awaited of a subscription waits for
     /// this as well.
     ///
-    /// Until it ends, the time that a handler [may take](crate::Builder::publication_timeout) does not run. It waits as
+    /// Until it ends, the time that a handler [may take](crate::config::SessionSettings::publication_timeout) does not run. It waits as
     /// long as [`Connection::flowing`] does.
     ///
     /// ```
@@ -278,7 +278,7 @@ impl Subscription {
 
     /// How much longer this subscription may hold its client's queue while it waits for the bus.
     pub(super) fn bus_patience(&self) -> Duration {
-        let patience = self.0.connection.host().patience.bus;
+        let patience = self.0.connection.host().settings.bus_patience;
         patience.saturating_sub(self.life().waited_for_bus)
     }
 

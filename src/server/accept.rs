@@ -18,7 +18,7 @@ use warp::filters::BoxedFilter;
 use warp::http::Request;
 use warp::reply::Response;
 
-use super::front::{Front, HeadLimits};
+use super::front::Front;
 use super::http;
 use super::incoming::{IncomingBody, too_late};
 #[cfg(feature = "tls")]
@@ -26,6 +26,7 @@ use super::tls::Handshake;
 use crate::base::ThrottledLog;
 use crate::base::clock;
 use crate::base::files::REMEDY;
+use crate::config::ListenerSettings;
 
 /// The pause after a failed `accept`, which is mostly because too many files are open.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -45,16 +46,8 @@ pub(super) struct Acceptor {
     handshake: Option<Handshake>,
 }
 
-/// How sockets are set up.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SocketOptions {
-    /// Connections that the kernel holds until they are accepted. Who finds no room there tries again a second later.
-    pub(super) backlog: u16,
-    /// Bytes that the kernel may hold for a client: more would hide that it does not read.
-    pub(super) send_buffer: usize,
-    /// How long the kernel waits for a client's machine to confirm; zero for its own time.
-    pub(super) user_timeout: Duration,
-}
+/// The longest time that hyper is told: it adds it to another.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Acceptor {
     pub(super) fn new(front: Arc<Front>, routes: Option<BoxedFilter<(Response,)>>) -> Self {
@@ -69,7 +62,8 @@ impl Acceptor {
 
     /// Begins each connection with this handshake.
     #[cfg(feature = "tls")]
-    pub(super) fn with_handshake(self, handshake: Option<Handshake>) -> Self {
+    pub(super) fn with_handshake(self, handshake: Handshake) -> Self {
+        let handshake = Some(handshake);
         Self { handshake, ..self }
     }
 
@@ -144,7 +138,8 @@ async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let head = front.limits().head;
+    let http = &front.settings().http;
+    let header_timeout = http.header_timeout.min(LONGEST);
     let draining = front.draining();
     let has_asked = AtomicBool::new(false);
     let answer = |request: Request<body::Incoming>| {
@@ -154,9 +149,9 @@ async fn serve<S>(
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience(&head))
-        .max_headers(head.headers)
-        .max_buf_size(head.bytes)
+        .header_read_timeout((!header_timeout.is_zero()).then_some(header_timeout))
+        .max_headers(http.headers)
+        .max_buf_size(http.header_bytes)
         .serve_connection(TokioIo::new(socket), service_fn(answer))
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
@@ -183,12 +178,6 @@ async fn serve<S>(
     }
 }
 
-/// How long a head may take, as hyper wants it: it adds this to the time, so there is a longest.
-fn patience(head: &HeadLimits) -> Option<Duration> {
-    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-    (!head.within.is_zero()).then(|| head.within.min(LONGEST))
-}
-
 /// Whether a failure is that of a connection which has ended before it was accepted.
 fn is_of_one(error: &io::Error) -> bool {
     matches!(
@@ -197,41 +186,42 @@ fn is_of_one(error: &io::Error) -> bool {
     )
 }
 
-impl SocketOptions {
-    /// A socket with these options at one of the addresses, which does not listen yet. Those that it will accept have
-    /// its options, at no cost of their own.
-    pub(super) async fn bind(&self, addresses: impl ToSocketAddrs) -> io::Result<TcpSocket> {
-        let mut failed = io::Error::new(ErrorKind::InvalidInput, "the name has no address");
-        for address in lookup_host(addresses).await? {
-            match self.bind_to(address) {
-                Ok(socket) => return Ok(socket),
-                Err(error) => failed = error,
-            }
+/// A socket with these settings at one of the addresses, which does not listen yet. Those that it will accept have
+/// its options, at no cost of their own.
+pub(super) async fn bind(
+    settings: &ListenerSettings,
+    addresses: impl ToSocketAddrs,
+) -> io::Result<TcpSocket> {
+    let mut failed = io::Error::new(ErrorKind::InvalidInput, "the name has no address");
+    for address in lookup_host(addresses).await? {
+        match bind_to(settings, address) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failed = error,
         }
-        Err(failed)
     }
+    Err(failed)
+}
 
-    fn bind_to(&self, address: SocketAddr) -> io::Result<TcpSocket> {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // As every server on Unix: what is left of old connections is no reason not to start again.
-        #[cfg(unix)]
-        socket.set_reuseaddr(true)?;
-        // Each message is one write already, so waiting for more can only hurt.
-        socket.set_nodelay(true)?;
-        let options = SockRef::from(&socket);
-        if let Err(error) = options.set_send_buffer_size(self.send_buffer) {
-            tracing::warn!(%error, "The send buffer of sockets could not be set.");
-        }
-        #[cfg(target_os = "linux")]
-        if !self.user_timeout.is_zero() {
-            options.set_tcp_user_timeout(Some(self.user_timeout))?;
-        }
-        socket.bind(address)?;
-        Ok(socket)
+fn bind_to(settings: &ListenerSettings, address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As every server on Unix: what is left of old connections is no reason not to start again.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    // Each message is one write already, so waiting for more can only hurt.
+    socket.set_nodelay(true)?;
+    let options = SockRef::from(&socket);
+    if let Err(error) = options.set_send_buffer_size(settings.send_buffer) {
+        tracing::warn!(%error, "The send buffer of sockets could not be set.");
     }
+    #[cfg(target_os = "linux")]
+    if !settings.tcp_user_timeout.is_zero() {
+        options.set_tcp_user_timeout(Some(settings.tcp_user_timeout))?;
+    }
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -240,12 +230,12 @@ mod tests {
 
     #[tokio::test]
     async fn row_031_the_kernel_gives_up_a_machine_that_is_gone() {
-        let options = SocketOptions {
-            backlog: 10,
+        let settings = ListenerSettings {
             send_buffer: 32 * 1024,
-            user_timeout: Duration::from_secs(7),
+            tcp_user_timeout: Duration::from_secs(7),
+            ..ListenerSettings::default()
         };
-        let socket = options.bind("127.0.0.1:0").await.unwrap();
+        let socket = bind(&settings, "127.0.0.1:0").await.unwrap();
         let listener = socket.listen(10).unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());

@@ -4,9 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use warp::http::HeaderMap;
 
-/// Whose word about a client's address counts.
+use crate::base::error::{Error, Result};
+use crate::config::TrustedProxies;
+
+/// Whose word about a client's address counts: the settings, understood.
 #[derive(Clone, Debug)]
-pub(super) enum TrustedProxies {
+pub(super) enum Proxies {
     /// So many stand in a row before the server, whoever they are.
     Hops(usize),
     /// All that are in these networks.
@@ -21,7 +24,25 @@ pub(super) struct Subnet {
     bits: u32,
 }
 
-impl TrustedProxies {
+impl Proxies {
+    /// Refuses what is no network.
+    pub(super) fn parse(settings: &TrustedProxies) -> Result<Self> {
+        let parse = |text: &String| {
+            Subnet::parse(text).ok_or_else(|| {
+                Error::configuration(format!(
+                    "trusted_proxies: {text:?} is no address or network such as \"10.0.0.0/8\""
+                ))
+            })
+        };
+        match settings {
+            TrustedProxies::Hops(hops) => Ok(Self::Hops(*hops)),
+            TrustedProxies::Networks(networks) => {
+                let networks = networks.iter().map(parse);
+                Ok(Self::Networks(networks.collect::<Result<_>>()?))
+            }
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Hops(hops) => *hops == 0,
@@ -32,7 +53,7 @@ impl TrustedProxies {
 
 impl Subnet {
     /// Such as `10.0.0.0/8`, `2001:db8::/32` or an address.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits.parse().ok()?)),
             None => (text, None),
@@ -73,19 +94,19 @@ impl Subnet {
 /// With networks it is the first from the right that is in none of them, if the socket's other end
 /// is in one. A client that no proxy has spoken of is the proxy itself.
 pub(super) fn client_address(
-    trusted_proxies: &TrustedProxies,
+    proxies: &Proxies,
     peer: SocketAddr,
     headers: &HeaderMap,
 ) -> Option<IpAddr> {
     let lines = headers.get_all("x-forwarded-for").iter().rev();
     let mut entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     let mut address = peer.ip().to_canonical();
-    match trusted_proxies {
-        TrustedProxies::Hops(hops) => match hops.checked_sub(1) {
+    match proxies {
+        Proxies::Hops(hops) => match hops.checked_sub(1) {
             None => Some(address),
             Some(behind) => parse(entries.nth(behind)?),
         },
-        TrustedProxies::Networks(networks) => {
+        Proxies::Networks(networks) => {
             while networks.iter().any(|network| network.contains(address))
                 && let Some(entry) = entries.next()
             {
@@ -112,18 +133,18 @@ mod tests {
     use super::*;
     use warp::http::HeaderValue;
 
-    fn behind(trusted_proxies: usize, lines: &[&'static [u8]]) -> String {
-        client(&TrustedProxies::Hops(trusted_proxies), lines)
+    fn behind(proxies: usize, lines: &[&'static [u8]]) -> String {
+        client(&Proxies::Hops(proxies), lines)
     }
 
-    fn client(trusted_proxies: &TrustedProxies, lines: &[&'static [u8]]) -> String {
+    fn client(proxies: &Proxies, lines: &[&'static [u8]]) -> String {
         let mut headers = HeaderMap::new();
         for line in lines {
             let line = HeaderValue::from_bytes(line).unwrap();
             headers.append("x-forwarded-for", line);
         }
         let peer = "[::ffff:127.0.0.1]:4000".parse().unwrap();
-        let address = client_address(trusted_proxies, peer, &headers);
+        let address = client_address(proxies, peer, &headers);
         address.map_or_else(|| "none".to_owned(), |address| address.to_string())
     }
 
@@ -131,7 +152,7 @@ mod tests {
     fn row_016_proxies_are_known_by_their_networks() {
         let networks = |texts: &[&str]| {
             let networks = texts.iter().map(|text| Subnet::parse(text).unwrap());
-            TrustedProxies::Networks(networks.collect())
+            Proxies::Networks(networks.collect())
         };
         let local = networks(&["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"]);
         assert_eq!(client(&local, &[]), "127.0.0.1", "the proxy itself");
@@ -184,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn ddp_223_row_016_without_trusted_proxies_the_header_means_nothing() {
+    fn ddp_223_row_016_without_proxies_the_header_means_nothing() {
         assert_eq!(behind(0, &[]), "127.0.0.1");
         assert_eq!(behind(0, &[b"192.0.2.1"]), "127.0.0.1");
     }

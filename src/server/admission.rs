@@ -5,55 +5,27 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use warp::reply::Response;
 
-use super::address::{TrustedProxies, client_address};
+use super::address::{Proxies, client_address};
 use super::answer::plain;
-use super::origin::{Authority, OriginRefusal, Origins, Policy, only};
+use super::origin::{Authority, OriginRefusal, Origins, only};
 use crate::base::ThrottledLog;
 use crate::base::clock;
 use crate::handler::Headers;
-use crate::limit::{Addresses, Network, Rate, Seat};
+use crate::limit::{AddressLimits, Addresses, Network, Seat};
 use crate::shard::Shared;
 use crate::shard::polling_sessions::{CountedSession, Full, PollingSession, SessionKey};
 
 /// Most characters of a refused origin in the log.
 const SHOWN: usize = 200;
 
-/// What the program says about the edge.
-#[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) trusted_proxies: TrustedProxies,
-    pub(super) origins: Policy,
-    /// Whether the listener speaks TLS.
-    pub(super) is_encrypted: bool,
-    /// Connections from one address; without limit where this is nothing.
-    pub(super) per_address: Option<usize>,
-    pub(super) guesses: Rate,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            trusted_proxies: TrustedProxies::Hops(0),
-            origins: Policy::default(),
-            is_encrypted: false,
-            per_address: None,
-            guesses: Rate {
-                requests: 1000,
-                within: Duration::from_secs(60),
-            },
-        }
-    }
-}
-
 /// Lets clients in.
 #[derive(Debug)]
 pub(super) struct Admission {
-    trusted_proxies: TrustedProxies,
+    proxies: Proxies,
     origins: Origins,
     addresses: Arc<Addresses>,
     shared: Arc<Shared>,
@@ -71,19 +43,16 @@ pub(super) struct Admitted {
 }
 
 impl Admission {
-    pub(super) fn new(settings: Settings, listener: IpAddr, shared: Arc<Shared>) -> Self {
-        let Settings {
-            trusted_proxies,
-            origins,
-            is_encrypted,
-            per_address,
-            guesses,
-        } = settings;
-        let has_proxies = !trusted_proxies.is_empty();
+    pub(super) fn new(
+        proxies: Proxies,
+        origins: Origins,
+        addresses: AddressLimits,
+        shared: Arc<Shared>,
+    ) -> Self {
         Self {
-            trusted_proxies,
-            origins: Origins::new(origins, listener, has_proxies, is_encrypted),
-            addresses: Arc::new(Addresses::new(per_address, guesses)),
+            proxies,
+            origins,
+            addresses: Arc::new(Addresses::new(addresses)),
             shared,
             origins_log: ThrottledLog::default(),
             addresses_log: ThrottledLog::default(),
@@ -96,7 +65,7 @@ impl Admission {
         if self.shared.host.memory.is_overloaded() {
             return Err(self.refused(Refused::Busy));
         }
-        let client_address = client_address(&self.trusted_proxies, peer, headers);
+        let client_address = client_address(&self.proxies, peer, headers);
         let network = Network::of(client_address);
         let seat = self.addresses.seat(network).or_else(|full| {
             // Sessions that are opened and left alone keep nobody out.
@@ -163,7 +132,7 @@ impl Admission {
         headers: &HeaderMap,
         peer: SocketAddr,
     ) -> Result<Arc<PollingSession>, Refused> {
-        let client_address = client_address(&self.trusted_proxies, peer, headers);
+        let client_address = client_address(&self.proxies, peer, headers);
         let network = Network::of(client_address);
         let is_guessing = self.addresses.is_guessing(network, clock::now());
         let session = self.shared.polling.living(key);
@@ -195,17 +164,17 @@ impl Admission {
                 host = %shown(host),
                 left_out,
                 "A request was refused: a loopback address answers to loopback hosts only. Another, such as a tunnel's, is \
-                 allowed by Builder::allow_origin (--allow-origin), a proxy's by trusted_proxies (--trusted-proxies)."
+                 allowed by the setting origins.allowed (--allow-origin), a proxy's by trusted_proxies (--trusted-proxies)."
             ),
             OriginRefusal::Origin(origin) => tracing::warn!(
                 origin = %shown(origin),
                 left_out,
-                "A request was refused: pages of this origin are not allowed. Builder::allow_origin \
-                 (--allow-origin) allows them."
+                "A request was refused: pages of this origin are not allowed. The setting \
+                 origins.allowed (--allow-origin) allows them."
             ),
             OriginRefusal::NoOrigin => tracing::warn!(
                 left_out,
-                "A request was refused: it has no Origin. Builder::allow_missing_origin(true) allows it."
+                "A request was refused: it has no Origin. The setting origins.allow_missing allows it."
             ),
         }
     }
@@ -223,8 +192,8 @@ impl Admission {
                 ?address,
                 left_out,
                 why,
-                "Requests from an address are refused. If it is a proxy's, Builder::trusted_proxies \
-                 (--trusted-proxies) is not right."
+                "Requests from an address are refused. If it is a proxy's, the setting \
+                 trusted_proxies (--trusted-proxies) is not right."
             );
         }
     }

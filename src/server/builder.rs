@@ -1,82 +1,64 @@
-//! What a server is made of: publications, methods, a bus, limits, routes.
+//! What a server is made of: settings, publications, methods, a bus, routes.
 
 mod accounts;
-mod edge;
-mod http;
-mod limits;
+mod rates;
 mod sockjs;
 mod start;
 #[cfg(feature = "tls")]
 mod tls;
 
 use std::fmt;
-use std::num::NonZero;
-use std::time::Duration;
 
 use tokio::net::ToSocketAddrs;
+use updraft_bus::Bus;
 #[cfg(feature = "redis")]
 use updraft_bus::Redis;
-use updraft_bus::{Bus, Settings, WhenAway};
-use updraft_protocol::session::{DuplicateName, PublicationKind, SessionConfig};
-use updraft_protocol::vent::{EncodingChoice, VentOptions};
-use updraft_protocol::view::PublicationStrategy;
+use updraft_protocol::session::{DuplicateName, HandlerNames, PublicationKind};
+use updraft_protocol::vent::VentOptions;
+use updraft_protocol::view::{PublicationStrategy, Strategies};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::BoundServer;
-use super::accept::SocketOptions;
-use super::admission;
-use super::drain::Drain;
 use super::handle::Handle;
 use super::health::HealthChecks;
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use crate::account::{Accounts, Authenticator};
 use crate::base::error::{Error, Result};
-use crate::base::ids;
-use crate::handler::{Handler, Patience};
+use crate::config::Settings;
+use crate::handler::Handler;
 use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
 use crate::shard::orders::Orders;
-use crate::shard::{InboxLimits, Limits, Watch};
 use crate::stream::{Service, SockJs};
-use crate::transport::websocket::FrameRate;
 
 /// Collects what a server is to do; [`bind`](Self::bind) makes it one.
 ///
-/// A name that is given twice, or is of no use, is an error of `bind`.
+/// A name that is given twice, or a setting that is of no use, is an error of `bind`.
 pub struct Builder {
-    session: SessionConfig,
+    settings: Settings,
+    /// Names of publications and methods, by the places of these.
+    names: HandlerNames,
     publications: Vec<Publication>,
     methods: Vec<Method>,
+    strategies: Strategies,
     accounts: Option<Accounts>,
     /// In the order in which they are asked.
     authenticators: Vec<Box<dyn Authenticator>>,
     bus: Bus,
-    settings: Settings,
     routes: Vec<Route>,
-    shards: Option<NonZero<usize>>,
-    limits: Limits,
-    inbox: InboxLimits,
-    sockets: SocketOptions,
     /// How DDP is served over SockJS.
     sockjs: SockJs,
     /// SockJS services of the program's own.
     services: Vec<Service>,
-    path_prefix: String,
-    polling: sockjs::PollingLimits,
     health: Option<HealthChecks>,
-    http: http::Settings,
-    edge: admission::Settings,
+    /// None where clients speak in the open.
     #[cfg(feature = "tls")]
-    tls: tls::Settings,
-    rates: edge::Rates,
+    tls: Option<Tls>,
+    rates: rates::Rates,
     orders: Orders,
-    /// As the program has set it; else a share of what there is.
-    memory_limit: Option<usize>,
-    patience: Patience,
-    drain: Drain,
-    /// Whether `serve` hears signals.
-    hears_signals: bool,
     /// The first mistake in what was registered.
     mistake: Option<Error>,
 }
@@ -87,73 +69,57 @@ type Route = Box<dyn FnOnce(Handle) -> BoxedFilter<(Response,)> + Send>;
 impl Default for Builder {
     fn default() -> Self {
         Self {
-            session: session_config(),
+            settings: Settings::default(),
+            names: HandlerNames::default(),
             publications: Vec::new(),
             methods: Vec::new(),
+            strategies: Strategies::default(),
             accounts: None,
             authenticators: Vec::new(),
             bus: Bus::default(),
-            settings: Settings::default(),
             routes: Vec::new(),
-            shards: None,
-            limits: Limits {
-                first_message: 64 * 1024,
-                message: 4 * 1024 * 1024,
-                small_frames: FrameRate {
-                    frames: 1000,
-                    within: Duration::from_secs(10),
-                },
-                flow: 1024 * 1024,
-                events: 16 * 1024 * 1024,
-                kept: 256 * 1024,
-                stuck: Duration::from_secs(10),
-                queued_messages: 100,
-                queued_bytes: 4 * 1024 * 1024,
-                linger: Duration::from_secs(5),
-                takeover: Duration::from_secs(2),
-                same_address: false,
-                watch: Watch {
-                    interval: Duration::from_secs(60),
-                    timeout: Duration::from_secs(45),
-                },
-            },
-            inbox: InboxLimits {
-                batches: 64 * 1024 * 1024,
-                arrivals: 1024,
-            },
-            sockets: SocketOptions {
-                backlog: 4096,
-                send_buffer: 256 * 1024,
-                user_timeout: Duration::from_secs(45),
-            },
             sockjs: SockJs::meteor(),
             services: Vec::new(),
-            path_prefix: String::new(),
-            polling: sockjs::PollingLimits::default(),
             health: None,
-            http: http::Settings::default(),
-            edge: admission::Settings::default(),
             #[cfg(feature = "tls")]
-            tls: tls::Settings::default(),
-            rates: edge::Rates::default(),
+            tls: None,
+            rates: rates::Rates::default(),
             orders: Orders::default(),
-            memory_limit: None,
-            patience: Patience::default(),
-            drain: Drain::default(),
-            hears_signals: true,
             mistake: None,
         }
     }
 }
 
-/// What sessions are like unless the program says otherwise.
-fn session_config() -> SessionConfig {
-    let mut config = SessionConfig::default();
-    config.new_object_id = ids::object_id;
-    config
-}
-
 impl Builder {
+    /// Replaces all [settings](Settings).
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// use updraft::Settings;
+    ///
+    /// let mut settings = Settings::default();
+    /// settings.clients.flow = 2 << 20;
+    /// let builder = Server::builder().settings(settings);
+    /// ```
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Changes some of the [settings](Settings), which are the defaults otherwise. May be called
+    /// several times.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// let builder = Server::builder().configure(|settings| settings.clients.flow = 2 << 20);
+    /// ```
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
     /// Registers a publication of documents.
     ///
     /// ```
@@ -175,7 +141,7 @@ impl Builder {
     /// Registers a publication that starts by itself for every client: Meteor's publication without a name.
     #[must_use]
     pub fn publish_universal<M>(mut self, handler: impl Handler<Subscription, M>) -> Self {
-        self.session.names.universal(self.publications.len());
+        self.names.universal(self.publications.len());
         self.publications.push(Publication::ordinary("", handler));
         self
     }
@@ -217,7 +183,7 @@ impl Builder {
     /// Registers a method.
     #[must_use]
     pub fn method<M>(mut self, name: &str, handler: impl Handler<Call, M>) -> Self {
-        let added = self.session.names.method(name, self.methods.len());
+        let added = self.names.method(name, self.methods.len());
         self.note("method", added);
         let method = Method::new(self.methods.len(), name, handler);
         self.methods.push(method);
@@ -229,29 +195,6 @@ impl Builder {
     #[must_use]
     pub fn bus(mut self, redis: Redis) -> Self {
         self.bus = redis.into();
-        self
-    }
-
-    /// What subscriptions do while the bus cannot be reached: by default they wait 30 s for it.
-    #[must_use]
-    pub fn when_bus_is_away(mut self, when_away: WhenAway) -> Self {
-        self.settings.when_away = when_away;
-        self
-    }
-
-    /// What a message of the bus may be: so many bytes (1 MiB by default), nested so deeply (64). What is larger is
-    /// dropped on receipt and counted, and cannot be emitted.
-    #[must_use]
-    pub fn payload_limit(mut self, bytes: usize, depth: usize) -> Self {
-        self.settings.limits.bytes = bytes;
-        self.settings.limits.json.depth = depth;
-        self
-    }
-
-    /// How many channels [`Handle::failures_by_channel`] tells apart; 100 by default.
-    #[must_use]
-    pub fn failing_channels(mut self, count: usize) -> Self {
-        self.settings.failing_channels = count;
         self
     }
 
@@ -288,80 +231,33 @@ impl Builder {
         self
     }
 
+    /// Answers load balancers, at `/healthz` and `/readyz` or where `checks` says; by default there
+    /// is nothing there.
+    ///
+    /// The first is 200 as long as the process answers: it is for whoever restarts processes, and
+    /// restarting helps against nothing else. The second is 200 while new clients may come, and 503
+    /// while the server shuts down, while the bus is away, and while more is queued than
+    /// [`memory_limit`](Settings::memory_limit) allows: it is for whoever sends clients here, and those
+    /// that are here stay. Both answer `GET`, `HEAD` and `OPTIONS`, whatever the `Host` and the
+    /// `Origin`, before all routes, and without the [path prefix](crate::config::HttpSettings::path_prefix).
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// use updraft::HealthChecks;
+    ///
+    /// let builder = Server::builder().health_checks(HealthChecks::new());
+    /// ```
+    #[must_use]
+    pub fn health_checks(mut self, checks: HealthChecks) -> Self {
+        self.health = Some(checks);
+        self
+    }
+
     /// What sessions remember of the documents of a collection, instead of merging those of all subscriptions: Meteor's
     /// `setPublicationStrategy`.
     #[must_use]
     pub fn publication_strategy(mut self, collection: &str, strategy: PublicationStrategy) -> Self {
-        self.session.strategies.set(collection, strategy);
-        self
-    }
-
-    /// The encoding of Vent publications that do not choose their own; [`EncodingChoice::Auto`] by default.
-    #[must_use]
-    pub fn encoding(mut self, encoding: EncodingChoice) -> Self {
-        self.session.encoding = encoding;
-        self
-    }
-
-    /// Keeps names from being used as Vent ids in the collection encoding: those of the client's own collections.
-    #[must_use]
-    pub fn reserve(mut self, collections: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let names = collections
-            .into_iter()
-            .map(|name| name.into().into_boxed_str());
-        self.session.reserved.extend(names);
-        self
-    }
-
-    /// Pings a client of which nothing was heard for a whole `interval`, and closes its connection after a further
-    /// `timeout` of silence; 15 s each by default. As Meteor looks once per interval, the ping comes between one and two
-    /// intervals after the last message. An interval of zero switches both off.
-    #[must_use]
-    pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.session.heartbeat_interval = interval;
-        self.session.heartbeat_timeout = timeout;
-        self
-    }
-
-    /// Watches over clients whom nothing else asks for a sign of life: those of the version `pre1`,
-    /// those of a [SockJS service](Self::sockjs_service) over its raw WebSocket, and any where
-    /// [`heartbeat`](Self::heartbeat) and [`SockJs::heartbeat`](crate::SockJs::heartbeat) are off.
-    /// Each `interval` such a client is sent a ping of WebSocket, and its connection is closed when
-    /// nothing is heard of it within a further `timeout`; 60 s and 45 s by default, so that a
-    /// client that has stopped is gone within two minutes. Over HTTP the response that waits is
-    /// ended instead, and the client has to ask again. An interval of zero switches this off.
-    #[must_use]
-    pub fn silence_limit(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.limits.watch = Watch { interval, timeout };
-        self
-    }
-
-    /// How a server that is told to end sends its clients away: over how long closes are spread, so
-    /// that clients do not all come back at the same moment (10 s by default), and how long all of
-    /// it may take (25 s), with the methods that have begun. Fewer than a hundred clients take as
-    /// many hundredths of the first.
-    ///
-    /// What supervises the process must wait that long before it kills. The first time ends early
-    /// enough for the last clients to answer before the second is over.
-    #[must_use]
-    pub fn drain(mut self, spread: Duration, within: Duration) -> Self {
-        self.drain = Drain { spread, within };
-        self
-    }
-
-    /// Whether [`BoundServer::serve`](crate::BoundServer::serve) hears the signals by which a process is told
-    /// to end: yes by default. If not, they do what they do by default, which is to end the process
-    /// at once, or what the program has them do.
-    #[must_use]
-    pub fn signals(mut self, hears: bool) -> Self {
-        self.hears_signals = hears;
-        self
-    }
-
-    /// How many threads own connections; one per core by default.
-    #[must_use]
-    pub fn shards(mut self, shards: NonZero<usize>) -> Self {
-        self.shards = Some(shards);
+        self.strategies.set(collection, strategy);
         self
     }
 
@@ -371,20 +267,26 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice; otherwise what the
-    /// operating system says of the address.
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice and
+    /// for a setting that is of no use, which it names; otherwise what the operating system says of
+    /// the address.
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<BoundServer> {
         let (this, logins) = self.with_accounts();
         this.start(address, logins).await
     }
 
     fn add(&mut self, name: &str, kind: PublicationKind, publication: Publication) {
-        let added = self
-            .session
-            .names
-            .publication(name, self.publications.len(), kind);
+        let added = self.names.publication(name, self.publications.len(), kind);
         self.note("publication", added);
         self.publications.push(publication);
+    }
+
+    /// Whether the listener speaks TLS.
+    fn is_encrypted(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
     fn note(&mut self, what: &str, added: Result<(), DuplicateName>) {
@@ -402,5 +304,31 @@ impl fmt::Debug for Builder {
             .field("publications", &self.publications)
             .field("methods", &self.methods)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn found_406_a_builder_begins_with_the_defaults_and_changes_what_it_is_told_to() {
+        let print = |settings: &Settings| format!("{settings:#?}");
+        let defaults = print(&Settings::default());
+        assert_eq!(print(&Builder::default().settings), defaults);
+
+        let mut expected = Settings::default();
+        expected.clients.flow = 1;
+        expected.drain.signals = false;
+        let builder = Builder::default()
+            .configure(|settings| settings.clients.flow = 1)
+            .configure(|settings| settings.drain.signals = false);
+        assert_eq!(print(&builder.settings), print(&expected));
+        let builder = builder.settings(Settings::default());
+        assert_eq!(
+            print(&builder.settings),
+            defaults,
+            "they are replaced whole"
+        );
     }
 }

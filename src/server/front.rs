@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +11,7 @@ use updraft_protocol::ejson;
 use super::admission::Admission;
 use super::health::Condition;
 use super::sites::Sites;
+use crate::config::Settings;
 use crate::shard::polling_sessions::PollingSessions;
 use crate::shard::{Arrival, Shard, Shared};
 use crate::telemetry::Gauges;
@@ -27,43 +27,7 @@ pub(super) struct Front {
     shared: Arc<Shared>,
     admission: Admission,
     sites: Sites,
-    limits: RequestLimits,
-}
-
-/// What those who are no clients yet may have.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RequestLimits {
-    /// New clients on their way to the shards.
-    pub(super) arrivals: usize,
-    /// How long one more waits for room there.
-    pub(super) arrives_within: Duration,
-    pub(super) head: HeadLimits,
-    pub(super) bodies: BodyLimits,
-    /// Bytes of messages that were posted to one session, and that it has not taken.
-    pub(super) posted: usize,
-    /// How long messages wait for room among these.
-    pub(super) posted_within: Duration,
-}
-
-/// What the head of a request may be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct HeadLimits {
-    /// When it must be there; zero for no such time.
-    pub(super) within: Duration,
-    pub(super) headers: usize,
-    /// All of it.
-    pub(super) bytes: usize,
-}
-
-/// What the body of a request may be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BodyLimits {
-    /// Bytes.
-    pub(super) bytes: usize,
-    /// How long the next piece may take.
-    pub(super) progress: Duration,
-    /// How long all pieces together may take.
-    pub(super) total: Duration,
+    settings: Arc<Settings>,
 }
 
 impl Front {
@@ -72,9 +36,9 @@ impl Front {
         shared: Arc<Shared>,
         admission: Admission,
         sites: Sites,
-        limits: RequestLimits,
+        settings: Arc<Settings>,
     ) -> Self {
-        let arrivals = limits.arrivals.min(Semaphore::MAX_PERMITS);
+        let arrivals = settings.inbox.arrivals.min(Semaphore::MAX_PERMITS);
         Self {
             shards,
             next: AtomicUsize::new(0),
@@ -82,7 +46,7 @@ impl Front {
             shared,
             admission,
             sites,
-            limits,
+            settings,
         }
     }
 
@@ -94,20 +58,20 @@ impl Front {
         &self.shared.polling
     }
 
-    pub(super) fn limits(&self) -> &RequestLimits {
-        &self.limits
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Depth and breadth of what is posted.
     pub(super) fn json_limits(&self) -> &ejson::JsonLimits {
-        &self.shared.session.limits
+        &self.shared.session.settings.json
     }
 
     /// Gives a client to the shard that has fewest. Where many are on their way, it waits for its turn: a storm of
     /// connections does not keep the shards from those who are there already.
     pub(super) async fn hand_over(&self, mut arrival: Arrival) {
         let room = self.room.clone().acquire_owned();
-        match tokio::time::timeout(self.limits.arrives_within, room).await {
+        match tokio::time::timeout(self.settings.inbox.arrival_timeout, room).await {
             Ok(Ok(room)) => arrival.room = Some(room),
             _ => return self.too_many(),
         }

@@ -11,8 +11,9 @@ use updraft_bus::{ChannelFailures, IntoChannel};
 
 #[cfg(feature = "tls")]
 use super::Tls;
-use super::drain::Drain;
+use super::drain;
 use crate::base::error::Result;
+use crate::config::DrainSettings;
 use crate::handler::Host;
 use crate::shard::orders::Order;
 use crate::shard::{Shard, Shared};
@@ -23,9 +24,9 @@ use crate::telemetry::Stats;
 pub struct Handle {
     shared: Arc<Shared>,
     shards: Arc<[Shard]>,
-    drain: Drain,
+    drain: DrainSettings,
     /// How long a closed connection may take to go away.
-    linger: Duration,
+    close_timeout: Duration,
     /// Cancelled when no client is left, nor anything that clients have begun.
     deserted: CancellationToken,
     /// Cancelled when everything has ended, or was given up.
@@ -36,14 +37,14 @@ impl Handle {
     pub(super) fn new(
         shared: Arc<Shared>,
         shards: Arc<[Shard]>,
-        drain: Drain,
-        linger: Duration,
+        drain: DrainSettings,
+        close_timeout: Duration,
     ) -> Self {
         Self {
             shared,
             shards,
             drain,
-            linger,
+            close_timeout,
             deserted: CancellationToken::new(),
             finished: CancellationToken::new(),
         }
@@ -81,7 +82,7 @@ impl Handle {
     }
 
     /// What went wrong with messages, by channel: payloads that were dropped, mapping functions that failed. The first
-    /// channels that fail have an entry each, [so many](crate::Builder::failing_channels); all others share one.
+    /// channels that fail have an entry each, [so many](crate::config::ChannelSettings::failing_channels); all others share one.
     pub fn failures_by_channel(&self) -> Vec<ChannelFailures> {
         self.shared.host.channels.failures()
     }
@@ -133,7 +134,7 @@ impl Handle {
     /// until `deadline` has passed.
     ///
     /// Clients are closed one after the other, over as long as
-    /// [`Builder::drain`](crate::Builder::drain) says, so that they do not all come back at the
+    /// [`DrainSettings`] says, so that they do not all come back at the
     /// same moment; the last of them well before the deadline. Until its turn comes, a client is
     /// served as before. A request that is only half there a second after the beginning is not
     /// waited for.
@@ -181,7 +182,7 @@ impl Handle {
         } = &**host;
         draining.cancel();
         let clients = gauges.connections.load(Ordering::Relaxed);
-        let spread = self.drain.spread(clients, deadline, self.linger);
+        let spread = drain::spread(self.drain.spread, clients, deadline, self.close_timeout);
         self.shards.iter().for_each(|shard| shard.shut_down(spread));
         shards.close();
         tasks.close();

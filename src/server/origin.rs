@@ -5,28 +5,21 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use warp::http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::base::error::{Error, Result};
+use crate::config::OriginSettings;
+
 /// What the program says about origins.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
-    pub(super) any: bool,
+    any: bool,
     /// Whether a request without `Origin` is let in: programs send none, browsers do.
-    pub(super) missing: bool,
-    pub(super) allowed: Vec<Allowed>,
+    missing: bool,
+    allowed: Vec<Allowed>,
 }
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            any: false,
-            missing: true,
-            allowed: Vec::new(),
-        }
-    }
-}
-
-/// An origin of the configuration.
+/// An origin of the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Allowed {
+enum Allowed {
     /// Of pages that have none: `null`.
     Opaque,
     Origin {
@@ -82,6 +75,28 @@ pub(super) struct Authority<'a> {
 }
 
 impl Policy {
+    /// Refuses what is no origin.
+    pub(super) fn parse(settings: &OriginSettings) -> Result<Self> {
+        let OriginSettings {
+            allowed,
+            allow_missing: missing,
+            allow_any: any,
+        } = settings;
+        let parse = |text: &String| {
+            Allowed::parse(text).ok_or_else(|| {
+                Error::configuration(format!(
+                    "origins.allowed: {text:?} is not an origin such as \"https://app.example.com\"; \
+                     it has no path"
+                ))
+            })
+        };
+        Ok(Self {
+            any: *any,
+            missing: *missing,
+            allowed: allowed.iter().map(parse).collect::<Result<_>>()?,
+        })
+    }
+
     fn frame_ancestors(&self, is_local: bool) -> Option<HeaderValue> {
         if self.any {
             return None;
@@ -101,7 +116,7 @@ impl Policy {
 
 impl Allowed {
     /// `https://app.example.com`, `https://app.example.com:8443`, `https://*.example.com` or `null`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         if text == "null" {
             return Some(Self::Opaque);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use updraft_protocol::session::{Run, Session};
 
-use super::Limits;
+use super::ClientLimits;
 use super::conversation::Conversation;
 use super::fan_out::{FanOut, FollowerId};
 use super::link::Link;
@@ -246,7 +246,7 @@ impl Client {
     }
 
     /// Notes that a run has missed an event. Whether there is no room for its events, or was none and it has not been told.
-    pub(super) fn misses(&mut self, run: Run, limits: &Limits) -> bool {
+    pub(super) fn misses(&mut self, run: Run, limits: &ClientLimits) -> bool {
         let held_up = self.waiting.held_up.as_ref();
         if held_up.is_some_and(|it| it.missed.contains(&run)) {
             return true;
@@ -269,7 +269,7 @@ impl Client {
     }
 
     /// Those that have missed events, if there is room enough again.
-    pub(super) fn take_missed(&mut self, limits: &Limits) -> Vec<Run> {
+    pub(super) fn take_missed(&mut self, limits: &ClientLimits) -> Vec<Run> {
         let Some(held_up) = &mut self.waiting.held_up else {
             return Vec::new();
         };
@@ -290,7 +290,7 @@ impl Client {
     /// Whether it has sent more than its handlers keep up with. While memory is short, one message is enough.
     pub(super) fn has_enough_queued(
         &self,
-        limits: &Limits,
+        limits: &ClientLimits,
         is_short: impl FnOnce() -> bool,
     ) -> bool {
         let queued = self.session.queued();
@@ -317,7 +317,7 @@ impl Client {
     }
 
     /// It has said something.
-    pub(super) fn heard(&mut self, limits: &Limits, now: Duration) {
+    pub(super) fn heard(&mut self, limits: &ClientLimits, now: Duration) {
         self.outgoing.heard(limits.events, now);
         if let Some(socket) = self.link.socket_mut() {
             socket.alive(now);
@@ -325,10 +325,10 @@ impl Client {
     }
 
     /// When it next wants to be looked at, if nothing happens.
-    pub(super) fn next_timeout(&self, limits: &Limits) -> Option<Duration> {
+    pub(super) fn next_timeout(&self, limits: &ClientLimits) -> Option<Duration> {
         let stuck = self.outgoing.stuck_since();
-        let stuck = stuck.map(|since| since.saturating_add(limits.stuck));
-        let stuck = stuck.min(self.outgoing.next_try(limits.stuck));
+        let stuck = stuck.map(|since| since.saturating_add(limits.output_timeout));
+        let stuck = stuck.min(self.outgoing.next_try(limits.output_timeout));
         let connection = match &self.closing {
             Some(closing) => Some(closing.until),
             None => {
@@ -346,14 +346,14 @@ impl Client {
     }
 
     /// Whether nothing that waits for it has moved for too long.
-    pub(super) fn is_stuck(&self, limits: &Limits, now: Duration) -> bool {
+    pub(super) fn is_stuck(&self, limits: &ClientLimits, now: Duration) -> bool {
         let stuck = self.outgoing.stuck_since();
         self.closing.is_none()
-            && stuck.is_some_and(|since| since.saturating_add(limits.stuck) <= now)
+            && stuck.is_some_and(|since| since.saturating_add(limits.output_timeout) <= now)
     }
 
     /// The end of its connection, if the close frame is queued now.
-    pub(super) fn closing_from(&self, now: Duration, limits: &Limits) -> Closing {
+    pub(super) fn closing_from(&self, now: Duration, limits: &ClientLimits) -> Closing {
         let patience = self.link.patience(limits);
         Closing {
             until: now.saturating_add(patience),

@@ -71,11 +71,28 @@ pub(crate) struct Inbox {
 
 /// What may wait in an inbox beside mail.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct InboxLimits {
-    /// Bytes of messages from the bus.
-    pub(crate) batches: usize,
-    /// New connections.
-    pub(crate) arrivals: usize,
+#[non_exhaustive]
+pub struct InboxLimits {
+    /// Bytes of messages from the bus that may wait for one shard: 64 MiB by default. A shard that
+    /// does not keep up loses what exceeds it, and the subscriptions concerned are told of a gap.
+    pub bus_bytes: usize,
+    /// New connections that may be on their way to the shards: 1,024 by default. Sessions of SockJS
+    /// over HTTP beyond that are refused at once, and counted in
+    /// [`Stats::refused_connections`](crate::Stats::refused_connections).
+    pub arrivals: usize,
+    /// How long one more WebSocket may wait for room among them: 10 s by default. Then it is closed,
+    /// and counted likewise.
+    pub arrival_timeout: Duration,
+}
+
+impl Default for InboxLimits {
+    fn default() -> Self {
+        Self {
+            bus_bytes: 64 * 1024 * 1024,
+            arrivals: 1024,
+            arrival_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -246,7 +263,8 @@ impl Port for Inbox {
         if state.is_closed {
             return;
         }
-        let fits = state.batched == 0 || state.batched.saturating_add(size) <= self.limits.batches;
+        let fits =
+            state.batched == 0 || state.batched.saturating_add(size) <= self.limits.bus_bytes;
         // After a dropped batch nothing is delivered until the shard has been told, or the gap would come too late.
         if fits && state.dropped.is_empty() {
             state.batched = state.batched.saturating_add(size);

@@ -13,7 +13,7 @@ use updraft_protocol::sockjs::{self, Beat, Pulse};
 
 use super::outgoing::Wire;
 use super::polling::Polling;
-use super::{Limits, Watch};
+use super::{ClientLimits, SilenceLimit};
 use crate::limit::Seat;
 use crate::mail::Place;
 use crate::shard::polling_sessions::RequestInbox;
@@ -58,7 +58,7 @@ struct Heart {
     /// the rules.
     takes_frames: Option<bool>,
     /// There where the peer is pinged.
-    pulse: Option<(Watch, Pulse)>,
+    pulse: Option<(SilenceLimit, Pulse)>,
     /// Whether it is pinged by us alone, and not by SockJS.
     is_watched: bool,
 }
@@ -83,7 +83,7 @@ impl Socket {
 
     /// Speaks SockJS from now on, as this service has it.
     pub(super) fn frame(&mut self, service: &Service, now: Duration) {
-        let by = Watch {
+        let by = SilenceLimit {
             interval: service.options.heartbeat,
             timeout: service.options.heartbeat_timeout,
         };
@@ -127,7 +127,7 @@ impl Socket {
     }
 
     /// Has the peer pinged from now on, unless SockJS's heartbeat does that.
-    fn watch(&mut self, by: Watch, now: Duration) {
+    fn watch(&mut self, by: SilenceLimit, now: Duration) {
         let heart = self.heart.get_or_insert_default();
         if heart.pulse.is_none() {
             heart.pulse = Some((by, Pulse::new(now, by.interval)));
@@ -291,15 +291,15 @@ impl Link {
     }
 
     /// How long a connection that is closed may take to end.
-    pub(super) fn patience(&self, limits: &Limits) -> Duration {
+    pub(super) fn patience(&self, limits: &ClientLimits) -> Duration {
         match self {
-            Self::Socket(_) | Self::Gone => limits.linger,
+            Self::Socket(_) | Self::Gone => limits.close_timeout,
             Self::Polling(polling) => polling.patience(),
         }
     }
 
     /// Has the peer asked for signs of life, which nobody else does.
-    pub(super) fn watch(&mut self, by: Watch, now: Duration) {
+    pub(super) fn watch(&mut self, by: SilenceLimit, now: Duration) {
         match self {
             _ if by.interval.is_zero() => {}
             Self::Socket(socket) => socket.watch(by, now),

@@ -8,6 +8,7 @@ mod conversation;
 mod event_loop;
 mod fan_out;
 pub(crate) mod inbox;
+mod limits;
 mod link;
 mod newcomer;
 pub(crate) mod orders;
@@ -33,11 +34,11 @@ use crate::limit::Seat;
 use crate::stream::Service;
 use crate::transport::Framing;
 use crate::transport::encryption::Encryption;
-use crate::transport::websocket::FrameRate;
 use event_loop::EventLoop;
 use inbox::{Inbox, Letter};
 
-pub(crate) use inbox::InboxLimits;
+pub use inbox::InboxLimits;
+pub use limits::{ClientLimits, SilenceLimit};
 pub(crate) use registry::ResumableSessions;
 pub(crate) use shared::Shared;
 
@@ -71,46 +72,6 @@ pub(crate) enum Peer {
     Polling(Arc<polling_sessions::PollingSession>),
 }
 
-/// Limits that the shard keeps, beside those of the session.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Bytes of a message before `connect`.
-    pub(crate) first_message: usize,
-    /// Bytes of a message after it.
-    pub(crate) message: usize,
-    /// Control frames and small fragments of one client.
-    pub(crate) small_frames: FrameRate,
-    /// Bytes of output that wait for one client; with more, what it asks for and its handlers wait.
-    pub(crate) flow: usize,
-    /// Bytes of output that wait for one client; with more, events find no room.
-    pub(crate) events: usize,
-    /// Bytes of messages that are kept for one client while its user changes.
-    pub(crate) kept: usize,
-    /// How long a client may take nothing of what waits for it.
-    pub(crate) stuck: Duration,
-    /// Messages of one client that wait for a handler; a client with more is not read from.
-    pub(crate) queued_messages: usize,
-    /// Bytes of these messages, and of the parameters of its handlers that run.
-    pub(crate) queued_bytes: usize,
-    /// How long a closed connection may take to go away.
-    pub(crate) linger: Duration,
-    /// How long a live connection may stay silent when another claims its session.
-    pub(crate) takeover: Duration,
-    /// Whether a session is resumed from the address that it had.
-    pub(crate) same_address: bool,
-    /// For clients whom nothing else asks for a sign of life.
-    pub(crate) watch: Watch,
-}
-
-/// How a client is watched whom nothing else asks for a sign of life.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Watch {
-    /// How long after its last answer it is asked; zero where it is not.
-    pub(crate) interval: Duration,
-    /// How long its answer may take.
-    pub(crate) timeout: Duration,
-}
-
 /// A shard, for those who send to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Shard {
@@ -142,7 +103,7 @@ impl Prepared {
     }
 
     /// Starts the thread. Shutdown waits for it.
-    pub(crate) fn start(self, shared: Arc<Shared>, limits: Limits) -> Result<Shard> {
+    pub(crate) fn start(self, shared: Arc<Shared>, limits: ClientLimits) -> Result<Shard> {
         let Self {
             poll,
             inbox,

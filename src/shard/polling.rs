@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use updraft_protocol::sockjs;
 
-use super::Watch;
+use super::SilenceLimit;
 use crate::mail::Place;
 use crate::shard::polling_sessions::{
     PollingSession, PollingSessions, Posts, RequestInbox, WaitingRequest,
@@ -137,7 +137,7 @@ impl Polling {
     }
 
     /// From now on no request waits for longer than the interval.
-    pub(super) fn watch(&mut self, by: Watch, now: Duration) {
+    pub(super) fn watch(&mut self, by: SilenceLimit, now: Duration) {
         self.waits_at_most = Some(by.interval);
         if let Some(receiver) = &mut self.receiver {
             receiver.ends_at = Some(now.saturating_add(by.interval));

@@ -23,7 +23,7 @@ impl SockJsConnection {
     }
 
     /// The client's next message; `None` when it is gone. While messages wait here, up to the
-    /// [limit](crate::Builder::queue_limit), the client is not read from.
+    /// [limit](crate::config::ClientLimits::queued_messages), the client is not read from.
     ///
     /// # Cancel safety
     ///

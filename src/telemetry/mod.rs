@@ -29,7 +29,7 @@ pub struct Stats {
     pub subscriptions: usize,
     /// Connections on which somebody has logged in through [accounts](crate::account).
     pub logins: usize,
-    /// Calls of methods that run longer than 30 s, or what [`Builder::slow_method`](crate::Builder::slow_method) says.
+    /// Calls of methods that run longer than 30 s, or what [`slow_method`](crate::config::HandlerSettings::slow_method) says.
     pub slow_methods: usize,
     /// Handlers and other tasks of the server that have not ended.
     pub tasks: usize,
@@ -69,7 +69,7 @@ pub struct Stats {
     /// Calls and subscriptions refused by a [`RateLimit`](crate::RateLimit).
     pub rate_limited: u64,
     /// Logins by token that could not be decided in time, so that their clients were sent away to
-    /// come again: see [`Builder::login_patience`](crate::Builder::login_patience).
+    /// come again: see [`login_patience`](crate::config::HandlerSettings::login_patience).
     pub postponed_logins: u64,
     /// Whether the bus cannot be reached at this moment.
     pub bus_is_away: bool,

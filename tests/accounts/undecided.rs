@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use updraft::account::Accounts;
-use updraft::{Builder, RateLimit};
+use updraft::{Builder, RateLimit, TrustedProxies};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 
 use crate::authenticators::Tickets;
@@ -30,7 +30,8 @@ fn found_103_a_login_by_token_waits_for_the_store() {
     let world = World::new();
     let store = Store::new(&world);
     let server = builder().accounts(Accounts::new(store.clone()));
-    let server = Running::start(server.login_patience(LONG));
+    let server =
+        Running::start(server.configure(|settings| settings.handlers.login_patience = LONG));
     store.fails.store(true, Ordering::Relaxed);
     let mut client = server.client();
     client.send_text(LOGIN);
@@ -46,7 +47,8 @@ fn found_103_a_store_that_stays_away_is_no_answer() {
     let world = World::new();
     let store = Store::new(&world);
     let server = builder().accounts(Accounts::new(store.clone()));
-    let server = Running::start(server.login_patience(SHORT));
+    let server =
+        Running::start(server.configure(|settings| settings.handlers.login_patience = SHORT));
     store.fails.store(true, Ordering::Relaxed);
     let mut client = server.client();
     client.send_text(LOGIN);
@@ -65,7 +67,8 @@ fn found_103_a_store_that_does_not_answer_is_no_answer() {
     let held = Gate::new();
     store.found = Some(held.clone());
     let server = builder().accounts(Accounts::new(store));
-    let server = Running::start(server.login_patience(SHORT));
+    let server =
+        Running::start(server.configure(|settings| settings.handlers.login_patience = SHORT));
     let mut client = server.client();
     client.send_text(LOGIN);
     held.await_arrival(&server);
@@ -77,7 +80,8 @@ fn found_103_a_login_does_not_wait_for_longer_than_its_client() {
     let world = World::new();
     let store = Store::new(&world);
     let server = builder().accounts(Accounts::new(store.clone()));
-    let server = Running::start(server.login_patience(LONG));
+    let server =
+        Running::start(server.configure(|settings| settings.handlers.login_patience = LONG));
     store.fails.store(true, Ordering::Relaxed);
     let mut client = server.client();
     client.send_text(LOGIN);
@@ -97,7 +101,7 @@ fn limited(store: Store, failures: u32) -> Builder {
     builder()
         .accounts(Accounts::new(store))
         .authenticator(Tickets::default())
-        .trusted_proxies(1)
+        .configure(|settings| settings.trusted_proxies = TrustedProxies::Hops(1))
         .login_rules([rule.limit(failures, LONG)])
 }
 
@@ -113,7 +117,9 @@ fn from(server: &Running, address: &str) -> Client {
 fn found_103_eleven_hundred_valid_logins_from_one_address_succeed() {
     let world = World::new();
     let server = builder().accounts(Accounts::new(world.users.clone()));
-    let server = Running::start(server.trusted_proxies(1));
+    let server = Running::start(
+        server.configure(|settings| settings.trusted_proxies = TrustedProxies::Hops(1)),
+    );
     for _ in 0..1100 {
         log_in(&mut from(&server, "203.0.113.7"), "tokA");
     }
@@ -125,7 +131,8 @@ fn found_103_eleven_hundred_valid_logins_from_one_address_succeed() {
 fn found_103_many_valid_logins_at_once_succeed_also_while_the_store_is_away() {
     let world = World::new();
     let store = Store::new(&world);
-    let server = limited(store.clone(), 10).login_patience(LONG);
+    let server =
+        limited(store.clone(), 10).configure(|settings| settings.handlers.login_patience = LONG);
     let server = Running::start(server);
     store.fails.store(true, Ordering::Relaxed);
     let mut clients: Vec<Client> = (0..50).map(|_| from(&server, "203.0.113.7")).collect();
@@ -144,7 +151,8 @@ fn found_103_many_valid_logins_at_once_succeed_also_while_the_store_is_away() {
 #[test]
 fn found_103_who_mixes_guesses_with_valid_logins_has_no_more_guesses() {
     let world = World::new();
-    let server = limited(Store::new(&world), 11).login_patience(SHORT);
+    let server = limited(Store::new(&world), 11)
+        .configure(|settings| settings.handlers.login_patience = SHORT);
     let server = Running::start(server);
     let guess = |client: &mut Client| {
         let answer = call(client, "login", r#"[{"resume":"guess"}]"#);
@@ -183,7 +191,9 @@ fn found_103_who_mixes_guesses_with_valid_logins_has_no_more_guesses() {
 fn found_103_a_store_that_fails_is_no_wrong_guess() {
     let world = World::new();
     let store = Store::new(&world);
-    let server = Running::start(limited(store.clone(), 1).login_patience(SHORT));
+    let server = Running::start(
+        limited(store.clone(), 1).configure(|settings| settings.handlers.login_patience = SHORT),
+    );
     let mut client = from(&server, "203.0.113.7");
     store.fails.store(true, Ordering::Relaxed);
     let issue = format!(r#"[{{"ticket":"{ALICE}","issue":true}}]"#);

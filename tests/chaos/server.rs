@@ -47,8 +47,10 @@ pub(crate) fn start(redis: &str) -> Running {
         let redis = Redis::connect(redis).await.expect("Redis answers");
         Server::builder()
             .bus(redis)
-            .output_timeout(OUTPUT_TIMEOUT)
-            .resumption_grace(GRACE)
+            .configure(|settings| {
+                settings.clients.output_timeout = OUTPUT_TIMEOUT;
+                settings.sessions.resumption.grace = GRACE;
+            })
             .vent("relayed", relayed)
             .vent("mapped", mapped)
             .vent("shared", shared)

@@ -31,7 +31,9 @@ pub(crate) struct Running {
 impl Running {
     /// Serves on a free port, with the bus inside the process. Sessions end with their connections.
     pub(crate) fn start(builder: Builder) -> Self {
-        Self::start_resumable(builder.resumption_grace(Duration::ZERO))
+        Self::start_resumable(
+            builder.configure(|settings| settings.sessions.resumption.grace = Duration::ZERO),
+        )
     }
 
     /// Serves on a free port, with the bus inside the process. Sessions may outlive their connections.
@@ -45,7 +47,8 @@ impl Running {
         let bus = runtime.block_on(Redis::connect(&redis.url())).unwrap();
         // On a busy machine Redis is slow to answer; it is away only where a test says so.
         let bus = bus.heartbeat(Duration::from_secs(2), PATIENCE);
-        let builder = builder.resumption_grace(Duration::ZERO);
+        let builder =
+            builder.configure(|settings| settings.sessions.resumption.grace = Duration::ZERO);
         Self::start_in(runtime, builder.bus(bus))
     }
 

@@ -76,7 +76,7 @@ fn row_072_a_publication_that_never_ends_is_dropped() {
             }
         })
         .method("nothing", nothing)
-        .publication_timeout(Duration::from_millis(400));
+        .configure(|settings| settings.sessions.publication_timeout = Duration::from_millis(400));
     let server = Running::start(server);
     let timed_out = r#"{"isClientSafe":true,"error":503,"reason":"Publication timed out","message":"Publication timed out [503]","errorType":"Meteor.Error"}"#;
 
@@ -131,7 +131,7 @@ fn row_072_a_method_runs_to_its_end_and_is_counted_when_slow() {
                 Ok::<_, Error>("done")
             }
         })
-        .slow_method(Duration::from_millis(100));
+        .configure(|settings| settings.handlers.slow_method = Duration::from_millis(100));
     let server = Running::start(server);
     let slow = || server.stats().slow_methods;
 
@@ -245,7 +245,7 @@ fn row_075_a_handler_that_outruns_its_client_loses_that_client() {
     let server = Server::builder()
         .publish("floods", floods)
         .method("nothing", nothing)
-        .memory_limit(256 * 1024);
+        .configure(|settings| settings.memory_limit = Some(256 * 1024));
     let server = Running::start(server);
     let (mut slow, mut other) = (server.client(), server.client());
     slow.send_text(&sub("s", "floods", ""));
@@ -352,7 +352,7 @@ fn the_time_for_the_bus_can_be_set() {
     let server = Server::builder()
         .vent("follows", follows)
         .method("nothing", nothing)
-        .bus_patience(Duration::from_secs(5));
+        .configure(|settings| settings.handlers.bus_patience = Duration::from_secs(5));
     let server = Running::over(&redis, server);
     let mut client = server.client();
     redis.process().signal("STOP");

@@ -15,7 +15,8 @@ use crate::{
 
 #[test]
 fn a_greeting_is_sent_before_anything_is_said() {
-    let server = Running::start(Server::builder().greeting(true));
+    let server =
+        Running::start(Server::builder().configure(|settings| settings.sessions.greeting = true));
     let mut client = Client::connect(server.url());
     client.expect_text(r#"{"server_id":"0"}"#);
     client.send_text(CONNECT);
@@ -46,13 +47,15 @@ fn row_038_039_044_045_051_054_every_limit_can_be_set() {
     async fn any(_: Subscription) -> Result<()> {
         Ok(())
     }
-    let server = Server::builder()
-        .publish("any", any)
-        .json_limits(3, 4)
-        .name_limit(5)
-        .quote_limit(60)
-        .unreadable_limit(3, Duration::from_secs(60))
-        .subscription_limit(1);
+    let server = Server::builder().publish("any", any).configure(|settings| {
+        settings.sessions.json.depth = 3;
+        settings.sessions.json.keys = 4;
+        settings.sessions.bounds.name = 5;
+        settings.sessions.bounds.quote = 60;
+        settings.sessions.max_unreadable = 3;
+        settings.sessions.unreadable_window = Duration::from_secs(60);
+        settings.sessions.max_subscriptions = 1;
+    });
     let server = Running::start(server);
     let mut client = server.client();
     client.send_text(&sub("12345", "any", "[1,2,3,4]"));
@@ -181,7 +184,10 @@ fn row_061_long_messages_wait_in_their_socket_too() {
             }
         })
         .method("nothing", nothing)
-        .message_limit(64 * 1024, 64 * 1024);
+        .configure(|settings| {
+            settings.clients.first_message = 64 * 1024;
+            settings.clients.message = 64 * 1024;
+        });
     let server = Running::start(server);
     let mut client = server.client();
     client.send_text(&call("first", "waits", ""));
@@ -214,7 +220,10 @@ fn found_205_parameters_count_at_what_they_take_until_their_handler_has_ended() 
     let server = Server::builder()
         .method("wait", wait)
         .method("nothing", nothing)
-        .queue_limit(100, 200_000);
+        .configure(|settings| {
+            settings.clients.queued_messages = 100;
+            settings.clients.queued_bytes = 200_000;
+        });
     let server = Running::start(server);
     let (mut client, mut other) = (server.client(), server.client());
     // 4 KB of text, of which each item takes many times its own.

@@ -158,7 +158,8 @@ fn many(server: &Running, clients: usize, count: u32, size: usize, flow: bool) -
 #[test]
 fn found_101_when_memory_is_short_all_get_what_they_want_in_turns() {
     const LIMIT: usize = 2 << 20;
-    let server = Running::start(flooding().memory_limit(LIMIT));
+    let server =
+        Running::start(flooding().configure(|settings| settings.memory_limit = Some(LIMIT)));
     // Each may have one more document made than there is room for.
     let most = many(&server, 20, 200, 10_000, true);
     assert!(most < LIMIT + LIMIT / 2, "{most}");
@@ -167,7 +168,8 @@ fn found_101_when_memory_is_short_all_get_what_they_want_in_turns() {
 #[test]
 fn found_101_when_memory_is_short_no_further_handler_begins() {
     const LIMIT: usize = 8 << 20;
-    let server = Running::start(flooding().memory_limit(LIMIT));
+    let server =
+        Running::start(flooding().configure(|settings| settings.memory_limit = Some(LIMIT)));
     // 40 MB in all; each takes its 2 MB at once.
     let most = many(&server, 20, 200, 10_000, false);
     assert!(most < 2 * LIMIT, "{most}");
@@ -177,7 +179,8 @@ fn found_101_when_memory_is_short_no_further_handler_begins() {
 #[ignore = "a gigabyte, twice: run by cargo xtask soak"]
 fn soak_found_101_a_hundred_clients_want_ten_megabytes_each() {
     for (limit, flow) in [(64 << 20, true), (256 << 20, false)] {
-        let server = Running::start(flooding().memory_limit(limit));
+        let server =
+            Running::start(flooding().configure(|settings| settings.memory_limit = Some(limit)));
         let most = many(&server, 100, 1_000, 10_000, flow);
         println!("limit {limit}, flow {flow}: at most {most} bytes queued");
         assert!(most < 2 * limit, "{most}");
@@ -276,7 +279,10 @@ fn found_101_a_large_difference_is_told_when_the_user_changes() {
 #[test]
 fn found_101_a_difference_is_told_as_fast_as_it_is_taken() {
     const COUNT: u32 = 2_000;
-    let server = private(COUNT).send_buffer(16 * 1024).flow_limit(512 * 1024);
+    let server = private(COUNT).configure(|settings| {
+        settings.listener.send_buffer = 16 * 1024;
+        settings.clients.flow = 512 * 1024;
+    });
     let server = Running::start(server);
     let mut client = narrow(&server);
     for _ in 0..COUNT {
@@ -305,7 +311,7 @@ fn found_101_who_has_much_to_get_is_answered_and_can_end_it() {
     let gate = Gate::new();
     let passed = gate.clone();
     let server = flooding()
-        .send_buffer(16 * 1024)
+        .configure(|settings| settings.listener.send_buffer = 16 * 1024)
         .method("late", move |_: Call| {
             passed.arrive();
             async { Ok::<_, Error>(()) }
@@ -360,7 +366,7 @@ fn found_101_nothing_begins_for_a_client_with_much_to_get() {
     };
     let server = flooding()
         .publish("burst", burst)
-        .send_buffer(16 * 1024)
+        .configure(|settings| settings.listener.send_buffer = 16 * 1024)
         .method("late", move |_: Call| {
             passed.arrive();
             async { Ok::<_, Error>(()) }
@@ -390,10 +396,11 @@ fn found_101_nothing_begins_for_a_client_with_much_to_get() {
 
 #[test]
 fn found_101_who_neither_reads_nor_answers_is_closed_and_nobody_else_notices() {
-    let server = flooding()
-        .send_buffer(16 * 1024)
-        .output_timeout(Duration::from_secs(1))
-        .close_timeout(Duration::from_millis(200));
+    let server = flooding().configure(|settings| {
+        settings.listener.send_buffer = 16 * 1024;
+        settings.clients.output_timeout = Duration::from_secs(1);
+        settings.clients.close_timeout = Duration::from_millis(200);
+    });
     let server = Running::start(server);
     let mut deaf = narrow(&server);
     deaf.send_text(&sub_flood("s", 1_000, 10_000, true));
@@ -412,7 +419,8 @@ fn found_101_who_neither_reads_nor_answers_is_closed_and_nobody_else_notices() {
 
 #[test]
 fn found_101_a_handler_that_waits_for_its_client_ends_when_that_goes() {
-    let server = Running::start(flooding().send_buffer(16 * 1024));
+    let server =
+        Running::start(flooding().configure(|settings| settings.listener.send_buffer = 16 * 1024));
     let mut client = narrow(&server);
     client.send_text(&sub_flood("s", 1_000, 10_000, true));
     eventually("its handler waits", || {
@@ -424,9 +432,10 @@ fn found_101_a_handler_that_waits_for_its_client_ends_when_that_goes() {
 
 #[test]
 fn found_101_the_time_for_which_a_handler_waits_for_its_client_is_not_its_own() {
-    let server = flooding()
-        .send_buffer(16 * 1024)
-        .publication_timeout(Duration::from_millis(500));
+    let server = flooding().configure(|settings| {
+        settings.listener.send_buffer = 16 * 1024;
+        settings.sessions.publication_timeout = Duration::from_millis(500);
+    });
     let server = Running::start(server);
     let mut client = narrow(&server);
     client.send_text(&sub_flood("s", 500, 10_000, true));
@@ -441,9 +450,10 @@ fn found_101_the_time_for_which_a_handler_waits_for_its_client_is_not_its_own() 
 
 #[test]
 fn found_101_a_client_that_says_something_is_alive() {
-    let server = flooding()
-        .send_buffer(16 * 1024)
-        .output_timeout(Duration::from_millis(800));
+    let server = flooding().configure(|settings| {
+        settings.listener.send_buffer = 16 * 1024;
+        settings.clients.output_timeout = Duration::from_millis(800);
+    });
     let server = Running::start(server);
     let mut client = narrow(&server);
     client.send_text(&sub_flood("s", 300, 10_000, false));
@@ -481,10 +491,10 @@ fn found_101_a_client_with_too_many_events_has_a_gap_and_stays() {
             vent.relay(channel![channel]).await
         }
     };
-    let server = flooding()
-        .vent("follow", follow)
-        .send_buffer(16 * 1024)
-        .event_limit(500_000);
+    let server = flooding().vent("follow", follow).configure(|settings| {
+        settings.listener.send_buffer = 16 * 1024;
+        settings.clients.events = 500_000;
+    });
     let server = Running::start(server);
     let mut client = narrow(&server);
     client.send_text(r#"{"msg":"sub","id":"s","name":"follow","params":["vent.v","c"]}"#);
@@ -537,7 +547,11 @@ fn slow_link(server: &Running, bandwidth: u32) -> (Proxy, Client) {
 #[test]
 fn found_104_a_slow_link_is_given_the_time_that_it_takes() {
     let beat = Duration::from_millis(400);
-    let server = Running::start(flooding().heartbeat(beat, beat).send_buffer(16 * 1024));
+    let server = Running::start(flooding().configure(|settings| {
+        settings.sessions.heartbeat_interval = beat;
+        settings.sessions.heartbeat_timeout = beat;
+        settings.listener.send_buffer = 16 * 1024;
+    }));
     let (_proxy, mut client) = slow_link(&server, 400_000);
     client.send_text(&sub_flood("s", 150, 10_000, false));
     // Takes about four seconds, and answers each ping at once.
@@ -586,10 +600,10 @@ fn found_101_the_last_words_of_a_connection_have_the_time_that_they_take() {
         subscription.connection().close();
         Ok::<_, Error>(())
     };
-    let server = flooding()
-        .publish("last", last)
-        .send_buffer(16 * 1024)
-        .close_timeout(Duration::from_secs(1));
+    let server = flooding().publish("last", last).configure(|settings| {
+        settings.listener.send_buffer = 16 * 1024;
+        settings.clients.close_timeout = Duration::from_secs(1);
+    });
     let server = Running::start(server);
     let (_proxy, mut client) = slow_link(&server, 400_000);
     client.send_text(r#"{"msg":"sub","id":"s","name":"last"}"#);

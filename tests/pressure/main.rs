@@ -23,7 +23,7 @@ use updraft_test_support::transcript::Received;
 
 async fn serve(builder: Builder) -> (SocketAddr, Handle) {
     // No session outlives its connection here.
-    let builder = builder.resumption_grace(Duration::ZERO);
+    let builder = builder.configure(|settings| settings.sessions.resumption.grace = Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
     let serving = async move {
@@ -41,7 +41,7 @@ fn flooding() -> Builder {
     let flood = |vent: Vent, channel: String| async move { vent.relay(channel![channel]).await };
     Server::builder()
         .vent("flood", flood)
-        .send_buffer(16 * 1024)
+        .configure(|settings| settings.listener.send_buffer = 16 * 1024)
 }
 
 fn url(address: SocketAddr) -> String {
@@ -98,7 +98,8 @@ fn nothing_is_left(handle: &Handle) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_034_the_frame_under_way_is_finished_and_then_comes_1013() {
-    let server = flooding().output_timeout(Duration::from_secs(1));
+    let server =
+        flooding().configure(|settings| settings.clients.output_timeout = Duration::from_secs(1));
     let (address, handle) = serve(server).await;
     let (mut slow, mut healthy) = (follow(address, "c"), follow(address, "c"));
     let mut sent = 0;
@@ -130,7 +131,8 @@ async fn row_034_the_frame_under_way_is_finished_and_then_comes_1013() {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_034_a_client_that_takes_nothing_for_too_long_is_closed() {
     let timeout = Duration::from_millis(1500);
-    let (address, handle) = serve(flooding().output_timeout(timeout)).await;
+    let (address, handle) =
+        serve(flooding().configure(|settings| settings.clients.output_timeout = timeout)).await;
     let (slow, mut steady) = (follow(address, "c"), follow(address, "c"));
     // Less than the limit on bytes; the slow one takes none of what follows, the other a little at a time.
     for number in 0..20 {
@@ -150,9 +152,10 @@ async fn row_034_a_client_that_takes_nothing_for_too_long_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_034_a_client_that_does_not_even_take_its_end_is_reset() {
-    let server = flooding()
-        .output_timeout(Duration::from_millis(500))
-        .close_timeout(Duration::from_millis(200));
+    let server = flooding().configure(|settings| {
+        settings.clients.output_timeout = Duration::from_millis(500);
+        settings.clients.close_timeout = Duration::from_millis(200);
+    });
     let (address, handle) = serve(server).await;
     let slow = follow(address, "c");
     let mut sent = 0;
@@ -175,7 +178,8 @@ async fn row_034_a_client_that_does_not_even_take_its_end_is_reset() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_035_a_client_that_reads_byte_by_byte_is_closed() {
-    let server = flooding().output_timeout(Duration::from_secs(1));
+    let server =
+        flooding().configure(|settings| settings.clients.output_timeout = Duration::from_secs(1));
     let (address, handle) = serve(server).await;
     let (slow, mut healthy) = (follow(address, "c"), follow(address, "c"));
     let mut byte = [0];
@@ -194,7 +198,10 @@ async fn row_035_a_client_that_reads_byte_by_byte_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_079_at_twice_the_memory_limit_the_slowest_goes_first() {
     let one = NonZero::new(1).expect("one");
-    let server = flooding().shards(one).memory_limit(512 << 10);
+    let server = flooding().configure(|settings| {
+        settings.shards = Some(one);
+        settings.memory_limit = Some(512 << 10);
+    });
     let (address, handle) = serve(server).await;
     let (mut slower, mut slow) = (follow(address, "a"), follow(address, "b"));
     let mut healthy = follow(address, "a");
@@ -232,9 +239,10 @@ async fn row_079_at_twice_the_memory_limit_the_slowest_goes_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_079_at_twice_the_memory_limit_nobody_new_is_taken_in() {
-    let server = flooding()
-        .memory_limit(10_000)
-        .close_timeout(Duration::from_secs(30));
+    let server = flooding().configure(|settings| {
+        settings.memory_limit = Some(10_000);
+        settings.clients.close_timeout = Duration::from_secs(30);
+    });
     let (address, handle) = serve(server).await;
     let (slow, mut healthy) = (follow(address, "c"), follow(address, "d"));
     emit(&handle, "c", 0, 500_000).await;
@@ -277,7 +285,10 @@ async fn row_060_061_a_client_whose_calls_wait_is_not_read_from() {
     };
     let server = Server::builder()
         .method("wait", wait)
-        .queue_limit(100, 100_000);
+        .configure(|settings| {
+            settings.clients.queued_messages = 100;
+            settings.clients.queued_bytes = 100_000;
+        });
     let (address, handle) = serve(server).await;
     let (mut client, _) = Client::ddp_connect(&url(address));
     let (mut other, _) = Client::ddp_connect(&url(address));
@@ -346,8 +357,10 @@ async fn row_075_a_handler_that_floods_costs_its_own_client_only() {
     };
     let server = Server::builder()
         .publish("flood", flood)
-        .output_timeout(Duration::from_millis(500))
-        .send_buffer(16 * 1024);
+        .configure(|settings| {
+            settings.clients.output_timeout = Duration::from_millis(500);
+            settings.listener.send_buffer = 16 * 1024;
+        });
     let (address, handle) = serve(server).await;
     let (mut client, _) = Client::ddp_connect(&url(address));
     let (mut other, _) = Client::ddp_connect(&url(address));
@@ -384,7 +397,7 @@ async fn row_083_mail_to_a_client_or_a_server_that_is_gone_leaks_nothing() {
         }
     };
     let builder = flooding().method("late", late);
-    let builder = builder.resumption_grace(Duration::ZERO);
+    let builder = builder.configure(|settings| settings.sessions.resumption.grace = Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
     let (address, handle) = (bound.local_addr(), bound.handle());
     let serving =

@@ -49,7 +49,10 @@ fn subscribed(server: &Running) -> Returning {
 #[test]
 fn ddp_234_a_subscription_whose_end_is_more_than_may_wait_is_let_go_of() {
     let (gate, over) = (Gate::new(), Count::default());
-    let builder = two_shards().resumption_history(10, 1 << 20);
+    let builder = two_shards().configure(|settings| {
+        settings.sessions.resumption.messages = 10;
+        settings.sessions.resumption.bytes = 1 << 20;
+    });
     // Which takes its documents away, one message for each.
     let server = Running::start_resumable(afterwards(builder, &gate, &over, |vent| vent.stop()));
     let past = subscribed(&server).cut(Client::reset);
@@ -80,8 +83,11 @@ fn ddp_234_nothing_begins_behind_what_is_too_much() {
         beginning.add();
         async { Ok::<_, Error>(()) }
     };
-    let builder = two_shards().close_timeout(GRACE);
-    let builder = builder.resumption_history(10, 1 << 20);
+    let builder = two_shards().configure(|settings| settings.clients.close_timeout = GRACE);
+    let builder = builder.configure(|settings| {
+        settings.sessions.resumption.messages = 10;
+        settings.sessions.resumption.bytes = 1 << 20;
+    });
     let server = Running::start_resumable(builder.method("wait", wait).publish("tm", tm));
     let mut client = Returning::connect(&server);
     let wait = r#"{"msg":"method","id":"1","method":"wait"}"#;
@@ -111,7 +117,7 @@ fn ddp_234_nothing_begins_behind_what_is_too_much() {
 fn a_session_whose_handlers_say_too_much_ends_also_while_its_connection_does() {
     for is_gone in [true, false] {
         let (gate, over) = (Gate::new(), Count::default());
-        let builder = two_shards().close_timeout(GRACE);
+        let builder = two_shards().configure(|settings| settings.clients.close_timeout = GRACE);
         let server = Running::start_resumable(afterwards(builder, &gate, &over, |vent| {
             let long = "x".repeat(100 * 1024);
             vent.added("things", "long", ejson!({ "long": long }));
@@ -212,7 +218,8 @@ fn a_connection_that_is_lost_while_the_user_changes_changes_nothing_about_it() {
 #[test]
 fn a_session_that_ends_while_its_user_changes_leaves_nothing_behind() {
     let gate = Gate::new();
-    let builder = stamping(&gate).resumption_grace(Duration::from_millis(300));
+    let builder = stamping(&gate)
+        .configure(|settings| settings.sessions.resumption.grace = Duration::from_millis(300));
     let server = Running::start_resumable(builder);
     half_alice(&server, &gate).cut(Client::reset);
     server.emit("c", 1);

@@ -56,7 +56,8 @@ impl Poller {
 
 #[test]
 fn ddp_225_232_a_poll_that_is_cut_can_be_undone_under_the_same_name_and_another_way() {
-    let (builder, seen) = noting(two_shards().allow_any_origin());
+    let (builder, seen) =
+        noting(two_shards().configure(|settings| settings.origins.allow_any = true));
     let server = Running::start_resumable(builder);
     let mut client = Poller::open(&server, session_path());
     client.send(CONNECT);

@@ -24,7 +24,10 @@ pub(super) const SHORT: Duration = Duration::from_millis(300);
 
 pub(super) fn two_shards() -> Builder {
     let shards = NonZero::new(2).expect("two");
-    Server::builder().shards(shards).resumption_grace(GRACE)
+    Server::builder().configure(|settings| {
+        settings.shards = Some(shards);
+        settings.sessions.resumption.grace = GRACE;
+    })
 }
 
 /// What the server's handlers have seen of its clients.

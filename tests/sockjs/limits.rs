@@ -4,8 +4,10 @@ use super::*;
 
 #[test]
 fn row_108_deviation_033_abandoned_sessions_end_and_are_bounded() {
-    let builder = open().sockjs(hasty()).polling_limit(3);
-    let builder = builder.polling_limit_per_address(4);
+    let builder = open()
+        .sockjs(hasty())
+        .configure(|settings| settings.polling.sessions = 3);
+    let builder = builder.configure(|settings| settings.polling.sessions_per_address = Some(4));
     let server = Running::start(builder);
     let mut http = server.http();
     let tasks = server.stats().tasks;
@@ -44,7 +46,10 @@ fn row_109_ten_thousand_strings_count_one_by_one() {
     let builder = open()
         .sockjs(hasty().disconnect_delay(Duration::from_secs(60)))
         .method("wait", wait)
-        .queue_limit(10, 1 << 20);
+        .configure(|settings| {
+            settings.clients.queued_messages = 10;
+            settings.clients.queued_bytes = 1 << 20;
+        });
     let server = Running::start(builder);
     let mut client = Way::XhrPolling.connect(server.url()).unwrap();
     client.send_text(CONNECT).unwrap();
@@ -150,7 +155,10 @@ fn row_110_a_callback_is_a_name() {
 fn row_005_006_007_008_bodies_that_are_not_taken() {
     let builder = open()
         .sockjs(hasty().disconnect_delay(Duration::from_secs(5)))
-        .body_limit(1000, Duration::from_millis(300));
+        .configure(|settings| {
+            settings.http.body_bytes = 1000;
+            settings.http.body_progress_timeout = Duration::from_millis(300);
+        });
     let server = Running::start(builder);
     let path = session_path();
     assert_eq!(server.http().body(&format!("POST {path}/xhr"), ""), "o\n");
@@ -192,7 +200,10 @@ fn row_005_006_007_008_bodies_that_are_not_taken() {
 #[test]
 fn found_207_a_body_that_dribbles_in_has_a_time_altogether() {
     let limit = Duration::from_secs(1);
-    let builder = open().body_limit(1 << 20, PATIENCE).body_timeout(limit);
+    let builder = open().configure(|settings| {
+        settings.http.body_progress_timeout = PATIENCE;
+        settings.http.body_timeout = limit;
+    });
     let server = Running::start(builder);
     let path = session_path();
     assert_eq!(server.http().body(&format!("POST {path}/xhr"), ""), "o\n");
@@ -228,7 +239,7 @@ fn a_session_that_nobody_polls_is_bounded() {
     let builder = open()
         .sockjs(hasty().disconnect_delay(Duration::from_secs(5)))
         .vent("relay", relay)
-        .event_limit(100_000);
+        .configure(|settings| settings.clients.events = 100_000);
     let server = Running::start(builder);
     let mut http = server.http();
     let path = session_path();
@@ -259,8 +270,10 @@ fn a_stream_that_nobody_reads_is_bounded() {
     let builder = open()
         .sockjs(hasty().response_limit(usize::MAX))
         .vent("relay", relay)
-        .output_timeout(Duration::from_secs(1))
-        .send_buffer(16 * 1024);
+        .configure(|settings| {
+            settings.clients.output_timeout = Duration::from_secs(1);
+            settings.listener.send_buffer = 16 * 1024;
+        });
     let server = Running::start(builder);
     let path = session_path();
     let mut stream = server.http();
@@ -373,7 +386,10 @@ fn found_105_over_http_a_client_that_nothing_else_asks_has_to_ask_again() {
     let service = service.disconnect_delay(Duration::from_secs(2));
     let soon = Duration::from_millis(200);
     let server = open().sockjs_service(service, echo);
-    let server = Running::start(server.silence_limit(soon, soon));
+    let server = Running::start(server.configure(|settings| {
+        settings.clients.silence.interval = soon;
+        settings.clients.silence.timeout = soon;
+    }));
     let mut http = server.http();
     let mut stream = http.ask("POST /echo/000/a/xhr_streaming", &[], "");
     let prelude = stream.piece().expect("a prelude");

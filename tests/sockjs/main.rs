@@ -64,9 +64,10 @@ impl Running {
 
 /// Open to pages of every origin; a session that is lost is given up soon, so that a test ends.
 fn open() -> Builder {
-    Server::builder()
-        .allow_any_origin()
-        .resumption_grace(Duration::from_millis(300))
+    Server::builder().configure(|settings| {
+        settings.origins.allow_any = true;
+        settings.sessions.resumption.grace = Duration::from_millis(300);
+    })
 }
 
 /// Sessions that are given up soon, so that a test ends.
@@ -459,7 +460,9 @@ fn ddp_221_a_message_of_a_mebibyte_goes_both_ways_in_frames() {
 
 #[test]
 fn ddp_222_a_path_prefix_and_another_prefix() {
-    let builder = open().path_prefix("/app").sockjs_prefix("/live");
+    let builder = open()
+        .configure(|settings| settings.http.path_prefix = "/app".to_owned())
+        .sockjs(SockJs::meteor().prefix("/live"));
     let server = Running::start(builder);
     let mut http = server.http();
     assert_eq!(http.body("GET /app/live", ""), "Welcome to SockJS!\n");
@@ -507,8 +510,11 @@ fn without_websockets_clients_are_told_to_poll() {
 #[test]
 fn a_path_that_cannot_be_is_a_mistake() {
     for (builder, told) in [
-        (open().path_prefix("app"), "path prefix 'app'"),
-        (open().sockjs_prefix("/"), "SockJS prefix '/'"),
+        (
+            open().configure(|settings| settings.http.path_prefix = "app".to_owned()),
+            "http.path_prefix",
+        ),
+        (open().sockjs(SockJs::at("/")), "SockJS prefix '/'"),
         (
             open().sockjs_service(SockJs::at("/sockjs"), |_| async {}),
             "two SockJS services are at '/sockjs'",

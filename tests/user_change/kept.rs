@@ -115,7 +115,9 @@ fn more_than_may_be_held_is_a_gap_that_the_new_run_is_told_of() {
         }
     };
     // Three short messages.
-    let builder = server().user_change_limit(200).vent("tm", tm);
+    let builder = server()
+        .configure(|settings| settings.clients.user_change = 200)
+        .vent("tm", tm);
     let server = Running::start(builder);
     let mut client = server.client();
     talk(
@@ -330,7 +332,9 @@ fn found_108_a_gap_of_the_bus_meanwhile_is_told_to_the_new_run_in_its_place() {
         }
     };
     let one = std::num::NonZero::new(1).unwrap();
-    let builder = server().shards(one).vent("tm", tm);
+    let builder = server()
+        .configure(|settings| settings.shards = Some(one))
+        .vent("tm", tm);
     let builder = builder.vent("other", async |vent: Vent| vent.relay("c").await);
     let server = Running::over(&redis, builder);
     let mut other = server.client();

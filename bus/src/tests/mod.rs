@@ -17,7 +17,7 @@ use updraft_protocol::ejson::{self, Value};
 use self::support::{Process, Recorder, heard, text, value};
 use crate::backend::{Backend, Bus, Publishing};
 use crate::registry::{ChannelRegistry, Follower};
-use crate::{BusError, EmitError, Lease, Message, PayloadLimits, Port, Settings, WhenAway};
+use crate::{BusError, ChannelSettings, EmitError, Lease, Message, PayloadLimits, Port, WhenAway};
 
 fn message(payload: &'static [u8]) -> Message {
     Message::check(
@@ -110,9 +110,9 @@ async fn a_listener_hears_what_shards_hear_until_it_is_dropped() {
 
 #[tokio::test]
 async fn a_slow_listener_has_a_gap_and_keeps_nobody_waiting() {
-    let settings = Settings {
+    let settings = ChannelSettings {
         queued_messages: 2,
-        ..Settings::default()
+        ..ChannelSettings::default()
     };
     let process = Process::start(Bus::default(), settings);
     let mut slow = process.listen("c").await.unwrap();
@@ -184,7 +184,7 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let holding = Process::start(Bus::new(Away), Settings::default());
+        let holding = Process::start(Bus::new(Away), ChannelSettings::default());
         {
             let mut join = pin!(holding.join("c", 0));
             assert!(
@@ -202,9 +202,9 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
         assert_eq!(before.elapsed().as_secs(), 30);
         assert_eq!(holding.channels.channel_count(), 0);
 
-        let settings = Settings {
+        let settings = ChannelSettings {
             when_away: WhenAway::Refuse,
-            ..Settings::default()
+            ..ChannelSettings::default()
         };
         let refusing = Process::start(Bus::new(Away), settings);
         let before = tokio::time::Instant::now();
@@ -218,7 +218,7 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
 
 #[tokio::test]
 async fn found_108_a_gap_is_told_before_what_came_after_it() {
-    let registry = Arc::new(ChannelRegistry::new(&Settings::default(), false));
+    let registry = Arc::new(ChannelRegistry::new(&ChannelSettings::default(), false));
     let shards: [Arc<Recorder>; 2] = Default::default();
     registry.attach(
         shards

@@ -14,7 +14,7 @@ use updraft_test_support::scripted_redis::ScriptedRedis;
 
 use super::support::{Process, eventually, heard, process_of, value};
 use crate::redis::Publisher;
-use crate::{BusError, BusFault, EmitError, Emitter, Redis, Settings};
+use crate::{BusError, BusFault, ChannelSettings, EmitError, Emitter, Redis};
 
 #[tokio::test]
 async fn vent_053_072_who_joins_or_listens_shares_one_subscription_that_ends_with_the_last() {
@@ -165,7 +165,7 @@ async fn row_088_a_denied_channel_is_tried_again_however_much_others_come_and_go
     let server = RedisServer::start();
     let redis = Redis::connect(&server.url()).await.unwrap();
     let interval = Duration::from_millis(500);
-    let process = Process::start(redis.retry_refused(interval), Settings::default());
+    let process = Process::start(redis.retry_refused(interval), ChannelSettings::default());
     let _secret = process.join("secret", 0).await.unwrap();
     let may = |channels| server.tell("ACL", &["SETUSER", "default", "resetchannels", channels]);
     may("&open*");
@@ -229,7 +229,10 @@ async fn row_088_what_redis_as_a_whole_refuses_is_told_apart_and_waited_out() {
 }
 
 fn server_process(server: &ScriptedRedis) -> Process {
-    Process::start(Redis::lazy(&server.url()).unwrap(), Settings::default())
+    Process::start(
+        Redis::lazy(&server.url()).unwrap(),
+        ChannelSettings::default(),
+    )
 }
 
 #[tokio::test]
@@ -237,7 +240,7 @@ async fn row_092_a_new_channel_does_not_wait_for_those_that_are_restored() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.port());
     let url = format!("redis://127.0.0.1:{}", proxy.port());
-    let process = Process::start(Redis::lazy(&url).unwrap(), Settings::default());
+    let process = Process::start(Redis::lazy(&url).unwrap(), ChannelSettings::default());
     let names: Vec<String> = (0..5000).map(|n| format!("c{n}")).collect();
     let joins = names.iter().map(|name| process.join(name, 0));
     let leases = futures_util::future::join_all(joins).await;
@@ -373,7 +376,7 @@ async fn found_209_a_generation_begins_when_redis_has_let_us_in() {
     let server = RedisServer::start();
     let redis = Redis::connect(&server.url()).await.unwrap();
     let redis = redis.reconnect_delay(Duration::from_millis(10), Duration::from_millis(50));
-    let process = Process::start(redis, Settings::default());
+    let process = Process::start(redis, ChannelSettings::default());
     let _lease = process.join("c", 0).await.unwrap();
     assert_eq!(process.channels.generation(), 1);
     server.tell("CONFIG", &["SET", "requirepass", "asked for"]);
@@ -395,7 +398,10 @@ async fn a_listener_has_a_gap_where_the_connection_was_cut() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.port());
     let url = format!("redis://127.0.0.1:{}", proxy.port());
-    let process = Process::start(Redis::connect(&url).await.unwrap(), Settings::default());
+    let process = Process::start(
+        Redis::connect(&url).await.unwrap(),
+        ChannelSettings::default(),
+    );
     let mut listener = process.listen("c").await.unwrap();
     for outage in ["1", "2"] {
         server.publish("c", outage);
@@ -423,7 +429,7 @@ async fn a_listener_is_told_of_a_channel_that_is_denied_and_of_its_return() {
     let server = RedisServer::start();
     let redis = Redis::connect(&server.url()).await.unwrap();
     let redis = redis.retry_refused(Duration::from_millis(50));
-    let process = Process::start(redis, Settings::default());
+    let process = Process::start(redis, ChannelSettings::default());
     let mut listener = process.listen("secret").await.unwrap();
     // Redis ends the connections of a user who follows what it no longer may.
     server.tell("ACL", &["SETUSER", "default", "resetchannels", "&open*"]);

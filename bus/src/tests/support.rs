@@ -12,8 +12,8 @@ use updraft_test_support::redis::RedisServer;
 #[cfg(feature = "redis")]
 use crate::Redis;
 use crate::{
-    Batch, Bus, BusError, Channel, Channels, EmitError, Gap, Lease, Listener, PayloadLimits, Port,
-    Received, Settings,
+    Batch, Bus, BusError, Channel, ChannelSettings, Channels, EmitError, Gap, Lease, Listener,
+    PayloadLimits, Port, Received,
 };
 
 /// Keeps all that a shard would get.
@@ -89,7 +89,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(bus: impl Into<Bus>, settings: Settings) -> Self {
+    pub(crate) fn start(bus: impl Into<Bus>, settings: ChannelSettings) -> Self {
         let channels = Channels::new(bus, settings);
         let shards: [Arc<Recorder>; 2] = Default::default();
         let tasks = TaskTracker::new();
@@ -110,7 +110,7 @@ impl Process {
     }
 
     pub(crate) fn local() -> Self {
-        Self::start(Bus::default(), Settings::default())
+        Self::start(Bus::default(), ChannelSettings::default())
     }
 
     pub(crate) async fn join(&self, channel: &str, shard: usize) -> Result<Lease, BusError> {
@@ -165,5 +165,5 @@ pub(crate) fn text(bytes: &[u8]) -> &str {
 #[cfg(feature = "redis")]
 pub(crate) async fn process_of(server: &RedisServer) -> Process {
     let redis = Redis::connect(&server.url()).await.unwrap();
-    Process::start(redis, Settings::default())
+    Process::start(redis, ChannelSettings::default())
 }

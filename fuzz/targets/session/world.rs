@@ -145,7 +145,7 @@ impl World {
     }
 
     fn receive(&mut self, text: &str) {
-        let message = message::decode(text, &CONFIG.limits, || None).unwrap_or(Value::Undefined);
+        let message = message::decode(text, &CONFIG.settings.json, || None).unwrap_or(Value::Undefined);
         let msg = message.get("msg").filter(|msg| !msg.is_falsy());
         let is_connected = self.session.is_connected();
         match msg.map(Value::as_str) {
@@ -158,7 +158,7 @@ impl World {
             Some(Some("ping" | "pong")) if self.has_heartbeat => {}
             Some(_) if is_connected => {
                 self.waiting
-                    .push_back(ClientRequest::parse(message, text.len(), &CONFIG.bounds))
+                    .push_back(ClientRequest::parse(message, text.len(), &CONFIG.settings.bounds))
             }
             Some(_) => {}
         }
@@ -381,12 +381,12 @@ fn config() -> SessionConfig {
     let vent = |options| PublicationKind::Vent(options);
     let options = VentOptions::new();
     let mut config = SessionConfig::default();
-    config.held_events = 3;
-    config.held_bytes = 64;
-    config.max_subscriptions = 3;
-    config.max_unreadable = 5;
+    config.settings.held_events = 3;
+    config.settings.held_bytes = 64;
+    config.settings.max_subscriptions = 3;
+    config.settings.max_unreadable = 5;
     // Its connections end with their sessions.
-    config.resumption.grace = Duration::ZERO;
+    config.settings.resumption.grace = Duration::ZERO;
     let publications = [
         ("two", PublicationKind::Ordinary),
         ("live", PublicationKind::Ordinary),

@@ -9,9 +9,10 @@ use super::{ParseError, ParseErrorKind, Text};
 /// What a text may demand of the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonLimits {
-    /// How deep arrays and objects may be nested. Beyond 512 it has no effect.
+    /// How deep arrays and objects may be nested: 64 by default. Beyond 512 it has no effect.
     pub depth: usize,
-    /// How many entries one array or object may have, repeated keys counted.
+    /// How many entries one array or object may have, repeated keys counted: 10,000 by
+    /// default.
     pub keys: usize,
 }
 

@@ -8,9 +8,11 @@ use crate::ejson::{self, JsonLimits, Object, ObjectId, Value};
 /// What a client may write into a message, beyond what its JSON may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageBounds {
-    /// Bytes of an id or a name.
+    /// Bytes of an id or a name that a client sends: 256 by default. It is of a subscription, a
+    /// publication, a call, a method or a ping; a longer one is refused as malformed.
     pub name: usize,
-    /// Bytes of a message that is quoted when it is refused. A longer one is refused without.
+    /// Bytes of a refused message that its `error` quotes as `offendingMessage`: 1 KiB by default.
+    /// Of a longer one the client hears the reason only.
     pub quote: usize,
 }
 

@@ -89,7 +89,7 @@ impl Session {
         now: Duration,
         out: &mut Output,
     ) {
-        let until = now.saturating_add(self.config.fence_timeout);
+        let until = now.saturating_add(self.config.settings.fence_timeout);
         if let Some((index, call)) = self.find_call(run) {
             let (id, writes) = (call.id.clone(), call.writes);
             call.bytes = 0;

@@ -25,7 +25,7 @@ impl Session {
         }
         let events = subscription.events.as_deref_mut()?;
         let held = events.held.get_or_insert_default();
-        let gap_begins = held.hold(tail, &self.config);
+        let gap_begins = held.hold(tail, &self.config.settings);
         if gap_begins {
             out.actions.push(Action::Gap(run));
         }

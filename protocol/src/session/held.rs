@@ -1,7 +1,7 @@
 //! The events of a subscription that is not ready yet: they wait here, within bounds, and so do the gaps
 //! between them.
 
-use super::SessionConfig;
+use super::SessionSettings;
 use crate::message::Tail;
 
 /// Events that came before `ready` was sent.
@@ -28,12 +28,12 @@ pub(super) enum HeldEvent {
 
 impl HeldEvents {
     /// Holds an event; without room for it, it is dropped. `true` if a gap begins with it.
-    pub(super) fn hold(&mut self, tail: &Tail, config: &SessionConfig) -> bool {
+    pub(super) fn hold(&mut self, tail: &Tail, settings: &SessionSettings) -> bool {
         if self.is_full {
             return false;
         }
         let bytes = self.bytes.saturating_add(tail.len());
-        self.is_full = self.events >= config.held_events || bytes > config.held_bytes;
+        self.is_full = self.events >= settings.held_events || bytes > settings.held_bytes;
         if !self.is_full {
             self.bytes = bytes;
             self.events = self.events.saturating_add(1);

@@ -22,7 +22,7 @@ impl Session {
         // Any message counts as life, a malformed one too.
         self.heard();
         let config = &self.config;
-        let message = match message::decode(text, &config.limits, config.new_object_id) {
+        let message = match message::decode(text, &config.settings.json, config.new_object_id) {
             Ok(message) => message,
             Err(Unreadable::NotAMessage) => return self.unreadable("Bad request", None, now, out),
             // A client of DDP, with a value that only it has a name for.
@@ -33,7 +33,7 @@ impl Session {
                 return self.unreadable("Parse error", None, now, out);
             }
         };
-        let quote = || Quote::of(&message, text.len(), &self.config.bounds);
+        let quote = || Quote::of(&message, text.len(), &self.config.settings.bounds);
         let Some(msg) = message.get("msg").filter(|msg| !msg.is_falsy()) else {
             return self.unreadable("Bad request", quote(), now, out);
         };
@@ -50,7 +50,7 @@ impl Session {
             SessionState::Connected { version, .. } => match msg.as_str() {
                 Some("ping") if version.has_heartbeat() => {
                     let id = message.get("id").unwrap_or(&Value::Undefined);
-                    if message::is_short(id, &self.config.bounds) {
+                    if message::is_short(id, &self.config.settings.bounds) {
                         self.answer_ping(id, out);
                     } else {
                         self.complain("Bad request", quote(), out);
@@ -60,7 +60,8 @@ impl Session {
                 // Said by a client that leaves on purpose; what follows is the end of its connection.
                 Some("disconnect") => self.leaving(),
                 _ => {
-                    let request = ClientRequest::parse(message, text.len(), &self.config.bounds);
+                    let request =
+                        ClientRequest::parse(message, text.len(), &self.config.settings.bounds);
                     if self.is_repeated(&request) {
                         return;
                     }
@@ -184,14 +185,14 @@ impl Session {
         out: &mut Output,
     ) {
         self.complain(reason, offending, out);
-        let since = now.saturating_sub(self.config.unreadable_window);
+        let since = now.saturating_sub(self.config.settings.unreadable_window);
         let latest = &mut self.work().unreadable;
         while latest.front().is_some_and(|at| *at < since) {
             latest.pop_front();
         }
         latest.push_back(now);
         let count = latest.len();
-        if count >= self.config.max_unreadable {
+        if count >= self.config.settings.max_unreadable {
             self.close_with(1008, "Too many unreadable messages", out);
         }
     }
@@ -199,7 +200,7 @@ impl Session {
     fn answer_ping(&mut self, id: &Value, out: &mut Output) {
         // As Meteor: an id that is neither a string nor falsy gets no answer.
         let answerable = id.as_str().is_some() || matches!(id, Value::String(_)) || id.is_falsy();
-        if self.config.respond_to_pings && answerable {
+        if self.config.settings.respond_to_pings && answerable {
             self.send(&ServerMessage::Pong(id), out);
         }
     }

@@ -27,7 +27,9 @@ mod subscription;
 mod subscriptions;
 mod user;
 
-pub use config::{DuplicateName, HandlerNames, PublicationKind, Resumption, SessionConfig};
+pub use config::{
+    DuplicateName, HandlerNames, PublicationKind, Resumption, SessionConfig, SessionSettings,
+};
 pub use resumption::SessionId;
 pub use user::Unblocked;
 
@@ -212,7 +214,7 @@ impl Session {
     ///
     /// `id` is what the client will be told; it must be unguessable.
     pub fn new(id: impl Into<Arc<str>>, config: Arc<SessionConfig>, now: Duration) -> Self {
-        let until = now.saturating_add(config.connect_timeout);
+        let until = now.saturating_add(config.settings.connect_timeout);
         let view = View::new(config.strategies.clone());
         Self {
             config,
@@ -233,7 +235,7 @@ impl Session {
     /// Says what is said before the client has said anything: the greeting, where it is configured. To be called once,
     /// first.
     pub fn greet(&self, out: &mut Output) {
-        if self.config.greeting {
+        if self.config.settings.greeting {
             out.frames
                 .push(Frame::Transient(r#"{"server_id":"0"}"#.into()));
         }
@@ -334,8 +336,8 @@ impl Session {
     /// Does what time demands: pings, gives up a silent client, stops waiting for one that is gone, for writes and for
     /// handlers.
     pub fn handle_timeout(&mut self, now: Duration, out: &mut Output) {
-        let interval = self.config.heartbeat_interval;
-        let timeout = self.config.heartbeat_timeout;
+        let interval = self.config.settings.heartbeat_interval;
+        let timeout = self.config.settings.heartbeat_timeout;
         match &mut self.state {
             SessionState::AwaitingConnect { until } if *until <= now => self.close(out),
             SessionState::Parked(parked) if parked.until <= now => self.close(out),

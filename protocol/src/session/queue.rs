@@ -86,8 +86,10 @@ impl RequestQueue {
         Some(match what {
             What::Request(request) => Ok(request),
             What::Text { text, .. } => {
-                let message = message::decode(&text, &config.limits, config.new_object_id);
-                message.map(|message| ClientRequest::parse(message, text.len(), &config.bounds))
+                let message = message::decode(&text, &config.settings.json, config.new_object_id);
+                message.map(|message| {
+                    ClientRequest::parse(message, text.len(), &config.settings.bounds)
+                })
             }
         })
     }
@@ -138,8 +140,8 @@ mod tests {
             )
         });
         let read = |text: &str| {
-            let message = message::decode(text, &config.limits, || None).unwrap();
-            ClientRequest::parse(message, text.len(), &config.bounds)
+            let message = message::decode(text, &config.settings.json, || None).unwrap();
+            ClientRequest::parse(message, text.len(), &config.settings.bounds)
         };
         for text in &texts {
             queue.push(read(text), text);

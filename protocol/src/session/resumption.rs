@@ -84,7 +84,8 @@ impl Session {
     /// client misses them.
     pub fn written(&mut self, waiting: &mut Frames, count: usize) {
         if self.is_resumable() {
-            self.history.take(waiting, count, &self.config.resumption);
+            self.history
+                .take(waiting, count, &self.config.settings.resumption);
         } else {
             waiting.drop_front(count);
         }
@@ -99,7 +100,7 @@ impl Session {
                 ..
             }
         );
-        is_connected && !self.config.resumption.grace.is_zero()
+        is_connected && !self.config.settings.resumption.grace.is_zero()
     }
 
     /// The connection is lost, with these messages unwritten: the session waits for its client, and goes on meanwhile.
@@ -114,7 +115,7 @@ impl Session {
         }
         self.state = SessionState::Parked(Parked {
             version,
-            until: now.saturating_add(self.config.resumption.grace),
+            until: now.saturating_add(self.config.settings.resumption.grace),
             written: self.history.end(),
             queued_bytes: 0,
             attempts: 0,
@@ -202,7 +203,7 @@ impl Session {
     pub fn wrong_attempt(&mut self, out: &mut Output) {
         if let SessionState::Parked(parked) = &mut self.state {
             parked.attempts = parked.attempts.saturating_add(1);
-            if parked.attempts >= self.config.resumption.attempts {
+            if parked.attempts >= self.config.settings.resumption.attempts {
                 self.close(out);
             }
         }
@@ -255,7 +256,7 @@ impl Session {
             return;
         }
         parked.queued_bytes = parked.queued_bytes.saturating_add(frame.len());
-        let settings = &self.config.resumption;
+        let settings = &self.config.settings.resumption;
         if parked.queued_bytes <= settings.bytes {
             self.history.keep(frame);
         }
@@ -332,7 +333,7 @@ impl Session {
     }
 
     fn new_heartbeat(&self, version: Version, now: Duration) -> Option<Heartbeat> {
-        let interval = self.config.heartbeat_interval;
+        let interval = self.config.settings.heartbeat_interval;
         (version.has_heartbeat() && !interval.is_zero()).then(|| Heartbeat::new(interval, now))
     }
 }

@@ -69,7 +69,7 @@ impl Session {
 
     /// Until when a handler that begins now may take.
     fn handler_deadline(&self, now: Duration) -> Option<Duration> {
-        let timeout = self.config.publication_timeout;
+        let timeout = self.config.settings.publication_timeout;
         (!timeout.is_zero()).then(|| now.saturating_add(timeout))
     }
 
@@ -208,10 +208,10 @@ impl Session {
         {
             return;
         }
-        if self.named() >= config.max_subscriptions {
+        if self.named() >= config.settings.max_subscriptions {
             let reason = format!(
                 "A session may have {} subscriptions",
-                config.max_subscriptions
+                config.settings.max_subscriptions
             );
             let error = WireError::new("too-many-subscriptions", reason);
             return self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out);
@@ -222,8 +222,8 @@ impl Session {
                 &name,
                 &mut params,
                 *options,
-                config.encoding,
-                &config.reserved,
+                config.settings.encoding,
+                &config.settings.reserved,
             )
             .map(Some),
             PublicationKind::Streamer(collection) => {

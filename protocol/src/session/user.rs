@@ -113,7 +113,7 @@ impl Session {
 
     /// Tells the client of the next slice of the difference; with the last one the change is complete.
     pub fn tell_more(&mut self, out: &mut Output) {
-        self.tell(self.config.difference_slice, out);
+        self.tell(self.config.settings.difference_slice, out);
     }
 
     /// Something is about to happen to the documents: the client is told of all that is different first.

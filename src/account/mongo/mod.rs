@@ -80,7 +80,7 @@ impl MongoUsers {
 
     /// How long MongoDB may take to answer; 10 s if nothing is said. Then a login fails with
     /// `Internal server error`, but for one by token, which
-    /// [waits](crate::Builder::login_patience).
+    /// [waits](crate::config::HandlerSettings::login_patience).
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;

@@ -1,7 +1,6 @@
 //! What makes the methods and publications of accounts part of a server, and what a stock client's page asks of any.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Builder;
 use crate::account::{Accounts, Authenticator, Logins, MemoryUsers, nothing};
@@ -58,18 +57,6 @@ impl Builder {
                     .get_or_insert_with(|| Error::configuration(text));
             }
         }
-        self
-    }
-
-    /// How long a login by resume token may wait for an answer that is about the token: 10 s by
-    /// default. It waits while the store of users fails or does not answer, and while too many
-    /// logins from its client's address [have failed](crate::RateLimit::failed_methods). Then the
-    /// connection is closed with 1013 `Try again later`, which is counted in
-    /// [`Stats::postponed_logins`](crate::Stats::postponed_logins): real clients come again after
-    /// that, and take any error for a reason to forget their token.
-    #[must_use]
-    pub fn login_patience(mut self, patience: Duration) -> Self {
-        self.patience.login = patience;
         self
     }
 

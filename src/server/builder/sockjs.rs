@@ -5,58 +5,14 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::Builder;
-use crate::shard::polling_sessions::PollingSessions;
+use crate::base::error::{Error, Result};
 use crate::stream::{Service, SockJs, SockJsConnection, Speaks};
-
-/// How many sessions may live on HTTP requests at a time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PollingLimits {
-    sessions: usize,
-    /// Of one address; a quarter of all where the program does not say.
-    per_address: Option<usize>,
-}
-
-impl Default for PollingLimits {
-    fn default() -> Self {
-        Self {
-            sessions: 10_000,
-            per_address: None,
-        }
-    }
-}
-
-impl PollingLimits {
-    pub(super) fn sessions(self) -> usize {
-        self.sessions
-    }
-
-    pub(super) fn registry(self) -> PollingSessions {
-        let quarter = self.sessions.div_ceil(4);
-        let per_address = self.per_address.unwrap_or(quarter);
-        PollingSessions::new(self.sessions, per_address)
-    }
-}
 
 impl Builder {
     /// How DDP is served over SockJS; [`SockJs::meteor`] by default.
     #[must_use]
     pub fn sockjs(mut self, options: SockJs) -> Self {
         self.sockjs = options;
-        self
-    }
-
-    /// Where SockJS is: below `/sockjs` by default.
-    #[must_use]
-    pub fn sockjs_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.sockjs = self.sockjs.prefix(prefix);
-        self
-    }
-
-    /// What stands before all paths of DDP and SockJS, as the path of Meteor's `ROOT_URL`: with `/app` they are
-    /// `/app/websocket` and `/app/sockjs`. Nothing by default, and then `/websocket` is found behind any path.
-    #[must_use]
-    pub fn path_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.path_prefix = prefix.into();
         self
     }
 
@@ -93,48 +49,22 @@ impl Builder {
         });
         self
     }
+}
 
-    /// Sessions that may live on HTTP requests at a time: 10,000 by default. One more is answered with 503.
-    #[must_use]
-    pub fn polling_limit(mut self, sessions: usize) -> Self {
-        self.polling.sessions = sessions;
-        self
-    }
-
-    /// Sessions that one [client address](crate::Connection::client_address) may have on HTTP
-    /// requests: a quarter of [`polling_limit`](Self::polling_limit) by default. With one more, the
-    /// oldest of its sessions that has not said `connect` ends; if all have, the new one is
-    /// answered with 429.
-    ///
-    /// Behind a proxy that [`trusted_proxies`](Self::trusted_proxies) does not know everybody is
-    /// one address.
-    #[must_use]
-    pub fn polling_limit_per_address(mut self, sessions: usize) -> Self {
-        self.polling.per_address = Some(sessions);
-        self
-    }
-
-    /// What is wrong with the paths, if anything is.
-    pub(super) fn mistaken_path(&self) -> Option<String> {
-        let prefix = &self.path_prefix;
-        let fits = prefix.is_empty() || (prefix.starts_with('/') && !prefix.ends_with('/'));
-        if !fits {
-            return Some(format!(
-                "the path prefix '{prefix}' must begin with a slash and not end with one"
-            ));
+/// Refuses services whose paths are of no use.
+pub(super) fn check(ddp: &SockJs, services: &[Service]) -> Result<()> {
+    let others = services.iter().map(|service| &service.options);
+    let mut seen = Vec::new();
+    for options in std::iter::once(ddp).chain(others) {
+        if let Some(mistake) = options.mistake() {
+            return Err(Error::configuration(mistake));
         }
-        let others = self.services.iter().map(|service| &service.options);
-        let mut seen = Vec::new();
-        for options in std::iter::once(&self.sockjs).chain(others) {
-            if let Some(mistake) = options.mistake() {
-                return Some(mistake);
-            }
-            if seen.contains(&&options.prefix) {
-                let prefix = &options.prefix;
-                return Some(format!("two SockJS services are at '{prefix}'"));
-            }
-            seen.push(&options.prefix);
+        let prefix = &options.prefix;
+        if seen.contains(&prefix) {
+            let mistake = format!("two SockJS services are at '{prefix}'");
+            return Err(Error::configuration(mistake));
         }
-        None
+        seen.push(prefix);
     }
+    Ok(())
 }

@@ -9,24 +9,30 @@ use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use updraft_bus::{Channels, Port};
+use updraft_protocol::session::{HandlerNames, SessionConfig};
+use updraft_protocol::view::Strategies;
 use warp::Filter;
 
-use super::Builder;
+use super::{Builder, sockjs};
 use crate::account::Logins;
 use crate::base::error::{Error, Result};
 use crate::base::memory::Memory;
-use crate::base::{files, machine};
+use crate::base::{files, ids, machine};
+use crate::config::Settings;
 use crate::handler::Host;
 use crate::method::Methods;
-use crate::server::accept::Acceptor;
+use crate::server::accept::{self, Acceptor};
+use crate::server::address::Proxies;
 use crate::server::admission::Admission;
 use crate::server::front::Front;
 use crate::server::handle::Handle;
 use crate::server::health::HealthChecks;
+use crate::server::origin::{Origins, Policy};
 use crate::server::sites::Sites;
 #[cfg(feature = "tls")]
-use crate::server::tls::Tls;
+use crate::server::tls::{Handshake, Tls};
 use crate::server::{BoundServer, StopOnDrop};
+use crate::shard::polling_sessions::PollingSessions;
 use crate::shard::{Prepared, ResumableSessions, Shard, Shared};
 use crate::stream::{Service, Speaks};
 use crate::telemetry::Gauges;
@@ -37,42 +43,48 @@ impl Builder {
         address: impl ToSocketAddrs,
         logins: Option<Arc<Logins>>,
     ) -> Result<BoundServer> {
-        let health = self.health.as_ref().and_then(HealthChecks::mistake);
-        let mistaken = self.mistaken_path().or_else(|| self.http.mistake());
-        let mistaken = mistaken.or(health);
+        let is_encrypted = self.is_encrypted();
+        let settings = Arc::new(self.settings);
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
-        if let Some(mistake) = mistaken {
+        settings.check()?;
+        let proxies = Proxies::parse(&settings.trusted_proxies)?;
+        let policy = Policy::parse(&settings.origins)?;
+        sockjs::check(&self.sockjs, &self.services)?;
+        let health = self.health.as_ref();
+        if let Some(mistake) = health.and_then(HealthChecks::mistake) {
             return Err(Error::configuration(mistake));
         }
-        files::check(self.polling.sessions().saturating_add(self.inbox.arrivals));
-        let socket = self.sockets.bind(address).await?;
+        let polling = settings.polling;
+        files::check(polling.sessions.saturating_add(settings.inbox.arrivals));
+        let socket = accept::bind(&settings.listener, address).await?;
         let local_addr = socket.local_addr()?;
-        let count = self
+        let count = settings
             .shards
             .or_else(|| std::thread::available_parallelism().ok());
         let count = count.map_or(1, NonZero::get);
-        let memory = Arc::new(Memory::new(memory_limit(self.memory_limit), count));
+        let memory = Arc::new(Memory::new(memory_limit(settings.memory_limit), count));
         let prepared = (0..count)
-            .map(|number| Prepared::new(number, self.inbox, memory.clone()))
+            .map(|number| Prepared::new(number, settings.inbox, memory.clone()))
             .collect::<Result<Vec<_>>>()?;
-        let limiter = self.rates.limiter(&self.methods, &self.publications);
+        let (rates, rules) = (self.rates, settings.rules);
+        let limiter = rates.limiter(rules, &self.methods, &self.publications);
         let gauges = Gauges {
             #[cfg(feature = "tls")]
-            failed_certificates: self.tls.tls.as_ref().map(Tls::failures).unwrap_or_default(),
+            failed_certificates: self.tls.as_ref().map(Tls::failures).unwrap_or_default(),
             ..Gauges::default()
         };
         let host = Arc::new(Host {
-            channels: Channels::new(self.bus, self.settings),
-            patience: self.patience,
+            channels: Channels::new(self.bus, settings.bus.clone()),
+            settings: settings.handlers,
             limiter,
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
             gauges: Arc::new(gauges),
             memory,
         });
-        let session = Arc::new(self.session);
+        let session = Arc::new(session_config(&settings, self.names, self.strategies));
         let shared = Arc::new(Shared {
             host,
             publications: self.publications,
@@ -82,7 +94,7 @@ impl Builder {
             draining: CancellationToken::new(),
             shards: TaskTracker::new(),
             background: TaskTracker::new(),
-            polling: Arc::new(self.polling.registry()),
+            polling: Arc::new(PollingSessions::new(polling)),
             resumable: ResumableSessions::of(prepared.iter().map(Prepared::inbox)),
         });
         let ports = prepared
@@ -91,20 +103,27 @@ impl Builder {
             .collect();
         let shards = prepared
             .into_iter()
-            .map(|shard| shard.start(shared.clone(), self.limits))
+            .map(|shard| shard.start(shared.clone(), settings.clients))
             .collect::<Result<Arc<[Shard]>>>()?;
         shared.host.channels.start(ports, &shared.background)?;
-        let admission = Admission::new(self.edge, local_addr.ip(), shared.clone());
+        let has_proxies = !proxies.is_empty();
+        let origins = Origins::new(policy, local_addr.ip(), has_proxies, is_encrypted);
+        let admission = Admission::new(proxies, origins, settings.addresses, shared.clone());
         let ddp = Service {
             options: self.sockjs,
             speaks: Speaks::Ddp,
         };
-        let sites = Sites::new(self.path_prefix, ddp, self.services).with_health(self.health);
-        let limits = self.http.limits(self.inbox, self.limits);
-        let front = Front::new(shards.clone(), shared.clone(), admission, sites, limits);
-        let handle = Handle::new(shared.clone(), shards, self.drain, self.limits.linger);
-        #[cfg(feature = "tls")]
-        self.tls.watch(&shared);
+        let sites = Sites::new(settings.http.path_prefix.clone(), ddp, self.services)
+            .with_health(self.health);
+        let front = Front::new(
+            shards.clone(),
+            shared.clone(),
+            admission,
+            sites,
+            settings.clone(),
+        );
+        let close_timeout = settings.clients.close_timeout;
+        let handle = Handle::new(shared.clone(), shards, settings.drain, close_timeout);
         if let Some(logins) = logins {
             let watch = logins.watch(handle.deserted().clone());
             shared.background.spawn_on(watch, &shared.host.runtime);
@@ -113,20 +132,41 @@ impl Builder {
         let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());
         let acceptor = Acceptor::new(Arc::new(front), routes);
         #[cfg(feature = "tls")]
-        let acceptor = acceptor.with_handshake(self.tls.handshake());
+        let acceptor = match &self.tls {
+            Some(tls) => {
+                super::tls::watch(tls, settings.tls.watch_interval, &shared);
+                acceptor.with_handshake(Handshake::new(tls, settings.tls.handshake_timeout))
+            }
+            None => acceptor,
+        };
         let stop = StopOnDrop(handle.clone());
         Ok(BoundServer {
             // Last: nobody connects to a server that does not come to be.
-            listener: socket.listen(self.sockets.backlog.into())?,
+            listener: socket.listen(settings.listener.backlog.into())?,
             local_addr,
             acceptor,
-            hears_signals: self.hears_signals,
+            hears_signals: settings.drain.signals,
             #[cfg(feature = "tls")]
-            tls: self.tls.tls,
+            tls: self.tls,
             stop,
             handle,
         })
     }
+}
+
+/// What all sessions share.
+fn session_config(
+    settings: &Settings,
+    names: HandlerNames,
+    strategies: Strategies,
+) -> SessionConfig {
+    let mut config = SessionConfig::default();
+    config.settings = settings.sessions.clone();
+    config.max_running_bytes = settings.clients.queued_bytes;
+    config.new_object_id = ids::object_id;
+    config.names = names;
+    config.strategies = strategies;
+    config
 }
 
 /// How much may wait in the whole process, which is said once.

@@ -3,44 +3,16 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::server::tls::{Handshake, Tls};
+use crate::server::tls::Tls;
 use crate::shard::Shared;
 
-/// What the program says about TLS.
-#[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) tls: Option<Tls>,
-    handshake: Duration,
-    /// How often the certificate's files are looked at.
-    look: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            tls: None,
-            handshake: Duration::from_secs(5),
-            look: Duration::from_secs(10),
-        }
-    }
-}
-
-impl Settings {
-    pub(super) fn handshake(&self) -> Option<Handshake> {
-        let tls = self.tls.as_ref()?;
-        Some(Handshake::new(tls, self.handshake))
-    }
-
-    /// Has the certificate's files looked at until the server begins to end.
-    pub(super) fn watch(&self, shared: &Shared) {
-        if let Some(tls) = &self.tls
-            && !self.look.is_zero()
-        {
-            let background = &shared.background;
-            let draining = shared.draining.clone();
-            let watch = tls.clone().watch(self.look, background.clone(), draining);
-            background.spawn_on(watch, &shared.host.runtime);
-        }
+/// Has the certificate's files looked at until the server begins to end.
+pub(super) fn watch(tls: &Tls, interval: Duration, shared: &Shared) {
+    if !interval.is_zero() {
+        let background = &shared.background;
+        let draining = shared.draining.clone();
+        let watch = tls.clone().watch(interval, background.clone(), draining);
+        background.spawn_on(watch, &shared.host.runtime);
     }
 }
 
@@ -58,27 +30,10 @@ impl Builder {
     /// ```
     ///
     /// An idle client takes 7 to 8 KiB more than one in the open. Pages of the server's own origin are then those that
-    /// came over `https:`, unless [`trusted_proxies`](Self::trusted_proxies) stand in between.
+    /// came over `https:`, unless [`trusted_proxies`](crate::Settings::trusted_proxies) stand in between.
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
-        self.tls.tls = Some(tls);
-        self.edge.is_encrypted = true;
-        self
-    }
-
-    /// How long a client may take over the TLS handshake: 5 s by default. Then it is closed, as at once when it speaks
-    /// anything else; either is counted in [`Stats::failed_handshakes`](crate::Stats::failed_handshakes).
-    #[must_use]
-    pub fn tls_handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.tls.handshake = timeout;
-        self
-    }
-
-    /// How often the files of the certificate are looked at, which may have been replaced: every 10 s by default. With
-    /// zero only [`Tls::reload`] reads them again.
-    #[must_use]
-    pub fn tls_watch_interval(mut self, interval: Duration) -> Self {
-        self.tls.look = interval;
+        self.tls = Some(tls);
         self
     }
 }

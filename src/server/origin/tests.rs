@@ -14,13 +14,12 @@ fn judge(origins: &Origins, lines: &str) -> Result<(), OriginRefusal> {
 }
 
 fn origins(allowed: &[&str], listener: &str, trusted_proxies: usize) -> Origins {
-    let allowed = allowed.iter().map(|text| Allowed::parse(text).unwrap());
-    let policy = Policy {
-        allowed: allowed.collect(),
-        ..Policy::default()
+    let settings = OriginSettings {
+        allowed: allowed.iter().map(ToString::to_string).collect(),
+        ..OriginSettings::default()
     };
     Origins::new(
-        policy,
+        Policy::parse(&settings).unwrap(),
         listener.parse().unwrap(),
         trusted_proxies > 0,
         false,
@@ -234,10 +233,11 @@ fn row_021_a_frame_is_for_the_pages_that_may_talk_to_the_server() {
     let expected = "frame-ancestors 'self' http://localhost:* https://localhost:* http://127.0.0.1:* \
                     https://127.0.0.1:* https://tunnel.example";
     assert_eq!(local, expected);
-    let any = Policy {
-        any: true,
-        ..Policy::default()
+    let settings = OriginSettings {
+        allow_any: true,
+        ..OriginSettings::default()
     };
+    let any = Policy::parse(&settings).unwrap();
     let any = Origins::new(any, "0.0.0.0".parse().unwrap(), false, false);
     assert_eq!(framing(&any), None);
 }
@@ -246,7 +246,8 @@ fn row_021_a_frame_is_for_the_pages_that_may_talk_to_the_server() {
 fn row_021_over_tls_a_page_that_came_without_is_of_another_origin() {
     let server = |proxies: usize| {
         let listener = "0.0.0.0".parse().unwrap();
-        Origins::new(Policy::default(), listener, proxies > 0, true)
+        let policy = Policy::parse(&OriginSettings::default()).unwrap();
+        Origins::new(policy, listener, proxies > 0, true)
     };
     assert!(may(&server(0), "a.example", "https://a.example"));
     assert!(may(&server(0), "a.example:8443", "https://a.example:8443"));

@@ -8,7 +8,7 @@ use warp::http::{HeaderMap, StatusCode, header};
 use warp::reply::Response;
 
 use super::answers;
-use crate::server::front::BodyLimits;
+use crate::config::HttpSettings;
 use crate::server::unread::RequestBody;
 
 /// Reads a body.
@@ -20,7 +20,7 @@ use crate::server::unread::RequestBody;
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: RequestBody,
-    limits: BodyLimits,
+    settings: &HttpSettings,
 ) -> Result<Vec<u8>, Response> {
     let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     if encodings
@@ -29,7 +29,7 @@ pub(super) async fn read(
     {
         return Err(answers::refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    let read = tokio::time::timeout(limits.total, collect(&mut body, limits)).await;
+    let read = tokio::time::timeout(settings.body_timeout, collect(&mut body, settings)).await;
     read.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
         .map_err(|status| {
             if status == StatusCode::REQUEST_TIMEOUT {
@@ -39,21 +39,21 @@ pub(super) async fn read(
         })
 }
 
-async fn collect(body: &mut RequestBody, limits: BodyLimits) -> Result<Vec<u8>, StatusCode> {
-    if body.size_hint().lower() > limits.bytes as u64 {
+async fn collect(body: &mut RequestBody, settings: &HttpSettings) -> Result<Vec<u8>, StatusCode> {
+    if body.size_hint().lower() > settings.body_bytes as u64 {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
     let mut read = Vec::new();
     loop {
         let next = poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
-        let Ok(next) = tokio::time::timeout(limits.progress, next).await else {
+        let Ok(next) = tokio::time::timeout(settings.body_progress_timeout, next).await else {
             return Err(StatusCode::REQUEST_TIMEOUT);
         };
         match next {
             Some(Ok(frame)) => {
                 // Nobody asks for trailers.
                 let piece = frame.into_data().unwrap_or_default();
-                if read.len().saturating_add(piece.len()) > limits.bytes {
+                if read.len().saturating_add(piece.len()) > settings.body_bytes {
                     return Err(StatusCode::PAYLOAD_TOO_LARGE);
                 }
                 read.extend_from_slice(&piece);

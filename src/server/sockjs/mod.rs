@@ -107,7 +107,12 @@ fn receive(
         let counted = front.admission().admit_polling(client_address)?;
         let share = SessionShare::new(counted, admitted.seat);
         let shard = front.next_shard().ok_or(Refused::Busy)?;
-        let session = PollingSession::new(key, share, shard.inbox(), front.limits().posted);
+        let session = PollingSession::new(
+            key,
+            share,
+            shard.inbox(),
+            front.settings().clients.queued_bytes,
+        );
         if matches!(site.service.speaks, Speaks::Handler(_)) {
             // There is nothing that its client would have to say first.
             session.connected();
@@ -157,7 +162,7 @@ async fn post(
     headers: &HeaderMap,
     body: RequestBody,
 ) -> Response {
-    let body = match body::read(headers, body, front.limits().bodies).await {
+    let body = match body::read(headers, body, &front.settings().http).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
@@ -175,7 +180,7 @@ async fn post(
     };
     if !messages.is_empty() {
         let posted = session.post(messages, text.len());
-        match tokio::time::timeout(front.limits().posted_within, posted).await {
+        match tokio::time::timeout(front.settings().http.post_timeout, posted).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return answers::not_found(),
             Err(_) => return answers::busy(),

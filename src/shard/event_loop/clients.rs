@@ -9,7 +9,7 @@ use super::shard_context::ShardContext;
 use crate::base::memory::Tally;
 use crate::handler::Connection;
 use crate::mail::{Address, Place};
-use crate::shard::Limits;
+use crate::shard::ClientLimits;
 use crate::shard::client::Client;
 use crate::shard::conversation::Conversation;
 use crate::shard::link::Link;
@@ -115,7 +115,7 @@ impl Clients {
     }
 
     /// A timer that is due too early costs a look and is set anew; so only an earlier time replaces one.
-    pub(super) fn set_timer(&mut self, index: usize, limits: &Limits) {
+    pub(super) fn set_timer(&mut self, index: usize, limits: &ClientLimits) {
         let Some(client) = self.slab.get_mut(index) else {
             return;
         };

@@ -34,7 +34,7 @@ use mio::event::Event;
 use mio::{Events, Poll, Token};
 use updraft_protocol::session::Output;
 
-use super::Limits;
+use super::ClientLimits;
 use super::fan_out::FanOut;
 use super::inbox::Inbox;
 use super::shared::Shared;
@@ -82,7 +82,12 @@ struct Buffers {
 }
 
 impl EventLoop {
-    pub(super) fn new(poll: Poll, inbox: Arc<Inbox>, shared: Arc<Shared>, limits: Limits) -> Self {
+    pub(super) fn new(
+        poll: Poll,
+        inbox: Arc<Inbox>,
+        shared: Arc<Shared>,
+        limits: ClientLimits,
+    ) -> Self {
         Self {
             poll,
             shard: ShardContext::new(inbox, shared, limits),

@@ -95,7 +95,7 @@ impl EventLoop {
         if let Some(client) = self.clients.get_mut(index)
             && !client.session.has_heartbeat()
         {
-            client.link.watch(self.shard.limits.watch, self.shard.now);
+            client.link.watch(self.shard.limits.silence, self.shard.now);
             self.set_timer(index);
         }
     }

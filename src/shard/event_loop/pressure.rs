@@ -41,7 +41,7 @@ impl EventLoop {
     pub(super) fn check_stuck(&mut self, index: usize, out: &mut Output) {
         let now = self.shard.now;
         let client = self.clients.get(index).filter(|it| it.closing.is_none());
-        let next = client.and_then(|it| it.outgoing.next_try(self.shard.limits.stuck));
+        let next = client.and_then(|it| it.outgoing.next_try(self.shard.limits.output_timeout));
         if next.is_some_and(|next| next <= now) {
             self.flush(index, out);
         }

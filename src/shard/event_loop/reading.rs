@@ -9,7 +9,7 @@ use updraft_protocol::sockjs::{self, Broken};
 
 use super::EventLoop;
 use super::ending::Ending;
-use crate::shard::Limits;
+use crate::shard::ClientLimits;
 use crate::shard::conversation::Conversation;
 use crate::shard::outgoing::Outgoing;
 use crate::transport::Framing;
@@ -114,7 +114,7 @@ impl EventLoop {
         let framing = socket.framing();
         let mut intake = Intake {
             framing,
-            json: &self.shard.shared.session.limits,
+            json: &self.shard.shared.session.settings.json,
             session: &mut client.session,
             outgoing: &mut client.outgoing,
             out: &mut *out,
@@ -155,7 +155,7 @@ struct Intake<'a> {
     session: &'a mut Conversation,
     outgoing: &'a mut Outgoing,
     out: &'a mut Output,
-    limits: &'a Limits,
+    limits: &'a ClientLimits,
     now: Duration,
     /// Pings answered.
     pongs: usize,

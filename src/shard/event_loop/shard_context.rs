@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use crate::base::clock;
 use crate::shard::inbox::Inbox;
-use crate::shard::{Limits, Shared};
+use crate::shard::{ClientLimits, Shared};
 
 pub(super) struct ShardContext {
     /// The shard's own.
     pub(super) inbox: Arc<Inbox>,
     pub(super) shared: Arc<Shared>,
-    pub(super) limits: Limits,
+    pub(super) limits: ClientLimits,
     pub(super) phase: Phase,
     started: Instant,
     /// The time of this turn, since the start.
@@ -27,7 +27,7 @@ pub(super) enum Phase {
 }
 
 impl ShardContext {
-    pub(super) fn new(inbox: Arc<Inbox>, shared: Arc<Shared>, limits: Limits) -> Self {
+    pub(super) fn new(inbox: Arc<Inbox>, shared: Arc<Shared>, limits: ClientLimits) -> Self {
         Self {
             inbox,
             shared,

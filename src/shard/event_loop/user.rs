@@ -18,7 +18,7 @@ impl EventLoop {
         };
         client.runs_again(run, next);
         let mut keeper = client.keeper();
-        let room = (self.shard.limits.kept, self.clients.input());
+        let room = (self.shard.limits.user_change, self.clients.input());
         self.fan_out
             .keep(&mut keeper, room, (run, next), running.followers);
         running.subscription.over();

@@ -19,11 +19,15 @@ use crate::stream::{Service, SockJs, Speaks};
 const RUN_LIMIT: usize = 10_000;
 const MEMORY: usize = 1 << 20;
 
-fn inbox(batches: usize, arrivals: usize) -> (Arc<Inbox>, Arc<Memory>, mio::Poll) {
+fn inbox(bus_bytes: usize, arrivals: usize) -> (Arc<Inbox>, Arc<Memory>, mio::Poll) {
     let poll = mio::Poll::new().unwrap();
     let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
     let memory = Arc::new(Memory::new(MEMORY, 1));
-    let limits = InboxLimits { batches, arrivals };
+    let limits = InboxLimits {
+        bus_bytes,
+        arrivals,
+        ..InboxLimits::default()
+    };
     let inbox = Inbox::new(0, waker, limits, memory.clone());
     (Arc::new(inbox), memory, poll)
 }
@@ -213,7 +217,7 @@ fn arrivals_are_bounded() {
         options: SockJs::meteor(),
         speaks: Speaks::Ddp,
     });
-    let registry = polling::PollingSessions::new(10, 10);
+    let registry = polling::PollingSessions::new(polling::PollingLimits::default());
     let arrive = || {
         let counted = registry.enter(Network::of(None)).expect("room");
         let share = polling::SessionShare::new(counted, None);

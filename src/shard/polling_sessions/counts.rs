@@ -9,6 +9,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::limit::Network;
 
+/// How many sessions may live on HTTP requests.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PollingLimits {
+    /// At a time: 10,000 by default. One more is answered with 503.
+    pub sessions: usize,
+    /// Of one [client address](crate::Connection::client_address): `None` by default, which is a
+    /// quarter of all. With one more, the oldest of its sessions that has not said `connect` ends;
+    /// if all have, the new one is answered with 429.
+    ///
+    /// Behind a proxy that [`trusted_proxies`](crate::Settings::trusted_proxies) does not know
+    /// everybody is one address.
+    pub sessions_per_address: Option<usize>,
+}
+
+impl Default for PollingLimits {
+    fn default() -> Self {
+        Self {
+            sessions: 10_000,
+            sessions_per_address: None,
+        }
+    }
+}
+
+impl PollingLimits {
+    pub(super) fn per_address(self) -> usize {
+        let quarter = self.sessions.div_ceil(4);
+        self.sessions_per_address.unwrap_or(quarter)
+    }
+}
+
 /// Why there is no room for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {

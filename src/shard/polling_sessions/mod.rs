@@ -6,6 +6,7 @@ mod posts;
 mod registry;
 mod session;
 
+pub use counts::PollingLimits;
 pub(crate) use counts::{CountedSession, Full};
 pub(crate) use posts::Posts;
 pub(crate) use registry::{Found, PollingSessions};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Place;
 
-use super::counts::{CountedSession, Full, SessionCounts};
+use super::counts::{CountedSession, Full, PollingLimits, SessionCounts};
 use super::session::{PollingSession, SessionKey};
 use crate::base::clock;
 use crate::limit::Network;
@@ -43,11 +43,11 @@ pub(crate) enum Found {
 }
 
 impl PollingSessions {
-    /// For so many sessions at a time, and so many of one address.
-    pub(crate) fn new(limit: usize, per_address: usize) -> Self {
+    pub(crate) fn new(limits: PollingLimits) -> Self {
+        let limit = limits.sessions;
         Self {
             entries: DashMap::new(),
-            counts: Arc::new(SessionCounts::new(limit, per_address)),
+            counts: Arc::new(SessionCounts::new(limit, limits.per_address())),
             ended: Mutex::default(),
             requests: AtomicU64::new(0),
             limit,

@@ -10,5 +10,5 @@ mod reader;
 
 pub(crate) use frame::{close, ping, pong, text, write_text_header};
 pub(crate) use handshake::{HandshakeRefusal, accept};
-pub(crate) use rate::FrameRate;
+pub use rate::FrameRate;
 pub(crate) use reader::{Incoming, Limits, Protocol, Reader, Receiver};

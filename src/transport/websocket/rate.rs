@@ -5,9 +5,12 @@ use std::time::Duration;
 
 /// So many frames within so long.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FrameRate {
-    pub(crate) frames: u32,
-    pub(crate) within: Duration,
+#[non_exhaustive]
+pub struct FrameRate {
+    /// How many.
+    pub frames: u32,
+    /// Within which span of time, which begins with the first of them.
+    pub within: Duration,
 }
 
 /// The frames of one client.
