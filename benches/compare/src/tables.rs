@@ -1,8 +1,8 @@
 //! The medians of a run as Markdown, servers as rows, ratios to Updraft first: absolute figures do not travel.
 
-use super::measures::{COSTS, MEASURES, Measure};
-use super::results::{Medians, Results};
-use super::servers::{Program, find};
+use crate::measures::{COSTS, MEASURES, Measure};
+use crate::results::{Medians, Results};
+use crate::servers::{Program, find};
 
 /// What ratios are held against.
 const BASE: &str = "updraft";

@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 use updraft_load::{Feed, Job, Limit, Pace, Report};
 use updraft_test_support::process::free_port;
 
-use super::measures::Case;
-use super::options::Options;
-use super::servers::{Program, SERVERS, Server, find, install_peers};
-use crate::tools::is_installed;
-use crate::workspace::{cargo, run, target};
+use crate::measures::Case;
+use crate::options::Options;
+use crate::servers::{Program, SERVERS, Server, find, install_peers};
+use crate::workspace::{cargo, is_installed, run, target};
 
 /// The processors that a server runs on with one shard, and with more.
 const SERVER_ON: [&str; 2] = ["0", "0,1"];

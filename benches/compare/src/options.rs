@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::Case;
-use super::measures::{COSTS, MEASURES, Measure, Scale};
-use super::servers::SERVERS;
+use crate::Case;
+use crate::measures::{COSTS, MEASURES, Measure, Scale};
+use crate::servers::SERVERS;
 
 /// What is printed for `--help`.
 pub(crate) const USAGE: &str = "\
@@ -16,7 +16,7 @@ Usage: cargo xtask bench [OPTION]...
   --servers LIST    updraft, updraft-rebuilt, updraft-relay, updraft-sockjs, ws, socketio, sockjs, nats, mosquitto,
                     limit-1, limit-16 (all that a measure has)
   --rounds N        rounds, of which medians are shown (3)
-  --docs            writes the tables and pictures of docs/how-fast.md
+  --docs            writes the tables of docs/how-fast.md
   --from FILE       shows (and with --docs writes) the raw figures of an earlier run, and measures nothing
 ";
 

@@ -298,7 +298,7 @@ impl Measure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::servers::SERVERS;
+    use crate::servers::SERVERS;
 
     #[test]
     fn each_channel_has_as_many_subscribers_as_the_others() {

@@ -1,31 +1,23 @@
-//! Writes a run into the docs: each table between its markers in `docs/how-fast.md`, and the pictures beside it.
+//! Writes a run into the docs: each table between its markers in `docs/how-fast.md`.
 
 use std::fs;
 
-use super::results::Results;
-use super::{chart, tables};
+use crate::results::Results;
+use crate::tables;
 use crate::workspace::root;
 
 /// Rewrites the page. What was not measured in this run stays as it is.
 pub(crate) fn write(results: &Results) -> Result<(), String> {
-    let folder = root().join("docs");
-    let page = folder.join("how-fast.md");
-    let mut text =
-        fs::read_to_string(&page).map_err(|error| format!("{}: {error}", page.display()))?;
+    let page = root().join("docs/how-fast.md");
+    let error = |error| format!("{}: {error}", page.display());
+    let mut text = fs::read_to_string(&page).map_err(error)?;
     let mut parts = tables::all(results);
     parts.push(("machine", results.machine.describe()));
     for (key, part) in &parts {
         text = replace(&text, key, part)?;
     }
-    let pictures = folder.join("how-fast");
-    fs::create_dir_all(&pictures).map_err(|error| format!("{}: {error}", pictures.display()))?;
-    let pictures = chart::all(results)
-        .into_iter()
-        .map(|(name, picture)| (pictures.join(format!("{name}.svg")), picture));
-    for (file, text) in pictures.chain([(page, text)]) {
-        fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
-        println!("written: {}", file.display());
-    }
+    fs::write(&page, text).map_err(error)?;
+    println!("written: {}", page.display());
     Ok(())
 }
 
@@ -45,7 +37,7 @@ fn replace(text: &str, key: &str, part: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::measures::{COSTS, MEASURES};
+    use crate::measures::{COSTS, MEASURES};
 
     #[test]
     fn a_part_replaces_what_stood_between_its_markers() {

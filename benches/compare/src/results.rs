@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use updraft_load::Report;
 
-use super::machine::Machine;
-use super::measures::{Case, Measure};
+use crate::machine::Machine;
+use crate::measures::{Case, Measure};
 
 /// One measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]

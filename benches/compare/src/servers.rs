@@ -6,9 +6,8 @@ use std::process::Command;
 
 use updraft_load::{Feed, Protocol};
 
-use super::measures::Case;
-use crate::tools::is_installed;
-use crate::workspace::{root, target};
+use crate::measures::Case;
+use crate::workspace::{is_installed, root, run, target};
 
 /// A server, or the limit that all are held against.
 #[derive(Debug)]
@@ -226,7 +225,7 @@ pub(crate) fn install_peers() -> Result<(), String> {
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
         .current_dir(&folder);
-    crate::workspace::run(&mut npm)
+    run(&mut npm)
 }
 
 fn write(file: &Path, text: &str) -> Result<(), String> {

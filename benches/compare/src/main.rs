@@ -1,7 +1,12 @@
-//! `cargo xtask bench`: Updraft, what people would use instead, and what the kernel itself charges, in one run on one
-//! machine. Rounds are interleaved, medians are shown, raw lines are kept in the target directory.
+//! Compares Updraft with what people would use instead and with what the kernel itself charges, in
+//! one run on one machine. Rounds are interleaved, medians are shown, raw lines are kept in the target
+//! directory. `cargo xtask bench` runs this.
 
-mod chart;
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it measures how long things take"
+)]
+
 mod machine;
 mod measures;
 mod options;
@@ -11,9 +16,11 @@ mod results;
 mod runner;
 mod servers;
 mod tables;
+mod workspace;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use crate::workspace::target;
 use machine::Machine;
@@ -22,17 +29,21 @@ use options::{Options, USAGE};
 use results::{Line, Results};
 use runner::Runner;
 
-/// Whether everything that could be measured was.
-pub(crate) fn run(arguments: &[&str]) -> bool {
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     if arguments.contains(&"--help") {
         print!("{USAGE}");
-        return true;
+        return ExitCode::SUCCESS;
     }
-    let outcome = Options::parse(arguments).and_then(|options| measure_and_show(&options));
-    if let Err(reason) = &outcome {
-        eprintln!("bench: {reason}");
+    let outcome = Options::parse(&arguments).and_then(|options| measure_and_show(&options));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("bench: {reason}");
+            ExitCode::FAILURE
+        }
     }
-    outcome.is_ok()
 }
 
 fn measure_and_show(options: &Options) -> Result<(), String> {
