@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use common::{Running, received, runtime};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Client as Mongo, Collection, Database};
 use serde_json::{Value as Json, json};
@@ -75,28 +75,29 @@ const CHANGE_STREAM_TESTS: [(&str, Test); 1] = [(
 fn main() {
     let arguments = Arguments::from_args();
     let source = MongoServer::source();
-    let has_change_streams = match &source {
-        Ok(source) => has_change_streams(source),
-        Err(reason) => {
-            eprintln!("\nWITHOUT A MONGODB ITS TESTS ARE SKIPPED: {reason}\n");
-            false
-        }
-    };
-    if source.is_ok() && !has_change_streams {
-        eprintln!("this server has no change streams: what is tested is polling");
-    }
+    // Why a test does not run, if it does not.
+    let absent = source
+        .as_ref()
+        .err()
+        .map(|reason| format!("no MongoDB: {reason}"));
+    let no_change_streams = absent.clone().or_else(|| {
+        let has_them = source.as_ref().is_ok_and(has_change_streams);
+        (!has_them).then(|| "this server has no change streams: users are polled".into())
+    });
     let source = Arc::new(source);
-    let trial = |(name, test): (&str, Test), is_there: bool| {
-        let source = source.clone();
-        Trial::test(name, move || {
+    let trial = |(name, test): (&str, Test), absent: &Option<String>| {
+        let (source, absent) = (source.clone(), absent.clone());
+        Trial::ignorable_test(name, move || {
+            if let Some(reason) = absent {
+                return Ok(Completion::ignored_with(reason));
+            }
             let source = source.as_ref().as_ref().map_err(Failed::from)?;
             test(&World::start(source));
-            Ok(())
+            Ok(Completion::Completed)
         })
-        .with_ignored_flag(!is_there)
     };
-    let all = TESTS.map(|test| trial(test, source.is_ok()));
-    let more = CHANGE_STREAM_TESTS.map(|test| trial(test, has_change_streams));
+    let all = TESTS.map(|test| trial(test, &absent));
+    let more = CHANGE_STREAM_TESTS.map(|test| trial(test, &no_change_streams));
     let trials = all.into_iter().chain(more).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

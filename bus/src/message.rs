@@ -225,3 +225,129 @@ impl Error for MessageParseError {
         Some(&*self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(payload: &'static [u8]) -> Message {
+        Message::check(
+            Arc::from("c"),
+            Bytes::from_static(payload),
+            &PayloadLimits::default(),
+        )
+        .unwrap()
+    }
+
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn vent_043_047_row_090_what_is_not_one_json_value_is_refused() {
+        let large = format!("\"{}\"", "x".repeat(1024 * 1024));
+        let deep = "[".repeat(65) + &"]".repeat(65);
+        for payload in [
+            &b""[..],
+            b" ",
+            b"{",
+            b"nonsense",
+            b"{} {}",
+            b"\"\xff\"",
+            large.as_bytes(),
+            deep.as_bytes(),
+        ] {
+            let payload = Bytes::copy_from_slice(payload);
+            let refused =
+                Message::check(Arc::from("c"), payload.clone(), &PayloadLimits::default());
+            assert!(
+                refused.is_err(),
+                "{:?}",
+                payload.slice(..payload.len().min(20))
+            );
+        }
+    }
+
+    #[test]
+    fn vent_046_a_message_without_dollar_keys_is_passed_on_byte_for_byte() {
+        for payload in [
+            &br#"{"b":1.0, "a":"\u0041"}"#[..],
+            br#""str""#,
+            b"5",
+            b" 5 ",
+        ] {
+            let message = message(payload);
+            assert_eq!(message.payload(), payload);
+            assert_eq!(message.ejson_text().bytes(), payload);
+            assert_eq!(message.json_text().bytes(), payload);
+            assert!(!message.is_falsy());
+        }
+        assert!(message(b"[]").scan().array);
+    }
+
+    #[test]
+    fn falsy_is_what_javascript_takes_for_false() {
+        for payload in [
+            &b"0"[..],
+            b"-0",
+            b"0.0",
+            b"\"\"",
+            b"false",
+            b"null",
+            br#"{"$InfNaN":0}"#,
+        ] {
+            assert!(message(payload).is_falsy(), "{}", text(payload));
+        }
+        for payload in [
+            &b"1"[..],
+            b"\"0\"",
+            b"{}",
+            b"[]",
+            b"true",
+            br#"{"$date":0}"#,
+        ] {
+            assert!(!message(payload).is_falsy(), "{}", text(payload));
+        }
+    }
+
+    #[test]
+    fn vent_044_069_dollar_keys_are_decoded_once_and_written_anew() {
+        let date = message(br#"{ "at": {"$date":5} }"#);
+        assert_eq!(text(date.ejson_text().bytes()), r#"{"at":{"$date":5}}"#);
+        assert_eq!(
+            text(date.json_text().bytes()),
+            r#"{"at":"1970-01-01T00:00:00.005Z"}"#
+        );
+        assert!(std::ptr::eq(date.ejson_text(), date.ejson_text()));
+        assert!(std::ptr::eq(date.value(), date.value()));
+        let escaped = message(br#"{"$escape":{"$date":5}}"#);
+        assert_eq!(text(escaped.json_text().bytes()), r#"{"$date":5}"#);
+        assert_eq!(
+            text(escaped.ejson_text().bytes()),
+            r#"{"$escape":{"$date":5}}"#
+        );
+        let unknown = message(br#"{"$type":"nobody's","$value":1}"#);
+        assert_eq!(
+            text(unknown.json_text().bytes()),
+            r#"{"$type":"nobody's","$value":1}"#
+        );
+        // A client that does not know the type either gets a plain object, and not an error.
+        let plain = r#"{"$escape":{"$type":"nobody's","$value":1}}"#;
+        assert_eq!(text(unknown.ejson_text().bytes()), plain);
+    }
+
+    #[test]
+    fn a_message_is_read_into_the_types_of_who_asks() {
+        let plain = message(br#"{"thread":"7","n":2}"#);
+        #[derive(serde::Deserialize)]
+        struct Note {
+            thread: String,
+            n: u32,
+        }
+        let note: Note = plain.parse().unwrap();
+        assert_eq!((note.thread.as_str(), note.n), ("7", 2));
+        assert!(plain.parse::<Vec<u8>>().is_err());
+        let surrogate = message(br#""\ud800x""#);
+        assert_eq!(surrogate.parse::<String>().unwrap(), "\u{fffd}x");
+    }
+}

@@ -5,6 +5,12 @@ mod authenticators;
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+#[cfg(feature = "jwt")]
+mod jwt;
+mod logs;
+mod orders;
+#[cfg(feature = "password")]
+mod password;
 mod undecided;
 mod world;
 

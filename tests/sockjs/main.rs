@@ -5,9 +5,11 @@
     reason = "tests measure how long the server waits"
 )]
 
+mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod limits;
+mod services;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

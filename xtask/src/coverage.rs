@@ -1,16 +1,19 @@
 //! Which facts have a passing test, and which should have one.
 //! What a test holds is read from its name, so the table comes from the tests that ran.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 use crate::facts::{self, List};
-use crate::ranges;
 use crate::results::Results;
+use crate::{ranges, workspace};
 
 /// Shows the table of the last run, and whether nothing is missing.
 pub(crate) fn run() -> bool {
     match Results::load() {
-        Ok(results) => show(&results).is_ok(),
+        Ok(results) => show(&results)
+            .inspect_err(|reason| eprintln!("{reason}"))
+            .is_ok(),
         Err(_) => {
             eprintln!("no tests have run yet: `cargo xtask test` runs them");
             false
@@ -18,21 +21,23 @@ pub(crate) fn run() -> bool {
     }
 }
 
-/// Shows the table; an error says what is missing, and which tests name facts that there are not.
+/// Shows the table, and writes a longer one that names the tests of each fact. An error says what
+/// is missing, and which numbers in test names have no line.
 pub(crate) fn show(results: &Results) -> Result<(), String> {
-    let mut wrong = Vec::new();
-    for list in &facts::lists()? {
-        let row = Row::new(list, results);
-        println!(
-            "{:<9} {}\n          covered:  {}\n          missing:  {}\n          tests:    {}",
-            list.prefix,
-            list.meaning,
-            ranges::shown(&row.covered),
-            ranges::shown(&row.missing),
-            row.tests
-        );
-        wrong.extend(row.wrong(list));
+    let lists = facts::lists()?;
+    let rows: Vec<Row<'_>> = lists.iter().map(|list| Row::new(list, results)).collect();
+    let mut page = String::from("# Tests of the facts\n");
+    for row in &rows {
+        println!("{}", row.summary());
+        page += &row.section();
     }
+    let path = workspace::target().join("xtask/coverage.md");
+    let written = fs::create_dir_all(workspace::target().join("xtask"));
+    written
+        .and_then(|()| fs::write(&path, page))
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    println!("the tests of each fact: {}", path.display());
+    let wrong: Vec<String> = rows.iter().flat_map(Row::wrong).collect();
     if wrong.is_empty() {
         return Ok(());
     }
@@ -40,42 +45,80 @@ pub(crate) fn show(results: &Results) -> Result<(), String> {
 }
 
 /// What is known of one list.
-struct Row {
-    covered: BTreeSet<u16>,
-    /// Required and not covered.
-    missing: BTreeSet<u16>,
-    /// Covered, and not in the list.
-    unknown: BTreeSet<u16>,
-    tests: usize,
+struct Row<'a> {
+    list: &'a List,
+    /// The tests of each fact that has one, by number; with those of numbers that have no line.
+    tests: BTreeMap<u16, Vec<&'a str>>,
+    /// How many tests hold any of them.
+    count: usize,
 }
 
-impl Row {
-    fn new(list: &List, results: &Results) -> Self {
-        let mut covered = BTreeSet::new();
-        let mut tests = 0;
+impl<'a> Row<'a> {
+    fn new(list: &'a List, results: &'a Results) -> Self {
+        let mut tests: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+        let mut count = 0;
         for name in &results.names {
-            let mut numbers: BTreeSet<u16> = facts::of_test(name)
-                .into_iter()
-                .filter(|(prefix, _)| *prefix == list.prefix)
-                .map(|(_, number)| number)
-                .collect();
-            tests += usize::from(!numbers.is_empty());
-            covered.append(&mut numbers);
+            let held = facts::of_test(name);
+            let held = held.iter().filter(|(prefix, _)| *prefix == list.prefix);
+            let numbers: Vec<u16> = held.map(|(_, number)| *number).collect();
+            count += usize::from(!numbers.is_empty());
+            for number in numbers {
+                tests.entry(number).or_default().push(name);
+            }
         }
-        Self {
-            missing: &list.required - &covered,
-            unknown: &covered - &list.numbers,
-            covered,
-            tests,
-        }
+        Self { list, tests, count }
     }
 
-    fn wrong(&self, list: &List) -> impl Iterator<Item = String> {
-        let prefix = list.prefix;
-        [("no test", &self.missing), ("no such", &self.unknown)]
+    fn summary(&self) -> String {
+        let List {
+            prefix, meaning, ..
+        } = self.list;
+        let rows = [
+            ("covered", ranges::shown(&self.covered())),
+            ("missing", ranges::shown(&self.missing())),
+            ("exempt", ranges::shown(&self.list.exempt)),
+            ("tests", self.count.to_string()),
+        ];
+        let rows =
+            rows.map(|(name, value)| format!("\n          {:<9} {value}", format!("{name}:")));
+        format!("{prefix:<9} {meaning}{}", rows.concat())
+    }
+
+    /// A table of the facts with their tests.
+    fn section(&self) -> String {
+        let mut section = format!("\n## {}\n\n", self.list.meaning);
+        section += "| number | fact | tests |\n| --- | --- | --- |\n";
+        for (number, fact) in &self.list.facts {
+            let tests = self.tests.get(number).map_or_else(
+                || "–".to_owned(),
+                |tests| format!("`{}`", tests.join("`, `")),
+            );
+            let prefix = self.list.prefix;
+            section += &format!("| {prefix} {number:03} | {fact} | {tests} |\n");
+        }
+        section
+    }
+
+    fn wrong(&self) -> impl Iterator<Item = String> {
+        let prefix = self.list.prefix;
+        let unknown = &self.covered() - &self.numbers();
+        [("no test", self.missing()), ("no such", unknown)]
             .into_iter()
             .filter(|(_, numbers)| !numbers.is_empty())
-            .map(move |(what, numbers)| format!("{what}: {prefix} {}", ranges::shown(numbers)))
+            .map(move |(what, numbers)| format!("{what}: {prefix} {}", ranges::shown(&numbers)))
+    }
+
+    fn numbers(&self) -> BTreeSet<u16> {
+        self.list.facts.keys().copied().collect()
+    }
+
+    fn covered(&self) -> BTreeSet<u16> {
+        self.tests.keys().copied().collect()
+    }
+
+    /// Neither covered nor exempt.
+    fn missing(&self) -> BTreeSet<u16> {
+        &(&self.numbers() - &self.covered()) - &self.list.exempt
     }
 }
 
@@ -83,12 +126,15 @@ impl Row {
 mod tests {
     use super::*;
 
-    fn list(numbers: &[u16], required: &[u16]) -> List {
+    fn list(numbers: &[u16], exempt: &[u16]) -> List {
         List {
             prefix: "deviation",
-            meaning: "",
-            numbers: numbers.iter().copied().collect(),
-            required: required.iter().copied().collect(),
+            meaning: "Deviations".into(),
+            facts: numbers
+                .iter()
+                .map(|number| (*number, format!("fact {number}")))
+                .collect(),
+            exempt: exempt.iter().copied().collect(),
         }
     }
 
@@ -98,11 +144,19 @@ mod tests {
         results.read("test a::deviation_001_002_x ... ok");
         results.read("test a::deviation_002_vent_001_y ... ok");
         results.read("test a::deviation_003_z ... FAILED");
-        let row = Row::new(&list(&[1, 2, 3, 4], &[2, 3, 4]), &results);
-        assert_eq!(row.covered, [1, 2].into());
-        assert_eq!(row.missing, [3, 4].into());
-        assert_eq!(row.unknown, [].into());
-        assert_eq!(row.tests, 2);
+        let list = list(&[1, 2, 3, 4], &[1]);
+        let row = Row::new(&list, &results);
+        assert_eq!(row.covered(), [1, 2].into());
+        assert_eq!(row.missing(), [3, 4].into());
+        assert_eq!(row.count, 2);
+        let section = row.section();
+        let line =
+            "| deviation 002 | fact 2 | `a::deviation_001_002_x`, `a::deviation_002_vent_001_y` |";
+        assert!(section.contains(line), "{section}");
+        assert!(
+            section.contains("| deviation 003 | fact 3 | – |"),
+            "{section}"
+        );
     }
 
     #[test]
@@ -110,9 +164,8 @@ mod tests {
         let mut results = Results::default();
         results.read("test a::ddp_088_deviation_002_x ... ok");
         results.read("test a::deviation_004_y ... ok");
-        let list = list(&[1, 2, 3], &[1, 2, 3]);
-        let wrong: Vec<String> = Row::new(&list, &results).wrong(&list).collect();
+        let list = list(&[1, 2, 3], &[]);
+        let wrong: Vec<String> = Row::new(&list, &results).wrong().collect();
         assert_eq!(wrong, ["no test: deviation 1, 3", "no such: deviation 4"]);
-        assert!(show(&results).is_err());
     }
 }

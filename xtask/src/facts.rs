@@ -1,91 +1,72 @@
-//! The facts that tests hold on to, by number: what each prefix means, and which numbers must have a passing test.
-//! A test says so in its name: `ddp_053_054_ready_follows_the_documents` holds two facts of `ddp`.
+//! The facts that tests hold on to, by number, as the pages of `docs/facts` and
+//! `docs/deviations.md` list them. A test says in its name what it holds: `ddp_053_054_ready_follows_the_documents`
+//! holds two facts of `ddp`.
 
-mod deviations;
+mod page;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
-use deviations::Deviations;
+use crate::workspace::root;
+use page::Page;
 
 /// A numbered list of facts.
 pub(crate) struct List {
     /// How test names refer to it.
     pub(crate) prefix: &'static str,
-    pub(crate) meaning: &'static str,
-    /// Those that there are: a test that holds another one is wrong about its name.
-    pub(crate) numbers: BTreeSet<u16>,
-    /// Those without which the tests are not complete. What is planned for later joins when it is built.
-    pub(crate) required: BTreeSet<u16>,
+    /// The page's title.
+    pub(crate) meaning: String,
+    /// What each number stands for. A test that holds another number is wrong about its name.
+    pub(crate) facts: BTreeMap<u16, String>,
+    /// Those for which a page says why they need no test.
+    pub(crate) exempt: BTreeSet<u16>,
 }
 
-const PREFIXES: [&str; 5] = ["ddp", "vent", "row", "topic", "deviation"];
+/// The prefixes in test names, and the pages they refer to.
+const PAGES: [(&str, &str); 6] = [
+    ("ddp", "docs/facts/ddp.md"),
+    ("vent", "docs/facts/vent.md"),
+    ("row", "docs/facts/rows.md"),
+    ("topic", "docs/facts/topics.md"),
+    ("found", "docs/facts/found.md"),
+    ("deviation", "docs/deviations.md"),
+];
 
-/// All lists there are. An error says what is wrong with the page of deviations.
-pub(crate) fn lists() -> Result<[List; 5], String> {
-    let deviations = Deviations::load()?;
-    let [ddp, vent, row, topic, deviation] = PREFIXES;
-    Ok([
-        List {
-            prefix: ddp,
-            meaning: "the numbered checks of Meteor's protocol",
-            numbers: (1..=247).collect(),
-            // Not yet: stock clients from end to end (241 and up).
-            required: &(1..=240).collect() - &deviations.without_counterpart,
-        },
-        List {
-            prefix: vent,
-            meaning: "the numbered checks of Vent, as clients of redis-oplog see it",
-            numbers: (1..=80).collect(),
-            required: (1..=80).collect(),
-        },
-        List {
-            prefix: row,
-            meaning: "faults and bad inputs, each with the right answer",
-            numbers: (1..=110).collect(),
-            // Otherwise than asked for: no limit of connections per address by default, because a school or a carrier is
-            // one address (12); 1,000 logins within 10 s for one address, and none counted for private ones, which are
-            // most often a proxy's (62); with a length and chunks hyper goes by the chunks and ends the connection behind
-            // the answer (4); an address that guesses sessions is told of its own only, and nothing else is kept from it
-            // (105).
-            //
-            // Not yet: some of the HTTP edge (3, 9-11), draining (49), Sentinel and Cluster (95), operation (98-99,
-            // 101-104).
-            required: [
-                1..=2,
-                4..=8,
-                12..=48,
-                50..=94,
-                96..=97,
-                100..=100,
-                105..=110,
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
-        },
-        List {
-            prefix: topic,
-            meaning: "the numbered checks of durable topics",
-            numbers: (1..=112).collect(),
-            required: BTreeSet::new(),
-        },
-        List {
-            prefix: deviation,
-            meaning: "what is otherwise than in Meteor, by the lines of docs/deviations.md",
-            numbers: deviations.numbers.clone(),
-            required: deviations.numbers,
-        },
-    ])
+/// All lists there are. An error says what is wrong with a page.
+pub(crate) fn lists() -> Result<Vec<List>, String> {
+    let mut lists = Vec::new();
+    let mut exempt = BTreeSet::new();
+    for (prefix, path) in PAGES {
+        let wrong = |reason: String| format!("{path}: {reason}");
+        let text = fs::read_to_string(root().join(path)).map_err(|e| wrong(e.to_string()))?;
+        let page = Page::parse(&text).map_err(wrong)?;
+        exempt.extend(page.exempt);
+        lists.push(List {
+            prefix,
+            meaning: page.title,
+            facts: page.facts,
+            exempt: BTreeSet::new(),
+        });
+    }
+    // A page may speak of another one's facts.
+    for (prefix, number) in exempt {
+        let list = lists.iter_mut().find(|list| list.prefix == prefix);
+        let list = list.filter(|list| list.facts.contains_key(&number));
+        let list = list.ok_or_else(|| format!("no such fact needs a test: {prefix} {number}"))?;
+        list.exempt.insert(number);
+    }
+    Ok(lists)
 }
 
-/// The facts that a test's name refers to, as prefix and number: each prefix is followed by numbers of three digits.
+/// The facts that a test's name refers to, as prefix and number: each prefix is followed by numbers
+/// of three digits.
 pub(crate) fn of_test(name: &str) -> BTreeSet<(&'static str, u16)> {
     let mut facts = BTreeSet::new();
     let mut current = None;
     for word in name.split(|letter: char| !letter.is_ascii_alphanumeric()) {
-        let prefix = PREFIXES.into_iter().find(|prefix| *prefix == word);
+        let prefix = PAGES.into_iter().find(|(prefix, _)| *prefix == word);
         current = match (prefix, current, number(word)) {
-            (Some(prefix), _, _) => Some(prefix),
+            (Some((prefix, _)), _, _) => Some(prefix),
             (None, Some(prefix), Some(number)) => {
                 facts.insert((prefix, number));
                 current
@@ -96,6 +77,7 @@ pub(crate) fn of_test(name: &str) -> BTreeSet<(&'static str, u16)> {
     facts
 }
 
+/// A number as test names and pages write it: three digits.
 fn number(word: &str) -> Option<u16> {
     let is_number = word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| word.parse().ok()).flatten()
@@ -118,14 +100,11 @@ mod tests {
         assert_eq!(shown(name), ["ddp 61", "vent 37", "vent 38"]);
         assert_eq!(shown("socket::meteor::ddp_001_connect"), ["ddp 1"]);
         assert_eq!(shown("row_084"), ["row 84"]);
-        assert_eq!(shown("ddp_088_deviation_016_x"), ["ddp 88", "deviation 16"]);
-    }
-
-    #[test]
-    fn what_is_required_is_there() {
-        for list in lists().unwrap() {
-            assert!(list.required.is_subset(&list.numbers), "{}", list.prefix);
-        }
+        assert_eq!(
+            shown("row_013_found_114_x"),
+            ["found 114", "row 13"],
+            "found is a list of its own"
+        );
     }
 
     #[test]
@@ -135,5 +114,42 @@ mod tests {
         assert!(shown("http_404_and_100_times").is_empty());
         assert_eq!(shown("ddp_007_closes_with_400"), ["ddp 7"]);
         assert!(shown("protocol/src/vent/mod.rs - vent (line 100)").is_empty());
+    }
+
+    #[test]
+    fn found_410_the_pages_list_every_fact() {
+        let counts: Vec<_> = lists()
+            .unwrap()
+            .into_iter()
+            .map(|list| (list.prefix, list.facts.len()))
+            .collect();
+        let least = [
+            ("ddp", 247),
+            ("vent", 80),
+            ("row", 110),
+            ("topic", 112),
+            ("found", 63),
+            ("deviation", 39),
+        ];
+        assert_eq!(counts.len(), least.len());
+        for ((prefix, count), (expected, least)) in counts.into_iter().zip(least) {
+            assert_eq!(prefix, expected);
+            assert!(count >= least, "{prefix}: {count} lines");
+        }
+    }
+
+    #[test]
+    fn the_page_about_vent_decides_each_fact_once() {
+        let page = fs::read_to_string(root().join("docs/vent.md")).unwrap();
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
+        let first = rows.filter_map(|row| row.split(" |").next());
+        let numbers: Vec<u16> = first
+            .flat_map(|numbers| numbers.split(", "))
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        let decided: BTreeSet<u16> = numbers.iter().copied().collect();
+        assert_eq!(numbers.len(), decided.len());
+        assert!(decided.iter().all(|number| (1..=80).contains(number)));
+        assert!(decided.len() >= 20);
     }
 }

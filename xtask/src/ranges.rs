@@ -19,6 +19,17 @@ pub(crate) fn shown(numbers: &BTreeSet<u16>) -> String {
     runs.join(", ")
 }
 
+/// The numbers of `1–4, 6`; nothing if it is anything else.
+pub(crate) fn parse(text: &str) -> Option<BTreeSet<u16>> {
+    let mut numbers = BTreeSet::new();
+    for run in text.split(", ") {
+        let (first, last) = run.split_once('–').unwrap_or((run, run));
+        let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+        numbers.extend(first..=last);
+    }
+    Some(numbers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,5 +39,13 @@ mod tests {
         assert_eq!(shown(&[].into()), "–");
         assert_eq!(shown(&[7].into()), "7");
         assert_eq!(shown(&[1, 2, 3, 5, 7, 8].into()), "1–3, 5, 7–8");
+    }
+
+    #[test]
+    fn what_is_shown_is_read() {
+        assert_eq!(parse("1–3, 5"), Some([1, 2, 3, 5].into()));
+        for text in ["", "–", "1-2", "a"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
     }
 }

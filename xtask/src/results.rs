@@ -15,8 +15,18 @@ pub(crate) struct Results {
     pub(crate) ignored: usize,
     /// The names of the tests that passed.
     pub(crate) names: Vec<String>,
+    /// Those that were skipped.
+    pub(crate) skipped: Vec<Skipped>,
     /// The lines from which all this was read.
     lines: Vec<String>,
+}
+
+/// A test that did not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Skipped {
+    pub(crate) name: String,
+    /// Empty if none is given.
+    pub(crate) reason: String,
 }
 
 impl Results {
@@ -29,6 +39,11 @@ impl Results {
         } else if let Some((name, verdict)) = test(line) {
             if verdict == "ok" {
                 self.names.push(name.to_owned());
+            } else if let Some(reason) = verdict.strip_prefix("ignored") {
+                self.skipped.push(Skipped {
+                    name: name.to_owned(),
+                    reason: bare(reason).to_owned(),
+                });
             }
         } else {
             return;
@@ -64,6 +79,14 @@ fn test(line: &str) -> Option<(&str, &str)> {
     Some((name.trim_end(), verdict.trim_end()))
 }
 
+/// A reason without what sets it off: `, REASON` in Rust's own tests, ` (REASON)` in others.
+fn bare(reason: &str) -> &str {
+    let in_brackets = reason
+        .strip_prefix(" (")
+        .and_then(|it| it.strip_suffix(')'));
+    in_brackets.unwrap_or_else(|| reason.trim_start_matches([',', ' ']))
+}
+
 /// The number before a word in `ok. 12 passed; 0 failed; …`.
 fn total(totals: &str, word: &str) -> usize {
     let mut words = totals
@@ -97,6 +120,7 @@ mod tests {
             "test socket::meteor::ping                  ... ok",
             "test broken ... FAILED",
             "test later ... ignored, needs a cluster",
+            "test mongo ... ignored (needs a database)",
             "test src/lib.rs - session (line 12) ... ok",
             "test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.88s",
             "test result: ok. 40 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 1.00s",
@@ -113,6 +137,26 @@ mod tests {
             "src/lib.rs - session (line 12)",
         ];
         assert_eq!(results.names, names);
-        assert_eq!(results.lines.len(), 8);
+        assert_eq!(results.lines.len(), 9);
+    }
+
+    #[test]
+    fn found_412_a_skipped_test_has_its_reason() {
+        let mut results = Results::default();
+        for line in [
+            "test socket::meteor::setUser               ... ignored",
+            "test later ... ignored, needs a cluster",
+            "test mongo    ... ignored (needs a database)",
+        ] {
+            results.read(line);
+        }
+        let skipped = results.skipped.iter();
+        let skipped: Vec<_> = skipped.map(|it| (&*it.name, &*it.reason)).collect();
+        let expected = [
+            ("socket::meteor::setUser", ""),
+            ("later", "needs a cluster"),
+            ("mongo", "needs a database"),
+        ];
+        assert_eq!(skipped, expected);
     }
 }

@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::results::Results;
+use crate::results::{Results, Skipped};
 use crate::steps::Steps;
 use crate::workspace::{cargo, clients, run as run_command};
 use crate::{clients as other_clients, coverage, emitting, fuzz, layers, tools};
@@ -58,6 +58,9 @@ pub(crate) fn run() -> bool {
     });
     steps.run("coverage", || coverage::show(&results));
     println!();
+    for Skipped { name, reason } in &results.skipped {
+        println!("skipped: {name}: {reason}");
+    }
     if !steps.failed().is_empty() {
         println!("failed steps: {}", steps.failed().join(", "));
     }
@@ -98,7 +101,17 @@ fn tests(results: &mut Results) -> Result<(), String> {
     if results.passed == 0 {
         return Err("no test ran".into());
     }
-    Ok(())
+    say_why(&results.skipped)
+}
+
+/// Fails if a test was skipped without a reason.
+fn say_why(skipped: &[Skipped]) -> Result<(), String> {
+    let silent = skipped.iter().filter(|skipped| skipped.reason.is_empty());
+    let silent: Vec<&str> = silent.map(|skipped| skipped.name.as_str()).collect();
+    if silent.is_empty() {
+        return Ok(());
+    }
+    Err(format!("skipped without a reason: {}", silent.join(", ")))
 }
 
 fn totals(results: &Results) -> String {
@@ -107,4 +120,21 @@ fn totals(results: &Results) -> String {
         totals += &format!(", {} skipped", results.ignored);
     }
     totals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn found_412_a_test_that_is_skipped_says_why() {
+        let skipped = |reason: &str| Skipped {
+            name: "later".into(),
+            reason: reason.into(),
+        };
+        assert!(say_why(&[]).is_ok());
+        assert!(say_why(&[skipped("needs a cluster")]).is_ok());
+        let wrong = say_why(&[skipped("needs a cluster"), skipped("")]);
+        assert_eq!(wrong, Err("skipped without a reason: later".into()));
+    }
 }

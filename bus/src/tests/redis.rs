@@ -42,45 +42,6 @@ async fn vent_053_072_who_joins_or_listens_shares_one_subscription_that_ends_wit
 }
 
 #[tokio::test]
-async fn vent_030_048_messages_from_elsewhere_come_in_order_and_in_batches() {
-    let server = RedisServer::start();
-    let process = process_of(&server).await;
-    let _a = process.join("a", 0).await.unwrap();
-    let _b = process.join("b", 1).await.unwrap();
-    let mut burst = redis::pipe();
-    for n in 0..2000 {
-        burst.publish(if n % 2 == 0 { "a" } else { "b" }, n);
-    }
-    burst.exec(&mut server.connection()).unwrap();
-    let expected = |channel: &str, odd: usize| -> Vec<String> {
-        (0..1000)
-            .map(|n| format!("{channel} {}", 2 * n + odd))
-            .collect()
-    };
-    for (shard, expected) in process
-        .shards
-        .iter()
-        .zip([expected("a", 0), expected("b", 1)])
-    {
-        let own = || -> Vec<String> {
-            let channel = expected[0].split(' ').next().unwrap();
-            shard
-                .messages()
-                .into_iter()
-                .filter(|message| message.starts_with(channel))
-                .collect()
-        };
-        eventually("a thousand messages", async || own().len() == 1000).await;
-        assert_eq!(own(), expected);
-        assert!(
-            shard.batch_sizes().len() < 1000,
-            "{:?}",
-            shard.batch_sizes()
-        );
-    }
-}
-
-#[tokio::test]
 async fn vent_058_a_join_that_is_given_up_leaves_no_subscription() {
     let server = RedisServer::start();
     let process = process_of(&server).await;
@@ -245,6 +206,7 @@ async fn row_092_a_new_channel_does_not_wait_for_those_that_are_restored() {
     let joins = names.iter().map(|name| process.join(name, 0));
     let leases = futures_util::future::join_all(joins).await;
     assert!(leases.iter().all(Result::is_ok));
+    let commands = server.calls_of("subscribe");
     // Ten commands and their answers, each of them late: about two seconds.
     proxy.set(|faults| faults.latency = Duration::from_millis(100));
     proxy.cut();
@@ -264,6 +226,11 @@ async fn row_092_a_new_channel_does_not_wait_for_those_that_are_restored() {
     })
     .await;
     assert_eq!(server.channels(), 5001);
+    let commands = server.calls_of("subscribe") - commands;
+    assert!(commands <= 15, "not in portions, but {commands} commands");
+    proxy.set(|faults| faults.latency = Duration::ZERO);
+    drop(leases);
+    eventually("they are left", async || server.channels() == 1).await;
 }
 
 #[tokio::test]
@@ -289,26 +256,7 @@ async fn both_connections_send_at_once_and_are_kept_alive() {
 }
 
 #[tokio::test]
-async fn row_092_two_thousand_channels_are_restored_after_a_restart() {
-    let mut server = RedisServer::start();
-    let process = process_of(&server).await;
-    let joins = (0..2000).map(|n| process.join(Box::leak(format!("c{n}").into_boxed_str()), n % 2));
-    let leases = futures_util::future::join_all(joins).await;
-    assert!(leases.iter().all(Result::is_ok));
-    server.restart();
-    eventually("told", async || {
-        process.shards.iter().all(|shard| shard.gaps().len() == 1)
-    })
-    .await;
-    assert_eq!(process.shards[0].gaps()[0].1.len(), 1000);
-    assert_eq!(server.channels(), 2000);
-    assert!(server.calls_of("subscribe") <= 10);
-    drop(leases);
-    eventually("all left", async || server.channels() == 0).await;
-}
-
-#[tokio::test]
-async fn row_084_connecting_fails_without_redis_and_with_a_wrong_password() {
+async fn row_084_connecting_fails_without_redis() {
     let nobody = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -320,20 +268,6 @@ async fn row_084_connecting_fails_without_redis_and_with_a_wrong_password() {
         Emitter::connect("http://nonsense").await,
         Err(BusError::InvalidUrl(_))
     ));
-
-    let server = RedisServer::start();
-    server.tell("ACL", &["SETUSER", "default", "resetpass", ">right"]);
-    for url in [
-        server.url(),
-        format!("redis://:wrong@127.0.0.1:{}", server.port()),
-    ] {
-        let refused = Redis::connect(&url).await;
-        assert!(matches!(refused, Err(BusError::Refused(_))), "{refused:?}");
-    }
-    let redis = Redis::connect(&format!("redis://:right@127.0.0.1:{}", server.port()))
-        .await
-        .unwrap();
-    assert!(!format!("{redis:?}").contains("right"));
 }
 
 #[tokio::test]
@@ -369,6 +303,9 @@ async fn found_107_connecting_tries_both_sides_and_says_which_failed() {
     server.tell("ACL", &["SETUSER", "default", "resetpass", ">right"]);
     let refused = Redis::connect(&wrong).await.unwrap_err();
     assert!(refused.to_string().contains("publishes"), "{refused}");
+    let right = format!("redis://:right@127.0.0.1:{}", server.port());
+    let redis = Redis::connect(&right).await.unwrap();
+    assert!(!format!("{redis:?}").contains("right"));
 }
 
 #[tokio::test]

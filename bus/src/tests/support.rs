@@ -157,7 +157,7 @@ pub(crate) fn value(text: &str) -> Value {
     ejson::parse(text, &parsed.json).unwrap().decode_lenient()
 }
 
-pub(crate) fn text(bytes: &[u8]) -> &str {
+fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 

@@ -1,0 +1,6 @@
+//! Programs as people run them: the binary, the examples, and the clients of others against them.
+
+mod chat_page;
+mod clients;
+mod examples;
+mod relay;

@@ -1,0 +1,12 @@
+//! Sessions over real sockets: how long what belongs to a client lives, what one may do to others,
+//! who comes back, and what happens when its user changes.
+
+mod calls;
+#[path = "../common/mod.rs"]
+mod common;
+mod ddp_edge;
+mod lifetimes;
+mod rate_limit;
+mod resumption;
+mod shutdown;
+mod user_change;
