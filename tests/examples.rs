@@ -1,5 +1,7 @@
 //! Runs the examples that people copy, as cargo has built them, and drives them as their users would: over real sockets,
-//! with a real Redis where they take one.
+//! with a real Redis where they take one. And compiles the mistakes that are made in the course of it.
+
+mod mistakes;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
