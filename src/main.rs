@@ -115,7 +115,7 @@ fn relay(text: &str) -> anyhow::Result<Relay> {
         channel,
     };
     // Any member will do to see whether the fixed parts are of use.
-    let named = relay.name(|_| Ok("x".to_owned())).map_err(reported)?;
+    let named = relay.name(|_| Ok("x".to_owned()))?;
     Channel::trusted(named)?;
     Ok(relay)
 }
@@ -182,7 +182,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let mut scheme = "ws";
     #[cfg(feature = "tls")]
     if let (Some(certificates), Some(key)) = (options.tls_cert, options.tls_key) {
-        let tls = updraft::Tls::from_pem_files(certificates, key).map_err(reported)?;
+        let tls = updraft::Tls::from_pem_files(certificates, key)?;
         server = server.tls(tls);
         scheme = "wss";
     }
@@ -197,16 +197,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
         });
     }
     let bound = server.bind(&options.listen).await;
-    let bound = bound.map_err(reported);
+    let bound = bound.map_err(anyhow::Error::from);
     let bound = bound.with_context(|| format!("{} cannot be listened on", options.listen))?;
     tracing::info!("Listening on {scheme}://{}/websocket", bound.local_addr());
-    bound.serve().await.map_err(reported)
+    Ok(bound.serve().await?)
 }
 
 /// How long the relay may take to end, beside the time over which closes are spread.
 const REST: Duration = Duration::from_secs(15);
-
-/// The library's error, in the form that programs report.
-fn reported(error: Error) -> anyhow::Error {
-    anyhow::Error::from_boxed(error.into())
-}

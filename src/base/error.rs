@@ -1,6 +1,9 @@
 //! The library's error: what a client may know of a failure, and what only the log does.
 
+use std::any::Any;
+use std::error::Error as StdError;
 use std::fmt;
+use std::iter::successors;
 use std::time::Duration;
 
 use updraft_bus::{BusError, BusFault, EmitError, InvalidChannel};
@@ -13,25 +16,38 @@ use crate::base::redact::Redacted;
 /// What functions of this library return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+type Source = Box<dyn StdError + Send + Sync>;
 
 /// A failure, of a handler or of the server.
 ///
 /// Made with [`Error::new`] (or [`forbidden`](Self::forbidden), [`not_found`](Self::not_found) and so on) it is meant
-/// for the client, as a `Meteor.Error`. Made from any other error by `?`, it is internal: the client hears
+/// for the client, as a `Meteor.Error`. Made of anything else by `?`, it is internal: the client hears
 /// `Internal server error [500]`, the log has the rest. Only [`InvalidChannel`](crate::InvalidChannel) becomes 400.
 ///
-/// As it converts from every `std::error::Error`, it cannot be one itself; it converts into a boxed one.
+/// `?` converts every `std::error::Error`, `anyhow::Error`, `Box<dyn Error + Send + Sync>`, and texts:
 ///
 /// ```
-/// use updraft::{Error, ErrorKind};
+/// use updraft::{Call, Error, ErrorKind, Result};
+///
+/// async fn import(_: Call, path: String) -> Result<u32> {
+///     let text = std::fs::read_to_string(path)?; // of the log's, not of the client's
+///     if text.is_empty() {
+///         Err("there is nothing in it")?; // likewise
+///     }
+///     text.trim().parse().map_err(|_| Error::new("no-number", "This is no number")) // the client's
+/// }
 ///
 /// let told = Error::new("not-in-room", "You have left this room");
 /// assert_eq!(told.to_string(), "You have left this room [not-in-room]");
-///
-/// let internal = Error::from("x".parse::<i32>().unwrap_err());
-/// assert_eq!(internal.kind(), ErrorKind::Internal);
+/// assert_eq!(Error::from("no such file").kind(), ErrorKind::Internal);
 /// ```
+///
+/// # In functions that return other errors
+///
+/// What converts from every `std::error::Error` cannot be one itself, or it would convert from itself twice. So `?` makes
+/// a `Box<dyn Error>` of it, and with the feature `anyhow` an `anyhow::Error` (where it is to get a context, by
+/// `.map_err(anyhow::Error::from).context(…)`); for all else there is [`into_boxed`](Self::into_boxed). Where either becomes an [`Error`] again, the client hears what it was meant to: so
+/// does it of an `anyhow::Error` with further context.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -110,7 +126,7 @@ impl Error {
 
     /// The same error with a cause, for the log.
     #[must_use]
-    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
@@ -121,20 +137,34 @@ impl Error {
     }
 
     /// The cause, if there is one.
-    pub fn source(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+    pub fn source(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         self.0.source.as_deref()
+    }
+
+    /// The same as a `std::error::Error`, for functions that return such a one.
+    ///
+    /// It prints what this prints. `?` makes of it again what it was.
+    pub fn into_boxed(self) -> Box<dyn StdError + Send + Sync> {
+        Box::new(Passed(self))
     }
 
     /// What is wrong with Redis, where this is an error of the bus and that is known.
     pub fn bus_fault(&self) -> Option<BusFault> {
-        let source = self.source()?;
-        let followed = source.downcast_ref().and_then(BusError::fault);
-        followed.or_else(|| source.downcast_ref().and_then(EmitError::fault))
+        self.causes().find_map(|cause| {
+            let followed = cause.downcast_ref().and_then(BusError::fault);
+            followed.or_else(|| cause.downcast_ref().and_then(EmitError::fault))
+        })
     }
 
     /// What a client is told.
     pub fn wire(&self) -> &WireError {
         &self.0.wire
+    }
+
+    /// The cause, its own cause, and so on.
+    fn causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        let first = self.source().map(|source| source as &dyn StdError);
+        successors(first, |&cause| cause.source())
     }
 
     /// Whether there is nothing to say of it but its cause.
@@ -232,33 +262,80 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:?})", Redacted(&self.to_string()), self.kind())?;
-        let mut source = self.source().map(|source| source as &dyn std::error::Error);
-        if self.is_its_source() {
-            source = source.and_then(std::error::Error::source);
-        }
-        while let Some(cause) = source {
+        for cause in self.causes().skip(self.is_its_source().into()) {
             write!(f, "\n  because: {}", Redacted(&cause.to_string()))?;
-            source = cause.source();
         }
         Ok(())
     }
 }
 
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
+/// Every `std::error::Error`, `anyhow::Error`, boxed errors and texts: internal, but for what has been an [`Error`] before.
+///
+/// The bound is what all of these have in common, and an [`Error`] itself must not have.
+impl<E: Into<Source> + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        let source = Source::from(error);
-        let error = match source.downcast_ref::<InvalidChannel>() {
-            Some(invalid) => Self::bad_request(invalid.to_string()),
-            None => Self::with(ErrorKind::Internal, WireError::internal()),
+        let told = told(&error);
+        let source = match error.into().downcast::<Passed>() {
+            Ok(passed) => return passed.0,
+            Err(source) => source,
+        };
+        let error = match (told, source.downcast_ref::<InvalidChannel>()) {
+            (Some(told), _) => told,
+            (None, Some(invalid)) => Self::bad_request(invalid.to_string()),
+            (None, None) => Self::with(ErrorKind::Internal, WireError::internal()),
         };
         error.because(source)
     }
 }
 
-impl From<Error> for Box<dyn std::error::Error + Send + Sync> {
+impl From<Error> for Box<dyn StdError> {
     fn from(error: Error) -> Self {
-        error.to_string().into()
+        error.into_boxed()
     }
+}
+
+#[cfg(feature = "anyhow")]
+impl From<Error> for anyhow::Error {
+    fn from(error: Error) -> Self {
+        Self::new(Passed(error))
+    }
+}
+
+/// An error on its way through functions that return another type.
+struct Passed(Error);
+
+impl StdError for Passed {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.causes().nth(self.0.is_its_source().into())
+    }
+}
+
+impl fmt::Display for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// What a client is to hear of an `anyhow::Error`, without its cause: once that is boxed, it does not say what it is made of.
+#[cfg(feature = "anyhow")]
+fn told(error: &dyn Any) -> Option<Error> {
+    let error: &anyhow::Error = error.downcast_ref()?;
+    if let Some(Passed(error)) = error.downcast_ref() {
+        return Some(Error::with(error.kind(), error.wire().clone()));
+    }
+    let invalid: &InvalidChannel = error.downcast_ref()?;
+    Some(Error::bad_request(invalid.to_string()))
+}
+
+#[cfg(not(feature = "anyhow"))]
+fn told(_: &dyn Any) -> Option<Error> {
+    None
 }
 
 #[cfg(test)]
@@ -278,6 +355,104 @@ mod tests {
         assert_eq!(
             logged,
             "not you [403] (Client)\n  because: Cookie: [hidden]"
+        );
+    }
+
+    #[test]
+    fn found_305_whatever_fails_becomes_an_internal_error() {
+        fn io() -> Result<()> {
+            std::fs::read_to_string("/nowhere/at/all")?;
+            Ok(())
+        }
+        fn json() -> Result<()> {
+            serde_json::from_str::<()>("{")?;
+            Ok(())
+        }
+        fn text() -> Result<()> {
+            Err("a text")?
+        }
+        fn owned() -> Result<()> {
+            Err(format!("text number {}", 2))?
+        }
+        fn boxed() -> Result<()> {
+            let other: Box<dyn StdError + Send + Sync> = "boxed".into();
+            Err(other)?
+        }
+        for failing in [io, json, text, owned, boxed] {
+            let error = failing().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Internal);
+            assert_eq!(*error.wire(), WireError::internal());
+            assert!(error.source().is_some(), "{error}");
+        }
+        assert_eq!(
+            format!("{:?}", owned().unwrap_err()),
+            "text number 2 (Internal)"
+        );
+        let invalid = crate::channel!["a*"].unwrap_err();
+        assert_eq!(Error::from(invalid).kind(), ErrorKind::Client);
+    }
+
+    #[test]
+    fn found_305_an_error_is_itself_after_functions_that_return_another() {
+        fn refused() -> Result<(), Box<dyn StdError>> {
+            Err(Error::forbidden("not you"))?
+        }
+        fn boxed() -> Result<(), Source> {
+            Err(Error::forbidden("not you").into_boxed())
+        }
+        fn again() -> Result<()> {
+            Ok(boxed()?)
+        }
+        assert_eq!(refused().unwrap_err().to_string(), "not you [403]");
+        let error = again().unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (ErrorKind::Client, "not you [403]".into())
+        );
+        let internal = Error::internal("broken").into_boxed();
+        assert_eq!(internal.to_string(), "broken");
+        assert!(internal.source().is_none());
+    }
+
+    #[cfg(feature = "anyhow")]
+    #[test]
+    fn found_305_anyhow_converts_both_ways() {
+        use anyhow::Context;
+
+        fn start() -> anyhow::Result<()> {
+            Err(Error::configuration("the address is in use"))?;
+            Ok(())
+        }
+        fn save(error: Error) -> anyhow::Result<()> {
+            Err(error)
+                .map_err(anyhow::Error::from)
+                .context("while saving")
+        }
+        fn handle(error: Error) -> Result<()> {
+            Ok(save(error)?)
+        }
+        fn other() -> Result<()> {
+            Ok(Err::<(), _>(std::io::Error::other("disk full")).context("while saving")?)
+        }
+        let error = start().unwrap_err();
+        assert_eq!(error.to_string(), "the address is in use");
+        assert_eq!(error.chain().count(), 1);
+
+        let error = handle(Error::forbidden("not you").because("a reason")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Client);
+        assert_eq!(error.to_string(), "not you [403]");
+        assert_eq!(
+            format!("{error:?}"),
+            "not you [403] (Client)\n  because: while saving\n  because: not you [403]\n  because: a reason"
+        );
+        let error = other().unwrap_err();
+        assert_eq!(*error.wire(), WireError::internal());
+        let logged = format!("{error:?}");
+        assert_eq!(logged, "while saving (Internal)\n  because: disk full");
+        let invalid = crate::channel!["a*"].unwrap_err();
+        assert_eq!(
+            Error::from(anyhow::Error::from(invalid)).kind(),
+            ErrorKind::Client
         );
     }
 }

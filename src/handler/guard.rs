@@ -1,6 +1,5 @@
-//! Handlers: async functions of a context and one typed value, made callable with what a client sent.
+//! Runs handlers, and tells how each ended, exactly once.
 
-use std::any::Any;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -8,77 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use updraft_protocol::ejson::{self, Value};
 
-use super::{Connection, params};
+use super::Connection;
 use crate::base::error::{Error, Result};
 use crate::base::{clock, panics};
-
-/// An async function that can serve a publication or a method: `async fn(Context) -> Result<T>` or
-/// `async fn(Context, Params) -> Result<T>`.
-///
-/// `Params` is any type that serde can read. A tuple takes all parameters, anything else the first; a missing one reads
-/// as `{}` for a struct and as absent for an `Option`; surplus parameters and unknown members are ignored;
-/// [`Args`](crate::Args) is all of them, as they came. What does not fit is 400 `Match failed`.
-#[diagnostic::on_unimplemented(
-    message = "this cannot handle a `{C}`",
-    label = "not an `async fn({C}) -> Result<T>` or `async fn({C}, Params) -> Result<T>`",
-    note = "its future must be `Send`: nothing that is not may be held across an await",
-    note = "`Params` must implement `Deserialize`, and `T` `Serialize`"
-)]
-pub trait Handler<C, M>: Send + Sync + 'static {
-    /// Calls the function; its result as a value, undefined for `()`.
-    fn handle(&self, context: C, params: Vec<Value>) -> BoxFuture<'static, Result<Value>>;
-}
-
-impl<C, F, Fut, T, E> Handler<C, fn() -> Result<T, E>> for F
-where
-    F: Fn(C) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send + 'static,
-    T: Serialize + 'static,
-    E: Into<Error>,
-{
-    fn handle(&self, context: C, _: Vec<Value>) -> BoxFuture<'static, Result<Value>> {
-        let handling = self(context);
-        Box::pin(async move { result(handling.await) })
-    }
-}
-
-impl<C, F, P, Fut, T, E> Handler<C, fn(P) -> Result<T, E>> for F
-where
-    F: Fn(C, P) -> Fut + Send + Sync + 'static,
-    P: DeserializeOwned + 'static,
-    Fut: Future<Output = Result<T, E>> + Send + 'static,
-    T: Serialize + 'static,
-    E: Into<Error>,
-{
-    fn handle(&self, context: C, params: Vec<Value>) -> BoxFuture<'static, Result<Value>> {
-        match params::read(params) {
-            Ok(params) => {
-                let handling = self(context, params);
-                Box::pin(async move { result(handling.await) })
-            }
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        }
-    }
-}
-
-/// `()` is JavaScript's undefined, not null.
-fn result<T: Serialize + 'static, E: Into<Error>>(outcome: Result<T, E>) -> Result<Value> {
-    let mut value = outcome.map_err(E::into)?;
-    let any: &mut dyn Any = &mut value;
-    if any.is::<()>() {
-        return Ok(Value::Undefined);
-    }
-    // What is a value already need not be copied.
-    if let Some(value) = any.downcast_mut::<Value>() {
-        return Ok(value.take());
-    }
-    Ok(ejson::to_value(&value)?)
-}
 
 /// A handler that begins so much later than it was asked for found all threads blocked.
 const LATE: Duration = Duration::from_millis(100);

@@ -1,6 +1,7 @@
 //! What a handler is and what it gets: parameters, its client's connection, its host, and a guard that tells how it ended.
 
 mod connection;
+mod function;
 mod guard;
 mod host;
 mod params;
@@ -9,7 +10,8 @@ mod settings;
 mod starts;
 
 pub use connection::{Connection, Headers};
-pub use guard::Handler;
+pub(crate) use function::{Body, body};
+pub use function::{Handler, HandlerFn, HandlerResult};
 pub(crate) use guard::{guard, unpanicked};
 pub(crate) use host::{Callback, Host};
 pub use params::Args;

@@ -9,7 +9,7 @@ use updraft_protocol::ejson::{self, Print, Value};
 use updraft_protocol::message::Tail;
 use updraft_protocol::vent::Encoding;
 
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 
 /// A text that is longer is not copied for each who gets it.
 const LONG: usize = 4 * 1024;
@@ -132,7 +132,13 @@ impl MessageEvent for Message {
     }
 }
 
-/// What a mapping function may return: an [`Event`], an `Option` of anything serializable, or a `Result` of these.
+/// What a mapping function may return: an [`Event`], an `Option` of anything serializable, or a [`Result`](crate::Result)
+/// of these, whose error `?` converts others to.
+#[diagnostic::on_unimplemented(
+    message = "a mapping function cannot return `{Self}`",
+    note = "it returns `Option<T>`, where `T` implements `Serialize`, an `Event`, or an `updraft::Result` of these",
+    note = "the error is `updraft::Error`, to which `?` converts others"
+)]
 pub trait IntoEvent {
     /// The event.
     ///
@@ -143,6 +149,10 @@ pub trait IntoEvent {
 }
 
 /// What a function that is told of gaps may return: what a mapping function may, or nothing at all.
+#[diagnostic::on_unimplemented(
+    message = "a function that is told of gaps cannot return `{Self}`",
+    note = "it returns nothing, `Option<T>`, where `T` implements `Serialize`, an `Event`, or an `updraft::Result` of these"
+)]
 pub trait IntoGapEvent {
     /// The event.
     ///
@@ -189,8 +199,8 @@ impl<T: Serialize> IntoEvent for Option<T> {
     }
 }
 
-impl<T: IntoEvent, E: Into<Error>> IntoEvent for Result<T, E> {
+impl<T: IntoEvent> IntoEvent for Result<T> {
     fn into_event(self) -> Result<Event> {
-        self.map_err(E::into)?.into_event()
+        self?.into_event()
     }
 }

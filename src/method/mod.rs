@@ -5,28 +5,28 @@ mod context;
 
 pub use context::{Call, WriteGuard};
 
+use std::any::Any;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use updraft_protocol::ejson::Value;
+use serde::Serialize;
+use updraft_protocol::ejson::{self, Value};
 use updraft_protocol::session::{Run, SessionConfig};
 
 use crate::base::error::{Error, Result};
-use crate::handler::{Connection, Handler, Host, Start, guard};
+use crate::handler::{self, Body, Connection, Handler, HandlerResult, Host, Start, guard};
 use crate::mail::Mail;
 use crate::telemetry::{GaugeGuard, SlowMethod};
 use attempt::Attempt;
-
-type Body = dyn Fn(Call, Vec<Value>) -> BoxFuture<'static, Result<Value>> + Send + Sync;
 
 /// A registered method.
 pub(crate) struct Method {
     /// As sessions and rules know it.
     number: usize,
     name: Arc<str>,
-    body: Box<Body>,
+    body: Body<Call>,
 }
 
 /// The methods of a server, which may call each other.
@@ -91,15 +91,10 @@ impl Methods {
 
 impl Method {
     pub(crate) fn new<M>(number: usize, name: &str, handler: impl Handler<Call, M>) -> Self {
-        let handler = Arc::new(handler);
-        let body = move |call, params| {
-            let handler = handler.clone();
-            Box::pin(async move { handler.handle(call, params).await }) as BoxFuture<'static, _>
-        };
         Self {
             number,
             name: name.into(),
-            body: Box::new(body),
+            body: handler::body(handler),
         }
     }
 
@@ -126,6 +121,22 @@ impl Method {
 
     fn call(&self, call: Call, params: Vec<Value>) -> BoxFuture<'static, Result<Value>> {
         (self.body)(call, params)
+    }
+}
+
+impl<T: Serialize + 'static> HandlerResult<Call> for Result<T> {
+    fn into_value(self) -> Result<Value> {
+        let mut result = self?;
+        let any: &mut dyn Any = &mut result;
+        // JavaScript's undefined, not null.
+        if any.is::<()>() {
+            return Ok(Value::Undefined);
+        }
+        // What is a value already need not be copied.
+        if let Some(value) = any.downcast_mut::<Value>() {
+            return Ok(value.take());
+        }
+        Ok(ejson::to_value(&result)?)
     }
 }
 

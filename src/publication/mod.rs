@@ -12,22 +12,19 @@ pub(crate) use turn::{Begun, Turn};
 use std::fmt;
 use std::sync::{Arc, Once};
 
-use futures_util::future::BoxFuture;
 use updraft_protocol::ejson::Value;
 use updraft_protocol::session::Run;
 use updraft_protocol::vent::Encoding;
 
 use crate::base::error::{Error, Result};
-use crate::handler::{Connection, Handler, Start, guard};
+use crate::handler::{self, Body, Connection, Handler, HandlerResult, Start, guard};
 use crate::mail::Mail;
-
-type Body = dyn Fn(Vent, Vec<Value>) -> BoxFuture<'static, Result<()>> + Send + Sync;
 
 /// A registered publication.
 pub(crate) struct Publication {
     /// Empty for a universal one.
     name: Arc<str>,
-    body: Box<Body>,
+    body: Body<Vent>,
     /// The first choice of an encoding is logged: it shows a Vent id that looks like something else than it is.
     encoding_logged: Once,
 }
@@ -35,35 +32,20 @@ pub(crate) struct Publication {
 impl Publication {
     /// One whose handler takes the plain context.
     pub(crate) fn ordinary<M>(name: &str, handler: impl Handler<Subscription, M>) -> Self {
-        let handler = Arc::new(handler);
-        let body = move |vent: Vent, params| {
-            let handler = handler.clone();
-            let publish = async move {
-                handler
-                    .handle(vent.into_subscription(), params)
-                    .await
-                    .map(drop)
-            };
-            Box::pin(publish) as BoxFuture<'static, _>
-        };
-        Self {
-            name: name.into(),
-            body: Box::new(body),
-            encoding_logged: Once::new(),
-        }
+        let body = handler::body(handler);
+        let of_vent = move |vent: Vent, params| body(vent.into_subscription(), params);
+        Self::new(name, Box::new(of_vent))
     }
 
     /// One whose handler follows channels.
     pub(crate) fn vent<M>(name: &str, handler: impl Handler<Vent, M>) -> Self {
-        let handler = Arc::new(handler);
-        let body = move |vent: Vent, params| {
-            let handler = handler.clone();
-            let publish = async move { handler.handle(vent, params).await.map(drop) };
-            Box::pin(publish) as BoxFuture<'static, _>
-        };
+        Self::new(name, handler::body(handler))
+    }
+
+    fn new(name: &str, body: Body<Vent>) -> Self {
         Self {
             name: name.into(),
-            body: Box::new(body),
+            body,
             encoding_logged: Once::new(),
         }
     }
@@ -100,7 +82,7 @@ impl Publication {
         let to = subscription.clone();
         let publishing = async move {
             to.room().await;
-            let outcome = publishing.await;
+            let outcome = publishing.await.map(drop);
             drop(counted);
             outcome
         };
@@ -119,6 +101,18 @@ impl Publication {
             },
         );
         (subscription.clone(), Start::within(subscription, handling))
+    }
+}
+
+impl HandlerResult<Subscription> for Result<()> {
+    fn into_value(self) -> Result<Value> {
+        self.map(|()| Value::Undefined)
+    }
+}
+
+impl HandlerResult<Vent> for Result<()> {
+    fn into_value(self) -> Result<Value> {
+        self.map(|()| Value::Undefined)
     }
 }
 

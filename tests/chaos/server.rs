@@ -76,7 +76,7 @@ async fn relayed(vent: Vent, Room { room, tag }: Room) -> Result<()> {
 
 async fn mapped(vent: Vent, Room { room, tag }: Room) -> Result<()> {
     tell_gaps(&vent, tag);
-    let map = |message: &Message| message.parse::<Value>().map(Some);
+    let map = |message: &Message| Ok(Some(message.parse::<Value>()?));
     vent.on(Channel::trusted(channel(room)), map).await
 }
 

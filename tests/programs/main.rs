@@ -3,4 +3,5 @@
 mod chat_page;
 mod clients;
 mod examples;
+mod mistakes;
 mod relay;

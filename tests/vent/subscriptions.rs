@@ -427,21 +427,6 @@ fn vent_063_064_a_client_that_comes_back_goes_on_under_its_vent_id_and_has_lost_
 }
 
 #[test]
-fn vent_075_the_result_of_a_publication_is_ignored() {
-    let server = Running::start(Server::builder().vent("tm", async |_: Vent| {
-        Ok::<_, Error>(ejson!([{ "_id": "x" }]))
-    }));
-    talk(
-        &mut server.client(),
-        r#"
-        -> {"msg":"sub","id":"S1","name":"tm","params":["VID"]}
-        <- {"msg":"ready","subs":["S1"]}
-        -- silence
-        "#,
-    );
-}
-
-#[test]
 fn vent_078_stopped_right_after_subscribing_there_are_no_events() {
     let server = Running::start(tm_server());
     let mut client = server.client();

@@ -32,7 +32,7 @@ fn row_070_071_a_panic_costs_one_answer() {
             panic!("secret text")
         })
         .method("io", |_: Call| async {
-            Err::<(), _>(std::io::Error::other("secret text"))
+            Ok(Err::<(), _>(std::io::Error::other("secret text"))?)
         })
         .method("nothing", nothing);
     let server = Running::start(server);

@@ -12,6 +12,7 @@
 
 pub mod checker;
 pub mod client;
+pub mod compiler;
 pub mod example;
 pub mod http;
 pub mod mongo;
