@@ -1,15 +1,16 @@
 //! A relay without code: publications that pass on channels of Redis as they are, declared on the command line.
 
+use std::fmt::Display;
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use clap::Parser;
 use clap::builder::FalseyValueParser;
 use updraft::prelude::*;
-use updraft::{Channel, HealthChecks, Object};
+use updraft::{Channel, ErrorKind, HealthChecks, Object};
 
 /// What is kept of each event until its receivers have confirmed it goes in the order in which it came; this allocator
 /// makes that cheap (`docs/how-fast.md`).
@@ -95,11 +96,22 @@ fn relay(text: &str) -> anyhow::Result<Relay> {
     let Some((publication, channel)) = text.split_once('=') else {
         bail!("not of the form NAME=CHANNEL");
     };
+    if publication.is_empty() {
+        bail!("the publication has no name");
+    }
+    // Such a name would be one channel's, which nobody means.
+    if channel.contains(|c: char| c.is_whitespace() || r"*?[]^\".contains(c)) {
+        bail!(
+            "a channel's name has no white space, and is no pattern; where a part of it differs, \
+             {{x}} stands for member x of the subscription's parameter"
+        );
+    }
     let part = |part: &str| {
         let member = part
             .strip_prefix('{')
             .and_then(|part| part.strip_suffix('}'));
         match member {
+            Some("") => bail!("{{}} names no member"),
             Some(member) => Ok(Part::Member(member.to_owned())),
             None if part.is_empty() => bail!("a part of the channel's name is empty"),
             None if part.contains(['{', '}']) => bail!("{{x}} must be a part of its own: {part:?}"),
@@ -159,7 +171,8 @@ async fn main() -> ExitCode {
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            // Not as a line of the log, whose level may leave it out.
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -168,7 +181,7 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> anyhow::Result<()> {
     let drain = Duration::from_secs(options.drain.into());
     let redis = Redis::connect(&options.redis).await;
-    let redis = redis.context("Redis cannot be used; --redis says where it is")?;
+    let redis = redis.map_err(|error| named(error, "--redis"))?;
     let mut server = Server::builder()
         .bus(redis)
         .trusted_proxies(options.trusted_proxies)
@@ -198,14 +211,24 @@ async fn run(options: Options) -> anyhow::Result<()> {
         });
     }
     let bound = server.bind(&options.listen).await;
-    let bound = bound.map_err(reported);
-    let bound = bound.with_context(|| format!("{} cannot be listened on", options.listen))?;
+    let bound = bound.map_err(|error| match error.kind() {
+        ErrorKind::Address => named(error, "--listen"),
+        _ => reported(error),
+    })?;
     tracing::info!("Listening on {scheme}://{}/websocket", bound.local_addr());
     bound.serve().await.map_err(reported)
 }
 
 /// How long the relay may take to end, beside the time over which closes are spread.
 const REST: Duration = Duration::from_secs(15);
+
+/// An error of the start, with the option that says otherwise.
+fn named(error: impl Display, option: &str) -> anyhow::Error {
+    let error = error.to_string();
+    let asks = error.ends_with('?');
+    let joint = if asks { "" } else { ";" };
+    anyhow!("{error}{joint} {option} says where")
+}
 
 /// The library's error, in the form that programs report.
 fn reported(error: Error) -> anyhow::Error {

@@ -19,7 +19,8 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// Made with [`Error::new`] (or [`forbidden`](Self::forbidden), [`not_found`](Self::not_found) and so on) it is meant
 /// for the client, as a `Meteor.Error`. Made from any other error by `?`, it is internal: the client hears
-/// `Internal server error [500]`, the log has the rest. Only [`InvalidChannel`](crate::InvalidChannel) becomes 400.
+/// `Internal server error [500]`, the log has the rest. Only [`InvalidChannel`](crate::InvalidChannel) becomes 400, and
+/// [`BusError`](crate::BusError), which is one of the start, of kind [`Configuration`](ErrorKind::Configuration).
 ///
 /// As it converts from every `std::error::Error`, it cannot be one itself; it converts into a boxed one.
 ///
@@ -60,8 +61,10 @@ pub enum ErrorKind {
     NotSent,
     /// The connection broke while a message was being published; it may or may not have been.
     OutcomeUnknown,
-    /// The server cannot be built or started as configured.
+    /// The server cannot be built or started as configured, or the bus cannot be connected to.
     Configuration,
+    /// The address cannot be listened on.
+    Address,
 }
 
 impl Error {
@@ -99,6 +102,20 @@ impl Error {
     pub fn internal(text: impl Into<String>) -> Self {
         let source: Source = text.into().into();
         Self::with(ErrorKind::Internal, WireError::internal()).because(source)
+    }
+
+    /// An error of the start, for whoever starts the program: one line that names the thing, its value and the remedy.
+    /// It is all that is printed when `main` returns it.
+    ///
+    /// ```
+    /// use updraft::Error;
+    ///
+    /// let unset = Error::configuration("WEBHOOK_SECRET is not set; the provider has its value");
+    /// assert_eq!(format!("{unset:?}"), unset.to_string());
+    /// ```
+    pub fn configuration(text: impl Into<String>) -> Self {
+        let source: Source = text.into().into();
+        Self::with(ErrorKind::Configuration, WireError::internal()).because(source)
     }
 
     /// The same error with details for the client, printed as plain JSON.
@@ -139,7 +156,12 @@ impl Error {
 
     /// Whether there is nothing to say of it but its cause.
     fn is_its_source(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Internal | ErrorKind::Configuration)
+        self.kind() == ErrorKind::Internal || self.is_of_start()
+    }
+
+    /// Whether it is for whoever starts the program, who wants one line.
+    fn is_of_start(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Configuration | ErrorKind::Address)
     }
 
     pub(crate) fn into_wire(self) -> WireError {
@@ -212,8 +234,10 @@ impl Error {
         )
     }
 
-    pub(crate) fn configuration(text: impl Into<String>) -> Self {
-        Self::with(ErrorKind::Configuration, WireError::internal()).because(text.into())
+    /// An address cannot be listened on.
+    pub(crate) fn of_address(text: impl Into<String>) -> Self {
+        let source: Source = text.into().into();
+        Self::with(ErrorKind::Address, WireError::internal()).because(source)
     }
 }
 
@@ -228,9 +252,12 @@ impl fmt::Display for Error {
 }
 
 /// For logs: each cause on a line of its own, escaped, cut, and without what follows names such as `password`, `token`,
-/// `secret`, `jwt` or `Authorization`, for a cause may quote what a client sent.
+/// `secret`, `jwt` or `Authorization`, for a cause may quote what a client sent. An error of the start is one line.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_of_start() {
+            return write!(f, "{}", Redacted(&self.to_string()));
+        }
         write!(f, "{} ({:?})", Redacted(&self.to_string()), self.kind())?;
         let mut source = self.source().map(|source| source as &dyn std::error::Error);
         if self.is_its_source() {
@@ -247,9 +274,12 @@ impl fmt::Debug for Error {
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
         let source = Source::from(error);
-        let error = match source.downcast_ref::<InvalidChannel>() {
-            Some(invalid) => Self::bad_request(invalid.to_string()),
-            None => Self::with(ErrorKind::Internal, WireError::internal()),
+        let error = if let Some(invalid) = source.downcast_ref::<InvalidChannel>() {
+            Self::bad_request(invalid.to_string())
+        } else if source.is::<BusError>() {
+            Self::with(ErrorKind::Configuration, WireError::internal())
+        } else {
+            Self::with(ErrorKind::Internal, WireError::internal())
         };
         error.because(source)
     }

@@ -75,8 +75,10 @@ impl Builder {
             match Subnet::parse(network) {
                 Some(network) => known.push(network),
                 None => {
-                    let text =
-                        format!("{network:?} is no address or network such as \"10.0.0.0/8\"");
+                    let text = format!(
+                        "trusted proxy {network:?}: not an address or a network, such as \
+                         10.0.0.0/8"
+                    );
                     self.mistake
                         .get_or_insert_with(|| Error::configuration(text));
                 }
@@ -105,7 +107,7 @@ impl Builder {
             Some(allowed) => self.edge.origins.allowed.push(allowed),
             None => {
                 let text = format!(
-                    "{origin:?} is not an origin such as \"https://app.example.com\"; it has no path"
+                    "origin {origin:?}: its form is https://app.example.com, without a path"
                 );
                 self.mistake
                     .get_or_insert_with(|| Error::configuration(text));

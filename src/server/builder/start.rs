@@ -1,6 +1,7 @@
 //! From what the program has said to a server that listens: the parts are made and wired, in the order in which they need
 //! each other.
 
+use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::base::memory::Memory;
 use crate::base::{files, machine};
 use crate::handler::Host;
 use crate::method::Methods;
-use crate::server::accept::Front;
+use crate::server::accept::{Front, not_bound};
 use crate::server::admission::Admission;
 use crate::server::handle::Handle;
 use crate::server::health::HealthChecks;
@@ -33,7 +34,7 @@ use crate::telemetry::Gauges;
 impl Builder {
     pub(super) async fn start(
         self,
-        address: impl ToSocketAddrs,
+        address: impl ToSocketAddrs + fmt::Debug,
         logins: Option<Arc<Logins>>,
     ) -> Result<Bound> {
         let health = self.health.as_ref().and_then(HealthChecks::mistake);
@@ -115,7 +116,9 @@ impl Builder {
         let stop = StopOnDrop(handle.clone());
         Ok(Bound {
             // Last: nobody connects to a server that does not come to be.
-            listener: socket.listen(self.sockets.backlog.into())?,
+            listener: socket
+                .listen(self.sockets.backlog.into())
+                .map_err(|error| not_bound(local_addr, &error))?,
             local_addr,
             routes,
             front: Arc::new(front),
