@@ -139,10 +139,12 @@ impl Relay {
             let part = match parameter.get(member) {
                 Some(Value::String(text)) => text.to_string(),
                 Some(number @ Value::Number(_)) => ejson::to_json(number),
-                _ => return Err(Error::match_failed()),
+                None => return Err(unfit(member, "is missing")),
+                Some(_) => return Err(unfit(member, "is no text and no number")),
             };
             // It is the client's, and no more than a part.
-            Ok(channel![part]?.to_string())
+            let part = channel![part].map_err(|error| unfit(member, &error.to_string()))?;
+            Ok(part.to_string())
         })?;
         // The rest is the operator's.
         Ok(Channel::trusted(name)?)
@@ -155,6 +157,11 @@ impl Relay {
         });
         Ok(parts.collect::<Result<Vec<_>>>()?.join("::"))
     }
+}
+
+/// A client's member does not fit.
+fn unfit(member: &str, why: &str) -> Error {
+    Error::match_failed().because(format!("{member}: {why}"))
 }
 
 #[tokio::main]

@@ -164,6 +164,24 @@ impl Error {
         matches!(self.kind(), ErrorKind::Configuration | ErrorKind::Address)
     }
 
+    /// What does not fit of what the client has sent, if that is the matter.
+    pub(crate) fn mismatch(&self) -> Option<String> {
+        let source = self.source();
+        let is_channel = source.is_some_and(|source| source.is::<InvalidChannel>());
+        let is_mismatch = self.kind() == ErrorKind::Match || is_channel;
+        let text = || source.map_or_else(|| self.to_string(), ToString::to_string);
+        is_mismatch.then(text)
+    }
+
+    /// The same error with these details, if there are none.
+    pub(crate) fn or_details(self, details: String) -> Self {
+        if self.0.wire.details.is_undefined() {
+            self.details(details)
+        } else {
+            self
+        }
+    }
+
     pub(crate) fn into_wire(self) -> WireError {
         self.0.wire
     }
@@ -275,7 +293,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
         let source = Source::from(error);
         let error = if let Some(invalid) = source.downcast_ref::<InvalidChannel>() {
-            Self::bad_request(invalid.to_string())
+            Self::bad_request(invalid.reason())
         } else if source.is::<BusError>() {
             Self::with(ErrorKind::Configuration, WireError::internal())
         } else {

@@ -12,7 +12,7 @@ use updraft_bus::{Channels, IntoChannel};
 use updraft_protocol::ejson;
 use updraft_protocol::message::WireError;
 
-use super::{Connection, Patience};
+use super::{Connection, Mismatches, Patience};
 use crate::base::error::{Error, Result};
 use crate::base::memory::Memory;
 use crate::limit::Limiter;
@@ -24,6 +24,7 @@ pub(crate) struct Host {
     pub(crate) channels: Channels,
     pub(crate) patience: Patience,
     pub(crate) limiter: Limiter,
+    pub(crate) mismatches: Mismatches,
     /// The runtime that awaits `serve()`.
     pub(crate) runtime: Handle,
     /// What begins and ends with clients: handlers, their tasks and callbacks, HTTP connections. Shutdown waits for them.

@@ -3,6 +3,7 @@
 mod connection;
 mod guard;
 mod host;
+mod mismatch;
 mod params;
 mod retry;
 mod starts;
@@ -11,6 +12,7 @@ pub use connection::{Connection, Headers};
 pub use guard::Handler;
 pub(crate) use guard::{Patience, guard, unpanicked};
 pub(crate) use host::{Callback, Host};
+pub(crate) use mismatch::Mismatches;
 pub use params::Args;
 pub(crate) use retry::Retry;
 pub(crate) use starts::{Lifetime, Start, Starts};

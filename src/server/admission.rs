@@ -50,6 +50,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Whether only this machine reaches a server that listens here.
+    pub(super) fn is_local(&self, listener: IpAddr) -> bool {
+        listener.to_canonical().is_loopback() && self.trusted_proxies.is_empty()
+    }
+}
+
 /// Lets clients in.
 #[derive(Debug)]
 pub(super) struct Admission {

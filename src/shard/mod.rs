@@ -101,6 +101,17 @@ pub(crate) struct Limits {
     pub(crate) watch: Watch,
 }
 
+impl Limits {
+    /// Bytes of a message of a client that has, or has not, said `connect`.
+    pub(crate) fn message_of(&self, is_connected: bool) -> usize {
+        if is_connected {
+            self.message
+        } else {
+            self.first_message
+        }
+    }
+}
+
 /// How a client is watched whom nothing else asks for a sign of life.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watch {

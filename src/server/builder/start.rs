@@ -17,7 +17,7 @@ use crate::account::Logins;
 use crate::base::error::{Error, Result};
 use crate::base::memory::Memory;
 use crate::base::{files, machine};
-use crate::handler::Host;
+use crate::handler::{Host, Mismatches};
 use crate::method::Methods;
 use crate::server::accept::{Front, not_bound};
 use crate::server::admission::Admission;
@@ -67,6 +67,7 @@ impl Builder {
             channels: Channels::new(self.bus, self.settings),
             patience: self.patience,
             limiter,
+            mismatches: Mismatches::new(self.edge.is_local(local_addr.ip())),
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
             gauges,

@@ -64,12 +64,8 @@ impl EventLoop {
             && let Some(polling) = client.link.polling_mut()
             && let Some(message) = polling.posts.next_message()
         {
-            let limit = if client.session.is_connected() {
-                self.limits.message
-            } else {
-                self.limits.first_message
-            };
-            if message.len() > limit {
+            if message.len() > self.limits.message_of(client.session.is_connected()) {
+                self.note_too_big(index);
                 return self.close(index, 1009, "Message too big");
             }
             client.session.receive(&message, self.now, &mut self.out);

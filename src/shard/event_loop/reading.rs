@@ -138,6 +138,9 @@ impl EventLoop {
         self.list(index);
         match ending {
             Some(Ending::Violation(Protocol { code, reason })) => {
+                if code == 1009 {
+                    self.note_too_big(index);
+                }
                 self.settle(index);
                 self.close(index, code, reason);
             }
@@ -146,6 +149,15 @@ impl EventLoop {
                 self.part(index, code, "");
             }
             None => {}
+        }
+    }
+
+    /// Logs that a client is closed for the size of its message.
+    pub(super) fn note_too_big(&self, index: usize) {
+        if let Some(client) = self.clients.get(index) {
+            let limit = self.limits.message_of(client.session.is_connected());
+            let mismatches = &self.shared.host.mismatches;
+            mismatches.too_big(&client.context, limit);
         }
     }
 }
@@ -176,13 +188,8 @@ enum Ending {
 
 impl Receiver for Intake<'_> {
     fn limits(&self) -> websocket::Limits {
-        let message = if self.session.is_connected() {
-            self.limits.message
-        } else {
-            self.limits.first_message
-        };
         websocket::Limits {
-            message,
+            message: self.limits.message_of(self.session.is_connected()),
             small_frames: self.limits.small_frames,
         }
     }
