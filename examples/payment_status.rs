@@ -55,7 +55,8 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let secret = env::var("WEBHOOK_SECRET").map_err(|_| Error::internal("set WEBHOOK_SECRET"))?;
+    let unset = |_| Error::configuration("WEBHOOK_SECRET is not set; the provider shows its value");
+    let secret = env::var("WEBHOOK_SECRET").map_err(unset)?;
     let secret: &'static str = secret.leak(); // as long as the program
     let route = move |server: Handle| {
         warp::path!("webhooks" / "payments")

@@ -1,15 +1,16 @@
 //! A relay without code: publications that pass on channels of Redis as they are, declared on the command line.
 
+use std::fmt::Display;
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use clap::Parser;
 use clap::builder::FalseyValueParser;
 use updraft::prelude::*;
-use updraft::{Channel, HealthChecks, Object, TrustedProxies};
+use updraft::{Channel, ErrorKind, HealthChecks, Object, TrustedProxies};
 
 /// What is kept of each event until its receivers have confirmed it goes in the order in which it came; this allocator
 /// makes that cheap (`docs/how-fast.md`).
@@ -95,11 +96,22 @@ fn relay(text: &str) -> anyhow::Result<Relay> {
     let Some((publication, channel)) = text.split_once('=') else {
         bail!("not of the form NAME=CHANNEL");
     };
+    if publication.is_empty() {
+        bail!("the publication has no name");
+    }
+    // Such a name would be one channel's, which nobody means.
+    if channel.contains(|c: char| c.is_whitespace() || r"*?[]^\".contains(c)) {
+        bail!(
+            "a channel's name has no white space, and is no pattern; where a part of it differs, \
+             {{x}} stands for member x of the subscription's parameter"
+        );
+    }
     let part = |part: &str| {
         let member = part
             .strip_prefix('{')
             .and_then(|part| part.strip_suffix('}'));
         match member {
+            Some("") => bail!("{{}} names no member"),
             Some(member) => Ok(Part::Member(member.to_owned())),
             None if part.is_empty() => bail!("a part of the channel's name is empty"),
             None if part.contains(['{', '}']) => bail!("{{x}} must be a part of its own: {part:?}"),
@@ -127,10 +139,12 @@ impl Relay {
             let part = match parameter.get(member) {
                 Some(Value::String(text)) => text.to_string(),
                 Some(number @ Value::Number(_)) => ejson::to_json(number),
-                _ => return Err(Error::match_failed()),
+                None => return Err(unfit(member, "is missing")),
+                Some(_) => return Err(unfit(member, "is no text and no number")),
             };
             // It is the client's, and no more than a part.
-            Ok(channel![part]?.to_string())
+            let part = channel![part].map_err(|error| unfit(member, &error.to_string()))?;
+            Ok(part.to_string())
         })?;
         // The rest is the operator's.
         Ok(Channel::trusted(name)?)
@@ -143,6 +157,11 @@ impl Relay {
         });
         Ok(parts.collect::<Result<Vec<_>>>()?.join("::"))
     }
+}
+
+/// A client's member does not fit.
+fn unfit(member: &str, why: &str) -> Error {
+    Error::match_failed().because(format!("{member}: {why}"))
 }
 
 #[tokio::main]
@@ -159,7 +178,8 @@ async fn main() -> ExitCode {
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            // Not as a line of the log, whose level may leave it out.
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -168,7 +188,7 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> anyhow::Result<()> {
     let drain = Duration::from_secs(options.drain.into());
     let redis = Redis::connect(&options.redis).await;
-    let redis = redis.context("Redis cannot be used; --redis says where it is")?;
+    let redis = redis.map_err(|error| named(error, "--redis"))?;
     let mut server = Server::builder().bus(redis).configure(|settings| {
         settings.trusted_proxies = TrustedProxies::Hops(options.trusted_proxies);
         settings.origins.allowed = options.origins;
@@ -197,11 +217,21 @@ async fn run(options: Options) -> anyhow::Result<()> {
         });
     }
     let bound = server.bind(&options.listen).await;
-    let bound = bound.map_err(anyhow::Error::from);
-    let bound = bound.with_context(|| format!("{} cannot be listened on", options.listen))?;
+    let bound = bound.map_err(|error| match error.kind() {
+        ErrorKind::Address => named(error, "--listen"),
+        _ => anyhow::Error::from(error),
+    })?;
     tracing::info!("Listening on {scheme}://{}/websocket", bound.local_addr());
     Ok(bound.serve().await?)
 }
 
 /// How long the relay may take to end, beside the time over which closes are spread.
 const REST: Duration = Duration::from_secs(15);
+
+/// An error of the start, with the option that says otherwise.
+fn named(error: impl Display, option: &str) -> anyhow::Error {
+    let error = error.to_string();
+    let asks = error.ends_with('?');
+    let joint = if asks { "" } else { ";" };
+    anyhow!("{error}{joint} {option} says where")
+}

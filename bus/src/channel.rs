@@ -42,7 +42,11 @@ pub enum InternalChannel {
 ///
 /// A client is told 400 and this, where a handler passes it on with `?`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidChannel(&'static str);
+pub struct InvalidChannel {
+    reason: &'static str,
+    /// The part that does not fit, counted from 1, and what is wrong with it.
+    part: Option<(usize, &'static str)>,
+}
 
 impl Channel {
     /// A name given whole by the program, which vouches for it: one from its configuration, for
@@ -58,12 +62,12 @@ impl Channel {
     pub fn trusted(name: impl Into<String>) -> Result<Self, InvalidChannel> {
         let name = name.into();
         if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
-            return Err(InvalidChannel(
+            return Err(InvalidChannel::new(
                 "The channel name is empty, too long, or has control characters",
             ));
         }
         if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
-            return Err(InvalidChannel("The channel name is reserved"));
+            return Err(InvalidChannel::new("The channel name is reserved"));
         }
         Ok(Self(name.into()))
     }
@@ -83,8 +87,11 @@ impl Channel {
                 name.push_str("::");
             }
             let part = part.to_string();
-            if !is_part(&part) {
-                return Err(InvalidChannel("Not a valid part of a channel name"));
+            if let Some(mistake) = mistake_of_part(&part) {
+                return Err(InvalidChannel {
+                    reason: "Not a valid part of a channel name",
+                    part: Some((index.saturating_add(1), mistake)),
+                });
             }
             name.push_str(&part);
         }
@@ -225,14 +232,23 @@ impl fmt::Display for Channel {
 }
 
 impl InvalidChannel {
-    pub(crate) fn reason(self) -> &'static str {
-        self.0
+    fn new(reason: &'static str) -> Self {
+        Self { reason, part: None }
+    }
+
+    /// What a client is told.
+    pub fn reason(self) -> &'static str {
+        self.reason
     }
 }
 
 impl fmt::Display for InvalidChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(self.reason)?;
+        match self.part {
+            Some((number, mistake)) => write!(f, ": part {number} {mistake}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -244,11 +260,24 @@ pub(crate) fn is_reserved_prefix(prefix: &str) -> bool {
     !prefix.is_empty() && RESERVED.iter().any(meets)
 }
 
-fn is_part(part: &str) -> bool {
-    (1..=MAX_PART).contains(&part.len())
-        && !part
-            .chars()
-            .any(|c| c.is_control() || c.is_whitespace() || r":*?[]^\".contains(c))
+/// What is wrong with a part, if anything is.
+fn mistake_of_part(part: &str) -> Option<&'static str> {
+    let has = |is: fn(char) -> bool| part.chars().any(is);
+    if part.is_empty() {
+        Some("is empty")
+    } else if part.len() > MAX_PART {
+        Some("is longer than 128 bytes")
+    } else if has(|c| c.is_control()) {
+        Some("has control characters")
+    } else if has(|c| c.is_whitespace()) {
+        Some("has white space")
+    } else if has(|c| c == ':') {
+        Some("has a colon")
+    } else if has(|c| r"*?[]^\".contains(c)) {
+        Some("has a character of Redis patterns, one of *?[]^\\")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -266,6 +295,11 @@ mod tests {
         ] {
             assert!(channel!["threads", part].is_err(), "{part:?}");
         }
+        let error = channel!["threads", "7", "a b"].unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Not a valid part of a channel name: part 3 has white space"
+        );
         assert!(channel!["t", "__proto__", "x".repeat(128)].is_ok());
     }
 

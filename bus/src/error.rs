@@ -1,11 +1,12 @@
 //! What can go wrong with the bus, for those who listen and for those who emit.
-//! Neither type repeats what a peer sent: texts are constant, details are in `source()`.
+//! Neither type repeats what a client sent. What fails at the start is one line that says where,
+//! what is wrong, and what to do; later texts are constant, and details are in `source()`.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::fault::{ClassifiedError, Side};
+use crate::fault::{ClassifiedError, Side, Trial};
 use crate::{BusFault, InvalidChannel};
 
 /// Why the bus cannot be used, or cannot carry one channel.
@@ -16,7 +17,7 @@ pub enum BusError {
     InvalidUrl(SharedError),
     /// The prefix of channels has control characters, or could make one's name a
     /// [reserved](crate::Channel) one.
-    InvalidPrefix,
+    InvalidPrefix(Box<str>),
     /// Redis could not be reached, or did not confirm the channel in time.
     Unavailable(Option<SharedError>),
     /// Redis answered and refused, for example for want of a password or of a right to the channel.
@@ -80,9 +81,9 @@ fn classified(cause: &SharedError) -> Option<&ClassifiedError> {
     cause.downcast_ref()
 }
 
-/// Which connection an error is of, where it was tried out.
-fn side(cause: &SharedError) -> Option<Side> {
-    classified(cause)?.side()
+/// The attempt that an error is of, where a connection was tried out.
+fn trial(cause: &SharedError) -> Option<&Trial> {
+    classified(cause)?.trial()
 }
 
 impl From<InvalidChannel> for EmitError {
@@ -93,31 +94,52 @@ impl From<InvalidChannel> for EmitError {
 
 impl fmt::Display for BusError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::InvalidUrl(_) => "the Redis URL cannot be used",
-            Self::InvalidPrefix => "the prefix of channels cannot be used",
-            Self::Unavailable(cause) => match cause.as_ref().and_then(side) {
-                None => "the bus is unavailable",
-                Some(Side::Publishing) => "no connection to Redis could be made to publish",
-                Some(Side::Listening) => "no connection to Redis could be made to listen",
+        match self {
+            Self::InvalidUrl(cause) => cause.fmt(f),
+            Self::InvalidPrefix(prefix) => write!(
+                f,
+                "the prefix of channels {prefix:?} cannot be used: it has control characters, or \
+                 could make a channel's name a reserved one"
+            ),
+            Self::Unavailable(cause) => match cause.as_ref().and_then(trial) {
+                None => f.write_str("the bus is unavailable"),
+                Some(trial) => trial.fmt(f),
             },
-            Self::Refused(cause) => match side(cause) {
-                None => "Redis refused",
-                Some(Side::Publishing) => "Redis refused the connection that publishes",
-                Some(Side::Listening) => "Redis refused the connection that listens",
+            Self::Refused(cause) => match trial(cause) {
+                None => f.write_str("Redis refused"),
+                Some(trial) => trial.fmt(f),
             },
-            Self::Closed => "the bus is closed",
-        })
+            Self::Closed => f.write_str("the bus is closed"),
+        }
+    }
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            side,
+            address,
+            reason,
+        } = self;
+        let side = match side {
+            Side::Publishing => "",
+            Side::Listening => " (the connection that listens)",
+        };
+        write!(f, "Redis at {address}{side}: {reason}")
     }
 }
 
 impl Error for BusError {
+    /// What the text has not said already.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::InvalidUrl(cause) | Self::Refused(cause) | Self::Unavailable(Some(cause)) => {
-                Some(&**cause)
+            Self::Refused(cause) | Self::Unavailable(Some(cause)) => {
+                trial(cause).is_none().then_some(&**cause)
             }
-            Self::InvalidPrefix | Self::Unavailable(None) | Self::Closed => None,
+            Self::InvalidUrl(_)
+            | Self::InvalidPrefix(_)
+            | Self::Unavailable(None)
+            | Self::Closed => None,
         }
     }
 }

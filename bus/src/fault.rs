@@ -77,9 +77,19 @@ impl BusFault {
 #[derive(Debug)]
 pub(crate) struct ClassifiedError {
     fault: BusFault,
-    /// Of which connection it is, where that was tried out.
-    side: Option<Side>,
+    /// Where a connection was tried out, and what a person is told who waits for it.
+    trial: Option<Trial>,
     error: Box<dyn Error + Send + Sync>,
+}
+
+/// A connection to Redis that was tried out in vain.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    pub(crate) side: Side,
+    /// Host and port, or a path: what stands in the URL, without user and password.
+    pub(crate) address: String,
+    /// What is wrong, and what to do about it.
+    pub(crate) reason: String,
 }
 
 /// One of the two connections to Redis.
@@ -92,12 +102,12 @@ pub(crate) enum Side {
 impl ClassifiedError {
     pub(crate) fn new(
         fault: BusFault,
-        side: Option<Side>,
+        trial: Option<Trial>,
         error: impl Error + Send + Sync + 'static,
     ) -> Self {
         Self {
             fault,
-            side,
+            trial,
             error: Box::new(error),
         }
     }
@@ -106,8 +116,8 @@ impl ClassifiedError {
         self.fault
     }
 
-    pub(crate) fn side(&self) -> Option<Side> {
-        self.side
+    pub(crate) fn trial(&self) -> Option<&Trial> {
+        self.trial.as_ref()
     }
 }
 

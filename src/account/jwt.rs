@@ -98,8 +98,8 @@ impl JwtKey {
         key: jsonwebtoken::errors::Result<DecodingKey>,
     ) -> Result<Self> {
         let not_a_key = |error| {
-            let text = format!("not a public key in PEM for {algorithm:?}");
-            Error::configuration(text).because(error)
+            let text = format!("not a public key in PEM for {algorithm:?}: {error}");
+            Error::configuration(text)
         };
         Ok(Self::new(algorithm, key.map_err(not_a_key)?))
     }

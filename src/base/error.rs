@@ -22,7 +22,8 @@ type Source = Box<dyn StdError + Send + Sync>;
 ///
 /// Made with [`Error::new`] (or [`forbidden`](Self::forbidden), [`not_found`](Self::not_found) and so on) it is meant
 /// for the client, as a `Meteor.Error`. Made of anything else by `?`, it is internal: the client hears
-/// `Internal server error [500]`, the log has the rest. Only [`InvalidChannel`](crate::InvalidChannel) becomes 400.
+/// `Internal server error [500]`, the log has the rest. Only [`InvalidChannel`](crate::InvalidChannel) becomes 400, and
+/// [`BusError`](crate::BusError), which is one of the start, of kind [`Configuration`](ErrorKind::Configuration).
 ///
 /// `?` converts every `std::error::Error`, `anyhow::Error`, `Box<dyn Error + Send + Sync>`, and texts:
 ///
@@ -76,8 +77,10 @@ pub enum ErrorKind {
     NotSent,
     /// The connection broke while a message was being published; it may or may not have been.
     OutcomeUnknown,
-    /// The server cannot be built or started as configured.
+    /// The server cannot be built or started as configured, or the bus cannot be connected to.
     Configuration,
+    /// The address cannot be listened on.
+    Address,
 }
 
 impl Error {
@@ -115,6 +118,20 @@ impl Error {
     pub fn internal(text: impl Into<String>) -> Self {
         let source: Source = text.into().into();
         Self::with(ErrorKind::Internal, WireError::internal()).because(source)
+    }
+
+    /// An error of the start, for whoever starts the program: one line that names the thing, its value and the remedy.
+    /// It is all that is printed when `main` returns it.
+    ///
+    /// ```
+    /// use updraft::Error;
+    ///
+    /// let unset = Error::configuration("WEBHOOK_SECRET is not set; the provider has its value");
+    /// assert_eq!(format!("{unset:?}"), unset.to_string());
+    /// ```
+    pub fn configuration(text: impl Into<String>) -> Self {
+        let source: Source = text.into().into();
+        Self::with(ErrorKind::Configuration, WireError::internal()).because(source)
     }
 
     /// The same error with details for the client, printed as plain JSON.
@@ -169,7 +186,30 @@ impl Error {
 
     /// Whether there is nothing to say of it but its cause.
     fn is_its_source(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Internal | ErrorKind::Configuration)
+        self.kind() == ErrorKind::Internal || self.is_of_start()
+    }
+
+    /// Whether it is for whoever starts the program, who wants one line.
+    fn is_of_start(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Configuration | ErrorKind::Address)
+    }
+
+    /// What does not fit of what the client has sent, if that is the matter.
+    pub(crate) fn mismatch(&self) -> Option<String> {
+        let source = self.source();
+        let is_channel = source.is_some_and(|source| source.is::<InvalidChannel>());
+        let is_mismatch = self.kind() == ErrorKind::Match || is_channel;
+        let text = || source.map_or_else(|| self.to_string(), ToString::to_string);
+        is_mismatch.then(text)
+    }
+
+    /// The same error with these details, if there are none.
+    pub(crate) fn or_details(self, details: String) -> Self {
+        if self.0.wire.details.is_undefined() {
+            self.details(details)
+        } else {
+            self
+        }
     }
 
     pub(crate) fn into_wire(self) -> WireError {
@@ -242,8 +282,10 @@ impl Error {
         )
     }
 
-    pub(crate) fn configuration(text: impl Into<String>) -> Self {
-        Self::with(ErrorKind::Configuration, WireError::internal()).because(text.into())
+    /// An address cannot be listened on.
+    pub(crate) fn of_address(text: impl Into<String>) -> Self {
+        let source: Source = text.into().into();
+        Self::with(ErrorKind::Address, WireError::internal()).because(source)
     }
 }
 
@@ -258,9 +300,12 @@ impl fmt::Display for Error {
 }
 
 /// For logs: each cause on a line of its own, escaped, cut, and without what follows names such as `password`, `token`,
-/// `secret`, `jwt` or `Authorization`, for a cause may quote what a client sent.
+/// `secret`, `jwt` or `Authorization`, for a cause may quote what a client sent. An error of the start is one line.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_of_start() {
+            return write!(f, "{}", Redacted(&self.to_string()));
+        }
         write!(f, "{} ({:?})", Redacted(&self.to_string()), self.kind())?;
         for cause in self.causes().skip(self.is_its_source().into()) {
             write!(f, "\n  because: {}", Redacted(&cause.to_string()))?;
@@ -281,7 +326,10 @@ impl<E: Into<Source> + 'static> From<E> for Error {
         };
         let error = match (told, source.downcast_ref::<InvalidChannel>()) {
             (Some(told), _) => told,
-            (None, Some(invalid)) => Self::bad_request(invalid.to_string()),
+            (None, Some(invalid)) => Self::bad_request(invalid.reason()),
+            (None, None) if source.is::<BusError>() => {
+                Self::with(ErrorKind::Configuration, WireError::internal())
+            }
             (None, None) => Self::with(ErrorKind::Internal, WireError::internal()),
         };
         error.because(source)
@@ -424,9 +472,7 @@ mod tests {
             Ok(())
         }
         fn save(error: Error) -> anyhow::Result<()> {
-            Err(error)
-                .map_err(anyhow::Error::from)
-                .context("while saving")
+            Err::<(), _>(anyhow::Error::from(error)).context("while saving")
         }
         fn handle(error: Error) -> Result<()> {
             Ok(save(error)?)

@@ -63,6 +63,40 @@ impl fmt::Display for Redacted<'_> {
     }
 }
 
+/// A text about what a client has sent, without what it quotes of that.
+pub(crate) fn without_quotes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, quoted)) = rest.find(QUOTES).and_then(|at| rest.split_at_checked(at)) {
+        let quote = quoted.chars().next().unwrap_or_default();
+        let opens = !before.ends_with(char::is_alphanumeric);
+        let inner = quoted.get(quote.len_utf8()..).unwrap_or_default();
+        out.push_str(before);
+        match inner.rfind(quote) {
+            // It may be in what is quoted too: what stands behind the last one only is not.
+            Some(end) if opens => {
+                out.push_str(HIDDEN);
+                rest = inner
+                    .get(end..)
+                    .and_then(|it| it.get(quote.len_utf8()..))
+                    .unwrap_or_default();
+            }
+            None if opens => {
+                out.push_str(HIDDEN);
+                return out;
+            }
+            _ => {
+                out.push(quote);
+                rest = inner;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+const QUOTES: [char; 3] = ['"', '\'', '`'];
+
 /// The text with each secret hidden.
 fn without_secrets(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -228,6 +262,23 @@ mod tests {
             shown("\u{1b}[31m\r\n\0\u{202e}é\"'\\"),
             "\\u{1b}[31m\\r\\n\\0\\u{202e}é\"'\\"
         );
+    }
+
+    #[test]
+    fn found_302_what_a_text_quotes_is_hidden() {
+        for (text, expected) in [
+            (
+                "invalid type: integer, expected u32",
+                "invalid type: integer, expected u32",
+            ),
+            ("no colour: \"re\"d\"", "no colour: [hidden]"),
+            ("`a` is not b", "[hidden] is not b"),
+            ("it isn't one: 'x'y", "it isn't one: [hidden]y"),
+            ("never 'ends", "never [hidden]"),
+            ("", ""),
+        ] {
+            assert_eq!(without_quotes(text), expected);
+        }
     }
 
     #[test]

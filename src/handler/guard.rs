@@ -45,6 +45,12 @@ pub(crate) fn guard<T: Send + 'static>(
             let id = ending.connection.log_id();
             tracing::error!(connection = %id, %what, ?name, ?error, "A handler failed.");
         }
+        let host = ending.connection.host();
+        let told = |error| {
+            host.mismatches
+                .noted(ending.connection.log_id(), what, &name, error)
+        };
+        let outcome = outcome.map_err(told);
         ending.tell(outcome);
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use updraft_bus::{Channels, IntoChannel};
 use updraft_protocol::ejson;
 
-use super::HandlerSettings;
+use super::{HandlerSettings, Mismatches};
 use crate::base::error::{Error, Result};
 use crate::base::memory::Memory;
 use crate::limit::Limiter;
@@ -21,6 +21,7 @@ pub(crate) struct Host {
     pub(crate) channels: Channels,
     pub(crate) settings: HandlerSettings,
     pub(crate) limiter: Limiter,
+    pub(crate) mismatches: Mismatches,
     /// The runtime that awaits `serve()`.
     pub(crate) runtime: Handle,
     /// What begins and ends with clients: handlers, their tasks and callbacks, HTTP connections. Shutdown waits for them.

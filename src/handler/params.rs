@@ -3,9 +3,8 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::value::Error as Unfit;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
-use updraft_protocol::ejson::{self, Object, Value};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use updraft_protocol::ejson::{self, Object, SerdeError, Value};
 
 use crate::base::error::{Error, Result};
 use crate::base::redact::Redacted;
@@ -66,28 +65,31 @@ impl Params {
             .unwrap_or(missing)
     }
 
-    fn all<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
-        visitor.visit_seq(Elements(self.0.into_iter()))
+    fn all<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SerdeError> {
+        visitor.visit_seq(Elements {
+            rest: self.0.into_iter(),
+            read: 0,
+        })
     }
-}
-
-fn unfit(error: impl fmt::Display) -> Unfit {
-    Unfit::custom(error)
 }
 
 /// Everything that is not a tuple takes the first parameter; what is missing is undefined, or `{}` for a struct.
 macro_rules! forward {
     ($($method:ident($($name:ident: $kind:ty),*) or $missing:expr;)+) => {
-        $(fn $method<V: Visitor<'de>>(self, $($name: $kind,)* visitor: V) -> Result<V::Value, Unfit> {
-            self.first($missing).$method($($name,)* visitor).map_err(unfit)
+        $(fn $method<V: Visitor<'de>>(self, $($name: $kind,)* visitor: V) -> Result<V::Value, SerdeError> {
+            self.first($missing).$method($($name,)* visitor)
         })+
     };
 }
 
 impl<'de> Deserializer<'de> for Params {
-    type Error = Unfit;
+    type Error = SerdeError;
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, SerdeError> {
         self.all(visitor)
     }
 
@@ -96,11 +98,11 @@ impl<'de> Deserializer<'de> for Params {
         _: &'static str,
         _: usize,
         visitor: V,
-    ) -> Result<V::Value, Unfit> {
+    ) -> Result<V::Value, SerdeError> {
         self.all(visitor)
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SerdeError> {
         visitor.visit_unit()
     }
 
@@ -108,10 +110,10 @@ impl<'de> Deserializer<'de> for Params {
         self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Unfit> {
+    ) -> Result<V::Value, SerdeError> {
         if name == ARGS {
             let all = Value::Array(self.0);
-            return visitor.visit_newtype_struct(all).map_err(unfit);
+            return visitor.visit_newtype_struct(all);
         }
         // What is missing is what it is to the type inside, unless that is one of EJSON's own.
         if self.0.is_empty() && !name.starts_with('$') {
@@ -119,7 +121,6 @@ impl<'de> Deserializer<'de> for Params {
         }
         self.first(Value::Undefined)
             .deserialize_newtype_struct(name, visitor)
-            .map_err(unfit)
     }
 
     forward! {
@@ -153,21 +154,27 @@ impl<'de> Deserializer<'de> for Params {
 }
 
 /// The parameters of a tuple; those that are missing read as a parameter list of none.
-struct Elements(std::vec::IntoIter<Value>);
+struct Elements {
+    rest: std::vec::IntoIter<Value>,
+    read: usize,
+}
 
 impl<'de> SeqAccess<'de> for Elements {
-    type Error = Unfit;
+    type Error = SerdeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Unfit> {
-        match self.0.next() {
-            Some(value) if !value.is_undefined() => {
-                seed.deserialize(value).map(Some).map_err(unfit)
-            }
-            _ => seed.deserialize(Params(Vec::new())).map(Some),
-        }
+    ) -> Result<Option<T::Value>, SerdeError> {
+        self.read = self.read.saturating_add(1);
+        let element = match self.rest.next() {
+            Some(value) if !value.is_undefined() => seed.deserialize(value),
+            _ => seed.deserialize(Params(Vec::new())),
+        };
+        let number = self.read;
+        element
+            .map(Some)
+            .map_err(|error| error.within(format_args!("parameter {number}")))
     }
 }
 
@@ -248,5 +255,58 @@ mod tests {
         assert!(read::<(String, u32)>(params(r#"["a",-1]"#)).is_err());
         let error = read::<Thread>(params(r#"[{"threadId":5}]"#)).unwrap_err();
         assert_eq!(error.to_string(), "Match failed [400]");
+    }
+
+    #[test]
+    fn found_302_the_cause_names_the_field_and_quotes_no_value() {
+        fn cause<P: DeserializeOwned + 'static + fmt::Debug>(json: &str) -> String {
+            let error = read::<P>(params(json)).unwrap_err();
+            error.source().unwrap().to_string()
+        }
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "never made")]
+        struct Search {
+            words: Vec<String>,
+            sort: Sort,
+        }
+        #[derive(Debug, Deserialize)]
+        enum Sort {
+            Ascending,
+            Descending,
+        }
+        for (cause, expected) in [
+            (
+                cause::<Thread>(r#"[{"threadId":5}]"#),
+                "threadId: invalid type: integer, expected a string",
+            ),
+            (
+                cause::<(String, u32)>(r#"["a",-1]"#),
+                "parameter 2: invalid value: integer, expected u32",
+            ),
+            (
+                cause::<(String, u32)>(r#"["a"]"#),
+                "parameter 2: invalid type: null or undefined, expected u32",
+            ),
+            (
+                cause::<Search>(r#"[{"words":["a",true]}]"#),
+                "words.1: invalid type: boolean, expected a string",
+            ),
+            (
+                cause::<(u8, Search)>(r#"[1,{"words":[],"sort":"secret"}]"#),
+                "parameter 2.sort: unknown variant, expected one of Ascending, Descending",
+            ),
+            (cause::<Search>(r#"[{"words":[]}]"#), "missing field sort"),
+            (
+                cause::<Search>(r#"[{"wrods":["secret"]}]"#),
+                "unknown field wrods, expected one of words, sort",
+            ),
+            (
+                cause::<String>(r#"[{"$date":5}]"#),
+                "invalid type: map, expected a string",
+            ),
+        ] {
+            assert_eq!(cause, expected);
+        }
     }
 }

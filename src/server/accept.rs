@@ -1,5 +1,6 @@
 //! The accept loop: HTTP/1.1 by hyper with limits that warp's own server has not.
 
+use std::fmt;
 use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use super::incoming::{IncomingBody, too_late};
 use super::tls::Handshake;
 use crate::base::ThrottledLog;
 use crate::base::clock;
+use crate::base::error::{Error, Result};
 use crate::base::files::REMEDY;
 use crate::config::ListenerSettings;
 
@@ -190,13 +192,15 @@ fn is_of_one(error: &io::Error) -> bool {
 /// its options, at no cost of their own.
 pub(super) async fn bind(
     settings: &ListenerSettings,
-    addresses: impl ToSocketAddrs,
-) -> io::Result<TcpSocket> {
-    let mut failed = io::Error::new(ErrorKind::InvalidInput, "the name has no address");
-    for address in lookup_host(addresses).await? {
+    addresses: impl ToSocketAddrs + fmt::Debug,
+) -> Result<TcpSocket> {
+    let given = format!("{addresses:?}");
+    let found = lookup_host(addresses).await;
+    let mut failed = Error::of_address(format!("{given} has no address"));
+    for address in found.map_err(|error| not_an_address(&given, &error))? {
         match bind_to(settings, address) {
             Ok(socket) => return Ok(socket),
-            Err(error) => failed = error,
+            Err(error) => failed = not_bound(address, &error),
         }
     }
     Err(failed)
@@ -222,6 +226,29 @@ fn bind_to(settings: &ListenerSettings, address: SocketAddr) -> io::Result<TcpSo
     }
     socket.bind(address)?;
     Ok(socket)
+}
+
+/// What was given is no address, or the name of none.
+fn not_an_address(given: &str, error: &io::Error) -> Error {
+    let text = if error.kind() == ErrorKind::InvalidInput {
+        format!("{given} is no address to listen on; its form is HOST:PORT, as in 127.0.0.1:3000")
+    } else {
+        format!("{given} cannot be listened on: {error}; is the name right?")
+    };
+    Error::of_address(text)
+}
+
+/// The operating system lets nobody listen here, or not us.
+pub(super) fn not_bound(address: SocketAddr, error: &io::Error) -> Error {
+    let why = match error.kind() {
+        ErrorKind::AddrInUse => "address in use; does another server listen there?",
+        ErrorKind::AddrNotAvailable => {
+            "no address of this machine; 0.0.0.0 listens on all that are"
+        }
+        ErrorKind::PermissionDenied => "permission denied; ports below 1024 take a right to them",
+        _ => &error.to_string(),
+    };
+    Error::of_address(format!("{address} cannot be listened on: {why}"))
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -30,7 +30,7 @@ impl Proxies {
         let parse = |text: &String| {
             Subnet::parse(text).ok_or_else(|| {
                 Error::configuration(format!(
-                    "trusted_proxies: {text:?} is no address or network such as \"10.0.0.0/8\""
+                    "trusted_proxies: {text:?} is not an address or a network, such as 10.0.0.0/8"
                 ))
             })
         };

@@ -85,8 +85,8 @@ impl Policy {
         let parse = |text: &String| {
             Allowed::parse(text).ok_or_else(|| {
                 Error::configuration(format!(
-                    "origins.allowed: {text:?} is not an origin such as \"https://app.example.com\"; \
-                     it has no path"
+                    "origins.allowed: {text:?} is not an origin; its form is https://app.example.com, \
+                     without a path"
                 ))
             })
         };

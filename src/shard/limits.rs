@@ -73,6 +73,17 @@ pub struct SilenceLimit {
     pub timeout: Duration,
 }
 
+impl ClientLimits {
+    /// Bytes of a message of a client that has, or has not, said `connect`.
+    pub(super) fn message_of(&self, is_connected: bool) -> usize {
+        if is_connected {
+            self.message
+        } else {
+            self.first_message
+        }
+    }
+}
+
 impl Default for ClientLimits {
     fn default() -> Self {
         Self {

@@ -1,4 +1,5 @@
-//! What logs say of logins and of panics: enough to follow them, nothing that could be used to log in.
+//! What logs say of logins, of panics, and of what clients send that does not fit: enough to follow them, nothing that
+//! could be used to log in, and no values.
 
 use std::io::{self, Write};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -79,6 +80,16 @@ impl Authenticator for Careless {
 /// Waits for a call's result, whatever it is.
 fn answered(client: &mut Client) {
     while !client.expect_any_text().contains(r#""msg":"result""#) {}
+}
+
+/// The next message that does not only say that a method's writes are done.
+fn answer(client: &mut Client) -> String {
+    loop {
+        let text = client.expect_any_text();
+        if !text.contains(r#""msg":"updated""#) {
+            return text;
+        }
+    }
 }
 
 #[test]
@@ -207,4 +218,134 @@ fn found_204_a_panic_is_a_line_that_a_client_cannot_forge() {
     assert!(!text.contains("PanicSecret"), "{text}");
     assert!(!text.contains(['\u{1b}', '\u{7}']), "{text}");
     assert!(!text.lines().any(|line| line.starts_with("ERROR forged")));
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Thread {
+    thread_id: String,
+}
+
+/// A text that reads itself, and quotes what it does not like.
+struct Slug;
+
+impl<'de> Deserialize<'de> for Slug {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let error = format!("{text:?} is no slug");
+        Err(serde::de::Error::custom(error))
+    }
+}
+
+async fn misfit(vent: Vent, Thread { thread_id }: Thread) -> Result<()> {
+    vent.relay(channel!["misfits", thread_id]).await
+}
+
+/// A server with a publication and a method that take few things.
+fn choosy() -> updraft::Builder {
+    Server::builder()
+        .vent("misfit", misfit)
+        .method("slug", async |_: Call, _: (u8, Slug)| Ok::<(), Error>(()))
+        .configure(|settings| {
+            settings.clients.first_message = 1000;
+            settings.clients.message = 10_000;
+        })
+}
+
+/// What a client sends that does not fit, the error that names its subscription or call, and what is wrong with it.
+const MISFITS: [(&str, &str, &str, &str); 4] = [
+    (
+        r#"{"msg":"sub","id":"a","name":"misfit","params":["vent.a",{"threadId":665544}]}"#,
+        r#"{"msg":"nosub","id":"a","error":{"isClientSafe":true,"error":400,"reason":"Match failed","#,
+        r#"what=publication name="misfit" cause="#,
+        "threadId: invalid type: integer, expected a string",
+    ),
+    (
+        r#"{"msg":"sub","id":"a","name":"misfit","params":["vent.a",{"theadId":"665544"}]}"#,
+        r#"{"msg":"nosub","id":"a","error":{"isClientSafe":true,"error":400,"reason":"Match failed","#,
+        r#"what=publication name="misfit" cause="#,
+        "missing field threadId",
+    ),
+    (
+        r#"{"msg":"sub","id":"a","name":"misfit","params":["vent.a",{"threadId":"665544:"}]}"#,
+        r#"{"msg":"nosub","id":"a","error":{"isClientSafe":true,"error":400,"reason":"Not a valid part of a channel name","#,
+        r#"what=publication name="misfit" cause="#,
+        "Not a valid part of a channel name: part 2 has a colon",
+    ),
+    (
+        r#"{"msg":"method","id":"b","method":"slug","params":[1,"665544"]}"#,
+        r#"{"msg":"result","id":"b","error":{"isClientSafe":true,"error":400,"reason":"Match failed","#,
+        r#"what=method name="slug" cause="#,
+        "parameter 2: [hidden] is no slug",
+    ),
+];
+
+/// The lines of a log that have this in them.
+fn lines(log: &Log, text: &str) -> Vec<String> {
+    let all = log.text();
+    let lines = all.lines().filter(|line| line.contains(text));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn found_302_what_does_not_fit_is_logged_with_name_field_and_reason_and_without_values() {
+    let log = log();
+    let _shown = ShownOnFailure(log.clone());
+    for (message, error, logged, cause) in MISFITS {
+        // Each is the first of its server, which the log is never without.
+        let server = Running::start(choosy());
+        let mut client = server.client();
+        client.send_text(message);
+        // On a loopback listener the client is told too.
+        let told = format!(r#"{error}"details":"{cause}","message":"#);
+        let answer = answer(&mut client);
+        assert!(answer.starts_with(&told), "{answer}");
+        let lines = lines(&log, &format!("{logged}{cause} left_out=0"));
+        let line = lines.first();
+        assert!(line.is_some_and(|line| line.contains(" WARN ")), "{line:?}");
+    }
+    assert_eq!(lines(&log, "665544"), [""; 0]);
+}
+
+#[test]
+fn found_302_deviation_040_clients_from_elsewhere_are_told_what_meteor_tells_them() {
+    let _log = log();
+    let server = Running::start(
+        choosy().configure(|settings| settings.trusted_proxies = updraft::TrustedProxies::Hops(1)),
+    );
+    let mut client = server.client();
+    for (message, error, _, _) in MISFITS {
+        client.send_text(message);
+        let answer = answer(&mut client);
+        assert!(
+            answer.starts_with(&format!(r#"{error}"message":"#)),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn found_302_many_misfits_are_one_line_a_second() {
+    let log = log();
+    let server =
+        Running::start(choosy().method("flood", async |_: Call, _: u8| Ok::<(), Error>(())));
+    let mut client = server.client();
+    for _ in 0..200 {
+        client.send_text(r#"{"msg":"method","id":"1","method":"flood","params":["x"]}"#);
+        answered(&mut client);
+    }
+    let lines = lines(&log, r#"name="flood""#);
+    assert!((1..200).contains(&lines.len()), "{} lines", lines.len());
+}
+
+#[test]
+fn found_302_a_message_that_is_too_big_is_logged_with_the_limit_and_its_setting() {
+    let log = log();
+    let server = Running::start(choosy());
+    let mut client = server.client();
+    client.send_text(&format!(r#"{{"msg":"{}"}}"#, "x".repeat(10_000)));
+    client.expect_close(1009, "Message too big");
+    let lines = lines(&log, "clients.message");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("limit=10000 left_out=0"), "{}", lines[0]);
 }

@@ -1,10 +1,11 @@
 //! The binary: a relay that is configured on its command line.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tungstenite::Error;
+use updraft::ErrorKind;
+use updraft::prelude::*;
 use updraft_test_support::client::{Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::http::Http;
@@ -90,7 +91,7 @@ fn row_021_a_refused_origin_is_in_the_log_with_the_option_that_allows_it() {
     let evil = format!(r"https://evil.example/\{}", "x".repeat(1000));
     for _ in 0..20 {
         let refused = ask(&evil);
-        assert!(matches!(refused, Err(Error::Http(answer)) if answer.status() == 403));
+        assert!(matches!(refused, Err(tungstenite::Error::Http(answer)) if answer.status() == 403));
     }
     eventually("it is logged", || relay.output().contains("--allow-origin"));
     let output = relay.output();
@@ -130,7 +131,7 @@ fn found_107_a_redis_that_cannot_be_listened_to_is_said_at_the_start() {
     let ended = command.output().expect("the binary runs");
     let text = String::from_utf8_lossy(&ended.stderr);
     assert!(!ended.status.success(), "{text}");
-    let said = "Redis refused the connection that listens";
+    let said = "(the connection that listens): user or password refused, or none wanted";
     assert!(text.contains(said) && !text.contains("needless"), "{text}");
 }
 
@@ -242,27 +243,192 @@ fn found_110_many_clients_are_not_sent_away_at_the_same_moment() {
     assert!(ends[CLIENTS / 2] >= DRAIN / 4, "{ends:?}");
 }
 
+/// What the relay prints when it is started so, which must end it.
+fn bad_start(arguments: &[&str]) -> String {
+    let mut command = updraft();
+    // Warnings are about this machine, and no part of the answer.
+    command.env("RUST_LOG", "error");
+    let ended = command.args(arguments).output();
+    let ended = ended.expect("the binary runs");
+    assert!(!ended.status.success(), "{arguments:?}");
+    assert_eq!(ended.stdout, b"", "{arguments:?}");
+    String::from_utf8(ended.stderr).expect("a text")
+}
+
 #[test]
-fn what_is_wrong_is_said_in_a_line() {
+fn found_304_a_bad_start_is_one_line_with_thing_value_and_remedy() {
+    let open = RedisServer::start();
+    let locked = RedisServer::start();
+    locked.tell("ACL", &["SETUSER", "default", "resetpass", ">right"]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    let nobody = free_port();
+    let (here, there) = (open.port(), locked.port());
+    let redis = open.url();
+    for (arguments, expected) in [
+        (
+            vec!["--redis", &format!("redis://:secret@127.0.0.1:{nobody}")],
+            format!(
+                "Redis at 127.0.0.1:{nobody}: connection refused; is it running? --redis says where"
+            ),
+        ),
+        (
+            vec!["--redis", &format!("redis://127.0.0.1:{there}")],
+            format!(
+                "Redis at 127.0.0.1:{there}: it wants a password; USER:PASSWORD@ stands before \
+                 the host in its URL; --redis says where"
+            ),
+        ),
+        (
+            vec!["--redis", &format!("redis://:wrong@127.0.0.1:{there}")],
+            format!(
+                "Redis at 127.0.0.1:{there}: user or password refused, or none wanted; its URL \
+                 has them before the host; --redis says where"
+            ),
+        ),
+        (
+            vec!["--redis", "localhost"],
+            "Redis URL \"localhost\": Redis URL did not parse; its form is redis://HOST:6379/0, \
+             with USER:PASSWORD@ before HOST if need be; --redis says where"
+                .to_owned(),
+        ),
+        (
+            vec!["--redis", &format!("redis://127.0.0.1:{here}/99")],
+            format!(
+                "Redis at 127.0.0.1:{here}: it refused: DB index is out of range; --redis says where"
+            ),
+        ),
+        (
+            vec!["--redis", &redis, "--listen", &taken],
+            format!(
+                "{taken} cannot be listened on: address in use; does another server listen there? \
+                 --listen says where"
+            ),
+        ),
+        (
+            vec!["--redis", &redis, "--listen", "localhost"],
+            "\"localhost\" is no address to listen on; its form is HOST:PORT, as in \
+             127.0.0.1:3000; --listen says where"
+                .to_owned(),
+        ),
+        (
+            vec!["--redis", &redis, "--listen", "192.0.2.1:3000"],
+            "192.0.2.1:3000 cannot be listened on: no address of this machine; 0.0.0.0 listens on \
+             all that are; --listen says where"
+                .to_owned(),
+        ),
+        (
+            vec!["--redis", &redis, "--relay", "a=c"],
+            "the publication 'a' is defined twice; rename or remove one".to_owned(),
+        ),
+        (
+            vec!["--redis", &redis, "--allow-origin", "app.example.com"],
+            "origins.allowed: \"app.example.com\" is not an origin; its form is https://app.example.com, without a path"
+                .to_owned(),
+        ),
+    ] {
+        let said = bad_start(&[&["--relay", "a=b"], &*arguments].concat());
+        assert_eq!(said, format!("error: {expected}\n"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn found_304_what_a_program_prints_when_it_returns_an_error_of_the_start_is_that_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let _within = runtime.enter();
+    // As `fn main() -> updraft::Result<()>` prints it, behind `Error: `.
+    let printed = |error: Error| (error.kind(), format!("{error:?}"));
+    for (builder, kind, expected) in [
+        (
+            Server::builder(),
+            ErrorKind::Address,
+            format!("{taken} cannot be listened on: address in use; does another server listen there?"),
+        ),
+        (
+            Server::builder().configure(|settings| {
+                settings.origins.allowed.push("https://a.example/path".to_owned());
+            }),
+            ErrorKind::Configuration,
+            "origins.allowed: \"https://a.example/path\" is not an origin; its form is https://app.example.com, without a path"
+                .to_owned(),
+        ),
+        (
+            Server::builder().configure(|settings| {
+                let networks = vec!["10.0.0.0/99".to_owned()];
+                settings.trusted_proxies = TrustedProxies::Networks(networks);
+            }),
+            ErrorKind::Configuration,
+            "trusted_proxies: \"10.0.0.0/99\" is not an address or a network, such as 10.0.0.0/8".to_owned(),
+        ),
+        (
+            Server::builder()
+                .method("a", async |_: Call| Ok::<(), Error>(()))
+                .method("a", async |_: Call| Ok::<(), Error>(())),
+            ErrorKind::Configuration,
+            "the method 'a' is defined twice; rename or remove one".to_owned(),
+        ),
+    ] {
+        let error = runtime.block_on(builder.bind(taken)).expect_err("an error");
+        assert_eq!(printed(error), (kind, expected));
+    }
+    let error = runtime.block_on(Server::builder().bind(("localhost ", 3000)));
+    let (kind, text) = printed(error.expect_err("an error"));
+    assert_eq!(kind, ErrorKind::Address);
+    assert!(
+        text.starts_with("(\"localhost \", 3000) cannot be listened on: ")
+            && text.ends_with("; is the name right?")
+            && !text.contains('\n'),
+        "{text}"
+    );
+
+    let nobody = free_port();
+    let url = format!("redis://:secret@127.0.0.1:{nobody}");
+    let error = runtime.block_on(Redis::connect(&url)).expect_err("nobody");
+    let expected = format!("Redis at 127.0.0.1:{nobody}: connection refused; is it running?");
+    assert_eq!(
+        printed(error.into()),
+        (ErrorKind::Configuration, expected.clone())
+    );
+    let error = runtime
+        .block_on(Emitter::connect(&url))
+        .expect_err("nobody");
+    assert_eq!(error.to_string(), expected);
+    // Who prints all causes, as anyhow does, has nothing twice.
+    let causes = std::error::Error::source(&error);
+    assert!(causes.is_none(), "{causes:?}");
+    let error = Redis::lazy("redis//127.0.0.1").expect_err("no URL");
+    let text = printed(error.into()).1;
+    let begin = "Redis URL \"redis//127.0.0.1\": Redis URL did not parse; its form is redis://HOST";
+    assert!(text.starts_with(begin), "{text}");
+}
+
+#[test]
+fn found_309_relays_that_could_never_work_are_refused_at_the_start() {
+    for (relay, said) in [
+        ("a=x y", "no white space"),
+        ("b=news*", "is no pattern"),
+        ("b=news::[ab]", "is no pattern"),
+        ("c=news::{}", "names no member"),
+        ("d=news::x{y}", "a part of its own"),
+        ("e=news::", "empty"),
+        ("f=", "empty"),
+        ("=news", "no name"),
+        ("nothing", "NAME=CHANNEL"),
+    ] {
+        let text = bad_start(&["--relay", relay]);
+        let begin = format!("error: invalid value '{relay}' for '--relay <NAME=CHANNEL>': ");
+        assert!(text.starts_with(&begin) && text.contains(said), "{text}");
+    }
     for (arguments, said) in [
-        (vec!["--relay", "nothing"], "NAME=CHANNEL"),
         (vec![], "--relay"),
         (
             vec!["--relay", "a=b", "--trusted-proxies", "some"],
             "--trusted-proxies",
         ),
-        (vec!["--relay", "a=b::"], "empty"),
-        (
-            vec!["--relay", "a=b", "--redis", "redis://127.0.0.1:1"],
-            "--redis",
-        ),
     ] {
-        let ended = updraft()
-            .args(&arguments)
-            .output()
-            .expect("the binary runs");
-        let text = String::from_utf8_lossy(&ended.stderr);
-        assert!(!ended.status.success(), "{arguments:?}");
+        let text = bad_start(&arguments);
         assert!(text.contains(said), "{arguments:?}: {text}");
     }
 }

@@ -41,7 +41,9 @@ struct Search {
 #[test]
 fn ddp_127_144_parameters_are_read_as_the_type_that_the_function_takes() {
     let server = Running::start(
+        // Its clients are told no more than Meteor's are.
         Server::builder()
+            .configure(|settings| settings.trusted_proxies = updraft::TrustedProxies::Hops(1))
             .method("nothing", async |_: Call| Ok::<_, Error>("called"))
             .method("string", echo!(String))
             .method("tuple", echo!((String, u8)))
@@ -131,7 +133,9 @@ fn ddp_127_144_parameters_are_read_as_the_type_that_the_function_takes() {
 #[test]
 fn ddp_144_a_publication_whose_parameters_do_not_fit_is_refused() {
     let server = Running::start(
+        // Its clients are told no more than Meteor's are.
         Server::builder()
+            .configure(|settings| settings.trusted_proxies = updraft::TrustedProxies::Hops(1))
             .publish("things", async |_: Subscription, _: Search| {
                 Ok::<(), Error>(())
             })

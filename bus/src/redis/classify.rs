@@ -5,9 +5,9 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ConnectionAddr, ErrorKind, RedisError, ServerErrorKind};
 
-use crate::fault::{ClassifiedError, Side};
+use crate::fault::{ClassifiedError, Side, Trial};
 use crate::{BusError, BusFault, SharedError};
 
 impl BusFault {
@@ -33,14 +33,83 @@ pub(super) fn cause(error: RedisError) -> SharedError {
 }
 
 /// A connection was tried out, in vain.
-pub(super) fn not_connected(side: Side, error: RedisError) -> BusError {
+pub(super) fn not_connected(side: Side, address: &ConnectionAddr, error: RedisError) -> BusError {
     let fault = BusFault::of(&error);
     let is_refused = fault == BusFault::Authentication || is_refusal(&error);
-    let cause = Arc::new(ClassifiedError::new(fault, Some(side), error));
+    let trial = Trial {
+        side,
+        address: address.to_string(),
+        reason: reason(fault, address, &error),
+    };
+    tracing::debug!(redis = trial.address, ?side, %error, "Redis cannot be used.");
+    let cause = Arc::new(ClassifiedError::new(fault, Some(trial), error));
     if is_refused {
         BusError::Refused(cause)
     } else {
         BusError::Unavailable(Some(cause))
+    }
+}
+
+/// A URL is of no use.
+pub(super) fn unusable(url: &str, error: &RedisError) -> BusError {
+    let error = error.to_string();
+    let why = error.split(" - ").next().unwrap_or_default();
+    let text = format!(
+        "{}: {why}; its form is redis://HOST:6379/0, with USER:PASSWORD@ before HOST if need be",
+        shown(url)
+    );
+    let cause: Box<dyn Error + Send + Sync> = text.into();
+    BusError::InvalidUrl(cause.into())
+}
+
+/// What is wrong, and what to do about it, for a person. Of what Redis answers, which is long, only
+/// that is repeated for which there are no words here.
+fn reason(fault: BusFault, address: &ConnectionAddr, error: &RedisError) -> String {
+    let is_encrypted = matches!(address, ConnectionAddr::TcpTls { .. });
+    let text = match fault {
+        BusFault::Unreachable if error.is_connection_refusal() => {
+            "connection refused; is it running?"
+        }
+        BusFault::Unreachable if error.is_timeout() && is_encrypted => {
+            "no answer in time; does it speak TLS on this port?"
+        }
+        BusFault::Unreachable if error.is_timeout() => "no answer in time; is this its address?",
+        BusFault::Unreachable => return format!("{error}; is this its address?"),
+        BusFault::Tls => return format!("the TLS handshake failed: {error}"),
+        BusFault::Authentication if error.code() == Some("NOAUTH") => {
+            "it wants a password; USER:PASSWORD@ stands before the host in its URL"
+        }
+        BusFault::Authentication => {
+            "user or password refused, or none wanted; its URL has them before the host"
+        }
+        BusFault::Denied => {
+            "the rights of this user do not suffice; its ACL must allow PING, PUBLISH, SUBSCRIBE \
+             and UNSUBSCRIBE"
+        }
+        BusFault::Loading => "it is still loading its data; try again",
+        BusFault::ReadOnly => "it is a replica, which takes no messages; connect to its master",
+        BusFault::OutOfMemory => "it has no memory left; see its maxmemory",
+        BusFault::Lost | BusFault::Silent | BusFault::Detached | BusFault::Refused => {
+            let said = error.detail().map(str::to_owned);
+            let said = said.unwrap_or_else(|| error.to_string());
+            return format!("it refused: {said}");
+        }
+    };
+    text.to_owned()
+}
+
+/// A URL as it may be shown, which is without what could be a password.
+fn shown(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-+_:/[]".contains(c);
+    let host = rest.split('/').next().unwrap_or_default();
+    let port = host.rsplit_once(':').map(|(_, port)| port);
+    let is_port = |port: &str| port.chars().all(|c| c.is_ascii_digit() || c == ']');
+    if rest.chars().all(is_plain) && scheme.chars().all(is_plain) && port.is_none_or(is_port) {
+        format!("Redis URL \"{url}\"")
+    } else {
+        "Redis URL".to_owned()
     }
 }
 
@@ -58,4 +127,29 @@ fn is_tls(error: &RedisError) -> bool {
         .and_then(|cause| cause.downcast_ref::<Kept>());
     let cause = kept.and_then(|kept| kept.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn found_304_a_url_is_shown_without_what_could_be_a_password() {
+        for (url, expected) in [
+            ("localhost", "Redis URL \"localhost\""),
+            ("http://example:80/x", "Redis URL \"http://example:80/x\""),
+            ("redis://[::1]:x", "Redis URL"),
+            ("redis://a:secret@host", "Redis URL"),
+            ("redis://:secret", "Redis URL"),
+            ("redis://:1secret/0", "Redis URL"),
+            ("secret@host", "Redis URL"),
+            (
+                "redis+unix:///run/redis?pass=secret",
+                "Redis URL \"redis+unix:///run/redis\"",
+            ),
+            ("\u{1b}[31m", "Redis URL"),
+        ] {
+            assert_eq!(shown(url), expected, "{url}");
+        }
+    }
 }

@@ -19,7 +19,6 @@ use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::classify::not_connected;
 pub(crate) use self::publisher::Publisher;
 pub use self::queue::EmitQueue;
 use self::queue::PendingEmits;
@@ -65,8 +64,8 @@ impl Redis {
     pub async fn connect(url: &str) -> Result<Self, BusError> {
         let redis = Self::lazy(url)?;
         redis.publisher.check().await?;
-        let failed = |error| not_connected(Side::Listening, error);
-        subscriber::check(&redis.publisher).await.map_err(failed)?;
+        let checked = subscriber::check(&redis.publisher).await;
+        checked.map_err(|error| redis.publisher.not_connected(Side::Listening, error))?;
         Ok(redis)
     }
 
@@ -91,7 +90,7 @@ impl Redis {
     /// or begins as one: then a client that may choose a channel could choose one of those.
     pub fn prefix(mut self, prefix: &str) -> Result<Self, BusError> {
         if is_reserved_prefix(prefix) || prefix.chars().any(char::is_control) {
-            return Err(BusError::InvalidPrefix);
+            return Err(BusError::InvalidPrefix(prefix.into()));
         }
         self.publisher.options.prefix = Arc::from(prefix);
         Ok(self)

@@ -10,13 +10,13 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue,
-    IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisError,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    ProtocolVersion, PushInfo, PushKind, RedisError,
 };
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::classify::{cause, is_refusal, not_connected};
+use super::classify::{cause, is_refusal, not_connected, unusable};
 use super::options::RedisOptions;
 use crate::fault::Side;
 use crate::{BusError, EmitError};
@@ -59,7 +59,8 @@ struct PublishingConnection {
 impl Publisher {
     /// For this URL. Nothing is connected to.
     pub(crate) fn new(url: &str) -> Result<Self, BusError> {
-        let info = url.into_connection_info().map_err(invalid)?;
+        let info = url.into_connection_info();
+        let info = info.map_err(|error| unusable(url, &error))?;
         let keepalive = TcpKeepalive::new()
             .with_time(KEEPALIVE_AFTER)
             .with_interval(KEEPALIVE_EVERY)
@@ -68,11 +69,16 @@ impl Publisher {
             .set_nodelay(true)
             .set_keepalive(keepalive);
         let info = info.set_tcp_settings(tcp);
+        let client = |protocol| {
+            let settings = info.redis_settings().clone().set_protocol(protocol);
+            let client = Client::open(info.clone().set_redis_settings(settings));
+            client.map_err(|error| unusable(url, &error))
+        };
         Ok(Self {
             options: RedisOptions::default(),
             shared: Arc::new(PublisherState {
-                resp2: client(&info, ProtocolVersion::RESP2)?,
-                resp3: client(&info, ProtocolVersion::RESP3)?,
+                resp2: client(ProtocolVersion::RESP2)?,
+                resp3: client(ProtocolVersion::RESP3)?,
                 is_old: AtomicBool::new(false),
                 current: Mutex::new(None),
                 failures: AtomicU64::new(0),
@@ -83,8 +89,13 @@ impl Publisher {
     /// Connects, and asks for a sign of life.
     pub(crate) async fn check(&self) -> Result<(), BusError> {
         let ping = self.query::<redis::Value>(&redis::cmd("PING")).await;
-        let failed = |error| not_connected(Side::Publishing, error);
-        ping.map(drop).map_err(failed)
+        ping.map(drop)
+            .map_err(|error| self.not_connected(Side::Publishing, error))
+    }
+
+    /// One of its connections was tried out, in vain.
+    pub(super) fn not_connected(&self, side: Side, error: RedisError) -> BusError {
+        not_connected(side, self.client().get_connection_info().addr(), error)
     }
 
     /// For the connection that listens.
@@ -218,13 +229,4 @@ impl fmt::Debug for Publisher {
 
 pub(super) fn timed_out() -> RedisError {
     std::io::Error::from(std::io::ErrorKind::TimedOut).into()
-}
-
-fn client(info: &ConnectionInfo, protocol: ProtocolVersion) -> Result<Client, BusError> {
-    let settings = info.redis_settings().clone().set_protocol(protocol);
-    Client::open(info.clone().set_redis_settings(settings)).map_err(invalid)
-}
-
-fn invalid(error: RedisError) -> BusError {
-    BusError::InvalidUrl(Arc::new(error))
 }

@@ -12,7 +12,7 @@ use super::key::KeyDeserializer;
 use super::number::integer;
 use super::slot::{NAME, offer};
 use super::value::{IntoIter, Object};
-use super::{SerdeError, Value};
+use super::{SerdeError, Text, Value};
 
 /// Makes a Rust value of a value.
 ///
@@ -226,15 +226,21 @@ where
     V: Visitor<'de>,
 {
     let length = items.len();
-    let mut items = ArrayAccess(items.into_iter());
+    let mut items = ArrayAccess {
+        rest: items.into_iter(),
+        read: 0,
+    };
     let result = visitor.visit_seq(&mut items)?;
-    match items.0.len() {
+    match items.rest.len() {
         0 => Ok(result),
         _ => Err(SerdeError::invalid_length(length, &"fewer items")),
     }
 }
 
-struct ArrayAccess<T>(std::vec::IntoIter<T>);
+struct ArrayAccess<T> {
+    rest: std::vec::IntoIter<T>,
+    read: usize,
+}
 
 impl<'de, T: IntoDeserializer<'de, SerdeError>> SeqAccess<'de> for ArrayAccess<T> {
     type Error = SerdeError;
@@ -243,21 +249,25 @@ impl<'de, T: IntoDeserializer<'de, SerdeError>> SeqAccess<'de> for ArrayAccess<T
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, SerdeError> {
-        self.0
-            .next()
-            .map(|item| seed.deserialize(item.into_deserializer()))
-            .transpose()
+        let Some(item) = self.rest.next() else {
+            return Ok(None);
+        };
+        let number = self.read;
+        self.read = number.saturating_add(1);
+        let item = seed.deserialize(item.into_deserializer());
+        item.map(Some).map_err(|error| error.within(number))
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.0.len())
+        Some(self.rest.len())
     }
 }
 
 struct ObjectAccess<T> {
     rest: IntoIter,
     wrap: fn(Value) -> T,
-    // Of the member whose key was read last.
+    // The member whose key was read last.
+    key: Text,
     value: Value,
 }
 
@@ -266,6 +276,7 @@ impl<T> ObjectAccess<T> {
         Self {
             rest: object.into_iter(),
             wrap,
+            key: Text::default(),
             value: Value::Undefined,
         }
     }
@@ -282,6 +293,7 @@ impl<'de, T: IntoDeserializer<'de, SerdeError>> MapAccess<'de> for ObjectAccess<
             None => Ok(None),
             Some((key, value)) => {
                 self.value = value;
+                self.key = key.clone();
                 seed.deserialize(KeyDeserializer(key)).map(Some)
             }
         }
@@ -291,7 +303,8 @@ impl<'de, T: IntoDeserializer<'de, SerdeError>> MapAccess<'de> for ObjectAccess<
         &mut self,
         seed: S,
     ) -> Result<S::Value, SerdeError> {
-        seed.deserialize((self.wrap)(self.value.take()).into_deserializer())
+        let value = seed.deserialize((self.wrap)(self.value.take()).into_deserializer());
+        value.map_err(|error| error.within(self.key.to_string_lossy()))
     }
 }
 

@@ -4,6 +4,8 @@
 use std::error::Error;
 use std::fmt;
 
+use serde::de::{Expected, Unexpected};
+
 /// Text that is not JSON, exceeds a limit, or holds EJSON that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseError {
@@ -101,18 +103,42 @@ impl From<ParseError> for ScanError {
 }
 
 /// A value that does not fit a Rust type, or a Rust value that EJSON cannot express.
+///
+/// Its text names the member that does not fit, and holds nothing of the value; but for the words of
+/// types that read themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SerdeError(String);
+pub struct SerdeError {
+    /// From the outermost member to the one that does not fit; empty for the value itself.
+    path: String,
+    message: String,
+}
 
 impl SerdeError {
     pub(super) fn new(message: impl fmt::Display) -> Self {
-        Self(message.to_string())
+        Self {
+            path: String::new(),
+            message: message.to_string(),
+        }
+    }
+
+    /// The same error, of a value that is a member of another.
+    #[must_use]
+    pub fn within(mut self, member: impl fmt::Display) -> Self {
+        self.path = if self.path.is_empty() {
+            member.to_string()
+        } else {
+            format!("{member}.{}", self.path)
+        };
+        self
     }
 }
 
 impl fmt::Display for SerdeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
     }
 }
 
@@ -124,8 +150,62 @@ impl serde::ser::Error for SerdeError {
     }
 }
 
+/// In serde's words, but for the value, which serde quotes: a client may have sent it.
 impl serde::de::Error for SerdeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::new(message)
+    }
+
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let kind = kind_of(unexpected);
+        Self::new(format_args!("invalid type: {kind}, expected {expected}"))
+    }
+
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let kind = kind_of(unexpected);
+        Self::new(format_args!("invalid value: {kind}, expected {expected}"))
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        let expected = expected.join(", ");
+        Self::new(format_args!("unknown variant, expected one of {expected}"))
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        let expected = expected.join(", ");
+        Self::new(format_args!(
+            "unknown field {field}, expected one of {expected}"
+        ))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(format_args!("missing field {field}"))
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::new(format_args!("duplicate field {field}"))
+    }
+}
+
+fn kind_of(unexpected: Unexpected<'_>) -> &'static str {
+    match unexpected {
+        Unexpected::Bool(_) => "boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "integer",
+        Unexpected::Float(_) => "floating point number",
+        Unexpected::Char(_) => "character",
+        Unexpected::Str(_) => "string",
+        Unexpected::Bytes(_) => "byte array",
+        Unexpected::Unit => "null or undefined",
+        Unexpected::Option => "Option value",
+        Unexpected::NewtypeStruct => "newtype struct",
+        Unexpected::Seq => "sequence",
+        Unexpected::Map => "map",
+        Unexpected::Enum => "enum",
+        Unexpected::UnitVariant => "unit variant",
+        Unexpected::NewtypeVariant => "newtype variant",
+        Unexpected::TupleVariant => "tuple variant",
+        Unexpected::StructVariant => "struct variant",
+        // A text of the type's own, which may quote.
+        _ => "another value",
     }
 }

@@ -59,22 +59,33 @@ impl MongoUsers {
     /// The URL is not valid or names no database, or MongoDB does not answer.
     pub async fn connect(url: &str) -> Result<Self> {
         const PATIENCE: Duration = Duration::from_secs(10);
-        let not_valid = |error| Error::configuration("not a valid URL of MongoDB").because(error);
+        // What the crate says of it may quote a password.
+        let not_valid = |_| {
+            let text = "the URL of MongoDB is not valid; its form is \
+                        mongodb://HOST:27017/DATABASE, with USER:PASSWORD@ before HOST if need \
+                        be, in which %40 stands for @";
+            Error::configuration(text)
+        };
         let mut options = ClientOptions::parse(url).await.map_err(not_valid)?;
         options.app_name.get_or_insert_with(|| "updraft".into());
         options.server_selection_timeout.get_or_insert(PATIENCE);
+        let hosts = options.hosts.iter().map(ToString::to_string);
+        let hosts = hosts.collect::<Vec<_>>().join(", ");
         let client = Client::with_options(options).map_err(not_valid)?;
         let Some(database) = client.default_database() else {
-            let text = "the URL of MongoDB names no database";
+            let text = "the URL of MongoDB names no database; it stands behind the host, as in \
+                        mongodb://127.0.0.1/meteor";
             return Err(Error::configuration(text));
         };
         let users = Self {
             users: database.collection("users"),
             patience: PATIENCE,
         };
-        users
-            .answered(database.run_command(doc! { "ping": 1 }))
-            .await?;
+        let ping = users.answered(database.run_command(doc! { "ping": 1 }));
+        ping.await.map_err(|error| {
+            let text = format!("MongoDB at {hosts}: {error}; is it running, and is this its URL?");
+            Error::configuration(text)
+        })?;
         Ok(users)
     }
 

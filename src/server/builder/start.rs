@@ -1,6 +1,7 @@
 //! From what the program has said to a server that listens: the parts are made and wired, in the order in which they need
 //! each other.
 
+use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -19,9 +20,9 @@ use crate::base::error::{Error, Result};
 use crate::base::memory::Memory;
 use crate::base::{files, ids, machine};
 use crate::config::Settings;
-use crate::handler::Host;
+use crate::handler::{Host, Mismatches};
 use crate::method::Methods;
-use crate::server::accept::{self, Acceptor};
+use crate::server::accept::{self, Acceptor, not_bound};
 use crate::server::address::Proxies;
 use crate::server::admission::Admission;
 use crate::server::front::Front;
@@ -40,7 +41,7 @@ use crate::telemetry::Gauges;
 impl Builder {
     pub(super) async fn start(
         self,
-        address: impl ToSocketAddrs,
+        address: impl ToSocketAddrs + fmt::Debug,
         logins: Option<Arc<Logins>>,
     ) -> Result<BoundServer> {
         let is_encrypted = self.is_encrypted();
@@ -60,6 +61,8 @@ impl Builder {
         files::check(polling.sessions.saturating_add(settings.inbox.arrivals));
         let socket = accept::bind(&settings.listener, address).await?;
         let local_addr = socket.local_addr()?;
+        // Whether only this machine reaches the server.
+        let is_local = local_addr.ip().to_canonical().is_loopback() && proxies.is_empty();
         let count = settings
             .shards
             .or_else(|| std::thread::available_parallelism().ok());
@@ -79,6 +82,7 @@ impl Builder {
             channels: Channels::new(self.bus, settings.bus.clone()),
             settings: settings.handlers,
             limiter,
+            mismatches: Mismatches::new(is_local),
             runtime: Runtime::current(),
             tasks: TaskTracker::new(),
             gauges: Arc::new(gauges),
@@ -142,7 +146,9 @@ impl Builder {
         let stop = StopOnDrop(handle.clone());
         Ok(BoundServer {
             // Last: nobody connects to a server that does not come to be.
-            listener: socket.listen(settings.listener.backlog.into())?,
+            listener: socket
+                .listen(settings.listener.backlog.into())
+                .map_err(|error| not_bound(local_addr, &error))?,
             local_addr,
             acceptor,
             hears_signals: settings.drain.signals,

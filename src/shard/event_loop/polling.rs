@@ -76,12 +76,8 @@ impl EventLoop {
             && let Some(polling) = client.link.polling_mut()
             && let Some(message) = polling.posts.next_message()
         {
-            let limit = if client.session.is_connected() {
-                self.shard.limits.message
-            } else {
-                self.shard.limits.first_message
-            };
-            if message.len() > limit {
+            if message.len() > self.shard.limits.message_of(client.session.is_connected()) {
+                self.note_too_big(index);
                 let (code, reason) = (1009, "Message too big");
                 return self.end(index, Ending::Closed { code, reason });
             }

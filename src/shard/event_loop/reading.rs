@@ -139,10 +139,22 @@ impl EventLoop {
         self.carry_out(index, out);
         match end {
             Some(InputEnd::Violation(Protocol { code, reason })) => {
+                if code == 1009 {
+                    self.note_too_big(index);
+                }
                 self.end(index, Ending::Closed { code, reason });
             }
             Some(InputEnd::Close(code)) => self.end(index, Ending::Parted { code, reason: "" }),
             None => {}
+        }
+    }
+
+    /// Logs that a client is closed for the size of its message.
+    pub(super) fn note_too_big(&self, index: usize) {
+        if let Some(client) = self.clients.get(index) {
+            let limit = self.shard.limits.message_of(client.session.is_connected());
+            let mismatches = &self.shard.shared.host.mismatches;
+            mismatches.too_big(client.context.log_id(), limit);
         }
     }
 }
@@ -173,13 +185,8 @@ enum InputEnd {
 
 impl Receiver for Intake<'_> {
     fn limits(&self) -> websocket::Limits {
-        let message = if self.session.is_connected() {
-            self.limits.message
-        } else {
-            self.limits.first_message
-        };
         websocket::Limits {
-            message,
+            message: self.limits.message_of(self.session.is_connected()),
             small_frames: self.limits.small_frames,
         }
     }
