@@ -13,7 +13,7 @@ use updraft::account::{
 use updraft::prelude::*;
 
 use crate::authenticators::Tickets;
-use crate::common::{Gate, Running, received};
+use crate::common::{Count, Gate, Running, received};
 use crate::world::{ALICE, OWN, World, builder, call, closes, log_in, whoami};
 
 #[test]
@@ -166,6 +166,8 @@ pub(crate) struct Store {
     pub(crate) holds_read: Arc<AtomicBool>,
     pub(crate) read: Gate,
     pub(crate) fails: Arc<AtomicBool>,
+    /// How often it has.
+    pub(crate) failures: Count,
 }
 
 impl Store {
@@ -177,11 +179,13 @@ impl Store {
             holds_read: Arc::default(),
             read: Gate::new(),
             fails: Arc::default(),
+            failures: Count::default(),
         }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
         if self.fails.load(Ordering::Relaxed) {
+            self.failures.add();
             return Err(Error::internal("the store is away"));
         }
         Ok(())

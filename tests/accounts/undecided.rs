@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use updraft::account::Accounts;
 use updraft::{Builder, RateLimit, TrustedProxies};
-use updraft_test_support::client::{CONNECT, Client, PATIENCE};
+use updraft_test_support::client::{CONNECT, Client};
+use updraft_test_support::eventually;
 
 use crate::authenticators::Tickets;
-use crate::common::{Gate, Running, eventually_within, received};
+use crate::common::{Gate, Running, received};
 use crate::faults::Store;
 use crate::world::{ALICE, World, builder, call, log_in, whoami};
 
@@ -35,7 +36,7 @@ fn found_103_a_login_by_token_waits_for_the_store() {
     store.fails.store(true, Ordering::Relaxed);
     let mut client = server.client();
     client.send_text(LOGIN);
-    std::thread::sleep(SHORT);
+    eventually("it is asked again", || store.failures.get() >= 2);
     assert_eq!(received(&mut client), [""; 0]);
     store.fails.store(false, Ordering::Relaxed);
     assert_eq!(whoami(&mut client), ALICE);
@@ -85,14 +86,9 @@ fn found_103_a_login_does_not_wait_for_longer_than_its_client() {
     store.fails.store(true, Ordering::Relaxed);
     let mut client = server.client();
     client.send_text(LOGIN);
-    eventually(&server, |server| server.stats().tasks > 0);
+    eventually("the login waits", || server.stats().tasks > 0);
     drop(client);
-    eventually(&server, |server| server.stats().tasks == 0);
-}
-
-#[track_caller]
-fn eventually(server: &Running, holds: impl Fn(&Running) -> bool) {
-    assert!(eventually_within(PATIENCE, || holds(server)));
+    eventually("it has ended", || server.stats().tasks == 0);
 }
 
 /// A server to which the clients' addresses are told, and that allows so many failures.
@@ -139,7 +135,9 @@ fn found_103_many_valid_logins_at_once_succeed_also_while_the_store_is_away() {
     for client in &mut clients {
         client.send_text(LOGIN);
     }
-    std::thread::sleep(Duration::from_secs(3));
+    eventually("it is asked again for each", || {
+        store.failures.get() >= 2 * clients.len()
+    });
     store.fails.store(false, Ordering::Relaxed);
     for client in &mut clients {
         assert_eq!(whoami(client), ALICE);

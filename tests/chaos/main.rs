@@ -9,6 +9,8 @@
 )]
 
 mod actors;
+#[path = "../common/mod.rs"]
+mod common;
 mod garbage;
 mod memory;
 mod proof;

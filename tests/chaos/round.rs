@@ -12,9 +12,10 @@ use tokio::task::JoinSet;
 use updraft_test_support::redis::RedisServer;
 
 use crate::actors::{Actor, Report};
+use crate::common::Running;
 use crate::memory;
 use crate::publisher::{Publisher, await_silence};
-use crate::server::{self, Running};
+use crate::server;
 use crate::world::{PATIENCE, World};
 
 /// What a round is to be.
@@ -48,9 +49,9 @@ pub(crate) struct Soak {
     _turn: MutexGuard<'static, ()>,
     plan: Plan,
     seed: u64,
-    redis: RedisServer,
-    server: Running,
     clients: tokio::runtime::Runtime,
+    server: Running,
+    redis: RedisServer,
 }
 
 impl Soak {
@@ -59,7 +60,7 @@ impl Soak {
         say(&format!("{plan:?}; UPDRAFT_SEED={seed} repeats it"));
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let redis = RedisServer::start();
-        let server = server::start(&redis.url());
+        let server = server::start(&redis);
         let clients = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -69,9 +70,9 @@ impl Soak {
             _turn: turn,
             plan,
             seed,
-            redis,
-            server,
             clients,
+            server,
+            redis,
         }
     }
 
@@ -102,10 +103,10 @@ impl Soak {
         let Plan {
             clients, restarts, ..
         } = self.plan;
-        let before = self.server.handle.stats();
+        let before = self.server.stats();
         let (over, is_over) = watch::channel(false);
         let world = World {
-            address: self.server.address,
+            address: self.server.address(),
             numbers: Default::default(),
             over: is_over,
         };
@@ -122,7 +123,7 @@ impl Soak {
         let deaf = (0..clients)
             .filter(|it| Actor::of(*it) == Actor::Deaf)
             .count() as u64;
-        let handle = &self.server.handle;
+        let handle = self.server.handle();
         let rubbish = publisher.run(&self.plan, || {
             handle.stats().slow_clients - before.slow_clients >= deaf
         });
@@ -170,7 +171,7 @@ impl Soak {
     fn released(&self) -> updraft::Stats {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let stats = self.server.handle.stats();
+            let stats = self.server.stats();
             let gauges = [
                 stats.connections,
                 stats.sessions,

@@ -1,13 +1,13 @@
 //! The server under test: every way to follow a channel, in every encoding, each subscription telling its client when
 //! events may have been missed.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
 use updraft::prelude::*;
-use updraft::{Channel, Handle, Message};
+use updraft::{Channel, Message};
+use updraft_test_support::redis::RedisServer;
 
+use crate::common::Running;
 use crate::world::channel;
 
 /// How long a client may show no sign of life: enough for a healthy one on a busy machine, little enough that one that
@@ -28,45 +28,19 @@ struct Room {
     tag: String,
 }
 
-/// A running server.
-pub(crate) struct Running {
-    pub(crate) address: SocketAddr,
-    pub(crate) handle: Handle,
-    /// Dropped last: what serves ends with it.
-    _runtime: Runtime,
-}
-
 /// Starts the server, with Redis as its bus.
-pub(crate) fn start(redis: &str) -> Running {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let bound = runtime.block_on(async {
-        let redis = Redis::connect(redis).await.expect("Redis answers");
-        Server::builder()
-            .bus(redis)
-            .configure(|settings| {
-                settings.clients.output_timeout = OUTPUT_TIMEOUT;
-                settings.sessions.resumption.grace = GRACE;
-            })
-            .vent("relayed", relayed)
-            .vent("mapped", mapped)
-            .vent("shared", shared)
-            .vent("awaited", awaited)
-            .streamer("rooms", streamed)
-            .bind("127.0.0.1:0")
-            .await
-            .expect("a port is free")
-    });
-    let (address, handle) = (bound.local_addr(), bound.handle());
-    runtime.spawn(bound.serve_until(std::future::pending()));
-    Running {
-        address,
-        handle,
-        _runtime: runtime,
-    }
+pub(crate) fn start(redis: &RedisServer) -> Running {
+    let server = Server::builder()
+        .configure(|settings| {
+            settings.clients.output_timeout = OUTPUT_TIMEOUT;
+            settings.sessions.resumption.grace = GRACE;
+        })
+        .vent("relayed", relayed)
+        .vent("mapped", mapped)
+        .vent("shared", shared)
+        .vent("awaited", awaited)
+        .streamer("rooms", streamed);
+    Running::over_resumable(redis, server)
 }
 
 async fn relayed(vent: Vent, Room { room, tag }: Room) -> Result<()> {

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
 use std::future::pending;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::panicking;
@@ -23,6 +24,7 @@ pub(crate) struct Running {
     runtime: Runtime,
     serving: JoinHandle<updraft::Result<()>>,
     handle: Handle,
+    address: SocketAddr,
     url: String,
     /// What lives while nobody is there.
     at_rest: Stats,
@@ -43,27 +45,38 @@ impl Running {
 
     /// Serves on a free port, with this Redis as the bus. Sessions end with their connections.
     pub(crate) fn over(redis: &RedisServer, builder: Builder) -> Self {
+        Self::over_resumable(
+            redis,
+            builder.configure(|settings| settings.sessions.resumption.grace = Duration::ZERO),
+        )
+    }
+
+    /// Serves on a free port, with this Redis as the bus. Sessions may outlive their connections.
+    pub(crate) fn over_resumable(redis: &RedisServer, builder: Builder) -> Self {
         let runtime = runtime();
         let bus = runtime.block_on(Redis::connect(&redis.url())).unwrap();
         // On a busy machine Redis is slow to answer; it is away only where a test says so.
         let bus = bus.heartbeat(Duration::from_secs(2), PATIENCE);
-        let builder =
-            builder.configure(|settings| settings.sessions.resumption.grace = Duration::ZERO);
         Self::start_in(runtime, builder.bus(bus))
     }
 
     fn start_in(runtime: Runtime, builder: Builder) -> Self {
         let bound = runtime.block_on(builder.bind("127.0.0.1:0")).unwrap();
         let handle = bound.handle();
-        let url = format!("ws://{}/websocket", bound.local_addr());
+        let address = bound.local_addr();
         Self {
             at_rest: handle.stats(),
             // Ctrl-C ends the test program.
             serving: runtime.handle().spawn(bound.serve_until(pending())),
             runtime,
             handle,
-            url,
+            url: format!("ws://{address}/websocket"),
+            address,
         }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -131,6 +144,16 @@ impl Drop for Running {
             self.stats()
         );
     }
+}
+
+/// Serves as [`Running::start`] does, but on the runtime of a test whose body is asynchronous. What is left afterwards the
+/// test has to look at itself.
+pub(crate) async fn serve(builder: Builder) -> (SocketAddr, Handle) {
+    let builder = builder.configure(|settings| settings.sessions.resumption.grace = Duration::ZERO);
+    let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
+    let (address, handle) = (bound.local_addr(), bound.handle());
+    tokio::runtime::Handle::current().spawn(bound.serve_until(pending()));
+    (address, handle)
 }
 
 /// A Vent id such as redis-oplog's client makes; `VID` in conversations.

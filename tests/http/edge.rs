@@ -20,21 +20,7 @@ use updraft_test_support::http::Http;
 use updraft_test_support::transport::session_path;
 use warp::Filter;
 
-async fn serve(builder: updraft::Builder) -> (SocketAddr, Handle) {
-    // No session outlives its connection here.
-    let builder = builder.configure(|settings| settings.sessions.resumption.grace = Duration::ZERO);
-    let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
-    let (address, handle) = (bound.local_addr(), bound.handle());
-    let serving = async move {
-        bound
-            .serve_until(std::future::pending())
-            .await
-            .expect("serves")
-    };
-    let runtime = tokio::runtime::Handle::current();
-    runtime.spawn(serving);
-    (address, handle)
-}
+use crate::common::serve;
 
 fn url(address: SocketAddr) -> String {
     format!("ws://{address}/websocket")

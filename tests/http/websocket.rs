@@ -9,6 +9,8 @@ use updraft::{Builder, Handle, SockJs, SockJsConnection, Stats};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 
+use crate::common::serve;
+
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
@@ -17,21 +19,6 @@ const PONG: u8 = 0x8a;
 const TEXT_BEGINS: u8 = 0x01;
 const CONTINUES: u8 = 0x00;
 const ENDS: u8 = 0x80;
-
-async fn serve(builder: Builder) -> (SocketAddr, Handle) {
-    // No session outlives its connection here.
-    let builder = builder.configure(|settings| settings.sessions.resumption.grace = Duration::ZERO);
-    let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
-    let (address, handle) = (bound.local_addr(), bound.handle());
-    let serving = async move {
-        bound
-            .serve_until(std::future::pending())
-            .await
-            .expect("serves")
-    };
-    tokio::runtime::Handle::current().spawn(serving);
-    (address, handle)
-}
 
 /// A connection on which any bytes can be sent.
 struct Raw {

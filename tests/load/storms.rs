@@ -3,17 +3,12 @@
 //!
 //! What `cargo test` runs is small; the tests that begin with `soak_` are of the size that they are about.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "tests measure how long a storm holds others up"
-)]
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::scope;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::common::{Gate, Running, eventually_within, received};
 use tungstenite::Message as Sent;
@@ -73,17 +68,14 @@ fn event(text: &str) -> String {
     format!(r#"{{"msg":"changed","collection":"vent.v","id":"id","fields":{{"event":{text}}}}}"#)
 }
 
-/// The longest that a client waited for the answer to a ping, while something else went on.
-fn longest_answer<T>(server: &Running, meanwhile: impl FnOnce() -> T) -> (Duration, T) {
-    let (mut client, mut longest) = (server.client(), Duration::ZERO);
+/// Another client pings while something goes on, and gets its answers.
+fn beside_pings(server: &Running, meanwhile: impl FnOnce()) {
+    let mut client = server.client();
     let ping = || {
-        let asked = Instant::now();
         client.send_text(r#"{"msg":"ping"}"#);
         client.expect_text(r#"{"msg":"pong"}"#);
-        longest = longest.max(asked.elapsed());
     };
-    let done = crate::common::meanwhile(ping, meanwhile);
-    (longest, done)
+    crate::common::meanwhile(ping, meanwhile);
 }
 
 /// So many clients, each of which has connected, from so many threads.
@@ -148,8 +140,7 @@ fn connect_storm(count: usize) {
     let greeting = greeting(address);
     let mut steady = server.client();
     follow(&mut steady, "steady");
-    let began = Instant::now();
-    let (longest, ()) = longest_answer(&server, || {
+    beside_pings(&server, || {
         for _ in 0..2 {
             let connect = |_| {
                 let mut socket = TcpStream::connect(address).unwrap();
@@ -165,9 +156,6 @@ fn connect_storm(count: usize) {
             steady.expect_text(&event(r#""still here""#));
         }
     });
-    let took = began.elapsed();
-    println!("2 storms of {count}: {took:?}; others waited {longest:?} for an answer at most");
-    assert!(longest < PATIENCE / 2, "{longest:?}");
     assert_eq!(server.stats().refused_connections, 0);
     steady.close();
 }
@@ -194,7 +182,7 @@ fn one_channel(count: usize, messages: usize) {
         Running::start(patient.configure(|settings| settings.shards = Some(1.try_into().unwrap())));
     let mut clients = storm(&server, count, 8);
     clients.iter_mut().for_each(|client| follow(client, "all"));
-    let (longest, ()) = longest_answer(&server, || {
+    beside_pings(&server, || {
         for number in 1..=messages {
             server.emit("all", number);
         }
@@ -204,8 +192,6 @@ fn one_channel(count: usize, messages: usize) {
             }
         }
     });
-    println!("{messages} messages to {count}: others waited {longest:?} for an answer at most");
-    assert!(longest < PATIENCE / 2, "{longest:?}");
     assert_eq!(server.stats().slow_clients, 0);
     clients.into_iter().for_each(Client::reset);
 }
@@ -222,6 +208,7 @@ fn row_082_a_burst_is_written_while_it_is_delivered() {
     let held = Gate::new();
     let server = Running::start(holding(relaying(), &held));
     let holder = hold_up(&server);
+    let mut other = server.client();
     let mut clients = storm(&server, 100, 2);
     clients.iter_mut().for_each(|client| follow(client, "all"));
     // While a mapping function holds the shard up, the burst comes in. Half-way it is held up again.
@@ -234,11 +221,14 @@ fn row_082_a_burst_is_written_while_it_is_delivered() {
         }
         server.emit("all", text(number));
     }
+    other.send_text(r#"{"msg":"ping"}"#);
     held.open(1);
     held.await_arrival(&server);
     let first = clients[0].next_text(PATIENCE);
+    let answer = other.next_text(PATIENCE);
     held.open(1);
     assert!(first.is_some(), "it all waits to be delivered first");
+    assert!(answer.is_some(), "who asks waits until all is delivered");
     for (index, client) in clients.iter_mut().enumerate() {
         for number in usize::from(index == 0)..MESSAGES {
             client.expect_text(&event(&format!("{:?}", text(number))));
@@ -246,6 +236,7 @@ fn row_082_a_burst_is_written_while_it_is_delivered() {
     }
     assert_eq!(server.stats().gaps, 0);
     clients.into_iter().for_each(Client::reset);
+    other.close();
     holder.close();
 }
 
@@ -289,7 +280,7 @@ fn soak_row_082_nine_thousand_sessions_in_one_channel() {
     one_channel(9_000, 20);
 }
 
-/// A subscription storm on one channel: all begin, all end. Says how long either took.
+/// A subscription storm on one channel: all begin, all end.
 fn subscription_storm(publication: &str, clients: usize, each: usize) {
     let server = Running::start(
         relaying().configure(|settings| settings.shards = Some(1.try_into().unwrap())),
@@ -297,7 +288,6 @@ fn subscription_storm(publication: &str, clients: usize, each: usize) {
     let mut clients: Vec<Client> = (0..clients).map(|_| server.client()).collect();
     let next = AtomicUsize::new(0);
     let all = clients.len() * each;
-    let began = Instant::now();
     for client in &mut clients {
         for number in 0..each {
             let tag = next.fetch_add(1, Ordering::Relaxed);
@@ -310,8 +300,6 @@ fn subscription_storm(publication: &str, clients: usize, each: usize) {
     assert!(eventually_within(Duration::from_secs(60), || {
         server.stats().subscriptions == all && server.stats().tasks == 0
     }));
-    let subscribed = began.elapsed();
-    let began = Instant::now();
     for client in &mut clients {
         for number in 0..each {
             client.send_text(&format!(r#"{{"msg":"unsub","id":"{number}"}}"#));
@@ -320,10 +308,6 @@ fn subscription_storm(publication: &str, clients: usize, each: usize) {
     assert!(eventually_within(Duration::from_secs(60), || {
         server.stats().subscriptions == 0
     }));
-    println!(
-        "{publication}: {all} subscribed in {subscribed:?}, left in {:?}",
-        began.elapsed()
-    );
     let sockets = clients.iter().map(Client::tcp);
     sockets.for_each(|socket: &TcpStream| assert!(socket.peer_addr().is_ok()));
     clients.into_iter().for_each(Client::reset);
@@ -336,7 +320,7 @@ fn all_who_follow_a_channel_may_come_and_go_at_once() {
 }
 
 #[test]
-#[ignore = "of a size to be timed"]
+#[ignore = "takes 20,000 subscriptions"]
 fn soak_ten_thousand_subscriptions_of_one_channel_come_and_go() {
     subscription_storm("feed", 100, 100);
     subscription_storm("tags", 100, 100);

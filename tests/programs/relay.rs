@@ -4,8 +4,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use updraft::ErrorKind;
 use updraft::prelude::*;
+use updraft::{ErrorKind, TrustedProxies};
 use updraft_test_support::client::{Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::http::Http;

@@ -7,9 +7,14 @@ mod suite;
 use std::time::Duration;
 
 use tungstenite::Message as Sent;
+use updraft::prelude::*;
+use updraft::{SockJs, SockJsConnection};
 use updraft_test_support::client::Client;
+use updraft_test_support::eventually;
 use updraft_test_support::example::Example;
 use updraft_test_support::http::{Answer, Http};
+
+use crate::common::Running;
 
 const NO_STORE: &str = "no-store, no-cache, no-transform, must-revalidate, max-age=0";
 
@@ -104,11 +109,21 @@ fn a_message_cannot_end_its_script() {
 
 #[test]
 fn a_session_without_requests_ends_after_its_delay() {
-    let (_example, host) = start();
+    let service = SockJs::at("/echo").disconnect_delay(Duration::from_millis(300));
+    let holds = |mut connection: SockJsConnection| async move {
+        while connection.recv().await.is_some() {}
+    };
+    let server = Running::start(Server::builder().sockjs_service(service, holds));
+    let host = server.address().to_string();
     let mut http = Http::connect(&host);
     assert_eq!(http.body("POST /echo/000/a/xhr", ""), "o\n");
-    std::thread::sleep(Duration::from_secs(1));
-    send(&host, "/echo/000/a", "[]");
-    std::thread::sleep(Duration::from_secs(5));
+    // What is sent meanwhile is no reason to keep it.
+    let sends = || {
+        Http::connect(&host)
+            .ask("POST /echo/000/a/xhr_send", &[], "[]")
+            .status
+    };
+    eventually("it has ended", || sends() == 404);
     assert_eq!(http.body("POST /echo/000/a/xhr", ""), "o\n", "a new one");
+    drop(http);
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use updraft_test_support::client::Client;
 use updraft_test_support::process::{Process, free_port};
+use updraft_test_support::redis::RedisServer;
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -13,26 +14,9 @@ fn file(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A Redis with this certificate, and its port.
-fn redis(certificate: &str) -> (Process, u16) {
-    let port = free_port();
-    let mut command = Command::new("redis-server");
-    command
-        .args(["--port", "0", "--tls-port", &port.to_string()])
-        .args([
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--tls-auth-clients",
-            "no",
-        ])
-        .arg("--tls-cert-file")
-        .arg(file(certificate))
-        .arg("--tls-key-file")
-        .arg(file("key.pem"))
-        .args(["--requirepass", "secret"]);
-    (Process::start(&mut command, port), port)
+/// A Redis with this certificate.
+fn redis(certificate: &str) -> RedisServer {
+    RedisServer::start_tls(&file(certificate), &file("key.pem"), "secret")
 }
 
 const RELAY: &str = env!("CARGO_BIN_EXE_updraft");
@@ -52,9 +36,9 @@ fn relay(mut command: Command, redis: u16, listen: u16, trusted: Option<&str>) -
 
 #[test]
 fn row_097_redis_over_tls_with_a_password() {
-    let (_redis, port) = redis("valid.pem");
+    let redis = redis("valid.pem");
     let listen = free_port();
-    let mut relay = relay(Command::new(RELAY), port, listen, Some("valid.pem"));
+    let mut relay = relay(Command::new(RELAY), redis.port(), listen, Some("valid.pem"));
     let _relay = Process::start(&mut relay, listen);
     let (mut client, _) = Client::ddp_connect(&format!("ws://127.0.0.1:{listen}/websocket"));
     client.send_text(r#"{"msg":"sub","id":"S1","name":"news","params":["vent.1",{}]}"#);
@@ -68,10 +52,10 @@ fn row_097_what_is_wrong_with_a_certificate_is_named() {
         ("expired.pem", Some("expired.pem"), "expired"),
         ("valid.pem", None, "certificate"),
     ] {
-        let (_redis, port) = redis(certificate);
+        let redis = redis(certificate);
         let mut bounded = Command::new("timeout");
         bounded.args(["60", RELAY]);
-        let ended = relay(bounded, port, free_port(), trusted)
+        let ended = relay(bounded, redis.port(), free_port(), trusted)
             .output()
             .expect("the binary runs");
         let text = String::from_utf8_lossy(&ended.stderr);
@@ -83,8 +67,8 @@ fn row_097_what_is_wrong_with_a_certificate_is_named() {
 
 #[tokio::test]
 async fn row_097_a_failed_handshake_is_told_apart() {
-    let (_redis, port) = redis("expired.pem");
-    let url = format!("rediss://:secret@127.0.0.1:{port}");
+    let redis = redis("expired.pem");
+    let url = format!("rediss://:secret@127.0.0.1:{}", redis.port());
     let error = updraft::Redis::connect(&url).await.unwrap_err();
     assert_eq!(error.fault(), Some(updraft::BusFault::Tls), "{error:?}");
 }

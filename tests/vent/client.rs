@@ -6,12 +6,12 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
-use updraft::Builder;
 use updraft::prelude::{Args, Call, Result, Server, Vent, ejson};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::example::Example;
 use updraft_test_support::redis::RedisServer;
+
+use crate::common::serve;
 
 /// Vent ids as the client makes them: 17 characters of Meteor's alphabet.
 const ALICE: &str = "kpNzWxsDHYcxAHj5M";
@@ -52,7 +52,8 @@ async fn vent_004_a_name_with_dots_is_not_escaped() {
     let server = Server::builder()
         .vent("a.b", |vent: Vent| async move { vent.relay("c").await })
         .method("emit", |call: Call| async move { call.emit("c", 1).await });
-    let (url, _serving) = serve(server).await;
+    let (address, _) = serve(server).await;
+    let url = format!("ws://{address}/websocket");
     let (mut client, _) = Client::ddp_connect(&url);
     client.send_text(&format!(
         r#"{{"msg":"sub","id":"S1","name":"a.b","params":["{ALICE}"]}}"#
@@ -71,7 +72,8 @@ async fn vent_013_014_the_handler_gets_what_follows_the_vent_id() {
         Ok(())
     }
     let server = Server::builder().vent("tm", shows);
-    let (url, _serving) = serve(server).await;
+    let (address, _) = serve(server).await;
+    let url = format!("ws://{address}/websocket");
     let (mut client, _) = Client::ddp_connect(&url);
     for (params, args) in [(r#",{"channel":"c"}"#, r#"[{"channel":"c"}]"#), ("", "[]")] {
         client.send_text(&format!(
@@ -309,7 +311,8 @@ async fn vent_056_a_handler_that_stops_is_never_ready() {
         Ok(())
     }
     let server = Server::builder().vent("tm", stops);
-    let (url, _serving) = serve(server).await;
+    let (address, _) = serve(server).await;
+    let url = format!("ws://{address}/websocket");
     let (mut client, _) = Client::ddp_connect(&url);
     client.send_text(&format!(
         r#"{{"msg":"sub","id":"S1","name":"tm","params":["{ALICE}"]}}"#
@@ -408,15 +411,6 @@ fn vent_015_054_055_076_077_078_what_redis_oplog_tests() {
 /// The frame that `Vent.subscribe('threadMessage', OPTIONS)` causes.
 fn sub(id: &str, vent: &str, options: &str) -> String {
     format!(r#"{{"msg":"sub","id":"{id}","name":"threadMessage","params":["{vent}",{options}]}}"#)
-}
-
-/// Serves in this process, for as long as what it returns beside the address is kept.
-async fn serve(server: Builder) -> (String, JoinSet<Result<()>>) {
-    let bound = server.bind("127.0.0.1:0").await.expect("a port is free");
-    let url = format!("ws://{}/websocket", bound.local_addr());
-    let mut serving = JoinSet::new();
-    serving.spawn(bound.serve_until(std::future::pending()));
-    (url, serving)
 }
 
 /// A client that does with frames what the one of redis-oplog does: a frame that begins with [`PREFIX`] is an event, and

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 /// Waits until something holds, looking every few milliseconds.
 ///
 /// # Panics
-/// After ten seconds.
+/// After thirty seconds.
 pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
     let held = holds_within(Duration::from_secs(30), holds);
     assert!(held, "never happened: {what}");

@@ -1,6 +1,7 @@
 //! A real Redis for one test, on a port of its own, with nothing on disk.
 //! It can be killed, restarted and stopped in its tracks, and is gone when dropped.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
@@ -27,6 +28,28 @@ impl RedisServer {
         Self {
             port,
             process: start_on(port),
+            connection: Mutex::default(),
+        }
+    }
+
+    /// Starts one that speaks TLS only, with these files, and asks for this password. It answers nothing that is asked
+    /// here, for which it would have to be trusted.
+    ///
+    /// # Panics
+    /// When `redis-server` is missing or does not come up.
+    pub fn start_tls(certificate: &Path, key: &Path, password: &str) -> Self {
+        let port = free_port();
+        let mut command = command();
+        command
+            .args(["--port", "0", "--tls-port", &port.to_string()])
+            .args(["--tls-auth-clients", "no", "--requirepass", password])
+            .arg("--tls-cert-file")
+            .arg(certificate)
+            .arg("--tls-key-file")
+            .arg(key);
+        Self {
+            port,
+            process: Process::start(&mut command, port),
             connection: Mutex::default(),
         }
     }
@@ -150,6 +173,14 @@ impl std::fmt::Debug for RedisServer {
 }
 
 fn start_on(port: u16) -> Process {
+    let mut command = command();
+    let process = Process::start(command.args(["--port", &port.to_string()]), port);
+    eventually("redis-server answers", || connect(port).is_some());
+    process
+}
+
+/// One on the loopback interface, with nothing on disk.
+fn command() -> Command {
     assert!(
         Command::new("redis-server")
             .arg("--version")
@@ -159,11 +190,9 @@ fn start_on(port: u16) -> Process {
     );
     let mut command = Command::new("redis-server");
     command
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no"]);
-    let process = Process::start(&mut command, port);
-    eventually("redis-server answers", || connect(port).is_some());
-    process
+    command
 }
 
 fn url(port: u16) -> String {
