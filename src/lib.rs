@@ -68,7 +68,7 @@ pub use base::files::raise_file_limit;
 #[cfg(feature = "server")]
 pub use base::panics::log_panics;
 #[cfg(feature = "server")]
-pub use handler::{Args, Connection, Handler, HandlerFn, HandlerResult, Headers};
+pub use handler::{Args, Connection, Handler, HandlerFn, HandlerResult, Headers, UserId};
 #[cfg(feature = "server")]
 pub use limit::Rule;
 #[cfg(feature = "server")]

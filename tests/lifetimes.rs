@@ -319,7 +319,7 @@ fn ddp_090_on_close_is_called_when_the_connection_has_ended() {
         let closed = counting.clone();
         call.connection().on_close(move || closed.add());
         holding.set(call.connection().clone());
-        let id = call.connection().id().to_owned();
+        let id = call.connection().session_id().to_owned();
         async { Ok::<_, Error>(id) }
     }));
     let (mut client, session) = Client::ddp_connect(server.url());

@@ -362,7 +362,7 @@ fn ddp_152_methods_call_each_other_on_the_same_connection() {
                 Err::<(), _>(Error::new(code, "No"))
             })
             .method("id", async |call: Call| {
-                Ok::<_, Error>(call.connection().id().to_owned())
+                Ok::<_, Error>(call.connection().session_id().to_owned())
             })
             .method(
                 "outer",
@@ -375,7 +375,7 @@ fn ddp_152_methods_call_each_other_on_the_same_connection() {
                         }
                         "id" => {
                             let inner: String = call.call("id", ()).await?;
-                            ejson!([inner == call.connection().id(), inner])
+                            ejson!([inner == call.connection().session_id(), inner])
                         }
                         "fails" => call.call("fails", [409]).await?,
                         "wrong result" => ejson!(call.call::<u32>("id", ()).await?),
@@ -497,4 +497,133 @@ fn vent_073_074_a_name_that_is_defined_twice_is_an_error_when_the_server_is_buil
         .streamer("a", vent)
         .method("a", method);
     Running::start(fine);
+}
+
+#[test]
+fn found_316_an_empty_name_is_an_error_when_the_server_is_built() {
+    async fn vent(_: Vent) -> Result<()> {
+        Ok(())
+    }
+    async fn publication(_: Subscription) -> Result<()> {
+        Ok(())
+    }
+    async fn method(_: Call) -> Result<()> {
+        Ok(())
+    }
+    let refused = [
+        (Server::builder().publish("", publication), "a publication"),
+        (Server::builder().vent("", vent), "a publication"),
+        (Server::builder().streamer("", vent), "a streamer"),
+        (Server::builder().method("", method), "a method"),
+    ];
+    let runtime = runtime();
+    for (builder, what) in refused {
+        let error = runtime.block_on(builder.bind("127.0.0.1:0")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        let text = error.to_string();
+        assert!(
+            text.starts_with(what) && text.contains("empty name"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn found_307_closures_infer_their_error() {
+    fn fails() -> std::io::Result<u8> {
+        Err(std::io::Error::other("secret text"))
+    }
+    let pool = Arc::new(7);
+    let (state, events) = (pool.clone(), pool);
+    let server = Running::start(
+        Server::builder()
+            .method("unit", |_: Call| async move { Ok(()) })
+            .method("text", async |_: Call| Ok("text"))
+            .method("fails", |_: Call| async move { Ok(fails()?) })
+            .method("state", move |_: Call, add: u8| {
+                let state = state.clone();
+                async move { Ok(*state + add) }
+            })
+            .publish("mapped", move |_: Subscription| async { Ok(()) })
+            .vent("events", move |vent: Vent| {
+                let events = events.clone();
+                async move {
+                    let map = move |message: &Message| {
+                        let given: u8 = message.parse()?;
+                        Ok(Some(given + *events))
+                    };
+                    vent.on("c", map).await?;
+                    vent.on_async("d", async |message| Ok(Some(message.parse::<Value>()?)))
+                        .await?;
+                    Ok(())
+                }
+            }),
+    );
+    let mut client = server.client();
+    assert_eq!(call(&mut client, "unit", "[]"), "");
+    assert_eq!(call(&mut client, "text", "[]"), r#","result":"text""#);
+    assert_eq!(call(&mut client, "state", "[1]"), r#","result":8"#);
+    assert_eq!(call(&mut client, "fails", "[]"), INTERNAL);
+    let subscribe = r#"
+        -> {"msg":"sub","id":"S","name":"events","params":["VID"]}
+        <- {"msg":"ready","subs":["S"]}
+        "#;
+    talk(&mut client, subscribe);
+    server.emit("c", 1);
+    let event = r#"<- {"msg":"changed","__vent":"1","id":"VID.events","e":8}"#;
+    talk(&mut client, event);
+    server.emit("d", 2);
+    let event = r#"<- {"msg":"changed","__vent":"1","id":"VID.events","e":2}"#;
+    talk(&mut client, event);
+}
+
+const INTERNAL: &str = r#","error":{"isClientSafe":true,"error":500,"reason":"Internal server error","message":"Internal server error [500]","errorType":"Meteor.Error"}"#;
+
+#[test]
+fn found_305_texts_and_foreign_errors_are_not_the_clients() {
+    let server = Running::start(
+        Server::builder()
+            .method("text", async |_: Call, given: Option<u8>| {
+                given.ok_or("secret text")?;
+                Ok(())
+            })
+            .method("boxed", async |_: Call| {
+                let error: Box<dyn std::error::Error + Send + Sync> = "secret text".into();
+                Err::<(), _>(error)?;
+                Ok(())
+            })
+            .method("told", async |_: Call| {
+                Err::<(), _>(Error::new(409, "No").into_boxed())?;
+                Ok(())
+            }),
+    );
+    let mut client = server.client();
+    assert_eq!(call(&mut client, "text", "[]"), INTERNAL);
+    assert_eq!(call(&mut client, "text", "[1]"), "");
+    assert_eq!(call(&mut client, "boxed", "[]"), INTERNAL);
+    let told = call(&mut client, "told", "[]");
+    assert!(told.contains(r#""error":409,"reason":"No""#), "{told}");
+}
+
+#[test]
+fn found_314_no_debug_form_shows_the_session_id() {
+    let server = Running::start(
+        Server::builder()
+            .method("shown", async |call: Call| {
+                Ok(format!("{call:?} {:?}", call.connection()))
+            })
+            .publish("shown", async |subscription: Subscription| {
+                let shown = format!("{subscription:?} {:?}", subscription.connection());
+                subscription.added("shown", "x", ejson!({ "as": shown }));
+                Ok(())
+            }),
+    );
+    let (mut client, session) = Client::ddp_connect(server.url());
+    let shown = call(&mut client, "shown", "[]");
+    client.send_text(r#"{"msg":"sub","id":"S","name":"shown","params":[]}"#);
+    let document = client.expect_any_text();
+    for text in [shown, document] {
+        assert!(text.contains("log_id"), "{text}");
+        assert!(!text.contains(session.as_str()), "{text}");
+    }
 }

@@ -25,7 +25,8 @@ fn server() -> Builder {
 }
 
 fn who(subscription: &Subscription) -> String {
-    subscription.user_id().unwrap_or_else(|| "nobody".into())
+    let user = subscription.user_id();
+    user.as_deref().unwrap_or("nobody").to_owned()
 }
 
 /// Stamps each event of a channel with the user that the function was made for; mallory may not.

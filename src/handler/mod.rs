@@ -7,6 +7,7 @@ mod host;
 mod params;
 mod retry;
 mod starts;
+mod user_id;
 
 pub use connection::{Connection, Headers};
 pub(crate) use function::{Body, body};
@@ -16,3 +17,4 @@ pub(crate) use host::{Callback, Host};
 pub use params::Args;
 pub(crate) use retry::Retry;
 pub(crate) use starts::{Lifetime, Start, Starts};
+pub use user_id::UserId;

@@ -30,7 +30,7 @@ use super::admission;
 use super::drain::Drain;
 use super::handle::Handle;
 use super::health::HealthChecks;
-use crate::account::{Accounts, Authenticator};
+use crate::account::{Accounts, AnyAuthenticator};
 use crate::base::error::{Error, Result};
 use crate::base::ids;
 use crate::handler::{Handler, Patience};
@@ -50,7 +50,7 @@ pub struct Builder {
     methods: Vec<Method>,
     accounts: Option<Accounts>,
     /// In the order in which they are asked.
-    authenticators: Vec<Box<dyn Authenticator>>,
+    authenticators: Vec<Box<dyn AnyAuthenticator>>,
     bus: Bus,
     settings: Settings,
     routes: Vec<Route>,
@@ -204,6 +204,7 @@ impl Builder {
     /// The handler gets the event name and the subscriber's arguments.
     #[must_use]
     pub fn streamer<M>(mut self, name: &str, handler: impl Handler<Vent, M>) -> Self {
+        self.check_name("streamer", name);
         let name = format!("stream-{name}");
         let publication = Publication::vent(&name, handler);
         self.add(
@@ -217,6 +218,7 @@ impl Builder {
     /// Registers a method.
     #[must_use]
     pub fn method<M>(mut self, name: &str, handler: impl Handler<Call, M>) -> Self {
+        self.check_name("method", name);
         let added = self.session.names.method(name, self.methods.len());
         self.note("method", added);
         let method = Method::new(self.methods.len(), name, handler);
@@ -371,7 +373,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice; otherwise what the
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that is empty or was given twice; otherwise what the
     /// operating system says of the address.
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Bound> {
         let (this, logins) = self.with_accounts();
@@ -379,12 +381,23 @@ impl Builder {
     }
 
     fn add(&mut self, name: &str, kind: PublicationKind, publication: Publication) {
+        self.check_name("publication", name);
         let added = self
             .session
             .names
             .publication(name, self.publications.len(), kind);
         self.note("publication", added);
         self.publications.push(publication);
+    }
+
+    /// Nobody could ask for what has no name.
+    fn check_name(&mut self, what: &str, name: &str) {
+        if name.is_empty() {
+            let text =
+                format!("a {what} was given an empty name, by which no client can ask for it");
+            self.mistake
+                .get_or_insert_with(|| Error::configuration(text));
+        }
     }
 
     fn note(&mut self, what: &str, added: Result<(), DuplicateName>) {

@@ -224,8 +224,8 @@ fn found_101_a_burst_of_large_events_arrives() {
 /// A publication that shows each user other documents, so many of 10 kB.
 fn private(count: u32) -> Builder {
     let mine = move |subscription: Subscription| async move {
-        let user = subscription.user_id().unwrap_or_default();
-        let text = user.repeat(10_000);
+        let user = subscription.user_id();
+        let text = user.as_deref().unwrap_or_default().repeat(10_000);
         for id in 0..count {
             subscription.added("mine", id.to_string(), ejson!({ "text": text.as_str() }));
         }

@@ -28,6 +28,16 @@ fn message(payload: &'static [u8]) -> Message {
     .unwrap()
 }
 
+#[test]
+fn found_316_members_of_a_message_are_read_by_name() {
+    let said = message(br#"{"by":"ada","at":{"$date":0},"text":null}"#);
+    assert_eq!(said.get("by").and_then(Value::as_str), Some("ada"));
+    assert!(said.get("at").is_some_and(|at| at.as_date().is_some()));
+    assert!(said.get("text").is_some_and(Value::is_null));
+    assert_eq!(said.get("room"), None);
+    assert_eq!(message(b"[1]").get("0"), None);
+}
+
 #[tokio::test]
 async fn an_emitted_message_reaches_the_shards_that_follow_its_channel() {
     let process = Process::local();

@@ -121,7 +121,7 @@ impl EventLoop {
         {
             self.wanted.push(Wanted {
                 by: rival.place,
-                session: SessionId::from(client.context.id()),
+                session: SessionId::from(client.context.session_id()),
                 received: rival.received,
             });
         }
