@@ -44,8 +44,8 @@ fn found_308_authenticators_and_stores_are_plain_async_functions() {
     let answer = objections(
         r#"
         use updraft::account::{
-            Accounts, Authenticator, HashedToken, Login, LoginRequest, LoginToken, PasswordRecord, TokenKey, TokenOwner,
-            User, UserSelector, Users,
+            Accounts, Authenticator, HashedToken, Login, LoginRequest, LoginToken, PasswordRecord, Token, TokenKey,
+            TokenOwner, User, UserSelector, Users,
         };
         use updraft::prelude::*;
 
@@ -54,7 +54,8 @@ fn found_308_authenticators_and_stores_are_plain_async_functions() {
 
         impl Authenticator for Tickets {
             async fn login(&self, request: &LoginRequest) -> Result<Option<Login>> {
-                let found = request.users().find_by_token(TokenKey::Clear(&"token".into())).await?;
+                let token = Token::new("token");
+                let found = request.users().find_by_token(TokenKey::Clear(&token)).await?;
                 Ok(found.map(|owner| Login::new(owner.user, "ticket")))
             }
         }
