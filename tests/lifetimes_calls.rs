@@ -28,7 +28,7 @@ const MATCH_FAILED: &str = r#","error":{"isClientSafe":true,"error":400,"reason"
 /// What a method saw of its parameters.
 macro_rules! echo {
     ($type:ty) => {
-        async |_: Call, given: $type| Ok::<_, Error>(format!("{given:?}"))
+        async |_: Call, given: $type| Ok(format!("{given:?}"))
     };
 }
 
@@ -44,7 +44,7 @@ struct Search {
 fn ddp_127_144_parameters_are_read_as_the_type_that_the_function_takes() {
     let server = Running::start(
         Server::builder()
-            .method("nothing", async |_: Call| Ok::<_, Error>("called"))
+            .method("nothing", async |_: Call| Ok("called"))
             .method("string", echo!(String))
             .method("tuple", echo!((String, u8)))
             .method("mixed", echo!((Search, Option<bool>)))
@@ -52,7 +52,7 @@ fn ddp_127_144_parameters_are_read_as_the_type_that_the_function_takes() {
             .method("option", echo!(Option<u8>))
             .method("list", echo!(Vec<u8>))
             .method("map", echo!(BTreeMap<String, u8>))
-            .method("args", async |_: Call, args: Args| Ok::<_, Error>(args.0)),
+            .method("args", async |_: Call, args: Args| Ok(args.0)),
     );
     let mut client = server.client();
     for (method, params, seen) in [
@@ -134,9 +134,7 @@ fn ddp_127_144_parameters_are_read_as_the_type_that_the_function_takes() {
 fn ddp_144_a_publication_whose_parameters_do_not_fit_is_refused() {
     let server = Running::start(
         Server::builder()
-            .publish("things", async |_: Subscription, _: Search| {
-                Ok::<(), Error>(())
-            })
+            .publish("things", async |_: Subscription, _: Search| Ok(()))
             .vent(
                 "tm",
                 async |vent: Vent, Search { first_word, .. }: Search| {
@@ -161,9 +159,9 @@ fn ddp_144_a_publication_whose_parameters_do_not_fit_is_refused() {
 fn ddp_128_129_what_a_method_returns() {
     let server = Running::start(
         Server::builder()
-            .method("unit", async |_: Call| Ok::<(), Error>(()))
-            .method("none", async |_: Call| Ok::<_, Error>(None::<u8>))
-            .method("value", async |_: Call, value: Value| Ok::<_, Error>(value)),
+            .method("unit", async |_: Call| Ok(()))
+            .method("none", async |_: Call| Ok(None::<u8>))
+            .method("value", async |_: Call, value: Value| Ok(value)),
     );
     let mut client = server.client();
     assert_eq!(call(&mut client, "unit", "[]"), "");
@@ -182,7 +180,7 @@ fn writing(gate: &Gate) -> Builder {
         let live = live.clone();
         move |things: Subscription| {
             *live.lock().unwrap() = Some(things);
-            async { Ok::<(), Error>(()) }
+            async { Ok(()) }
         }
     };
     let write = move |live: &Mutex<Option<Subscription>>, id: &str| {
@@ -204,15 +202,15 @@ fn writing(gate: &Gate) -> Builder {
                 write(&live, "later");
                 drop(guard);
             });
-            async { Ok::<_, Error>("begun") }
+            async { Ok("begun") }
         })
         .method("write", move |call: Call| {
             let guard = call.begin_write();
             write(&at_once, "at once");
             drop(guard);
-            async { Ok::<_, Error>("written") }
+            async { Ok("written") }
         })
-        .method("other", async |_: Call| Ok::<(), Error>(()))
+        .method("other", async |_: Call| Ok(()))
 }
 
 #[test]
@@ -269,7 +267,7 @@ fn ddp_148_a_write_goes_on_when_its_client_has_gone() {
 
 #[test]
 fn ddp_150_an_id_may_be_used_again() {
-    let server = Running::start(Server::builder().method("one", async |_: Call| Ok::<_, Error>(1)));
+    let server = Running::start(Server::builder().method("one", async |_: Call| Ok(1)));
     let mut client = server.client();
     for _ in 0..2 {
         talk(
@@ -287,7 +285,7 @@ fn ddp_150_an_id_may_be_used_again() {
 fn ddp_151_a_method_may_close_its_connection_and_nothing_more_is_sent() {
     let server = Running::start(Server::builder().method("close me", async |call: Call| {
         call.connection().close();
-        Ok::<_, Error>("not to be seen")
+        Ok("not to be seen")
     }));
     let mut client = server.client();
     talk(
@@ -311,10 +309,10 @@ fn ddp_145_146_calls_wait_for_each_other_unless_they_unblock() {
                         call.unblock();
                     }
                     gate.pass().await;
-                    Ok::<_, Error>("slow")
+                    Ok("slow")
                 }
             })
-            .method("fast", async |_: Call| Ok::<_, Error>("fast")),
+            .method("fast", async |_: Call| Ok("fast")),
     );
     let mut client = server.client();
     talk(
@@ -354,15 +352,13 @@ fn ddp_145_146_calls_wait_for_each_other_unless_they_unblock() {
 fn ddp_152_methods_call_each_other_on_the_same_connection() {
     let server = Running::start(
         Server::builder()
-            .method("add", async |_: Call, (a, b): (u32, u32)| {
-                Ok::<_, Error>(a + b)
-            })
-            .method("unit", async |_: Call| Ok::<(), Error>(()))
+            .method("add", async |_: Call, (a, b): (u32, u32)| Ok(a + b))
+            .method("unit", async |_: Call| Ok(()))
             .method("fails", async |_: Call, code: u16| {
                 Err::<(), _>(Error::new(code, "No"))
             })
             .method("id", async |call: Call| {
-                Ok::<_, Error>(call.connection().session_id().to_owned())
+                Ok(call.connection().session_id().to_owned())
             })
             .method(
                 "outer",
@@ -415,12 +411,10 @@ fn ddp_153_154_ids_follow_the_clients_seed_and_are_random_without_one() {
         Server::builder()
             .method("ids", async |call: Call| {
                 let ids = ["default", "default", "/collection/things"];
-                Ok::<_, Error>(ids.map(|sequence| call.random_id(sequence)))
+                Ok(ids.map(|sequence| call.random_id(sequence)))
             })
-            .method("seed", async |call: Call| {
-                Ok::<_, Error>(call.random_seed())
-            })
-            .method("ctx", async |call: Call| Ok::<_, Error>(call.random_seed()))
+            .method("seed", async |call: Call| Ok(call.random_seed()))
+            .method("ctx", async |call: Call| Ok(call.random_seed()))
             .method("outer", async |call: Call| {
                 call.call::<String>("ctx", ()).await
             }),

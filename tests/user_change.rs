@@ -21,7 +21,7 @@ fn server() -> Builder {
         .method("setUser", async |call: Call, user: Option<String>| {
             call.set_user_id(user).await
         })
-        .method("whoami", async |call: Call| Ok::<_, Error>(call.user_id()))
+        .method("whoami", async |call: Call| Ok(call.user_id()))
 }
 
 fn who(subscription: &Subscription) -> String {
@@ -219,7 +219,7 @@ fn ddp_164_deviation_022_universal_publications_are_waited_for_and_part_of_the_d
             }
             let user = who(&subscription);
             subscription.added("uni", "u", ejson!({ "uid": user }));
-            Ok::<_, Error>(())
+            Ok(())
         }
     };
     let server = Running::start(server().publish_universal(universal));
@@ -264,7 +264,7 @@ fn what_belonged_to_the_old_run_ends_with_it() {
                 drop(task);
                 Ok(())
             });
-            Ok::<_, Error>(())
+            Ok(())
         }
     });
     let server = Running::start(builder);
@@ -296,7 +296,7 @@ fn a_call_and_those_it_makes_know_whom_it_has_logged_in() {
             let before = call.user_id();
             call.call::<()>("inner", "alice").await?;
             let after: Option<String> = call.call("whoami", ()).await?;
-            Ok::<_, Error>((before, call.user_id(), after))
+            Ok((before, call.user_id(), after))
         });
     let server = Running::start(builder);
     let mut client = server.client();
@@ -319,7 +319,7 @@ fn two_changes_at_once_are_one_to_the_client() {
         tokio::task::yield_now().await;
         let user = who(&subscription);
         subscription.added("users", user, ejson!({}));
-        Ok::<_, Error>(())
+        Ok(())
     };
     let builder = server()
         .publish("p", publish)
@@ -368,7 +368,7 @@ fn handlers_begin_in_the_order_of_their_subscriptions() {
         let publish = move |subscription: Subscription| async move {
             let user = who(&subscription);
             subscription.added("order", format!("{user}{number:02}"), ejson!({}));
-            Ok::<_, Error>(())
+            Ok(())
         };
         builder = builder.publish(&format!("p{number}"), publish);
     }

@@ -97,7 +97,7 @@ impl Subscription {
     ///     let news = news.clone();
     ///     async move {
     ///         subscription.added("news", "today", news);
-    ///         Ok::<(), Error>(())
+    ///         Ok(())
     ///     }
     /// });
     /// ```
