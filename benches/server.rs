@@ -54,7 +54,7 @@ static SHOWN: Mutex<BTreeMap<String, Subscription>> = Mutex::new(BTreeMap::new()
 /// The one document.
 async fn document(subscription: Subscription) -> Result<()> {
     let shown = || SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let id = subscription.connection().id().to_owned();
+    let id = subscription.connection().session_id().to_owned();
     subscription.added("things", "one", ejson!({ "name": "thing" }));
     shown().insert(id.clone(), subscription.clone());
     subscription.on_stop(move || drop(shown().remove(&id)));

@@ -72,7 +72,7 @@ pub use base::panics::log_panics;
 #[cfg(feature = "server")]
 pub use config::{Settings, TrustedProxies};
 #[cfg(feature = "server")]
-pub use handler::{Args, Connection, Handler, HandlerFn, HandlerResult, Headers};
+pub use handler::{Args, Connection, Handler, HandlerFn, HandlerResult, Headers, UserId};
 #[cfg(feature = "server")]
 pub use limit::RateLimit;
 #[cfg(feature = "server")]

@@ -98,6 +98,14 @@ impl Message {
         &self.decoded().value
     }
 
+    /// A member of the value, where that is an object: `message.get("text")?.as_str()`.
+    ///
+    /// The value is built at the first call in this process, as by [`value`](Self::value). For all members at once there is
+    /// [`parse`](Self::parse).
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.value().get(name)
+    }
+
     /// The value as a type of the caller's.
     ///
     /// # Errors

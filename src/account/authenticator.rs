@@ -2,20 +2,18 @@
 //! request answers it.
 
 use std::fmt;
-use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use updraft_protocol::ejson::{Date, Object, Value};
 
-use super::Users;
+use super::UserStore;
 use super::token::{LoginToken, Token};
 use crate::base::error::Result;
 use crate::handler::Connection;
 
-/// A kind of login: Meteor's login handler.
+/// A kind of login: Meteor's login handler. Its method is written as an `async fn`.
 ///
 /// ```
-/// use futures_util::future::BoxFuture;
 /// use updraft::account::{Authenticator, Login, LoginRequest};
 /// use updraft::{Error, Result};
 ///
@@ -24,17 +22,15 @@ use crate::handler::Connection;
 /// struct Tickets;
 ///
 /// impl Authenticator for Tickets {
-///     fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>> {
-///         Box::pin(async move {
-///             let Some(ticket) = request.options().get("ticket") else {
-///                 return Ok(None);
-///             };
-///             let ticket = ticket.as_str().ok_or_else(Error::match_failed)?;
-///             match ticket {
-///                 "opera" => Ok(Some(Login::new("visitor", "ticket"))),
-///                 _ => Err(Error::forbidden("Not a valid ticket")),
-///             }
-///         })
+///     async fn login(&self, request: &LoginRequest) -> Result<Option<Login>> {
+///         let Some(ticket) = request.options().get("ticket") else {
+///             return Ok(None);
+///         };
+///         let ticket = ticket.as_str().ok_or_else(Error::match_failed)?;
+///         match ticket {
+///             "opera" => Ok(Some(Login::new("visitor", "ticket"))),
+///             _ => Err(Error::forbidden("Not a valid ticket")),
+///         }
 ///     }
 /// }
 ///
@@ -51,18 +47,29 @@ pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// The future is not dropped before its end while the server runs, whether or not the client is still there.
+    fn login(&self, request: &LoginRequest) -> impl Future<Output = Result<Option<Login>>> + Send;
+}
+
+/// An [`Authenticator`] of whatever type.
+pub(crate) trait AnyAuthenticator: fmt::Debug + Send + Sync {
     fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>>;
+}
+
+impl<A: Authenticator> AnyAuthenticator for A {
+    fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>> {
+        Box::pin(Authenticator::login(self, request))
+    }
 }
 
 /// What a client sent to `login`: the first parameter, which is an object.
 pub struct LoginRequest {
     options: Object,
-    users: Arc<dyn Users>,
+    users: UserStore,
     connection: Connection,
 }
 
 impl LoginRequest {
-    pub(super) fn new(options: Object, users: Arc<dyn Users>, connection: Connection) -> Self {
+    pub(super) fn new(options: Object, users: UserStore, connection: Connection) -> Self {
         Self {
             options,
             users,
@@ -76,7 +83,7 @@ impl LoginRequest {
     }
 
     /// The store of the server's users.
-    pub fn users(&self) -> &Arc<dyn Users> {
+    pub fn users(&self) -> &UserStore {
         &self.users
     }
 

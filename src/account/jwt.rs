@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use futures_util::future::BoxFuture;
 use jsonwebtoken::crypto::rust_crypto;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, get_current_timestamp};
@@ -199,14 +198,12 @@ impl Jwt {
 }
 
 impl Authenticator for Jwt {
-    fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>> {
-        Box::pin(async move {
-            let Some(token) = request.options().get("jwt") else {
-                return Ok(None);
-            };
-            let token = token.as_str().ok_or_else(Error::match_failed)?;
-            self.check(token).map(Some)
-        })
+    async fn login(&self, request: &LoginRequest) -> Result<Option<Login>> {
+        let Some(token) = request.options().get("jwt") else {
+            return Ok(None);
+        };
+        let token = token.as_str().ok_or_else(Error::match_failed)?;
+        self.check(token).map(Some)
     }
 }
 

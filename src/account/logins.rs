@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use updraft_protocol::ejson::{Date, Object, Value};
 
-use super::Accounts;
-use super::authenticator::{Authenticator, Grant, Login, LoginRequest};
+use super::authenticator::{AnyAuthenticator, Grant, Login, LoginRequest};
 use super::directory::{ActiveLogin, Directory};
 use super::resume::{Resume, expiry};
 use super::token::{LoginToken, Token, TokenKey};
 use super::users::Users;
 use super::watcher::Watcher;
+use super::{Accounts, UserStore};
 use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::handler::Args;
@@ -23,9 +23,9 @@ use crate::publication::Subscription;
 /// A server's accounts, as its methods have them.
 #[derive(Debug)]
 pub(crate) struct Logins {
-    users: Arc<dyn Users>,
+    users: UserStore,
     /// In the order in which they are asked.
-    authenticators: Vec<Box<dyn Authenticator>>,
+    authenticators: Vec<Box<dyn AnyAuthenticator>>,
     lifetime: Duration,
     own_fields: Vec<String>,
     poll_interval: Duration,
@@ -33,14 +33,15 @@ pub(crate) struct Logins {
 }
 
 impl Logins {
-    pub(crate) fn new(accounts: Accounts, others: Vec<Box<dyn Authenticator>>) -> Self {
+    pub(crate) fn new(accounts: Accounts, others: Vec<Box<dyn AnyAuthenticator>>) -> Self {
         let Accounts {
             users,
             lifetime,
             own_fields,
             poll_interval,
         } = accounts;
-        let mut authenticators: Vec<Box<dyn Authenticator>> = vec![Box::new(Resume::new(lifetime))];
+        let mut authenticators: Vec<Box<dyn AnyAuthenticator>> =
+            vec![Box::new(Resume::new(lifetime))];
         authenticators.extend(others);
         Self {
             users,
@@ -95,7 +96,7 @@ impl Logins {
 
     /// `getNewToken`: another token for the same login, which ends when the old one does.
     pub(crate) async fn get_new_token(self: Arc<Self>, call: Call) -> Result<Value> {
-        let user = call.user_id().ok_or_else(not_logged_in)?;
+        let user = String::from(call.user_id().ok_or_else(not_logged_in)?);
         let found = self.users.read(slice::from_ref(&user), &[]).await?.pop();
         let found = found.ok_or_else(not_logged_in)?;
         let hashed = self.directory.token(call.connection());
@@ -126,6 +127,7 @@ impl Logins {
         let Some(user) = subscription.user_id() else {
             return Ok(());
         };
+        let user = String::from(user);
         self.directory.show(&user, &subscription);
         let reading = self.directory.reading();
         match self

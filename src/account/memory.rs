@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::{BoxFuture, ready};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use updraft_protocol::ejson::{Object, Value};
@@ -136,10 +135,7 @@ impl MemoryUsers {
 }
 
 impl Users for MemoryUsers {
-    fn find_by_token<'a>(
-        &'a self,
-        token: TokenKey<'a>,
-    ) -> BoxFuture<'a, Result<Option<TokenOwner>>> {
+    async fn find_by_token(&self, token: TokenKey<'_>) -> Result<Option<TokenOwner>> {
         let found = self.lock().iter().find_map(|(id, document)| {
             let record = records(document).iter().find(|it| is_token(it, token))?;
             Some(TokenOwner {
@@ -147,14 +143,10 @@ impl Users for MemoryUsers {
                 when: when(record),
             })
         });
-        Box::pin(ready(Ok(found)))
+        Ok(found)
     }
 
-    fn insert_token<'a>(
-        &'a self,
-        user: &'a str,
-        token: &'a LoginToken,
-    ) -> BoxFuture<'a, Result<()>> {
+    async fn insert_token(&self, user: &str, token: &LoginToken) -> Result<()> {
         self.change_tokens(user, |records| {
             let mut record = Object::new();
             record.insert("when", token.when);
@@ -164,32 +156,24 @@ impl Users for MemoryUsers {
                 records.push(record);
             }
         });
-        Box::pin(ready(Ok(())))
+        Ok(())
     }
 
-    fn remove_token<'a>(&'a self, user: &'a str, token: TokenKey<'a>) -> BoxFuture<'a, Result<()>> {
+    async fn remove_token(&self, user: &str, token: TokenKey<'_>) -> Result<()> {
         self.change_tokens(user, |records| {
             records.retain(|record| !is_token(record, token));
         });
-        Box::pin(ready(Ok(())))
+        Ok(())
     }
 
-    fn remove_other_tokens<'a>(
-        &'a self,
-        user: &'a str,
-        keep: Option<&'a HashedToken>,
-    ) -> BoxFuture<'a, Result<()>> {
+    async fn remove_other_tokens(&self, user: &str, keep: Option<&HashedToken>) -> Result<()> {
         self.change_tokens(user, |records| {
             records.retain(|record| keep.is_some_and(|it| is_token(record, TokenKey::Hashed(it))));
         });
-        Box::pin(ready(Ok(())))
+        Ok(())
     }
 
-    fn read<'a>(
-        &'a self,
-        ids: &'a [String],
-        fields: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<User>>> {
+    async fn read(&self, ids: &[String], fields: &[String]) -> Result<Vec<User>> {
         let documents = self.lock();
         let found = ids.iter().filter_map(|id| {
             let document = documents.get(id)?;
@@ -200,13 +184,10 @@ impl Users for MemoryUsers {
                 fields: restricted(document, &paths),
             })
         });
-        Box::pin(ready(Ok(found.collect())))
+        Ok(found.collect())
     }
 
-    fn find_password<'a>(
-        &'a self,
-        user: &'a UserSelector,
-    ) -> BoxFuture<'a, Result<Option<PasswordRecord>>> {
+    async fn find_password(&self, user: &UserSelector) -> Result<Option<PasswordRecord>> {
         let found = match user {
             UserSelector::Id(id) => self.get(id).map(|document| (id.clone(), document)),
             UserSelector::Username(name) => self.find_by_text(name, |document, is_it| {
@@ -225,21 +206,19 @@ impl Users for MemoryUsers {
                 .and_then(|services| services.get("password")?.get("bcrypt")?.as_str())
                 .map(str::to_owned),
         });
-        Box::pin(ready(Ok(found)))
+        Ok(found)
     }
 
-    fn watch<'a>(&'a self, changes: &'a Changes) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let mut changed = self.0.changed.subscribe();
-            changes.any();
-            loop {
-                match changed.recv().await {
-                    Ok(id) => changes.user(&id),
-                    Err(RecvError::Lagged(_)) => changes.any(),
-                    Err(RecvError::Closed) => return Ok(()),
-                }
+    async fn watch(&self, changes: &Changes) -> Result<()> {
+        let mut changed = self.0.changed.subscribe();
+        changes.any();
+        loop {
+            match changed.recv().await {
+                Ok(id) => changes.user(&id),
+                Err(RecvError::Lagged(_)) => changes.any(),
+                Err(RecvError::Closed) => return Ok(()),
             }
-        })
+        }
     }
 }
 

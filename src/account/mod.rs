@@ -22,11 +22,11 @@ mod mongo;
 #[cfg(feature = "password")]
 mod password;
 mod resume;
+mod store;
 mod token;
 mod users;
 mod watcher;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 pub use authenticator::{Authenticator, Login, LoginRequest};
@@ -37,9 +37,11 @@ pub use memory::MemoryUsers;
 pub use mongo::MongoUsers;
 #[cfg(feature = "password")]
 pub use password::Password;
+pub use store::UserStore;
 pub use token::{HashedToken, LoginToken, Token, TokenKey};
 pub use users::{Changes, PasswordRecord, TokenOwner, User, UserSelector, Users};
 
+pub(crate) use authenticator::AnyAuthenticator;
 pub(crate) use logins::{Logins, nothing};
 
 /// Switches accounts on: the methods `login`, `logout`, `getNewToken` and `removeOtherTokens`, resume tokens, and the
@@ -49,7 +51,7 @@ pub(crate) use logins::{Logins, nothing};
 /// expires. Creating users and everything about passwords but logging in stays with Meteor.
 #[derive(Debug)]
 pub struct Accounts {
-    users: Arc<dyn Users>,
+    users: UserStore,
     lifetime: Duration,
     own_fields: Vec<String>,
     poll_interval: Duration,
@@ -64,7 +66,7 @@ impl Accounts {
     /// Accounts whose users are kept here.
     pub fn new(users: impl Users) -> Self {
         Self {
-            users: Arc::new(users),
+            users: UserStore::new(users),
             lifetime: 90 * DAY,
             own_fields: ["profile", "username", "emails"].map(str::to_owned).into(),
             poll_interval: Duration::from_secs(10),

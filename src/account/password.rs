@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use bcrypt::HashParts;
-use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use updraft_protocol::ejson::{Object, Value};
 use updraft_protocol::message::WireError;
 
-use super::{Authenticator, Login, LoginRequest, UserSelector};
+use super::{Authenticator, Login, LoginRequest, UserSelector, Users};
 use crate::base::error::{Error, ErrorKind, Result};
 
 /// Logins such as `login [{user: {username: "ada"}, password: {digest: "…", algorithm: "sha-256"}}]`.
@@ -128,13 +127,11 @@ impl Password {
 }
 
 impl Authenticator for Password {
-    fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>> {
-        Box::pin(async move {
-            match PasswordLogin::read(request.options())? {
-                Some(attempt) => self.check(&attempt, request).await.map(Some),
-                None => Ok(None),
-            }
-        })
+    async fn login(&self, request: &LoginRequest) -> Result<Option<Login>> {
+        match PasswordLogin::read(request.options())? {
+            Some(attempt) => self.check(&attempt, request).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::time::timeout_at;
 use updraft_protocol::ejson::Date;
 
 use super::authenticator::{Authenticator, Login, LoginRequest};
+use super::store::UserStore;
 use super::token::{LoginToken, Token, TokenKey};
 use super::users::Users;
 use crate::base::ThrottledLog;
@@ -24,16 +24,14 @@ pub(super) struct Resume {
 }
 
 impl Authenticator for Resume {
-    fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>> {
-        Box::pin(async move {
-            // As Meteor's: what is falsy is no token, and perhaps somebody else's request.
-            let resume = request.options().get("resume");
-            let Some(resume) = resume.filter(|value| !value.is_falsy()) else {
-                return Ok(None);
-            };
-            let token = Token::new(resume.as_str().ok_or_else(Error::match_failed)?);
-            self.resume(request, token).await.map(Some)
-        })
+    async fn login(&self, request: &LoginRequest) -> Result<Option<Login>> {
+        // As Meteor's: what is falsy is no token, and perhaps somebody else's request.
+        let resume = request.options().get("resume");
+        let Some(resume) = resume.filter(|value| !value.is_falsy()) else {
+            return Ok(None);
+        };
+        let token = Token::new(resume.as_str().ok_or_else(Error::match_failed)?);
+        self.resume(request, token).await.map(Some)
     }
 }
 
@@ -93,14 +91,11 @@ struct Store<'a> {
 impl<'a> Store<'a> {
     /// Asks until there is an answer. When that takes too long, the client is sent away to come
     /// again.
-    async fn ask<'b, T>(
-        &mut self,
-        question: impl Fn(&'b dyn Users) -> BoxFuture<'b, Result<T>>,
-    ) -> Result<T>
+    async fn ask<T, Fut>(&mut self, question: impl Fn(&'a UserStore) -> Fut) -> Result<T>
     where
-        'a: 'b,
+        Fut: Future<Output = Result<T>>,
     {
-        let (users, connection) = (&**self.request.users(), self.request.connection());
+        let (users, connection) = (self.request.users(), self.request.connection());
         loop {
             let answer = unpanicked(async { question(users).await });
             match timeout_at(self.retry.until().into(), answer).await {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, ready};
 use updraft_protocol::ejson::{Date, Object};
 
 use super::token::{HashedToken, LoginToken, TokenKey};
@@ -16,54 +15,60 @@ use crate::base::error::Result;
 /// would bear. Its error is logged, and must not contain tokens; a client is told `Internal server
 /// error`. But a login by token is not told so: while that waits, what it asks for is asked again,
 /// and what has taken [too long](crate::config::HandlerSettings::login_patience) is dropped.
+///
+/// Its methods are written as `async fn`.
 pub trait Users: fmt::Debug + Send + Sync + 'static {
     /// The user who has this token, and since when.
-    fn find_by_token<'a>(
-        &'a self,
-        token: TokenKey<'a>,
-    ) -> BoxFuture<'a, Result<Option<TokenOwner>>>;
+    fn find_by_token(
+        &self,
+        token: TokenKey<'_>,
+    ) -> impl Future<Output = Result<Option<TokenOwner>>> + Send;
 
     /// Adds a record `{when, hashedToken}` to the user's tokens, unless the same is there. A user who does not exist is
     /// no error.
-    fn insert_token<'a>(
-        &'a self,
-        user: &'a str,
-        token: &'a LoginToken,
-    ) -> BoxFuture<'a, Result<()>>;
+    fn insert_token(
+        &self,
+        user: &str,
+        token: &LoginToken,
+    ) -> impl Future<Output = Result<()>> + Send;
 
     /// Removes the user's records with this token, each exactly as it was read, and no others.
-    fn remove_token<'a>(&'a self, user: &'a str, token: TokenKey<'a>) -> BoxFuture<'a, Result<()>>;
+    fn remove_token(
+        &self,
+        user: &str,
+        token: TokenKey<'_>,
+    ) -> impl Future<Output = Result<()>> + Send;
 
     /// Removes all of the user's records but those with this token, each exactly as it was read; all of them without one.
-    fn remove_other_tokens<'a>(
-        &'a self,
-        user: &'a str,
-        keep: Option<&'a HashedToken>,
-    ) -> BoxFuture<'a, Result<()>>;
+    fn remove_other_tokens(
+        &self,
+        user: &str,
+        keep: Option<&HashedToken>,
+    ) -> impl Future<Output = Result<()>> + Send;
 
     /// Reads users: those of `ids` who exist, in any order, with the given fields of their documents (each a path such
     /// as `profile` or `services.google.email`, `_id` never).
     ///
     /// One call serves many users: every ten seconds it asks for those who are logged in, at most 500 at a time.
-    fn read<'a>(
-        &'a self,
-        ids: &'a [String],
-        fields: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<User>>>;
+    fn read(
+        &self,
+        ids: &[String],
+        fields: &[String],
+    ) -> impl Future<Output = Result<Vec<User>>> + Send;
 
     /// The user whom a login by password means, with what the password is checked against. A name or address is found as
     /// Meteor finds it: as it is, else without regard to case if that is one user only.
-    fn find_password<'a>(
-        &'a self,
-        user: &'a UserSelector,
-    ) -> BoxFuture<'a, Result<Option<PasswordRecord>>>;
+    fn find_password(
+        &self,
+        user: &UserSelector,
+    ) -> impl Future<Output = Result<Option<PasswordRecord>>> + Send;
 
     /// Tells `changes` which users have changed, until it fails or is dropped; it is called again some time after it has
     /// failed. A store that cannot tell returns `Ok`, as it does without an implementation of its own: then users are
     /// read every ten seconds.
-    fn watch<'a>(&'a self, changes: &'a Changes) -> BoxFuture<'a, Result<()>> {
+    fn watch(&self, changes: &Changes) -> impl Future<Output = Result<()>> + Send {
         let _ = changes;
-        Box::pin(ready(Ok(())))
+        std::future::ready(Ok(()))
     }
 }
 

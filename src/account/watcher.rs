@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::directory::Directory;
+use super::store::UserStore;
 use super::users::{Changes, User, Users};
 use crate::base::clock;
 use crate::handler::unpanicked;
@@ -23,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Watcher {
-    pub(super) users: Arc<dyn Users>,
+    pub(super) users: UserStore,
     pub(super) own_fields: Vec<String>,
     pub(super) poll_interval: Duration,
     pub(super) directory: Arc<Directory>,

@@ -132,8 +132,12 @@ impl Connection {
         }))
     }
 
-    /// The session's id, which the client knows too. A credential: not for logs.
-    pub fn id(&self) -> &str {
+    /// The id of the session, which the client was told at `connect`.
+    ///
+    /// **A secret**: who knows it can take the session over, with its user. Tell it nobody but this client, keep it out of
+    /// logs and databases, and use [`log_id`](Self::log_id) wherever a connection has to have a name. It is in no `Debug`
+    /// of this library.
+    pub fn session_id(&self) -> &str {
         &self.0.session
     }
 
@@ -142,7 +146,7 @@ impl Connection {
         self.0.session.clone()
     }
 
-    /// What to call this connection in logs.
+    /// What to call this connection in logs, and as a key: a random UUID, which no client is told.
     pub fn log_id(&self) -> Uuid {
         self.0.log_id
     }
@@ -165,7 +169,7 @@ impl Connection {
         Caller {
             user: user.map(Into::into),
             address: self.client_address(),
-            connection: self.id().into(),
+            connection: self.session_id().into(),
         }
     }
 

@@ -9,6 +9,7 @@ mod params;
 mod retry;
 mod settings;
 mod starts;
+mod user_id;
 
 pub use connection::{Connection, Headers};
 pub(crate) use function::{Body, body};
@@ -20,3 +21,4 @@ pub use params::Args;
 pub(crate) use retry::Retry;
 pub use settings::HandlerSettings;
 pub(crate) use starts::{Lifetime, Start, Starts};
+pub use user_id::UserId;

@@ -171,7 +171,8 @@ impl RateLimit {
         self.per_connection_if(|_| true)
     }
 
-    /// Counts only connections whose [id](crate::Connection::id) matches, each apart. Must not block.
+    /// Counts only connections whose [session id](crate::Connection::session_id), which is a secret, matches, each apart.
+    /// Must not block.
     #[must_use]
     pub fn per_connection_if(
         mut self,

@@ -15,7 +15,7 @@ use updraft_protocol::session::Run;
 use super::Methods;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::ids;
-use crate::handler::Connection;
+use crate::handler::{Connection, UserId};
 use crate::mail::Mail;
 
 /// One call of a method. Clones are the same call.
@@ -53,8 +53,8 @@ impl Call {
     }
 
     /// The user who calls, or whom this call has logged in; `None` while nobody has.
-    pub fn user_id(&self) -> Option<String> {
-        self.user().as_deref().map(str::to_owned)
+    pub fn user_id(&self) -> Option<UserId> {
+        self.user().clone().map(UserId::new)
     }
 
     /// Logs a user in, or whoever it is out: all subscriptions of the client run again for the new user, and the client

@@ -14,7 +14,7 @@ use updraft_protocol::session::Run;
 use updraft_protocol::view::IntoFields;
 
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::handler::{Callback, Connection, Lifetime, unpanicked};
+use crate::handler::{Callback, Connection, Lifetime, UserId, unpanicked};
 use crate::mail::{Document, Mail};
 
 /// One subscription of one client, to publish to.
@@ -73,8 +73,8 @@ impl Subscription {
     ///
     /// It stays who it is: when the user of the client changes, this subscription is over and the handler is called
     /// again, with another one.
-    pub fn user_id(&self) -> Option<String> {
-        self.0.user.as_deref().map(str::to_owned)
+    pub fn user_id(&self) -> Option<UserId> {
+        self.0.user.clone().map(UserId::new)
     }
 
     /// The client's connection.
@@ -97,7 +97,7 @@ impl Subscription {
     ///     let news = news.clone();
     ///     async move {
     ///         subscription.added("news", "today", news);
-    ///         Ok::<(), Error>(())
+    ///         Ok(())
     ///     }
     /// });
     /// ```
@@ -435,6 +435,12 @@ macro_rules! document_id {
     };
 }
 document_id!(&str, String, ObjectId, i32, u32, f64);
+
+impl DocumentId for UserId {
+    fn to_wire(&self) -> Option<String> {
+        self.as_str().to_wire()
+    }
+}
 
 /// The largest integer that is no other one's double.
 const MAX_SAFE: u64 = (1 << 53) - 1;

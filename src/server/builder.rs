@@ -25,7 +25,7 @@ use super::handle::Handle;
 use super::health::HealthChecks;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
-use crate::account::{Accounts, Authenticator};
+use crate::account::{Accounts, AnyAuthenticator};
 use crate::base::error::{Error, Result};
 use crate::config::Settings;
 use crate::handler::Handler;
@@ -46,7 +46,7 @@ pub struct Builder {
     strategies: Strategies,
     accounts: Option<Accounts>,
     /// In the order in which they are asked.
-    authenticators: Vec<Box<dyn Authenticator>>,
+    authenticators: Vec<Box<dyn AnyAuthenticator>>,
     bus: Bus,
     routes: Vec<Route>,
     /// How DDP is served over SockJS.
@@ -170,6 +170,7 @@ impl Builder {
     /// The handler gets the event name and the subscriber's arguments.
     #[must_use]
     pub fn streamer<M>(mut self, name: &str, handler: impl Handler<Vent, M>) -> Self {
+        self.check_name("streamer", name);
         let name = format!("stream-{name}");
         let publication = Publication::vent(&name, handler);
         self.add(
@@ -183,6 +184,7 @@ impl Builder {
     /// Registers a method.
     #[must_use]
     pub fn method<M>(mut self, name: &str, handler: impl Handler<Call, M>) -> Self {
+        self.check_name("method", name);
         let added = self.names.method(name, self.methods.len());
         self.note("method", added);
         let method = Method::new(self.methods.len(), name, handler);
@@ -276,6 +278,7 @@ impl Builder {
     }
 
     fn add(&mut self, name: &str, kind: PublicationKind, publication: Publication) {
+        self.check_name("publication", name);
         let added = self.names.publication(name, self.publications.len(), kind);
         self.note("publication", added);
         self.publications.push(publication);
@@ -287,6 +290,16 @@ impl Builder {
         return self.tls.is_some();
         #[cfg(not(feature = "tls"))]
         false
+    }
+
+    /// Nobody could ask for what has no name.
+    fn check_name(&mut self, what: &str, name: &str) {
+        if name.is_empty() {
+            let text =
+                format!("a {what} was given an empty name, by which no client can ask for it");
+            self.mistake
+                .get_or_insert_with(|| Error::configuration(text));
+        }
     }
 
     fn note(&mut self, what: &str, added: Result<(), DuplicateName>) {

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::BoxFuture;
 use serde_json::json;
 use updraft::account::{Accounts, Authenticator, Login, LoginRequest};
 use updraft::prelude::*;
@@ -143,30 +142,28 @@ impl Default for Tickets {
 }
 
 impl Authenticator for Tickets {
-    fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>> {
-        Box::pin(async move {
-            let options = request.options();
-            let Some(ticket) = options.get("ticket").and_then(Value::as_str) else {
-                return Ok(None);
-            };
-            if let Some(gate) = &self.gate {
-                gate.pass().await;
-            }
-            assert_ne!(ticket, "panic");
-            if ticket != ALICE {
-                return Err(Error::forbidden("Not a valid ticket"));
-            }
-            let mut login = Login::new(ticket, self.kind);
-            if options.contains_key("issue") {
-                login = login.issue_token();
-            }
-            if let Some(until) = options.get("until").and_then(Value::as_f64) {
-                login = login.expires(Date::from_millis(until));
-            }
-            if let Some(seat) = options.get("seat") {
-                login = login.member("seat", seat.clone());
-            }
-            Ok(Some(login))
-        })
+    async fn login(&self, request: &LoginRequest) -> Result<Option<Login>> {
+        let options = request.options();
+        let Some(ticket) = options.get("ticket").and_then(Value::as_str) else {
+            return Ok(None);
+        };
+        if let Some(gate) = &self.gate {
+            gate.pass().await;
+        }
+        assert_ne!(ticket, "panic");
+        if ticket != ALICE {
+            return Err(Error::forbidden("Not a valid ticket"));
+        }
+        let mut login = Login::new(ticket, self.kind);
+        if options.contains_key("issue") {
+            login = login.issue_token();
+        }
+        if let Some(until) = options.get("until").and_then(Value::as_f64) {
+            login = login.expires(Date::from_millis(until));
+        }
+        if let Some(seat) = options.get("seat") {
+            login = login.member("seat", seat.clone());
+        }
+        Ok(Some(login))
     }
 }

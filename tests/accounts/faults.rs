@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use serde_json::json;
 use updraft::account::{
     Accounts, Changes, HashedToken, LoginToken, MemoryUsers, PasswordRecord, TokenKey, TokenOwner,
@@ -193,76 +192,49 @@ impl Store {
 }
 
 impl Users for Store {
-    fn find_by_token<'a>(
-        &'a self,
-        token: TokenKey<'a>,
-    ) -> BoxFuture<'a, Result<Option<TokenOwner>>> {
-        Box::pin(async move {
-            self.check()?;
-            let found = self.users.find_by_token(token).await;
-            if let Some(gate) = &self.found {
-                gate.pass().await;
-            }
-            found
-        })
+    async fn find_by_token(&self, token: TokenKey<'_>) -> Result<Option<TokenOwner>> {
+        self.check()?;
+        let found = self.users.find_by_token(token).await;
+        if let Some(gate) = &self.found {
+            gate.pass().await;
+        }
+        found
     }
 
-    fn insert_token<'a>(
-        &'a self,
-        user: &'a str,
-        token: &'a LoginToken,
-    ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            self.check()?;
-            self.users.insert_token(user, token).await
-        })
+    async fn insert_token(&self, user: &str, token: &LoginToken) -> Result<()> {
+        self.check()?;
+        self.users.insert_token(user, token).await
     }
 
-    fn remove_token<'a>(&'a self, user: &'a str, token: TokenKey<'a>) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            self.check()?;
-            self.users.remove_token(user, token).await
-        })
+    async fn remove_token(&self, user: &str, token: TokenKey<'_>) -> Result<()> {
+        self.check()?;
+        self.users.remove_token(user, token).await
     }
 
-    fn remove_other_tokens<'a>(
-        &'a self,
-        user: &'a str,
-        keep: Option<&'a HashedToken>,
-    ) -> BoxFuture<'a, Result<()>> {
-        self.users.remove_other_tokens(user, keep)
+    async fn remove_other_tokens(&self, user: &str, keep: Option<&HashedToken>) -> Result<()> {
+        self.users.remove_other_tokens(user, keep).await
     }
 
-    fn read<'a>(
-        &'a self,
-        ids: &'a [String],
-        fields: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<User>>> {
-        Box::pin(async move {
-            self.check()?;
-            let found = self.users.read(ids, fields).await;
-            if self.holds_read.swap(false, Ordering::Relaxed) {
-                self.read.pass().await;
-            }
-            found
-        })
+    async fn read(&self, ids: &[String], fields: &[String]) -> Result<Vec<User>> {
+        self.check()?;
+        let found = self.users.read(ids, fields).await;
+        if self.holds_read.swap(false, Ordering::Relaxed) {
+            self.read.pass().await;
+        }
+        found
     }
 
-    fn find_password<'a>(
-        &'a self,
-        user: &'a UserSelector,
-    ) -> BoxFuture<'a, Result<Option<PasswordRecord>>> {
-        self.users.find_password(user)
+    async fn find_password(&self, user: &UserSelector) -> Result<Option<PasswordRecord>> {
+        self.users.find_password(user).await
     }
 
-    fn watch<'a>(&'a self, changes: &'a Changes) -> BoxFuture<'a, Result<()>> {
+    async fn watch(&self, changes: &Changes) -> Result<()> {
         match self.tells {
-            Tells::Everything => self.users.watch(changes),
-            Tells::Nothing => Box::pin(std::future::ready(Ok(()))),
+            Tells::Everything => self.users.watch(changes).await,
+            Tells::Nothing => Ok(()),
             Tells::NoMore => {
                 changes.any();
-                let failed = Err(Error::internal("the stream has ended"));
-                Box::pin(std::future::ready(failed))
+                Err(Error::internal("the stream has ended"))
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::common::{Running, talk};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
 use updraft::account::{Jwt, JwtKey};
-use updraft::{Call, Result, Server};
+use updraft::{Call, Result, Server, UserId};
 
 const SECRET: &[u8] = b"a secret of at least 32 characters";
 
@@ -23,7 +23,7 @@ fn token(seconds: u64) -> (String, u64) {
     (token.unwrap(), exp)
 }
 
-async fn whoami(call: Call) -> Result<Option<String>> {
+async fn whoami(call: Call) -> Result<Option<UserId>> {
     Ok(call.user_id())
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::common::{Running, received};
-use futures_util::future::BoxFuture;
 use tracing::level_filters::LevelFilter;
 use updraft::Server;
 use updraft::account::{
@@ -69,11 +68,9 @@ impl Drop for ShownOnFailure {
 struct Careless;
 
 impl Authenticator for Careless {
-    fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>> {
-        Box::pin(async move {
-            let text = format!("{request:?} cannot be read: {:?}", request.options());
-            Err(Error::internal(text))
-        })
+    async fn login(&self, request: &LoginRequest) -> Result<Option<Login>> {
+        let text = format!("{request:?} cannot be read: {:?}", request.options());
+        Err(Error::internal(text))
     }
 }
 

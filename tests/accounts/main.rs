@@ -425,7 +425,7 @@ fn what_a_stock_page_subscribes_to_is_ready_and_silent() {
         "meteor_autoupdate_clientVersions",
         async |subscription: Subscription| {
             subscription.added("meteor_autoupdate_clientVersions", "version", ejson!({}));
-            Ok::<_, Error>(())
+            Ok(())
         },
     );
     let server = Running::start(own);

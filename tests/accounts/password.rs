@@ -4,7 +4,6 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::common::{Gate, Running, talk};
-use futures_util::future::BoxFuture;
 use updraft::account::{
     Accounts, HashedToken, LoginToken, MemoryUsers, Password, PasswordRecord, TokenKey, TokenOwner,
     User, UserSelector, Users,
@@ -24,49 +23,29 @@ const REFUSED: &str = r#"
 struct Gated(MemoryUsers, Gate);
 
 impl Users for Gated {
-    fn find_by_token<'a>(
-        &'a self,
-        token: TokenKey<'a>,
-    ) -> BoxFuture<'a, Result<Option<TokenOwner>>> {
-        self.0.find_by_token(token)
+    async fn find_by_token(&self, token: TokenKey<'_>) -> Result<Option<TokenOwner>> {
+        self.0.find_by_token(token).await
     }
 
-    fn insert_token<'a>(
-        &'a self,
-        user: &'a str,
-        token: &'a LoginToken,
-    ) -> BoxFuture<'a, Result<()>> {
-        self.0.insert_token(user, token)
+    async fn insert_token(&self, user: &str, token: &LoginToken) -> Result<()> {
+        self.0.insert_token(user, token).await
     }
 
-    fn remove_token<'a>(&'a self, user: &'a str, token: TokenKey<'a>) -> BoxFuture<'a, Result<()>> {
-        self.0.remove_token(user, token)
+    async fn remove_token(&self, user: &str, token: TokenKey<'_>) -> Result<()> {
+        self.0.remove_token(user, token).await
     }
 
-    fn remove_other_tokens<'a>(
-        &'a self,
-        user: &'a str,
-        keep: Option<&'a HashedToken>,
-    ) -> BoxFuture<'a, Result<()>> {
-        self.0.remove_other_tokens(user, keep)
+    async fn remove_other_tokens(&self, user: &str, keep: Option<&HashedToken>) -> Result<()> {
+        self.0.remove_other_tokens(user, keep).await
     }
 
-    fn read<'a>(
-        &'a self,
-        ids: &'a [String],
-        fields: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<User>>> {
-        self.0.read(ids, fields)
+    async fn read(&self, ids: &[String], fields: &[String]) -> Result<Vec<User>> {
+        self.0.read(ids, fields).await
     }
 
-    fn find_password<'a>(
-        &'a self,
-        user: &'a UserSelector,
-    ) -> BoxFuture<'a, Result<Option<PasswordRecord>>> {
-        Box::pin(async move {
-            self.1.pass().await;
-            self.0.find_password(user).await
-        })
+    async fn find_password(&self, user: &UserSelector) -> Result<Option<PasswordRecord>> {
+        self.1.pass().await;
+        self.0.find_password(user).await
     }
 }
 

@@ -86,12 +86,10 @@ pub(crate) fn builder() -> Builder {
         .publish("whose", async |subscription: Subscription| {
             let user = subscription.user_id();
             subscription.added("whose", "x", ejson!({ "uid": user }));
-            Ok::<_, Error>(())
+            Ok(())
         })
-        .publish("silent", async |_: Subscription| Ok::<_, Error>(()))
-        .method("whoami", |call: Call| async move {
-            Ok::<_, Error>(call.user_id())
-        })
+        .publish("silent", async |_: Subscription| Ok(()))
+        .method("whoami", |call: Call| async move { Ok(call.user_id()) })
 }
 
 /// Calls a method and answers with the message `result`; what comes before it is dropped.

@@ -217,7 +217,7 @@ fn vent_066_after_a_restart_of_redis_events_go_on_and_each_subscription_is_told_
                 for channel in channels {
                     vent.relay(channel![channel]).await?;
                 }
-                Ok::<(), Error>(())
+                Ok(())
             }
         },
     );
@@ -291,10 +291,7 @@ fn vent_066_067_a_stream_goes_on_over_a_restart_in_order_and_nothing_comes_twice
 #[test]
 fn vent_017_066_a_subscription_made_while_redis_is_away_waits_and_holds_nobody_up() {
     let mut redis = RedisServer::start();
-    let server = Running::over(
-        &redis,
-        relaying().method("now", async |_: Call| Ok::<_, Error>(1)),
-    );
+    let server = Running::over(&redis, relaying().method("now", async |_: Call| Ok(1)));
     let mut client = server.client();
     follow(&mut client, 1, "c");
     redis.kill();

@@ -167,7 +167,7 @@ async fn ddp_001_003_session_ids_differ_and_are_meteors() {
 async fn ddp_087_a_universal_publication_starts_by_itself() {
     let universal = |subscription: Subscription| async move {
         subscription.added("uni", "u", ejson!({ "uid": subscription.user_id() }));
-        Ok::<_, Error>(())
+        Ok(())
     };
     let failing = |_: Subscription| async { Err::<(), _>(Error::new("no", "reason")) };
     let server = Server::builder()
@@ -221,7 +221,7 @@ async fn row_024_a_message_above_the_limit_closes_with_1009() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ddp_221_a_message_of_a_mebibyte_goes_both_ways() {
-    let echo = |_: Call, text: String| async { Ok::<_, Error>(text) };
+    let echo = |_: Call, text: String| async { Ok(text) };
     // With its head it is more than the output limit; but a client that reads is not slow.
     let server = Server::builder().method("echo", echo);
     let (address, _handle) = serve(server).await;

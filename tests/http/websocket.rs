@@ -407,7 +407,7 @@ fn old_client(address: SocketAddr) -> Raw {
 }
 
 fn silent() -> Builder {
-    Server::builder().publish("silent", async |_: Subscription| Ok::<_, Error>(()))
+    Server::builder().publish("silent", async |_: Subscription| Ok(()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -529,7 +529,7 @@ async fn row_032_a_client_that_has_finished_sending_gets_its_answers() {
 async fn row_033_a_reset_in_the_middle_of_a_frame_leaves_nothing() {
     let quiet = |subscription: Subscription| async move {
         subscription.hold_ready();
-        Ok::<_, Error>(())
+        Ok(())
     };
     let (address, handle) = serve(Server::builder().publish("quiet", quiet)).await;
     for _ in 0..20 {

@@ -49,9 +49,10 @@ fn flooding() -> Builder {
         .vent("relay", |vent: Vent, channel: String| async move {
             vent.relay(channel![channel]).await
         })
-        .method("big", |_: Call, size: usize| async move {
-            Ok::<_, Error>("x".repeat(size))
-        })
+        .method(
+            "big",
+            |_: Call, size: usize| async move { Ok("x".repeat(size)) },
+        )
         .method("login", |call: Call, user: String| async move {
             call.set_user_id(Some(user)).await
         })
@@ -227,12 +228,12 @@ fn found_101_a_burst_of_large_events_arrives() {
 /// A publication that shows each user other documents, so many of 10 kB.
 fn private(count: u32) -> Builder {
     let mine = move |subscription: Subscription| async move {
-        let user = subscription.user_id().unwrap_or_default();
-        let text = user.repeat(10_000);
+        let user = subscription.user_id();
+        let text = user.as_deref().unwrap_or_default().repeat(10_000);
         for id in 0..count {
             subscription.added("mine", id.to_string(), ejson!({ "text": text.as_str() }));
         }
-        Ok::<_, Error>(())
+        Ok(())
     };
     flooding().publish("mine", mine).publish_universal(mine)
 }
@@ -314,7 +315,7 @@ fn found_101_who_has_much_to_get_is_answered_and_can_end_it() {
         .configure(|settings| settings.listener.send_buffer = 16 * 1024)
         .method("late", move |_: Call| {
             passed.arrive();
-            async { Ok::<_, Error>(()) }
+            async { Ok(()) }
         });
     let server = Running::start(server);
     let mut client = narrow(&server);
@@ -362,14 +363,14 @@ fn found_101_nothing_begins_for_a_client_with_much_to_get() {
                 ejson!({ "text": "x".repeat(10_000) }),
             );
         }
-        Ok::<_, Error>(())
+        Ok(())
     };
     let server = flooding()
         .publish("burst", burst)
         .configure(|settings| settings.listener.send_buffer = 16 * 1024)
         .method("late", move |_: Call| {
             passed.arrive();
-            async { Ok::<_, Error>(()) }
+            async { Ok(()) }
         });
     let server = Running::start(server);
     let mut client = narrow(&server);
@@ -598,7 +599,7 @@ fn found_101_the_last_words_of_a_connection_have_the_time_that_they_take() {
             );
         }
         subscription.connection().close();
-        Ok::<_, Error>(())
+        Ok(())
     };
     let server = flooding().publish("last", last).configure(|settings| {
         settings.listener.send_buffer = 16 * 1024;

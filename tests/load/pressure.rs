@@ -265,7 +265,7 @@ async fn row_060_061_a_client_whose_calls_wait_is_not_read_from() {
         async move {
             begun.fetch_add(1, Ordering::SeqCst);
             gate.acquire().await.expect("open").forget();
-            Ok::<_, Error>(())
+            Ok(())
         }
     };
     let server = Server::builder()
@@ -316,7 +316,7 @@ async fn row_074_what_a_handler_sent_before_it_closed_the_connection_arrives() {
         }
         subscription.connection().close();
         subscription.added("numbers", "late", ejson!({}));
-        Ok::<_, Error>(())
+        Ok(())
     };
     let (address, handle) = serve(Server::builder().publish("last", last_words)).await;
     let (mut client, _) = Client::ddp_connect(&url(address));
@@ -338,7 +338,7 @@ async fn row_075_a_handler_that_floods_costs_its_own_client_only() {
         for number in 0..20_000 {
             subscription.added("numbers", number.to_string(), ejson!({ "text": text }));
         }
-        Ok::<_, Error>(())
+        Ok(())
     };
     let server = Server::builder()
         .publish("flood", flood)
@@ -378,7 +378,7 @@ fn row_083_mail_to_a_client_or_a_server_that_is_gone_leaks_nothing() {
             call.unblock();
             call.connection().close();
             drop(guard);
-            Ok::<_, Error>("x".repeat(10_000))
+            Ok("x".repeat(10_000))
         }
     };
     let server = Running::start(flooding().method("late", late));

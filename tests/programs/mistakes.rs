@@ -38,6 +38,60 @@ fn found_306_a_program_without_a_mistake_compiles() {
     assert_eq!(answer, None);
 }
 
+/// With nothing but the library.
+#[test]
+fn found_308_authenticators_and_stores_are_plain_async_functions() {
+    let answer = objections(
+        r#"
+        use updraft::account::{
+            Accounts, Authenticator, HashedToken, Login, LoginRequest, LoginToken, PasswordRecord, Token, TokenKey,
+            TokenOwner, User, UserSelector, Users,
+        };
+        use updraft::prelude::*;
+
+        #[derive(Debug)]
+        struct Tickets;
+
+        impl Authenticator for Tickets {
+            async fn login(&self, request: &LoginRequest) -> Result<Option<Login>> {
+                let token = Token::new("token");
+                let found = request.users().find_by_token(TokenKey::Clear(&token)).await?;
+                Ok(found.map(|owner| Login::new(owner.user, "ticket")))
+            }
+        }
+
+        #[derive(Debug)]
+        struct Nobody;
+
+        impl Users for Nobody {
+            async fn find_by_token(&self, _: TokenKey<'_>) -> Result<Option<TokenOwner>> {
+                Ok(None)
+            }
+            async fn insert_token(&self, _: &str, _: &LoginToken) -> Result<()> {
+                Ok(())
+            }
+            async fn remove_token(&self, _: &str, _: TokenKey<'_>) -> Result<()> {
+                Ok(())
+            }
+            async fn remove_other_tokens(&self, _: &str, _: Option<&HashedToken>) -> Result<()> {
+                Ok(())
+            }
+            async fn read(&self, _: &[String], _: &[String]) -> Result<Vec<User>> {
+                Ok(Vec::new())
+            }
+            async fn find_password(&self, _: &UserSelector) -> Result<Option<PasswordRecord>> {
+                Ok(None)
+            }
+        }
+
+        pub fn register() {
+            let _ = Server::builder().accounts(Accounts::new(Nobody)).authenticator(Tickets);
+        }
+        "#,
+    );
+    assert_eq!(answer, None);
+}
+
 #[test]
 fn found_306_several_parameters_are_one_tuple() {
     method(

@@ -26,7 +26,7 @@ const MATCH_FAILED: &str = r#","error":{"isClientSafe":true,"error":400,"reason"
 /// What a method saw of its parameters.
 macro_rules! echo {
     ($type:ty) => {
-        async |_: Call, given: $type| Ok::<_, Error>(format!("{given:?}"))
+        async |_: Call, given: $type| Ok(format!("{given:?}"))
     };
 }
 
@@ -44,7 +44,7 @@ fn ddp_127_144_parameters_are_read_as_the_type_that_the_function_takes() {
         // Its clients are told no more than Meteor's are.
         Server::builder()
             .configure(|settings| settings.trusted_proxies = updraft::TrustedProxies::Hops(1))
-            .method("nothing", async |_: Call| Ok::<_, Error>("called"))
+            .method("nothing", async |_: Call| Ok("called"))
             .method("string", echo!(String))
             .method("tuple", echo!((String, u8)))
             .method("mixed", echo!((Search, Option<bool>)))
@@ -52,7 +52,7 @@ fn ddp_127_144_parameters_are_read_as_the_type_that_the_function_takes() {
             .method("option", echo!(Option<u8>))
             .method("list", echo!(Vec<u8>))
             .method("map", echo!(BTreeMap<String, u8>))
-            .method("args", async |_: Call, args: Args| Ok::<_, Error>(args.0)),
+            .method("args", async |_: Call, args: Args| Ok(args.0)),
     );
     let mut client = server.client();
     for (method, params, seen) in [
@@ -136,9 +136,7 @@ fn ddp_144_a_publication_whose_parameters_do_not_fit_is_refused() {
         // Its clients are told no more than Meteor's are.
         Server::builder()
             .configure(|settings| settings.trusted_proxies = updraft::TrustedProxies::Hops(1))
-            .publish("things", async |_: Subscription, _: Search| {
-                Ok::<(), Error>(())
-            })
+            .publish("things", async |_: Subscription, _: Search| Ok(()))
             .vent(
                 "tm",
                 async |vent: Vent, Search { first_word, .. }: Search| {
@@ -163,9 +161,9 @@ fn ddp_144_a_publication_whose_parameters_do_not_fit_is_refused() {
 fn ddp_128_129_what_a_method_returns() {
     let server = Running::start(
         Server::builder()
-            .method("unit", async |_: Call| Ok::<(), Error>(()))
-            .method("none", async |_: Call| Ok::<_, Error>(None::<u8>))
-            .method("value", async |_: Call, value: Value| Ok::<_, Error>(value)),
+            .method("unit", async |_: Call| Ok(()))
+            .method("none", async |_: Call| Ok(None::<u8>))
+            .method("value", async |_: Call, value: Value| Ok(value)),
     );
     let mut client = server.client();
     assert_eq!(call(&mut client, "unit", "[]"), "");
@@ -184,7 +182,7 @@ fn writing(gate: &Gate) -> Builder {
         let live = live.clone();
         move |things: Subscription| {
             *live.lock().unwrap() = Some(things);
-            async { Ok::<(), Error>(()) }
+            async { Ok(()) }
         }
     };
     let write = move |live: &Mutex<Option<Subscription>>, id: &str| {
@@ -206,15 +204,15 @@ fn writing(gate: &Gate) -> Builder {
                 write(&live, "later");
                 drop(guard);
             });
-            async { Ok::<_, Error>("begun") }
+            async { Ok("begun") }
         })
         .method("write", move |call: Call| {
             let guard = call.begin_write();
             write(&at_once, "at once");
             drop(guard);
-            async { Ok::<_, Error>("written") }
+            async { Ok("written") }
         })
-        .method("other", async |_: Call| Ok::<(), Error>(()))
+        .method("other", async |_: Call| Ok(()))
 }
 
 #[test]
@@ -271,7 +269,7 @@ fn ddp_148_a_write_goes_on_when_its_client_has_gone() {
 
 #[test]
 fn ddp_150_an_id_may_be_used_again() {
-    let server = Running::start(Server::builder().method("one", async |_: Call| Ok::<_, Error>(1)));
+    let server = Running::start(Server::builder().method("one", async |_: Call| Ok(1)));
     let mut client = server.client();
     for _ in 0..2 {
         talk(
@@ -289,7 +287,7 @@ fn ddp_150_an_id_may_be_used_again() {
 fn ddp_151_a_method_may_close_its_connection_and_nothing_more_is_sent() {
     let server = Running::start(Server::builder().method("close me", async |call: Call| {
         call.connection().close();
-        Ok::<_, Error>("not to be seen")
+        Ok("not to be seen")
     }));
     let mut client = server.client();
     talk(
@@ -313,10 +311,10 @@ fn ddp_145_146_calls_wait_for_each_other_unless_they_unblock() {
                         call.unblock();
                     }
                     gate.pass().await;
-                    Ok::<_, Error>("slow")
+                    Ok("slow")
                 }
             })
-            .method("fast", async |_: Call| Ok::<_, Error>("fast")),
+            .method("fast", async |_: Call| Ok("fast")),
     );
     let mut client = server.client();
     talk(
@@ -356,15 +354,13 @@ fn ddp_145_146_calls_wait_for_each_other_unless_they_unblock() {
 fn ddp_152_methods_call_each_other_on_the_same_connection() {
     let server = Running::start(
         Server::builder()
-            .method("add", async |_: Call, (a, b): (u32, u32)| {
-                Ok::<_, Error>(a + b)
-            })
-            .method("unit", async |_: Call| Ok::<(), Error>(()))
+            .method("add", async |_: Call, (a, b): (u32, u32)| Ok(a + b))
+            .method("unit", async |_: Call| Ok(()))
             .method("fails", async |_: Call, code: u16| {
                 Err::<(), _>(Error::new(code, "No"))
             })
             .method("id", async |call: Call| {
-                Ok::<_, Error>(call.connection().id().to_owned())
+                Ok(call.connection().session_id().to_owned())
             })
             .method(
                 "outer",
@@ -377,7 +373,7 @@ fn ddp_152_methods_call_each_other_on_the_same_connection() {
                         }
                         "id" => {
                             let inner: String = call.call("id", ()).await?;
-                            ejson!([inner == call.connection().id(), inner])
+                            ejson!([inner == call.connection().session_id(), inner])
                         }
                         "fails" => call.call("fails", [409]).await?,
                         "wrong result" => ejson!(call.call::<u32>("id", ()).await?),
@@ -417,12 +413,10 @@ fn ddp_153_154_ids_follow_the_clients_seed_and_are_random_without_one() {
         Server::builder()
             .method("ids", async |call: Call| {
                 let ids = ["default", "default", "/collection/things"];
-                Ok::<_, Error>(ids.map(|sequence| call.random_id(sequence)))
+                Ok(ids.map(|sequence| call.random_id(sequence)))
             })
-            .method("seed", async |call: Call| {
-                Ok::<_, Error>(call.random_seed())
-            })
-            .method("ctx", async |call: Call| Ok::<_, Error>(call.random_seed()))
+            .method("seed", async |call: Call| Ok(call.random_seed()))
+            .method("ctx", async |call: Call| Ok(call.random_seed()))
             .method("outer", async |call: Call| {
                 call.call::<String>("ctx", ()).await
             }),
@@ -499,4 +493,133 @@ fn vent_073_074_a_name_that_is_defined_twice_is_an_error_when_the_server_is_buil
         .streamer("a", vent)
         .method("a", method);
     Running::start(fine);
+}
+
+#[test]
+fn found_316_an_empty_name_is_an_error_when_the_server_is_built() {
+    async fn vent(_: Vent) -> Result<()> {
+        Ok(())
+    }
+    async fn publication(_: Subscription) -> Result<()> {
+        Ok(())
+    }
+    async fn method(_: Call) -> Result<()> {
+        Ok(())
+    }
+    let refused = [
+        (Server::builder().publish("", publication), "a publication"),
+        (Server::builder().vent("", vent), "a publication"),
+        (Server::builder().streamer("", vent), "a streamer"),
+        (Server::builder().method("", method), "a method"),
+    ];
+    let runtime = runtime();
+    for (builder, what) in refused {
+        let error = runtime.block_on(builder.bind("127.0.0.1:0")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        let text = error.to_string();
+        assert!(
+            text.starts_with(what) && text.contains("empty name"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn found_307_closures_infer_their_error() {
+    fn fails() -> std::io::Result<u8> {
+        Err(std::io::Error::other("secret text"))
+    }
+    let pool = Arc::new(7);
+    let (state, events) = (pool.clone(), pool);
+    let server = Running::start(
+        Server::builder()
+            .method("unit", |_: Call| async move { Ok(()) })
+            .method("text", async |_: Call| Ok("text"))
+            .method("fails", |_: Call| async move { Ok(fails()?) })
+            .method("state", move |_: Call, add: u8| {
+                let state = state.clone();
+                async move { Ok(*state + add) }
+            })
+            .publish("mapped", move |_: Subscription| async { Ok(()) })
+            .vent("events", move |vent: Vent| {
+                let events = events.clone();
+                async move {
+                    let map = move |message: &Message| {
+                        let given: u8 = message.parse()?;
+                        Ok(Some(given + *events))
+                    };
+                    vent.on("c", map).await?;
+                    vent.on_async("d", async |message| Ok(Some(message.parse::<Value>()?)))
+                        .await?;
+                    Ok(())
+                }
+            }),
+    );
+    let mut client = server.client();
+    assert_eq!(call(&mut client, "unit", "[]"), "");
+    assert_eq!(call(&mut client, "text", "[]"), r#","result":"text""#);
+    assert_eq!(call(&mut client, "state", "[1]"), r#","result":8"#);
+    assert_eq!(call(&mut client, "fails", "[]"), INTERNAL);
+    let subscribe = r#"
+        -> {"msg":"sub","id":"S","name":"events","params":["VID"]}
+        <- {"msg":"ready","subs":["S"]}
+        "#;
+    talk(&mut client, subscribe);
+    server.emit("c", 1);
+    let event = r#"<- {"msg":"changed","__vent":"1","id":"VID.events","e":8}"#;
+    talk(&mut client, event);
+    server.emit("d", 2);
+    let event = r#"<- {"msg":"changed","__vent":"1","id":"VID.events","e":2}"#;
+    talk(&mut client, event);
+}
+
+const INTERNAL: &str = r#","error":{"isClientSafe":true,"error":500,"reason":"Internal server error","message":"Internal server error [500]","errorType":"Meteor.Error"}"#;
+
+#[test]
+fn found_305_texts_and_foreign_errors_are_not_the_clients() {
+    let server = Running::start(
+        Server::builder()
+            .method("text", async |_: Call, given: Option<u8>| {
+                given.ok_or("secret text")?;
+                Ok(())
+            })
+            .method("boxed", async |_: Call| {
+                let error: Box<dyn std::error::Error + Send + Sync> = "secret text".into();
+                Err::<(), _>(error)?;
+                Ok(())
+            })
+            .method("told", async |_: Call| {
+                Err::<(), _>(Error::new(409, "No").into_boxed())?;
+                Ok(())
+            }),
+    );
+    let mut client = server.client();
+    assert_eq!(call(&mut client, "text", "[]"), INTERNAL);
+    assert_eq!(call(&mut client, "text", "[1]"), "");
+    assert_eq!(call(&mut client, "boxed", "[]"), INTERNAL);
+    let told = call(&mut client, "told", "[]");
+    assert!(told.contains(r#""error":409,"reason":"No""#), "{told}");
+}
+
+#[test]
+fn found_314_no_debug_form_shows_the_session_id() {
+    let server = Running::start(
+        Server::builder()
+            .method("shown", async |call: Call| {
+                Ok(format!("{call:?} {:?}", call.connection()))
+            })
+            .publish("shown", async |subscription: Subscription| {
+                let shown = format!("{subscription:?} {:?}", subscription.connection());
+                subscription.added("shown", "x", ejson!({ "as": shown }));
+                Ok(())
+            }),
+    );
+    let (mut client, session) = Client::ddp_connect(server.url());
+    let shown = call(&mut client, "shown", "[]");
+    client.send_text(r#"{"msg":"sub","id":"S","name":"shown","params":[]}"#);
+    let document = client.expect_any_text();
+    for text in [shown, document] {
+        assert!(text.contains("log_id"), "{text}");
+        assert!(!text.contains(session.as_str()), "{text}");
+    }
 }

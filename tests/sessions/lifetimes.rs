@@ -49,7 +49,7 @@ fn a_method_runs_to_its_end_when_its_client_has_gone() {
         async move {
             inside.pass().await;
             effects.add();
-            Ok::<_, Error>("paid")
+            Ok("paid")
         }
     }));
     for (gone, leave) in WAYS_TO_GO.into_iter().enumerate() {
@@ -82,7 +82,7 @@ fn a_reset_in_the_middle_of_a_method_costs_neither_its_effect_nor_doubles_it() {
         async move {
             tokio::time::sleep(Duration::from_millis(300)).await;
             effects.add();
-            Ok::<_, Error>("paid")
+            Ok("paid")
         }
     }));
     let mut client = server.client();
@@ -189,7 +189,7 @@ fn ddp_085_deviation_019_an_unblocked_handler_is_dropped_at_unsub() {
                 let _inside = inside;
                 slow.unblock();
                 gate.pass().await;
-                Ok::<(), Error>(())
+                Ok(())
             }
         }),
     );
@@ -291,7 +291,7 @@ fn a_callback_that_panics_keeps_no_other_from_being_called() {
         tm.on_stop(move || stopped.add());
         tm.connection().on_close(|| panic!("a callback of a test"));
         tm.connection().on_close(move || closed.add());
-        async { Ok::<(), Error>(()) }
+        async { Ok(()) }
     }));
     let mut client = server.client();
     talk(
@@ -317,8 +317,8 @@ fn ddp_090_on_close_is_called_when_the_connection_has_ended() {
         let closed = counting.clone();
         call.connection().on_close(move || closed.add());
         holding.set(call.connection().clone());
-        let id = call.connection().id().to_owned();
-        async { Ok::<_, Error>(id) }
+        let id = call.connection().session_id().to_owned();
+        async { Ok(id) }
     }));
     let (mut client, session) = Client::ddp_connect(server.url());
     client.send_text(r#"{"msg":"method","id":"1","method":"watch","params":[]}"#);
@@ -353,7 +353,7 @@ fn a_task_of_a_subscription_is_dropped_with_it_and_its_error_ends_it() {
                     _ => Ok(()),
                 }
             });
-            async { Ok::<(), Error>(()) }
+            async { Ok(()) }
         },
     ));
     let mut client = server.client();
@@ -409,7 +409,7 @@ fn a_handler_that_panics_costs_its_client_nothing_but_the_answer() {
                 panic!("a handler of a test")
             })
             .method("panics", method_panics)
-            .method("well", async |_: Call| Ok::<_, Error>("well")),
+            .method("well", async |_: Call| Ok("well")),
     );
     let mut client = server.client();
     talk(
@@ -441,7 +441,7 @@ fn ddp_147_sessions_do_not_wait_for_each_other() {
                 if wait {
                     gate.pass().await;
                 }
-                Ok::<(), Error>(())
+                Ok(())
             }
         },
     ));

@@ -66,7 +66,7 @@ fn methods(names: &[&str], runs: &Count) -> Builder {
         let runs = runs.clone();
         server.method(name, move |_: Call| {
             runs.add();
-            async { Ok::<_, Error>(()) }
+            async { Ok(()) }
         })
     })
 }
@@ -141,7 +141,7 @@ fn ddp_086_row_056_a_subscription_above_the_rate_is_refused_and_follows_nothing(
     let follow = async |vent: Vent| vent.on("loop", |m: &Message| m.event()).await;
     let universal = async |subscription: Subscription| {
         subscription.added("uni", "u", ejson!({ "n": 1 }));
-        Ok::<_, Error>(())
+        Ok(())
     };
     let server = Server::builder()
         .vent("follow", follow)
@@ -297,7 +297,7 @@ fn row_062_a_rule_has_so_many_counters_and_no_more() {
 #[test]
 fn row_060_users_are_counted_over_their_connections_and_what_begins_again_is_not() {
     let become_user = async |call: Call, user: Option<String>| call.set_user_id(user).await;
-    let empty = async |_: Subscription| Ok::<_, Error>(());
+    let empty = async |_: Subscription| Ok(());
     let rules = [
         RateLimit::methods(["add"]).per_user().limit(2, HOUR),
         RateLimit::methods(["add"])

@@ -307,7 +307,7 @@ fn deviation_027_a_method_goes_on_without_its_client_and_is_not_begun_again() {
         async move {
             begun.add();
             inside.pass().await;
-            Ok::<_, Error>("paid")
+            Ok("paid")
         }
     };
     let server = Running::start_resumable(two_shards().method("pay", pay));

@@ -23,7 +23,7 @@ fn with_a_method_under_way(gate: &Gate, effects: &Count) -> (Running, Client) {
                 async move {
                     gate.pass().await;
                     effects.add();
-                    Ok::<(), Error>(())
+                    Ok(())
                 }
             }),
     );
@@ -89,7 +89,7 @@ fn a_shutdown_waits_for_the_callbacks_of_its_clients() {
             std::thread::sleep(slow);
             closed.add();
         });
-        async { Ok::<(), Error>(()) }
+        async { Ok(()) }
     }));
     let mut client = server.client();
     talk(
@@ -255,7 +255,7 @@ fn found_109_a_method_emits_when_all_clients_have_gone() {
             gate.pass().await;
             call.emit("paid", 1).await?;
             emitted.add();
-            Ok::<(), Error>(())
+            Ok(())
         }
     };
     let server = Running::over(&redis, Server::builder().method("pay", pay));

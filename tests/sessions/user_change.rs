@@ -18,11 +18,12 @@ fn server() -> Builder {
         .method("setUser", async |call: Call, user: Option<String>| {
             call.set_user_id(user).await
         })
-        .method("whoami", async |call: Call| Ok::<_, Error>(call.user_id()))
+        .method("whoami", async |call: Call| Ok(call.user_id()))
 }
 
 fn who(subscription: &Subscription) -> String {
-    subscription.user_id().unwrap_or_else(|| "nobody".into())
+    let user = subscription.user_id();
+    user.as_deref().unwrap_or("nobody").to_owned()
 }
 
 /// Stamps each event of a channel with the user that the function was made for; mallory may not.
@@ -215,7 +216,7 @@ fn ddp_164_deviation_022_universal_publications_are_waited_for_and_part_of_the_d
             }
             let user = who(&subscription);
             subscription.added("uni", "u", ejson!({ "uid": user }));
-            Ok::<_, Error>(())
+            Ok(())
         }
     };
     let server = Running::start(server().publish_universal(universal));
@@ -260,7 +261,7 @@ fn what_belonged_to_the_old_run_ends_with_it() {
                 drop(task);
                 Ok(())
             });
-            Ok::<_, Error>(())
+            Ok(())
         }
     });
     let server = Running::start(builder);
@@ -292,7 +293,7 @@ fn a_call_and_those_it_makes_know_whom_it_has_logged_in() {
             let before = call.user_id();
             call.call::<()>("inner", "alice").await?;
             let after: Option<String> = call.call("whoami", ()).await?;
-            Ok::<_, Error>((before, call.user_id(), after))
+            Ok((before, call.user_id(), after))
         });
     let server = Running::start(builder);
     let mut client = server.client();
@@ -315,7 +316,7 @@ fn two_changes_at_once_are_one_to_the_client() {
         tokio::task::yield_now().await;
         let user = who(&subscription);
         subscription.added("users", user, ejson!({}));
-        Ok::<_, Error>(())
+        Ok(())
     };
     let builder = server()
         .publish("p", publish)
@@ -364,7 +365,7 @@ fn handlers_begin_in_the_order_of_their_subscriptions() {
         let publish = move |subscription: Subscription| async move {
             let user = who(&subscription);
             subscription.added("order", format!("{user}{number:02}"), ejson!({}));
-            Ok::<_, Error>(())
+            Ok(())
         };
         builder = builder.publish(&format!("p{number}"), publish);
     }

@@ -40,7 +40,7 @@ fn row_109_ten_thousand_strings_count_one_by_one() {
         let gate = at_gate.clone();
         async move {
             gate.pass().await;
-            Ok::<_, Error>(())
+            Ok(())
         }
     };
     let builder = open()
@@ -303,7 +303,7 @@ fn a_stream_that_nobody_reads_is_bounded() {
 #[test]
 fn found_101_the_next_response_waits_until_the_last_one_is_taken() {
     const LARGE: usize = 8_000_000;
-    let big = |_: Call| async { Ok::<_, Error>("x".repeat(LARGE)) };
+    let big = |_: Call| async { Ok("x".repeat(LARGE)) };
     let sockjs = hasty().disconnect_delay(Duration::from_secs(2));
     let server = Running::start(open().sockjs(sockjs).method("big", big));
     let path = session_path();

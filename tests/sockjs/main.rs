@@ -445,7 +445,7 @@ fn ddp_217_219_220_deviation_029_raw_websocket_and_no_compression() {
 
 #[test]
 fn ddp_221_a_message_of_a_mebibyte_goes_both_ways_in_frames() {
-    let echo = |_: Call, text: String| async { Ok::<_, Error>(text) };
+    let echo = |_: Call, text: String| async { Ok(text) };
     let server = Running::start(open().sockjs(hasty()).method("echo", echo));
     for way in [Way::SockJsWebSocket, Way::XhrPolling] {
         let mut client = way.connect(server.url()).unwrap();

@@ -262,7 +262,7 @@ fn a_vent_id_may_not_be_the_name_of_another_collection() {
             .vent("tm", tm)
             .publish("things", async |things: Subscription| {
                 things.added("things", "a", ejson!({ "n": 1 }));
-                Ok::<(), Error>(())
+                Ok(())
             })
             .configure(|settings| settings.sessions.reserved = vec!["mine".into()]),
     );
@@ -322,12 +322,12 @@ fn a_vent_id_is_taken_before_its_subscription_is_ready() {
                 async move {
                     vent.unblock();
                     waiting.pass().await;
-                    Ok::<(), Error>(())
+                    Ok(())
                 }
             })
             .publish("things", async |things: Subscription| {
                 things.added("things", "a", ejson!({ "n": 1 }));
-                Ok::<(), Error>(())
+                Ok(())
             }),
     );
     let mut client = server.client();

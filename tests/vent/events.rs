@@ -295,7 +295,7 @@ fn found_108_events_between_confirmation_and_ready_are_held_up_to_a_limit_and_th
         async move {
             vent.relay("c").await?;
             waiting.pass().await;
-            Ok::<(), Error>(())
+            Ok(())
         }
     }));
     let mut client = server.client();

@@ -68,7 +68,7 @@ fn a_streamers_handler_gets_the_event_name_and_the_arguments() {
     let server = Running::start(
         Server::builder().streamer("x", async |vent: Vent, args: Args| {
             vent.added("seen", "args", ejson!({ "args": args.0 }));
-            Ok::<(), Error>(())
+            Ok(())
         }),
     );
     let mut client = server.client();

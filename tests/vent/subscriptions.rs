@@ -72,7 +72,7 @@ fn vent_013_014_the_handler_gets_the_rest_of_the_parameters() {
     let server = Running::start(Server::builder().vent("tm", move |vent: Vent, args: Args| {
         seen.arrive();
         vent.added("seen", "args", ejson!({ "args": args.0 }));
-        async { Ok::<(), Error>(()) }
+        async { Ok(()) }
     }));
     let mut client = server.client();
     talk(
@@ -104,7 +104,7 @@ fn vent_015_018_ready_comes_once_and_before_every_event() {
             vent.ready();
             waiting.pass().await;
             vent.ready();
-            Ok::<(), Error>(())
+            Ok(())
         }
     }));
     let mut client = server.client();
@@ -382,7 +382,7 @@ fn vent_056_a_handler_that_stops_itself_sends_nosub_and_no_ready() {
     let server = Running::start(Server::builder().vent("tm", async |vent: Vent| {
         vent.relay("c").await?;
         vent.stop();
-        Ok::<(), Error>(())
+        Ok(())
     }));
     talk(
         &mut server.client(),

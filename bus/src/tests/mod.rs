@@ -17,7 +17,26 @@ use updraft_protocol::ejson::{self, Value};
 use self::support::{Process, Recorder, heard, value};
 use crate::backend::{Backend, Bus, Publishing};
 use crate::registry::{ChannelRegistry, Follower};
-use crate::{BusError, ChannelSettings, EmitError, Lease, Port, WhenAway};
+use crate::{BusError, ChannelSettings, EmitError, Lease, Message, PayloadLimits, Port, WhenAway};
+
+fn message(payload: &'static [u8]) -> Message {
+    Message::check(
+        Arc::from("c"),
+        Bytes::from_static(payload),
+        &PayloadLimits::default(),
+    )
+    .unwrap()
+}
+
+#[test]
+fn found_316_members_of_a_message_are_read_by_name() {
+    let said = message(br#"{"by":"ada","at":{"$date":0},"text":null}"#);
+    assert_eq!(said.get("by").and_then(Value::as_str), Some("ada"));
+    assert!(said.get("at").is_some_and(|at| at.as_date().is_some()));
+    assert!(said.get("text").is_some_and(Value::is_null));
+    assert_eq!(said.get("room"), None);
+    assert_eq!(message(b"[1]").get("0"), None);
+}
 
 #[tokio::test]
 async fn a_channel_lasts_as_long_as_its_last_lease() {

@@ -7,7 +7,6 @@ mod search;
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::error::ErrorKind;
@@ -141,149 +140,121 @@ impl MongoUsers {
 }
 
 impl Users for MongoUsers {
-    fn find_by_token<'a>(
-        &'a self,
-        token: TokenKey<'a>,
-    ) -> BoxFuture<'a, Result<Option<TokenOwner>>> {
+    async fn find_by_token(&self, token: TokenKey<'_>) -> Result<Option<TokenOwner>> {
         let selector = match token {
             TokenKey::Hashed(hashed) => doc! { format!("{TOKENS}.hashedToken"): hashed.as_str() },
             TokenKey::Clear(token) => doc! { format!("{TOKENS}.token"): token.as_str() },
         };
-        Box::pin(async move {
-            let find = self.users.find_one(selector);
-            let found = self.answered(find.projection(doc! { TOKENS: 1 })).await?;
-            Ok(found.and_then(|document| {
-                let mut records = stored_records(&document).filter_map(to_value);
-                Some(TokenOwner {
-                    user: id(&document)?,
-                    when: when(&records.find(|record| is_token(record, token))?),
-                })
-            }))
-        })
-    }
-
-    fn insert_token<'a>(
-        &'a self,
-        user: &'a str,
-        token: &'a LoginToken,
-    ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let when = token.when.millis().map(DateTime::from_millis);
-            let record = doc! { "when": when, "hashedToken": token.hashed.as_str() };
-            let change = doc! { "$addToSet": { TOKENS: record } };
-            self.answered(self.users.update_one(doc! { "_id": user }, change))
-                .await?;
-            Ok(())
-        })
-    }
-
-    fn remove_token<'a>(&'a self, user: &'a str, token: TokenKey<'a>) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.remove_tokens(user, move |record| is_token(record, token)))
-    }
-
-    fn remove_other_tokens<'a>(
-        &'a self,
-        user: &'a str,
-        keep: Option<&'a HashedToken>,
-    ) -> BoxFuture<'a, Result<()>> {
-        let keep = keep.map(TokenKey::Hashed);
-        Box::pin(self.remove_tokens(user, move |record| {
-            !keep.is_some_and(|keep| is_token(record, keep))
+        let find = self.users.find_one(selector);
+        let found = self.answered(find.projection(doc! { TOKENS: 1 })).await?;
+        Ok(found.and_then(|document| {
+            let mut records = stored_records(&document).filter_map(to_value);
+            Some(TokenOwner {
+                user: id(&document)?,
+                when: when(&records.find(|record| is_token(record, token))?),
+            })
         }))
     }
 
-    fn read<'a>(
-        &'a self,
-        ids: &'a [String],
-        fields: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<User>>> {
-        Box::pin(async move {
-            // MongoDB refuses two paths of which one is within the other.
-            let mut paths: Vec<&str> = fields.iter().map(String::as_str).collect();
-            paths.push(TOKENS);
-            let outermost = paths.iter().filter(|path| {
-                let mut others = paths.iter();
-                !others.any(|other| is_within(path, other))
-            });
-            let projection: Document = outermost
-                .map(|path| ((*path).to_owned(), Bson::Int32(1)))
-                .collect();
-            let find = self.users.find(doc! { "_id": { "$in": ids } });
-            let found = async { find.projection(projection).await?.try_collect().await };
-            let found: Vec<Document> = self.answered(found).await?;
-            let paths: Vec<&str> = fields.iter().map(String::as_str).collect();
-            let users = found.iter().filter_map(|document| {
-                let object = to_object(document);
-                Some(User {
-                    id: id(document)?,
-                    tokens: records(&object).iter().filter_map(hashed).collect(),
-                    fields: restricted(&object, &paths),
-                })
-            });
-            Ok(users.collect())
-        })
+    async fn insert_token(&self, user: &str, token: &LoginToken) -> Result<()> {
+        let when = token.when.millis().map(DateTime::from_millis);
+        let record = doc! { "when": when, "hashedToken": token.hashed.as_str() };
+        let change = doc! { "$addToSet": { TOKENS: record } };
+        self.answered(self.users.update_one(doc! { "_id": user }, change))
+            .await?;
+        Ok(())
     }
 
-    fn find_password<'a>(
-        &'a self,
-        user: &'a UserSelector,
-    ) -> BoxFuture<'a, Result<Option<PasswordRecord>>> {
-        Box::pin(async move {
-            let found = match user {
-                UserSelector::Id(id) => {
-                    let find = self.users.find_one(doc! { "_id": id });
-                    self.answered(find.projection(password_fields())).await?
-                }
-                UserSelector::Username(name) => self.find_by_text("username", name).await?,
-                UserSelector::Email(address) => {
-                    self.find_by_text("emails.address", address).await?
-                }
-            };
-            Ok(found.and_then(|document| {
-                let object = to_object(&document);
-                let services = object.get("services");
-                let service = |name, member| services?.get(name)?.get(member)?.as_str();
-                let bcrypt = service("password", "bcrypt").map(str::to_owned);
-                let has_second_factor = service("twoFactorAuthentication", "type").is_some();
-                Some(PasswordRecord {
-                    user: id(&document)?,
-                    bcrypt: bcrypt.filter(|_| !has_second_factor),
-                })
-            }))
-        })
+    async fn remove_token(&self, user: &str, token: TokenKey<'_>) -> Result<()> {
+        self.remove_tokens(user, move |record| is_token(record, token))
+            .await
     }
 
-    fn watch<'a>(&'a self, changes: &'a Changes) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            // Nobody is logged in as a user who has just been made, and what has changed is read anyway.
-            let pipeline = [
-                doc! { "$match": { "operationType": { "$ne": "insert" } } },
-                doc! { "$project": { "operationType": 1, "ns": 1, "documentKey": 1 } },
-            ];
-            let watching = self.users.watch().pipeline(pipeline).into_future();
-            let mut stream = match timeout(self.patience, watching).await {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) if is_not_offered(&error) => {
-                    tracing::info!("MongoDB has no change streams here, so users are polled");
-                    return Ok(());
-                }
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => return Err(Error::internal("MongoDB has not answered in time")),
-            };
-            changes.any();
-            while let Some(event) = stream.next().await {
-                match event?.document_key {
-                    Some(key) => {
-                        if let Ok(id) = key.get_str("_id") {
-                            changes.user(id);
-                        }
-                    }
-                    // The whole collection: dropped, renamed.
-                    None => changes.any(),
-                }
+    async fn remove_other_tokens(&self, user: &str, keep: Option<&HashedToken>) -> Result<()> {
+        let keep = keep.map(TokenKey::Hashed);
+        self.remove_tokens(user, move |record| {
+            !keep.is_some_and(|keep| is_token(record, keep))
+        })
+        .await
+    }
+
+    async fn read(&self, ids: &[String], fields: &[String]) -> Result<Vec<User>> {
+        // MongoDB refuses two paths of which one is within the other.
+        let mut paths: Vec<&str> = fields.iter().map(String::as_str).collect();
+        paths.push(TOKENS);
+        let outermost = paths.iter().filter(|path| {
+            let mut others = paths.iter();
+            !others.any(|other| is_within(path, other))
+        });
+        let projection: Document = outermost
+            .map(|path| ((*path).to_owned(), Bson::Int32(1)))
+            .collect();
+        let find = self.users.find(doc! { "_id": { "$in": ids } });
+        let found = async { find.projection(projection).await?.try_collect().await };
+        let found: Vec<Document> = self.answered(found).await?;
+        let paths: Vec<&str> = fields.iter().map(String::as_str).collect();
+        let users = found.iter().filter_map(|document| {
+            let object = to_object(document);
+            Some(User {
+                id: id(document)?,
+                tokens: records(&object).iter().filter_map(hashed).collect(),
+                fields: restricted(&object, &paths),
+            })
+        });
+        Ok(users.collect())
+    }
+
+    async fn find_password(&self, user: &UserSelector) -> Result<Option<PasswordRecord>> {
+        let found = match user {
+            UserSelector::Id(id) => {
+                let find = self.users.find_one(doc! { "_id": id });
+                self.answered(find.projection(password_fields())).await?
             }
-            Err(Error::internal("MongoDB has ended the change stream"))
-        })
+            UserSelector::Username(name) => self.find_by_text("username", name).await?,
+            UserSelector::Email(address) => self.find_by_text("emails.address", address).await?,
+        };
+        Ok(found.and_then(|document| {
+            let object = to_object(&document);
+            let services = object.get("services");
+            let service = |name, member| services?.get(name)?.get(member)?.as_str();
+            let bcrypt = service("password", "bcrypt").map(str::to_owned);
+            let has_second_factor = service("twoFactorAuthentication", "type").is_some();
+            Some(PasswordRecord {
+                user: id(&document)?,
+                bcrypt: bcrypt.filter(|_| !has_second_factor),
+            })
+        }))
+    }
+
+    async fn watch(&self, changes: &Changes) -> Result<()> {
+        // Nobody is logged in as a user who has just been made, and what has changed is read anyway.
+        let pipeline = [
+            doc! { "$match": { "operationType": { "$ne": "insert" } } },
+            doc! { "$project": { "operationType": 1, "ns": 1, "documentKey": 1 } },
+        ];
+        let watching = self.users.watch().pipeline(pipeline).into_future();
+        let mut stream = match timeout(self.patience, watching).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if is_not_offered(&error) => {
+                tracing::info!("MongoDB has no change streams here, so users are polled");
+                return Ok(());
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(Error::internal("MongoDB has not answered in time")),
+        };
+        changes.any();
+        while let Some(event) = stream.next().await {
+            match event?.document_key {
+                Some(key) => {
+                    if let Ok(id) = key.get_str("_id") {
+                        changes.user(id);
+                    }
+                }
+                // The whole collection: dropped, renamed.
+                None => changes.any(),
+            }
+        }
+        Err(Error::internal("MongoDB has ended the change stream"))
     }
 }
 

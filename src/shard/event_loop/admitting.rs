@@ -155,7 +155,10 @@ impl EventLoop {
 
     /// Whether exactly one session here has this id.
     fn has_once(&self, id: &str) -> bool {
-        let sessions = self.clients.iter().map(|(_, client)| client.context.id());
+        let sessions = self
+            .clients
+            .iter()
+            .map(|(_, client)| client.context.session_id());
         sessions.filter(|other| *other == id).count() == 1
     }
 }

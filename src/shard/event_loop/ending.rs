@@ -241,7 +241,10 @@ impl EventLoop {
             self.fan_out.forget(keeper);
         }
         if client.counted.session.is_some() {
-            self.shard.shared.resumable.remove(client.context.id());
+            self.shard
+                .shared
+                .resumable
+                .remove(client.context.session_id());
         }
         client.counted.parked = None;
         self.release_rival(index);

@@ -120,7 +120,7 @@ impl EventLoop {
         {
             self.resume_requests.push(ResumeRequest {
                 by: rival.place,
-                session: SessionId::from(client.context.id()),
+                session: SessionId::from(client.context.session_id()),
                 received: rival.received,
             });
         }

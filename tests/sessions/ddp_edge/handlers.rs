@@ -61,7 +61,7 @@ fn row_072_a_publication_that_never_ends_is_dropped() {
             async move {
                 std::future::pending::<()>().await;
                 drop(ended);
-                Ok::<_, Error>(())
+                Ok(())
             }
         })
         .publish("unblocks", move |subscription: Subscription| {
@@ -72,7 +72,7 @@ fn row_072_a_publication_that_never_ends_is_dropped() {
                 subscription.ready();
                 std::future::pending::<()>().await;
                 drop(ended);
-                Ok::<_, Error>(())
+                Ok(())
             }
         })
         .method("nothing", nothing)
@@ -128,7 +128,7 @@ fn row_072_a_method_runs_to_its_end_and_is_counted_when_slow() {
             async move {
                 gate.pass().await;
                 ended.add();
-                Ok::<_, Error>("done")
+                Ok("done")
             }
         })
         .configure(|settings| settings.handlers.slow_method = Duration::from_millis(100));
@@ -156,7 +156,7 @@ fn row_073_a_handler_that_blocks_the_thread_shows() {
     let server = Server::builder()
         .method("blocks", |_: Call| async {
             sleep(Duration::from_millis(400));
-            Ok::<_, Error>(())
+            Ok(())
         })
         .method("nothing", nothing);
     let server = Running::start(server);
@@ -186,7 +186,7 @@ fn row_074_what_is_published_after_the_end_is_dropped() {
             async move {
                 let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.push(subscription);
-                Ok::<_, Error>(())
+                Ok(())
             }
         })
         .method("nothing", nothing);

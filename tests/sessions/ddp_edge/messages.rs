@@ -122,7 +122,7 @@ fn row_056_subscribing_in_a_tight_loop_leaks_nothing() {
             // Work for which nobody waits any more once the client has left.
             std::future::pending::<()>().await;
             drop(ended);
-            Ok::<_, Error>(())
+            Ok(())
         }
     };
     let server = Running::over(&redis, Server::builder().vent("follow", follow));
@@ -150,7 +150,7 @@ fn row_060_061_deviation_006_a_flood_of_calls_waits_in_its_socket() {
             let gate = waits.clone();
             async move {
                 gate.pass().await;
-                Ok::<_, Error>(())
+                Ok(())
             }
         })
         .method("nothing", nothing);
@@ -180,7 +180,7 @@ fn row_061_long_messages_wait_in_their_socket_too() {
             let gate = waits.clone();
             async move {
                 gate.pass().await;
-                Ok::<_, Error>(())
+                Ok(())
             }
         })
         .method("nothing", nothing)
@@ -214,7 +214,7 @@ fn found_205_parameters_count_at_what_they_take_until_their_handler_has_ended() 
             call.unblock();
             inside.pass().await;
             drop(params);
-            Ok::<_, Error>(())
+            Ok(())
         }
     };
     let server = Server::builder()

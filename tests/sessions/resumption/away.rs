@@ -26,7 +26,7 @@ fn afterwards(builder: Builder, gate: &Gate, over: &Count, then: fn(&Vent)) -> B
                 then(&context);
                 Ok(())
             });
-            Ok::<(), Error>(())
+            Ok(())
         }
     })
 }
@@ -76,12 +76,12 @@ fn ddp_234_nothing_begins_behind_what_is_too_much() {
         let gate = inside.clone();
         async move {
             gate.pass().await;
-            Ok::<_, Error>(())
+            Ok(())
         }
     };
     let tm = move |_: Subscription| {
         beginning.add();
-        async { Ok::<_, Error>(()) }
+        async { Ok(()) }
     };
     let builder = two_shards().configure(|settings| settings.clients.close_timeout = GRACE);
     let builder = builder.configure(|settings| {

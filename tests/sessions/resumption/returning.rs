@@ -58,7 +58,7 @@ pub(super) fn noting(builder: Builder) -> (Builder, Seen) {
     let sessions = seen.sessions.clone();
     let universal = move |_: Subscription| {
         sessions.add();
-        async { Ok::<_, Error>(()) }
+        async { Ok(()) }
     };
     let notes = seen.clone();
     let room = move |vent: Vent| {

@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
+use crate::process::cargo;
+
 /// Where cargo has put the library.
 static LIBRARY: LazyLock<PathBuf> = LazyLock::new(library);
 
@@ -38,8 +40,7 @@ pub fn objections(program: &str) -> Option<String> {
 }
 
 fn library() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command
         .args(["build", "--quiet", "--workspace", "--all-features", "--lib"])
         .arg("--message-format=json")

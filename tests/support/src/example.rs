@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use crate::process::{Process, free_port};
+use crate::process::{Process, cargo, free_port};
 
 /// An example of this workspace that listens on `127.0.0.1:$PORT`.
 #[derive(Debug)]
@@ -114,8 +114,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 /// Builds an example as all tests are built, so that there is one of it only.
 fn build(name: &str) {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command
         .args(["build", "--quiet", "--workspace", "--all-features"])
         .args(["--example", name])

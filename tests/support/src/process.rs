@@ -17,6 +17,19 @@ const START: Duration = Duration::from_secs(20);
 /// Lines that are kept of what a process prints.
 const KEPT_LINES: usize = 500;
 
+/// The cargo by which this test was built, as if it were called from a shell: build scripts that look at what it tells the
+/// test of its own package would otherwise run again, and everything behind them with them.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// A port of the loopback interface on which nobody listens.
 ///
 /// It lies below the range from which the operating system takes ports for outgoing connections, so it stays free while
