@@ -207,6 +207,7 @@ async fn row_024_a_message_above_the_limit_closes_with_1009() {
     let mut client = Client::connect(&url(address));
     client.send_text(&format!(r#"{{"msg":"{}"}}"#, "x".repeat(1000)));
     client.expect_close(1009, "Message too big");
+    drop(client);
 
     let (mut client, _) = Client::ddp_connect(&url(address));
     client.send_text(&format!(
@@ -216,6 +217,7 @@ async fn row_024_a_message_above_the_limit_closes_with_1009() {
     client.expect_text(r#"{"msg":"pong","id":"x"}"#);
     client.send_text(&format!(r#"{{"msg":"ping","pad":"{}"}}"#, "x".repeat(2000)));
     client.expect_close(1009, "Message too big");
+    drop(client);
     eventually("both have left", || handle.stats().connections == 0);
 }
 

@@ -194,7 +194,7 @@ fn row_005_006_007_008_bodies_that_are_not_taken() {
     http.send(&fits);
     assert_eq!(http.answer().status, 204);
     drop(http);
-    server.rests();
+    server.end();
 }
 
 #[test]
