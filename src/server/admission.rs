@@ -161,7 +161,8 @@ impl Admission {
                 host = %shown(host),
                 left_out,
                 "A request was refused: a loopback address answers to loopback hosts only. Another, such as a tunnel's, is \
-                 allowed by the setting origins.allowed (--allow-origin), a proxy's by trusted_proxies (--trusted-proxies)."
+                 allowed by the setting origins.allowed (--allow-origin), a proxy's by \
+                 trusted_proxies (--trusted-proxies)."
             ),
             Refusal::Origin(origin) => tracing::warn!(
                 origin = %shown(origin),
@@ -171,7 +172,8 @@ impl Admission {
             ),
             Refusal::NoOrigin => tracing::warn!(
                 left_out,
-                "A request was refused: it has no Origin. The setting origins.allow_missing allows it."
+                "A request was refused: it has no Origin. The setting origins.allow_missing \
+                 allows it."
             ),
         }
     }
