@@ -93,11 +93,12 @@ impl Channels {
     /// published after that comes to the listener, or leaves a [gap](crate::Received::Gap).
     ///
     /// However many listen to a channel in this process, Redis has one subscription for it, which
-    /// ends with the last. What waits for a listener is bounded ([`ChannelSettings::queued_messages`]):
-    /// one that is slow has a gap, and keeps nobody waiting.
+    /// ends with the last. What waits for a listener is bounded
+    /// ([`ChannelSettings::queued_messages`]): one that is slow has a gap, and keeps nobody
+    /// waiting.
     ///
     /// ```
-    /// use updraft_bus::{Bus, Channel, Channels, Received, ChannelSettings};
+    /// use updraft_bus::{Bus, Channel, ChannelSettings, Channels, Received};
     /// use updraft_protocol::ejson;
     ///
     /// # #[tokio::main(flavor = "current_thread")]

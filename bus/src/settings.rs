@@ -8,19 +8,19 @@ use crate::PayloadLimits;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ChannelSettings {
-    /// What a payload may be. What is larger or deeper is dropped on receipt and counted, and cannot
-    /// be emitted.
+    /// What a payload may be. What is larger or deeper is dropped on receipt and counted, and
+    /// cannot be emitted.
     pub payload: PayloadLimits,
     /// What who needs a channel does while the bus is away: waits 30 s for it by default.
     pub when_away: WhenAway,
     /// Channels that are told apart in the counts of failures: 100 by default. All others share one
     /// entry.
     pub failing_channels: usize,
-    /// Messages that may wait for one [`Listener`](crate::Listener): 1,024 by default. One more is a
-    /// gap.
+    /// Messages that may wait for one [`Listener`](crate::Listener): 1,024 by default. One more is
+    /// a gap.
     pub queued_messages: usize,
-    /// Bytes that these may have: 4 MiB by default. More is a gap; one message may wait whatever its
-    /// size.
+    /// Bytes that these may have: 4 MiB by default. More is a gap; one message may wait whatever
+    /// its size.
     pub queued_bytes: usize,
 }
 

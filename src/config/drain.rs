@@ -8,9 +8,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct DrainSettings {
-    /// Whether [`BoundServer::serve`](crate::BoundServer::serve) hears the signals by which a process is told to
-    /// end: yes by default. If not, they do what they do by default, which is to end the process at
-    /// once, or what the program has them do.
+    /// Whether [`BoundServer::serve`](crate::BoundServer::serve) hears the signals by which a process is told
+    /// to end: yes by default. If not, they do what they do by default, which is to end the process
+    /// at once, or what the program has them do.
     pub signals: bool,
     /// Over how long closes are spread, so that clients do not all come back at the same moment:
     /// 10 s by default. Fewer than a hundred clients take as many hundredths of it. It ends early

@@ -10,8 +10,8 @@ use crate::base::error::{Error, Result};
 #[non_exhaustive]
 pub struct HttpSettings {
     /// What stands before all paths of DDP and SockJS, as the path of Meteor's `ROOT_URL`: with
-    /// `/app` they are `/app/websocket` and `/app/sockjs`. Nothing by default, and then `/websocket`
-    /// is found behind any path. It begins with a slash and does not end with one.
+    /// `/app` they are `/app/websocket` and `/app/sockjs`. Nothing by default, and then
+    /// `/websocket` is found behind any path. It begins with a slash and does not end with one.
     pub path_prefix: String,
     /// How long a request may take to send its headers: 10 s by default, and as long as it likes
     /// with zero. Then its connection is closed, as is one that sends no next request for so long.
@@ -27,8 +27,8 @@ pub struct HttpSettings {
     /// How long a body for SockJS may make no progress: 30 s by default; then 408.
     pub body_progress_timeout: Duration,
     /// How long a body for SockJS may take altogether, however it comes: 60 s by default; then 408.
-    /// Bodies for [routes](crate::Builder::route) are read by their filters, which have to see to it
-    /// themselves.
+    /// Bodies for [routes](crate::Builder::route) are read by their filters, which have to see to
+    /// it themselves.
     pub body_timeout: Duration,
     /// How long messages that a request has brought may wait for room in their session, which is
     /// that of [`ClientLimits::queued_bytes`](crate::config::ClientLimits::queued_bytes): 30 s by

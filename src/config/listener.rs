@@ -13,13 +13,14 @@ pub struct ListenerSettings {
     /// Bytes that the kernel may hold for one client: 256 KiB by default. More would hide that a
     /// client does not read.
     pub send_buffer: usize,
-    /// How long the kernel waits for a client's machine to take what an answer over HTTP says before
-    /// it gives the connection up: 45 s by default, zero for the kernel's own time. Linux only.
+    /// How long the kernel waits for a client's machine to take what an answer over HTTP says
+    /// before it gives the connection up: 45 s by default, zero for the kernel's own time. Linux
+    /// only.
     ///
     /// WebSockets have the kernel's own time, for they have the
-    /// [heartbeat](crate::config::SessionSettings::heartbeat_interval) and the
-    /// [output timeout](crate::config::ClientLimits::output_timeout): the kernel counts one that has
-    /// no room for what is sent among those that do not answer, from the first time that it asks for
+    /// [heartbeat](crate::config::SessionSettings::heartbeat_interval) and the [output
+    /// timeout](crate::config::ClientLimits::output_timeout): the kernel counts one that has no
+    /// room for what is sent among those that do not answer, from the first time that it asks for
     /// room, and so would reset who reads steadily into little room.
     pub tcp_user_timeout: Duration,
 }

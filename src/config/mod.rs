@@ -55,12 +55,13 @@ pub struct Settings {
     /// or, where that is less, of its control group's, and 1 GiB where neither can be told; the log
     /// says how much that is.
     ///
-    /// While more waits for clients, handlers wait: none begins, and those who have something on its
-    /// way to their client stop where they await something of their context. So everybody gets what
-    /// they want, in turns. While more waits in all, clients whose messages wait are not read from.
+    /// While more waits for clients, handlers wait: none begins, and those who have something on
+    /// its way to their client stop where they await something of their context. So everybody gets
+    /// what they want, in turns. While more waits in all, clients whose messages wait are not read
+    /// from.
     ///
-    /// What handlers send without waiting is taken all the same. With twice the limit those who hold
-    /// most on their shard are closed with 1013, and new connections are answered with 503.
+    /// What handlers send without waiting is taken all the same. With twice the limit those who
+    /// hold most on their shard are closed with 1013, and new connections are answered with 503.
     pub memory_limit: Option<usize>,
     /// What sessions are like.
     pub sessions: SessionSettings,

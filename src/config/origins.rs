@@ -5,9 +5,9 @@
 /// These may in any case: pages of the server's own origin, which is that of the `Host` they ask
 /// for. A server that listens on a loopback address, without
 /// [`trusted_proxies`](crate::Settings::trusted_proxies), also answers to pages of this machine, on
-/// any port; but only if it was asked for as `localhost`, `127.…`, `[::1]` or the host of an allowed
-/// origin, for a page may have a name of its own point here. Anything else is 403, before the
-/// WebSocket handshake or a SockJS session; the log says so, and it is counted in
+/// any port; but only if it was asked for as `localhost`, `127.…`, `[::1]` or the host of an
+/// allowed origin, for a page may have a name of its own point here. Anything else is 403, before
+/// the WebSocket handshake or a SockJS session; the log says so, and it is counted in
 /// [`Stats::refused_origins`](crate::Stats::refused_origins). SockJS's page for frames is sent with
 /// a `Content-Security-Policy` by which browsers show it within the same pages only.
 ///
@@ -24,9 +24,9 @@ pub struct OriginSettings {
     /// What a browser says is from the server's own page is let in in any case; and what it says is
     /// from another site, a script for example, goes by its `Referer`.
     pub allow_missing: bool,
-    /// Whether pages of any origin may, whatever host they ask for: no by default. Then any site may
-    /// use the server with its visitors' browsers, from their networks: for what is public anyway,
-    /// and for tests.
+    /// Whether pages of any origin may, whatever host they ask for: no by default. Then any site
+    /// may use the server with its visitors' browsers, from their networks: for what is public
+    /// anyway, and for tests.
     pub allow_any: bool,
 }
 

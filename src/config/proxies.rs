@@ -3,12 +3,13 @@
 /// Whose word about a [client's address](crate::Connection::client_address) counts.
 ///
 /// The proxies' `X-Forwarded-Host` counts as the host by which the server was asked, and a loopback
-/// address is no longer for this machine alone: see [`OriginSettings`](crate::config::OriginSettings).
+/// address is no longer for this machine alone: see
+/// [`OriginSettings`](crate::config::OriginSettings).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrustedProxies {
-    /// So many proxies stand in a row before the server, whoever they are, each of which appends the
-    /// address that it is asked from to `X-Forwarded-For`: none by default. It is Meteor's
+    /// So many proxies stand in a row before the server, whoever they are, each of which appends
+    /// the address that it is asked from to `X-Forwarded-For`: none by default. It is Meteor's
     /// `HTTP_FORWARDED_COUNT`.
     ///
     /// The client's address is then the entry that many from the right; what a client writes there

@@ -151,10 +151,10 @@ impl Connection {
         self.0.log_id
     }
 
-    /// Where the client is: the address of the socket's other end or, behind
-    /// [trusted proxies](crate::TrustedProxies), the one that they have passed on. There it is `None` when they
-    /// have passed on none. An IPv4 address never looks like an IPv6 one.
-    /// After a resumption it is still where the first connection came from.
+    /// Where the client is: the address of the socket's other end or, behind [trusted
+    /// proxies](crate::TrustedProxies), the one that they have passed on. There it is `None` when
+    /// they have passed on none. An IPv4 address never looks like an IPv6 one. After a resumption
+    /// it is still where the first connection came from.
     pub fn client_address(&self) -> Option<IpAddr> {
         self.0.client_address
     }
@@ -203,9 +203,9 @@ impl Connection {
         f();
     }
 
-    /// Waits while more than 1 MiB ([`ClientLimits::flow`](crate::config::ClientLimits::flow)) of what the server has sent is on
-    /// its way to this client, or anything is while too much waits for all clients together
-    /// ([`Settings::memory_limit`](crate::Settings::memory_limit)).
+    /// Waits while more than 1 MiB ([`ClientLimits::flow`](crate::config::ClientLimits::flow)) of
+    /// what the server has sent is on its way to this client, or anything is while too much waits
+    /// for all clients together ([`Settings::memory_limit`](crate::Settings::memory_limit)).
     ///
     /// So who sends much takes no more memory than that: sending itself never waits. Everything else that is awaited of a
     /// context waits for this as well.

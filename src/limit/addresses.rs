@@ -10,8 +10,8 @@ use super::{Network, RequestRate};
 /// Addresses whose wrong guesses are counted at a time.
 const GUESSERS: usize = 100_000;
 
-/// What one [client address](crate::Connection::client_address) may have; of IPv6, one network of 64
-/// bits.
+/// What one [client address](crate::Connection::client_address) may have; of IPv6, one network of
+/// 64 bits.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AddressLimits {

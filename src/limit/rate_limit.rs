@@ -65,8 +65,8 @@ impl RateLimit {
     ///
     /// A `login` by resume token is never refused by such a rule, for real clients would take their
     /// token for bad and forget it. It waits for its turn, as long as
-    /// [`login_patience`](crate::config::HandlerSettings::login_patience) says; then its connection is
-    /// closed with 1013, and the client comes again.
+    /// [`login_patience`](crate::config::HandlerSettings::login_patience) says; then its connection
+    /// is closed with 1013, and the client comes again.
     #[must_use]
     pub fn failed_methods(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {

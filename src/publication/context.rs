@@ -216,8 +216,9 @@ impl Subscription {
     /// not fill the memory. Publishing itself never waits, and everything else that is awaited of a subscription waits for
     /// this as well.
     ///
-    /// Until it ends, the time that a handler [may take](crate::config::SessionSettings::publication_timeout) does not run. It waits as
-    /// long as [`Connection::flowing`] does.
+    /// Until it ends, the time that a handler [may
+    /// take](crate::config::SessionSettings::publication_timeout) does not run. It waits as long as
+    /// [`Connection::flowing`] does.
     ///
     /// ```
     /// # use updraft::prelude::*;

@@ -188,8 +188,8 @@ fn is_of_one(error: &io::Error) -> bool {
     )
 }
 
-/// A socket with these settings at one of the addresses, which does not listen yet. Those that it will accept have
-/// its options, at no cost of their own.
+/// A socket with these settings at one of the addresses, which does not listen yet. Those that it
+/// will accept have its options, at no cost of their own.
 pub(super) async fn bind(
     settings: &ListenerSettings,
     addresses: impl ToSocketAddrs + fmt::Debug,

@@ -164,7 +164,8 @@ impl Admission {
                 host = %shown(host),
                 left_out,
                 "A request was refused: a loopback address answers to loopback hosts only. Another, such as a tunnel's, is \
-                 allowed by the setting origins.allowed (--allow-origin), a proxy's by trusted_proxies (--trusted-proxies)."
+                 allowed by the setting origins.allowed (--allow-origin), a proxy's by \
+                 trusted_proxies (--trusted-proxies)."
             ),
             OriginRefusal::Origin(origin) => tracing::warn!(
                 origin = %shown(origin),
@@ -174,7 +175,8 @@ impl Admission {
             ),
             OriginRefusal::NoOrigin => tracing::warn!(
                 left_out,
-                "A request was refused: it has no Origin. The setting origins.allow_missing allows it."
+                "A request was refused: it has no Origin. The setting origins.allow_missing \
+                 allows it."
             ),
         }
     }

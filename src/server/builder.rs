@@ -239,9 +239,10 @@ impl Builder {
     /// The first is 200 as long as the process answers: it is for whoever restarts processes, and
     /// restarting helps against nothing else. The second is 200 while new clients may come, and 503
     /// while the server shuts down, while the bus is away, and while more is queued than
-    /// [`memory_limit`](Settings::memory_limit) allows: it is for whoever sends clients here, and those
-    /// that are here stay. Both answer `GET`, `HEAD` and `OPTIONS`, whatever the `Host` and the
-    /// `Origin`, before all routes, and without the [path prefix](crate::config::HttpSettings::path_prefix).
+    /// [`memory_limit`](Settings::memory_limit) allows: it is for whoever sends clients here, and
+    /// those that are here stay. Both answer `GET`, `HEAD` and `OPTIONS`, whatever the `Host` and
+    /// the `Origin`, before all routes, and without the [path
+    /// prefix](crate::config::HttpSettings::path_prefix).
     ///
     /// ```
     /// # use updraft::prelude::*;
@@ -255,8 +256,8 @@ impl Builder {
         self
     }
 
-    /// What sessions remember of the documents of a collection, instead of merging those of all subscriptions: Meteor's
-    /// `setPublicationStrategy`.
+    /// What sessions remember of the documents of a collection, instead of merging those of all
+    /// subscriptions: Meteor's `setPublicationStrategy`.
     #[must_use]
     pub fn publication_strategy(mut self, collection: &str, strategy: PublicationStrategy) -> Self {
         self.strategies.set(collection, strategy);

@@ -81,8 +81,9 @@ impl Handle {
         }
     }
 
-    /// What went wrong with messages, by channel: payloads that were dropped, mapping functions that failed. The first
-    /// channels that fail have an entry each, [so many](crate::config::ChannelSettings::failing_channels); all others share one.
+    /// What went wrong with messages, by channel: payloads that were dropped, mapping functions
+    /// that failed. The first channels that fail have an entry each, [so
+    /// many](crate::config::ChannelSettings::failing_channels); all others share one.
     pub fn failures_by_channel(&self) -> Vec<ChannelFailures> {
         self.shared.host.channels.failures()
     }

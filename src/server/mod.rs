@@ -78,10 +78,10 @@ impl BoundServer {
     /// Serves until the process is told to end, by SIGTERM or Ctrl-C, or the program calls
     /// [`Handle::shutdown`].
     ///
-    /// Told to end, the server shuts down as [`DrainSettings`](crate::config::DrainSettings) says, and this resolves. Told so
-    /// again, it does not wait: the process exits at once, with the status that a shell reports of
-    /// that signal (143 for SIGTERM). SIGHUP has the files of the [certificate](Builder::tls) read
-    /// again, where there is one, and does nothing else.
+    /// Told to end, the server shuts down as [`DrainSettings`](crate::config::DrainSettings) says,
+    /// and this resolves. Told so again, it does not wait: the process exits at once, with the
+    /// status that a shell reports of that signal (143 for SIGTERM). SIGHUP has the files of the
+    /// [certificate](Builder::tls) read again, where there is one, and does nothing else.
     ///
     /// A program that sees to signals itself uses [`serve_until`](Self::serve_until) or
     /// [`DrainSettings::signals`](crate::config::DrainSettings::signals).
@@ -130,8 +130,9 @@ impl BoundServer {
         }
     }
 
-    /// Serves until `end` resolves, then shuts down as [`DrainSettings`](crate::config::DrainSettings) says; or until
-    /// [`Handle::shutdown`]. Signals are left to the program.
+    /// Serves until `end` resolves, then shuts down as
+    /// [`DrainSettings`](crate::config::DrainSettings) says; or until [`Handle::shutdown`]. Signals
+    /// are left to the program.
     ///
     /// ```no_run
     /// # use updraft::prelude::*;

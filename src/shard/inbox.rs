@@ -80,8 +80,8 @@ pub struct InboxLimits {
     /// over HTTP beyond that are refused at once, and counted in
     /// [`Stats::refused_connections`](crate::Stats::refused_connections).
     pub arrivals: usize,
-    /// How long one more WebSocket may wait for room among them: 10 s by default. Then it is closed,
-    /// and counted likewise.
+    /// How long one more WebSocket may wait for room among them: 10 s by default. Then it is
+    /// closed, and counted likewise.
     pub arrival_timeout: Duration,
 }
 

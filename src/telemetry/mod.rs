@@ -29,7 +29,8 @@ pub struct Stats {
     pub subscriptions: usize,
     /// Connections on which somebody has logged in through [accounts](crate::account).
     pub logins: usize,
-    /// Calls of methods that run longer than 30 s, or what [`slow_method`](crate::config::HandlerSettings::slow_method) says.
+    /// Calls of methods that run longer than 30 s, or what
+    /// [`slow_method`](crate::config::HandlerSettings::slow_method) says.
     pub slow_methods: usize,
     /// Handlers and other tasks of the server that have not ended.
     pub tasks: usize,

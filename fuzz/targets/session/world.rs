@@ -145,7 +145,8 @@ impl World {
     }
 
     fn receive(&mut self, text: &str) {
-        let message = message::decode(text, &CONFIG.settings.json, || None).unwrap_or(Value::Undefined);
+        let message = message::decode(text, &CONFIG.settings.json, || None);
+        let message = message.unwrap_or(Value::Undefined);
         let msg = message.get("msg").filter(|msg| !msg.is_falsy());
         let is_connected = self.session.is_connected();
         match msg.map(Value::as_str) {

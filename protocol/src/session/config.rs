@@ -19,8 +19,9 @@ pub struct SessionConfig {
     /// message waits until one has ended, although all may have let it begin. The host bounds them
     /// together with the messages that wait; by default nothing does.
     pub max_running_bytes: usize,
-    /// Where the id comes from of an ObjectID that a client sends without one, as `{"$type":"oid","$value":""}`: Meteor
-    /// makes up a random one. By default from nowhere, and such a value cannot be decoded.
+    /// Where the id comes from of an ObjectID that a client sends without one, as
+    /// `{"$type":"oid","$value":""}`: Meteor makes up a random one. By default from nowhere, and
+    /// such a value cannot be decoded.
     pub new_object_id: fn() -> Option<ObjectId>,
     /// What is remembered of the documents of each collection.
     pub strategies: Strategies,

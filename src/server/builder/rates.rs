@@ -38,8 +38,8 @@ impl Rates {
 }
 
 impl Builder {
-    /// Adds a rule of how often clients may call methods and subscribe: see [`RateLimit`]. What exceeds it fails with
-    /// `too-many-requests`, as with Meteor's `ddp-rate-limiter`, and is counted in
+    /// Adds a rule of how often clients may call methods and subscribe: see [`RateLimit`]. What exceeds
+    /// it fails with `too-many-requests`, as with Meteor's `ddp-rate-limiter`, and is counted in
     /// [`Stats::rate_limited`](crate::Stats::rate_limited). Rules count in this process only.
     #[must_use]
     pub fn rate_limit(mut self, rule: RateLimit) -> Self {
@@ -47,8 +47,8 @@ impl Builder {
         self
     }
 
-    /// Replaces the rules for logging in, which are those of [`RateLimit::login`] by default; `[]` switches them off. Where no
-    /// such method is registered they cost nothing.
+    /// Replaces the rules for logging in, which are those of [`RateLimit::login`] by default; `[]`
+    /// switches them off. Where no such method is registered they cost nothing.
     #[must_use]
     pub fn login_rules(mut self, rules: impl IntoIterator<Item = RateLimit>) -> Self {
         self.rates.login = rules.into_iter().collect();

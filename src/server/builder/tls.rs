@@ -29,8 +29,9 @@ impl Builder {
     /// # }
     /// ```
     ///
-    /// An idle client takes 7 to 8 KiB more than one in the open. Pages of the server's own origin are then those that
-    /// came over `https:`, unless [`trusted_proxies`](crate::Settings::trusted_proxies) stand in between.
+    /// An idle client takes 7 to 8 KiB more than one in the open. Pages of the server's own origin
+    /// are then those that came over `https:`, unless
+    /// [`trusted_proxies`](crate::Settings::trusted_proxies) stand in between.
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
