@@ -55,6 +55,8 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    tracing_subscriber::fmt::init(); // RUST_LOG=debug says more
+    updraft::log_panics();
     let unset = |_| Error::configuration("WEBHOOK_SECRET is not set; the provider shows its value");
     let secret = env::var("WEBHOOK_SECRET").map_err(unset)?;
     let secret: &'static str = secret.leak(); // as long as the program

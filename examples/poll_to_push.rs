@@ -63,6 +63,8 @@ async fn watched_file(subscription: Subscription, path: PathBuf) -> Result<()> {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    tracing_subscriber::fmt::init(); // RUST_LOG=debug says more
+    updraft::log_panics();
     let path = PathBuf::from(env::var_os("WATCH").unwrap_or_else(|| "notes.txt".into()));
     let name = path.display().to_string();
     let bound = Server::builder()

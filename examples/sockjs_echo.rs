@@ -18,6 +18,8 @@ async fn close(connection: SockJsConnection) {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    tracing_subscriber::fmt::init(); // RUST_LOG=debug says more
+    updraft::log_panics();
     let port = std::env::var("PORT").unwrap_or_else(|_| "8081".into());
     let service = |prefix: &str| SockJs::at(prefix).response_limit(4096);
     let bound = Server::builder()

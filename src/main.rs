@@ -1,6 +1,8 @@
 //! A relay without code: publications that pass on channels of Redis as they are, declared on the command line.
 
+use std::env;
 use std::fmt::Display;
+use std::io::{self, IsTerminal};
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,6 +11,9 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use clap::Parser;
 use clap::builder::FalseyValueParser;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 use updraft::prelude::*;
 use updraft::{Channel, ErrorKind, HealthChecks, Object, TrustedProxies};
 
@@ -21,6 +26,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// Whoever connects may subscribe: what is not for everybody needs a server of your own, with a function that asks
 /// `user_id()`.
+///
+/// RUST_LOG says what is logged to standard error, for example debug, or warn,updraft::server=info.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Options {
@@ -166,11 +173,9 @@ fn unfit(member: &str, why: &str) -> Error {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
-    updraft::log_panics();
     let options = Options::parse();
+    log_to_stderr();
+    updraft::log_panics();
     match updraft::raise_file_limit() {
         Ok(files) => tracing::debug!(files, "Each connection is one of so many files."),
         Err(error) => tracing::warn!(%error, "The limit of open files could not be raised."),
@@ -182,6 +187,26 @@ async fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Logs what `RUST_LOG` names, from `info` on where it names nothing; in colours on a terminal only.
+fn log_to_stderr() {
+    let wanted = env::var("RUST_LOG").unwrap_or_default();
+    let parsed = (!wanted.is_empty()).then(|| wanted.parse::<Targets>());
+    let mistake = parsed.as_ref().and_then(|parsed| parsed.as_ref().err());
+    let mistake = mistake.map(ToString::to_string);
+    let targets = parsed.and_then(Result::ok);
+    let targets = targets.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let is_plain = env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(!is_plain && io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(lines.with_filter(targets))
+        .init();
+    if let Some(mistake) = mistake {
+        tracing::warn!(%mistake, "RUST_LOG is not used; its form is info, or updraft=debug,info.");
     }
 }
 

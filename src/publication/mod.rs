@@ -10,7 +10,8 @@ pub use vent::Vent;
 pub(crate) use turn::{Begun, Turn};
 
 use std::fmt;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use updraft_protocol::ejson::Value;
 use updraft_protocol::session::Run;
@@ -25,8 +26,9 @@ pub(crate) struct Publication {
     /// Empty for a universal one.
     name: Arc<str>,
     body: Body<Vent>,
-    /// The first choice of an encoding is logged: it shows a Vent id that looks like something else than it is.
-    encoding_logged: Once,
+    /// The encodings that its events have had, as bits. The first is logged, and a second is warned of: it shows a Vent id
+    /// that looks like something else than it is.
+    encodings: AtomicU8,
 }
 
 impl Publication {
@@ -46,7 +48,7 @@ impl Publication {
         Self {
             name: name.into(),
             body,
-            encoding_logged: Once::new(),
+            encodings: AtomicU8::new(0),
         }
     }
 
@@ -55,15 +57,24 @@ impl Publication {
         &self.name
     }
 
-    /// Logs, once, how events of this publication are encoded.
+    /// Logs, once, how events of this publication are encoded, and once that not all are encoded alike.
     pub(crate) fn log_encoding(&self, encoding: Encoding) {
-        self.encoding_logged.call_once(|| {
-            tracing::info!(
-                publication = &*self.name,
-                ?encoding,
-                "Events have this encoding."
-            );
-        });
+        let bit = if encoding == Encoding::Collection {
+            1
+        } else {
+            2
+        };
+        let publication = &*self.name;
+        match self.encodings.fetch_or(bit, Ordering::Relaxed) {
+            0 => tracing::info!(publication, ?encoding, "Events have this encoding."),
+            seen if seen & bit == 0 => tracing::warn!(
+                publication,
+                "Some subscriptions get redis-oplog's frames and some those of a collection: a Vent id of 17 characters \
+                 of Meteor's id alphabet, such as Random.id(), asks for the former. Prefix the names of collections, for \
+                 example with \"vent.\", or choose one encoding (VentOptions::encoding)."
+            ),
+            _ => {}
+        }
     }
 
     /// The handler of one subscription, to be started; it begins in its turn. However it ends, the session hears of it.

@@ -322,6 +322,42 @@ fn found_302_deviation_040_clients_from_elsewhere_are_told_what_meteor_tells_the
 }
 
 #[test]
+fn found_310_a_publication_that_serves_both_encodings_is_warned_of_once() {
+    let log = log();
+    let server = Server::builder()
+        .vent("mixed", async |vent: Vent| vent.relay("c").await)
+        .vent("alike", async |vent: Vent| vent.relay("c").await);
+    let server = Running::start(server);
+    for _ in 0..2 {
+        let mut client = server.client();
+        for (name, vent_id) in [
+            ("alike", "vent.a"),
+            ("alike", "vent.kpNzWxsDHYcxAHj5M"),
+            ("mixed", "vent.b"),
+            // As `Random.id()` makes them.
+            ("mixed", "kpNzWxsDHYcxAHj5M"),
+            ("mixed", "hRKeDNqtkQYRKGWWo"),
+        ] {
+            client.send_text(&format!(
+                r#"{{"msg":"sub","id":"s","name":"{name}","params":["{vent_id}"]}}"#
+            ));
+            while client.expect_any_text() != r#"{"msg":"ready","subs":["s"]}"# {}
+            client.send_text(r#"{"msg":"unsub","id":"s"}"#);
+            while client.expect_any_text() != r#"{"msg":"nosub","id":"s"}"# {}
+        }
+    }
+    let warned = lines(&log, r#"publication="mixed""#);
+    let warned: Vec<_> = warned.iter().filter(|it| it.contains(" WARN ")).collect();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("Random.id()"), "{}", warned[0]);
+    let alike = lines(&log, r#"publication="alike""#);
+    assert!(
+        !alike.iter().any(|line| line.contains(" WARN ")),
+        "{alike:?}"
+    );
+}
+
+#[test]
 fn found_302_many_misfits_are_one_line_a_second() {
     let log = log();
     let server =

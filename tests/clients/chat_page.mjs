@@ -22,6 +22,26 @@ run(async () => {
   const desk = await open(browser, 'Heron', DESK, problems);
   const phone = await open(browser, 'Kestrel', PHONE, problems);
 
+  for (const [page, colorScheme] of [[desk, 'light'], [desk, 'dark'], [phone, 'dark'], [phone, 'light']]) {
+    await page.emulateMedia({ colorScheme });
+    await page.screenshot({ path: path.join(folder, `first-${page === desk ? 'desk' : 'phone'}-${colorScheme}.png`) });
+  }
+  await desk.emulateMedia({ colorScheme: 'light' });
+  check('the field for a message has the focus, but where that shows a keyboard', [desk.focused, phone.focused], ['say-lobby', '']);
+  check('what to do next is on the page', await desk.textContent('#next a'), 'Open a second tab');
+  const hint = await desk.textContent('#next code');
+  check('the hint is about Redis', hint, `redis-cli PUBLISH threads::lobby::new_message '{"message":"hi"}'`);
+  check('what the wire shows is said', (await desk.textContent('.wire .about')).includes('sent'), true);
+  await phone.setViewportSize({ width: 375, height: 667 });
+  await phone.fill('#name', 'Steady Buzzard');
+  check('a name is not cut on a phone', await phone.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.querySelector('#name');
+    return scrollWidth <= clientWidth;
+  }), true);
+  check('and the page fits', await overflow(phone), []);
+  await phone.screenshot({ path: path.join(folder, 'first-phone-375.png') });
+  await phone.fill('#name', 'Kestrel');
+
   await say(desk, 'lobby', 'Is the coast clear?');
   for (const page of [desk, phone]) check('what one types, both see', await next(page, 'lobby'), ['Heron', 'Is the coast clear?']);
   await say(phone, 'lobby', 'Cloud base at 1,400 m, wind from the west.');
@@ -62,7 +82,12 @@ run(async () => {
   await say(desk, 'lobby', 'Back again');
   for (const page of [desk, phone]) check('both are back', await next(page, 'lobby'), ['Heron', 'Back again']);
 
-  await desk.emulateMedia({ colorScheme: 'dark' });
+  for (const colorScheme of ['light', 'dark']) {
+    await desk.emulateMedia({ colorScheme });
+    const contrasts = await desk.evaluate(measure);
+    check(`bubbles stand out in ${colorScheme}`, contrasts.filter(({ bubble }) => bubble < 1.2), []);
+    check(`texts are readable in ${colorScheme}`, contrasts.filter(({ text }) => text < 4.5), []);
+  }
   await desk.screenshot({ path: path.join(folder, 'desk-dark.png') });
   check('nothing went wrong, and nobody else was asked', problems, []);
   await browser.close();
@@ -78,6 +103,7 @@ async function open(browser, name, options, problems) {
   });
   await page.goto(server.href);
   for (const room of ['lobby', 'hangar']) await page.locator(`[data-panel=${room}] header p`, { hasText: 'Live' }).waitFor({ state: 'attached' });
+  page.focused = await page.evaluate(() => document.activeElement.id);
   await page.fill('#name', name);
   return page;
 }
@@ -98,6 +124,24 @@ async function next(page, room) {
   await message.waitFor({ state: 'attached' });
   seen[room] = (seen[room] ?? 0) + 1;
   return [await message.locator('bdi').textContent(), await message.locator('.bubble').textContent()];
+}
+
+/** How bubbles stand out from what is behind them, and texts from their bubbles, by WCAG's contrast. */
+function measure() {
+  const luminance = (color) => {
+    const parts = color.match(/[\d.]+/g).slice(0, 3).map((part) => part / 255);
+    const [r, g, b] = parts.map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const contrast = (one, other) => {
+    const [dark, bright] = [luminance(one), luminance(other)].sort((a, b) => a - b);
+    return (bright + 0.05) / (dark + 0.05);
+  };
+  return [...document.querySelectorAll('.bubble')].map((bubble) => {
+    const { backgroundColor, color } = getComputedStyle(bubble);
+    const behind = getComputedStyle(bubble.closest('section')).backgroundColor;
+    return { bubble: contrast(backgroundColor, behind), text: contrast(color, backgroundColor) };
+  });
 }
 
 /** What sticks out of the window on the right, and the page itself if it can be scrolled sideways. */

@@ -243,6 +243,41 @@ fn found_110_many_clients_are_not_sent_away_at_the_same_moment() {
     assert!(ends[CLIENTS / 2] >= DRAIN / 4, "{ends:?}");
 }
 
+#[test]
+fn found_303_the_log_is_what_rust_log_wants_and_has_no_colours_in_a_file() {
+    let redis = RedisServer::start();
+    for (wanted, has, has_not) in [
+        (None, " INFO updraft: Listening on ws://", "DEBUG"),
+        (Some(""), " INFO updraft: Listening on ws://", "DEBUG"),
+        (Some("debug"), "A client arrived.", "\u{1b}"),
+        (
+            Some("warn,updraft::shard=debug"),
+            "A client arrived.",
+            "INFO",
+        ),
+        (Some("updraft=loud"), "RUST_LOG is not used", "DEBUG"),
+    ] {
+        let port = free_port();
+        let mut command = updraft();
+        command
+            .args(["--redis", &redis.url(), "--relay", "news=news"])
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .env_remove("RUST_LOG");
+        if let Some(wanted) = wanted {
+            command.env("RUST_LOG", wanted);
+        }
+        let relay = Process::start(&mut command, port);
+        let (client, _) = Client::ddp_connect(&format!("ws://127.0.0.1:{port}/websocket"));
+        eventually(&format!("{wanted:?} logs: {has}"), || {
+            relay.output().contains(has)
+        });
+        drop(client);
+        let output = relay.output();
+        assert!(!output.contains(has_not), "{wanted:?}: {output}");
+        assert!(!output.contains('\u{1b}'), "{wanted:?}: {output}");
+    }
+}
+
 /// What the relay prints when it is started so, which must end it.
 fn bad_start(arguments: &[&str]) -> String {
     let mut command = updraft();
