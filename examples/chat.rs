@@ -62,7 +62,7 @@ async fn main() -> Result<()> {
     let mut server = Server::builder()
         .vent("threadMessage", thread_message)
         .method("messages.add", add_message)
-        .route(page);
+        .route("/", warp::service(page));
     if let Ok(url) = env::var("REDIS_URL") {
         server = server.bus(Redis::connect(&url).await?);
     }
