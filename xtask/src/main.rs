@@ -10,7 +10,6 @@ mod bench;
 mod clients;
 mod conformance;
 mod coverage;
-mod emitting;
 mod facts;
 mod fuzz;
 mod layers;
@@ -20,6 +19,7 @@ mod soak;
 mod steps;
 mod test;
 mod tools;
+mod trees;
 mod workspace;
 
 use std::process::ExitCode;
