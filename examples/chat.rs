@@ -115,8 +115,8 @@ async fn main() -> Result<()> {
     let mut server = Server::builder()
         .vent("threadMessage", thread_message)
         .method("messages.add", add_message)
-        .route(page)
-        .route_with(route);
+        .route("/", warp::service(page))
+        .route_with("/threads", move |server| warp::service(route(server)));
     if let Some(url) = redis {
         server = server.bus(Redis::connect(&url).await?);
     }

@@ -61,16 +61,17 @@ async fn main() -> Result<()> {
     let secret = env::var("WEBHOOK_SECRET").map_err(unset)?;
     let secret: &'static str = secret.leak(); // as long as the program
     let route = move |server: Handle| {
-        warp::path!("webhooks" / "payments")
+        let route = warp::path!("webhooks" / "payments")
             .and(warp::post())
             .and(warp::header::optional("x-webhook-secret"))
             .and(warp::body::content_length_limit(16 * 1024))
             .and(warp::body::bytes())
-            .then(move |given, body| webhook(server.clone(), secret, given, body))
+            .then(move |given, body| webhook(server.clone(), secret, given, body));
+        warp::service(route)
     };
     let mut server = Server::builder()
         .vent("paymentStatus", payment_status)
-        .route_with(route);
+        .route_with("/webhooks", route);
     if let Ok(url) = env::var("REDIS_URL") {
         server = server.bus(Redis::connect(&url).await?);
     }

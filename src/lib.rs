@@ -84,7 +84,7 @@ pub use publication::{DocumentId, Subscription, Vent};
 #[cfg(all(feature = "server", feature = "tls"))]
 pub use server::Tls;
 #[cfg(feature = "server")]
-pub use server::{BoundServer, Builder, Handle, HealthChecks, Server};
+pub use server::{BoundServer, Builder, Handle, HealthChecks, RequestBody, Server};
 #[cfg(feature = "server")]
 pub use stream::{SockJs, SockJsConnection};
 #[cfg(feature = "server")]
@@ -101,8 +101,9 @@ pub use updraft_protocol::random::RandomStream;
 pub use updraft_protocol::vent::{EncodingChoice, VentOptions};
 pub use updraft_protocol::view::{Fields, IntoFields, PublicationStrategy};
 pub use updraft_protocol::{ejson, random};
-/// The crate of [`Builder::route`]'s filters, in the version that it takes.
-#[cfg(feature = "server")]
+/// For [`Builder::route`], whose filters are tower services by [`warp::service`]. Any other version of warp does
+/// as well, and so does any other crate whose services are tower's: a program that wants to choose names its own.
+#[cfg(feature = "warp")]
 pub use warp;
 
 /// What a program that serves publications needs.

@@ -15,13 +15,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
-use warp::filters::BoxedFilter;
 use warp::http::Request;
-use warp::reply::Response;
 
 use super::front::Front;
 use super::http;
 use super::incoming::{IncomingBody, too_late};
+use super::routes::Routes;
 #[cfg(feature = "tls")]
 use super::tls::Handshake;
 use crate::base::ThrottledLog;
@@ -40,7 +39,7 @@ const FAILURES_TOLD: Duration = Duration::from_secs(60);
 pub(super) struct Acceptor {
     front: Arc<Front>,
     /// The program's own routes.
-    own: Option<BoxedFilter<(Response,)>>,
+    routes: Arc<Routes>,
     /// For the line about connections that could not be accepted.
     failures: ThrottledLog,
     /// None where clients speak in the open.
@@ -52,10 +51,10 @@ pub(super) struct Acceptor {
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Acceptor {
-    pub(super) fn new(front: Arc<Front>, routes: Option<BoxedFilter<(Response,)>>) -> Self {
+    pub(super) fn new(front: Arc<Front>, routes: Routes) -> Self {
         Self {
             front,
-            own: routes.map(http::own),
+            routes: Arc::new(routes),
             failures: ThrottledLog::each(FAILURES_TOLD),
             #[cfg(feature = "tls")]
             handshake: None,
@@ -106,7 +105,7 @@ impl Acceptor {
 
     /// Serves a connection as a task of its own.
     fn connection(&self, socket: TcpStream, peer: SocketAddr) {
-        let (front, own) = (self.front.clone(), self.own.clone());
+        let (front, routes) = (self.front.clone(), self.routes.clone());
         #[cfg(feature = "tls")]
         if let Some(handshake) = self.handshake.clone() {
             return self.front.spawn(async move {
@@ -115,12 +114,12 @@ impl Acceptor {
                     () = front.draining().cancelled() => return,
                 };
                 match done {
-                    Ok(socket) => serve(front, socket, peer, own).await,
+                    Ok(socket) => serve(front, socket, peer, routes).await,
                     Err(error) => handshake_failed(&front, peer, &error),
                 }
             });
         }
-        self.front.spawn(serve(front, socket, peer, own));
+        self.front.spawn(serve(front, socket, peer, routes));
     }
 }
 
@@ -132,12 +131,8 @@ fn handshake_failed(front: &Front, peer: SocketAddr, error: &io::Error) {
 }
 
 /// Speaks HTTP until the connection ends, or is a WebSocket.
-async fn serve<S>(
-    front: Arc<Front>,
-    socket: S,
-    peer: SocketAddr,
-    own: Option<BoxedFilter<(Response,)>>,
-) where
+async fn serve<S>(front: Arc<Front>, socket: S, peer: SocketAddr, routes: Arc<Routes>)
+where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let http = &front.settings().http;
@@ -147,7 +142,7 @@ async fn serve<S>(
     let answer = |request: Request<body::Incoming>| {
         has_asked.store(true, Ordering::Relaxed);
         let request = request.map(|body| IncomingBody::new(body, draining.clone()));
-        http::answer(front.clone(), own.clone(), peer, request)
+        http::answer(front.clone(), routes.clone(), peer, request)
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -7,24 +7,29 @@ mod start;
 #[cfg(feature = "tls")]
 mod tls;
 
+use std::convert::Infallible;
+use std::error::Error as StdError;
 use std::fmt;
 
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::{Request, Response};
 use tokio::net::ToSocketAddrs;
+use tower_service::Service as HttpService;
 use updraft_bus::Bus;
 #[cfg(feature = "redis")]
 use updraft_bus::Redis;
 use updraft_protocol::session::{DuplicateName, HandlerNames, PublicationKind};
 use updraft_protocol::vent::VentOptions;
 use updraft_protocol::view::{PublicationStrategy, Strategies};
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
-use warp::{Filter, Reply};
 
 use super::BoundServer;
 use super::handle::Handle;
 use super::health::HealthChecks;
+use super::routes::Route;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
+use super::unread::RequestBody;
 use crate::account::{Accounts, AnyAuthenticator};
 use crate::base::error::{Error, Result};
 use crate::config::Settings;
@@ -48,7 +53,8 @@ pub struct Builder {
     /// In the order in which they are asked.
     authenticators: Vec<Box<dyn AnyAuthenticator>>,
     bus: Bus,
-    routes: Vec<Route>,
+    /// By their paths.
+    routes: Vec<(String, MakeRoute)>,
     /// How DDP is served over SockJS.
     sockjs: SockJs,
     /// SockJS services of the program's own.
@@ -63,8 +69,8 @@ pub struct Builder {
     mistake: Option<Error>,
 }
 
-/// Makes a filter once the server is there.
-type Route = Box<dyn FnOnce(Handle) -> BoxedFilter<(Response,)> + Send>;
+/// Makes a route once the server is there.
+type MakeRoute = Box<dyn FnOnce(Handle) -> Route + Send>;
 
 impl Default for Builder {
     fn default() -> Self {
@@ -200,36 +206,67 @@ impl Builder {
         self
     }
 
-    /// Mounts a warp filter beside DDP. Filters are tried in the order of their calls; what none of them takes is 404.
+    /// Mounts a tower service beside DDP: a router of axum, for example, or a filter of warp by `warp::service`.
     ///
-    /// A filter answers its own failures: a custom rejection that reaches the server is a bare 400.
-    #[must_use]
-    pub fn route<F, R>(self, filter: F) -> Self
-    where
-        F: Filter<Extract = (R,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
-        R: Reply + 'static,
-    {
-        self.route_with(|_| filter)
-    }
-
-    /// As [`route`](Self::route), for a filter that needs the running server, to emit for example.
+    /// It is asked for everything at `path` and below, and sees paths whole. Of several routes that is the one with the
+    /// longest path, so that one at `/` gets what no other takes; without it that is 404. Health checks, SockJS and
+    /// DDP's WebSockets come before all routes: with an empty [`path_prefix`](crate::config::HttpSettings::path_prefix)
+    /// whatever ends in `/websocket` is DDP's. A response may be a stream, and a request may be upgraded.
+    ///
+    /// A path that does not begin with a slash or that ends with one, two routes at the same path, and a route at a
+    /// path that is DDP's or SockJS's are errors of [`bind`](Self::bind).
     ///
     /// ```
     /// # use updraft::prelude::*;
-    /// use warp::Filter;
+    /// # #[cfg(feature = "warp")] {
+    /// use updraft::warp::{self, Filter};
     ///
-    /// let builder = Server::builder().route_with(|handle| {
-    ///     warp::path!("stats").map(move || format!("{:?}", handle.stats()))
-    /// });
+    /// let version = warp::path!("api" / "version").map(|| env!("CARGO_PKG_VERSION"));
+    /// let page = warp::path::end().map(|| warp::reply::html("<!doctype html><title>Home</title>"));
+    /// let builder = Server::builder()
+    ///     .route("/api", warp::service(version))
+    ///     .route("/", warp::service(page));
+    /// # }
     /// ```
     #[must_use]
-    pub fn route_with<F, R>(mut self, filter: impl FnOnce(Handle) -> F + Send + 'static) -> Self
+    pub fn route<S, B>(self, path: &str, service: S) -> Self
     where
-        F: Filter<Extract = (R,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
-        R: Reply + 'static,
+        S: HttpService<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let filter = |handle| filter(handle).map(|reply: R| reply.into_response()).boxed();
-        self.routes.push(Box::new(filter));
+        self.route_with(path, |_| service)
+    }
+
+    /// As [`route`](Self::route), for a service that needs the running server, to emit for example.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// # #[cfg(feature = "warp")] {
+    /// use updraft::warp::{self, Filter};
+    ///
+    /// let builder = Server::builder().route_with("/stats", |handle| {
+    ///     warp::service(warp::path!("stats").map(move || format!("{:?}", handle.stats())))
+    /// });
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn route_with<S, B>(
+        mut self,
+        path: &str,
+        service: impl FnOnce(Handle) -> S + Send + 'static,
+    ) -> Self
+    where
+        S: HttpService<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let route: MakeRoute = Box::new(|handle| Route::new(service(handle)));
+        self.routes.push((path.to_owned(), route));
         self
     }
 

@@ -4,37 +4,30 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::service::Service as _;
-use hyper_util::service::TowerToHyperService;
-use warp::filters::BoxedFilter;
+use hyper::Response as AnyResponse;
 use warp::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use warp::reply::Response;
-use warp::{Filter, Rejection};
 
 use super::admission::Admission;
 use super::answer::plain;
 use super::front::Front;
 use super::incoming::IncomingBody;
+use super::routes::{ResponseBody, Routes, boxed};
 use super::sites::Destination;
 use super::sockjs;
 use super::unread::{self, RequestBody};
 use super::upgrade::{upgrade, upgrade_of};
 use crate::transport::Framing;
 
-/// The program's own routes, with an answer for what none of them takes.
-pub(super) fn own(routes: BoxedFilter<(Response,)>) -> BoxedFilter<(Response,)> {
-    routes.recover(refuse).unify().boxed()
-}
-
 /// Answers any request.
 pub(super) async fn answer(
     front: Arc<Front>,
-    own: Option<BoxedFilter<(Response,)>>,
+    routes: Arc<Routes>,
     peer: SocketAddr,
     request: Request<IncomingBody>,
-) -> Result<Response, Infallible> {
+) -> Result<AnyResponse<ResponseBody>, Infallible> {
     let (request, unread) = unread::watch(request);
-    let response = respond(&front, own, peer, request).await?;
+    let response = respond(&front, &routes, peer, request).await;
     let (response, rest) = unread.settle(response).await;
     if let Some(rest) = rest {
         front.spawn_until_draining(rest.throw_away());
@@ -44,30 +37,29 @@ pub(super) async fn answer(
 
 async fn respond(
     front: &Arc<Front>,
-    own: Option<BoxedFilter<(Response,)>>,
+    routes: &Routes,
     peer: SocketAddr,
     request: Request<RequestBody>,
-) -> Result<Response, Infallible> {
+) -> AnyResponse<ResponseBody> {
     if !has_clear_end(request.headers()) {
-        return Ok(ambiguous());
+        return boxed(ambiguous());
     }
     let destination = front.sites().find(request.uri().path());
     // A load balancer asks by whatever name it knows the server, or by none.
     if !matches!(destination, Destination::Health(_))
         && let Err(refused) = Admission::look_at(&request)
     {
-        return Ok(refused.answer());
+        return boxed(refused.answer());
     }
-    match (destination, own) {
-        (Destination::Health(check), _) => Ok(check.answer(request.method(), front.condition())),
-        (Destination::WebSocket, _) => Ok(open(front, request, peer)),
-        (Destination::SockJs(site), _) => Ok(sockjs::answer(front, site, request, peer).await),
-        (Destination::Elsewhere, None) => Ok(plain(StatusCode::NOT_FOUND, "Not found")),
-        (Destination::Elsewhere, Some(own)) => {
-            let own = TowerToHyperService::new(warp::service(own));
-            own.call(request).await
-        }
-    }
+    boxed(match destination {
+        Destination::Health(check) => check.answer(request.method(), front.condition()),
+        Destination::WebSocket => open(front, request, peer),
+        Destination::SockJs(site) => sockjs::answer(front, site, request, peer).await,
+        Destination::Elsewhere => match routes.answer(request) {
+            Some(answer) => return answer.await,
+            None => plain(StatusCode::NOT_FOUND, "Not found"),
+        },
+    })
 }
 
 /// Whether it is clear where a request's body ends. Hyper looks at the last transfer coding only;
@@ -104,26 +96,4 @@ fn open<B>(front: &Arc<Front>, mut request: Request<B>, peer: SocketAddr) -> Res
     let on_upgrade = upgrade_of(&mut request);
     let headers = request.headers();
     upgrade(front, ddp, Framing::Raw, headers, on_upgrade, peer)
-}
-
-/// What no route has taken: 404, unless a route knows better.
-async fn refuse(rejection: Rejection) -> Result<Response, Infallible> {
-    if rejection.is_not_found() {
-        return Ok(plain(StatusCode::NOT_FOUND, "Not found"));
-    }
-    let status = if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
-        StatusCode::METHOD_NOT_ALLOWED
-    } else if rejection.find::<warp::reject::PayloadTooLarge>().is_some() {
-        StatusCode::PAYLOAD_TOO_LARGE
-    } else if rejection
-        .find::<warp::reject::UnsupportedMediaType>()
-        .is_some()
-    {
-        StatusCode::UNSUPPORTED_MEDIA_TYPE
-    } else if rejection.find::<warp::reject::LengthRequired>().is_some() {
-        StatusCode::LENGTH_REQUIRED
-    } else {
-        StatusCode::BAD_REQUEST
-    };
-    Ok(plain(status, status.canonical_reason().unwrap_or_default()))
 }

@@ -12,6 +12,7 @@ mod health;
 mod http;
 mod incoming;
 mod origin;
+mod routes;
 mod signals;
 mod sites;
 mod sockjs;
@@ -25,6 +26,7 @@ pub use handle::Handle;
 pub use health::HealthChecks;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
+pub use unread::RequestBody;
 
 use std::fmt;
 use std::future::pending;

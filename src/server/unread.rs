@@ -1,6 +1,7 @@
 //! What is left of a request's body when its answer is there. A little is read and thrown away, so
 //! that the connection goes on; with more, the answer says that the connection ends.
 
+use std::error::Error;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +9,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
 use warp::http::{HeaderValue, Request, header};
-use warp::reply::Response;
 
 use super::incoming::IncomingBody;
 
@@ -34,9 +35,12 @@ struct Most {
     time: Duration,
 }
 
-/// The body of a request, for whoever answers it.
+/// The body of a request, for whoever answers it: a [route](crate::Builder::route) of the program's own, for example.
+///
+/// It is read as any [`http_body::Body`](https://docs.rs/http-body), and need not be read to its end.
+/// How much of it there may be is for the route to limit.
 #[derive(Debug)]
-pub(super) struct RequestBody {
+pub struct RequestBody {
     /// There until the body is dropped.
     incoming: Option<IncomingBody>,
     /// Where it is left when it is dropped; none for a request without a body.
@@ -82,7 +86,7 @@ pub(super) fn watch(request: Request<IncomingBody>) -> (Request<RequestBody>, Un
 
 impl UnreadBody {
     /// Makes an answer ready. What is returned with it is to be thrown away meanwhile.
-    pub(super) async fn settle(self, mut response: Response) -> (Response, Option<Rest>) {
+    pub(super) async fn settle<B>(self, mut response: Response<B>) -> (Response<B>, Option<Rest>) {
         let left = self.left.map(|left| std::mem::take(&mut *lock(&left)));
         let rest = match left {
             None | Some(Left::Nothing) => return (response, None),
@@ -151,7 +155,7 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = <IncomingBody as Body>::Error;
+    type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,

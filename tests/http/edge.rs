@@ -5,15 +5,27 @@
     reason = "tests measure how long the server waits"
 )]
 
+use std::convert::Infallible;
 use std::fs::File;
+use std::future::{Ready, ready};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Frame;
+use hyper::header::HeaderValue;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tungstenite::Message as Sent;
 use updraft::prelude::*;
-use updraft::{ErrorKind, Handle, HealthChecks, Settings};
+use updraft::{ErrorKind, Handle, HealthChecks, RequestBody, Settings};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::http::Http;
@@ -124,9 +136,13 @@ async fn ddp_217_219_row_018_row_020_the_handshake() {
 async fn a_route_stands_beside_ddp() {
     let route = warp::path!("hello").and(warp::get()).map(|| "hi");
     let stats = |handle: Handle| {
-        warp::path!("connections").map(move || handle.stats().connections.to_string())
+        let stats = warp::path!("connections").map(move || handle.stats().connections.to_string());
+        warp::service(stats)
     };
-    let (address, _handle) = serve(Server::builder().route(route).route_with(stats)).await;
+    let builder = Server::builder()
+        .route("/", warp::service(route))
+        .route_with("/connections", stats);
+    let (address, _handle) = serve(builder).await;
     let answer = ask(
         address,
         "GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -143,6 +159,195 @@ async fn a_route_stands_beside_ddp() {
     );
     assert!(answer.starts_with("http/1.1 405 "), "{answer}");
     Client::ddp_connect(&url(address)).0.close();
+}
+
+/// A service as any other than warp's: it answers with what it was asked.
+#[derive(Clone)]
+struct Mirror(&'static str);
+
+impl tower_service::Service<Request<RequestBody>> for Mirror {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        let name = self.0;
+        Box::pin(async move {
+            let uri = request.uri().clone();
+            let body = request.into_body().collect().await.expect("all of it");
+            let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+            let text = format!("{name} {uri} {body}");
+            Ok(Response::new(Full::new(Bytes::from(text))))
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn found_312_a_route_is_any_tower_service_and_the_longest_path_counts() {
+    let nothing_at_the_root = Server::builder()
+        .route("/api", Mirror("api"))
+        .route("/api/v2", Mirror("v2"))
+        .route("/hello", warp::service(warp::any().map(|| "warp")));
+    let (address, _handle) = serve(nothing_at_the_root).await;
+    let mut http = Http::connect(&address.to_string());
+    let mut ask = |path: &str| {
+        http.send(&format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi"
+        ));
+        let answer = http.answer();
+        (answer.status, answer.text())
+    };
+    let found = |text: &str| (200, text.to_owned());
+    assert_eq!(ask("/api"), found("api /api hi"));
+    assert_eq!(ask("/api/v1?a=b"), found("api /api/v1?a=b hi"));
+    assert_eq!(ask("/api/v2"), found("v2 /api/v2 hi"));
+    assert_eq!(ask("/api/v2/x"), found("v2 /api/v2/x hi"));
+    assert_eq!(ask("/hello/there"), found("warp"));
+    assert_eq!(ask("/apis").0, 404);
+    assert_eq!(ask("/").0, 404);
+
+    let (address, _handle) = serve(Server::builder().route("/", Mirror("root"))).await;
+    let mut http = Http::connect(&address.to_string());
+    let answer = http.ask("GET /anything", &[], "").text();
+    assert_eq!(answer, "root /anything ");
+    Client::ddp_connect(&url(address)).0.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn found_312_a_route_streams_and_upgrades() {
+    let (pieces, receiver) = tokio::sync::mpsc::channel::<&'static str>(1);
+    let receiver = Arc::new(Mutex::new(Some(receiver)));
+    let service = tower_fn(move |mut request: Request<RequestBody>| {
+        let mut response = Response::new(BoxBody::default());
+        if request.uri().path() == "/upgrade" {
+            let upgrade = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let mut socket = TokioIo::new(upgrade.await.expect("an upgrade"));
+                let mut line = [0; 5];
+                socket.read_exact(&mut line).await.expect("a line");
+                socket.write_all(b"pong\n").await.expect("writes");
+            });
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let headers = response.headers_mut();
+            headers.insert("connection", HeaderValue::from_static("upgrade"));
+            headers.insert("upgrade", HeaderValue::from_static("line"));
+        } else {
+            let receiver = receiver.lock().unwrap().take().expect("asked once");
+            *response.body_mut() = BoxBody::new(Pieces(receiver));
+        }
+        response
+    });
+    let (address, _handle) = serve(Server::builder().route("/", service)).await;
+    let connect = |request: &str| {
+        let mut socket = TcpStream::connect(address).expect("listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        socket.write_all(request.as_bytes()).expect("writes");
+        socket
+    };
+    let mut got = String::new();
+    let mut read_until = |socket: &mut TcpStream, end: &str| {
+        let mut buffer = [0; 1024];
+        got.clear();
+        while !got.contains(end) {
+            let count = socket.read(&mut buffer).expect("an answer");
+            assert!(count > 0, "{got}");
+            got += &String::from_utf8_lossy(&buffer[..count]);
+        }
+    };
+    let mut socket = connect("GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    for piece in ["one", "two"] {
+        // The second is there only when the first was read.
+        pieces.send(piece).await.expect("it is read");
+        read_until(&mut socket, piece);
+    }
+    drop(pieces);
+    read_until(&mut socket, "0\r\n\r\n");
+
+    let mut socket = connect(
+        "GET /upgrade HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: line\r\n\r\n",
+    );
+    read_until(&mut socket, "\r\n\r\n");
+    socket.write_all(b"ping\n").expect("writes");
+    read_until(&mut socket, "pong\n");
+}
+
+type BoxBody = http_body_util::combinators::BoxBody<Bytes, Infallible>;
+
+/// A body of what comes through a channel.
+struct Pieces(tokio::sync::mpsc::Receiver<&'static str>);
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = std::task::ready!(self.0.poll_recv(context));
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(Bytes::from(piece)))))
+    }
+}
+
+/// A service that is a function.
+fn tower_fn<F>(answer: F) -> Function<F>
+where
+    F: Fn(Request<RequestBody>) -> Response<BoxBody>,
+{
+    Function(answer)
+}
+
+#[derive(Clone)]
+struct Function<F>(F);
+
+impl<F> tower_service::Service<Request<RequestBody>> for Function<F>
+where
+    F: Fn(Request<RequestBody>) -> Response<BoxBody>,
+{
+    type Response = Response<BoxBody>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        ready(Ok((self.0)(request)))
+    }
+}
+
+#[tokio::test]
+async fn found_312_a_route_that_would_never_be_asked_is_an_error_of_bind() {
+    let refused = |paths: &'static [&str]| async {
+        let builder = Server::builder().health_checks(HealthChecks::new());
+        let builder = paths
+            .iter()
+            .fold(builder, |builder, path| builder.route(path, Mirror("")));
+        let bound = builder.bind("127.0.0.1:0").await;
+        let error = bound.expect_err("a mistake");
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        error.to_string()
+    };
+    for (paths, expected) in [
+        (&["api"][..], "the route \"api\" is not a path"),
+        (&["/api/"], "the route \"/api/\" is not a path"),
+        (&[""], "the route \"\" is not a path"),
+        (&["/a", "/a"], "the route \"/a\" is defined twice"),
+        (&["/sockjs"], "the route \"/sockjs\" is never asked"),
+        (&["/healthz"], "the route \"/healthz\" is never asked"),
+        (
+            &["/x/websocket"],
+            "the route \"/x/websocket\" is never asked",
+        ),
+    ] {
+        let error = refused(paths).await;
+        assert!(error.starts_with(expected), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -494,10 +699,12 @@ async fn row_013_found_114_failed_accepts_are_counted_and_nobody_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn found_106_a_connection_is_never_closed_unannounced_under_a_body() {
     let route = warp::path!("hello").and(warp::get()).map(|| "hi");
-    let builder = Server::builder().route(route).configure(|settings| {
-        settings.addresses.unknown_sessions.requests = 10;
-        settings.addresses.unknown_sessions.within = PATIENCE;
-    });
+    let builder = Server::builder()
+        .route("/", warp::service(route))
+        .configure(|settings| {
+            settings.addresses.unknown_sessions.requests = 10;
+            settings.addresses.unknown_sessions.within = PATIENCE;
+        });
     let (address, _handle) = serve(builder).await;
     let mut http = Http::connect(&address.to_string());
     for path in [

@@ -167,7 +167,7 @@ fn row_021_a_page_of_another_origin_cannot_talk_through_a_frame() {
 #[test]
 fn row_021_routes_of_the_program_are_its_own_business() {
     let route = warp::path!("hello").map(|| "hi");
-    let server = Running::start(Server::builder().route(route));
+    let server = Running::start(Server::builder().route("/", warp::service(route)));
     let lines = ["Host: evil.example", "Origin: https://evil.example"];
     assert_eq!(get(&server, "/hello", &lines), 200);
 }

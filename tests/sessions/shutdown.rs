@@ -281,11 +281,13 @@ fn found_113_half_a_request_is_not_waited_for() {
         .untuple_one()
         .and(warp::body::bytes())
         .map(|_| "all of it");
-    let server = Server::builder().route(hook).configure(|settings| {
-        settings.http.header_timeout = Duration::ZERO;
-        settings.http.body_bytes = 1024;
-        settings.http.body_progress_timeout = NEVER;
-    });
+    let server = Server::builder()
+        .route("/", warp::service(hook))
+        .configure(|settings| {
+            settings.http.header_timeout = Duration::ZERO;
+            settings.http.body_bytes = 1024;
+            settings.http.body_progress_timeout = NEVER;
+        });
     let server = Running::start(server);
     let address = server.url().trim_start_matches("ws://");
     let address = address.trim_end_matches("/websocket");
@@ -329,7 +331,7 @@ fn found_113_what_was_asked_for_is_answered_however_long_that_takes() {
             "done"
         }
     });
-    let server = Running::start(Server::builder().route(slow));
+    let server = Running::start(Server::builder().route("/", warp::service(slow)));
     let address = server.url().trim_start_matches("ws://");
     let mut socket = TcpStream::connect(address.trim_end_matches("/websocket")).unwrap();
     let request = b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n";

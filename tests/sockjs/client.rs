@@ -118,7 +118,9 @@ fn offering_pages() -> Builder {
     let script = warp::path!("sockjs.js")
         .map(move || warp::reply::with_header(client.clone(), "content-type", "text/javascript"));
     let page = warp::path!("page").map(|| warp::reply::html("<!doctype html><title>Home</title>"));
-    offering(|options| options).route(script).route(page)
+    offering(|options| options)
+        .route("/sockjs.js", warp::service(script))
+        .route("/page", warp::service(page))
 }
 
 #[test]

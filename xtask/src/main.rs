@@ -9,7 +9,6 @@
 mod clients;
 mod conformance;
 mod coverage;
-mod emitting;
 mod facts;
 mod fuzz;
 mod layers;
@@ -19,6 +18,7 @@ mod soak;
 mod steps;
 mod test;
 mod tools;
+mod trees;
 mod workspace;
 
 use std::process::ExitCode;

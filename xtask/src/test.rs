@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::results::{Results, Skipped};
 use crate::steps::Steps;
 use crate::workspace::{cargo, clients, run as run_command};
-use crate::{clients as other_clients, coverage, emitting, fuzz, layers, tools};
+use crate::{clients as other_clients, coverage, fuzz, layers, tools, trees};
 
 /// Whether everything is as it should be.
 pub(crate) fn run() -> bool {
@@ -45,7 +45,8 @@ pub(crate) fn run() -> bool {
         ];
         clippy(&[&packages[..], &["--no-default-features"]].concat())
     });
-    steps.run("emitting alone", emitting::check);
+    steps.run("emitting alone", trees::bus);
+    steps.run("the library alone", trees::library);
     steps.run("npm clients", other_clients::npm);
     steps.run("Python clients", other_clients::pip);
     steps.run("Rust clients", other_clients::crates);

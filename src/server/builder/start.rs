@@ -12,7 +12,6 @@ use tokio_util::task::TaskTracker;
 use updraft_bus::{Channels, Port};
 use updraft_protocol::session::{HandlerNames, SessionConfig};
 use updraft_protocol::view::Strategies;
-use warp::Filter;
 
 use super::{Builder, sockjs};
 use crate::account::Logins;
@@ -29,6 +28,7 @@ use crate::server::front::Front;
 use crate::server::handle::Handle;
 use crate::server::health::HealthChecks;
 use crate::server::origin::{Origins, Policy};
+use crate::server::routes::{self, Routes};
 use crate::server::sites::Sites;
 #[cfg(feature = "tls")]
 use crate::server::tls::{Handshake, Tls};
@@ -57,6 +57,14 @@ impl Builder {
         if let Some(mistake) = health.and_then(HealthChecks::mistake) {
             return Err(Error::configuration(mistake));
         }
+        let ddp = Service {
+            options: self.sockjs,
+            speaks: Speaks::Ddp,
+        };
+        let sites = Sites::new(settings.http.path_prefix.clone(), ddp, self.services)
+            .with_health(self.health);
+        let paths: Vec<&str> = self.routes.iter().map(|(path, _)| path.as_str()).collect();
+        routes::check(&paths, &sites)?;
         let polling = settings.polling;
         files::check(polling.sessions.saturating_add(settings.inbox.arrivals));
         let socket = accept::bind(&settings.listener, address).await?;
@@ -113,12 +121,6 @@ impl Builder {
         let has_proxies = !proxies.is_empty();
         let origins = Origins::new(policy, local_addr.ip(), has_proxies, is_encrypted);
         let admission = Admission::new(proxies, origins, settings.addresses, shared.clone());
-        let ddp = Service {
-            options: self.sockjs,
-            speaks: Speaks::Ddp,
-        };
-        let sites = Sites::new(settings.http.path_prefix.clone(), ddp, self.services)
-            .with_health(self.health);
         let front = Front::new(
             shards.clone(),
             shared.clone(),
@@ -132,8 +134,9 @@ impl Builder {
             let watch = logins.watch(handle.deserted().clone());
             shared.background.spawn_on(watch, &shared.host.runtime);
         }
-        let routes = self.routes.into_iter().map(|filter| filter(handle.clone()));
-        let routes = routes.reduce(|all, filter| all.or(filter).unify().boxed());
+        let routes = self.routes.into_iter();
+        let routes = routes.map(|(path, route)| (path, route(handle.clone())));
+        let routes = Routes::new(routes.collect());
         let acceptor = Acceptor::new(Arc::new(front), routes);
         #[cfg(feature = "tls")]
         let acceptor = match &self.tls {

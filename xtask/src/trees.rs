@@ -1,0 +1,117 @@
+//! What a program has to build that uses a part of the workspace: the bus alone to emit, or the library without the binary.
+
+use crate::workspace::cargo;
+
+/// What belongs to the server.
+const OF_THE_SERVER: [&str; 5] = ["updraft", "warp", "hyper", "hyper-util", "tungstenite"];
+
+/// What belongs to the binary, or to a feature that is off by default.
+const OF_THE_BINARY: [&str; 6] = [
+    "anyhow",
+    "clap",
+    "mimalloc",
+    "tracing-subscriber",
+    "mongodb",
+    "bcrypt",
+];
+
+/// Fails if the bus depends on anything of the server, by whatever way.
+pub(crate) fn bus() -> Result<(), String> {
+    let tree = tree(&["-p", "updraft-bus", "--all-features"])?;
+    // Tokio's own is beneath every socket; a second event loop is the server's.
+    let is_second_loop = |name: &str, by: Option<&str>| name == "mio" && by != Some("tokio");
+    let found = unwanted(&tree, |name, by| {
+        is_second_loop(name, by) || OF_THE_SERVER.contains(&name)
+    });
+    refuse(
+        &found,
+        "a program that only emits must build without the server",
+    )
+}
+
+/// Fails if the library, as it is by default, depends on what only the binary needs.
+pub(crate) fn library() -> Result<(), String> {
+    let tree = tree(&["-p", "updraft"])?;
+    let found = unwanted(&tree, |name, _| OF_THE_BINARY.contains(&name));
+    refuse(
+        &found,
+        "the library must build without what the binary needs",
+    )
+}
+
+/// The dependencies of a package, a line each, which begins with its depth.
+fn tree(of_what: &[&str]) -> Result<String, String> {
+    let mut command = cargo(&["tree"]);
+    command.args(of_what);
+    command.args(["-e", "normal", "--prefix", "depth", "--format", " {p}"]);
+    let output = command
+        .output()
+        .map_err(|error| format!("cargo tree does not start: {error}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => Err(text(&output.stderr)),
+    }
+}
+
+fn refuse(found: &[String], why: &str) -> Result<(), String> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{why}, but there is:\n  {}", found.join("\n  ")))
+}
+
+/// Each way to a package that is unwanted, by its name and that of the package that wants it.
+fn unwanted(tree: &str, is_unwanted: impl Fn(&str, Option<&str>) -> bool) -> Vec<String> {
+    let mut way: Vec<&str> = Vec::new();
+    let mut found = Vec::new();
+    for line in tree.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(depth), Some(name)) = (words.next(), words.next()) else {
+            continue;
+        };
+        let Ok(depth) = depth.parse() else { continue };
+        way.truncate(depth);
+        let is_unwanted = is_unwanted(name, way.last().copied());
+        way.push(name);
+        if is_unwanted {
+            found.push(way.join(" > "));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_what_is_unwanted_is_shown() {
+        let tree = "\
+0 updraft-bus v0.1.0 (/a)
+1 redis v1
+2 tokio v1
+3 mio v1
+2 hyper v1
+3 mio v1 (*)
+1 tokio v1 (*)
+";
+        let found = unwanted(tree, |name, by| {
+            name == "hyper" || (name == "mio" && by != Some("tokio"))
+        });
+        let expected = [
+            "updraft-bus > redis > hyper",
+            "updraft-bus > redis > hyper > mio",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn found_311_the_library_builds_without_what_the_binary_needs() {
+        library().unwrap();
+        bus().unwrap();
+        let tree = tree(&["-p", "updraft", "--features", "cli"]).unwrap();
+        let found = unwanted(&tree, |name, _| name == "clap");
+        assert_eq!(found, ["updraft > clap"], "the test would see it");
+    }
+}
