@@ -424,9 +424,8 @@ mod tests {
             Ok(())
         }
         fn save(error: Error) -> anyhow::Result<()> {
-            Err(error)
-                .map_err(anyhow::Error::from)
-                .context("while saving")
+            let saved: Result<()> = Err(error);
+            saved.map_err(anyhow::Error::from).context("while saving")
         }
         fn handle(error: Error) -> Result<()> {
             Ok(save(error)?)
