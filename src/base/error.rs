@@ -472,7 +472,8 @@ mod tests {
             Ok(())
         }
         fn save(error: Error) -> anyhow::Result<()> {
-            Err::<(), _>(anyhow::Error::from(error)).context("while saving")
+            let saved: Result<()> = Err(error);
+            saved.map_err(anyhow::Error::from).context("while saving")
         }
         fn handle(error: Error) -> Result<()> {
             Ok(save(error)?)

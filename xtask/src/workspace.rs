@@ -24,10 +24,17 @@ pub(crate) fn clients() -> PathBuf {
     target().join("clients")
 }
 
-/// A call of the cargo that called this program.
+/// A call of the cargo that called this program, as if it came from a shell: build scripts that look at what cargo tells
+/// this program of its own package would otherwise run again, and everything behind them with them.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 

@@ -22,6 +22,8 @@ pub fn objections(program: &str) -> Option<String> {
     let dependencies = LIBRARY.parent().expect("the library is in a folder");
     let mut compiler = Command::new(rustc)
         .args(["--edition=2024", "--crate-type=lib", "--emit=metadata=-"])
+        // Or it would write long types into files.
+        .arg("--verbose")
         .arg("--extern")
         .arg(format!("updraft={}", LIBRARY.display()))
         .arg(format!("-Ldependency={}", dependencies.display()))
