@@ -85,7 +85,7 @@ fn built(name: &str) -> PathBuf {
 }
 
 /// Where cargo has put the running program, which is itself an example, a test or a binary.
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     let mut path = std::env::current_exe().expect("a program knows its path");
     path.pop();
     if path.ends_with("deps") || path.ends_with("examples") {
@@ -112,10 +112,29 @@ fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).ok()?.modified().ok()
 }
 
-/// Builds an example as all tests are built, so that there is one of it only.
-fn build(name: &str) {
+/// Cargo, as from a shell. What it has told this process of its package would have it build crates anew whose build
+/// scripts ask for that.
+pub fn cargo() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
+    let told = [
+        "CARGO_MANIFEST_",
+        "CARGO_PKG_",
+        "CARGO_CRATE_",
+        "CARGO_BIN_",
+    ];
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if told.iter().any(|begin| text.starts_with(begin)) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Builds an example as all tests are built, so that there is one of it only.
+fn build(name: &str) {
+    let mut command = cargo();
     command
         .args(["build", "--quiet", "--workspace", "--all-features"])
         .args(["--example", name])
