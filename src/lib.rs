@@ -33,6 +33,25 @@
 //!         .await
 //! }
 //! ```
+//!
+//! What handlers share, a pool of connections for example, is captured by a closure, which hands it to each call:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use updraft::prelude::*;
+//!
+//! struct Pool;
+//!
+//! async fn history(_: Call, _thread_id: String, _pool: Arc<Pool>) -> Result<Vec<String>> {
+//!     Ok(Vec::new())
+//! }
+//!
+//! let pool = Arc::new(Pool);
+//! let builder = Server::builder()
+//!     .method("messages.history", move |call, id| history(call, id, pool.clone()));
+//! ```
+//!
+//! Logs go through `tracing`: without a subscriber, such as `tracing_subscriber::fmt::init()`, there are none.
 
 #[cfg(feature = "server")]
 pub mod account;

@@ -3,15 +3,113 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
-use updraft_test_support::example::Example;
-use updraft_test_support::process::free_port;
+use updraft_test_support::example::{Example, folder};
+use updraft_test_support::process::{Process, free_port};
 use updraft_test_support::redis::RedisServer;
+
+const README: &str = include_str!("../README.md");
+
+#[test]
+fn found_301_found_307_the_program_of_the_readme_does_what_the_readme_says() {
+    let manifest = include_str!("../Cargo.toml");
+    let (_, version) = manifest
+        .split_once("\nrust-version = \"")
+        .expect("a version");
+    let (version, _) = version.split_once('"').expect("a version");
+    assert!(README.contains(&format!("Rust {version} or newer")));
+    let [dependencies] = blocks("toml")[..] else {
+        panic!("one block has the dependencies");
+    };
+    let [program, state] = blocks("rust")[..] else {
+        panic!("one block has the program, and one shows state");
+    };
+    let [conversation] = blocks("text")[..] else {
+        panic!("one block has the conversation");
+    };
+    let port = free_port();
+    let program = program.replace("127.0.0.1:3000", &format!("127.0.0.1:{port}"));
+    let built = fresh_crate(dependencies, &format!("{program}\n{POOL}\n{state}\n}}"));
+    let _process = Process::start(&mut Command::new(built), port);
+    let mut client = Client::connect(&format!("ws://127.0.0.1:{port}/websocket"));
+    for line in conversation.lines() {
+        let (direction, text) = line.split_at(2);
+        if direction == "> " {
+            client.send_text(text);
+            continue;
+        }
+        let received = client.expect_any_text();
+        // The session's id is nobody's business.
+        let (begin, end) = text.split_once('…').unwrap_or((text, ""));
+        let fits = received.starts_with(begin) && received.ends_with(end);
+        assert!(fits, "{received} instead of {text}");
+        assert!(text.contains('…') || received == text, "{received}");
+    }
+}
+
+/// What the README's second block takes for granted.
+const POOL: &str = r#"
+#[allow(dead_code, unused_imports)]
+mod state {
+    use std::sync::Arc;
+    use updraft::prelude::*;
+
+    struct Pool;
+
+    impl Pool {
+        async fn messages(&self, _: &str) -> std::io::Result<Vec<String>> {
+            Ok(Vec::new())
+        }
+    }
+"#;
+
+/// The README's blocks in a language.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let begin = format!("```{language}\n");
+    let blocks = README.split(&begin).skip(1);
+    blocks
+        .filter_map(|rest| Some(rest.split_once("```")?.0))
+        .collect()
+}
+
+/// Builds a program as a crate of its own beside the workspace, with these dependencies, and answers where it is. What it
+/// depends on is what the workspace has built already, as far as cargo can know.
+fn fresh_crate(dependencies: &str, program: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
+    std::fs::create_dir_all(home.join("src")).unwrap();
+    let here = r#""../updraft""#;
+    assert!(dependencies.contains(here), "{dependencies}");
+    let dependencies = dependencies.replace(here, &format!("{root:?}"));
+    let others = root.join("tests/dependencies");
+    let workspace = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let (_, profiles) = workspace.split_once("\n[profile.").expect("profiles");
+    let manifest = format!(
+        "[package]\nname = \"readme\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
+         {dependencies}updraft-dependencies = {{ path = {others:?} }}\n\n[profile.{profiles}"
+    );
+    std::fs::write(home.join("Cargo.toml"), manifest).unwrap();
+    std::fs::copy(root.join("Cargo.lock"), home.join("Cargo.lock")).unwrap();
+    std::fs::write(home.join("src/main.rs"), program).unwrap();
+    let mut build = cargo();
+    build
+        .args(["build", "--offline", "--quiet"])
+        .current_dir(&home)
+        .env("CARGO_TARGET_DIR", folder().parent().unwrap());
+    if folder().ends_with("release") {
+        build.arg("--release");
+    }
+    let built = build.output().expect("cargo runs");
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{said}");
+    folder().join("readme")
+}
 
 #[test]
 fn chat_serves_its_page() {
@@ -32,6 +130,18 @@ fn chat_serves_its_page() {
 }
 
 #[test]
+fn found_303_an_example_logs_from_the_start() {
+    let mut chat = start("chat", &[]);
+    let evil = [("Origin", "https://evil.example")];
+    assert!(Client::connect_with(&chat.url(), &evil).is_err());
+    let process = chat.process();
+    // The log names the origin, as the README says.
+    eventually("it is logged", || {
+        process.output().contains("https://evil.example")
+    });
+}
+
+#[test]
 fn chat_takes_a_message_from_one_client_to_the_other() {
     let chat = start("chat", &[]);
     let mut listener = join(&chat, "lobby");
@@ -49,6 +159,33 @@ fn chat_takes_a_message_from_one_client_to_the_other() {
         assert!(event["at"]["$date"].is_u64(), "{event}");
     }
     elsewhere.expect_silence(200);
+}
+
+#[test]
+fn found_315_what_the_page_of_the_chat_hints_at_works() {
+    let chat = start("chat", &[]);
+    let mut listener = join(&chat, "lobby");
+    let post = |path: &str, origin: &str, body: &str| {
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\n{origin}content-length: {length}\r\n");
+        http(&chat, &head, body).status
+    };
+    // The page says `curl -d '{"message":"hi"}' http://…/threads/lobby`.
+    assert!(get(&chat, "/").body.contains(r#"data-bus="process""#));
+    assert_eq!(post("/threads/lobby", "", r#"{"message":"hi"}"#), 204);
+    let event = &next(&mut listener, "changed")["fields"]["event"];
+    assert_eq!(event["message"], "hi");
+    for body in ["", "hi", "{}", r#"{"message":" "}"#] {
+        assert_eq!(post("/threads/lobby", "", body), 400, "{body}");
+    }
+    assert_eq!(post("/threads/a:b", "", r#"{"message":"hi"}"#), 400);
+    let page = "origin: https://evil.example\r\n";
+    assert_eq!(post("/threads/lobby", page, r#"{"message":"hi"}"#), 403);
+    listener.expect_silence(100);
+
+    let redis = RedisServer::start();
+    let chat = start("chat", &[("REDIS_URL", &redis.url())]);
+    assert!(get(&chat, "/").body.contains(r#"data-bus="redis""#));
 }
 
 #[test]

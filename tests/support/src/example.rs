@@ -85,7 +85,7 @@ fn built(name: &str) -> PathBuf {
 }
 
 /// Where cargo has put the running program, which is itself an example, a test or a binary.
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     let mut path = std::env::current_exe().expect("a program knows its path");
     path.pop();
     if path.ends_with("deps") || path.ends_with("examples") {

@@ -19,11 +19,12 @@ const KEPT_LINES: usize = 500;
 
 /// The cargo by which this test was built, as if it were called from a shell: build scripts that look at what it tells the
 /// test of its own package would otherwise run again, and everything behind them with them.
-pub(crate) fn cargo() -> Command {
+pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+        let told = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_", "CARGO_BIN_"];
+        if told.iter().any(|begin| text.starts_with(begin)) {
             command.env_remove(&name);
         }
     }
