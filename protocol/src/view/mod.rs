@@ -60,6 +60,7 @@ type Collections = IndexMap<Box<str>, Collection>;
 
 /// What a change means for the client.
 #[derive(Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Effect {
     /// The document is new to it.
     Added(Fields),
