@@ -356,7 +356,7 @@ async fn ddp_001_003_session_ids_differ_and_are_meteors() {
     let (first, one) = Client::ddp_connect(&url(address));
     let (second, two) = Client::ddp_connect(&url(address));
     assert_ne!(one, two);
-    assert!(updraft::random::is_meteor_id(&one) && updraft::random::is_meteor_id(&two));
+    assert!(updraft::is_meteor_id(&one) && updraft::is_meteor_id(&two));
     assert_eq!(
         (handle.stats().connections, handle.stats().sessions),
         (2, 2)

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::example::{Example, folder};
-use updraft_test_support::process::{Process, free_port};
+use updraft_test_support::process::{Process, cargo, free_port};
 use updraft_test_support::redis::RedisServer;
 
-const README: &str = include_str!("../README.md");
+const README: &str = include_str!("../../README.md");
 
 #[test]
 fn found_301_found_307_the_program_of_the_readme_does_what_the_readme_says() {
-    let manifest = include_str!("../Cargo.toml");
+    let manifest = include_str!("../../Cargo.toml");
     let (_, version) = manifest
         .split_once("\nrust-version = \"")
         .expect("a version");
