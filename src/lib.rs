@@ -95,12 +95,13 @@ pub use updraft_bus::{
 };
 #[cfg(feature = "redis")]
 pub use updraft_bus::{EmitQueue, Emitter, Redis};
+/// The macro that builds a [`Value`], and the functions that read, print, compare and convert one.
+pub use updraft_protocol::ejson;
 pub use updraft_protocol::ejson::{Binary, Date, Decimal, Object, ObjectId, Regexp, Value};
 pub use updraft_protocol::message::{ErrorCode, WireError};
-pub use updraft_protocol::random::RandomStream;
+pub use updraft_protocol::random::{RandomStream, is_meteor_id};
 pub use updraft_protocol::vent::{EncodingChoice, VentOptions};
 pub use updraft_protocol::view::{Fields, IntoFields, PublicationStrategy};
-pub use updraft_protocol::{ejson, random};
 /// For [`Builder::route`], whose filters are tower services by [`warp::service`]. Any other version of warp does
 /// as well, and so does any other crate whose services are tower's: a program that wants to choose names its own.
 #[cfg(feature = "warp")]

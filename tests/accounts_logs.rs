@@ -103,10 +103,7 @@ fn row_069_found_203_secrets_are_in_no_log_and_texts_once() {
         "ada",
         ejson!({ "services": { "resume": { "loginTokens": [{ "when": now, "token": secrets[1] }] } } }),
     );
-    let watched = LoginToken {
-        hashed: Token::new(secrets[0]).hashed(),
-        when: now,
-    };
+    let watched = LoginToken::new(Token::new(secrets[0]).hashed(), now);
     let server = Server::builder().accounts(Accounts::new(users.clone()));
     let server = server.login_rules([]);
     let server = Running::start(server.authenticator(Careless));

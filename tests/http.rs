@@ -343,7 +343,7 @@ async fn found_312_a_route_that_would_never_be_asked_is_an_error_of_bind() {
             .iter()
             .fold(builder, |builder, path| builder.route(path, Mirror("")));
         let bound = builder.bind("127.0.0.1:0").await;
-        let error = bound.err().expect("a mistake");
+        let error = bound.expect_err("a mistake");
         assert_eq!(error.kind(), ErrorKind::Configuration);
         error.to_string()
     };
@@ -370,7 +370,7 @@ async fn ddp_001_003_session_ids_differ_and_are_meteors() {
     let (first, one) = Client::ddp_connect(&url(address));
     let (second, two) = Client::ddp_connect(&url(address));
     assert_ne!(one, two);
-    assert!(updraft::random::is_meteor_id(&one) && updraft::random::is_meteor_id(&two));
+    assert!(updraft::is_meteor_id(&one) && updraft::is_meteor_id(&two));
     assert_eq!(
         (handle.stats().connections, handle.stats().sessions),
         (2, 2)

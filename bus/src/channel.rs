@@ -33,6 +33,7 @@ pub struct Channel(Box<str>);
 /// A channel of the server's own. No [`Channel`] has its name, and programs cannot name one of
 /// these; so nothing that a client makes a program say is ever on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InternalChannel {
     /// What is to be done about a user, in every process.
     Orders,

@@ -115,6 +115,7 @@ impl Channels {
     ///         Received::Message(message) => heard.push(message.value().clone()),
     ///         Received::Gap => println!("some may be missing: look into the database"),
     ///         Received::Refused(error) => println!("nothing comes for the moment: {error}"),
+    ///         _ => {}
     ///     }
     /// }
     /// assert_eq!(heard, [ejson!({ "id": 7 })]);

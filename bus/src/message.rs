@@ -46,6 +46,7 @@ pub struct PayloadLimits {
 
 /// Why a payload was dropped.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum PayloadError {
     /// It has more bytes than it may have.
     TooLarge,
@@ -195,10 +196,7 @@ impl Default for PayloadLimits {
         // The size bounds how many members there can be.
         Self {
             bytes: 1024 * 1024,
-            json: JsonLimits {
-                depth: 64,
-                keys: usize::MAX,
-            },
+            json: JsonLimits::new(64, usize::MAX),
         }
     }
 }

@@ -27,10 +27,22 @@ pub trait Port: Send + Sync + 'static {
 
 /// A hole in what a shard was delivered.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Gap {
     /// The number of the connection that carries the channels from here on. It grows by one with
     /// each reconnect.
     pub generation: u64,
     /// The channels this shard follows that were live before; each is confirmed again by now.
     pub channels: Arc<[Arc<str>]>,
+}
+
+impl Gap {
+    /// A gap in these channels, which the connection of this number carries from here on.
+    pub fn new(generation: u64, channels: impl Into<Arc<[Arc<str>]>>) -> Self {
+        let channels = channels.into();
+        Self {
+            generation,
+            channels,
+        }
+    }
 }

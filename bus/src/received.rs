@@ -11,6 +11,7 @@ use crate::{Batch, BusError, Gap, Message, Port};
 
 /// What comes to a [`Listener`](crate::Listener).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Received {
     /// A message, shared with everybody else in this process who listens.
     Message(Arc<Message>),

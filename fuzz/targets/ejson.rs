@@ -7,10 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use updraft_protocol::ejson::{self, JsonLimits, Print, Text, Value};
 
 /// What decoding can make of a small text is wider than it, and printing makes it deeper.
-const PRINTED: JsonLimits = JsonLimits {
-    depth: 512,
-    keys: usize::MAX,
-};
+const PRINTED: JsonLimits = JsonLimits::new(512, usize::MAX);
 
 fuzz_target!(|bytes: &[u8]| {
     let limits = JsonLimits::default();

@@ -22,6 +22,7 @@ pub struct HashedToken(Box<str>);
 
 /// A token as a user's document holds it: one element of `services.resume.loginTokens`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LoginToken {
     /// The hash of the token.
     pub hashed: HashedToken,
@@ -29,8 +30,16 @@ pub struct LoginToken {
     pub when: Date,
 }
 
+impl LoginToken {
+    /// A token that was issued at a time.
+    pub fn new(hashed: HashedToken, when: Date) -> Self {
+        Self { hashed, when }
+    }
+}
+
 /// How a token is found in a store.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum TokenKey<'a> {
     /// By its hash: the member `hashedToken` of a record.
     Hashed(&'a HashedToken),

@@ -69,6 +69,7 @@ pub trait Users: fmt::Debug + Send + Sync + 'static {
 
 /// The owner of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TokenOwner {
     /// The user's id.
     pub user: String,
@@ -76,8 +77,17 @@ pub struct TokenOwner {
     pub when: Date,
 }
 
+impl TokenOwner {
+    /// A user, and when the token was issued.
+    pub fn new(user: impl Into<String>, when: Date) -> Self {
+        let user = user.into();
+        Self { user, when }
+    }
+}
+
 /// A user, as read from a store.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct User {
     /// The user's id.
     pub id: String,
@@ -87,8 +97,20 @@ pub struct User {
     pub fields: Object,
 }
 
+impl User {
+    /// A user with these tokens and fields.
+    pub fn new(id: impl Into<String>, tokens: Vec<LoginToken>, fields: Object) -> Self {
+        Self {
+            id: id.into(),
+            tokens,
+            fields,
+        }
+    }
+}
+
 /// How a login by password says who logs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UserSelector {
     /// By the user's id.
     Id(String),
@@ -100,11 +122,20 @@ pub enum UserSelector {
 
 /// What a password is checked against.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PasswordRecord {
     /// The user's id.
     pub user: String,
     /// `services.password.bcrypt`; nothing for a user who has no such password.
     pub bcrypt: Option<String>,
+}
+
+impl PasswordRecord {
+    /// A user, and the hash if there is one.
+    pub fn new(user: impl Into<String>, bcrypt: Option<String>) -> Self {
+        let user = user.into();
+        Self { user, bcrypt }
+    }
 }
 
 impl fmt::Debug for PasswordRecord {

@@ -12,6 +12,10 @@ use crate::base::redact::Redacted;
 
 /// All parameters, as they came.
 #[derive(Clone, Default, PartialEq)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "a wrapper, to be taken apart in a list of parameters"
+)]
 pub struct Args(pub Vec<Value>);
 
 /// For logs: as JSON, escaped, cut, and without what members such as `password`, `resume` and `token` hold.

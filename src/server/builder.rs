@@ -327,7 +327,8 @@ impl Builder {
     }
 
     fn note(&mut self, what: &str, added: Result<(), DuplicateName>) {
-        if let Err(DuplicateName(name)) = added {
+        if let Err(duplicate) = added {
+            let name = duplicate.name();
             let text = format!("the {what} '{name}' is defined twice; rename or remove one");
             self.mistake
                 .get_or_insert_with(|| Error::configuration(text));

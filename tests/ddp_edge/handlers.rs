@@ -293,7 +293,7 @@ fn row_081_083_ids_are_unlike_and_everything_is_let_go() {
         let (clients, new): (Vec<_>, Vec<_>) =
             (0..20).map(|_| Client::ddp_connect(server.url())).unzip();
         for id in new {
-            assert!(updraft::random::is_meteor_id(&id), "{id}");
+            assert!(updraft::is_meteor_id(&id), "{id}");
             assert!(ids.insert(id), "an id came twice");
         }
         assert_eq!(server.stats().sessions, 20);

@@ -109,3 +109,29 @@ fn totals(results: &Results) -> String {
     }
     totals
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::workspace::{cargo, root};
+
+    /// The step `clippy` refuses a public type that cannot grow, unless it says why, in every package.
+    #[test]
+    fn found_313_public_types_are_non_exhaustive_or_say_why() {
+        let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        for lint in ["exhaustive_enums", "exhaustive_structs"] {
+            assert!(
+                manifest.contains(&format!("\n{lint} = \"warn\"\n")),
+                "{lint}"
+            );
+        }
+        let found = cargo(&["metadata", "--no-deps", "--format-version", "1"]).output();
+        let found = String::from_utf8(found.unwrap().stdout).unwrap();
+        let manifests = found.split("\"manifest_path\":\"").skip(1);
+        let manifests: Vec<&str> = manifests.filter_map(|it| it.split('"').next()).collect();
+        assert!(manifests.len() > 5, "{manifests:?}");
+        for path in manifests {
+            let manifest = std::fs::read_to_string(path).unwrap();
+            assert!(manifest.contains("[lints]\nworkspace = true"), "{path}");
+        }
+    }
+}

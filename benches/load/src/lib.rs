@@ -2,6 +2,11 @@
 //! What is to be done arrives as one line of JSON, a [`Job`], and is answered with another, a [`Report`].
 
 #![allow(
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    reason = "of this workspace only: whoever matches one must know all of it"
+)]
+#![allow(
     clippy::disallowed_methods,
     reason = "a load generator measures real time"
 )]

@@ -22,6 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Only what was certainly not published is tried again, so nothing is published twice, and
 /// messages wait behind those that came first. What Redis itself refuses is not tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EmitQueue {
     /// How many messages may wait; 1,000 by default.
     pub messages: usize,

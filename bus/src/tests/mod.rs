@@ -63,10 +63,7 @@ async fn vent_071_undefined_and_what_nobody_would_take_cannot_be_emitted() {
     let process = Process::local();
     let _lease = process.join("c", 0).await.unwrap();
     let deep = value(&("[".repeat(60) + &"]".repeat(60)));
-    let limits = ejson::JsonLimits {
-        depth: 65,
-        ..ejson::JsonLimits::default()
-    };
+    let limits = ejson::JsonLimits::new(65, 10_000);
     let deeper = ejson::parse(&("[".repeat(65) + &"]".repeat(65)), &limits).unwrap();
     let large = value(&format!("\"{}\"", "x".repeat(1024 * 1024)));
     for refused in [&Value::Undefined, &deeper, &large] {

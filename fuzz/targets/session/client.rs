@@ -7,10 +7,7 @@ use updraft_protocol::ejson::{self, JsonLimits, Object, Text, Value};
 use crate::documents::Documents;
 
 /// Frames quote what a client sent and wrap it.
-const FRAMES: JsonLimits = JsonLimits {
-    depth: 512,
-    keys: usize::MAX,
-};
+const FRAMES: JsonLimits = JsonLimits::new(512, usize::MAX);
 
 /// What a client knows after the frames it got.
 #[derive(Default)]

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 /// Bytes: a `Uint8Array` on the other side.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(clippy::exhaustive_structs, reason = "a wrapper, to be taken apart")]
 pub struct Binary(pub Vec<u8>);
 
 impl Binary {

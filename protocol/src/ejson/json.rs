@@ -8,12 +8,20 @@ use super::{ParseError, ParseErrorKind, Text};
 
 /// What a text may demand of the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct JsonLimits {
     /// How deep arrays and objects may be nested: 64 by default. Beyond 512 it has no effect.
     pub depth: usize,
     /// How many entries one array or object may have, repeated keys counted: 10,000 by
     /// default.
     pub keys: usize,
+}
+
+impl JsonLimits {
+    /// Limits of a depth, and of entries.
+    pub const fn new(depth: usize, keys: usize) -> Self {
+        Self { depth, keys }
+    }
 }
 
 impl Default for JsonLimits {

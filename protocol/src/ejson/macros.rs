@@ -103,6 +103,7 @@ pub mod interpolate {
     use super::super::{Value, to_value};
 
     #[derive(Debug)]
+    #[allow(clippy::exhaustive_structs, reason = "of a macro, which builds it")]
     pub struct Interpolated<'a, T: ?Sized>(pub &'a T);
 
     pub trait ByClone {

@@ -1,7 +1,6 @@
 //! EJSON: the values DDP carries, and their text. Values are read ([`parse`], then
 //! [`Value::decode`]), written ([`to_ejson`], [`to_json`]), compared ([`equals`]) and turned into
-//! and out of Rust types ([`to_value`], [`from_value`]); [`print()`] makes text of these at once;
-//! [`scan`] checks a payload that is only passed on.
+//! and out of Rust types ([`to_value`], [`from_value`]).
 
 mod binary;
 mod coerce;
@@ -41,18 +40,26 @@ pub use de::from_value;
 pub use decimal::Decimal;
 pub use equals::{equals, equals_with};
 pub use error::{ParseError, ParseErrorKind, ScanError, SerdeError};
-pub use id::wire_id;
 pub use json::JsonLimits;
-#[doc(hidden)]
-pub use macros::interpolate;
 pub use object_id::ObjectId;
 pub use parse::parse;
-pub use print::{Print, print};
 pub use regexp::Regexp;
-pub use scan::{Scan, scan};
 pub use ser::to_value;
-pub use string::write_string;
 pub use stringify::{Indent, Style, stringify};
 pub use text::Text;
 pub use value::{IntoIter, Iter, Object, Value};
-pub use write::{to_ejson, to_json, write_ejson, write_json};
+pub use write::{to_ejson, to_json};
+
+// What the macro needs, and what lets the server pass values on without making trees of them; subject to no promise.
+#[doc(hidden)]
+pub use id::wire_id;
+#[doc(hidden)]
+pub use macros::interpolate;
+#[doc(hidden)]
+pub use print::{Print, print};
+#[doc(hidden)]
+pub use scan::{Scan, scan};
+#[doc(hidden)]
+pub use string::write_string;
+#[doc(hidden)]
+pub use write::{write_ejson, write_json};

@@ -18,6 +18,11 @@ use super::{SerdeError, Text, Value, to_value};
 
 /// What [`print()`] makes of a Rust value.
 #[derive(Clone, Debug)]
+#[doc(hidden)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "of the server, which takes each by its own way"
+)]
 pub enum Print {
     /// The same text in EJSON and in plain JSON.
     Plain {

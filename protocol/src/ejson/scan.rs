@@ -7,6 +7,8 @@ use super::{JsonLimits, ScanError};
 
 /// What [`scan`] notes on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
+#[non_exhaustive]
 pub struct Scan {
     /// JavaScript takes the value for false: `0`, `""`, `false` or `null`.
     pub falsy: bool,

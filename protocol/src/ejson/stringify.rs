@@ -7,6 +7,7 @@ use super::{Object, Text, Value};
 
 /// How [`stringify()`] prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Style {
     /// Sorts the keys of every object as strings, `"10"` before `"9"`.
     pub canonical: bool,
@@ -16,11 +17,33 @@ pub struct Style {
 
 /// What stands before a member for each level of nesting.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Indent {
     /// So many spaces. Meteor's `indent: true` is two.
     Spaces(usize),
     /// This text.
     Text(String),
+}
+
+impl Style {
+    /// Everything on one line, keys in their order.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sorts the keys.
+    #[must_use]
+    pub fn canonical(mut self) -> Self {
+        self.canonical = true;
+        self
+    }
+
+    /// Prints one member a line.
+    #[must_use]
+    pub fn indent(mut self, indent: Indent) -> Self {
+        self.indent = Some(indent);
+        self
+    }
 }
 
 /// The EJSON text of a value in a style.

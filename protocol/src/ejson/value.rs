@@ -12,6 +12,7 @@ use super::{Binary, Date, Decimal, ObjectId, Regexp, Text};
 /// JavaScript's oddities (two patterns always equal, two invalid dates never) are in
 /// [`equals`](super::equals).
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub enum Value {
     /// JavaScript's `undefined`: as a member of an object it vanishes from the text.
     #[default]

@@ -7,6 +7,7 @@ use crate::ejson::{self, JsonLimits, Object, ObjectId, Value};
 
 /// What a client may write into a message, beyond what its JSON may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MessageBounds {
     /// Bytes of an id or a name that a client sends: 256 by default. It is of a subscription, a
     /// publication, a call, a method or a ping; a longer one is refused as malformed.
@@ -27,6 +28,7 @@ impl Default for MessageBounds {
 
 /// Why a frame could not be taken in at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unreadable {
     /// Not JSON, or JSON that is neither an object nor an array: `Bad request`, nothing quoted.
     NotAMessage,
@@ -39,6 +41,7 @@ pub enum Unreadable {
 
 /// A message that waits in the session's queue for its turn.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum ClientRequest {
     /// `sub`
     Subscribe(Subscribe),
@@ -61,6 +64,7 @@ pub struct Quote(Box<str>);
 
 /// `sub`, well formed.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Subscribe {
     /// The client's name for the subscription.
     pub id: Box<str>,
@@ -72,6 +76,7 @@ pub struct Subscribe {
 
 /// `method`, well formed.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct MethodCall {
     /// The client's name for the call.
     pub id: Box<str>,

@@ -4,6 +4,7 @@ use crate::ejson::{self, Value};
 
 /// What went wrong, in the form that may be shown to a client.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct WireError {
     /// Meteor's `error`: a string, or one of the numbers 400, 403, 404, 500.
     pub error: ErrorCode,
@@ -15,6 +16,7 @@ pub struct WireError {
 
 /// The code of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ErrorCode {
     /// `"error":404`
     Number(u16),

@@ -10,9 +10,13 @@ mod server;
 
 pub use client::{ClientRequest, MessageBounds, MethodCall, Quote, Subscribe, Unreadable, decode};
 pub use error::{ErrorCode, WireError};
-pub use event::{Head, Printed, Tail};
-pub use frames::{FrameRef, Frames, FramesIter};
+pub use event::{Head, Tail};
 pub use server::ServerMessage;
+// How the server keeps and writes many of them; subject to no promise.
+#[doc(hidden)]
+pub use event::Printed;
+#[doc(hidden)]
+pub use frames::{FrameRef, Frames, FramesIter};
 
 pub(crate) use client::{is_name, is_short, memory};
 pub(crate) use event::{EventShape, EventValue};
@@ -22,6 +26,7 @@ pub(crate) use server::answered_call;
 ///
 /// An event keeps the part that all subscribers share as a reference until it is written.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Frame {
     /// A message of its own, complete.
     Text(Box<str>),

@@ -5,6 +5,7 @@ use crate::ejson::{self, Object, Value};
 
 /// A message to a client, by reference: it lives as long as it takes to print it.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum ServerMessage<'a> {
     /// The session stands.
     Connected(&'a str),

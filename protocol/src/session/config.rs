@@ -179,7 +179,14 @@ pub enum PublicationKind {
 
 /// A name that exists already.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DuplicateName(pub Box<str>);
+pub struct DuplicateName(Box<str>);
+
+impl DuplicateName {
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
 
 impl HandlerNames {
     /// Adds a publication under the host's `number`.

@@ -56,6 +56,7 @@ pub struct Run(NonZero<u64>);
 
 /// What a session wants done, in this order.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Output {
     /// Messages for the client.
     pub frames: Vec<Frame>,

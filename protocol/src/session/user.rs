@@ -25,6 +25,7 @@ pub(super) struct UserChange {
 
 /// A call cannot change the user after it has let the next message start: that one would run as nobody knows who.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unblocked;
 
 impl Session {

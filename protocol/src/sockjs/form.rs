@@ -8,6 +8,7 @@ pub struct Callback(Box<str>);
 
 /// Why a query names no callback. Shown as the body of a 500.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BadCallback {
     /// There is none.
     Missing,

@@ -8,6 +8,10 @@ use crate::ejson::{self, JsonLimits, Value};
 
 /// A WebSocket message that is not JSON. The connection is closed with [`Self::CODE`] and [`Self::REASON`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "that it is broken is all there is to say"
+)]
 pub struct Broken;
 
 impl Broken {
@@ -19,6 +23,7 @@ impl Broken {
 
 /// Why a body brings no messages. Shown as the body of a 500.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BadBody {
     /// It is empty, or not an array.
     Empty,

@@ -16,9 +16,13 @@ mod route;
 mod wrapping;
 
 pub use form::{BadCallback, Callback};
-pub use frame::{Escaper, HEARTBEAT, OPEN, close, write_messages};
+pub use frame::{HEARTBEAT, OPEN, close, write_messages};
 pub use incoming::{BadBody, Broken, messages_of_body, messages_of_form, messages_of_frame};
 pub use page::iframe;
 pub use pulse::{Beat, Pulse};
 pub use route::{Endpoint, Receiving, Route, Sending, route};
 pub use wrapping::Wrapping;
+
+// How the server escapes a text once for many; subject to no promise.
+#[doc(hidden)]
+pub use frame::Escaper;

@@ -12,6 +12,10 @@ pub struct Pulse {
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a host must answer all that there is"
+)]
 pub enum Beat {
     /// Send a ping.
     Ping,

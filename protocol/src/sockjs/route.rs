@@ -5,6 +5,10 @@ use super::form::unescape;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a host must answer all that there is"
+)]
 pub enum Route<'a> {
     /// `Welcome to SockJS!`
     Greeting,
@@ -31,6 +35,10 @@ pub enum Route<'a> {
 
 /// A URL of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a host must answer all that there is"
+)]
 pub enum Endpoint {
     /// A WebSocket, which is a session of its own whatever its name.
     WebSocket,
@@ -42,6 +50,10 @@ pub enum Endpoint {
 
 /// A transport's way to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a host must answer all that there is"
+)]
 pub enum Receiving {
     /// One frame for each request.
     Xhr,
@@ -57,6 +69,10 @@ pub enum Receiving {
 
 /// A transport's way from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a host must answer all that there is"
+)]
 pub enum Sending {
     /// The body is an array of strings.
     Xhr,

@@ -7,6 +7,10 @@ use super::page::html_file;
 
 /// The shape of a response that carries frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a host must answer all that there is"
+)]
 pub enum Wrapping {
     /// A line, and the response ends.
     Xhr,

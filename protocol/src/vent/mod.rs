@@ -14,6 +14,7 @@ use crate::message::{EventShape, EventValue, Printed, Tail};
 
 /// How the events of a subscription are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "the fan-out has a place for each")]
 pub enum Encoding {
     /// `changed` on a collection of the subscription's own; any DDP client reads it.
     Collection,

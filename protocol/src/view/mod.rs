@@ -60,6 +60,10 @@ type Collections = IndexMap<Box<str>, Collection>;
 
 /// What a change means for the client.
 #[derive(Debug, PartialEq)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "nothing else can become of a document"
+)]
 pub enum Effect {
     /// The document is new to it.
     Added(Fields),

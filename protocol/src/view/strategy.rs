@@ -27,6 +27,7 @@ use std::sync::Arc;
 /// - `NoMergeNoHistory` sends what the new runs publish, and removes nothing: what only the former user may see has to
 ///   be removed by the publication itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum PublicationStrategy {
     /// Meteor's `SERVER_MERGE`: the documents of all subscriptions are merged, the client is sent what it lacks.
     #[default]

@@ -113,6 +113,7 @@ impl Model {
             PublicationStrategy::ServerMerge => false,
             PublicationStrategy::NoMerge | PublicationStrategy::NoMergeNoHistory => true,
             PublicationStrategy::NoMergeMulti => self.publishers(at).is_empty(),
+            other => panic!("the model does not know {other:?}"),
         };
         if is_over {
             self.shown.remove(&at);

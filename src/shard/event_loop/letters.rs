@@ -113,6 +113,7 @@ impl EventLoop {
         let Gap {
             generation,
             channels,
+            ..
         } = gap;
         let count = channels.len();
         tracing::warn!(

@@ -85,10 +85,8 @@ fn batch(channel: &str, bytes: usize) -> Batch {
 }
 
 fn gap(generation: u64, channels: &[&str]) -> Gap {
-    Gap {
-        generation,
-        channels: channels.iter().map(|name| Arc::from(*name)).collect(),
-    }
+    let channels = channels.iter().map(|name| Arc::from(*name));
+    Gap::new(generation, channels.collect::<Arc<[_]>>())
 }
 
 #[tokio::test]

@@ -6,6 +6,11 @@
 //! marked `#[tokio::test(flavor = "multi_thread")]`, whose body runs beside the workers.
 
 #![allow(
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    reason = "of this workspace only: whoever matches one must know all of it"
+)]
+#![allow(
     clippy::disallowed_methods,
     reason = "tests measure real time and run on threads of their own"
 )]
