@@ -84,14 +84,14 @@ pub use publication::{DocumentId, Subscription, Vent};
 #[cfg(all(feature = "server", feature = "tls"))]
 pub use server::Tls;
 #[cfg(feature = "server")]
-pub use server::{BoundServer, Builder, Handle, HealthChecks, RequestBody, Server};
+pub use server::{BoundServer, Builder, Handle, HealthChecks, ListenerGuard, RequestBody, Server};
 #[cfg(feature = "server")]
 pub use stream::{SockJs, SockJsConnection};
 #[cfg(feature = "server")]
 pub use telemetry::Stats;
 pub use updraft_bus::{
     BusError, BusFault, BusFaults, Channel, ChannelFailures, EmitError, IntoChannel, IntoChannels,
-    InvalidChannel, Message, MessageParseError, SharedError, WhenAway, channel,
+    InvalidChannel, Message, MessageParseError, Received, SharedError, WhenAway, channel,
 };
 #[cfg(feature = "redis")]
 pub use updraft_bus::{EmitQueue, Emitter, Redis};

@@ -3,12 +3,14 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Count, Running, VID, eventually_within, meanwhile, received, talk};
 use updraft::prelude::*;
-use updraft::{Binary, Builder, EmitError, ErrorKind, WhenAway};
+use updraft::{Binary, Builder, EmitError, ErrorKind, Handle, ListenerGuard, Received, WhenAway};
 use updraft_test_support::client::Client;
+use updraft_test_support::eventually;
 use updraft_test_support::redis::RedisServer;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -510,4 +512,88 @@ fn an_emitter_outlives_a_restart_of_redis() {
         .wait(emitter.emit("c", 2))
         .is_ok()));
     expect_event(&mut client, 1, "2");
+}
+
+/// What a program hears of a channel, in words.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Heard {
+    fn note(&self, received: &Received) {
+        let word = match received {
+            Received::Message(message) => ejson::to_json(message.value()),
+            Received::Gap => "gap".to_owned(),
+            other => format!("{other:?}"),
+        };
+        self.0.lock().unwrap().push(word);
+    }
+
+    fn is(&self, expected: &[&str]) -> bool {
+        *self.0.lock().unwrap() == expected
+    }
+
+    /// Has it note all that comes on the channel `orders`.
+    async fn listen(&self, handle: &Handle) -> Result<ListenerGuard> {
+        let heard = self.clone();
+        let listening = handle.on(channel!["orders"], move |received| {
+            let heard = heard.clone();
+            async move {
+                heard.note(&received);
+                let Received::Message(message) = &received else {
+                    return;
+                };
+                assert_ne!(*message.value(), "panic".into(), "as was asked for");
+            }
+        });
+        listening.await
+    }
+}
+
+#[test]
+fn found_317_a_program_listens_to_a_channel_until_it_drops_what_it_got() {
+    let server = Running::start(relaying());
+    let heard = Heard::default();
+    let listening = server.wait(heard.listen(server.handle())).unwrap();
+    assert_eq!(server.stats().channels, 1);
+    server.emit("orders", 1);
+    server.emit("others", 2);
+    // It costs one call, not those that follow.
+    server.emit("orders", "panic");
+    server.emit("orders", 3);
+    let expected = ["1", "\"panic\"", "3"];
+    eventually("they are heard", || heard.is(&expected));
+    drop(listening);
+    eventually("the channel is free", || server.stats().channels == 0);
+    server.emit("orders", 4);
+    assert!(heard.is(&expected));
+
+    let again = server.wait(heard.listen(server.handle())).unwrap();
+    again.detach();
+    server.emit("orders", 5);
+    eventually("it is heard", || heard.is(&["1", "\"panic\"", "3", "5"]));
+    server.wait(server.handle().shutdown(LIMIT));
+    assert_eq!(server.stats().channels, 0, "it ends with the server");
+    let late = server.wait(heard.listen(server.handle()));
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[test]
+fn found_317_over_redis_a_program_hears_of_gaps() {
+    let mut redis = RedisServer::start();
+    let server = Running::over(&redis, relaying());
+    let heard = Heard::default();
+    let listening = server.wait(heard.listen(server.handle())).unwrap();
+    assert_eq!(redis.publish("orders", r#"{"n":1}"#), 1);
+    eventually("it is heard", || heard.is(&[r#"{"n":1}"#]));
+    redis.restart();
+    let is_told = || heard.is(&[r#"{"n":1}"#, "gap"]);
+    assert!(eventually_within(6 * LIMIT, is_told), "{:?}", heard.0);
+    assert_eq!(
+        redis.publish("orders", "2"),
+        1,
+        "the channel is there again"
+    );
+    eventually("it is heard", || heard.is(&[r#"{"n":1}"#, "gap", "2"]));
+    drop(listening);
+    redis.await_numsub("orders", 0);
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use updraft_bus::{ChannelFailures, IntoChannel};
+use updraft_bus::{ChannelFailures, IntoChannel, Received};
 
 #[cfg(feature = "tls")]
 use super::Tls;
 use super::drain;
+use super::listening::ListenerGuard;
 use crate::base::error::Result;
 use crate::config::DrainSettings;
 use crate::handler::Host;
@@ -63,6 +64,49 @@ impl Handle {
     /// When the future is dropped, the message may or may not have been published.
     pub async fn emit(&self, channel: impl IntoChannel, value: impl Serialize) -> Result<()> {
         self.shared.host.emit(channel, value).await
+    }
+
+    /// Calls `f` for each message of a channel, whoever has published it, and for each [gap](Received::Gap) where some
+    /// may be missing, until what is returned is dropped or the server has shut down.
+    ///
+    /// Resolves when the bus has confirmed the channel: what is published after that arrives, or leaves a gap. `f` runs
+    /// on the runtime that awaits `serve`, one call at a time and in order; the next waits for its future. What waits is
+    /// bounded ([`ChannelSettings::queued_messages`](crate::config::ChannelSettings::queued_messages)): a function that
+    /// does not keep up has a gap, and keeps nobody else waiting. A panic costs one call.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// # use updraft::{Handle, Received};
+    /// # async fn forget(_: &Value) {}
+    /// # async fn forget_all() {}
+    /// # async fn run(handle: Handle) -> Result<()> {
+    /// let listening = handle.on(channel!["prices", "changed"], |received| async move {
+    ///     match received {
+    ///         Received::Message(message) => forget(message.value()).await,
+    ///         // Nobody knows what has changed meanwhile.
+    ///         _ => forget_all().await,
+    ///     }
+    /// });
+    /// let listening = listening.await?; // as long as this lives
+    /// # drop(listening);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// 400 for a channel name that could not be built; 503 `bus-unavailable`.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, nothing is listened to.
+    pub async fn on<F, Fut>(&self, channel: impl IntoChannel, f: F) -> Result<ListenerGuard>
+    where
+        F: FnMut(Received) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let channel = channel.into_channel()?;
+        ListenerGuard::new(&self.shared, channel, f).await
     }
 
     /// What is alive at this moment.

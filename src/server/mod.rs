@@ -11,6 +11,7 @@ mod handle;
 mod health;
 mod http;
 mod incoming;
+mod listening;
 mod origin;
 mod routes;
 mod signals;
@@ -24,6 +25,7 @@ mod upgrade;
 pub use builder::Builder;
 pub use handle::Handle;
 pub use health::HealthChecks;
+pub use listening::ListenerGuard;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 pub use unread::RequestBody;

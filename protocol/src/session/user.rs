@@ -25,7 +25,10 @@ pub(super) struct UserChange {
 
 /// A call cannot change the user after it has let the next message start: that one would run as nobody knows who.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "that it is so is all there is to say"
+)]
 pub struct Unblocked;
 
 impl Session {
