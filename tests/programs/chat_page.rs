@@ -9,7 +9,7 @@ use updraft_test_support::redis::RedisServer;
 use updraft_test_support::script::{Script, require_chromium};
 
 #[test]
-fn chat_page_takes_messages_between_a_desk_a_phone_and_redis() {
+fn found_315_chat_page_takes_messages_between_a_desk_a_phone_and_redis() {
     require_chromium();
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chat_page");
     std::fs::create_dir_all(&screenshots).unwrap();

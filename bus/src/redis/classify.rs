@@ -38,7 +38,7 @@ pub(super) fn not_connected(side: Side, address: &ConnectionAddr, error: RedisEr
     let is_refused = fault == BusFault::Authentication || is_refusal(&error);
     let trial = Trial {
         side,
-        address: address.to_string(),
+        address: named(address),
         reason: reason(fault, address, &error),
     };
     tracing::debug!(redis = trial.address, ?side, %error, "Redis cannot be used.");
@@ -47,6 +47,18 @@ pub(super) fn not_connected(side: Side, address: &ConnectionAddr, error: RedisEr
         BusError::Refused(cause)
     } else {
         BusError::Unavailable(Some(cause))
+    }
+}
+
+/// As it stands in a URL.
+fn named(address: &ConnectionAddr) -> String {
+    match address {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. }
+            if host.contains(':') =>
+        {
+            format!("[{host}]:{port}")
+        }
+        other => other.to_string(),
     }
 }
 
@@ -132,6 +144,14 @@ fn is_tls(error: &RedisError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn found_304_an_address_is_named_as_in_a_url() {
+        for (host, expected) in [("h", "h:6379"), ("::1", "[::1]:6379")] {
+            let address = ConnectionAddr::Tcp(host.into(), 6379);
+            assert_eq!(named(&address), expected);
+        }
+    }
 
     #[test]
     fn found_304_a_url_is_shown_without_what_could_be_a_password() {

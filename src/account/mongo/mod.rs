@@ -82,7 +82,15 @@ impl MongoUsers {
         };
         let ping = users.answered(database.run_command(doc! { "ping": 1 }));
         ping.await.map_err(|error| {
-            let text = format!("MongoDB at {hosts}: {error}; is it running, and is this its URL?");
+            // The crate's own words have all that it knows of the servers, and fill a screen.
+            let source = error.source();
+            let source = source.and_then(|it| it.downcast_ref::<mongodb::error::Error>());
+            let why = match source.map(|source| &*source.kind) {
+                Some(ErrorKind::ServerSelection { .. }) => "no server answers".to_owned(),
+                Some(kind) => kind.to_string(),
+                None => error.to_string(),
+            };
+            let text = format!("MongoDB at {hosts}: {why}; is it running, and is this its URL?");
             Error::configuration(text)
         })?;
         Ok(users)
@@ -297,4 +305,34 @@ fn is_not_offered(error: &mongodb::error::Error) -> bool {
     /// The stage is for replica sets only; it, the command or the option is unknown or not implemented.
     const NOT_OFFERED: [i32; 5] = [40573, 40324, 59, 238, 115];
     matches!(&*error.kind, ErrorKind::Command(error) if NOT_OFFERED.contains(&error.code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[tokio::test]
+    async fn found_304_a_mongodb_that_is_no_use_is_said_in_a_line() {
+        for (url, expected) in [
+            (
+                "mongodb://u:secret@127.0.0.1:1/x?serverSelectionTimeoutMS=100",
+                "MongoDB at 127.0.0.1:1: no server answers; is it running, and is this its URL?",
+            ),
+            (
+                "redis://u:secret@127.0.0.1/x",
+                "the URL of MongoDB is not valid; its form is mongodb://HOST:27017/DATABASE, with \
+                 USER:PASSWORD@ before HOST if need be, in which %40 stands for @",
+            ),
+            (
+                "mongodb://127.0.0.1:1",
+                "the URL of MongoDB names no database; it stands behind the host, as in \
+                 mongodb://127.0.0.1/meteor",
+            ),
+        ] {
+            let error = MongoUsers::connect(url).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert_eq!(format!("{error:?}"), expected);
+        }
+    }
 }
