@@ -26,7 +26,7 @@ use std::num::NonZero;
 pub use crate::handler::HandlerSettings;
 pub use crate::limit::{AddressLimits, RequestRate, RuleLimits};
 pub use crate::shard::polling_sessions::PollingLimits;
-pub use crate::shard::{ClientLimits, InboxLimits, SilenceLimit};
+pub use crate::shard::{ClientLimits, InboxLimits, SilenceLimit, TakeoverLimits};
 pub use crate::transport::websocket::FrameRate;
 pub use drain::DrainSettings;
 pub use http::HttpSettings;

@@ -48,15 +48,23 @@ pub struct ClientLimits {
     /// from the last time on that its client has taken some of what was queued before. Then it is
     /// reset.
     pub close_timeout: Duration,
-    /// How long a connection may stay silent, when it is pinged because another one claims its
-    /// session: 2 s by default. Then it is closed, and the other one has the session. If anything
-    /// is heard of it, the other one gets a session of its own.
-    pub takeover_timeout: Duration,
-    /// Whether a session is resumed from the client's former address only: no by default, for
-    /// people move from one network to another.
-    pub resume_same_address: bool,
+    /// When a connection may take over the session of another that is still open.
+    pub takeover: TakeoverLimits,
     /// For clients whom nothing else asks for a sign of life.
     pub silence: SilenceLimit,
+}
+
+/// How a connection gets the session of another one, whose client has come back.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TakeoverLimits {
+    /// How long the other connection may stay silent when it is pinged: 2 s by default. Then it is
+    /// closed, and the new one has the session. If anything is heard of it, the new one gets a
+    /// session of its own.
+    pub timeout: Duration,
+    /// Whether a session is resumed from the client's former address only: no by default, for people
+    /// move from one network to another.
+    pub same_address: bool,
 }
 
 /// How a client is watched whom nothing else asks for a sign of life: those of the version `pre1`,
@@ -102,9 +110,17 @@ impl Default for ClientLimits {
             user_change: 256 * 1024,
             output_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
-            takeover_timeout: Duration::from_secs(2),
-            resume_same_address: false,
+            takeover: TakeoverLimits::default(),
             silence: SilenceLimit::default(),
+        }
+    }
+}
+
+impl Default for TakeoverLimits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(2),
+            same_address: false,
         }
     }
 }

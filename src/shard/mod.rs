@@ -38,7 +38,7 @@ use event_loop::EventLoop;
 use inbox::{Inbox, Letter};
 
 pub use inbox::InboxLimits;
-pub use limits::{ClientLimits, SilenceLimit};
+pub use limits::{ClientLimits, SilenceLimit, TakeoverLimits};
 pub(crate) use registry::ResumableSessions;
 pub(crate) use shared::Shared;
 

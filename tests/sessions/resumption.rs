@@ -167,7 +167,7 @@ fn ddp_240_a_client_that_never_resumes_gets_new_sessions() {
 #[test]
 fn deviation_026_a_live_connection_keeps_its_session() {
     let (builder, seen) =
-        noting(two_shards().configure(|settings| settings.clients.takeover_timeout = PATIENCE * 2));
+        noting(two_shards().configure(|settings| settings.clients.takeover.timeout = PATIENCE * 2));
     let server = Running::start_resumable(builder);
     let mut client = Returning::subscribed(&server);
     for _ in 0..2 {
@@ -191,7 +191,7 @@ fn deviation_026_a_live_connection_keeps_its_session() {
 #[test]
 fn deviation_026_a_connection_that_does_not_answer_loses_its_session() {
     let (builder, seen) =
-        noting(two_shards().configure(|settings| settings.clients.takeover_timeout = SHORT));
+        noting(two_shards().configure(|settings| settings.clients.takeover.timeout = SHORT));
     let server = Running::start_resumable(builder);
     let client = Returning::subscribed(&server);
     let past = client.past.clone();
@@ -210,7 +210,7 @@ fn deviation_026_a_connection_that_does_not_answer_loses_its_session() {
 #[test]
 fn a_session_that_waits_anew_goes_to_the_one_who_waits_for_it() {
     let (builder, _) =
-        noting(two_shards().configure(|settings| settings.clients.takeover_timeout = GRACE));
+        noting(two_shards().configure(|settings| settings.clients.takeover.timeout = GRACE));
     let server = Running::start_resumable(builder);
     let mut client = Returning::subscribed(&server);
     let past = client.past.clone();
@@ -227,7 +227,7 @@ fn a_session_that_waits_anew_goes_to_the_one_who_waits_for_it() {
 #[test]
 fn a_count_that_cannot_be_does_not_disturb_a_live_connection() {
     let (builder, _) =
-        noting(two_shards().configure(|settings| settings.clients.takeover_timeout = GRACE));
+        noting(two_shards().configure(|settings| settings.clients.takeover.timeout = GRACE));
     let server = Running::start_resumable(builder);
     let mut client = Returning::subscribed(&server);
     for count in [0, 3, 1 << 60] {
@@ -277,7 +277,7 @@ fn a_session_can_be_bound_to_its_address() {
     };
     for bound in [false, true] {
         let (builder, _) = noting(two_shards().configure(|settings| {
-            settings.clients.resume_same_address = bound;
+            settings.clients.takeover.same_address = bound;
             settings.sessions.resumption.attempts = 2;
         }));
         let server = Running::start_resumable(builder);
@@ -427,7 +427,7 @@ fn ddp_225_227_a_client_that_is_cut_off_200_times_misses_nothing_and_gets_nothin
     let builder = two_shards().configure(|settings| {
         settings.sessions.resumption.messages = 100_000;
         settings.sessions.resumption.bytes = 64 << 20;
-        settings.clients.takeover_timeout = Duration::from_millis(50);
+        settings.clients.takeover.timeout = Duration::from_millis(50);
     });
     let (builder, seen) = noting(builder);
     let server = Running::start_resumable(builder);

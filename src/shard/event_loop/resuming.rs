@@ -133,12 +133,12 @@ impl EventLoop {
             return;
         };
         let address = newcomer.context.client_address();
-        let same_address = self.shard.limits.resume_same_address;
+        let same_address = self.shard.limits.takeover.same_address;
         let (now, until) = (
             self.shard.now,
             self.shard
                 .now
-                .saturating_add(self.shard.limits.takeover_timeout),
+                .saturating_add(self.shard.limits.takeover.timeout),
         );
         let Some(client) = self.clients.find(claim.session) else {
             return self.refuse(by, out);
