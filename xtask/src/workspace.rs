@@ -1,5 +1,5 @@
-//! Where things are, and how cargo is called.
-//! All tasks work in the root of the workspace, wherever they were started.
+//! The folders of the workspace, and calls of cargo. All tasks work in the root of the workspace,
+//! wherever they were started.
 
 use std::env;
 use std::path::{Path, PathBuf, absolute};
@@ -19,12 +19,12 @@ pub(crate) fn target() -> PathBuf {
     })
 }
 
-/// Where the programs of other ecosystems are installed that tests drive.
+/// The folder into which the programs of other ecosystems are installed.
 pub(crate) fn clients() -> PathBuf {
     target().join("clients")
 }
 
-/// A call of the cargo that called this program.
+/// A call of the same cargo that runs this program.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
