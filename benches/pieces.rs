@@ -1,5 +1,6 @@
-//! What the pieces of the protocol cost: a message in, an event out, a value through EJSON, a change through the merge box.
-//! `cargo bench -p updraft-bench` runs them; whole servers are compared by `cargo xtask bench`.
+//! What the parts of the protocol cost: a message in, an event out, a value through EJSON, a change
+//! through the merge box. `cargo bench -p updraft-bench` runs these; `cargo xtask bench` compares
+//! whole servers.
 
 #![allow(missing_docs, reason = "criterion's macros make functions without")]
 #![allow(clippy::unwrap_used, reason = "a bench that finds nothing should stop")]
@@ -47,7 +48,7 @@ fn ejson_text(c: &mut Criterion) {
             ejson::write_ejson(black_box(&value), &mut out);
         });
     });
-    // What a mapping function does that reads an event and puts another together, for each subscriber.
+    // The work of a mapping function that reads an event and builds another, for each subscriber.
     let rebuilt = || ejson!({ "t": value.get("t").cloned(), "user": value.get("message").cloned(), "tags": value.get("tags").cloned() });
     group.bench_function("build", |b| b.iter(rebuilt));
     group.bench_function("build and print", |b| {
@@ -141,7 +142,7 @@ fn events(c: &mut Criterion) {
     group.finish();
 }
 
-/// A session with one subscription to events, past `ready`.
+/// A session with one subscription to events, after `ready`.
 fn subscribed() -> (Session, Run) {
     let mut config = SessionConfig::default();
     let kind = PublicationKind::Vent(VentOptions::new());

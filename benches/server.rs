@@ -1,8 +1,9 @@
-//! The server that is compared with others: publications that pass events on, rebuild them, publish a document or nothing,
-//! and methods.
+//! The server that is compared with others. Its publications pass events on, rebuild them, publish
+//! a document, or publish nothing; it also has methods.
 //!
-//! `PORT` and `REDIS_URL` say where it listens and where events come from, `SHARDS` how many threads own connections (1),
-//! `USERS` how many users can log in: none by default, and then there are no accounts.
+//! `PORT` and `REDIS_URL` say where it listens and where events come from, `SHARDS` how many
+//! threads own connections (1), `USERS` how many users can log in: none by default, and then
+//! accounts are off.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -15,7 +16,7 @@ use updraft::account::{Accounts, MemoryUsers, Token};
 
 use updraft::prelude::*;
 
-// As in the relay.
+// The same as the relay's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -24,13 +25,13 @@ struct Feed {
     channel: String,
 }
 
-/// What the channel gets, as it came.
+/// The messages of the channel, unchanged.
 async fn feed(vent: Vent, Feed { channel }: Feed) -> Result<()> {
     vent.on(channel![channel], |message: &Message| message.event())
         .await
 }
 
-/// What the channel gets, read and put together again, for each subscriber.
+/// The messages of the channel, parsed and built again for each subscriber.
 async fn rebuilt(vent: Vent, Feed { channel }: Feed) -> Result<()> {
     vent.on(channel![channel], |message: &Message| {
         let value = message.value();
@@ -39,7 +40,7 @@ async fn rebuilt(vent: Vent, Feed { channel }: Feed) -> Result<()> {
     .await
 }
 
-/// What the channel gets, as it came, without a function.
+/// The messages of the channel, unchanged and without a mapping function.
 async fn relayed(vent: Vent, Feed { channel }: Feed) -> Result<()> {
     vent.relay(channel![channel]).await
 }
@@ -48,7 +49,7 @@ async fn nothing(_: Subscription) -> Result<()> {
     Ok(())
 }
 
-/// Who is shown the one document, by connection.
+/// The connections that are shown the one document.
 static SHOWN: Mutex<BTreeMap<String, Subscription>> = Mutex::new(BTreeMap::new());
 
 /// The one document.
@@ -61,7 +62,7 @@ async fn document(subscription: Subscription) -> Result<()> {
     Ok(())
 }
 
-/// Changes the one document for everybody.
+/// Changes the one document for all subscribers.
 async fn change(_: Call, fields: Value) -> Result<()> {
     let fields = Fields::new(fields)?;
     let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +76,7 @@ async fn echo(_: Call, value: Value) -> Result<Value> {
     Ok(value)
 }
 
-/// So many users, each of whom has one token.
+/// Users with one token each.
 fn users(count: usize) -> MemoryUsers {
     let users = MemoryUsers::new();
     for number in 0..count {
@@ -104,7 +105,7 @@ async fn main() -> Result<()> {
     let redis = env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1".into());
     let mut server = Server::builder();
     if let Some(count) = number("USERS").filter(|count| *count > 0) {
-        // As often as can be, which is what is measured.
+        // As often as possible, because that is measured.
         server = server.accounts(Accounts::new(users(count))).login_rules([]);
     }
     server

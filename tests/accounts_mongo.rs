@@ -1,5 +1,6 @@
-//! Meteor's accounts over a real MongoDB, or a server that speaks its protocol. Without any, these tests are skipped.
-//! FerretDB, which continuous integration has, knows no change streams: there, users are polled.
+//! Meteor's accounts over a real MongoDB, or a server that speaks its protocol. Without any, these
+//! tests are skipped. FerretDB, which continuous integration has, knows no change streams: there,
+//! users are polled.
 
 mod common;
 

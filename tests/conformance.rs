@@ -1,6 +1,7 @@
-//! Every case of every transcript, replayed over each transport against the example `fixture`.
-//! Each runs against a server that no other case uses at that time, because a case may poke all subscriptions there are.
-//! Cases that last too long for that are not among them: they run in virtual time, with all others, in `protocol/tests`.
+//! Every case of every transcript, replayed over each transport against the example `fixture`. Each
+//! runs against a server that no other case uses at that time, because a case may poke all
+//! subscriptions there are. Cases that last too long for that are not among them: they run in
+//! virtual time, with all others, in `protocol/tests`.
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,8 @@ use updraft_test_support::transport::Way;
 /// Cases wait more than they compute.
 const THREADS: usize = 8;
 
-/// Servers that no case uses. Filled by cases that ended, drained by those that begin; never more than threads.
+/// Servers that no case uses. Filled by cases that ended, drained by those that begin; never more
+/// than threads.
 type Idle = Arc<Mutex<Vec<Example>>>;
 
 fn main() {

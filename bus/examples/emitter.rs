@@ -1,4 +1,4 @@
-//! Emits one message, for whoever listens to its channel on this Redis:
+//! Emits one message to the listeners of its channel on this Redis:
 //!
 //! ```sh
 //! cargo run -p updraft-bus --example emitter -- redis://127.0.0.1 threads 7 hello
@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: emitter URL KIND ID MESSAGE".into());
     };
     let emitter = Emitter::connect(url).await?;
-    // A part cannot choose another channel, whoever it comes from.
+    // A part cannot choose another channel, whoever supplies it.
     let channel = channel![kind, id, "new_message"];
     emitter
         .emit(channel, ejson!({ "message": message.as_str() }))

@@ -1,5 +1,4 @@
-//! What carries messages between those who emit and those who listen: inside this process, or over
-//! Redis.
+//! What carries messages between emitters and listeners: this process, or Redis.
 
 use std::fmt;
 use std::future::Future;
@@ -14,24 +13,24 @@ use tokio_util::task::TaskTracker;
 use crate::EmitError;
 use crate::registry::ChannelRegistry;
 
-/// What [`Channels`](crate::Channels) are carried by: this process by default, else what this was
-/// made from, such as a `Redis`.
+/// What carries [`Channels`](crate::Channels): this process by default, else the value that this
+/// was made from, such as a `Redis`.
 #[derive(Debug, Clone)]
 pub struct Bus(Arc<dyn Backend>);
 
-/// Which channels are wanted stands in the [`ChannelRegistry`]. The backend makes its own state agree with
-/// that, answers each wait there, and hands what it receives to [`ChannelRegistry::deliver`].
+/// The [`ChannelRegistry`] says which channels are wanted. The backend brings its own state in line
+/// with that, answers each wait there, and passes received messages to
+/// [`ChannelRegistry::deliver`].
 pub(crate) trait Backend: fmt::Debug + Send + Sync + 'static {
-    /// Whether a channel is live as soon as it is wanted, so that nobody has to be asked or
-    /// awaited.
+    /// Whether a channel is live as soon as it is wanted, without a request or a wait.
     fn is_immediate(&self) -> bool;
 
-    /// Starts listening. Called once, in a runtime; what is started is counted in `tasks` and ends
+    /// Starts listening. Called once, in a runtime; what this starts is counted in `tasks` and ends
     /// when `closed` is cancelled.
     ///
     /// # Errors
     ///
-    /// What the operating system says to a new thread.
+    /// The operating system's error when a thread cannot be started.
     fn start(
         &self,
         registry: &Arc<ChannelRegistry>,
@@ -39,7 +38,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync + 'static {
         closed: &CancellationToken,
     ) -> io::Result<()>;
 
-    /// Publishes a text that is known to be one JSON value.
+    /// Publishes a text that has been checked to be one JSON value.
     fn publish<'a>(
         &'a self,
         registry: &'a ChannelRegistry,
@@ -48,7 +47,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync + 'static {
     ) -> Publishing<'a>;
 }
 
-/// The future of [`Backend::publish`], which is boxed so that the trait can be used as an object.
+/// The future of [`Backend::publish`]. It is boxed so that the trait can be used as an object.
 pub(crate) type Publishing<'a> = Pin<Box<dyn Future<Output = Result<(), EmitError>> + Send + 'a>>;
 
 impl Bus {

@@ -1,6 +1,6 @@
-//! Names of channels: built from parts that a client cannot bend, or given whole by the program. A
-//! name is checked once, when it is made. The server's own channels have names that none of these
-//! can have.
+//! Names of channels. A program builds them from parts, in a way that clients cannot abuse, or
+//! gives them whole. A name is checked once, when it is made. The server's own channels have names
+//! that no program can use.
 
 use std::error::Error;
 use std::fmt;
@@ -11,9 +11,9 @@ const MAX_NAME: usize = 1024;
 /// Longest part of a name, in bytes.
 const MAX_PART: usize = 128;
 
-/// What names of programs may not begin with: the server's own channels, and those of Redis itself,
-/// on which it tells of keys that change, of what clients have cached, and its sentinels of each
-/// other.
+/// Beginnings of names that programs may not use. They belong to the server's own channels, and to
+/// those on which Redis itself reports changed keys, invalidated client caches and its sentinels'
+/// state.
 const RESERVED: [&str; 5] = [
     "updraft:",
     "__keyspace@",
@@ -24,37 +24,38 @@ const RESERVED: [&str; 5] = [
 
 /// The name of a channel on the bus.
 ///
-/// Made by [`channel!`](crate::channel) from parts, when any of them comes from a client. Names
-/// that begin with `updraft:`, `__keyspace@`, `__keyevent@`, `__redis__:` or `__sentinel__:` are
-/// nobody's to use.
+/// [`channel!`](crate::channel) makes one from parts, which may come from a client. No program can
+/// use names that begin with `updraft:`, `__keyspace@`, `__keyevent@`, `__redis__:` or
+/// `__sentinel__:`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Channel(Box<str>);
 
-/// A channel of the server's own. No [`Channel`] has its name, and programs cannot name one of
-/// these; so nothing that a client makes a program say is ever on it.
+/// A channel of the server's own. No [`Channel`] has its name, and programs cannot name one, so a
+/// client cannot make a program emit to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InternalChannel {
-    /// What is to be done about a user, in every process.
+    /// Orders about a user, for every process.
     Orders,
 }
 
-/// A text that cannot be the name of a channel, or a part of one. The text itself is not repeated.
+/// A text that cannot be the name of a channel, or a part of one. The error does not repeat the
+/// text.
 ///
-/// A client is told 400 and this, where a handler passes it on with `?`.
+/// If a handler returns it with `?`, the client gets it as an error 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidChannel {
     reason: &'static str,
-    /// The part that does not fit, counted from 1, and what is wrong with it.
+    /// The invalid part, counted from 1, and what is wrong with it.
     part: Option<(usize, &'static str)>,
 }
 
 impl Channel {
-    /// A name given whole by the program, which vouches for it: one from its configuration, for
-    /// example, or one that exists already, such as a redis-oplog collection's.
+    /// A whole name for which the program vouches: for example one from its configuration, or one
+    /// that exists already, such as a redis-oplog collection's.
     ///
-    /// What a client sends goes through [`channel!`](crate::channel). A `String` is no channel
-    /// without this word, so that a client's text does not become one by accident, and every place
+    /// For texts from a client use [`channel!`](crate::channel). A `String` becomes a channel only
+    /// through this function. So a client's text does not become one by accident, and every place
     /// where a program vouches for a name can be found.
     ///
     /// # Errors
@@ -78,7 +79,7 @@ impl Channel {
     /// # Errors
     ///
     /// A part is not of 1 to 128 bytes, or has a colon, white space, control characters, or one of
-    /// `*?[]^\`, which mean something in a Redis pattern; or the name is too long or reserved.
+    /// `*?[]^\`, which are special in a Redis pattern; or the name is too long or reserved.
     pub fn from_parts(
         parts: impl IntoIterator<Item = impl fmt::Display>,
     ) -> Result<Self, InvalidChannel> {
@@ -116,9 +117,9 @@ impl InternalChannel {
 
 /// Joins the parts of a channel name with `::`.
 ///
-/// Evaluates to a `Result`, which `on`, `relay`, `emit` and their like take as it is. A part is 1
-/// to 128 bytes without colons, white space, control characters or characters of a Redis pattern;
-/// what does not fit is 400, so that nothing a client sends can choose another channel.
+/// Evaluates to a `Result`, which `on`, `relay`, `emit` and similar functions accept directly. A
+/// part is 1 to 128 bytes without colons, white space, control characters or characters of a Redis
+/// pattern. Anything else is an error 400, so no text of a client can choose another channel.
 ///
 /// ```
 /// let thread = "7".to_string();
@@ -130,17 +131,17 @@ impl InternalChannel {
 macro_rules! channel {
     [$($part:expr),+ $(,)?] => {
         {
-            // A statement of its own, so that the parts are not borrowed across an await.
+            // A separate statement, so that the parts are not borrowed across an await.
             let channel = $crate::Channel::from_parts([$(&$part as &dyn ::std::fmt::Display),+]);
             channel
         }
     };
 }
 
-/// What names one channel: a [`Channel`], a result of [`channel!`](crate::channel) or of
+/// Types that name one channel: a [`Channel`], a result of [`channel!`](crate::channel) or of
 /// [`Channel::trusted`], or a literal.
 ///
-/// No other string does, neither by itself nor in an array:
+/// No other string does, alone or in an array:
 ///
 /// ```compile_fail
 /// # fn name(from_a_client: String) -> Result<(), updraft_bus::InvalidChannel> {
@@ -165,11 +166,11 @@ pub trait IntoChannel {
     ///
     /// # Errors
     ///
-    /// When the name cannot be that of a channel.
+    /// The name cannot be that of a channel.
     fn into_channel(self) -> Result<Channel, InvalidChannel>;
 }
 
-/// What names one channel or several: anything that names one, or an array or a vector of that.
+/// Types that name one or more channels: anything that names one, or an array or a vector of such.
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` does not name channels",
     note = "`channel![\"threads\", id]` makes a channel of parts, which a client may have sent",
@@ -180,7 +181,7 @@ pub trait IntoChannels {
     ///
     /// # Errors
     ///
-    /// When one of the names cannot be that of a channel.
+    /// One of the names cannot be that of a channel.
     fn into_channels(self) -> Result<Vec<Channel>, InvalidChannel>;
 }
 
@@ -196,7 +197,7 @@ impl IntoChannel for Result<Channel, InvalidChannel> {
     }
 }
 
-/// What stands in the program's own text.
+/// A literal in the program's own text.
 impl IntoChannel for &'static str {
     fn into_channel(self) -> Result<Channel, InvalidChannel> {
         Channel::trusted(self)
@@ -237,7 +238,7 @@ impl InvalidChannel {
         Self { reason, part: None }
     }
 
-    /// What a client is told.
+    /// The reason that a client is sent.
     pub fn reason(self) -> &'static str {
         self.reason
     }
@@ -255,13 +256,13 @@ impl fmt::Display for InvalidChannel {
 
 impl Error for InvalidChannel {}
 
-/// Whether a prefix and what stands behind it could be a reserved name together.
+/// Whether a prefix and a name after it could together be a reserved name.
 pub(crate) fn is_reserved_prefix(prefix: &str) -> bool {
     let meets = |reserved: &&str| reserved.starts_with(prefix) || prefix.starts_with(*reserved);
     !prefix.is_empty() && RESERVED.iter().any(meets)
 }
 
-/// What is wrong with a part, if anything is.
+/// What is wrong with a part, if anything.
 fn mistake_of_part(part: &str) -> Option<&'static str> {
     let has = |is: fn(char) -> bool| part.chars().any(is);
     if part.is_empty() {
@@ -324,7 +325,7 @@ mod tests {
         assert!(Channel::from_parts(parts).is_err(), "1,198 bytes");
     }
 
-    /// Names that no program has, whole.
+    /// Whole names that no program can use.
     const TAKEN: [&str; 8] = [
         InternalChannel::Orders.name(),
         "updraft:",
@@ -380,8 +381,8 @@ mod tests {
         }
     }
 
-    /// Asks the compiler whether a type names channels: an inherent method is preferred where its
-    /// bound holds.
+    /// Asks the compiler whether a type names channels: the compiler prefers an inherent method if
+    /// its bound holds.
     struct Asked<T>(PhantomData<T>);
 
     trait Other {

@@ -1,5 +1,5 @@
-//! The bus as the rest of the process sees it: join a channel, emit to a channel.
-//! However many join, the bus is asked for a channel once, and let off when the last has gone.
+//! The bus as the rest of the process uses it: join a channel, emit to a channel. However many join
+//! a channel, the bus subscribes to it once, and unsubscribes when the last one leaves.
 
 use std::io;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::{
     Port, WhenAway,
 };
 
-/// The channels of a process and the bus that carries them. A process needs one of these, however
-/// many listen in it.
+/// The channels of a process, and the bus that carries them. A process needs one of these, however
+/// many listeners it has.
 ///
-/// They close when this is dropped.
+/// Dropping it closes the channels.
 #[derive(Debug)]
 pub struct Channels {
     registry: Arc<ChannelRegistry>,
@@ -32,19 +32,19 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Channels over this bus, which are live at once. Must be called in a Tokio runtime, with time
-    /// and, for Redis, with I/O.
+    /// Channels over this bus, live at once. Must be called in a Tokio runtime with time and, for
+    /// Redis, with I/O.
     ///
     /// # Errors
     ///
-    /// What the operating system says to a new thread.
+    /// The operating system's error when a thread cannot be started.
     pub fn open(bus: impl Into<Bus>, settings: ChannelSettings) -> io::Result<Self> {
         let channels = Self::new(bus, settings);
         channels.start(Vec::new(), &TaskTracker::new())?;
         Ok(channels)
     }
 
-    /// Channels that are live once they were [started](Self::start), for a server whose shards need
+    /// Channels that are live only after [`start`](Self::start), for a server whose shards need
     /// them before that.
     pub fn new(bus: impl Into<Bus>, settings: ChannelSettings) -> Self {
         let bus = bus.into();
@@ -57,13 +57,13 @@ impl Channels {
         }
     }
 
-    /// Says where each shard takes in (the index is the shard's number) and starts to listen, with
-    /// tasks on `tasks` that end at [`close`](Self::close) or drop. Must be called in a runtime;
-    /// only the first call counts.
+    /// Starts to listen. `ports` are the shards' ports, by shard number. The tasks run on `tasks`
+    /// and end at [`close`](Self::close) or drop. Must be called in a runtime; only the first call
+    /// counts.
     ///
     /// # Errors
     ///
-    /// What the operating system says to a new thread.
+    /// The operating system's error when a thread cannot be started.
     pub fn start(&self, ports: Vec<Arc<dyn Port>>, tasks: &TaskTracker) -> io::Result<()> {
         if self.registry.attach(ports) {
             self.bus
@@ -73,29 +73,29 @@ impl Channels {
         Ok(())
     }
 
-    /// Takes a share in a channel for a shard, and resolves when the bus has confirmed the channel.
+    /// Takes a lease on a channel for a shard, and resolves when the bus has confirmed the channel.
     ///
-    /// Messages can reach the shard's port before this resolves: a shard notes its subscriber first
-    /// and joins then. A message published after this has resolved reaches the port.
+    /// Messages can reach the shard's port before this resolves, so a shard notes its subscriber
+    /// first and joins then. A message that is published after this has resolved reaches the port.
     ///
     /// # Errors
     ///
-    /// `Unavailable` when no confirmation came in time; `Refused` when Redis said no; `Closed`.
+    /// `Unavailable` if no confirmation came in time; `Refused` if Redis refused the channel;
+    /// `Closed`.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the share back.
+    /// Dropping the future drops the lease.
     pub async fn join(&self, channel: &Channel, shard: usize) -> Result<Lease, BusError> {
         self.follow(channel.as_str(), Follower::Shard(shard)).await
     }
 
-    /// Listens to a channel, and resolves when the bus has confirmed it: each message that is
-    /// published after that comes to the listener, or leaves a [gap](crate::Received::Gap).
+    /// Listens to a channel, and resolves when the bus has confirmed it. Each message that is
+    /// published after that reaches the listener, or leaves a [gap](crate::Received::Gap).
     ///
-    /// However many listen to a channel in this process, Redis has one subscription for it, which
-    /// ends with the last. What waits for a listener is bounded
-    /// ([`ChannelSettings::queued_messages`]): one that is slow has a gap, and keeps nobody
-    /// waiting.
+    /// However many listeners a channel has in this process, Redis has one subscription for it,
+    /// which ends with the last listener. The queue of a listener is bounded
+    /// ([`ChannelSettings::queued_messages`]): a slow listener has a gap, and delays no other.
     ///
     /// ```
     /// use updraft_bus::{Bus, Channel, ChannelSettings, Channels, Received};
@@ -103,7 +103,7 @@ impl Channels {
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// // `Redis::connect(url).await?` instead of `Bus::default()` carries them between processes.
+    /// // `Redis::connect(url).await?` instead of `Bus::default()` connects several processes.
     /// let channels = Channels::open(Bus::default(), ChannelSettings::default())?;
     /// let orders = Channel::trusted("orders")?;
     /// let mut listener = channels.listen(&orders).await?;
@@ -114,8 +114,8 @@ impl Channels {
     /// while let Some(received) = listener.next().await {
     ///     match received {
     ///         Received::Message(message) => heard.push(message.value().clone()),
-    ///         Received::Gap => println!("some may be missing: look into the database"),
-    ///         Received::Refused(error) => println!("nothing comes for the moment: {error}"),
+    ///         Received::Gap => println!("messages may be missing: read the database"),
+    ///         Received::Refused(error) => println!("no messages for the moment: {error}"),
     ///         _ => {}
     ///     }
     /// }
@@ -130,7 +130,7 @@ impl Channels {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the channel up.
+    /// Dropping the future gives up the channel.
     pub async fn listen(&self, channel: &Channel) -> Result<Listener, BusError> {
         let lease = self.follow(channel.as_str(), Follower::Listeners).await?;
         Ok(Listener::new(lease))
@@ -139,7 +139,7 @@ impl Channels {
     async fn follow(&self, channel: &str, follower: Follower) -> Result<Lease, BusError> {
         let patience = match self.when_away {
             WhenAway::Hold(patience) => patience,
-            // A server that has just started has not had the time to find the bus away.
+            // A server that has just started has not yet had time to find that the bus is away.
             WhenAway::Refuse if self.registry.is_connected() || self.registry.is_untried() => {
                 CONFIRMATION
             }
@@ -163,8 +163,8 @@ impl Channels {
         }
     }
 
-    /// Takes a share in a channel of the server's own for a shard, for as long as the share is kept
-    /// and whenever the bus has it: nobody waits for a confirmation.
+    /// Takes a lease on one of the server's own channels for a shard. It lasts until it is dropped,
+    /// through any time in which the bus is away; there is no wait for a confirmation.
     #[doc(hidden)]
     pub fn hold(&self, channel: InternalChannel, shard: usize) -> Lease {
         self.registry
@@ -172,25 +172,25 @@ impl Channels {
             .0
     }
 
-    /// Publishes a value: its EJSON text, on exactly this channel.
+    /// Publishes a value as EJSON text, on exactly this channel.
     ///
     /// # Errors
     ///
-    /// See [`EmitError`]; undefined, and what is larger than a payload may be, is an invalid
-    /// argument.
+    /// See [`EmitError`]. Undefined, and a value larger than a payload may be, are invalid
+    /// arguments.
     ///
     /// # Cancel safety
     ///
-    /// After the future was dropped the message may or may not be published.
+    /// If the future is dropped, the message may or may not be published.
     pub async fn emit(&self, channel: &Channel, value: &Value) -> Result<(), EmitError> {
         self.publish(channel.as_str(), value).await
     }
 
-    /// As [`emit`](Self::emit), on a channel of the server's own.
+    /// As [`emit`](Self::emit), on one of the server's own channels.
     ///
     /// # Errors
     ///
-    /// The same.
+    /// As [`emit`](Self::emit).
     #[doc(hidden)]
     pub async fn emit_internally(
         &self,
@@ -202,7 +202,7 @@ impl Channels {
 
     async fn publish(&self, channel: &str, value: &Value) -> Result<(), EmitError> {
         let payload = encode(value)?;
-        // Every process would drop it on receipt, this one too.
+        // Every process would drop it on receipt, including this one.
         if self.registry.limits().check(&payload).is_err() {
             return Err(EmitError::InvalidArgument(
                 "the value is larger or deeper than a payload may be",
@@ -214,7 +214,7 @@ impl Channels {
             .await
     }
 
-    /// How many channels are in use, the server's own not counted.
+    /// How many channels are in use, not counting the server's own.
     pub fn channel_count(&self) -> usize {
         let is_held = self.registry.is_wanted(InternalChannel::Orders.name());
         let all = self.registry.channel_count();
@@ -226,7 +226,7 @@ impl Channels {
         self.registry.dropped_payloads()
     }
 
-    /// What went wrong with messages, by channel.
+    /// Dropped payloads and failed mapping functions, by channel.
     pub fn failures(&self) -> Vec<ChannelFailures> {
         self.registry.failures().read()
     }
@@ -236,13 +236,13 @@ impl Channels {
         self.registry.failures().failed_mapping(channel);
     }
 
-    /// What was wrong with the bus, and how often.
+    /// How often each fault of the bus was seen.
     pub fn faults(&self) -> BusFaults {
         self.registry.faults()
     }
 
-    /// The number of the latest connection: how often the bus was connected to, 0 for the bus
-    /// inside this process.
+    /// The number of the latest connection, which is how often the bus was connected to. 0 for the
+    /// bus inside this process.
     pub fn generation(&self) -> u64 {
         self.registry.generation()
     }
@@ -252,7 +252,7 @@ impl Channels {
         self.registry.is_connected()
     }
 
-    /// Stops listening and ends every wait with `Closed`.
+    /// Stops listening, and ends every wait with `Closed`.
     pub fn close(&self) {
         self.closed.cancel();
         self.registry.listeners().close();
@@ -265,7 +265,7 @@ impl Drop for Channels {
     }
 }
 
-/// A value as it goes over the bus.
+/// A value as it is sent over the bus.
 pub(crate) fn encode(value: &Value) -> Result<Bytes, EmitError> {
     if matches!(value, Value::Undefined) {
         return Err(EmitError::InvalidArgument("undefined cannot be emitted"));

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-/// The time, which never goes back.
+/// The current time; it never goes back.
 #[expect(
     clippy::disallowed_methods,
     reason = "the edge: everything inside is handed the time"

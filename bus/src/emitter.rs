@@ -1,5 +1,5 @@
-//! Emitting without a server: for any other Rust process that has something to tell the clients.
-//! What it publishes is byte for byte what redis-oplog's `Vent.emit` publishes.
+//! Emitting without a server, for any other Rust process that sends to clients. What it publishes
+//! equals what redis-oplog's `Vent.emit` publishes, byte for byte.
 
 use serde::Serialize;
 use updraft_protocol::ejson;
@@ -29,23 +29,23 @@ impl Emitter {
     ///
     /// # Errors
     ///
-    /// When the URL is of no use, or Redis cannot be reached or refuses.
+    /// The URL cannot be used, or Redis cannot be reached or refuses.
     pub async fn connect(url: &str) -> Result<Self, BusError> {
         let emitter = Self::from(Redis::lazy(url)?);
         emitter.publisher.check().await?;
         Ok(emitter)
     }
 
-    /// Publishes a value on exactly this channel, as EJSON, and resolves when Redis has it.
+    /// Publishes a value as EJSON on exactly this channel, and resolves when Redis has it.
     ///
     /// # Errors
     ///
-    /// See [`EmitError`]: it tells what was certainly not published from what may have been.
-    /// Nothing is repeated, unless a queue was asked for.
+    /// See [`EmitError`]: it says whether the message was certainly not published, or may have
+    /// been. Nothing is sent again, unless [`Redis::queue_emits`] is used.
     ///
     /// # Cancel safety
     ///
-    /// After the future was dropped the message may or may not be published.
+    /// If the future is dropped, the message may or may not be published.
     pub async fn emit(
         &self,
         channel: impl IntoChannel,
@@ -59,7 +59,7 @@ impl Emitter {
     }
 }
 
-/// With the options that were set there, a prefix or a queue for example.
+/// Uses the options that were set on the `Redis`, for example a prefix or a queue.
 impl From<Redis> for Emitter {
     fn from(redis: Redis) -> Self {
         Self {

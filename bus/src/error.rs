@@ -1,50 +1,50 @@
-//! What can go wrong with the bus, for those who listen and for those who emit.
-//! Neither type repeats what a client sent. What fails at the start is one line that says where,
-//! what is wrong, and what to do; later texts are constant, and details are in `source()`.
+//! The errors of the bus, for listeners and for emitters. Neither type repeats a client's text. An
+//! error at the start is one line that says where, what is wrong, and what to do; later texts are
+//! constant, and `source()` has the details.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::fault::{ClassifiedError, Side, Trial};
+use crate::fault::{ClassifiedError, FailedConnection, Side};
 use crate::{BusFault, InvalidChannel};
 
 /// Why the bus cannot be used, or cannot carry one channel.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum BusError {
-    /// The address is not one this build can connect to.
+    /// This build cannot connect to the address.
     InvalidUrl(SharedError),
-    /// The prefix of channels has control characters, or could make one's name a
-    /// [reserved](crate::Channel) one.
+    /// The prefix of channels has control characters, or could make a channel's name
+    /// [reserved](crate::Channel).
     InvalidPrefix(Box<str>),
     /// Redis could not be reached, or did not confirm the channel in time.
     Unavailable(Option<SharedError>),
-    /// Redis answered and refused, for example for want of a password or of a right to the channel.
+    /// Redis answered and refused, for example because a password or a right to the channel is
+    /// missing.
     Refused(SharedError),
-    /// This process is shutting its bus down.
+    /// This process is shutting down its bus.
     Closed,
 }
 
-/// Why a message was not, or perhaps not, published.
+/// Why a message was not published, or may not have been.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EmitError {
-    /// The channel or the value cannot be sent by anybody: the caller's mistake, and nothing was
-    /// published.
+    /// Nobody could send this channel or value: the caller's mistake, and nothing was published.
     InvalidArgument(&'static str),
-    /// The message was certainly not published: sending it again cannot repeat it.
+    /// The message was certainly not published: sending it again cannot publish it twice.
     NotSent(SharedError),
-    /// The connection failed, or no answer came, after the message had been handed to it: it may
-    /// have been published.
+    /// After the message had been passed to the connection, the connection failed or no answer
+    /// came: the message may have been published.
     OutcomeUnknown(SharedError),
 }
 
-/// The error underneath, shared by all who waited for the same thing.
+/// The underlying error, shared by all callers that waited for the same thing.
 pub type SharedError = Arc<dyn Error + Send + Sync>;
 
 impl BusError {
-    /// What is wrong with Redis, where that is the reason and is known.
+    /// What is wrong with Redis, if that is the reason and is known.
     pub fn fault(&self) -> Option<BusFault> {
         match self {
             Self::Refused(cause) | Self::Unavailable(Some(cause)) => {
@@ -61,7 +61,7 @@ impl EmitError {
         !matches!(self, Self::OutcomeUnknown(_))
     }
 
-    /// What is wrong with Redis, where that is the reason and is known.
+    /// What is wrong with Redis, if that is the reason and is known.
     pub fn fault(&self) -> Option<BusFault> {
         self.cause()
             .and_then(classified)
@@ -76,14 +76,14 @@ impl EmitError {
     }
 }
 
-/// What is known of the error underneath.
+/// The underlying error, if it is classified.
 fn classified(cause: &SharedError) -> Option<&ClassifiedError> {
     cause.downcast_ref()
 }
 
-/// The attempt that an error is of, where a connection was tried out.
-fn trial(cause: &SharedError) -> Option<&Trial> {
-    classified(cause)?.trial()
+/// The failed attempt to connect, if the error comes from one.
+fn failed_connection(cause: &SharedError) -> Option<&FailedConnection> {
+    classified(cause)?.failed_connection()
 }
 
 impl From<InvalidChannel> for EmitError {
@@ -101,20 +101,20 @@ impl fmt::Display for BusError {
                 "the prefix of channels {prefix:?} cannot be used: it has control characters, or \
                  could make a channel's name a reserved one"
             ),
-            Self::Unavailable(cause) => match cause.as_ref().and_then(trial) {
+            Self::Unavailable(cause) => match cause.as_ref().and_then(failed_connection) {
                 None => f.write_str("the bus is unavailable"),
-                Some(trial) => trial.fmt(f),
+                Some(failed_connection) => failed_connection.fmt(f),
             },
-            Self::Refused(cause) => match trial(cause) {
+            Self::Refused(cause) => match failed_connection(cause) {
                 None => f.write_str("Redis refused"),
-                Some(trial) => trial.fmt(f),
+                Some(failed_connection) => failed_connection.fmt(f),
             },
             Self::Closed => f.write_str("the bus is closed"),
         }
     }
 }
 
-impl fmt::Display for Trial {
+impl fmt::Display for FailedConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             side,
@@ -130,11 +130,11 @@ impl fmt::Display for Trial {
 }
 
 impl Error for BusError {
-    /// What the text has not said already.
+    /// The details that the error's own text does not have.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Refused(cause) | Self::Unavailable(Some(cause)) => {
-                trial(cause).is_none().then_some(&**cause)
+                failed_connection(cause).is_none().then_some(&**cause)
             }
             Self::InvalidUrl(_)
             | Self::InvalidPrefix(_)

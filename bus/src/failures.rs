@@ -1,5 +1,5 @@
-//! Which channels fail: payloads that were dropped and mapping functions that failed, by channel.
-//! Channels are as many as clients like, so only so many are told apart.
+//! Which channels fail: dropped payloads and failed mapping functions, by channel. Clients decide
+//! how many channels there are, so only a limited number are counted separately.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,9 +8,9 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelFailures {
-    /// The channel; empty for all that have no entry of their own.
+    /// The channel; empty for all channels without an entry of their own.
     pub channel: String,
-    /// Messages that were no JSON, too large or too deep.
+    /// Messages that were not JSON, too large or too deep.
     pub dropped_payloads: u64,
     /// Mapping functions that failed or panicked.
     pub failed_mappings: u64,
@@ -18,8 +18,8 @@ pub struct ChannelFailures {
 
 #[derive(Debug)]
 pub(crate) struct Failures {
-    /// Filled as channels fail first, never drained, bounded by `limit`; what comes after that is
-    /// under the empty name.
+    /// Filled when channels first fail, never drained, bounded by `limit`; further channels are
+    /// counted under the empty name.
     channels: Mutex<HashMap<Box<str>, (u64, u64)>>,
     limit: usize,
 }
@@ -40,7 +40,7 @@ impl Failures {
         self.count(channel, |(_, failed)| *failed += 1);
     }
 
-    /// In the order of names, the empty one first.
+    /// Sorted by name, the empty one first.
     pub(crate) fn read(&self) -> Vec<ChannelFailures> {
         let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = channels

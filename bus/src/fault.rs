@@ -1,31 +1,31 @@
-//! What is wrong with Redis, told apart: in the log, in counts, and to those whose request failed.
+//! The kinds of faults of Redis: for the log, for counts, and for callers whose request failed.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is wrong with Redis, or with the way to it.
+/// What is wrong with Redis, or with the connection to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BusFault {
-    /// It cannot be connected to: nobody answers there, or the name is not known.
+    /// It cannot be connected to: nothing answers there, or the name cannot be resolved.
     Unreachable,
-    /// An open connection ended. Redis does that when it stops, and to a listener whose output
-    /// buffer is over its limit.
+    /// An open connection ended. Redis ends connections when it stops, and when a listener's output
+    /// buffer exceeds its limit.
     Lost,
     /// An open connection fell silent: not even a ping is answered.
     Silent,
-    /// An open connection answers, but what is published does not arrive on it.
+    /// An open connection answers, but published messages do not arrive on it.
     Detached,
     /// The TLS handshake failed, for example because a certificate has expired.
     Tls,
-    /// Redis wants a password, or another one (`NOAUTH`, `WRONGPASS`).
+    /// Redis requires a password, or another one (`NOAUTH`, `WRONGPASS`).
     Authentication,
-    /// Redis allows this connection no such channel or command (`NOPERM`).
+    /// Redis does not allow this connection the channel or command (`NOPERM`).
     Denied,
     /// Redis is loading its data (`LOADING`).
     Loading,
-    /// Redis is a replica that takes no writes (`READONLY`).
+    /// Redis is a replica that accepts no writes (`READONLY`).
     ReadOnly,
     /// Redis has no memory left (`OOM`).
     OutOfMemory,
@@ -34,7 +34,7 @@ pub enum BusFault {
 }
 
 impl BusFault {
-    /// Every fault there is.
+    /// All faults.
     pub const ALL: [Self; 11] = [
         Self::Unreachable,
         Self::Lost,
@@ -49,7 +49,7 @@ impl BusFault {
         Self::Refused,
     ];
 
-    /// Its name where a program counts: a label of a metric, a field of a log line.
+    /// Its name for programs: a label of a metric, a field of a log line.
     pub fn label(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
@@ -66,9 +66,9 @@ impl BusFault {
         }
     }
 
-    /// Whether it lies in a channel or a command, rather than in Redis as a whole: then waiting
-    /// does not help, and a new connection does not either.
-    pub(crate) fn is_particular(self) -> bool {
+    /// Whether the fault concerns one channel or command, not Redis as a whole. Then neither
+    /// waiting nor a new connection helps.
+    pub(crate) fn concerns_one_request(self) -> bool {
         matches!(self, Self::Denied | Self::Refused)
     }
 }
@@ -77,16 +77,16 @@ impl BusFault {
 #[derive(Debug)]
 pub(crate) struct ClassifiedError {
     fault: BusFault,
-    /// Where a connection was tried out, and what a person is told who waits for it.
-    trial: Option<Trial>,
+    /// Set if an attempt to connect failed: the text for the person who waits for the connection.
+    failed_connection: Option<FailedConnection>,
     error: Box<dyn Error + Send + Sync>,
 }
 
-/// A connection to Redis that was tried out in vain.
+/// A failed attempt to connect to Redis.
 #[derive(Debug)]
-pub(crate) struct Trial {
+pub(crate) struct FailedConnection {
     pub(crate) side: Side,
-    /// Host and port, or a path: what stands in the URL, without user and password.
+    /// Host and port, or a path, as in the URL; without user and password.
     pub(crate) address: String,
     /// What is wrong, and what to do about it.
     pub(crate) reason: String,
@@ -102,12 +102,12 @@ pub(crate) enum Side {
 impl ClassifiedError {
     pub(crate) fn new(
         fault: BusFault,
-        trial: Option<Trial>,
+        failed_connection: Option<FailedConnection>,
         error: impl Error + Send + Sync + 'static,
     ) -> Self {
         Self {
             fault,
-            trial,
+            failed_connection,
             error: Box::new(error),
         }
     }
@@ -116,8 +116,8 @@ impl ClassifiedError {
         self.fault
     }
 
-    pub(crate) fn trial(&self) -> Option<&Trial> {
-        self.trial.as_ref()
+    pub(crate) fn failed_connection(&self) -> Option<&FailedConnection> {
+        self.failed_connection.as_ref()
     }
 }
 
@@ -139,7 +139,7 @@ impl fmt::Display for BusFault {
             Self::Unreachable => "Redis cannot be reached",
             Self::Lost => "the connection to Redis ended",
             Self::Silent => "the connection to Redis fell silent",
-            Self::Detached => "what is published does not arrive on the connection to Redis",
+            Self::Detached => "published messages do not arrive on the connection to Redis",
             Self::Tls => "the TLS handshake with Redis failed",
             Self::Authentication => "Redis wants a password, or another one",
             Self::Denied => "Redis denies this user a channel or a command",
@@ -156,19 +156,19 @@ impl fmt::Display for BusFault {
 pub struct BusFaults([u64; BusFault::ALL.len()]);
 
 impl BusFaults {
-    /// How often this one was seen since the start.
+    /// How often this fault was seen since the start.
     pub fn of(&self, fault: BusFault) -> u64 {
         self.0[fault as usize]
     }
 }
 
-/// The live numbers behind [`BusFaults`].
+/// The live counters behind [`BusFaults`].
 #[derive(Debug, Default)]
 pub(crate) struct FaultCounts([AtomicU64; BusFault::ALL.len()]);
 
 impl FaultCounts {
     /// Counts a fault and logs it: the first of its kind, and then each time their number has
-    /// doubled, since what is tried every second would fill the log.
+    /// doubled. An attempt that is repeated every second would otherwise fill the log.
     pub(crate) fn note(&self, fault: BusFault, channel: Option<&str>, error: &dyn fmt::Display) {
         let count = self.0[fault as usize].fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() {

@@ -46,8 +46,8 @@ pub use self::redis::{EmitQueue, Redis};
 pub use self::registry::Lease;
 pub use self::settings::{ChannelSettings, WhenAway};
 
-/// What the server of this workspace needs beside the rest. Not for programs, and subject to no
-/// promise.
+/// For the server of this workspace only. Other programs must not use it: it may change at any
+/// time.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::channel::InternalChannel;

@@ -1,5 +1,5 @@
-//! One who listens to one channel, at whatever speed: a stream of messages, and of gaps where some
-//! may be missing.
+//! A listener of one channel, at its own pace: a stream of messages, with a gap wherever some may
+//! be missing.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,10 +12,10 @@ use crate::Received;
 use crate::received::ListenerQueue;
 use crate::registry::Lease;
 
-/// What comes on one channel: see [`Channels::listen`](crate::Channels::listen).
+/// The messages of one channel: see [`Channels::listen`](crate::Channels::listen).
 ///
-/// It is a [`Stream`] too, which ends when the channels are closed and all that came before is
-/// taken. Dropping it gives the channel up.
+/// It is also a [`Stream`], which ends when the channels are closed and all earlier messages have
+/// been taken. Dropping it gives up the channel.
 #[derive(Debug)]
 #[must_use = "a listener that is dropped hears nothing"]
 pub struct Listener {
@@ -37,11 +37,11 @@ impl Listener {
         self.lease.channel()
     }
 
-    /// Waits for the next message or gap; `None` when the channels are closed and nothing is left.
+    /// Waits for the next message or gap; `None` if the channels are closed and nothing is left.
     ///
     /// # Cancel safety
     ///
-    /// A future that is dropped has taken nothing.
+    /// A dropped future has taken no message.
     pub async fn next(&mut self) -> Option<Received> {
         poll_fn(|context| self.queue.poll_next(context)).await
     }

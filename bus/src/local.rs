@@ -1,5 +1,5 @@
-//! The bus inside one process: what is emitted goes straight to the shards.
-//! It is the default, for servers that run alone and for tests.
+//! The bus inside one process: emitted messages go straight to the shards. It is the default, for
+//! servers that run alone and for tests.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,12 +13,12 @@ use crate::registry::ChannelRegistry;
 
 #[derive(Debug, Default)]
 pub(crate) struct Local {
-    /// Held while a message is handed to the shards, so that all of them get messages in the same
+    /// Held while a message is passed to the shards, so that all of them get messages in the same
     /// order.
     order: Mutex<()>,
 }
 
-/// Inside this process.
+/// The bus inside this process.
 impl Default for Bus {
     fn default() -> Self {
         Self::new(Local::default())

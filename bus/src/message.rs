@@ -1,6 +1,5 @@
-//! One message of a channel: checked once when it is received, then shared by everything in this
-//! process. Other forms of it (the tree, its re-encoded texts) are made when first asked for, at
-//! most once.
+//! One message of a channel. It is checked once on receipt, then shared by everything in this
+//! process. Its other forms (the tree, the re-encoded texts) are made on first use, at most once.
 
 use std::error::Error;
 use std::fmt;
@@ -15,18 +14,18 @@ use crate::channel::InternalChannel;
 
 /// A message as a mapping function gets it.
 ///
-/// There is one per message and process, however many subscribers it has; nobody can alter what
-/// another sees.
+/// There is one per message and process, however many subscribers it has; no subscriber can change
+/// it for others.
 pub struct Message {
     channel: Arc<str>,
     payload: Printed,
     scan: Scan,
     limits: JsonLimits,
-    /// Filled by the first who asks for another form; lives as long as the message.
+    /// Filled by the first caller that asks for another form; lives as long as the message.
     decoded: OnceLock<Box<Decoded>>,
 }
 
-/// The other forms of a message; none is larger than a small multiple of the payload. Most messages
+/// The other forms of a message. Each is at most a small multiple of the payload. Most messages
 /// have none.
 struct Decoded {
     value: Value,
@@ -34,13 +33,14 @@ struct Decoded {
     json: OnceLock<Printed>,
 }
 
-/// What a payload may be.
+/// Limits on a payload.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct PayloadLimits {
     /// Bytes of its text: 1 MiB by default.
     pub bytes: usize,
-    /// How it may be nested: 64 levels by default, with as many entries as there is room for.
+    /// Limits on its JSON: 64 levels of nesting by default, with any number of entries that fits
+    /// `bytes`.
     pub json: JsonLimits,
 }
 
@@ -48,23 +48,23 @@ pub struct PayloadLimits {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PayloadError {
-    /// It has more bytes than it may have.
+    /// It has too many bytes.
     TooLarge,
-    /// It is not one JSON value in UTF-8, or nested too deeply.
+    /// It is not one JSON value in UTF-8, or is nested too deeply.
     Invalid(ScanError),
 }
 
-/// A message is not what the mapping function expected.
+/// A message does not have the expected shape.
 #[derive(Debug)]
 pub struct MessageParseError(Box<dyn Error + Send + Sync>);
 
 impl Message {
-    /// Checks a payload, in one pass and without building a tree: UTF-8, one JSON value, depth and
+    /// Checks a payload in one pass, without building a tree: UTF-8, one JSON value, depth and
     /// size.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// What is wrong with the payload.
     #[doc(hidden)]
     pub fn check(
         channel: Arc<str>,
@@ -86,35 +86,36 @@ impl Message {
         &self.channel
     }
 
-    /// The text as it was received: one JSON value in UTF-8, byte for byte what the emitter sent.
+    /// The text as received: one JSON value in UTF-8, byte for byte as emitted.
     pub fn payload(&self) -> &Bytes {
         self.payload.bytes()
     }
 
-    /// The value, with EJSON's types decoded; what looks like EJSON but is of no known type is left
-    /// as it came.
+    /// The value, with EJSON's types decoded; what looks like EJSON but has no known type stays a
+    /// plain object.
     ///
-    /// Built at the first call in this process.
+    /// Built on the first call in this process.
     pub fn value(&self) -> &Value {
         &self.decoded().value
     }
 
-    /// A member of the value, where that is an object: `message.get("text")?.as_str()`.
+    /// A member of the value, if it is an object: `message.get("text")?.as_str()`.
     ///
-    /// The value is built at the first call in this process, as by [`value`](Self::value). For all members at once there is
-    /// [`parse`](Self::parse).
+    /// The value is built on the first call in this process, as by [`value`](Self::value). For all
+    /// members at once use [`parse`](Self::parse).
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.value().get(name)
     }
 
-    /// The value as a type of the caller's.
+    /// The value as a type of the caller's choice.
     ///
     /// # Errors
     ///
-    /// When the value is not of that shape.
+    /// The value does not have the shape of that type.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, MessageParseError> {
-        // The text is the shorter way, but only where it has nothing to decode; and where it has a
-        // lone surrogate, which a Rust string cannot hold, the value has the replacement character.
+        // Parsing the text is faster, but correct only if it has nothing to decode. If it has a
+        // lone surrogate, which a Rust string cannot hold, the value has the replacement character
+        // instead.
         if !self.scan.special
             && let Ok(value) = serde_json::from_slice(self.payload())
         {
@@ -123,19 +124,19 @@ impl Message {
         ejson::from_value(self.value().clone()).map_err(|error| MessageParseError(error.into()))
     }
 
-    /// Whether it came on this channel of the server's own.
+    /// Whether it came on this internal channel.
     #[doc(hidden)]
     pub fn is_on(&self, channel: InternalChannel) -> bool {
         *self.channel == *channel.name()
     }
 
-    /// What the check noted on the way.
+    /// What the check found out.
     #[doc(hidden)]
     pub fn scan(&self) -> Scan {
         self.scan
     }
 
-    /// Whether JavaScript takes the value for false: then it is not an event.
+    /// Whether the value is falsy in JavaScript: then it is not an event.
     pub fn is_falsy(&self) -> bool {
         if self.scan.special {
             self.value().is_falsy()
@@ -144,8 +145,7 @@ impl Message {
         }
     }
 
-    /// The value as EJSON text: the payload itself where it has no `$` keys, else encoded anew,
-    /// once.
+    /// The value as EJSON text: the payload itself if it has no `$` keys, else re-encoded, once.
     #[doc(hidden)]
     pub fn ejson_text(&self) -> &Printed {
         if !self.scan.special {
@@ -155,8 +155,8 @@ impl Message {
         ejson.get_or_init(|| ejson::to_ejson(value).into())
     }
 
-    /// The value as plain JSON text, as JavaScript's `JSON.stringify` has it: the payload itself
-    /// where it has no `$` keys, else encoded anew, once.
+    /// The value as plain JSON text, as by JavaScript's `JSON.stringify`: the payload itself if it
+    /// has no `$` keys, else re-encoded, once.
     #[doc(hidden)]
     pub fn json_text(&self) -> &Printed {
         if !self.scan.special {
@@ -168,7 +168,7 @@ impl Message {
 
     fn decoded(&self) -> &Decoded {
         self.decoded.get_or_init(|| {
-            // `check` has seen one JSON value within the same limits, so neither step fails.
+            // `check` has parsed one JSON value within the same limits, so neither step fails.
             let text = std::str::from_utf8(self.payload()).unwrap_or("null");
             let value = ejson::parse(text, &self.limits);
             Box::new(Decoded {
@@ -337,7 +337,7 @@ mod tests {
             text(unknown.json_text().bytes()),
             r#"{"$type":"nobody's","$value":1}"#
         );
-        // A client that does not know the type either gets a plain object, and not an error.
+        // A client that does not know the type either gets a plain object instead of an error.
         let plain = r#"{"$escape":{"$type":"nobody's","$value":1}}"#;
         assert_eq!(text(unknown.ejson_text().bytes()), plain);
     }

@@ -1,5 +1,5 @@
-//! How a server with threads of its own takes in what the bus brings, without a queue in between.
-//! A shard is one of several that share the work; it has a number, and a port.
+//! How a server with its own threads receives from the bus, without a queue in between. A shard is
+//! one of several threads that share the work; it has a number and a port.
 
 use std::sync::Arc;
 
@@ -8,31 +8,30 @@ use crate::{BusError, Message};
 /// All messages of one read of the bus, in the order in which they came; never empty.
 pub type Batch = Arc<[Arc<Message>]>;
 
-/// Where a shard takes in what the bus brings.
+/// Receives messages and gaps for a shard.
 ///
-/// The calls come from the bus's reader, which serves everybody: they must neither wait nor panic.
+/// The bus's reader makes these calls, and it serves all shards: they must neither wait nor panic.
 pub trait Port: Send + Sync + 'static {
-    /// All messages of one read, given once to each shard that follows at least one of their
-    /// channels; the batch may hold messages of channels that this shard does not follow.
+    /// All messages of one read, passed once to each shard that follows at least one of their
+    /// channels. The batch may also hold messages of channels that this shard does not follow.
     fn deliver(&self, batch: &Batch);
 
-    /// Continuity was lost and has been restored: messages of these channels may be missing. None
-    /// that came after the hole has been delivered yet.
+    /// Continuity was lost and has been restored: messages of these channels may be missing. No
+    /// message from after the gap has been delivered yet.
     fn gap(&self, gap: Gap);
 
-    /// The bus no longer carries this channel, which it may have carried before: whoever follows it
-    /// hears nothing more.
+    /// The bus no longer carries this channel, if it ever did: its followers get no more messages.
     fn refused(&self, channel: &Arc<str>, error: &BusError);
 }
 
-/// A hole in what a shard was delivered.
+/// A gap in the messages that a shard was delivered.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Gap {
-    /// The number of the connection that carries the channels from here on. It grows by one with
-    /// each reconnect.
+    /// The number of the connection that now carries the channels. It grows by one with each
+    /// reconnect.
     pub generation: u64,
-    /// The channels this shard follows that were live before; each is confirmed again by now.
+    /// The channels of this shard that were live before the gap; all are confirmed again.
     pub channels: Arc<[Arc<str>]>,
 }
 

@@ -1,5 +1,5 @@
-//! What listeners have received and not taken yet, each in a queue of its own.
-//! The bus fills the queues and never waits: a queue that is full has a gap.
+//! The messages that listeners have not taken yet, each listener with its own queue. The bus fills
+//! the queues and never waits: a full queue has a gap.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -9,23 +9,23 @@ use std::task::{Context, Poll, Waker};
 use crate::settings::ChannelSettings;
 use crate::{Batch, BusError, Gap, Message, Port};
 
-/// What comes to a [`Listener`](crate::Listener).
+/// What a [`Listener`](crate::Listener) receives.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Received {
-    /// A message, shared with everybody else in this process who listens.
+    /// A message, shared with all other listeners in this process.
     Message(Arc<Message>),
     /// Messages may be missing here: the bus was away, or this listener was too slow.
     Gap,
-    /// The bus refuses to carry the channel any longer, for example because a right was taken away.
-    /// It is asked again every now and then; when it carries the channel once more, that is a gap.
+    /// The bus refuses to carry the channel any longer, for example because a right was revoked.
+    /// The bus is asked again from time to time; when it carries the channel again, a gap follows.
     Refused(BusError),
 }
 
 /// The listeners of this process, by channel.
 pub(crate) struct Listeners {
-    /// A channel's entry is filled by `add`, drained by `remove`, and gone with its last queue;
-    /// bounded by the listeners that the program keeps. `None` once the channels are closed.
+    /// An entry is filled by `add`, drained by `remove`, and removed with its last queue; bounded
+    /// by the listeners that the program keeps. `None` after the channels are closed.
     queues: Mutex<Option<Queues>>,
     limits: ListenerLimits,
 }
@@ -33,14 +33,14 @@ pub(crate) struct Listeners {
 /// By channel.
 type Queues = HashMap<Arc<str>, Vec<Arc<ListenerQueue>>>;
 
-/// What may wait for one listener.
+/// Limits on the queue of one listener.
 #[derive(Debug, Clone, Copy)]
 struct ListenerLimits {
     messages: usize,
     bytes: usize,
 }
 
-/// What waits for one listener.
+/// The queue of one listener.
 #[derive(Debug)]
 pub(crate) struct ListenerQueue {
     waiting: Mutex<WaitingMessages>,
@@ -49,12 +49,12 @@ pub(crate) struct ListenerQueue {
 
 #[derive(Debug, Default)]
 struct WaitingMessages {
-    /// Filled by the bus, drained by the listener, bounded by the limits: what does not fit leaves
-    /// one gap at the end.
+    /// Filled by the bus, drained by the listener, bounded by the limits: a message that does not
+    /// fit leaves one gap at the end.
     received: VecDeque<Received>,
-    /// The bytes of the messages in there.
+    /// Bytes of the queued messages.
     bytes: usize,
-    /// There while the listener waits.
+    /// Set while the listener waits.
     waker: Option<Waker>,
     is_closed: bool,
 }
@@ -70,7 +70,7 @@ impl Listeners {
         }
     }
 
-    /// A queue for what comes on a channel from now on; one that is closed if all are.
+    /// A new queue for the messages of a channel. It is closed if the channels are.
     pub(crate) fn add(&self, channel: &str) -> Arc<ListenerQueue> {
         let queue = Arc::new(ListenerQueue {
             waiting: Mutex::default(),
@@ -97,7 +97,7 @@ impl Listeners {
         }
     }
 
-    /// Nothing comes any more: each listener ends once it has taken what waits for it.
+    /// No more messages come: each listener ends after it has taken its queued messages.
     pub(crate) fn close(&self) {
         let queues = self.lock().take();
         for queue in queues.into_iter().flatten().flat_map(|(_, all)| all) {
@@ -118,7 +118,7 @@ impl Listeners {
     }
 }
 
-/// As one more shard, which is told only if there is a listener.
+/// Acts as one more shard, which is called only if there is a listener.
 impl Port for Listeners {
     fn deliver(&self, batch: &Batch) {
         for message in batch.iter() {
@@ -164,7 +164,7 @@ impl ListenerQueue {
         }
     }
 
-    /// The next of what waits; `None` once the channels are closed and nothing waits.
+    /// The next item; `None` if the channels are closed and the queue is empty.
     pub(crate) fn poll_next(&self, context: &Context<'_>) -> Poll<Option<Received>> {
         let mut waiting = self.lock();
         if let Some(received) = waiting.take() {
@@ -191,8 +191,8 @@ impl WaitingMessages {
             Received::Message(_) if is_full => Received::Gap,
             other => other,
         };
-        // Of several gaps in a row, and refusals, the last says all there is to say. So there is
-        // never more than one at the end of a full queue.
+        // Of consecutive gaps and refusals only the last matters. So a full queue never has more
+        // than one at its end.
         if !received.is_message()
             && let Some(last) = self.received.back_mut()
             && !last.is_message()
@@ -246,7 +246,7 @@ mod tests {
         Received::Refused(BusError::Closed)
     }
 
-    /// What is taken after all of this was put, in words.
+    /// What is taken after all of this was queued, in words.
     fn taken(waiting: &mut WaitingMessages) -> Vec<String> {
         std::iter::from_fn(|| waiting.take())
             .map(|received| match received {
@@ -267,7 +267,7 @@ mod tests {
         }
         assert_eq!(taken(&mut waiting), ["0", "1", "2", "gap"]);
         assert_eq!(waiting.bytes, 0);
-        // What is taken makes room again, behind the gap.
+        // Taking messages makes room again, behind the gap.
         for n in 0..4 {
             waiting.put(message(&n.to_string()), LIMITS);
         }
@@ -302,7 +302,7 @@ mod tests {
             waiting.put(Received::Gap, LIMITS);
         }
         assert_eq!(taken(&mut waiting), ["refused", "1", "gap"]);
-        // However full it is.
+        // However full the queue is.
         for _ in 0..100 {
             waiting.put(message("1"), LIMITS);
             waiting.put(refused(), LIMITS);

@@ -1,6 +1,6 @@
-//! Which channels this process wants, for which shards, and how far the bus has got with them.
-//! Joining and leaving only change what is wanted; the bus's one supervisor makes the connection
-//! agree, so that neither can overtake the other.
+//! Which channels this process wants, for which shards, and which of them the bus has confirmed.
+//! Joining and leaving only change what is wanted. The bus's one supervisor brings the connection
+//! in line, so a join and a leave cannot overtake each other.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -22,20 +22,20 @@ use crate::{
     SharedError,
 };
 
-/// What became of a wait for the bus: `None` while it lasts.
+/// The outcome of a wait for the bus: `None` while it lasts.
 pub(crate) type Outcome = Option<Result<(), BusError>>;
 
 /// The channels of this process.
 pub(crate) struct ChannelRegistry {
-    /// Filled by `acquire`, emptied by the drop of a [`Lease`]: one entry per channel that has a
-    /// lease, so bounded by those.
+    /// Filled by `acquire`, emptied by the drop of a [`Lease`]: one entry for each channel that has
+    /// a lease, so bounded by the leases.
     channels: DashMap<Arc<str>, ChannelState, RandomState>,
     /// Filled by `acquire` and by the drop of leases, drained by the supervisor with
-    /// `take_changes`: at most one entry per channel that was joined or left within one round trip,
-    /// and none while there is no connection.
+    /// `take_changes`: at most one entry for each channel that was joined or left within one round
+    /// trip, and none while there is no connection.
     changes: Mutex<ChannelChanges>,
-    /// Told after `changes` was added to; one permit is enough, since the supervisor takes all
-    /// there is.
+    /// Notified after each addition to `changes`. One permit is enough, because the supervisor
+    /// takes all changes.
     changed: Notify,
     /// The shards' inboxes, by shard number. Filled once, by `attach`.
     ports: OnceLock<Vec<Arc<dyn Port>>>,
@@ -45,23 +45,23 @@ pub(crate) struct ChannelRegistry {
     dropped_payloads: AtomicU64,
     failures: Failures,
     faults: FaultCounts,
-    /// Why the bus is away. Filled as it fails, emptied when it is well.
+    /// Why the bus is away. Filled when it fails, emptied when it has answered.
     away: Mutex<Option<SharedError>>,
-    /// The number of the latest connection, 0 before the first.
+    /// The number of the latest connection; 0 before the first.
     generation: AtomicU64,
 }
 
-/// Who follows a channel in this process.
+/// A follower of channels in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Follower {
-    /// The shard of this number.
+    /// The shard with this number.
     Shard(usize),
     /// All [`Listener`](crate::Listener)s together.
     Listeners,
 }
 
 /// A share in a channel: see [`Channels::join`](crate::Channels::join). The channel is given up
-/// with the last one.
+/// with its last lease.
 #[must_use = "a channel is given up with its last lease"]
 pub struct Lease {
     registry: Arc<ChannelRegistry>,
@@ -71,21 +71,21 @@ pub struct Lease {
 
 #[derive(Default)]
 struct ChannelState {
-    /// How many leases each follower holds; one with none has no entry, so bounded by the number of
-    /// shards.
+    /// How many leases each follower holds; a follower without one has no entry, so bounded by the
+    /// number of shards.
     leases: Vec<(Follower, usize)>,
-    /// The bus has confirmed it, on the connection that there is now.
+    /// Whether the bus has confirmed it on the current connection.
     is_confirmed: bool,
-    /// It was confirmed on an earlier connection, and the hole since then has not been told.
+    /// Whether it was confirmed on an earlier connection and its gap has not been reported yet.
     has_gap: bool,
-    /// There while somebody may be waiting for a confirmation; the waiters hold receivers.
+    /// Set while a confirmation may be awaited; the waiters hold receivers.
     waiting: Option<watch::Sender<Outcome>>,
 }
 
 #[derive(Default)]
 struct ChannelChanges {
-    /// Without a connection nothing is noted: the next one begins with everything that is wanted
-    /// then.
+    /// Without a connection no changes are noted: the next connection begins with all wanted
+    /// channels.
     is_connected: bool,
     names: HashSet<Arc<str>>,
 }
@@ -108,7 +108,7 @@ impl ChannelRegistry {
         }
     }
 
-    /// Says where the shards take in; only the first call counts.
+    /// Sets the shards' ports; only the first call counts.
     pub(crate) fn attach(&self, ports: Vec<Arc<dyn Port>>) -> bool {
         self.ports.set(ports).is_ok()
     }
@@ -121,10 +121,10 @@ impl ChannelRegistry {
         self.ports.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Takes a share in a channel, and what to wait on if the bus has not confirmed the channel
-    /// yet.
+    /// Takes a lease on a channel. Also returns what to wait for if the bus has not confirmed the
+    /// channel yet.
     ///
-    /// Messages can reach the follower from here on, before the wait is over.
+    /// Messages can reach the follower from here on, even before the wait is over.
     pub(crate) fn acquire(
         self: &Arc<Self>,
         name: &str,
@@ -168,12 +168,12 @@ impl ChannelRegistry {
         self.dropped_payloads.load(Ordering::Relaxed)
     }
 
-    /// What went wrong with messages, by channel.
+    /// Dropped payloads and failed mapping functions, by channel.
     pub(crate) fn failures(&self) -> &Failures {
         &self.failures
     }
 
-    /// Counts and logs that something is wrong with the bus.
+    /// Counts and logs a fault of the bus.
     pub(crate) fn fault(&self, fault: BusFault, channel: Option<&str>, error: &dyn fmt::Display) {
         self.faults.note(fault, channel, error);
     }
@@ -182,7 +182,7 @@ impl ChannelRegistry {
         self.faults.read()
     }
 
-    /// What whoever needs the bus now is told.
+    /// The error for a caller that needs the bus now.
     pub(crate) fn away(&self) -> BusError {
         BusError::Unavailable(self.lock_away().clone())
     }
@@ -204,21 +204,22 @@ impl ChannelRegistry {
         self.generation() == 0 && self.lock_away().is_none()
     }
 
-    /// Checks what was read and hands it, as one batch, to all who follow one of its channels.
+    /// Checks the payloads that were read, and passes them, as one batch, to all followers of their
+    /// channels.
     pub(crate) fn deliver<'a>(&self, read: impl Iterator<Item = (&'a str, Bytes)>) {
         let ports = self.ports();
         let mut batch: Vec<Arc<Message>> = Vec::with_capacity(read.size_hint().0);
         let mut follows = vec![false; ports.len()];
         let mut listeners_follow = false;
         let mut followers = Vec::new();
-        let mut untold: Vec<Arc<str>> = Vec::new();
+        let mut unreported: Vec<Arc<str>> = Vec::new();
         for (name, payload) in read {
-            // A channel that was just left: its last messages are nobody's.
+            // The last messages of a channel that was just left have no follower.
             let Some((name, has_gap)) = self.followers(name, &mut followers) else {
                 continue;
             };
             if has_gap {
-                untold.push(Arc::clone(&name));
+                unreported.push(Arc::clone(&name));
             }
             match Message::check(Arc::clone(&name), payload, &self.limits) {
                 Ok(message) => {
@@ -237,9 +238,10 @@ impl ChannelRegistry {
                 Err(error) => self.count_dropped(&name, &error),
             }
         }
-        if !untold.is_empty() {
-            // It comes on the new connection, though others may not have been restored there.
-            self.tell_gap(|name, channel| channel.is_confirmed || untold.contains(name));
+        if !unreported.is_empty() {
+            // The message came on the new connection, even if other channels are not restored there
+            // yet.
+            self.report_gap(|name, channel| channel.is_confirmed || unreported.contains(name));
         }
         if batch.is_empty() {
             return;
@@ -253,8 +255,8 @@ impl ChannelRegistry {
         }
     }
 
-    /// Puts those who follow a channel into `followers`, and answers with the name as we keep it,
-    /// and whether the channel has a hole that has not been told.
+    /// Puts the followers of a channel into `followers`. Returns our copy of the name, and whether
+    /// the channel has a gap that has not been reported.
     fn followers(&self, name: &str, followers: &mut Vec<Follower>) -> Option<(Arc<str>, bool)> {
         followers.clear();
         let channel = self.channels.get(name)?;
@@ -265,14 +267,14 @@ impl ChannelRegistry {
     fn count_dropped(&self, channel: &str, error: &PayloadError) {
         self.failures.dropped_payload(channel);
         let dropped = self.dropped_payloads.fetch_add(1, Ordering::Relaxed) + 1;
-        // A broken emitter must not fill the log too: the first is logged, then each time their
+        // A broken emitter must not fill the log: the first is logged, and then each time their
         // number has doubled.
         if dropped.is_power_of_two() {
             tracing::warn!(?channel, dropped, %error, "payload dropped");
         }
     }
 
-    /// Where a follower takes in.
+    /// The port of a follower.
     fn port(&self, follower: Follower) -> Option<&dyn Port> {
         match follower {
             Follower::Shard(shard) => self.ports().get(shard).map(AsRef::as_ref),
@@ -324,17 +326,17 @@ impl ChannelRegistry {
     }
 }
 
-/// What the supervisor of a connection does here.
+/// Called by the supervisor of a connection.
 impl ChannelRegistry {
-    /// A connection begins. Answers with all that is wanted; from here on changes are noted.
+    /// A connection begins. Returns all wanted channels; from here on changes are noted.
     pub(crate) fn connected(&self, generation: u64) -> Vec<Arc<str>> {
         self.generation.store(generation, Ordering::Relaxed);
         let mut changes = self.lock_changes();
         changes.is_connected = true;
         changes.names.clear();
         drop(changes);
-        // After the flag, not before: what is wanted in between is either in here or noted, and at
-        // worst both.
+        // After the flag is set, not before: a channel that is added in between is in this list or
+        // in the changes, and at worst in both.
         self.channels
             .iter()
             .map(|channel| Arc::clone(channel.key()))
@@ -354,17 +356,17 @@ impl ChannelRegistry {
         }
     }
 
-    /// Why there is no connection; those whose patience ends are told.
-    pub(crate) fn is_away_because(&self, cause: SharedError) {
+    /// Notes why there is no connection, for callers whose wait ends.
+    pub(crate) fn set_away(&self, cause: SharedError) {
         *self.lock_away() = Some(cause);
     }
 
     /// The bus has answered.
-    pub(crate) fn is_well(&self) {
+    pub(crate) fn mark_healthy(&self) {
         *self.lock_away() = None;
     }
 
-    /// Takes what has changed since the last call, at once and possibly nothing.
+    /// Takes the changes since the last call, without waiting; there may be none.
     pub(crate) fn take_changes(&self) -> HashSet<Arc<str>> {
         std::mem::take(&mut self.lock_changes().names)
     }
@@ -383,8 +385,7 @@ impl ChannelRegistry {
         self.settle(name, Ok(()));
     }
 
-    /// The bus will not have the channel: ends every wait for it with an error, and tells those who
-    /// have followed it until now.
+    /// The bus refuses the channel: ends every wait for it with an error, and tells its followers.
     pub(crate) fn refuse(&self, name: &str, error: BusError) {
         let mut followers = Vec::new();
         let name = self.followers(name, &mut followers);
@@ -406,13 +407,13 @@ impl ChannelRegistry {
         }
     }
 
-    /// All that is wanted has been restored: tells each follower of the holes in its channels, in
-    /// one call. What is not confirmed yet, because Redis refuses it, is told when it is.
+    /// All wanted channels have been restored: reports to each follower the gaps in its channels,
+    /// in one call. A channel that Redis still refuses is reported when it is confirmed.
     pub(crate) fn restored(&self) {
-        self.tell_gap(|_, channel| channel.is_confirmed);
+        self.report_gap(|_, channel| channel.is_confirmed);
     }
 
-    fn tell_gap(&self, is_over: impl Fn(&Arc<str>, &ChannelState) -> bool) {
+    fn report_gap(&self, is_over: impl Fn(&Arc<str>, &ChannelState) -> bool) {
         let generation = self.generation();
         let mut missed: HashMap<Follower, Vec<Arc<str>>> = HashMap::new();
         for mut channel in self.channels.iter_mut() {

@@ -1,40 +1,41 @@
-//! What the channels of a process are told at the start.
+//! Settings of the channels of a process.
 
 use std::time::Duration;
 
 use crate::PayloadLimits;
 
-/// How the channels of a process behave, whatever carries them.
+/// How the channels of a process behave, over any bus.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ChannelSettings {
-    /// What a payload may be. What is larger or deeper is dropped on receipt and counted, and
-    /// cannot be emitted.
+    /// Limits on a payload. A larger or deeper one is dropped on receipt and counted, and cannot be
+    /// emitted.
     pub payload: PayloadLimits,
-    /// What who needs a channel does while the bus is away: waits 30 s for it by default.
+    /// What a subscription does when it needs a channel while the bus is away: it waits for 30 s by
+    /// default.
     pub when_away: WhenAway,
-    /// Channels that are told apart in the counts of failures: 100 by default. All others share one
+    /// How many channels have their own counts of failures: 100 by default. All others share one
     /// entry.
     pub failing_channels: usize,
-    /// Messages that may wait for one [`Listener`](crate::Listener): 1,024 by default. One more is
-    /// a gap.
+    /// Messages that may wait for one [`Listener`](crate::Listener): 1,024 by default. One more
+    /// causes a gap.
     pub queued_messages: usize,
-    /// Bytes that these may have: 4 MiB by default. More is a gap; one message may wait whatever
-    /// its size.
+    /// Bytes of these messages: 4 MiB by default. More cause a gap; a single message may wait
+    /// whatever its size.
     pub queued_bytes: usize,
 }
 
-/// What a subscription does that needs a channel while the bus cannot be reached.
+/// What a subscription does when it needs a channel and the bus cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenAway {
-    /// Waits for the bus, at most so long, and then fails with 503 `bus-unavailable`.
+    /// Waits for the bus, at most this long, then fails with 503 `bus-unavailable`.
     Hold(Duration),
     /// Fails at once.
     Refuse,
 }
 
-/// How long a confirmation is awaited, where no other time is set.
+/// How long a confirmation is awaited if no other time is set.
 pub(crate) const CONFIRMATION: Duration = Duration::from_secs(30);
 
 impl Default for ChannelSettings {

@@ -1,12 +1,12 @@
-//! EJSON: what was read and is printed reads as the same value again, the checker of payloads agrees with the reader,
-//! and both agree with serde_json on what JSON is.
+//! EJSON: a value that was read and printed reads as the same value again, the payload check agrees
+//! with the reader, and both agree with serde_json on what is JSON.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use updraft_protocol::ejson::{self, JsonLimits, Print, Text, Value};
 
-/// What decoding can make of a small text is wider than it, and printing makes it deeper.
+/// Decoding may make a small text wider, and printing makes it deeper.
 const PRINTED: JsonLimits = JsonLimits::new(512, usize::MAX);
 
 fuzz_target!(|bytes: &[u8]| {
@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
             plain
         }
         (Err(_), Err(_)) => {
-            // What serde_json takes is JSON, so only a limit may have been in the way.
+            // A text that serde_json accepts is JSON, so only a limit may have refused it.
             let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
             assert!(!is_json || ejson::parse(text, &PRINTED).is_ok());
             return;
@@ -53,7 +53,7 @@ fn has_special_key(value: &Value) -> bool {
     }
 }
 
-/// Plain JSON is the same after a round trip, but for the infinities, which print as null.
+/// Plain JSON survives a round trip, except the infinities, which print as null.
 fn check_plain(plain: &Value) {
     let text = ejson::to_json(plain);
     let again = ejson::parse(&text, &PRINTED).expect("printed JSON is read again");
@@ -63,7 +63,7 @@ fn check_plain(plain: &Value) {
     assert_eq!(text, ejson::to_json(&again));
 }
 
-/// EJSON is the same after a round trip, but for invalid dates, which print as null and read as 1970.
+/// EJSON survives a round trip, except invalid dates, which print as null and read as 1970.
 fn check_ejson(value: &Value) {
     let text = ejson::to_ejson(value);
     let plain = ejson::parse(&text, &PRINTED).expect("printed EJSON is read again");
@@ -80,7 +80,7 @@ fn check_ejson(value: &Value) {
     assert_eq!(ejson::to_ejson(lossless), ejson::to_ejson(&again));
 }
 
-/// What is printed at once is what would be printed of the tree, in EJSON and in plain JSON.
+/// Printing at once gives the text of the tree, in EJSON and in plain JSON.
 fn check_print(value: &Value) {
     match ejson::print(value).expect("a value is printed") {
         Print::Plain { text, falsy, array } => {
@@ -93,7 +93,7 @@ fn check_print(value: &Value) {
     }
 }
 
-/// serde_json accepts what is printed, unless a lone surrogate is in it.
+/// serde_json accepts the printed text, unless it has a lone surrogate.
 fn check_json(value: &Value) {
     let text = ejson::to_json(value);
     if !has_lone_surrogate(value) {

@@ -1,5 +1,5 @@
-//! The message envelope: whatever a client sends is read or refused, and what the server quotes of it is JSON again.
-//! A well-formed message has exactly the members it was sent with.
+//! The message envelope: whatever a client sends is read or refused, and a quoted message is JSON
+//! again. A well-formed message has exactly the members with which it was sent.
 
 #![no_main]
 
@@ -9,7 +9,8 @@ use updraft_protocol::message::{
     ClientRequest, MessageBounds, MethodCall, Quote, ServerMessage, Subscribe, decode,
 };
 
-/// An echo is deeper than what it quotes, and `$escape` of a string makes members of its characters.
+/// An echo is deeper than the message that it quotes, and `$escape` of a string has a member for
+/// each of its characters.
 const ECHO: JsonLimits = JsonLimits::new(512, usize::MAX);
 
 fuzz_target!(|text: &str| {

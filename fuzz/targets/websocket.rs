@@ -1,5 +1,5 @@
-//! WebSocket frames: the reader gives the same in pieces, however small, as in one, and nothing over its limits.
-//! The first byte of the input chooses the limit, the second the pieces.
+//! WebSocket frames: the reader returns the same messages from small pieces as from one, and
+//! nothing over its limits. The first byte of the input chooses the limit, the second the pieces.
 
 #![no_main]
 
@@ -17,14 +17,14 @@ use libfuzzer_sys::fuzz_target;
 use websocket::rate::FrameRate;
 use websocket::reader::{Incoming, Limits, Protocol, Reader, Receiver};
 
-/// What came out of a reader, and how it ended.
+/// The output of a reader, and how it ended.
 type Seen = (Vec<String>, Result<(), Protocol>);
 
 /// Longest header of a frame, and longest payload of a control frame.
 const HEADER: usize = 14;
 const MAX_CONTROL: usize = 125;
 
-/// Few enough for an input to exceed.
+/// Low enough for an input to exceed.
 const SMALL_FRAMES: FrameRate = FrameRate {
     frames: 20,
     within: Duration::MAX,
@@ -82,7 +82,7 @@ fn read(mut bytes: &[u8], limits: Limits, sizes: impl Iterator<Item = usize>) ->
     for size in sizes {
         let (piece, rest) = bytes.split_at(size.min(bytes.len()));
         let outcome = reader.read(&mut piece.to_vec(), Duration::ZERO, &mut client);
-        // A frame and the fragments before it, each with the room that a growing vector takes in advance.
+        // A frame and the fragments before it, each with the spare capacity of a growing vector.
         assert!(outcome.is_err() || reader.bytes() <= 4 * (limits.message + HEADER + MAX_CONTROL));
         bytes = rest;
         if outcome.is_err() || client.closed || bytes.is_empty() {

@@ -1,5 +1,6 @@
-//! What the merge box costs in memory: 10,000 sessions that show the same 100 documents of 1 KiB, shared by all of them.
-//! `cargo bench -p updraft-protocol --bench merge_box` prints bytes per session beyond that one copy, on Linux.
+//! What the merge box costs in memory: 10,000 sessions that show the same 100 documents of 1 KiB,
+//! which they all share. On Linux, `cargo bench -p updraft-protocol --bench merge_box` prints the
+//! bytes per session beyond that one copy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,7 @@ fn main() {
     }
 }
 
-/// An id of 17 characters, as Meteor draws them, and fields of 1 KiB.
+/// An id of 17 characters, like Meteor's, and fields of 1 KiB.
 fn document(number: usize) -> (String, Fields) {
     let fields: Object = ["name", "text", "owner", "more"]
         .map(|key| (key, "x".repeat(256)))
@@ -82,7 +83,7 @@ fn report(what: &str, bytes: usize) -> usize {
     each
 }
 
-/// Bytes that this process has in memory.
+/// Bytes of this process that are in memory.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("this is Linux");
     let kib = status

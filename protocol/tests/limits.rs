@@ -1,5 +1,5 @@
-//! What one session takes from its client before it says no, in virtual time: lengths, depths, counts and durations.
-//! The transcripts have what fits into a line.
+//! What one session takes from its client before it says no, in virtual time: lengths, depths,
+//! counts and durations. The transcripts have what fits into a line.
 
 mod fixture;
 

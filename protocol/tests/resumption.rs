@@ -1,5 +1,5 @@
-//! A session that loses its connection, in virtual time: what it keeps, for how long, and who may have it.
-//! The transcripts have the conversations; here is what no client sees.
+//! A session that loses its connection, in virtual time: what it keeps, for how long, and who may
+//! have it. The transcripts have the conversations; here is what no client sees.
 
 use std::sync::Arc;
 use std::time::Duration;

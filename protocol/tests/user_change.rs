@@ -1,5 +1,5 @@
-//! What can happen while a user changes, in virtual time against the session alone: the transcripts have what a client
-//! sees when all goes well.
+//! What can happen while a user changes, in virtual time against the session alone: the transcripts
+//! have what a client sees when all goes well.
 
 #![allow(clippy::unwrap_used, reason = "a test that finds nothing should stop")]
 

@@ -1,5 +1,5 @@
-//! What logs say of logins, of panics, and of what clients send that does not fit: enough to follow them, nothing that
-//! could be used to log in, and no values.
+//! What logs say of logins, of panics, and of what clients send that does not fit: enough to follow
+//! them, nothing that could be used to log in, and no values.
 
 use std::io::{self, Write};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -246,7 +246,8 @@ fn choosy() -> updraft::Builder {
         })
 }
 
-/// What a client sends that does not fit, the error that names its subscription or call, and what is wrong with it.
+/// What a client sends that does not fit, the error that names its subscription or call, and what
+/// is wrong with it.
 const MISFITS: [(&str, &str, &str, &str); 4] = [
     (
         r#"{"msg":"sub","id":"a","name":"misfit","params":["vent.a",{"threadId":665544}]}"#,

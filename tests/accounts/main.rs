@@ -1,5 +1,5 @@
-//! Accounts, as a stock client uses them, over real sockets: logging in and out, tokens and their ends, the user's own
-//! document.
+//! Accounts, as a stock client uses them, over real sockets: logging in and out, tokens and their
+//! ends, the user's own document.
 
 mod authenticators;
 #[path = "../common/mod.rs"]

@@ -1,4 +1,5 @@
-//! What a program can order about a user: the connections of every process hear of it, over the bus.
+//! What a program can order about a user: the connections of every process hear of it, over the
+//! bus.
 
 use std::time::Duration;
 
@@ -50,7 +51,8 @@ fn client(server: &Running, user: &str) -> Client {
     client
 }
 
-/// Repeats an order until a client hears of it: a process that has just started may not be on the bus yet.
+/// Repeats an order until a client hears of it: a process that has just started may not be on the
+/// bus yet.
 #[track_caller]
 fn until_heard(client: &mut Client, mut order: impl FnMut()) -> Received {
     for _ in 0..60 {

@@ -1,5 +1,5 @@
-//! Servers on a real Redis: what is published reaches the clients, also when Redis was away, and what goes out is what
-//! other programs expect.
+//! Servers on a real Redis: what is published reaches the clients, also when Redis was away, and
+//! what goes out is what other programs expect.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

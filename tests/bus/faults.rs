@@ -1,5 +1,5 @@
-//! Servers whose Redis, or whose way to it, fails: events go on by themselves, and what is missing is told.
-//! Messages are numbered, so that nothing is lost, repeated or reordered in silence.
+//! Servers whose Redis, or whose way to it, fails: events go on by themselves, and what is missing
+//! is told. Messages are numbered, so that nothing is lost, repeated or reordered in silence.
 
 #![allow(
     clippy::disallowed_methods,
@@ -109,7 +109,8 @@ impl Stream {
         panic!("deaf: {:?}", self.server.stats());
     }
 
-    /// Events flow, exactly one gap was told, and nothing else was lost; then the client leaves, and nothing stays.
+    /// Events flow, exactly one gap was told, and nothing else was lost; then the client leaves,
+    /// and nothing stays.
     fn finish_with_one_gap(mut self, fault: BusFault) {
         for _ in 0..20 {
             self.publish();
@@ -256,7 +257,8 @@ fn row_089_an_overrun_output_buffer_is_one_gap() {
 #[test]
 fn row_087_096_a_connection_that_no_longer_gets_the_traffic_is_replaced() {
     let mut stream = Stream::start(|redis| redis.probe(Duration::from_millis(300)));
-    // The old Redis lives and answers; the name of Redis now means another one, which gets all the traffic.
+    // The old Redis lives and answers; the name of Redis now means another one, which gets all the
+    // traffic.
     let old = std::mem::replace(&mut stream.redis, RedisServer::start());
     stream.proxy.lead_to(stream.redis.port());
     let mut kill = redis::cmd("CLIENT");

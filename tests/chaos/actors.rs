@@ -1,5 +1,5 @@
-//! What the clients of a round do, each until the round is over. Those that read must miss nothing, whatever they do
-//! besides; what else each may expect is said here too.
+//! What the clients of a round do, each until the round is over. Those that read must miss nothing,
+//! whatever they do besides; what else each may expect is said here too.
 
 use std::time::Duration;
 
@@ -42,7 +42,8 @@ pub(crate) struct Report {
 }
 
 impl Actor {
-    /// One in a hundred is deaf, one resets, one babbles, one closes by half; a few are slow or change their mind.
+    /// One in a hundred is deaf, one resets, one babbles, one closes by half; a few are slow or
+    /// change their mind.
     pub(crate) fn of(number: usize) -> Self {
         match number % 100 {
             0 => Self::Omnivore,
@@ -138,7 +139,8 @@ async fn churn(world: &mut World, mut rng: Rng) -> Result<Report, String> {
     })
 }
 
-/// Reads nothing for some time, or until it is reset. What then still comes is in order, and its end says why.
+/// Reads nothing for some time, or until it is reset. What then still comes is in order, and its
+/// end says why.
 async fn ignore_everything(world: &mut World, mut rng: Rng) -> Result<(), String> {
     let pace = Pace {
         buffer: Some(4096),
@@ -159,7 +161,8 @@ async fn ignore_everything(world: &mut World, mut rng: Rng) -> Result<(), String
     }
 }
 
-/// Works for a moment, and is gone: in silence, in the middle of a frame, or with a request just sent.
+/// Works for a moment, and is gone: in silence, in the middle of a frame, or with a request just
+/// sent.
 async fn vanish(world: &mut World, mut rng: Rng) -> Result<(), String> {
     let mut session = begin(world, &mut rng, Pace::FAST).await?;
     session

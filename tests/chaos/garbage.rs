@@ -1,4 +1,5 @@
-//! What a broken or hostile client sends: bytes for the wire, drawn at random from each kind that is known to hurt servers.
+//! What a broken or hostile client sends: bytes for the wire, drawn at random from each kind that
+//! is known to hurt servers.
 
 use fastrand::Rng;
 

@@ -1,5 +1,6 @@
-//! Hundreds of clients on real sockets, some of which do whatever a client must not do, while messages are numbered and
-//! published through a real Redis: the others must miss nothing, and everything must be released at the end.
+//! Hundreds of clients on real sockets, some of which do whatever a client must not do, while
+//! messages are numbered and published through a real Redis: the others must miss nothing, and
+//! everything must be released at the end.
 //!
 //! `UPDRAFT_SEED` repeats a run's choices, `UPDRAFT_SOAK_SECONDS` sets the length of a round.
 

@@ -1,5 +1,5 @@
-//! The proof of one subscription: its numbered messages came once each, in order, and without a hole that was not told.
-//! It does no I/O; a session hands it what was received.
+//! The proof of one subscription: its numbered messages came once each, in order, and without a
+//! hole that was not told. It does no I/O; a session hands it what was received.
 
 /// What one subscription has received.
 #[derive(Debug)]
@@ -64,7 +64,8 @@ impl Proof {
         self.ended = true;
     }
 
-    /// Whether everything up to `end`, the first number that was never used, has come or been told missing.
+    /// Whether everything up to `end`, the first number that was never used, has come or been told
+    /// missing.
     pub(crate) fn is_complete(&self, end: u64) -> bool {
         let seen = self.next.or(self.owed);
         seen.is_some_and(|next| next >= end) && self.holes.len() <= self.told

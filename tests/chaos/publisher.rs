@@ -1,5 +1,6 @@
-//! Publishes numbered messages through Redis at a steady rate, with bursts and rubbish in between, and restarts Redis
-//! where the plan says so. It ends with one last message per room, sent when the server surely hears it.
+//! Publishes numbered messages through Redis at a steady rate, with bursts and rubbish in between,
+//! and restarts Redis where the plan says so. It ends with one last message per room, sent when the
+//! server surely hears it.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -38,8 +39,8 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Publishes for as long as the plan says, and on until the round `may_end`. Answers how many messages that are none
-    /// it has published.
+    /// Publishes for as long as the plan says, and on until the round `may_end`. Answers how many
+    /// messages that are none it has published.
     ///
     /// # Panics
     /// When the round may never end.
@@ -111,7 +112,8 @@ impl<'a> Publisher<'a> {
         messages.publish(channel(room), "false").ignore();
     }
 
-    /// After a restart the server needs a while to listen again; the last message must not fall into it.
+    /// After a restart the server needs a while to listen again; the last message must not fall
+    /// into it.
     fn finish(&mut self) {
         self.await_listeners();
         let mut last = Pipeline::new();

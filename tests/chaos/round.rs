@@ -1,5 +1,5 @@
-//! Rounds of the same plan, until one of them leaves as much memory as it found: what is lost in every round is a leak,
-//! what is kept once is the allocator's.
+//! Rounds of the same plan, until one of them leaves as much memory as it found: what is lost in
+//! every round is a leak, what is kept once is the allocator's.
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,8 +32,9 @@ pub(crate) struct Plan {
 /// Rounds after which memory must have stopped growing.
 const ROUNDS: usize = 8;
 
-/// What a round may leave behind: pages that the allocator has not given back. A long round makes twenty thousand
-/// connections, so that a leak of a hundred bytes for each is more; a short one makes some hundreds.
+/// What a round may leave behind: pages that the allocator has not given back. A long round makes
+/// twenty thousand connections, so that a leak of a hundred bytes for each is more; a short one
+/// makes some hundreds.
 const TOLERANCE: u64 = 1024 * 1024;
 
 /// The length of a round: `UPDRAFT_SOAK_SECONDS`, or this many.
@@ -79,7 +80,8 @@ impl Soak {
     /// Runs rounds until memory has stopped growing.
     ///
     /// # Panics
-    /// When a client missed something, something was not released, or memory grows with every round.
+    /// When a client missed something, something was not released, or memory grows with every
+    /// round.
     pub(crate) fn run(mut self) {
         let mut before = None;
         for round in 0..ROUNDS {
@@ -198,7 +200,8 @@ fn from_environment(name: &str) -> Option<u64> {
     )
 }
 
-/// Prints at once, whatever the test harness keeps for later: a run that hangs must have said its seed.
+/// Prints at once, whatever the test harness keeps for later: a run that hangs must have said its
+/// seed.
 fn say(line: &str) {
     writeln!(std::io::stderr(), "chaos: {line}").expect("there is a place to print to");
 }

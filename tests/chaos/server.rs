@@ -1,5 +1,5 @@
-//! The server under test: every way to follow a channel, in every encoding, each subscription telling its client when
-//! events may have been missed.
+//! The server under test: every way to follow a channel, in every encoding, each subscription
+//! telling its client when events may have been missed.
 
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use updraft_test_support::redis::RedisServer;
 use crate::common::Running;
 use crate::world::channel;
 
-/// How long a client may show no sign of life: enough for a healthy one on a busy machine, little enough that one that
-/// does not read is found within seconds.
+/// How long a client may show no sign of life: enough for a healthy one on a busy machine, little
+/// enough that one that does not read is found within seconds.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long sessions wait for clients that the network has lost: none comes back, and they must all be gone at the end.
+/// How long sessions wait for clients that the network has lost: none comes back, and they must all
+/// be gone at the end.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// The collection in which a subscription says that events may have been missed.

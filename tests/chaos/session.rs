@@ -1,5 +1,5 @@
-//! A DDP session that proves its subscriptions: what it receives is handed to each one's proof, and what cannot be is an
-//! error.
+//! A DDP session that proves its subscriptions: what it receives is handed to each one's proof, and
+//! what cannot be is an error.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -174,7 +174,8 @@ impl Session {
         all.filter(|it| it.state == State::Live).count()
     }
 
-    /// Takes in what comes until the round is over, which must be before the server ends the connection.
+    /// Takes in what comes until the round is over, which must be before the server ends the
+    /// connection.
     pub(crate) async fn listen(&mut self) -> Result<(), String> {
         let mut over = self.world.over.clone();
         while !*over.borrow() {
@@ -188,8 +189,8 @@ impl Session {
         Ok(())
     }
 
-    /// Takes in what comes for some time, or until the server ends the connection: then answers with the code of its
-    /// close frame, if there was one.
+    /// Takes in what comes for some time, or until the server ends the connection: then answers
+    /// with the code of its close frame, if there was one.
     pub(crate) async fn listen_for(
         &mut self,
         time: Duration,
@@ -204,7 +205,8 @@ impl Session {
         Ok(self.ended)
     }
 
-    /// Takes in what comes until every subscription has what it is owed, and those given up have ended.
+    /// Takes in what comes until every subscription has what it is owed, and those given up have
+    /// ended.
     pub(crate) async fn complete(&mut self) -> Result<(), String> {
         let until = Instant::now() + PATIENCE;
         while let Some(lacks) = self.lacking() {

@@ -1,5 +1,5 @@
-//! A WebSocket client that can also do what a WebSocket client must not. It waits on tokio, so that a thousand fit on one
-//! thread.
+//! A WebSocket client that can also do what a WebSocket client must not. It waits on tokio, so that
+//! a thousand fit on one thread.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -173,7 +173,8 @@ impl Socket {
         }
     }
 
-    /// A whole frame, if there is one: opcode and payload. Servers neither mask nor, here, fragment.
+    /// A whole frame, if there is one: opcode and payload. Servers neither mask nor, here,
+    /// fragment.
     fn take_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let [first, second, ..] = *self.received.as_slice() else {
             return None;

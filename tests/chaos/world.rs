@@ -1,4 +1,5 @@
-//! What all clients of a round know: where the server is, how far each room's numbers have got, and whether it is over.
+//! What all clients of a round know: where the server is, how far each room's numbers have got, and
+//! whether it is over.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! A server in this process, for the tests that look at what it leaves behind.
-//! Its clients are those of the test support; each test is a conversation, and ends with all gauges where they were.
+//! A server in this process, for the tests that look at what it leaves behind. Its clients are
+//! those of the test support; each test is a conversation, and ends with all gauges where they
+//! were.
 
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
@@ -19,7 +20,8 @@ use updraft_test_support::redis::RedisServer;
 
 /// A server, and the runtime of its handlers.
 ///
-/// When it is dropped, after its clients, nothing of them may be left: see [`is_at_rest`](Self::is_at_rest).
+/// When it is dropped, after its clients, nothing of them may be left: see
+/// [`is_at_rest`](Self::is_at_rest).
 pub(crate) struct Running {
     runtime: Runtime,
     serving: JoinHandle<updraft::Result<()>>,
@@ -38,7 +40,8 @@ impl Running {
         )
     }
 
-    /// Serves on a free port, with the bus inside the process. Sessions may outlive their connections.
+    /// Serves on a free port, with the bus inside the process. Sessions may outlive their
+    /// connections.
     pub(crate) fn start_resumable(builder: Builder) -> Self {
         Self::start_in(runtime(), builder)
     }
@@ -146,8 +149,8 @@ impl Drop for Running {
     }
 }
 
-/// Serves as [`Running::start`] does, but on the runtime of a test whose body is asynchronous. What is left afterwards the
-/// test has to look at itself.
+/// Serves as [`Running::start`] does, but on the runtime of a test whose body is asynchronous. What
+/// is left afterwards the test has to look at itself.
 pub(crate) async fn serve(builder: Builder) -> (SocketAddr, Handle) {
     let builder = builder.configure(|settings| settings.sessions.resumption.grace = Duration::ZERO);
     let bound = builder.bind("127.0.0.1:0").await.expect("a free port");
@@ -159,8 +162,8 @@ pub(crate) async fn serve(builder: Builder) -> (SocketAddr, Handle) {
 /// A Vent id such as redis-oplog's client makes; `VID` in conversations.
 pub(crate) const VID: &str = "kpNzWxsDHYcxAHj5M";
 
-/// A conversation: `->` is what the client sends, `<-` what comes back, `<- …` the beginning of what comes back, and
-/// `-- silence` that nothing does. Nothing else may come in between.
+/// A conversation: `->` is what the client sends, `<-` what comes back, `<- …` the beginning of
+/// what comes back, and `-- silence` that nothing does. Nothing else may come in between.
 #[track_caller]
 pub(crate) fn talk(client: &mut Client, lines: &str) {
     for line in lines.lines().map(str::trim).filter(|it| !it.is_empty()) {
@@ -182,8 +185,8 @@ pub(crate) fn talk(client: &mut Client, lines: &str) {
 
 /// Everything that was on its way to the client.
 ///
-/// A shard that answers a ping looks at all else that waits for it in the same turn, so with the second answer all is
-/// there that the first ping found.
+/// A shard that answers a ping looks at all else that waits for it in the same turn, so with the
+/// second answer all is there that the first ping found.
 #[track_caller]
 pub(crate) fn received(client: &mut Client) -> Vec<String> {
     let mut texts = Vec::new();

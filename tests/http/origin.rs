@@ -1,4 +1,5 @@
-//! Who is let in at the edge: by origin and host, by address, and by where a proxy says that a client is.
+//! Who is let in at the edge: by origin and host, by address, and by where a proxy says that a
+//! client is.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,5 @@
-//! The WebSocket edge over real sockets: bytes that no client library would send, and what comes back.
+//! The WebSocket edge over real sockets: bytes that no client library would send, and what comes
+//! back.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -118,7 +119,8 @@ impl Raw {
     }
 }
 
-/// The frame at the start of `bytes`, and its whole length. The code of a close frame is shown as a number.
+/// The frame at the start of `bytes`, and its whole length. The code of a close frame is shown as a
+/// number.
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     assert_eq!(second & 0x80, 0, "a server masks nothing");

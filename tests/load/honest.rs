@@ -1,4 +1,5 @@
-//! Clients that do nothing wrong: they want much, or they are slow, or they are many. All of them get what they want.
+//! Clients that do nothing wrong: they want much, or they are slow, or they are many. All of them
+//! get what they want.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

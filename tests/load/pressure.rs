@@ -19,7 +19,8 @@ use updraft_test_support::transcript::Received;
 
 use crate::common::{Running, serve};
 
-/// A server with a publication `flood` that relays the channel it is told, and little room in the kernel.
+/// A server with a publication `flood` that relays the channel it is told, and little room in the
+/// kernel.
 fn flooding() -> Builder {
     let flood = |vent: Vent, channel: String| async move { vent.relay(channel![channel]).await };
     Server::builder()
@@ -117,7 +118,8 @@ async fn row_034_a_client_that_takes_nothing_for_too_long_is_closed() {
     let (address, handle) =
         serve(flooding().configure(|settings| settings.clients.output_timeout = timeout)).await;
     let (slow, mut steady) = (follow(address, "c"), follow(address, "c"));
-    // Less than the limit on bytes; the slow one takes none of what follows, the other a little at a time.
+    // Less than the limit on bytes; the slow one takes none of what follows, the other a little at
+    // a time.
     for number in 0..20 {
         emit(&handle, "c", number, 40_000).await;
     }

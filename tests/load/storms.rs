@@ -1,7 +1,8 @@
-//! Many clients at once: they connect in a storm, follow one channel, subscribe and leave together. Those who are there
-//! already are served meanwhile, and nothing is left afterwards.
+//! Many clients at once: they connect in a storm, follow one channel, subscribe and leave together.
+//! Those who are there already are served meanwhile, and nothing is left afterwards.
 //!
-//! What `cargo test` runs is small; the tests that begin with `soak_` are of the size that they are about.
+//! What `cargo test` runs is small; the tests that begin with `soak_` are of the size that they are
+//! about.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -211,7 +212,8 @@ fn row_082_a_burst_is_written_while_it_is_delivered() {
     let mut other = server.client();
     let mut clients = storm(&server, 100, 2);
     clients.iter_mut().for_each(|client| follow(client, "all"));
-    // While a mapping function holds the shard up, the burst comes in. Half-way it is held up again.
+    // While a mapping function holds the shard up, the burst comes in. Half-way it is held up
+    // again.
     server.emit("held", 1);
     held.await_arrival(&server);
     let text = |number: usize| format!("{number} {}", "x".repeat(4096));

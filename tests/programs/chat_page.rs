@@ -1,5 +1,5 @@
-//! The page of the chat example in a real browser: headless Chromium, driven by `playwright-core`. The script asks for
-//! what only the test can do: to publish over Redis, to restart the server.
+//! The page of the chat example in a real browser: headless Chromium, driven by `playwright-core`.
+//! The script asks for what only the test can do: to publish over Redis, to restart the server.
 
 use std::path::Path;
 

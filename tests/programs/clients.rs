@@ -1,5 +1,6 @@
-//! Clients that people have, as npm, PyPI and crates.io have them, against the example `fixture` over real sockets.
-//! What each is asked to do stands in `tests/clients/scenario.mjs`; how it sees every event, at the top of its script.
+//! Clients that people have, as npm, PyPI and crates.io have them, against the example `fixture`
+//! over real sockets. What each is asked to do stands in `tests/clients/scenario.mjs`; how it sees
+//! every event, at the top of its script.
 
 use std::fmt;
 use std::thread;
@@ -91,8 +92,9 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// Runs a client's script twice: with events of the server's own process and a network that is away for a while, and
-/// with events of Redis and a network that resets. `environment` is what the server needs for this client.
+/// Runs a client's script twice: with events of the server's own process and a network that is away
+/// for a while, and with events of Redis and a network that resets. `environment` is what the
+/// server needs for this client.
 fn drive(client: &str, encoding: Encoding, environment: &[(&str, &str)]) {
     installed(&["node_modules", "python", "siderite"]);
     let away = |proxy: &Proxy| {
@@ -118,7 +120,8 @@ fn drive(client: &str, encoding: Encoding, environment: &[(&str, &str)]) {
     redis.await_numsub(CHANNEL, 0);
 }
 
-/// Runs a client's script against a server behind a proxy. `fail` is what happens when the script wants a cut.
+/// Runs a client's script against a server behind a proxy. `fail` is what happens when the script
+/// wants a cut.
 fn converse(client: &str, encoding: Encoding, server: &Example, fail: impl Fn(&Proxy)) {
     println!("{client}, {encoding}");
     let proxy = Proxy::start(server.port());

@@ -1,5 +1,5 @@
-//! Runs the examples that people copy, as cargo has built them, and drives them as their users would: over real sockets,
-//! with a real Redis where they take one.
+//! Runs the examples that people copy, as cargo has built them, and drives them as their users
+//! would: over real sockets, with a real Redis where they take one.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

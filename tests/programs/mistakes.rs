@@ -1,5 +1,5 @@
-//! Mistakes that everybody makes once, and what the compiler says of each. Of its words only ours are looked at, and those
-//! that name the type: the others change with its version.
+//! Mistakes that everybody makes once, and what the compiler says of each. Of its words only ours
+//! are looked at, and those that name the type: the others change with its version.
 
 use updraft_test_support::compiler::objections;
 

@@ -1,4 +1,5 @@
-//! Calls of methods: what the function is given, what its client hears and when, and what one call may do with others.
+//! Calls of methods: what the function is given, what its client hears and when, and what one call
+//! may do with others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! What handlers and clients may do to a server over a real socket, and what it costs the others: nothing.
-//! Each test ends with the gauges back at zero.
+//! What handlers and clients may do to a server over a real socket, and what it costs the others:
+//! nothing. Each test ends with the gauges back at zero.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,4 +1,5 @@
-//! How long things live that belong to a client: handlers, tasks and callbacks of those that leave or fail.
+//! How long things live that belong to a client: handlers, tasks and callbacks of those that leave
+//! or fail.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,5 +1,6 @@
-//! Rules of how often clients may ask: what they refuse, whom they count together, and what that costs nobody else.
-//! Over sockets only, for sessions know nothing of rates; intervals are so long that no test waits for their end, but one.
+//! Rules of how often clients may ask: what they refuse, whom they count together, and what that
+//! costs nobody else. Over sockets only, for sessions know nothing of rates; intervals are so long
+//! that no test waits for their end, but one.
 
 use std::num::NonZero;
 use std::sync::Arc;

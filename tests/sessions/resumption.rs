@@ -1,5 +1,6 @@
-//! Clients that lose their connection and come back, over real sockets and across shards: consecutive connections go to
-//! different shards, so that most returns move a client from one to the other.
+//! Clients that lose their connection and come back, over real sockets and across shards:
+//! consecutive connections go to different shards, so that most returns move a client from one to
+//! the other.
 
 mod away;
 mod polling;

@@ -1,4 +1,5 @@
-//! The end of a server: it sends its clients away, waits for methods that have begun, and leaves nothing running.
+//! The end of a server: it sends its clients away, waits for methods that have begun, and leaves
+//! nothing running.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! A client's user changes while its subscriptions run: who sees what, what is held meanwhile, what is let go of.
-//! How it looks to the client, message by message, is in `transcripts/user.txt`.
+//! A client's user changes while its subscriptions run: who sees what, what is held meanwhile, what
+//! is let go of. How it looks to the client, message by message, is in `transcripts/user.txt`.
 
 mod kept;
 mod load;

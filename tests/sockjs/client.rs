@@ -1,5 +1,6 @@
-//! `sockjs-client` 1.6.1, as npm has it and Meteor's pages use it, in Node and in headless Chromium.
-//! What is said stands in `tests/clients/sockjs_talk.js`, what must come of it in `sockjs_checks.mjs`.
+//! `sockjs-client` 1.6.1, as npm has it and Meteor's pages use it, in Node and in headless
+//! Chromium. What is said stands in `tests/clients/sockjs_talk.js`, what must come of it in
+//! `sockjs_checks.mjs`.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -20,8 +21,9 @@ const EVENTS: usize = 20;
 /// How long nobody is let in after a cut.
 const AWAY: Duration = Duration::from_millis(300);
 
-/// Offers `/echo`, `/close` and DDP. A short response limit has streams end and begin anew, a short heartbeat has
-/// polls end that wait for nothing; sessions that nobody polls are given up soon, so that a test ends.
+/// Offers `/echo`, `/close` and DDP. A short response limit has streams end and begin anew, a short
+/// heartbeat has polls end that wait for nothing; sessions that nobody polls are given up soon, so
+/// that a test ends.
 fn offering(adapt: impl Fn(SockJs) -> SockJs) -> Builder {
     let service = |options: SockJs| {
         let options = options

@@ -1,4 +1,5 @@
-//! What a server must not put up with: sessions that nobody wants, bodies that nobody sends, readers who do not read.
+//! What a server must not put up with: sessions that nobody wants, bodies that nobody sends,
+//! readers who do not read.
 
 use super::*;
 

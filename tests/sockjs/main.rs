@@ -1,4 +1,5 @@
-//! DDP over SockJS, as browsers speak it: every URL, both transports, and what a server must not put up with.
+//! DDP over SockJS, as browsers speak it: every URL, both transports, and what a server must not
+//! put up with.
 
 #![allow(
     clippy::disallowed_methods,
@@ -56,7 +57,8 @@ impl Running {
         assert!(eventually_within(2 * PATIENCE, || self.has_ended()));
     }
 
-    /// Waits for the end of all that clients have left, for less than it takes a Meteor session to be given up.
+    /// Waits for the end of all that clients have left, for less than it takes a Meteor session to
+    /// be given up.
     #[track_caller]
     fn rests(&self) {
         let rested = eventually_within(2 * PATIENCE, || self.is_at_rest());

@@ -1,4 +1,5 @@
-//! Clients over TLS: the same conversations, the same bounds, and what only TLS has: handshakes and certificates.
+//! Clients over TLS: the same conversations, the same bounds, and what only TLS has: handshakes and
+//! certificates.
 
 #![allow(
     clippy::disallowed_methods,
@@ -41,7 +42,8 @@ async fn echo(_: Call, text: String) -> Result<String> {
     Ok(text)
 }
 
-/// A server with a publication that relays the channel it is told, and a method that answers with its argument.
+/// A server with a publication that relays the channel it is told, and a method that answers with
+/// its argument.
 fn builder() -> Builder {
     let relay = |vent: Vent, channel: String| async move { vent.relay(channel![channel]).await };
     let shards = NonZero::new(2).unwrap();
@@ -292,7 +294,8 @@ fn what_comes_right_behind_the_handshake_is_read() {
     let ping = |id: usize| frame(&format!(r#"{{"msg":"ping","id":"{id}"}}"#));
     let mut hasty = request(&server).into_bytes();
     hasty.extend(frame(CONNECT));
-    // Slightly more than HTTP reads at most, and all of it read by TLS: the socket says nothing of the rest.
+    // Slightly more than HTTP reads at most, and all of it read by TLS: the socket says nothing of
+    // the rest.
     hasty.extend((1..550).flat_map(ping));
     client.conn.writer().write_all(&hasty).unwrap();
     // A record of its own.
@@ -513,7 +516,8 @@ fn row_015_replaced_files_are_noticed() {
     folder.put("other.pem", "other-key.pem");
     eventually("the other is shown", || shows(&server, "other.pem"));
     let failed = server.stats().failed_certificates;
-    // Each file is cut before it is written, and one is replaced before the other: a look in between finds that.
+    // Each file is cut before it is written, and one is replaced before the other: a look in
+    // between finds that.
     assert!(failed <= 3, "{failed}");
     std::fs::write(folder.0.join("certificates"), "broken").unwrap();
     eventually("it is noticed", || {

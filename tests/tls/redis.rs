@@ -1,5 +1,6 @@
-//! Redis over TLS. The certificates in `tests/tls` are for 127.0.0.1 and vouch for themselves; one expired long ago.
-//! Which certificates are trusted is set in the environment, so what is tested is the binary.
+//! Redis over TLS. The certificates in `tests/tls` are for 127.0.0.1 and vouch for themselves; one
+//! expired long ago. Which certificates are trusted is set in the environment, so what is tested is
+//! the binary.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

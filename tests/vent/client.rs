@@ -1,6 +1,7 @@
 //! What the Vent client of redis-oplog sends and understands, byte for byte, over a socket.
-//! Publications are those of the example `fixture`, which are named as that package's own client tests want them; a few
-//! facts need a publication that it does not have, and a server of their own.
+//! Publications are those of the example `fixture`, which are named as that package's own client
+//! tests want them; a few facts need a publication that it does not have, and a server of their
+//! own.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -331,7 +332,8 @@ fn vent_063_events_resume_in_a_new_session() {
             drop(server);
             server = Example::start("fixture", &[("PORT", &port)]);
         }
-        // A new socket is a new session, to which a client sends its subscriptions again, as they were.
+        // A new socket is a new session, to which a client sends its subscriptions again, as they
+        // were.
         let mut client = VentClient::connect(&server.url());
         let again = client.subscribe("1", ALICE, &json!({ "channel": "c" }));
         client.ready(&again);
@@ -355,7 +357,8 @@ fn vent_065_a_second_connect_is_an_error_and_nothing_more() {
     assert_eq!(client.event(&subscription), json!(1));
 }
 
-/// The four things that redis-oplog's own tests of its client hold, and the option that they leave out.
+/// The four things that redis-oplog's own tests of its client hold, and the option that they leave
+/// out.
 #[test]
 fn vent_015_054_055_076_077_078_what_redis_oplog_tests() {
     let server = Example::start("fixture", &[]);
@@ -413,8 +416,8 @@ fn sub(id: &str, vent: &str, options: &str) -> String {
     format!(r#"{{"msg":"sub","id":"{id}","name":"threadMessage","params":["{vent}",{options}]}}"#)
 }
 
-/// A client that does with frames what the one of redis-oplog does: a frame that begins with [`PREFIX`] is an event, and
-/// belongs to the subscription whose Vent id and name its `id` joins.
+/// A client that does with frames what the one of redis-oplog does: a frame that begins with
+/// [`PREFIX`] is an event, and belongs to the subscription whose Vent id and name its `id` joins.
 struct VentClient {
     socket: Client,
     /// Filled from the socket, drained by [`event`](Self::event); as long as what a test emits.

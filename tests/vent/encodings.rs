@@ -1,4 +1,5 @@
-//! The three encodings of an event: which a subscription gets, what its frames say, and which Vent ids it may use.
+//! The three encodings of an event: which a subscription gets, what its frames say, and which Vent
+//! ids it may use.
 
 use crate::common::{Gate, Running, talk};
 use updraft::prelude::*;
@@ -158,7 +159,8 @@ fn vent_080_equal_events_are_sent_each() {
     }
 }
 
-/// Subscribes with an id that looks like Meteor's, then with one that does not, and looks at which frames come.
+/// Subscribes with an id that looks like Meteor's, then with one that does not, and looks at which
+/// frames come.
 fn assert_chosen(builder: Builder, meteors: EncodingChoice, others: EncodingChoice) {
     let server = Running::start(builder);
     let mut client = server.client();

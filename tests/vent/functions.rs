@@ -1,4 +1,5 @@
-//! What mapping functions do to each other: nothing, whether they fail, dawdle, alter what they see or are shared.
+//! What mapping functions do to each other: nothing, whether they fail, dawdle, alter what they see
+//! or are shared.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

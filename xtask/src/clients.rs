@@ -1,5 +1,5 @@
-//! The programs of other ecosystems that tests drive, installed from `tests` into the target directory.
-//! Nothing is installed while the manifests are those of the last installation.
+//! The programs of other ecosystems that tests drive, installed from `tests` into the target
+//! directory. Nothing is installed if the manifests have not changed since the last installation.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,12 +13,12 @@ const NPM_FLAGS: [&str; 3] = ["--no-audit", "--no-fund", "--ignore-scripts"];
 /// The manifest of the client that is a crate, from the root of the workspace.
 pub(crate) const SIDERITE: &str = "tests/clients/siderite/Cargo.toml";
 
-/// Where the manifests of npm and pip are.
+/// The folder with the manifests of npm and pip.
 fn source() -> PathBuf {
     root().join("tests/clients")
 }
 
-/// Installs what `tests/clients/package.json` and its lock file name.
+/// Installs the packages of `tests/clients/package.json` and its lock file.
 pub(crate) fn npm() -> Result<(), String> {
     let files = ["package.json", "package-lock.json"];
     install("npm", &source(), &files, &clients(), |folder| {
@@ -29,7 +29,7 @@ pub(crate) fn npm() -> Result<(), String> {
     })
 }
 
-/// Installs what `tests/clients/requirements.txt` names, for use with `PYTHONPATH`.
+/// Installs the packages of `tests/clients/requirements.txt`, for use with `PYTHONPATH`.
 pub(crate) fn pip() -> Result<(), String> {
     let folder = clients().join("python");
     install("pip", &source(), &["requirements.txt"], &folder, |folder| {
@@ -42,7 +42,8 @@ pub(crate) fn pip() -> Result<(), String> {
     })
 }
 
-/// Builds the client that is a crate. It is a workspace of its own, whose dependencies are not the server's.
+/// Builds the client that is a crate. It is a workspace of its own, whose dependencies differ from
+/// the server's.
 pub(crate) fn crates() -> Result<(), String> {
     let folder = clients().join("siderite");
     let mut build = cargo(&["build", "--quiet", "--locked"]);
@@ -50,8 +51,8 @@ pub(crate) fn crates() -> Result<(), String> {
     run(build.arg("--target-dir").arg(folder))
 }
 
-/// Builds the MongoDB-compatible server of `tests/support/mongo`, where it is needed and there is Go. Without it, tests
-/// with a MongoDB are skipped, and say so.
+/// Builds the MongoDB-compatible server of `tests/support/mongo`, if it is needed and Go is
+/// installed. Without it, tests with a MongoDB are skipped, and the output says so.
 pub(crate) fn mongo() -> Result<(), String> {
     if env::var_os("MONGO_URL").is_some() || is_installed("mongod") {
         println!("not needed");
@@ -67,7 +68,7 @@ pub(crate) fn mongo() -> Result<(), String> {
     let source = root().join("tests/support/mongo");
     install("go", &source, &files, &clients().join("mongo"), |folder| {
         let mut build = Command::new(&go);
-        // PostgreSQL is the backend that is not used, and nobody debugs this program.
+        // PostgreSQL is the backend that is not used, and this program is not debugged.
         build
             .args(["build", "-o", "server", "-trimpath", "-mod=readonly"])
             .args(["-tags=ferretdb_no_postgresql", "-ldflags=-s -w"]);
@@ -75,7 +76,7 @@ pub(crate) fn mongo() -> Result<(), String> {
     })
 }
 
-/// Go, which is often installed where the path does not lead.
+/// Go, which is often installed outside the path.
 fn go() -> Option<PathBuf> {
     if is_installed("go") {
         return Some("go".into());
@@ -114,7 +115,7 @@ fn install(
 
 fn prepare(folder: &Path, stamp_file: &Path, texts: &[(&str, String)]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    // An installation that fails half way is not taken for a finished one, nor an old lock file for a new one.
+    // A failed installation must not count as finished, nor an old lock file as a new one.
     for old in [stamp_file, &folder.join("package-lock.json")] {
         if old.exists() {
             fs::remove_file(old)?;

@@ -1,5 +1,5 @@
-//! Replays the transcripts of this project against a running server, whatever it is written in.
-//! The server has to offer the publications and methods that the transcripts assume.
+//! Replays this project's transcripts against a running server, whatever it is written in. The
+//! server has to offer the publications and methods that the transcripts assume.
 
 use updraft_test_support::replay::replay;
 use updraft_test_support::transcript;
@@ -42,7 +42,7 @@ pub(crate) fn run(url: &str, case_name: Option<&str>) -> bool {
     differed == 0 && agreed > 0
 }
 
-/// The address of the WebSocket, which may be given as host and port only.
+/// The address of the WebSocket; `url` may be only host and port.
 fn address(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("ws", url));
     let scheme = if scheme == "http" { "ws" } else { scheme };

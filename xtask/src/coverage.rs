@@ -1,5 +1,5 @@
-//! Which facts have a passing test, and which should have one.
-//! What a test holds is read from its name, so the table comes from the tests that ran.
+//! Which facts have a passing test, and which lack one. The facts of a test are read from its name,
+//! so the table comes from the tests that ran.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use crate::facts::{self, List};
 use crate::results::Results;
 use crate::{ranges, workspace};
 
-/// Shows the table of the last run, and whether nothing is missing.
+/// Shows the table of the last run. Returns whether nothing is missing.
 pub(crate) fn run() -> bool {
     match Results::load() {
         Ok(results) => show(&results)
@@ -21,8 +21,8 @@ pub(crate) fn run() -> bool {
     }
 }
 
-/// Shows the table, and writes a longer one that names the tests of each fact. An error says what
-/// is missing, and which numbers in test names have no line.
+/// Shows the table, and writes a longer one that names the tests of each fact. An error names the
+/// missing facts, and the numbers in test names that no page lists.
 pub(crate) fn show(results: &Results) -> Result<(), String> {
     let lists = facts::lists()?;
     let rows: Vec<Row<'_>> = lists.iter().map(|list| Row::new(list, results)).collect();
@@ -44,12 +44,12 @@ pub(crate) fn show(results: &Results) -> Result<(), String> {
     Err(wrong.join(", "))
 }
 
-/// What is known of one list.
+/// The state of one list.
 struct Row<'a> {
     list: &'a List,
-    /// The tests of each fact that has one, by number; with those of numbers that have no line.
+    /// The tests of each fact that has one, by number; including numbers that no page lists.
     tests: BTreeMap<u16, Vec<&'a str>>,
-    /// How many tests hold any of them.
+    /// How many tests hold at least one of the facts.
     count: usize,
 }
 

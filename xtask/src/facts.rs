@@ -1,6 +1,6 @@
-//! The facts that tests hold on to, by number, as the pages of `docs/facts` and
-//! `docs/deviations.md` list them. A test says in its name what it holds: `ddp_053_054_ready_follows_the_documents`
-//! holds two facts of `ddp`.
+//! The numbered facts that tests hold, as the pages of `docs/facts` and `docs/deviations.md` list
+//! them. The name of a test says which: `ddp_053_054_ready_follows_the_documents` holds two facts
+//! of `ddp`.
 
 mod page;
 
@@ -12,17 +12,17 @@ use page::Page;
 
 /// A numbered list of facts.
 pub(crate) struct List {
-    /// How test names refer to it.
+    /// The prefix in test names.
     pub(crate) prefix: &'static str,
     /// The page's title.
     pub(crate) meaning: String,
-    /// What each number stands for. A test that holds another number is wrong about its name.
+    /// The meaning of each number. A test with another number has a wrong name.
     pub(crate) facts: BTreeMap<u16, String>,
-    /// Those for which a page says why they need no test.
+    /// Facts for which a page says why they need no test.
     pub(crate) exempt: BTreeSet<u16>,
 }
 
-/// The prefixes in test names, and the pages they refer to.
+/// The prefixes in test names, and their pages.
 const PAGES: [(&str, &str); 6] = [
     ("ddp", "docs/facts/ddp.md"),
     ("vent", "docs/facts/vent.md"),
@@ -32,7 +32,7 @@ const PAGES: [(&str, &str); 6] = [
     ("deviation", "docs/deviations.md"),
 ];
 
-/// All lists there are. An error says what is wrong with a page.
+/// All lists. An error says what is wrong with a page.
 pub(crate) fn lists() -> Result<Vec<List>, String> {
     let mut lists = Vec::new();
     let mut exempt = BTreeSet::new();
@@ -48,7 +48,7 @@ pub(crate) fn lists() -> Result<Vec<List>, String> {
             exempt: BTreeSet::new(),
         });
     }
-    // A page may speak of another one's facts.
+    // A page may exempt another page's facts.
     for (prefix, number) in exempt {
         let list = lists.iter_mut().find(|list| list.prefix == prefix);
         let list = list.filter(|list| list.facts.contains_key(&number));
@@ -58,8 +58,8 @@ pub(crate) fn lists() -> Result<Vec<List>, String> {
     Ok(lists)
 }
 
-/// The facts that a test's name refers to, as prefix and number: each prefix is followed by numbers
-/// of three digits.
+/// The facts in a test's name, as prefix and number: each prefix is followed by numbers of three
+/// digits.
 pub(crate) fn of_test(name: &str) -> BTreeSet<(&'static str, u16)> {
     let mut facts = BTreeSet::new();
     let mut current = None;
@@ -77,7 +77,7 @@ pub(crate) fn of_test(name: &str) -> BTreeSet<(&'static str, u16)> {
     facts
 }
 
-/// A number as test names and pages write it: three digits.
+/// A number as in test names and pages: three digits.
 fn number(word: &str) -> Option<u16> {
     let is_number = word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| word.parse().ok()).flatten()

@@ -1,7 +1,9 @@
-//! The fuzz targets of `fuzz/`: built for coverage, seeded from the transcripts, run for a while.
+//! The fuzz targets of `fuzz/`: builds them with coverage, seeds them from the transcripts and runs
+//! them for a while.
 //!
-//! The stable toolchain does it. cargo-fuzz would add an address sanitizer, for which there is nothing to do where no
-//! code is `unsafe`, and half a minute for its own installation. It still understands the folder, for work by hand.
+//! This works with the stable toolchain. cargo-fuzz would add an address sanitizer, which finds
+//! nothing in code without `unsafe`, and takes half a minute to install. The folder still works
+//! with cargo-fuzz by hand.
 
 mod seeds;
 
@@ -17,25 +19,25 @@ use crate::workspace::{cargo, root, run as run_command, target};
 /// The binaries of `fuzz/Cargo.toml`.
 const TARGETS: [&str; 4] = ["message", "ejson", "websocket", "session"];
 
-/// What libFuzzer needs of the compiler, as cargo-fuzz sets it.
+/// The compiler flags that libFuzzer needs, as cargo-fuzz sets them.
 const RUSTFLAGS: &str = "--cfg=fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// Longer inputs take more time than they find.
+/// Longer inputs take more time than they are worth.
 const LONGEST_INPUT: usize = 2048;
 
 /// Seconds that one input may take, and megabytes that a target may use.
 const LIMITS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=1024"];
 
-/// Enough to notice what a change has broken; what is rarer is found by `cargo xtask soak`.
+/// Enough to notice what a change has broken; `cargo xtask soak` finds rarer faults.
 pub(crate) const BRIEFLY: Duration = Duration::from_secs(10);
 
 /// Lints the targets and runs each for a time, as many at once as there are processors.
 ///
 /// # Errors
 ///
-/// The targets that failed; what they print and the inputs that did it are shown.
+/// The targets that failed; their output and the failing inputs are shown.
 pub(crate) fn run(time: Duration) -> Result<(), String> {
     let host = host()?;
     run_command(build("clippy", &host).args(["--", "-D", "warnings"]))?;
@@ -54,7 +56,7 @@ pub(crate) fn run(time: Duration) -> Result<(), String> {
     }
 }
 
-/// The targets among these that failed.
+/// Runs these targets together. Returns those that failed.
 fn run_together(targets: &[&str], host: &str, time: Duration) -> Vec<String> {
     thread::scope(|scope| {
         let runs: Vec<_> = targets
@@ -86,7 +88,7 @@ fn run_target(name: &str, host: &str, time: Duration) -> Result<(), String> {
         .arg(format!("-max_total_time={}", time.as_secs()))
         .arg(format!("-dict={}", dictionary.display()))
         .arg(format!("-artifact_prefix={}/{name}-", findings.display()));
-    // The first takes in what is found to be new.
+    // New inputs go into the first folder.
     command.arg(corpus).arg(folder("seeds").join(name));
     let committed = root().join("fuzz/corpus").join(name);
     if committed.exists() {
@@ -110,7 +112,7 @@ fn run_target(name: &str, host: &str, time: Duration) -> Result<(), String> {
     Err(status.to_string())
 }
 
-/// What libFuzzer says last: `#1290482 DONE cov: 2080 ft: 7680 …`.
+/// libFuzzer's last line: `#1290482 DONE cov: 2080 ft: 7680 …`.
 fn summary(log: &str) -> String {
     let mut lines = log.lines().filter(|line| line.contains("DONE"));
     let words: Vec<&str> = lines.next_back().unwrap_or("").split_whitespace().collect();
@@ -125,7 +127,8 @@ fn summary(log: &str) -> String {
 
 fn build(task: &str, host: &str) -> Command {
     let mut command = cargo(&[task, "--release", "--bins", "--target", host]);
-    // With a target named, build scripts and macros do without the instrumentation, which they could not link.
+    // With an explicit target, build scripts and macros are not instrumented: they could not be
+    // linked.
     command
         .env("RUSTFLAGS", RUSTFLAGS)
         .arg("--target-dir")
@@ -135,7 +138,7 @@ fn build(task: &str, host: &str) -> Command {
     command
 }
 
-/// The name by which the compiler calls this machine.
+/// The compiler's name for this machine.
 fn host() -> Result<String, String> {
     let output = Command::new("rustc").arg("-vV").output();
     let output = output.map_err(|error| format!("rustc: {error}"))?;

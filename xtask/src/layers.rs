@@ -1,8 +1,9 @@
-//! `cargo xtask layers`: whether the folders of `src/` import in one direction only, as the table in ARCHITECTURE.md says.
+//! `cargo xtask layers`: whether the folders of `src/` import in one direction only, as the table
+//! in ARCHITECTURE.md says.
 //!
-//! Each row of the table is a folder, or a file that stands beside the folders, and names those that it may import; they
-//! stand below it, so there can be no circle of folders. In every crate there may be no circle of files either, and files
-//! have a longest. Tests may import what they like.
+//! Each row of the table is a folder, or a file beside the folders, and names the rows that it may
+//! import. Those stand below it, so there can be no circle of folders. In no crate may there be a
+//! circle of files, and files have a maximum length. Tests may import anything.
 
 mod circles;
 mod code;
@@ -19,7 +20,7 @@ use modules::{Modules, module_of};
 use paths::mentions;
 use table::Table;
 
-/// A file of one idea may be so long.
+/// The most lines of a file for one idea.
 const LINES: usize = 500;
 
 /// The sources of the server, whose folders are layers.
@@ -28,7 +29,7 @@ const SERVER: &str = "src";
 /// All sources.
 const CRATES: [&str; 3] = [SERVER, "bus/src", "protocol/src"];
 
-/// Says what is against the rules; whether nothing is.
+/// Prints what breaks the rules, and fails if anything does.
 pub(crate) fn run() -> Result<(), String> {
     let page = root().join("ARCHITECTURE.md");
     let text = fs::read_to_string(&page).map_err(|error| format!("{}: {error}", page.display()))?;
@@ -46,7 +47,7 @@ pub(crate) fn run() -> Result<(), String> {
     }
 }
 
-/// What is wrong with the files of a crate.
+/// The faults in the files of a crate.
 fn look_into(crate_: &str, table: &Table) -> Result<Vec<String>, String> {
     let source = root().join(crate_);
     let mut faults = Vec::new();
@@ -65,8 +66,8 @@ fn look_into(crate_: &str, table: &Table) -> Result<Vec<String>, String> {
     Ok(faults)
 }
 
-/// Which files of a crate import each other, directly or by a chain. A module and its submodules are one thing: what a
-/// file takes from a module that it stands in makes no circle.
+/// Which files of a crate import each other, directly or by a chain. A module and its submodules
+/// count as one: an import from a module that encloses the file makes no circle.
 fn look_for_circles(crate_: &str, texts: &[(PathBuf, String)]) -> Vec<String> {
     let modules = Modules::of(texts.iter().map(|(path, text)| (&**path, &**text)));
     let circles = circles(&modules.imports()).into_iter().map(|chain| {
@@ -77,7 +78,7 @@ fn look_for_circles(crate_: &str, texts: &[(PathBuf, String)]) -> Vec<String> {
     circles.collect()
 }
 
-/// Whether a file has room for more than one idea.
+/// The fault of a file that is too long for one idea.
 fn look_at_length(path: &Path, text: &str) -> Option<String> {
     let lines = code::without_tests(text).lines().count();
     let path = path.display();
@@ -85,7 +86,7 @@ fn look_at_length(path: &Path, text: &str) -> Option<String> {
         .then(|| format!("{path}: {lines} lines without tests; one idea has room in {LINES}"))
 }
 
-/// Which imports of a file, whose path is below `src`, are against the table.
+/// Which imports of a file, whose path is below `src`, break the table.
 fn look_at_imports(path: &Path, text: &str, table: &Table) -> Vec<String> {
     let place = table::place_of(path);
     let shown = Path::new("src").join(path);
@@ -112,7 +113,7 @@ fn look_at_imports(path: &Path, text: &str, table: &Table) -> Vec<String> {
     faults
 }
 
-/// The layer that a path in this module leads to by `crate::` or by climbing out of its folder.
+/// The layer to which a path in this module leads, by `crate::` or by climbing out of its folder.
 fn layer_of<'a>(module: &[String], path: &'a [String]) -> Option<&'a str> {
     if path.first()? == "crate" {
         return path.get(1).map(String::as_str);
@@ -123,7 +124,7 @@ fn layer_of<'a>(module: &[String], path: &'a [String]) -> Option<&'a str> {
     is_root.then(|| path.get(climbed).map(String::as_str))?
 }
 
-/// The files of a folder and of those in it, but for those that are tests only.
+/// The files of a folder and its subfolders, except those that contain only tests.
 fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {

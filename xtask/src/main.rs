@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The program that compares is beside the benches, and builds what it measures.
+/// Runs the comparison, a program beside the benches that builds what it measures.
 fn bench(options: &[&str]) -> bool {
     let program = ["run", "--quiet", "-p", "updraft-compare", "--"];
     workspace::run(workspace::cargo(&program).args(options)).is_ok()

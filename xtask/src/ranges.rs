@@ -1,9 +1,8 @@
-//! Numbers as people write them.
-//! `1–4, 6, 8–9`.
+//! Lists of numbers as people write them: `1–4, 6, 8–9`.
 
 use std::collections::BTreeSet;
 
-/// Ascending numbers, with neighbours joined; a dash when there are none.
+/// Ascending numbers, with neighbours joined; a dash if there are none.
 pub(crate) fn shown(numbers: &BTreeSet<u16>) -> String {
     let numbers: Vec<u16> = numbers.iter().copied().collect();
     let runs = numbers.chunk_by(|number, next| number.checked_add(1) == Some(*next));
@@ -19,7 +18,7 @@ pub(crate) fn shown(numbers: &BTreeSet<u16>) -> String {
     runs.join(", ")
 }
 
-/// The numbers of `1–4, 6`; nothing if it is anything else.
+/// Parses `1–4, 6`; `None` for anything else.
 pub(crate) fn parse(text: &str) -> Option<BTreeSet<u16>> {
     let mut numbers = BTreeSet::new();
     for run in text.split(", ") {

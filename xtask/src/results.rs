@@ -1,5 +1,5 @@
-//! What test programs print, as far as it says which tests passed.
-//! The lines that do are kept in a file, so that the table of facts can be shown again later.
+//! Which tests passed, read from the output of test programs. The relevant lines are kept in a
+//! file, so that the table of facts can be shown again later.
 
 use std::path::PathBuf;
 use std::{fs, io};
@@ -9,15 +9,15 @@ use crate::workspace;
 /// The results of all test programs of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Results {
-    /// From the programs' own totals.
+    /// From the totals that the programs print.
     pub(crate) passed: usize,
     pub(crate) failed: usize,
     pub(crate) ignored: usize,
     /// The names of the tests that passed.
     pub(crate) names: Vec<String>,
-    /// Those that were skipped.
+    /// The tests that were skipped.
     pub(crate) skipped: Vec<Skipped>,
-    /// The lines from which all this was read.
+    /// The lines from which all of this was read.
     lines: Vec<String>,
 }
 
@@ -25,12 +25,12 @@ pub(crate) struct Results {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Skipped {
     pub(crate) name: String,
-    /// Empty if none is given.
+    /// Empty if no reason is given.
     pub(crate) reason: String,
 }
 
 impl Results {
-    /// Takes in a line of output; most say nothing.
+    /// Reads a line of output; most lines are ignored.
     pub(crate) fn read(&mut self, line: &str) {
         if let Some(totals) = line.strip_prefix("test result: ") {
             self.passed += total(totals, "passed");
@@ -51,7 +51,7 @@ impl Results {
         self.lines.push(line.to_owned());
     }
 
-    /// Those of the last run.
+    /// The results of the last run.
     pub(crate) fn load() -> io::Result<Self> {
         let mut results = Self::default();
         for line in fs::read_to_string(path())?.lines() {
@@ -79,7 +79,8 @@ fn test(line: &str) -> Option<(&str, &str)> {
     Some((name.trim_end(), verdict.trim_end()))
 }
 
-/// A reason without what sets it off: `, REASON` in Rust's own tests, ` (REASON)` in others.
+/// A reason without the text that introduces it: `, REASON` in Rust's own tests, ` (REASON)` in
+/// others.
 fn bare(reason: &str) -> &str {
     let in_brackets = reason
         .strip_prefix(" (")

@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: what takes longer than a change may wait. Each fuzz target, then the tests whose names begin with
-//! `soak_`, which `cargo test` leaves out.
+//! `cargo xtask soak`: runs that take too long for every change. Each fuzz target, then the tests
+//! whose names begin with `soak_`, which `cargo test` leaves out.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::fuzz;
 use crate::steps::Steps;
 use crate::workspace::{cargo, clients, run as run_command};
 
-/// How many minutes each fuzz target and each test lasts, if nothing else is said.
+/// How many minutes each fuzz target and each test lasts by default.
 const MINUTES: &str = "10";
 
-/// Whether everything held, in so many minutes for each fuzz target and each test.
+/// Runs each fuzz target and each test for this many minutes. Returns whether all passed.
 pub(crate) fn run(minutes: Option<&str>) -> bool {
     let Some(time) = duration(minutes.unwrap_or(MINUTES)) else {
         eprintln!("--minutes takes a positive number");
@@ -21,7 +21,7 @@ pub(crate) fn run(minutes: Option<&str>) -> bool {
     steps.run("soak tests", || {
         let arguments = ["test", "--workspace", "--release", "--no-fail-fast"];
         let mut tests = cargo(&arguments);
-        // One at a time: they measure what is left over when they end.
+        // One at a time: they measure what is left when they end.
         tests.args([
             "--",
             "--ignored",

@@ -1,4 +1,4 @@
-//! Steps of a task: each has a headline and a time, and a failed one does not keep the others from running.
+//! The steps of a task: each has a headline and a time, and a failed step does not stop the others.
 
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ impl Steps {
         }
     }
 
-    /// Those that failed.
+    /// The steps that failed.
     pub(crate) fn failed(&self) -> &[&'static str] {
         &self.failed
     }

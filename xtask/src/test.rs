@@ -1,5 +1,6 @@
-//! `cargo xtask test`: all checks and all tests, each as a step, in one profile and with one set of flags.
-//! All steps run whatever the others say; the last line has the totals of all test programs.
+//! `cargo xtask test`: all checks and all tests, each as a step, in one profile and with one set of
+//! flags. All steps run, even after a failed one; the last line has the totals of all test
+//! programs.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -9,7 +10,7 @@ use crate::steps::Steps;
 use crate::workspace::{cargo, clients, run as run_command};
 use crate::{clients as other_clients, coverage, fuzz, layers, tools, trees};
 
-/// Whether everything is as it should be.
+/// Runs everything. Returns whether all of it passed.
 pub(crate) fn run() -> bool {
     let missing = tools::missing();
     if !missing.is_empty() {
@@ -29,11 +30,11 @@ pub(crate) fn run() -> bool {
     steps.run("clippy", || {
         clippy(&["--workspace", "--all-features", "--all-targets"])
     });
-    // Cheap, because the dependencies are those of every other step: see tests/dependencies.
+    // Cheap, because all steps share their dependencies: see tests/dependencies.
     steps.run("without features", || {
         clippy(&["--workspace", "--no-default-features"])
     });
-    // The benches ask for the server and for Redis, so here they are left out.
+    // The benches need the server and Redis, so they are left out here.
     steps.run("without the server", || {
         let packages = [
             "-p",
@@ -75,7 +76,7 @@ fn clippy(of_what: &[&str]) -> Result<(), String> {
     run_command(clippy.args(["--", "-D", "warnings"]))
 }
 
-/// Runs all tests there are, showing what they print while it is read.
+/// Runs all tests, and shows their output while it is read.
 fn tests(results: &mut Results) -> Result<(), String> {
     let mut command = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
     command

@@ -1,9 +1,9 @@
-//! The programs that tests need beside cargo.
-//! What is missing is said at once, by the name of its Debian package, and before anything is built.
+//! The programs that tests need besides cargo. Missing ones are reported at once, before anything
+//! is built, by the names of their Debian packages.
 
 use std::env;
 
-/// Programs, and the Debian packages they come in.
+/// Programs, and the Debian packages that contain them.
 const TOOLS: [(&str, &str); 7] = [
     ("redis-server", "redis-server"),
     ("node", "nodejs"),
@@ -15,7 +15,7 @@ const TOOLS: [(&str, &str); 7] = [
     ("c++", "g++"),
 ];
 
-/// The Debian packages to install; empty when nothing is missing.
+/// The Debian packages to install; empty if nothing is missing.
 pub(crate) fn missing() -> Vec<&'static str> {
     let missing = TOOLS.iter().filter(|(program, _)| !is_installed(program));
     missing.map(|(_, package)| *package).collect()

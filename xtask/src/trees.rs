@@ -1,11 +1,12 @@
-//! What a program has to build that uses a part of the workspace: the bus alone to emit, or the library without the binary.
+//! What must be built for a part of the workspace: for the bus alone, or for the library without
+//! the binary.
 
 use crate::workspace::cargo;
 
-/// What belongs to the server.
+/// Dependencies of the server only.
 const OF_THE_SERVER: [&str; 5] = ["updraft", "warp", "hyper", "hyper-util", "tungstenite"];
 
-/// What belongs to the binary, or to a feature that is off by default.
+/// Dependencies of the binary, or of a feature that is off by default.
 const OF_THE_BINARY: [&str; 6] = [
     "anyhow",
     "clap",
@@ -15,10 +16,10 @@ const OF_THE_BINARY: [&str; 6] = [
     "bcrypt",
 ];
 
-/// Fails if the bus depends on anything of the server, by whatever way.
+/// Fails if the bus depends on any part of the server, directly or not.
 pub(crate) fn bus() -> Result<(), String> {
     let tree = tree(&["-p", "updraft-bus", "--all-features"])?;
-    // Tokio's own is beneath every socket; a second event loop is the server's.
+    // Tokio's own `mio` is beneath every socket; a second event loop is the server's.
     let is_second_loop = |name: &str, by: Option<&str>| name == "mio" && by != Some("tokio");
     let found = unwanted(&tree, |name, by| {
         is_second_loop(name, by) || OF_THE_SERVER.contains(&name)
@@ -29,7 +30,7 @@ pub(crate) fn bus() -> Result<(), String> {
     )
 }
 
-/// Fails if the library, as it is by default, depends on what only the binary needs.
+/// Fails if the library with default features depends on what only the binary needs.
 pub(crate) fn library() -> Result<(), String> {
     let tree = tree(&["-p", "updraft"])?;
     let found = unwanted(&tree, |name, _| OF_THE_BINARY.contains(&name));
@@ -39,7 +40,7 @@ pub(crate) fn library() -> Result<(), String> {
     )
 }
 
-/// The dependencies of a package, a line each, which begins with its depth.
+/// The dependencies of a package, one per line, which begins with its depth.
 fn tree(of_what: &[&str]) -> Result<String, String> {
     let mut command = cargo(&["tree"]);
     command.args(of_what);
@@ -61,7 +62,7 @@ fn refuse(found: &[String], why: &str) -> Result<(), String> {
     Err(format!("{why}, but there is:\n  {}", found.join("\n  ")))
 }
 
-/// Each way to a package that is unwanted, by its name and that of the package that wants it.
+/// Each unwanted package with the package that depends on it.
 fn unwanted(tree: &str, is_unwanted: impl Fn(&str, Option<&str>) -> bool) -> Vec<String> {
     let mut way: Vec<&str> = Vec::new();
     let mut found = Vec::new();

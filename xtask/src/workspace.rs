@@ -1,5 +1,5 @@
-//! Where things are, and how cargo is called.
-//! All tasks work in the root of the workspace, wherever they were started.
+//! The folders of the workspace, and calls of cargo. All tasks work in the root of the workspace,
+//! wherever they were started.
 
 use std::env;
 use std::path::{Path, PathBuf, absolute};
@@ -19,7 +19,7 @@ pub(crate) fn target() -> PathBuf {
     })
 }
 
-/// Where the programs of other ecosystems are installed that tests drive.
+/// The folder into which the programs of other ecosystems are installed.
 pub(crate) fn clients() -> PathBuf {
     target().join("clients")
 }

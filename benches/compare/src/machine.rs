@@ -1,4 +1,4 @@
-//! What figures depend on beside the program: the machine, and the versions of what is compared.
+//! What figures depend on besides the program: the machine, and the versions of what is compared.
 
 use std::fs;
 use std::process::Command;
@@ -17,7 +17,7 @@ pub(crate) struct Machine {
     date: String,
     /// The commit that was measured.
     commit: String,
-    /// What the programs say of their versions.
+    /// The version texts of the programs.
     versions: Vec<String>,
     /// Servers that were not compared, each with the reason.
     pub(crate) missing: Vec<String>,
@@ -64,7 +64,7 @@ impl Machine {
         }
     }
 
-    /// As a list.
+    /// The machine as a list.
     pub(crate) fn describe(&self) -> String {
         let mut text = format!(
             "- {} × {}, {}, loopback only\n- {}\n- measured on {} at {}\n",
@@ -82,7 +82,7 @@ impl Machine {
     }
 }
 
-/// What a program prints first, if it exists.
+/// The first line that a program prints, if the program exists.
 fn first_line(command: &mut Command) -> Option<String> {
     let output = command.output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

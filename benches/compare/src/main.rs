@@ -1,6 +1,6 @@
-//! Compares Updraft with what people would use instead and with what the kernel itself charges, in
-//! one run on one machine. Rounds are interleaved, medians are shown, raw lines are kept in the target
-//! directory. `cargo xtask bench` runs this.
+//! Compares Updraft with its alternatives and with the cost of the kernel alone, in one run on one
+//! machine. Rounds are interleaved, medians are shown, raw lines are kept in the target directory.
+//! `cargo xtask bench` runs this.
 
 #![allow(
     clippy::disallowed_methods,
@@ -93,7 +93,7 @@ fn measure(options: &Options) -> Result<Results, String> {
     Ok(results)
 }
 
-/// Where raw figures are kept; a run does not overwrite another's.
+/// The file for raw figures; a run does not overwrite an earlier one.
 fn raw_file() -> Result<PathBuf, String> {
     let folder = target().join("bench");
     let error = |error| format!("{}: {error}", folder.display());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use updraft_load::{Feed, Pace, Request};
 
-/// How much of it.
+/// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
     Full,
@@ -14,7 +14,7 @@ pub(crate) enum Scale {
 /// A measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
-    /// A fixed rate that leaves every server time.
+    /// A fixed rate that no server finds difficult.
     Rate,
     /// As fast as the server can.
     Saturated,
@@ -22,7 +22,7 @@ pub(crate) enum Measure {
     Own,
     /// A fixed rate, each message alone and for one subscriber.
     Isolated,
-    /// Subscribers that get nothing.
+    /// Subscribers that get no messages.
     Idle,
     /// A fixed rate of deliveries, to more and more subscribers.
     Clients,
@@ -42,7 +42,7 @@ pub(crate) enum Measure {
     Follows,
     /// Logins with a resume token.
     Logins,
-    /// A document that changes for everybody.
+    /// A document that changes for all subscribers.
     Documents,
 }
 
@@ -65,7 +65,7 @@ pub(crate) const MEASURES: [Measure; 15] = [
     Measure::Documents,
 ];
 
-/// Those that have a table together; on the command line they are `costs`.
+/// The measures that share a table; on the command line they are `costs`.
 pub(crate) const COSTS: [Measure; 5] = [
     Measure::Calls,
     Measure::Subscriptions,
@@ -74,11 +74,11 @@ pub(crate) const COSTS: [Measure; 5] = [
     Measure::Documents,
 ];
 
-/// One thing to measure, with each server that takes part.
+/// One case to measure, with each server that takes part.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     pub(crate) measure: Measure,
-    /// Where on the measure's curve, if it has one.
+    /// The point on the measure's curve, if it has one.
     pub(crate) point: usize,
     pub(crate) clients: usize,
     pub(crate) channels: usize,
@@ -86,15 +86,16 @@ pub(crate) struct Case {
     pub(crate) pace: Pace,
     pub(crate) warm_up: Duration,
     pub(crate) time: Duration,
-    /// Threads of Updraft that own connections; with more than one the server is given both processors.
+    /// Threads of Updraft that own connections; with more than one the server may use both
+    /// processors.
     pub(crate) shards: usize,
     /// Clients that do not read.
     pub(crate) silent: usize,
-    /// A publication instead of the server's own.
+    /// A publication to use instead of the server's own.
     pub(crate) publication: Option<&'static str>,
-    /// A feed instead of the server's own.
+    /// A feed to use instead of the server's own.
     pub(crate) feed: Option<Feed>,
-    /// Users of Updraft's accounts, which there are none of otherwise.
+    /// Users of Updraft's accounts; zero switches accounts off.
     pub(crate) users: usize,
 }
 
@@ -241,7 +242,7 @@ impl Measure {
             Self::Slow => cases(vec![0, common.clients / 100], &|point| Case {
                 point,
                 silent: point,
-                // So much that who does not read is soon noticed.
+                // Large enough that a client that does not read is soon noticed.
                 size: 4_096,
                 ..common
             }),
@@ -258,7 +259,7 @@ impl Measure {
         };
         let each_its_own = matches!(self, Self::Own | Self::Isolated | Self::Follows);
         let time = match (self, quick) {
-            // Longer than heartbeats are apart, twice.
+            // Longer than two heartbeat intervals.
             (Self::Idle, false) => 40_000,
             (_, false) => 6_000,
             (_, true) => 800,

@@ -1,4 +1,4 @@
-//! What `cargo xtask bench` is told.
+//! The options of `cargo xtask bench`.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::Case;
 use crate::measures::{COSTS, MEASURES, Measure, Scale};
 use crate::servers::SERVERS;
 
-/// What is printed for `--help`.
+/// The output of `--help`.
 pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench [OPTION]...
 
@@ -75,7 +75,7 @@ impl Options {
         Ok(options)
     }
 
-    /// What is to be measured, in this order.
+    /// The cases to measure, in this order.
     pub(crate) fn cases(&self) -> Vec<Case> {
         let wanted = |key: &str| is_in(self.only.as_deref(), key);
         let measures = MEASURES.iter().filter(|measure| wanted(measure.key()));

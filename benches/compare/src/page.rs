@@ -1,4 +1,4 @@
-//! Writes a run into the docs: each table between its markers in `docs/how-fast.md`.
+//! Writes the results of a run into the docs: each table between its markers in `docs/how-fast.md`.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::results::Results;
 use crate::tables;
 use crate::workspace::root;
 
-/// Rewrites the page. What was not measured in this run stays as it is.
+/// Rewrites the page. Tables that were not measured in this run stay as they are.
 pub(crate) fn write(results: &Results) -> Result<(), String> {
     let page = root().join("docs/how-fast.md");
     let error = |error| format!("{}: {error}", page.display());

@@ -1,5 +1,5 @@
-//! Whether the machine has other work. Figures of a busy machine mean little, and not only because they are worse: a
-//! processor that never sleeps makes paced runs look cheaper.
+//! Whether the machine has other work. Figures of a busy machine mean little, and not only because
+//! they are worse: on a processor that never sleeps, paced runs look cheaper.
 
 use std::fs;
 use std::thread::sleep;
@@ -10,7 +10,7 @@ const BUSY: f64 = 0.12;
 const LOOK: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Waits a while for the machine to become quiet; answers whether it did.
+/// Waits a while for the machine to become quiet. Returns whether it did.
 pub(crate) fn wait() -> bool {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -25,7 +25,7 @@ pub(crate) fn wait() -> bool {
     }
 }
 
-/// What all processors have done together, in ticks.
+/// The times of all processors together, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Times {
     busy: f64,

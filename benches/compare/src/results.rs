@@ -1,4 +1,5 @@
-//! The raw figures of a run: a line for the machine, then one for each measurement. Medians are taken over the rounds.
+//! The raw figures of a run: a line for the machine, then one for each measurement. Medians are
+//! taken over the rounds.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +17,7 @@ pub(crate) struct Line {
     point: usize,
     server: String,
     round: usize,
-    /// Whether the machine had no other work when it began.
+    /// Whether the machine had no other work when the measurement began.
     quiet: bool,
     report: Option<Report>,
     error: Option<String>,
@@ -29,7 +30,7 @@ pub(crate) struct Results {
     lines: Vec<Line>,
 }
 
-/// What the rounds of one server have in common.
+/// The medians of the rounds of one server.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Medians {
     /// Microseconds of CPU for each delivery.
@@ -70,7 +71,7 @@ impl Line {
         }
     }
 
-    /// For whoever watches.
+    /// A line for the person who watches the run.
     pub(crate) fn summary(&self) -> String {
         let point = match self.point {
             0 => String::new(),
@@ -141,7 +142,7 @@ impl Results {
         Ok(Self { machine, lines })
     }
 
-    /// The points of a measure that were measured, in order.
+    /// The measured points of a measure, in order.
     pub(crate) fn points(&self, measure: Measure) -> Vec<usize> {
         let lines = self
             .lines

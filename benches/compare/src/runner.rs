@@ -1,4 +1,5 @@
-//! Starts a server on one processor, and Redis and the load generator on the other; one run at a time.
+//! Starts a server on one processor, and Redis and the load generator on the other; one run at a
+//! time.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,7 +17,7 @@ use crate::options::Options;
 use crate::servers::{Program, SERVERS, Server, find, install_peers};
 use crate::workspace::{cargo, is_installed, run, target};
 
-/// The processors that a server runs on with one shard, and with more.
+/// The processors that a server runs on: with one shard, and with more.
 const SERVER_ON: [&str; 2] = ["0", "0,1"];
 /// The processor of everything else.
 const LOAD_ON: usize = 1;
@@ -27,7 +28,7 @@ const SETTLE: Duration = Duration::from_millis(700);
 /// What all runs need.
 pub(crate) struct Runner {
     redis: Process,
-    /// Servers that take part, and why others do not.
+    /// The servers that take part, and the reasons why others do not.
     servers: Vec<&'static Server>,
     missing: Vec<String>,
 }
@@ -173,7 +174,8 @@ fn load(processor: usize, task: &str, job: &str) -> Result<Report, String> {
     serde_json::from_slice(&output.stdout).map_err(|error| format!("updraft-load: {error}"))
 }
 
-/// A command on some processors, with as many open files as the machine allows. The process keeps its id throughout.
+/// A command on some processors, with as many open files as the machine allows. The process keeps
+/// its id.
 fn pinned(processors: &str, command: &[String]) -> Command {
     let mut pinned = Command::new("taskset");
     pinned
@@ -202,7 +204,7 @@ struct Process {
 }
 
 impl Process {
-    /// Starts it and waits until it accepts.
+    /// Starts the process and waits until it accepts connections.
     fn start(processors: &str, command: &[String], port: u16) -> Result<Self, String> {
         let mut pinned = pinned(processors, command);
         let log = target().join("bench/server.log");
@@ -229,7 +231,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
+        // Both fail only if the process has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

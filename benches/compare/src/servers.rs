@@ -9,7 +9,7 @@ use updraft_load::{Feed, Protocol};
 use crate::measures::Case;
 use crate::workspace::{is_installed, root, run, target};
 
-/// A server, or the limit that all are held against.
+/// A server, or the limit with which all are compared.
 #[derive(Debug)]
 pub(crate) struct Server {
     /// Its name on the command line and in raw figures.
@@ -23,7 +23,7 @@ pub(crate) struct Server {
     pub(crate) feed: Feed,
 }
 
-/// What is started.
+/// The program that is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
     Updraft,
@@ -31,11 +31,11 @@ pub(crate) enum Program {
     Node(&'static str),
     Nats,
     Mosquitto,
-    /// No server: frames written to bare sockets, so many to a write.
+    /// No server: frames written to bare sockets, this many in each write.
     Limit(usize),
 }
 
-/// All of them.
+/// All servers.
 pub(crate) static SERVERS: [Server; 11] = [
     limit("limit-1", "*limit: a write for each message*", 1),
     limit("limit-16", "*limit: 16 messages in a write*", 16),
@@ -143,7 +143,7 @@ pub(crate) fn peers() -> std::path::PathBuf {
 }
 
 impl Server {
-    /// Why it cannot be started on this machine.
+    /// Why the server cannot be started on this machine.
     pub(crate) fn missing(&self) -> Option<String> {
         let (program, package) = match self.program {
             Program::Updraft | Program::Limit(_) => return None,
@@ -213,7 +213,7 @@ pub(crate) fn install_peers() -> Result<(), String> {
     fs::create_dir_all(&folder).map_err(error)?;
     let lock = "package-lock.json";
     let fresh = fs::read(source.join(lock)).map_err(error)?;
-    // The file that npm writes last.
+    // The last file that npm writes.
     let installed = folder.join("node_modules/.package-lock.json").exists()
         && fs::read(folder.join(lock)).is_ok_and(|found| found == fresh);
     for entry in fs::read_dir(&source).map_err(error)?.filter_map(Result::ok) {

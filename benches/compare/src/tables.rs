@@ -1,13 +1,14 @@
-//! The medians of a run as Markdown, servers as rows, ratios to Updraft first: absolute figures do not travel.
+//! The medians of a run as Markdown, servers as rows, ratios to Updraft first: absolute figures do
+//! not carry over to other machines.
 
 use crate::measures::{COSTS, MEASURES, Measure};
 use crate::results::{Medians, Results};
 use crate::servers::{Program, find};
 
-/// What ratios are held against.
+/// The server to which ratios are taken.
 const BASE: &str = "updraft";
 
-/// A table for each measure of which something was measured, by the measure's key, and one of all the `costs`.
+/// A table for each measure with results, by the measure's key, and one for all the `costs`.
 pub(crate) fn all(results: &Results) -> Vec<(&'static str, String)> {
     let is_measured = |measure: &Measure| !results.points(*measure).is_empty();
     let measured = MEASURES.into_iter().filter(is_measured);
@@ -20,7 +21,7 @@ pub(crate) fn all(results: &Results) -> Vec<(&'static str, String)> {
     tables
 }
 
-/// `None` for what has its place in the table of `costs`.
+/// `None` for a measure that belongs in the table of `costs`.
 fn table(results: &Results, measure: Measure) -> Option<String> {
     Some(match measure {
         Measure::Rate => flat(results, measure, &[CPU_RATIO, CPU, SPEED, P50, P99, LOST]),
@@ -69,7 +70,7 @@ fn flat(results: &Results, measure: Measure, columns: &[Column]) -> String {
     let rows = measure.servers().iter().filter_map(|key| {
         let server = find(key)?;
         let medians = results.medians(measure, 0, key)?;
-        // The limit has no clients that would time or count what they get.
+        // The limit has no clients that would time or count their messages.
         let is_limit = matches!(server.program, Program::Limit(_));
         let cells = columns
             .iter()
@@ -82,7 +83,7 @@ fn flat(results: &Results, measure: Measure, columns: &[Column]) -> String {
     heading("server", &titles) + &rows.collect::<String>()
 }
 
-/// What is asked of a server, or of everything in it.
+/// The measures that put many different loads on a server.
 fn costs(results: &Results) -> String {
     let rows = COSTS.iter().flat_map(|measure| {
         let what = match measure {
@@ -114,7 +115,7 @@ fn costs(results: &Results) -> String {
     heading("what", &[&["server"][..], &titles].concat()) + &rows
 }
 
-/// The latency of those who read, with and without others who do not.
+/// The latency of clients that read, with and without others that do not.
 fn slow(results: &Results) -> String {
     let p99 = |key: &str, point| results.medians(Measure::Slow, point, key)?.p99;
     let with = results.points(Measure::Slow).into_iter().max().unwrap_or(0);
@@ -160,7 +161,7 @@ fn ratio(value: Option<f64>, base: Option<f64>) -> Option<String> {
     figure(Some(value? / base))
 }
 
-/// Three digits that matter, at least.
+/// A figure with at least three significant digits.
 fn figure(value: Option<f64>) -> Option<String> {
     let value = value?;
     Some(match value.abs() {

@@ -1,4 +1,4 @@
-//! Where things are, and how other programs are called.
+//! The folders of the workspace, and calls of other programs.
 
 use std::env;
 use std::path::{Path, PathBuf, absolute};
@@ -18,7 +18,7 @@ pub(crate) fn target() -> PathBuf {
     })
 }
 
-/// A call of the cargo that called this program.
+/// A call of the same cargo that runs this program.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());

@@ -1,4 +1,5 @@
-//! The subscribers: many WebSockets on one thread, which reads what came, finds the stamps in it and drops the rest.
+//! The subscribers: many WebSockets on one thread, which reads their messages, finds the stamps and
+//! drops the rest.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,11 +34,11 @@ pub(crate) struct Clients<'a> {
     events: Events,
     buffer: Vec<u8>,
     clients: Vec<Client>,
-    /// What all of them have seen together.
+    /// The results of all subscribers together.
     pub(crate) tally: Tally,
 }
 
-/// What the subscribers have seen.
+/// What the subscribers have received.
 pub(crate) struct Tally {
     search: Search,
     ready: usize,
@@ -50,7 +51,7 @@ pub(crate) struct Tally {
 struct Client {
     socket: TcpStream,
     stage: Stage,
-    /// The beginning of a frame of which the rest has not come.
+    /// The beginning of a frame whose rest has not come.
     unparsed: Vec<u8>,
     /// The beginning of a stamp that the next frame completes.
     cut: Vec<u8>,
@@ -107,11 +108,11 @@ impl<'a> Clients<'a> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         if number < self.job.silent {
-            // So that the server soon notices.
+            // A small buffer, so that the server soon notices.
             socket.set_recv_buffer_size(4096)?;
         }
-        // Without an address of its own a socket shares its port with those that go elsewhere, and with those of the run
-        // before, which the kernel remembers for a minute.
+        // Without its own source address, a socket shares its port with connections to other
+        // addresses, and with those of the run before, which the kernel remembers for a minute.
         if number >= PER_SOURCE {
             let source = u8::try_from(1 + number / PER_SOURCE).unwrap_or(u8::MAX);
             let source = Ipv4Addr::new(127, 0, 0, source);
@@ -137,7 +138,7 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// All are ready: some do not read any more, others begin with what they ask for.
+    /// All are ready: some stop reading, others begin with their requests.
     pub(crate) fn begin(&mut self) -> Result<()> {
         for client in self.clients.iter_mut().take(self.job.silent) {
             self.poll.registry().deregister(&mut client.socket)?;
@@ -153,7 +154,7 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// Takes in what comes until the time is over, or something came.
+    /// Reads messages until the time is over or something came.
     pub(crate) fn poll(&mut self, timeout: Duration) -> Result<()> {
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
@@ -189,7 +190,7 @@ fn refused(body: &[u8]) -> Error {
     Error::other(format!("refused by the server: {words}"))
 }
 
-/// A connect that has begun is reported as 115, EINPROGRESS.
+/// Whether a connect has begun: the error is 115, EINPROGRESS.
 fn is_in_progress(error: &Error) -> bool {
     error.raw_os_error() == Some(115) || error.kind() == ErrorKind::WouldBlock
 }
@@ -221,7 +222,8 @@ impl Client {
                 Err(error) => return Err(error),
             };
             self.take_in(&buffer[..read], subscriber, clock.now(), tally)?;
-            // A read that leaves room has emptied the socket; the next arrival is an event of its own.
+            // A read that does not fill the buffer has emptied the socket; later data is a new
+            // event.
             if read < buffer.len() && !event.is_read_closed() {
                 return Ok(());
             }
@@ -249,7 +251,7 @@ impl Client {
         Ok(())
     }
 
-    /// Answers with what is not there whole.
+    /// Returns the bytes of an incomplete frame.
     fn parse<'b>(
         &mut self,
         mut bytes: &'b [u8],

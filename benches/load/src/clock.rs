@@ -1,4 +1,5 @@
-//! The time that stamps are made of. Publisher and subscribers are threads of one process, so they share its start.
+//! The clock of the stamps. Publisher and subscribers are threads of one process, so they share its
+//! start.
 
 use std::time::{Duration, Instant};
 

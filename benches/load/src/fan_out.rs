@@ -1,4 +1,5 @@
-//! One run: subscribers connect, a publisher feeds them, and what happens in the measured time is reported.
+//! One run: subscribers connect, a publisher feeds them, and the results of the measured time are
+//! reported.
 
 use std::collections::BTreeMap;
 use std::io::{Error, Result};
@@ -14,16 +15,18 @@ use crate::process::{self, Cpu};
 use crate::publisher::{self, Progress};
 use crate::report::{Report, Usage};
 
-/// How often the publisher hears of deliveries at least, and how late the end of a phase is noticed.
+/// The longest time between two reports of deliveries to the publisher, and how late the end of a
+/// phase is noticed.
 const TURN: Duration = Duration::from_millis(20);
-/// How long deliveries that are missing at the end are waited for, counted from the last one.
+/// How long missing deliveries are awaited at the end, counted from the last delivery.
 const STRAGGLERS: Duration = Duration::from_secs(3);
 
 /// Does a job.
 ///
 /// # Errors
-/// When the job is not one for the loopback interface, when subscribers cannot connect or are closed by the server, and
-/// when a process that is measured is gone.
+///
+/// The job is not one for the loopback interface, subscribers cannot connect or are closed by the
+/// server, or a measured process has ended.
 pub fn run(job: &Job) -> Result<Report> {
     check(job)?;
     let clock = Clock::start();
@@ -105,7 +108,7 @@ fn measure(
             let usage = Usage {
                 user: sample.cpu.user - before.of(name, |sample| sample.cpu.user),
                 system: sample.cpu.system - before.of(name, |sample| sample.cpu.system),
-                // What there was before the subscribers came is taken off at the end.
+                // The memory before the subscribers came; it is subtracted at the end.
                 kib_per_client: sample.memory,
                 connect_ms_per_client: 0.0,
             };
@@ -167,7 +170,7 @@ impl Snapshot {
     fn take(job: &Job) -> Result<Self> {
         let others = job.processes.iter();
         let others = others.map(|(name, id)| (name.clone(), id.to_string()));
-        // Whether the load generator is what limits a saturated server.
+        // This shows whether the load generator limits a saturated server.
         let this = ("load".to_owned(), "self".to_owned());
         let samples = others.chain([this]).map(|(name, id)| {
             let sample = Sample {

@@ -1,22 +1,23 @@
-//! WebSocket frames, from the client's side: what is read has no mask, what is written has one.
+//! WebSocket frames on the client's side: frames that are read have no mask, frames that are
+//! written have one.
 
 use std::io::{Error, Result};
 
-/// Kinds of frames that are told apart.
+/// Opcodes that are distinguished.
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// The first frame of some bytes.
+/// The first frame in some bytes.
 pub(crate) struct Frame<'a> {
     pub(crate) opcode: u8,
     pub(crate) body: &'a [u8],
     pub(crate) rest: &'a [u8],
 }
 
-/// Takes a frame off the front; `None` while it is not there whole.
+/// Takes a frame off the front; `None` if it is incomplete.
 pub(crate) fn split(bytes: &[u8]) -> Option<Frame<'_>> {
     let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
     let (length, rest) = match second & 0x7f {
@@ -66,7 +67,7 @@ fn header(opcode: u8, mask: u8, length: usize) -> Vec<u8> {
     header
 }
 
-/// Takes the answer to the upgrade off the front; `None` while it is not there whole.
+/// Takes the answer to the upgrade off the front; `None` if it is incomplete.
 pub(crate) fn split_upgrade(bytes: &[u8]) -> Result<Option<&[u8]>> {
     let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
         return Ok(None);

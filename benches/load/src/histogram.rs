@@ -27,7 +27,7 @@ impl Histogram {
         self.max = self.max.max(micros);
     }
 
-    /// `None` when nothing was counted.
+    /// `None` if nothing was counted.
     pub(crate) fn latency(&self) -> Option<Latency> {
         (self.total > 0).then(|| Latency {
             p50: self.quantile(50),
@@ -49,7 +49,7 @@ impl Histogram {
     }
 }
 
-/// Values below `STEPS` have a step each; above, each power of two has `STEPS`.
+/// Values below `STEPS` have a step each; above, each power of two has `STEPS` steps.
 fn step(micros: u64) -> usize {
     if micros < STEPS {
         return micros as usize;
@@ -58,7 +58,7 @@ fn step(micros: u64) -> usize {
     (u64::from(power) * STEPS + (micros >> power)) as usize
 }
 
-/// The least value of a step.
+/// The smallest value of a step.
 fn least(step: u64) -> u64 {
     if step < 2 * STEPS {
         return step;

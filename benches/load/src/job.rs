@@ -1,4 +1,4 @@
-//! What a run is to do.
+//! The description of a run.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    /// What the subscribers speak.
+    /// The protocol of the subscribers.
     pub protocol: Protocol,
     /// Where the server listens; a loopback address.
     pub address: SocketAddr,
@@ -30,21 +30,21 @@ pub struct Job {
     pub warm_up: Duration,
     /// The measured time.
     pub time: Duration,
-    /// How many of the subscribers do not read any more once all are ready.
+    /// How many of the subscribers stop reading once all are ready.
     pub silent: usize,
-    /// What the publisher speaks.
+    /// The protocol of the publisher.
     pub feed: Feed,
-    /// Where it publishes; a loopback address.
+    /// Where the publisher connects; a loopback address.
     pub feed_address: SocketAddr,
     /// Ids of the processes whose CPU time and memory are reported.
     pub processes: BTreeMap<String, u32>,
 }
 
-/// What a subscriber speaks, inside WebSocket.
+/// The protocol of a subscriber, inside WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// The payload itself; the path names the channel, `ready` says that it is followed.
+    /// The bare payload; the path names the channel, and `ready` confirms the subscription.
     Plain,
     /// DDP.
     Ddp,
@@ -58,13 +58,13 @@ pub enum Protocol {
     Mqtt,
 }
 
-/// What the publisher speaks.
+/// The protocol of the publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Feed {
     /// Redis `PUBLISH` of the payload.
     Redis,
-    /// Redis `PUBLISH` of what Socket.IO's Redis adapter expects.
+    /// Redis `PUBLISH` in the format of Socket.IO's Redis adapter.
     SocketIo,
     /// NATS.
     Nats,
@@ -80,27 +80,29 @@ pub enum Feed {
 pub enum Pace {
     /// Not at all.
     Idle,
-    /// So many messages a second, whatever the server does.
+    /// This many messages a second, whatever the server does.
     Rate(f64),
-    /// As fast as possible, but never more than so many deliveries outstanding.
+    /// As fast as possible, but with at most this many deliveries outstanding.
     Window(u64),
-    /// Not at all: each client makes one request after the other, as soon as it has the answer.
+    /// Not at all: each client makes one request after the other, each as soon as the last is
+    /// answered.
     Requests(Request),
 }
 
-/// What clients ask of a DDP server over and over. Once answered it counts as a delivery.
+/// The request that clients of a DDP server repeat. An answered request counts as a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// A call of the method `echo`, until `result` and `updated` are there.
+    /// A call of the method `echo`, until `result` and `updated` have come.
     Call,
     /// `sub` until `ready`, then `unsub` until `nosub`.
     Subscription,
-    /// `login` with a resume token, `token` and the client's number; until `result` and `updated` are there.
+    /// `login` with a resume token, `token` and the client's number; until `result` and `updated`
+    /// have come.
     Login,
 }
 
-/// A run against the kernel: frames made beforehand, written to sockets that another process drains.
+/// A run against the kernel: prepared frames, written to sockets that another process drains.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
@@ -110,7 +112,7 @@ pub struct Limit {
     pub size: usize,
     /// How many frames share a write.
     pub frames_per_write: usize,
-    /// Broadcasts a second; as many as possible if there is none.
+    /// Broadcasts a second; `None` means as many as possible.
     pub rate: Option<f64>,
     /// The measured time.
     pub time: Duration,

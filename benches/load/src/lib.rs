@@ -1,5 +1,5 @@
-//! The load generator of the benches, and the limit it is held against.
-//! What is to be done arrives as one line of JSON, a [`Job`], and is answered with another, a [`Report`].
+//! The load generator of the benches, and the limit to which its results are compared. A job
+//! arrives as one line of JSON, a [`Job`], and is answered with another, a [`Report`].
 
 #![allow(
     clippy::exhaustive_enums,

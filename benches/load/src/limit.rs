@@ -1,5 +1,5 @@
-//! What the kernel allows: frames made beforehand are written to loopback sockets, and another process drains them.
-//! There is no protocol on either side, so no server can be cheaper per write.
+//! The kernel's limit: prepared frames are written to loopback sockets, and another process drains
+//! them. There is no protocol on either side, so no server can be cheaper per write.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -17,10 +17,11 @@ use crate::job::Limit;
 use crate::process;
 use crate::report::{Report, Usage};
 
-/// Writes broadcasts for the given time; what that took is reported as the process `server`.
+/// Writes broadcasts for the given time; the cost is reported as that of the process `server`.
 ///
 /// # Errors
-/// When the draining process cannot be started, or goes away.
+///
+/// The draining process cannot be started, or ends.
 pub fn run(job: &Limit) -> Result<Report> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let mut drain = Command::new("taskset")
@@ -76,7 +77,8 @@ fn broadcast(job: &Limit, listener: &TcpListener) -> Result<Report> {
 /// Connects, then reads until the other side has closed all connections.
 ///
 /// # Errors
-/// When a connection fails.
+///
+/// A connection fails.
 pub fn drain(address: SocketAddr, connections: usize) -> Result<()> {
     let mut poll = Poll::new()?;
     let mut sockets = Vec::with_capacity(connections);
@@ -114,7 +116,7 @@ fn is_at_end(socket: &mut mio::net::TcpStream, buffer: &mut [u8]) -> Result<bool
             Ok(0) => return Ok(true),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            // The other side closes with a reset if it is in a hurry.
+            // The other side may close with a reset.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(true),
             Err(error) => return Err(Error::new(error.kind(), format!("drain: {error}"))),
         }

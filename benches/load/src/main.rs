@@ -1,5 +1,5 @@
-//! `updraft-load fan-out JOB` measures a server, `updraft-load limit JOB` the kernel; each prints one line of JSON.
-//! `cargo xtask bench` is the way to use it.
+//! `updraft-load fan-out JOB` measures a server, `updraft-load limit JOB` the kernel; each prints
+//! one line of JSON. Use it through `cargo xtask bench`.
 
 use std::process::ExitCode;
 

@@ -1,9 +1,9 @@
-//! What the kernel says that a process has used.
+//! What a process has used, according to the kernel.
 
 use std::fs;
 use std::io::{Error, Result};
 
-/// What `/proc` counts in; the same wherever Linux runs Rust.
+/// The unit of `/proc`; the same wherever Linux runs Rust.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU seconds since a process began, of all its threads.
@@ -17,7 +17,7 @@ pub(crate) struct Cpu {
 pub(crate) fn cpu(process: &str) -> Result<Cpu> {
     let path = format!("/proc/{process}/stat");
     let text = fs::read_to_string(&path)?;
-    // The name, in brackets, may hold anything; the fields after it are counted from the third.
+    // The name in brackets may hold any character; the fields after it are counted from the third.
     let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
     let mut fields = fields.split_whitespace().skip(14 - 3);
     let mut seconds =
@@ -28,7 +28,7 @@ pub(crate) fn cpu(process: &str) -> Result<Cpu> {
     }
 }
 
-/// KiB of memory of a process that are in use.
+/// KiB of memory that a process uses.
 pub(crate) fn memory(process: &str) -> Result<f64> {
     let path = format!("/proc/{process}/status");
     let text = fs::read_to_string(&path)?;

@@ -1,4 +1,4 @@
-//! What a subscriber says until it follows its channel, and to stay alive, in each protocol.
+//! What a subscriber sends in each protocol: to follow its channel, and to stay alive.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,18 @@ use memchr::memmem::find;
 use crate::frame::{BINARY, TEXT, masked};
 use crate::job::{Job, Pace, Protocol};
 
-/// What a message asks of a subscriber.
+/// What a subscriber does after a message.
 pub(crate) enum Step {
     Nothing,
-    /// To say this.
+    /// It sends this.
     Answer(Vec<u8>),
-    /// To note that it follows its channel.
+    /// It notes that its subscription is confirmed.
     Ready,
-    /// To give up.
+    /// It gives up.
     Refused,
 }
 
-/// Who a subscriber is.
+/// A subscriber's numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subscriber<'a> {
     pub(crate) job: &'a Job,
@@ -46,7 +46,7 @@ impl Subscriber<'_> {
         )
     }
 
-    /// What is said first, once the WebSocket is open.
+    /// The first message, once the WebSocket is open.
     pub(crate) fn greeting(self) -> Option<Vec<u8>> {
         match self.job.protocol {
             Protocol::Plain | Protocol::SockJs | Protocol::SocketIo => None,
@@ -60,7 +60,7 @@ impl Subscriber<'_> {
         }
     }
 
-    /// What a message that carries no stamp asks for.
+    /// What to do after a message without a stamp.
     pub(crate) fn hear(self, body: &[u8]) -> Step {
         match self.job.protocol {
             Protocol::Plain if body == b"ready" => Step::Ready,
@@ -81,16 +81,16 @@ impl Subscriber<'_> {
         }
     }
 
-    /// A DDP message as it is sent.
+    /// A DDP message in the subscriber's framing.
     pub(crate) fn say(self, message: &str) -> Vec<u8> {
         match self.job.protocol {
-            // Only quotes need an escape in what is said here.
+            // In these messages only quotes need an escape.
             Protocol::SockJs => text(&format!(r#"["{}"]"#, message.replace('"', r#"\""#))),
             _ => text(message),
         }
     }
 
-    /// A DDP message as it was before it was sent; several may be in it.
+    /// A DDP message without its framing; there may be several in it.
     pub(crate) fn unwrapped<'b>(self, body: &'b [u8]) -> Cow<'b, [u8]> {
         match self.job.protocol {
             Protocol::SockJs => body.iter().copied().filter(|byte| *byte != b'\\').collect(),
@@ -98,7 +98,7 @@ impl Subscriber<'_> {
         }
     }
 
-    /// What a DDP client says to be sent what is published.
+    /// A DDP client's subscription to the publication.
     pub(crate) fn subscribe(self, id: u64) -> String {
         let (publication, number) = (&self.job.publication, self.number);
         let channel = self.channel();
@@ -140,7 +140,7 @@ impl Subscriber<'_> {
     }
 }
 
-/// What a DDP client says first.
+/// A DDP client's first message.
 pub(crate) const DDP_CONNECT: &str =
     r#"{"msg":"connect","version":"1","support":["1","pre2","pre1"]}"#;
 
@@ -152,7 +152,7 @@ fn has(body: &[u8], part: &str) -> bool {
     find(body, part.as_bytes()).is_some()
 }
 
-/// As much of MQTT 3.1.1 as takes messages at most once.
+/// The part of MQTT 3.1.1 that delivers messages at most once.
 pub(crate) mod mqtt {
     pub(crate) const CONNACK: u8 = 0x20;
     pub(crate) const SUBACK: u8 = 0x90;

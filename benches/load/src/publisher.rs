@@ -1,4 +1,5 @@
-//! Feeds messages to the system that is measured, from a thread of its own, so that a slow subscriber does not slow it.
+//! Feeds messages to the measured system, from its own thread, so that a slow subscriber does not
+//! slow it.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
@@ -13,23 +14,23 @@ use crate::job::{Feed, Job, Pace};
 use crate::protocol::{DDP_CONNECT, Subscriber, channel, mqtt};
 use crate::stamp::{Stamp, parts, payload};
 
-/// What publisher and subscribers tell each other.
+/// Shared counters of publisher and subscribers.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) stop: AtomicBool,
-    /// Messages that are out.
+    /// Messages published.
     pub(crate) published: AtomicU64,
     /// Deliveries so far, at all subscribers together.
     pub(crate) delivered: AtomicU64,
-    /// Nanoseconds that the publisher fell behind its pace, at most.
+    /// The most nanoseconds that the publisher fell behind its pace.
     pub(crate) late: AtomicU64,
 }
 
-/// Messages that share a write when as many as possible are wanted.
+/// Messages that share a write at the highest pace.
 const BATCH: u64 = 64;
-/// Longest wait for the server to take a message, or to answer.
+/// Longest wait for the server to accept a message, or to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A look at whether there is room again.
+/// The interval between checks for room.
 const LOOK: Duration = Duration::from_micros(50);
 
 /// Publishes until told to stop.
@@ -86,7 +87,7 @@ fn connect(job: &Job) -> Result<TcpStream> {
     connection.set_write_timeout(Some(PATIENCE))?;
     connection.set_read_timeout(Some(PATIENCE))?;
     match job.feed {
-        // Nothing is answered, so nothing needs to be read.
+        // Redis then sends no answers, so none need to be read.
         Feed::Redis | Feed::SocketIo => connection.write_all(b"CLIENT REPLY OFF\r\n")?,
         Feed::Nats => connection.write_all(b"CONNECT {\"verbose\":false}\r\n")?,
         Feed::Mqtt => {
@@ -114,7 +115,7 @@ fn connect(job: &Job) -> Result<TcpStream> {
     Ok(connection)
 }
 
-/// Appends the message with this number, counted from 0 over all channels, which take turns.
+/// Appends the message with this number, counted from 0 over all channels, in turn.
 fn encode(job: &Job, number: u64, clock: Clock, out: &mut Vec<u8>) {
     let channels = job.channels as u64;
     let channel = channel((number % channels) as usize);
@@ -151,7 +152,7 @@ fn client(job: &Job) -> Subscriber<'_> {
     Subscriber { job, number }
 }
 
-/// Reads what has been answered, so that there is room for more.
+/// Reads and drops the answers, to make room for more.
 fn discard_answers(connection: &mut TcpStream) -> Result<()> {
     let mut answers = [0; 16 * 1024];
     connection.set_nonblocking(true)?;
@@ -176,7 +177,7 @@ fn redis_publish(channel: &[u8], payload: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// What Socket.IO's Redis adapter publishes, in MessagePack: who, packet, options.
+/// The format of Socket.IO's Redis adapter, in MessagePack: sender, packet, options.
 mod socket_io {
     /// The event `m` with one object as its argument, for a room.
     pub(super) fn event(room: &str, text: &str, padding: &str) -> Vec<u8> {

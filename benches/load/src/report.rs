@@ -1,4 +1,4 @@
-//! What a run has found.
+//! The results of a run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,9 +21,9 @@ pub struct Report {
     pub lost: u64,
     /// Deliveries that came twice or after a later one, over the whole run.
     pub disordered: u64,
-    /// How far the publisher fell behind its pace, at most.
+    /// The longest time that the publisher fell behind its pace.
     pub late: Duration,
-    /// What each process used; `load` is the one that measured.
+    /// What each process used; `load` is the load generator itself.
     pub processes: BTreeMap<String, Usage>,
 }
 
@@ -57,7 +57,8 @@ impl Report {
         self.delivered as f64 / self.time.as_secs_f64()
     }
 
-    /// Microseconds of CPU that a process used for each delivery, which is also its seconds for a million.
+    /// Microseconds of CPU that a process used for each delivery; also its seconds for a million
+    /// deliveries.
     pub fn cpu_per_delivery(&self, process: &str) -> Option<f64> {
         let usage = self.processes.get(process)?;
         let delivered = (self.delivered > 0).then_some(self.delivered as f64)?;

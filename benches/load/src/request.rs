@@ -1,4 +1,4 @@
-//! What clients that make requests say, and when they have the whole answer.
+//! The requests of clients that make them, and when an answer is complete.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use crate::protocol::Subscriber;
 /// One client's requests.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    /// Counts them; also the id of the one that is open.
+    /// Counts them; also the id of the open one.
     number: u64,
     /// When it was made.
     since: Duration,
-    /// Parts of its answer that have come.
+    /// Parts of the answer that have come.
     answers: usize,
 }
 
 /// What a message means for the open request.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Turn {
-    /// Nothing is due.
+    /// Nothing to do.
     Wait,
-    /// It goes on with this message.
+    /// The request continues with this message.
     Say(String),
-    /// It is answered, after so long.
+    /// The request was answered after this time.
     Done(Duration),
-    /// The server will not.
+    /// The server refused it.
     Refused,
 }
 
@@ -50,7 +50,7 @@ impl Requests {
         }
     }
 
-    /// Takes in a message, or several that came in one frame.
+    /// Reads a message, or several in one frame.
     pub(crate) fn hear(&mut self, request: Request, text: &[u8], now: Duration) -> Turn {
         let count = |part: &str| find_iter(text, part.as_bytes()).count();
         if count(r#""error":"#) > 0 {
@@ -70,7 +70,7 @@ impl Requests {
         if self.answers < whole {
             return Turn::Wait;
         }
-        // Whatever comes until the next request is none of its answers.
+        // Messages until the next request are not answers to it.
         self.answers = 0;
         Turn::Done(now.saturating_sub(self.since))
     }

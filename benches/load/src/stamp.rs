@@ -1,5 +1,5 @@
-//! The mark in each payload that says when it was published, and as which message of its channel.
-//! It survives whatever a server wraps around it, so it is looked for in the bytes of the message.
+//! The mark in each payload: when the message was published, and its number in its channel. It
+//! survives any framing of a server, so it is searched for in the bytes of the message.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const NANOS: usize = 14;
 const NUMBER: usize = 9;
 const LENGTH: usize = MARK.len() + NANOS + NUMBER;
 
-/// What a payload says about itself.
+/// What the stamp of a payload says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) published: Duration,
@@ -18,7 +18,7 @@ pub(crate) struct Stamp {
     pub(crate) number: u64,
 }
 
-/// A payload as JSON of so many bytes, if the stamp leaves room for it.
+/// A payload as JSON of `size` bytes, if the stamp leaves enough room.
 pub(crate) fn payload(stamp: Stamp, size: usize) -> String {
     let (text, padding) = parts(stamp, size);
     format!(r#"{{"t":"{text}","p":"{padding}"}}"#)
@@ -33,7 +33,7 @@ pub(crate) fn parts(stamp: Stamp, size: usize) -> (String, String) {
     (text, "x".repeat(padding))
 }
 
-/// Finds stamps in what one subscriber gets.
+/// Finds stamps in the messages of one subscriber.
 pub(crate) struct Search(Finder<'static>);
 
 impl Search {
@@ -41,7 +41,8 @@ impl Search {
         Self(Finder::new(MARK))
     }
 
-    /// Calls `found` with each stamp. What may be the beginning of one that the next text completes is kept in `rest`.
+    /// Calls `found` with each stamp. The possible beginning of a stamp that the next text
+    /// completes is kept in `rest`.
     pub(crate) fn each(&self, text: &[u8], rest: &mut Vec<u8>, found: impl FnMut(Stamp)) {
         if rest.is_empty() {
             let kept = self.each_whole(text, found);

@@ -1,5 +1,6 @@
-//! How long to wait before the next attempt to connect. Each wait is up to twice the last, to a
-//! cap, and partly chance, so that processes that lost the same Redis do not come back in step.
+//! How long to wait before the next attempt to connect. Each wait is up to twice the last one, up
+//! to a limit, and partly random, so that processes that lost the same Redis do not reconnect at
+//! the same moment.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ impl Backoff {
         *self = Self::new(self.shortest, self.longest);
     }
 
-    /// Between half of the present step and all of it; the step then doubles.
+    /// A random time between half of the current step and all of it; the step then doubles.
     pub(super) fn next(&mut self) -> Duration {
         let step = self.next;
         self.next = step.saturating_mul(2).min(self.longest);

@@ -1,5 +1,5 @@
-//! What an error of the crate `redis` means: which fault it shows, and whether Redis has answered
-//! at all.
+//! What an error of the crate `redis` means: which fault it shows, and whether Redis answered at
+//! all.
 
 use std::error::Error;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use redis::{ConnectionAddr, ErrorKind, RedisError, ServerErrorKind};
 
-use crate::fault::{ClassifiedError, Side, Trial};
+use crate::fault::{ClassifiedError, FailedConnection, Side};
 use crate::{BusError, BusFault, SharedError};
 
 impl BusFault {
@@ -27,22 +27,22 @@ impl BusFault {
     }
 }
 
-/// The cause of an error of the bus.
+/// Classifies an error, for use as the cause of an error of the bus.
 pub(super) fn cause(error: RedisError) -> SharedError {
     Arc::new(ClassifiedError::new(BusFault::of(&error), None, error))
 }
 
-/// A connection was tried out, in vain.
+/// The error for a failed attempt to connect.
 pub(super) fn not_connected(side: Side, address: &ConnectionAddr, error: RedisError) -> BusError {
     let fault = BusFault::of(&error);
     let is_refused = fault == BusFault::Authentication || is_refusal(&error);
-    let trial = Trial {
+    let failed_connection = FailedConnection {
         side,
         address: named(address),
         reason: reason(fault, address, &error),
     };
-    tracing::debug!(redis = trial.address, ?side, %error, "Redis cannot be used.");
-    let cause = Arc::new(ClassifiedError::new(fault, Some(trial), error));
+    tracing::debug!(redis = failed_connection.address, ?side, %error, "Redis cannot be used.");
+    let cause = Arc::new(ClassifiedError::new(fault, Some(failed_connection), error));
     if is_refused {
         BusError::Refused(cause)
     } else {
@@ -62,7 +62,7 @@ fn named(address: &ConnectionAddr) -> String {
     }
 }
 
-/// A URL is of no use.
+/// The error for a URL that cannot be used.
 pub(super) fn unusable(url: &str, error: &RedisError) -> BusError {
     let error = error.to_string();
     let why = error.split(" - ").next().unwrap_or_default();
@@ -74,8 +74,8 @@ pub(super) fn unusable(url: &str, error: &RedisError) -> BusError {
     BusError::InvalidUrl(cause.into())
 }
 
-/// What is wrong, and what to do about it, for a person. Of what Redis answers, which is long, only
-/// that is repeated for which there are no words here.
+/// What is wrong, and what to do about it, for a person. The answer of Redis is long; it is
+/// repeated only for faults without a text here.
 fn reason(fault: BusFault, address: &ConnectionAddr, error: &RedisError) -> String {
     let is_encrypted = matches!(address, ConnectionAddr::TcpTls { .. });
     let text = match fault {
@@ -110,7 +110,7 @@ fn reason(fault: BusFault, address: &ConnectionAddr, error: &RedisError) -> Stri
     text.to_owned()
 }
 
-/// A URL as it may be shown, which is without what could be a password.
+/// A URL as it may be shown: without anything that could be a password.
 fn shown(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -125,14 +125,15 @@ fn shown(url: &str) -> String {
     }
 }
 
-/// Whether Redis answered, with an error: the connection is as good as before.
+/// Whether Redis answered with an error: the connection is as good as before.
 pub(super) fn is_refusal(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
-/// A failed handshake comes as the operating system's "invalid data", with the reason in its text.
+/// A failed handshake appears as the operating system's "invalid data", with the reason in its
+/// text.
 fn is_tls(error: &RedisError) -> bool {
-    // The crate answers with the `Arc` that it keeps the cause in, not with the cause.
+    // The crate returns the `Arc` in which it keeps the cause, not the cause itself.
     type Kept = Arc<dyn Error + Send + Sync>;
     let kept = error
         .source()

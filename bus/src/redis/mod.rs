@@ -1,6 +1,6 @@
-//! The bus over Redis pub/sub: one connection that listens, under a supervisor, and one that
-//! publishes. Redis keeps nothing for a listener that is away, so a lost connection is a gap, and
-//! is told.
+//! The bus over Redis pub/sub: one supervised connection that listens, and one that publishes.
+//! Redis keeps nothing for an absent listener, so a lost connection is a gap, and is reported as
+//! one.
 
 mod backoff;
 mod classify;
@@ -29,11 +29,11 @@ use crate::channel::is_reserved_prefix;
 use crate::fault::Side;
 use crate::registry::ChannelRegistry;
 
-/// Redis as the bus of a server: every process on the same Redis hears what any of them, or anybody
-/// else, publishes.
+/// Redis as the bus of a server: every process on the same Redis receives what any of them, or any
+/// other program, publishes.
 ///
-/// The URL has user, password and database, as in `redis://user:password@host:6379/0`; `rediss://`
-/// is Redis over TLS, for which the feature `tls` must be on. The host's name is resolved anew for
+/// The URL has the user, the password and the database, as in `redis://user:password@host:6379/0`.
+/// `rediss://` is Redis over TLS and needs the feature `tls`. The host's name is resolved anew for
 /// each connection.
 ///
 /// ```no_run
@@ -54,13 +54,14 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Connects to Redis, for example at `redis://127.0.0.1`, and tries out both connections of a
-    /// bus: the one that publishes and the one that listens.
+    /// Connects to Redis, for example at `redis://127.0.0.1`, and tests both connections of a bus:
+    /// the one that publishes and the one that listens.
     ///
     /// # Errors
     ///
-    /// When the URL is of no use, or Redis cannot be reached or refuses; the error says on which
-    /// side. A right that is missing for single channels shows when they are used.
+    /// The URL cannot be used, or Redis cannot be reached or refuses; the error says on which of
+    /// the two connections. A missing right to a single channel shows only when the channel is
+    /// used.
     pub async fn connect(url: &str) -> Result<Self, BusError> {
         let redis = Self::lazy(url)?;
         redis.publisher.check().await?;
@@ -69,25 +70,25 @@ impl Redis {
         Ok(redis)
     }
 
-    /// As [`connect`](Self::connect), but without asking whether Redis is there: a server can start
-    /// before it, and is as if Redis had gone away.
+    /// As [`connect`](Self::connect), without contacting Redis. A server can start before Redis;
+    /// until then it behaves as if Redis had gone away.
     ///
     /// # Errors
     ///
-    /// When the URL is of no use.
+    /// The URL cannot be used.
     pub fn lazy(url: &str) -> Result<Self, BusError> {
         Ok(Self {
             publisher: Publisher::new(url)?,
         })
     }
 
-    /// Puts this before every channel's name on Redis, for listening and publishing, the server's
-    /// own channels included; empty by default.
+    /// Puts a prefix before every channel's name on Redis, for listening and publishing, including
+    /// the server's own channels. Empty by default.
     ///
     /// # Errors
     ///
-    /// The prefix has control characters, or is the beginning of a [reserved](crate::Channel) name
-    /// or begins as one: then a client that may choose a channel could choose one of those.
+    /// The prefix has control characters, begins a [reserved](crate::Channel) name, or begins with
+    /// one: then a client that may choose a channel could choose a reserved one.
     pub fn prefix(mut self, prefix: &str) -> Result<Self, BusError> {
         if is_reserved_prefix(prefix) || prefix.chars().any(char::is_control) {
             return Err(BusError::InvalidPrefix(prefix.into()));
@@ -96,15 +97,15 @@ impl Redis {
         Ok(self)
     }
 
-    /// Keeps what could not be published while Redis is away and tries it again; by default `emit`
-    /// fails at once.
+    /// While Redis is away, keeps messages that could not be published and tries them again. By
+    /// default `emit` fails at once.
     #[must_use]
     pub fn queue_emits(mut self, limits: EmitQueue) -> Self {
         self.publisher.options.queue = Some(Arc::new(PendingEmits::new(limits)));
         self
     }
 
-    /// How long connecting may take, with name resolution, TLS and authentication; 1.5 s by
+    /// How long connecting may take, including name resolution, TLS and authentication; 1.5 s by
     /// default.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -112,7 +113,7 @@ impl Redis {
         self
     }
 
-    /// How long Redis may take to take a message; 2 s by default. After that its outcome is
+    /// How long Redis may take to accept a message; 2 s by default. After that the outcome is
     /// unknown.
     #[must_use]
     pub fn publish_timeout(mut self, timeout: Duration) -> Self {
@@ -120,8 +121,8 @@ impl Redis {
         self
     }
 
-    /// Pings Redis each `interval` (2 s by default) and gives a connection up that is silent for
-    /// `timeout` (1 s) then.
+    /// Pings Redis each `interval` (2 s by default), and replaces a connection that stays silent
+    /// for `timeout` (1 s by default) after that.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
         self.publisher.options.ping_every = interval;
@@ -129,9 +130,9 @@ impl Redis {
         self
     }
 
-    /// Publishes a message to ourselves when no message was heard for an `interval` (5 s by
-    /// default), and gives the connection up when another has passed without it: Redis answers
-    /// there, but no longer gets the traffic.
+    /// If no message was received for an `interval` (5 s by default), publishes a message to this
+    /// process itself. If that does not arrive within another `interval`, the connection is
+    /// replaced: Redis answers on it, but no longer sends it messages.
     ///
     /// The message goes to a channel of this process's own, `updraft::probe::` and a UUID.
     #[must_use]
@@ -140,9 +141,9 @@ impl Redis {
         self
     }
 
-    /// The time from one attempt to connect to the next, which doubles from `shortest` (50 ms by
-    /// default) to `longest` (1 s). Half of each is chance, so that processes that lost the same
-    /// Redis do not come back in step.
+    /// The time from one attempt to connect to the next. It doubles from `shortest` (50 ms by
+    /// default) to `longest` (1 s by default). Half of each is random, so that processes that lost
+    /// the same Redis do not reconnect at the same moment.
     #[must_use]
     pub fn reconnect_delay(mut self, shortest: Duration, longest: Duration) -> Self {
         self.publisher.options.shortest_wait = shortest;
@@ -150,18 +151,18 @@ impl Redis {
         self
     }
 
-    /// How long after Redis has refused a channel it is tried again, for its rights can be changed
-    /// while we run; 10 s by default.
+    /// How long after a refusal a channel is tried again, because rights can change while the
+    /// server runs; 10 s by default.
     #[must_use]
     pub fn retry_refused(mut self, interval: Duration) -> Self {
         self.publisher.options.retry_refused = interval;
         self
     }
 
-    /// Rests so long between two reads while messages come one by one: they then share a read, and
-    /// the writes that follow from it. None by default; half a millisecond saves a third of the
-    /// work of a stream of events for single clients, and delays each by a quarter of a
-    /// millisecond. The first message after a pause is never delayed.
+    /// Sleeps this long between two reads while messages come one by one. Several messages then
+    /// share a read, and the writes that follow from it. Zero by default. Half a millisecond saves
+    /// a third of the work for a stream of events to single clients, and delays each event by a
+    /// quarter of a millisecond. The first message after a pause is never delayed.
     #[must_use]
     pub fn rest(mut self, rest: Duration) -> Self {
         self.publisher.options.rest = rest;
@@ -184,8 +185,8 @@ impl Backend for Redis {
         false
     }
 
-    /// Listens on a thread of its own: what comes is on its way to the shards without waking
-    /// anybody else, and nothing else is delayed while it rests.
+    /// Listens on a thread of its own: a message is passed to the shards without waking another
+    /// thread, and the `rest` between reads delays nothing else.
     fn start(
         &self,
         registry: &Arc<ChannelRegistry>,
@@ -197,7 +198,7 @@ impl Backend for Redis {
             .build()?;
         let (publisher, registry) = (self.publisher.clone(), Arc::clone(registry));
         let supervisor = Supervisor::new(publisher, registry, runtime::Handle::current());
-        // As a task: what the runtime blocks on itself is polled only after another look at the
+        // As a task: a future that the runtime blocks on is polled only after another look at the
         // sockets.
         let listening = runtime.spawn(closed.clone().run_until_cancelled_owned(supervisor.run()));
         let token = tasks.token();
@@ -229,7 +230,7 @@ impl Backend for Redis {
 }
 
 impl fmt::Debug for Redis {
-    // The client's own would show the password.
+    // The client's own `Debug` would show the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis")
             .field("publisher", &self.publisher)

@@ -1,4 +1,4 @@
-//! How the bus behaves towards Redis: its times, its prefix, what it does with what could not be
+//! The options of the bus on Redis: times, prefix, and the queue for messages that could not be
 //! published.
 
 use std::borrow::Cow;
@@ -7,34 +7,34 @@ use std::time::Duration;
 
 use super::queue::PendingEmits;
 
-/// What [`Redis`](super::Redis) was told. Clones share the queue.
+/// The options that were set on a [`Redis`](super::Redis). Clones share the queue.
 #[derive(Debug, Clone)]
 pub(crate) struct RedisOptions {
-    /// How long connecting may take, with name resolution, TLS and authentication.
+    /// How long connecting may take, including name resolution, TLS and authentication.
     pub(super) connecting: Duration,
-    /// How long Redis may take to answer. A fork or a slow script stops it for a while, and then
-    /// giving up helps nobody.
+    /// How long Redis may take to answer. A fork or a slow script delays it for a while, and giving
+    /// up early would not help.
     pub(super) answering: Duration,
-    /// How often a sign of life is asked for, and how long it may take.
+    /// How often Redis is pinged, and how long its answer may take.
     pub(super) ping_every: Duration,
     pub(super) ping_patience: Duration,
-    /// How long nothing is heard before a message to ourselves is sent, and again before that is
-    /// missed.
+    /// How long no message may come before the probe is published, and how long the probe may then
+    /// take.
     pub(super) probe_every: Duration,
-    /// Between attempts to connect: the first wait, and the longest.
+    /// The first and the longest wait between attempts to connect.
     pub(super) shortest_wait: Duration,
     pub(super) longest_wait: Duration,
-    /// Between two reads of a stream of single messages; zero reads at once.
+    /// The sleep between two reads of a stream of single messages; zero reads at once.
     pub(super) rest: Duration,
-    /// From the refusal of a channel to the next attempt to subscribe to it.
+    /// The time from the refusal of a channel to the next attempt to subscribe to it.
     pub(super) retry_refused: Duration,
-    /// Before every channel's name, on Redis only.
+    /// The text before every channel's name, on Redis only.
     pub(super) prefix: Arc<str>,
     pub(super) queue: Option<Arc<PendingEmits>>,
 }
 
 impl RedisOptions {
-    /// A channel's name as Redis knows it.
+    /// A channel's name on Redis.
     pub(super) fn with_prefix<'a>(&self, channel: &'a str) -> Cow<'a, str> {
         if self.prefix.is_empty() {
             Cow::Borrowed(channel)

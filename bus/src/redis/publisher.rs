@@ -1,6 +1,6 @@
-//! The connection that publishes. It is made anew when it fails, by the next who publishes. It is
-//! ours rather than the crate's manager because only so is it known whether a message had been
-//! handed to a connection when that failed.
+//! The connection that publishes. If it has failed, the next caller that publishes makes a new one.
+//! It is our own instead of the crate's manager, which does not say whether a message had been
+//! passed to a connection before it failed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,14 +21,13 @@ use super::options::RedisOptions;
 use crate::fault::Side;
 use crate::{BusError, EmitError};
 
-/// When an idle connection is looked after by the operating system, how often, and after how many
-/// misses it ends.
+/// TCP keepalive: after how much idle time the operating system probes the connection, how often,
+/// and after how many unanswered probes it closes it.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEPALIVE_MISSES: u32 = 3;
 
-/// Publishes. Clones share the connection, and differ in nothing but what was changed in their
-/// options.
+/// Publishes. Clones share the connection, and may differ in their options.
 #[derive(Clone)]
 pub(crate) struct Publisher {
     pub(super) options: RedisOptions,
@@ -36,17 +35,16 @@ pub(crate) struct Publisher {
 }
 
 struct PublisherState {
-    /// For the connection that listens, and for publishing to a server that knows nothing newer.
+    /// For the connection that listens, and for publishing to a server that does not know RESP3.
     resp2: Client,
-    /// Only this version of the protocol tells of a connection that ends while nothing is being
-    /// sent.
+    /// Only RESP3 reports that a connection has ended while nothing is being sent.
     resp3: Client,
-    /// The server has said that it knows nothing newer.
+    /// Whether the server has said that it does not know RESP3.
     is_old: AtomicBool,
-    /// Filled by the first who publishes after a failure, emptied when a failure is seen.
+    /// Filled by the first caller that publishes after a failure, emptied when a failure is seen.
     current: Mutex<Option<PublishingConnection>>,
-    /// Attempts to connect that failed, ever: who waited for one while it failed does not make
-    /// another.
+    /// All failed attempts to connect so far. A caller that waited for an attempt that failed does
+    /// not make another.
     failures: AtomicU64,
 }
 
@@ -57,7 +55,7 @@ struct PublishingConnection {
 }
 
 impl Publisher {
-    /// For this URL. Nothing is connected to.
+    /// For this URL. This does not connect.
     pub(crate) fn new(url: &str) -> Result<Self, BusError> {
         let info = url.into_connection_info();
         let info = info.map_err(|error| unusable(url, &error))?;
@@ -86,24 +84,24 @@ impl Publisher {
         })
     }
 
-    /// Connects, and asks for a sign of life.
+    /// Connects, and pings Redis.
     pub(crate) async fn check(&self) -> Result<(), BusError> {
         let ping = self.query::<redis::Value>(&redis::cmd("PING")).await;
         ping.map(drop)
             .map_err(|error| self.not_connected(Side::Publishing, error))
     }
 
-    /// One of its connections was tried out, in vain.
+    /// The error for a failed attempt to open one of the two connections.
     pub(super) fn not_connected(&self, side: Side, error: RedisError) -> BusError {
         not_connected(side, self.client().get_connection_info().addr(), error)
     }
 
-    /// For the connection that listens.
+    /// The client of the connection that listens.
     pub(crate) fn client(&self) -> &Client {
         &self.shared.resp2
     }
 
-    /// Publishes on a channel, whose name gets the prefix.
+    /// Publishes on a channel; the prefix is added to its name.
     pub(crate) async fn publish(&self, channel: &str, payload: &[u8]) -> Result<(), EmitError> {
         let channel = self.options.with_prefix(channel);
         match &self.options.queue {
@@ -129,7 +127,7 @@ impl Publisher {
         }
     }
 
-    /// Any command, on the connection that publishes.
+    /// Runs any command on the connection that publishes.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         let connection = self.connection().await?;
         self.ask(connection, command).await
@@ -146,8 +144,8 @@ impl Publisher {
         if let Err(error) = &answer
             && !is_refusal(error)
         {
-            // Also after a timeout: a connection that fell silent does not end by itself for a
-            // quarter of an hour.
+            // Also after a timeout: a silent connection does not end by itself for a quarter of an
+            // hour.
             connection.is_lost.store(true, Ordering::Relaxed);
         }
         answer
@@ -182,7 +180,7 @@ impl Publisher {
     /// The host's name is resolved each time, and each of its addresses is tried.
     async fn open(&self) -> Result<PublishingConnection, RedisError> {
         let is_lost = Arc::new(AtomicBool::new(false));
-        // Both are limited by those who call.
+        // The callers limit both times.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);

@@ -1,6 +1,6 @@
-//! Messages that could not be published and are tried again: bounded in number, bytes and time, in
-//! order. There is no task: who emits waits, so that a message whose sender has given up is gone
-//! too.
+//! Messages that could not be published and are tried again: in order, and bounded in number, bytes
+//! and time. There is no task. The caller of `emit` waits, so if it gives up, its message is
+//! dropped.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -11,22 +11,22 @@ use tokio::time::sleep;
 
 use crate::{BusFault, EmitError};
 
-/// Between two attempts.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What of the messages that could not be published is kept, to be tried again.
+/// Which messages that could not be published are kept and tried again.
 ///
-/// Each `emit` still answers once its message is published or given up; so what waits is bounded by
-/// these limits, and dropping the future takes its message out of the queue.
+/// Each `emit` still returns only when its message is published or given up. So these limits bound
+/// the waiting messages, and dropping the future removes its message from the queue.
 ///
-/// Only what was certainly not published is tried again, so nothing is published twice, and
-/// messages wait behind those that came first. What Redis itself refuses is not tried again.
+/// A message is tried again only if it was certainly not published, so none is published twice.
+/// Messages wait behind earlier ones. A message that Redis itself refuses is not tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EmitQueue {
     /// How many messages may wait; 1,000 by default.
     pub messages: usize,
-    /// How many bytes they may have; 1 MiB by default.
+    /// How many bytes they may have together; 1 MiB by default.
     pub bytes: usize,
     /// How long each may wait; 10 s by default.
     pub time: Duration,
@@ -35,14 +35,14 @@ pub struct EmitQueue {
 #[derive(Debug)]
 pub(super) struct PendingEmits {
     limits: EmitQueue,
-    /// Messages that wait and their bytes. Filled and emptied by those who wait, bounded by
+    /// The number and bytes of waiting messages. Changed by the waiting callers, bounded by
     /// `limits`.
     waiting: StdMutex<(usize, usize)>,
-    /// Held by the message that is tried; the mutex is fair, so the others come after it in order.
+    /// Held while a message is tried; the mutex is fair, so the others follow in order.
     turn: Mutex<()>,
 }
 
-/// A message's share of what may wait.
+/// The room that one message takes up in the queue.
 struct PendingEmit<'a> {
     queue: &'a PendingEmits,
     bytes: usize,
@@ -57,8 +57,8 @@ impl PendingEmits {
         }
     }
 
-    /// Publishes a message of so many bytes: at once if nobody waits and it can be, else after
-    /// those who wait.
+    /// Publishes a message of `bytes` bytes: at once if no message waits and publishing succeeds,
+    /// else after the waiting ones.
     pub(super) async fn publish<F>(
         &self,
         bytes: usize,
@@ -70,25 +70,25 @@ impl PendingEmits {
         let is_first = self.lock().0 == 0;
         if is_first {
             match attempt().await {
-                Err(error) if passes(&error) => {}
-                settled => return settled,
+                Err(error) if is_retryable(&error) => {}
+                outcome => return outcome,
             }
         }
-        let Some(_place) = self.take_place(bytes) else {
+        let Some(_reservation) = self.reserve(bytes) else {
             return Err(not_sent("too many messages wait to be published"));
         };
         let mut deadline = pin!(sleep(self.limits.time));
         let _turn = tokio::select! {
             turn = self.turn.lock() => turn,
             () = &mut deadline => {
-                return Err(not_sent("those before it could not be published in time"));
+                return Err(not_sent("earlier messages could not be published in time"));
             }
         };
         loop {
-            // An attempt is not cut short: then nobody would know what came of it.
+            // An attempt is never cancelled, because its outcome would be unknown.
             let error = match attempt().await {
-                Err(error) if passes(&error) => error,
-                settled => return settled,
+                Err(error) if is_retryable(&error) => error,
+                outcome => return outcome,
             };
             tokio::select! {
                 () = sleep(PAUSE) => {}
@@ -97,7 +97,7 @@ impl PendingEmits {
         }
     }
 
-    fn take_place(&self, bytes: usize) -> Option<PendingEmit<'_>> {
+    fn reserve(&self, bytes: usize) -> Option<PendingEmit<'_>> {
         let mut waiting = self.lock();
         let (messages, all_bytes) = (waiting.0 + 1, waiting.1.saturating_add(bytes));
         if messages > self.limits.messages || all_bytes > self.limits.bytes {
@@ -130,9 +130,10 @@ impl Default for EmitQueue {
     }
 }
 
-/// Whether it may go well later, and cannot have gone well already.
-fn passes(error: &EmitError) -> bool {
-    matches!(error, EmitError::NotSent(_)) && !error.fault().is_some_and(BusFault::is_particular)
+/// Whether a later attempt may succeed, and this one certainly had no effect.
+fn is_retryable(error: &EmitError) -> bool {
+    matches!(error, EmitError::NotSent(_))
+        && !error.fault().is_some_and(BusFault::concerns_one_request)
 }
 
 fn not_sent(why: &'static str) -> EmitError {

@@ -1,6 +1,6 @@
-//! One listening connection: reads what comes, makes its subscriptions agree with what is wanted,
-//! sees that it lives. They run side by side in one task, and the first to fail ends the
-//! connection.
+//! One listening connection: reads messages, brings its subscriptions in line with the wanted
+//! channels, and checks that the connection is alive. These run concurrently in one task, and the
+//! first to fail ends the connection.
 
 use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
@@ -27,46 +27,47 @@ use crate::clock;
 use crate::registry::ChannelRegistry;
 use crate::{BusError, BusFault};
 
-/// How many channels are named in one command.
+/// How many channels one command names.
 const NAMES: usize = 500;
-/// What one batch may hold: enough to share the work, not so much that the first message waits for
-/// the last.
+/// The limit of one batch: large enough to share the work, small enough that the first message does
+/// not wait long for the last.
 const BATCH_MESSAGES: usize = 512;
 const BATCH_BYTES: usize = 1024 * 1024;
-/// Messages within so short a time of each other are a stream, and so few in one read a trickle:
-/// then a rest pays.
+/// Messages that follow each other within this time are a stream, and fewer messages than this in
+/// one read are a trickle: then a rest is worthwhile.
 const STREAM: Duration = Duration::from_millis(2);
 const TRICKLE: usize = 16;
 
 /// Why a connection ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// Redis, or something on the way, closed it.
+    /// Redis, or something between us and Redis, closed it.
     Closed,
     /// A command failed, or Redis as a whole refuses.
     Failed(RedisError),
-    /// No answer to a ping, and nothing else either.
+    /// Neither a ping was answered, nor did any message come.
     Silent,
-    /// Pings are answered, but what we published to ourselves did not arrive.
+    /// Pings are answered, but our own probe did not arrive.
     Detached,
 }
 
 pub(super) struct Subscriber<'a> {
     registry: &'a ChannelRegistry,
     publisher: &'a Publisher,
-    /// Where the connection that publishes lives.
+    /// The runtime of the connection that publishes.
     commands: &'a Handle,
     options: &'a RedisOptions,
-    /// The channel of this process's own, as Redis knows it.
+    /// This process's own probe channel, by its name on Redis.
     probe: &'a str,
     generation: u64,
-    /// Messages read so far: a sign of life when an answer to a ping is late.
+    /// How many messages have been read: they show that the connection is alive when a pong is
+    /// late.
     received: AtomicU64,
-    was_well: AtomicBool,
+    was_healthy: AtomicBool,
 }
 
-/// A connection to listen on. Redis has answered on it: one that would have to log in is let in by
-/// Redis, and told only when it asks for something.
+/// Opens a connection to listen on. Redis has answered on it: without a required login Redis still
+/// accepts the connection, and refuses only the first command.
 pub(super) async fn connect(publisher: &Publisher) -> Result<PubSub, RedisError> {
     let connecting = async {
         let mut connection = publisher.client().get_async_pubsub().await?;
@@ -79,13 +80,14 @@ pub(super) async fn connect(publisher: &Publisher) -> Result<PubSub, RedisError>
     connected.unwrap_or_else(|_| Err(timed_out()))
 }
 
-/// Whether Redis would let us listen: connects, and subscribes to a channel of ours.
+/// Checks whether Redis lets us listen: connects, and subscribes to a channel of our own.
 pub(super) async fn check(publisher: &Publisher) -> Result<(), RedisError> {
     let mut connection = connect(publisher).await?;
     let subscribing = connection.subscribe(format!("updraft::probe::{}", Uuid::new_v4()));
     let subscribed = timeout(publisher.options.answering, subscribing).await;
     match subscribed.unwrap_or_else(|_| Err(timed_out())) {
-        // Of this one channel only: the prefix that others may have is not known yet.
+        // Redis may refuse only this one channel: the prefix to which the user has rights is not
+        // known yet.
         Err(error) if is_tolerable(&error) && !denies_command(&error) => Ok(()),
         subscribed => subscribed,
     }
@@ -107,20 +109,20 @@ impl<'a> Subscriber<'a> {
             probe,
             generation,
             received: AtomicU64::new(0),
-            was_well: AtomicBool::new(false),
+            was_healthy: AtomicBool::new(false),
         }
     }
 
     /// Whether Redis answered a ping on this connection: then the next attempt need not wait long.
-    pub(super) fn was_well(&self) -> bool {
-        self.was_well.load(Ordering::Relaxed)
+    pub(super) fn was_healthy(&self) -> bool {
+        self.was_healthy.load(Ordering::Relaxed)
     }
 
     pub(super) async fn run(&self, connection: PubSub) -> Ended {
         let (sink, stream) = connection.split();
         tokio::select! {
-            // Confirmations come before the messages that follow them: so a gap is mostly told for
-            // all channels at once.
+            // Confirmations come before the messages that follow them. With this order a gap is
+            // mostly reported for all channels at once.
             biased;
             ended = self.follow(sink.clone()) => ended,
             ended = unconstrained(self.read(stream)) => ended,
@@ -129,12 +131,12 @@ impl<'a> Subscriber<'a> {
         }
     }
 
-    /// Hands on what comes; all that is there at once is one batch.
+    /// Passes messages on; all messages that are ready at once are one batch.
     ///
-    /// The crate's queue between socket and stream has no bound of its own. Its one other end runs
-    /// on this thread and reads little more than a MiB in a turn, before it has to let others run.
-    /// So the queue is never longer than that, if it is emptied in each of our turns: this future
-    /// must not be made to yield with messages left.
+    /// The crate's queue between socket and stream has no bound of its own. The crate's task fills
+    /// it on this thread, and reads little more than 1 MiB before it must yield. So the queue never
+    /// grows beyond that, if each of our turns empties it: this future must not be made to yield
+    /// with messages left.
     async fn read(&self, mut stream: PubSubStream) -> Ended {
         let mut read: Vec<Msg> = Vec::new();
         let mut latest = None;
@@ -160,7 +162,8 @@ impl<'a> Subscriber<'a> {
             if is_trickle && !self.options.rest.is_zero() {
                 let now = clock::now();
                 if latest.is_some_and(|latest| now.duration_since(latest) < STREAM) {
-                    // Of the thread, which is ours: a socket that is not waited for wakes nobody.
+                    // This blocks the thread, which is ours: nothing is woken while no socket is
+                    // awaited.
                     thread::sleep(self.options.rest);
                 }
                 latest = Some(now);
@@ -172,19 +175,19 @@ impl<'a> Subscriber<'a> {
     /// Subscribes and unsubscribes until the connection agrees with the registry, and again at each
     /// change.
     async fn follow(&self, mut sink: PubSubSink) -> Ended {
-        let mut agreement = Agreement::new(self.options);
+        let mut subscriptions = RedisSubscriptions::new(self.options);
         let mut restore = VecDeque::from(self.registry.connected(self.generation));
         let mut is_restored = false;
-        // When channels that Redis refused are tried again: their rights can be changed while we
-        // run. What others join and leave meanwhile does not put it off.
+        // When refused channels are tried again: rights can change while the server runs. Channels
+        // that are joined and left meanwhile do not delay it.
         let mut retry = None;
         loop {
             let now = clock::now();
             if retry.is_some_and(|at| at <= now) {
-                restore.extend(agreement.refused.drain());
+                restore.extend(subscriptions.refused.drain());
                 is_restored = false;
             }
-            if agreement.refused.is_empty() {
+            if subscriptions.refused.is_empty() {
                 retry = None;
             } else if retry.is_none() {
                 retry = now.checked_add(self.options.retry_refused);
@@ -193,18 +196,18 @@ impl<'a> Subscriber<'a> {
                 is_restored = true;
                 self.registry.restored();
             }
-            // What has just been asked for goes before what is only to be restored: nobody waits
-            // for 50,000 others.
+            // New requests go before channels that are only restored, so that nobody waits for
+            // 50,000 other channels.
             let mut names = self.registry.take_changes();
             let room = NAMES.saturating_sub(names.len()).max(1);
             names.extend(restore.drain(..restore.len().min(room)));
             if !names.is_empty() {
-                if let Err(error) = agreement.reach(self.registry, &mut sink, names).await {
+                if let Err(error) = subscriptions.apply(self.registry, &mut sink, names).await {
                     return Ended::Failed(error);
                 }
             } else if let Some(at) = retry {
                 let patience = at.saturating_duration_since(now);
-                // Either way there is something to look at.
+                // After a timeout and after a change there is work to do.
                 let _is_late = timeout(patience, self.registry.changed()).await;
             } else {
                 self.registry.changed().await;
@@ -212,7 +215,7 @@ impl<'a> Subscriber<'a> {
         }
     }
 
-    /// Asks for a sign of life every now and then, and ends when there is none.
+    /// Pings Redis at each interval, and returns when a pong is missing.
     async fn watch(&self, mut sink: PubSubSink) -> Ended {
         loop {
             let mut pong = pin!(sink.ping::<Value>());
@@ -220,14 +223,13 @@ impl<'a> Subscriber<'a> {
             loop {
                 let answer = timeout(self.options.ping_patience, &mut pong).await;
                 match answer.map(|answer| answer.and_then(refused)) {
-                    Ok(Ok(_)) => break self.is_well(),
+                    Ok(Ok(_)) => break self.mark_healthy(),
                     Ok(Err(error)) if is_tolerable(&error) => {
                         self.registry.fault(BusFault::of(&error), None, &error);
-                        break self.is_well();
+                        break self.mark_healthy();
                     }
                     Ok(Err(error)) => return Ended::Failed(error),
-                    // The answer queues behind messages: as long as those come, the connection
-                    // lives.
+                    // The answer queues behind messages: while those come, the connection is alive.
                     Err(_) => match self.received.load(Ordering::Relaxed) {
                         now if now == received => return Ended::Silent,
                         now => received = now,
@@ -238,13 +240,13 @@ impl<'a> Subscriber<'a> {
         }
     }
 
-    /// Redis answers.
-    fn is_well(&self) {
-        self.was_well.store(true, Ordering::Relaxed);
-        self.registry.is_well();
+    /// Redis has answered.
+    fn mark_healthy(&self) {
+        self.was_healthy.store(true, Ordering::Relaxed);
+        self.registry.mark_healthy();
     }
 
-    /// Sends a message to ourselves when nothing was heard for a while, and ends when it does not
+    /// Publishes a message to this process when none came for a while, and returns if it does not
     /// arrive.
     async fn probe(&self, mut sink: PubSubSink) -> Ended {
         let mut is_subscribed = false;
@@ -268,7 +270,7 @@ impl<'a> Subscriber<'a> {
             }
             let mut publish = redis::cmd("PUBLISH");
             publish.arg(self.probe).arg("1");
-            // Where it cannot be published, nothing is known of this connection.
+            // If the probe cannot be published, it proves nothing about this connection.
             let publisher = self.publisher.clone();
             let published = async move { publisher.query::<Value>(&publish).await.map(drop) };
             let published = AbortOnDropHandle::new(self.commands.spawn(published)).await;
@@ -284,7 +286,7 @@ impl<'a> Subscriber<'a> {
     }
 }
 
-/// The crate takes an error that answers a ping for an answer like any other.
+/// The crate treats an error that answers a ping like any other answer.
 fn refused(answer: Value) -> Result<Value, RedisError> {
     match answer {
         Value::ServerError(error) => Err(error.into()),
@@ -292,32 +294,32 @@ fn refused(answer: Value) -> Result<Value, RedisError> {
     }
 }
 
-/// An answer after which the connection is as useful as before: pings are refused where a user may
-/// do little, and while Redis loads its data, when it takes subscriptions all the same.
+/// Whether the connection is as useful as before after this error. A ping is refused to a user with
+/// few rights, and while Redis loads its data; it accepts subscriptions all the same.
 fn is_tolerable(error: &RedisError) -> bool {
     let fault = BusFault::of(error);
-    is_refusal(error) && (fault.is_particular() || fault == BusFault::Loading)
+    is_refusal(error) && (fault.concerns_one_request() || fault == BusFault::Loading)
 }
 
-/// Whether Redis denies this user to subscribe at all. It has one code for this and for a channel;
-/// only the text differs.
+/// Whether Redis denies this user the command `SUBSCRIBE`. The error code is the same as for a
+/// denied channel; only the text differs.
 fn denies_command(error: &RedisError) -> bool {
     let text = error.detail().unwrap_or_default();
     BusFault::of(error) == BusFault::Denied && text.contains("'subscribe' command")
 }
 
-/// What this connection is subscribed to.
-struct Agreement<'a> {
+/// The subscriptions of this connection.
+struct RedisSubscriptions<'a> {
     options: &'a RedisOptions,
-    /// Filled and emptied by `reach`, as Redis confirms; bounded by the channels that are wanted,
+    /// Filled and emptied by `apply`, as Redis confirms; bounded by the channels that are wanted,
     /// and those just left.
     subscribed: HashSet<Arc<str>>,
-    /// Filled when Redis refuses a channel, emptied when it is tried again or no longer wanted;
-    /// bounded by the channels that are wanted.
+    /// Filled when Redis refuses a channel, emptied when the channel is tried again or no longer
+    /// wanted; bounded by the wanted channels.
     refused: HashSet<Arc<str>>,
 }
 
-impl<'a> Agreement<'a> {
+impl<'a> RedisSubscriptions<'a> {
     fn new(options: &'a RedisOptions) -> Self {
         Self {
             options,
@@ -326,8 +328,8 @@ impl<'a> Agreement<'a> {
         }
     }
 
-    /// Makes the subscriptions agree with the registry for these names.
-    async fn reach(
+    /// Brings the subscriptions to these channels in line with the registry.
+    async fn apply(
         &mut self,
         registry: &ChannelRegistry,
         sink: &mut PubSubSink,
@@ -349,7 +351,7 @@ impl<'a> Agreement<'a> {
         for names in superfluous.chunks(NAMES) {
             match sink.unsubscribe(self.arguments(names)).await {
                 Err(error) if !is_refusal(&error) => return Err(error),
-                // Messages that still come are dropped, since nobody wants them.
+                // Messages that still come are dropped, because nobody follows the channel.
                 Err(error) => tracing::error!(%error, "Redis refused to unsubscribe"),
                 Ok(()) => {}
             }
@@ -360,8 +362,8 @@ impl<'a> Agreement<'a> {
         Ok(())
     }
 
-    /// Subscribes to all of these that Redis allows. It refuses a command as a whole for one name
-    /// in it, so then the halves are tried.
+    /// Subscribes to as many of these channels as Redis allows. Redis refuses a whole command
+    /// because of one name, so then each half is tried.
     async fn subscribe(
         &mut self,
         registry: &ChannelRegistry,
@@ -378,8 +380,8 @@ impl<'a> Agreement<'a> {
                         registry.confirm(name);
                     }
                 }
-                // A new connection is needed, or is as good as waiting.
-                Err(error) if !BusFault::of(&error).is_particular() => return Err(error),
+                // A new connection is needed, or would at least do no harm.
+                Err(error) if !BusFault::of(&error).concerns_one_request() => return Err(error),
                 Err(error) => match names {
                     [name] => {
                         registry.fault(BusFault::of(&error), Some(name), &error);

@@ -1,5 +1,5 @@
 //! Keeps one listening connection to Redis, from the start of the server to its end. A connection
-//! that ends, for whatever reason, is replaced; the next one that Redis lets in has the next
+//! that ends, for whatever reason, is replaced. Each connection that Redis accepts has the next
 //! generation number.
 
 use std::panic::AssertUnwindSafe;
@@ -22,10 +22,11 @@ use crate::registry::ChannelRegistry;
 pub(super) struct Supervisor {
     publisher: Publisher,
     registry: Arc<ChannelRegistry>,
-    /// Where the connection that publishes lives: it outlasts this one, and is not delayed by it.
+    /// The runtime of the connection that publishes: it outlives this one, and is not delayed by
+    /// it.
     commands: Handle,
     generation: u64,
-    /// The channel of this process's own.
+    /// This process's own probe channel.
     probe: String,
 }
 
@@ -50,7 +51,8 @@ impl Supervisor {
         let options = &self.publisher.options;
         let mut backoff = Backoff::new(options.shortest_wait, options.longest_wait);
         loop {
-            // From one attempt to the next: one that has timed out has been waited for already.
+            // Measured from the start of each attempt: after an attempt that timed out there is no
+            // further wait.
             let mut pause = sleep(backoff.next());
             match subscriber::connect(&self.publisher).await {
                 Ok(connection) => {
@@ -66,10 +68,10 @@ impl Supervisor {
         }
     }
 
-    /// Serves one connection to its end. Answers whether Redis had been well on it.
+    /// Serves one connection to its end. Returns whether Redis answered a ping on it.
     async fn listen(&self, connection: PubSub) -> bool {
-        // Dropped also when this future is, so that the registry never believes in a connection
-        // that is gone.
+        // Dropped together with this future, so that the registry never counts on a connection that
+        // is gone.
         let _connected = Connected(&self.registry);
         let subscriber = Subscriber::new(
             &self.registry,
@@ -79,8 +81,8 @@ impl Supervisor {
             self.generation,
         );
         tracing::info!(generation = self.generation, "listening to Redis");
-        // A defect that panics here would leave this process deaf for ever; like this it costs a
-        // reconnect.
+        // Without this, a bug that panics here would leave this process without messages for ever;
+        // with it, it costs a reconnect.
         let ended = AssertUnwindSafe(subscriber.run(connection))
             .catch_unwind()
             .await;
@@ -95,12 +97,12 @@ impl Supervisor {
             Ok(Ended::Detached) => self.registry.fault(BusFault::Detached, None, &"no probe"),
             Err(_) => tracing::error!("the listener to Redis panicked"),
         }
-        subscriber.was_well()
+        subscriber.was_healthy()
     }
 
     fn failed(&self, fault: BusFault, error: RedisError) {
         self.registry.fault(fault, None, &error);
-        self.registry.is_away_because(cause(error));
+        self.registry.set_away(cause(error));
     }
 }
 

@@ -1,5 +1,5 @@
-//! The bus inside one process, and what both buses share: who follows what, and what they are told.
-//! No test here needs Redis; `redis` has those that do.
+//! The bus inside one process, and what both buses share: who follows which channels, and what they
+//! are sent. No test here needs Redis; those in `redis` do.
 
 #[cfg(feature = "redis")]
 mod redis;
@@ -165,7 +165,7 @@ fn without_redis_a_join_waits_or_is_refused_and_a_dropped_one_leaves_nothing() {
             _: &tokio_util::sync::CancellationToken,
         ) -> std::io::Result<()> {
             // The first attempt has failed.
-            registry.is_away_because(Arc::new(std::io::Error::other("nobody there")));
+            registry.set_away(Arc::new(std::io::Error::other("nobody there")));
             Ok(())
         }
         fn publish<'a>(&'a self, _: &'a ChannelRegistry, _: &'a str, _: Bytes) -> Publishing<'a> {
@@ -234,8 +234,8 @@ async fn found_108_a_gap_is_told_before_what_came_after_it() {
     registry.connected(2);
     registry.confirm("a");
     assert_eq!(gaps(), [[], []]);
-    // It has been subscribed to, or this would not come; what the confirmation leads to is only
-    // late.
+    // Redis has subscribed to it, or this message would not come; only the handling of the
+    // confirmation is late.
     deliver("b");
     let told = |generation, names: &[&str]| {
         (
@@ -250,7 +250,7 @@ async fn found_108_a_gap_is_told_before_what_came_after_it() {
         registry.confirm(name);
     }
     registry.restored();
-    // Each hole is told once.
+    // Each gap is reported once.
     assert_eq!(gaps()[0].len(), 1);
     assert_eq!(gaps()[1], [told(2, &["b"]), told(2, &["c"])]);
     assert_eq!(shards[1].messages(), ["b 1", "b 1"]);

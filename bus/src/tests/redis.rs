@@ -1,5 +1,5 @@
-//! The bus over a real Redis, which each test starts, stops and restarts for itself.
-//! What holds is looked at from outside too, with a second connection.
+//! The bus over a real Redis, which each test starts, stops and restarts for itself. A second
+//! connection checks the results from outside.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ async fn vent_053_072_who_joins_or_listens_shares_one_subscription_that_ends_wit
         process.listen("c"),
     );
     let (a, b, mut c, d) = (a.unwrap(), b.unwrap(), c.unwrap(), d.unwrap());
-    // Already true, not soon: that is what they awaited.
+    // True already, not just soon: the joins have awaited it.
     assert_eq!(server.numsub("c"), 1);
     assert_eq!(server.calls_of("subscribe"), commands + 1);
     drop((a, b, d));
@@ -65,7 +65,7 @@ async fn vent_057_060_row_056_leaving_and_joining_at_once_never_ends_deaf_or_lea
                 for _ in 0..100 {
                     let channel = format!("c{}", random.u32(..3));
                     let lease = process.join(&channel, random.usize(..2)).await.unwrap();
-                    // Who holds a lease is subscribed, whatever the others do.
+                    // A holder of a lease is subscribed, whatever the others do.
                     assert_eq!(server.publish(&channel, "1"), 1);
                     drop(lease);
                     if random.bool() {
@@ -110,7 +110,7 @@ async fn what_has_come_is_taken_whole_however_much_it_is() {
     let server = RedisServer::start();
     let process = process_of(&server).await;
     let _lease = process.join("c", 0).await.unwrap();
-    // A reader that yields with messages left, as tokio has it do after 128, would let the crate
+    // If the reader yielded with messages left, as tokio makes it do after 128, the crate would
     // read on without end.
     eventually("more than 128 in one batch", async || {
         let all = "for i = 1, 1000 do redis.call('PUBLISH', 'c', i) end";
@@ -132,7 +132,7 @@ async fn row_088_a_denied_channel_is_tried_again_however_much_others_come_and_go
     may("&open*");
     eventually("told", async || process.shards[0].refused() == ["secret"]).await;
     may("&*");
-    // Each of them is a change, and none lets the interval pass in quiet.
+    // Each of them is a change, and none leaves the interval quiet.
     eventually("it is back", async || {
         drop(process.join("open", 0).await.unwrap());
         server.numsub("secret") == 1
@@ -182,7 +182,7 @@ async fn row_088_what_redis_as_a_whole_refuses_is_told_apart_and_waited_out() {
             server.refuse(|_| None);
         };
         let (lease, ()) = tokio::join!(join, answered);
-        // Nobody's subscription has ended for it.
+        // No subscription has ended because of it.
         assert!(lease.is_ok(), "{lease:?}");
         assert!(process.shards[0].refused().is_empty());
         process.emit("c", &value("1")).await.unwrap();
@@ -242,7 +242,7 @@ async fn both_connections_send_at_once_and_are_kept_alive() {
     let tcp = publisher.client().get_connection_info().tcp_settings();
     assert!(tcp.nodelay());
     assert!(tcp.keepalive().is_some());
-    // The operating system shows a running timer (2) for a connection that it keeps alive.
+    // The operating system shows a running timer (2) for a connection with keepalive.
     let port = format!(":{:04X}", server.port());
     eventually("kept alive", async || {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -273,7 +273,8 @@ async fn row_084_connecting_fails_without_redis() {
 #[tokio::test]
 async fn found_107_connecting_tries_both_sides_and_says_which_failed() {
     let server = RedisServer::start();
-    // A password that nobody asks for: who publishes may have it, who listens may not.
+    // A password that Redis does not ask for: a publishing connection may have one, a listening
+    // connection may not.
     let url = format!("redis://:needless@127.0.0.1:{}", server.port());
     let refused = Redis::connect(&url).await.unwrap_err();
     assert!(matches!(refused, BusError::Refused(_)), "{refused:?}");
@@ -281,7 +282,7 @@ async fn found_107_connecting_tries_both_sides_and_says_which_failed() {
     let text = refused.to_string();
     assert!(text.contains("the connection that listens"), "{text}");
     assert!(!text.contains("needless"), "{text}");
-    // Who only publishes has no other side.
+    // An emitter has no listening side.
     let emitter = Emitter::connect(&url).await.unwrap();
     emitter.emit("c", 1).await.unwrap();
 
@@ -294,7 +295,7 @@ async fn found_107_connecting_tries_both_sides_and_says_which_failed() {
     let refused = Redis::connect(&url).await.unwrap_err();
     assert_eq!(refused.fault(), Some(BusFault::Denied));
     assert!(refused.to_string().contains("listens"), "{refused}");
-    // What it may on single channels, and under which prefix, is not known.
+    // Its rights to single channels, and the prefix, are not known.
     may(&["+subscribe", "resetchannels", "&shop.*"]);
     Redis::connect(&url).await.unwrap();
 
@@ -340,7 +341,7 @@ async fn a_listener_has_a_gap_where_the_connection_was_cut() {
         server.publish("c", outage);
         assert_eq!(heard(&mut listener).await, outage);
         proxy.cut();
-        // Told once, and when the channel is live again: nothing from here on is missed.
+        // Reported once, and when the channel is live again: nothing is missed from here on.
         assert_eq!(heard(&mut listener).await, "gap");
         assert_eq!(server.numsub("c"), 1);
     }
@@ -364,7 +365,7 @@ async fn a_listener_is_told_of_a_channel_that_is_denied_and_of_its_return() {
     let redis = redis.retry_refused(Duration::from_millis(50));
     let process = Process::start(redis, ChannelSettings::default());
     let mut listener = process.listen("secret").await.unwrap();
-    // Redis ends the connections of a user who follows what it no longer may.
+    // Redis ends the connections of a user that is subscribed to channels it may no longer use.
     server.tell("ACL", &["SETUSER", "default", "resetchannels", "&open*"]);
     assert_eq!(heard(&mut listener).await, "refused");
     assert!(process.channels.faults().of(BusFault::Denied) >= 1);

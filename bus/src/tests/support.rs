@@ -1,4 +1,4 @@
-//! What the tests of the bus share: shards that only record, and a process without sockets.
+//! Shared by the tests of the bus: shards that only record, and a process without sockets.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::{
     PayloadLimits, Port, Received,
 };
 
-/// Keeps all that a shard would get.
+/// Records all that a shard would get.
 #[derive(Default)]
 pub(crate) struct Recorder {
     batches: Mutex<Vec<Batch>>,
@@ -129,7 +129,7 @@ impl Process {
     }
 }
 
-/// What comes next to a listener: the payload of a message, or a word.
+/// The next item of a listener: the payload of a message, or a word.
 pub(crate) async fn heard(listener: &mut Listener) -> String {
     let next = timeout(Duration::from_secs(30), listener.next()).await;
     match next.expect("nothing was heard") {

@@ -1,4 +1,4 @@
-//! The client's side: every frame is read, and must fit what the client has been told before.
+//! The client's side: every frame is read, and must fit the frames before it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -6,29 +6,31 @@ use updraft_protocol::ejson::{self, JsonLimits, Object, Text, Value};
 
 use crate::documents::Documents;
 
-/// Frames quote what a client sent and wrap it.
+/// Frames quote a client's message and wrap it.
 const FRAMES: JsonLimits = JsonLimits::new(512, usize::MAX);
 
-/// What a client knows after the frames it got.
+/// What a client knows from the frames it got.
 #[derive(Default)]
 pub(crate) struct Client {
     connected: bool,
-    /// Messages that a resuming client would count: all from `connected` on, but for pings and pongs.
+    /// Messages that a resuming client would count: all from `connected` on, except pings and
+    /// pongs.
     pub(crate) counted: u64,
     /// The live subscriptions, and whether they are ready.
     subscriptions: HashMap<String, bool>,
-    /// By the id of a call: how often it was made, answered with `result`, and answered with `updated`.
+    /// By the id of a call: how often it was made, answered with `result`, and answered with
+    /// `updated`.
     calls: HashMap<String, [u32; 3]>,
     documents: BTreeMap<(String, String), Object>,
 }
 
 impl Client {
-    /// Its subscription was accepted.
+    /// The client's subscription was accepted.
     pub(crate) fn subscribed(&mut self, id: String) {
         assert_eq!(self.subscriptions.insert(id, false), None);
     }
 
-    /// Its subscription begins again, and will be ready again.
+    /// The client's subscription starts again, and will be ready again.
     pub(crate) fn begins_again(&mut self, id: String) {
         assert!(self.subscriptions.insert(id, false).is_some());
     }
@@ -37,12 +39,12 @@ impl Client {
         self.subscriptions.get(id) == Some(&true)
     }
 
-    /// Its call was taken from the queue.
+    /// The client's call was taken from the queue.
     pub(crate) fn called(&mut self, id: String) {
         self.calls.entry(id).or_default()[0] += 1;
     }
 
-    /// Frames arrive, in the course of which the subscriptions `stopped` are over.
+    /// Frames arrive; meanwhile the subscriptions `stopped` have ended.
     pub(crate) fn receive(&mut self, frames: &[String], mut stopped: HashSet<String>) {
         for text in frames {
             let frame = ejson::parse(text, &FRAMES).expect("a frame is JSON");
@@ -105,7 +107,7 @@ impl Client {
     fn changed(&mut self, frame: &Value) {
         let document = document(frame);
         let fields = fields(frame);
-        // Rocket.Chat's clients hear of events without a document, unless they ask for one.
+        // Rocket.Chat's clients get events without a document, unless they ask for one.
         let is_streamer = document.0.starts_with("stream-") && fields.contains_key("eventName");
         match self.documents.get_mut(&document) {
             Some(known) => {
@@ -120,14 +122,15 @@ impl Client {
         }
     }
 
-    /// Everything was done that its calls asked for: each has both answers.
+    /// All handlers of its calls have ended: each call has both answers.
     pub(crate) fn expect_answers(&self) {
         for (id, [calls, results, updates]) in &self.calls {
             assert_eq!((calls, calls), (results, updates), "call {id}");
         }
     }
 
-    /// It sees what is published, and beside that only the documents that stand for events.
+    /// The client sees the published documents, and besides them only documents that represent
+    /// events.
     pub(crate) fn expect_documents(&self, published: &Documents) {
         let mut left = self.documents.len();
         for ((collection, id), expected) in published.visible() {
@@ -135,7 +138,7 @@ impl Client {
             let seen = seen.unwrap_or_else(|| panic!("{collection}/{id} is not there"));
             left -= 1;
             if collection.starts_with("stream-") {
-                // Its events show as fields.
+                // Its events appear as fields.
                 continue;
             }
             assert_eq!(seen.len(), expected.len(), "{collection}/{id}: {seen:?}");
@@ -149,8 +152,8 @@ impl Client {
     }
 }
 
-/// Whether a `nosub` refuses a name that nothing is published under. Its id may be that of a live subscription, which
-/// goes on.
+/// Whether a `nosub` refuses an unknown name. Its id may be that of a live subscription, which goes
+/// on.
 fn is_unknown_name(nosub: &Value) -> bool {
     let error = nosub.get("error").and_then(|error| error.get("error"));
     error == Some(&Value::from(404))

@@ -1,5 +1,5 @@
-//! What the subscriptions of a session publish, kept the plainest way there is: for each field of a document who set
-//! it, in order. The first is what a client should see.
+//! The documents that the subscriptions of a session publish, kept in the simplest way: for each
+//! field of a document its publishers, in order. A client should see the first one's value.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ impl Documents {
         self.published.retain(|_, found| !found.by.is_empty());
     }
 
-    /// A subscription is over.
+    /// A subscription has ended.
     pub(crate) fn remove_all(&mut self, run: Run) {
         self.published
             .values_mut()
@@ -77,7 +77,7 @@ impl Documents {
 impl Published {
     fn set(&mut self, run: Run, fields: Object) {
         for (key, value) in fields {
-            // The id travels beside the fields.
+            // The id is sent beside the fields.
             if key == *"_id" {
                 continue;
             }

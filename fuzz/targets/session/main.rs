@@ -1,5 +1,5 @@
-//! The session, driven by whatever clients say and handlers do, in any order: what it sends must always make sense to a
-//! client that knows only what it was sent before.
+//! The session under any order of client messages and handler calls: what it sends must always make
+//! sense to a client that knows only the frames before.
 
 #![no_main]
 

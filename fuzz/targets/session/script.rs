@@ -1,11 +1,11 @@
-//! From the bytes of an input to a list of actions. A letter chooses the action and the bytes after it the details, so
-//! that every input means something and a mutation changes one action.
+//! From the bytes of an input to a list of actions. A letter chooses the action and the bytes after
+//! it the details, so that every input means something and a mutation changes one action.
 
 use std::time::Duration;
 
 use updraft_protocol::ejson::{self, Object, Value};
 
-/// Names of subscriptions and calls; one of them holds half a surrogate pair, and names nothing.
+/// Ids of subscriptions and calls; one of them holds half a surrogate pair, and is invalid.
 const IDS: [&str; 4] = ["a", "b", "c", "\\ud800"];
 const VERSIONS: [&str; 4] = ["1", "pre2", "pre1", "2"];
 const PARAMS: [&str; 10] = [
@@ -20,7 +20,7 @@ const PARAMS: [&str; 10] = [
     r#"[5]"#,
     r#"{"no":"array"}"#,
 ];
-/// A collection that handlers add to may be one that a Vent subscription wants for itself.
+/// A collection to which handlers add documents may be one that a Vent subscription asks for.
 const COLLECTIONS: [&str; 4] = ["things", "others", "vent.a", "stream-room"];
 const DOCUMENTS: [&str; 3] = ["x", "-y", "id"];
 const KEYS: [&str; 4] = ["n", "s", "7", "_id"];
@@ -36,20 +36,20 @@ const VALUES: [&str; 8] = [
 ];
 const BODIES: [&str; 5] = [r#"{"message":"hi"}"#, "[1,2]", "[]", "0", r#""x""#];
 
-/// What happens next to a session.
+/// The next action on a session.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// The client says something.
+    /// The client sends a message.
     Receive(String),
-    /// A handler does something; the number chooses which, the latest first.
+    /// A handler acts; the number chooses which one, the latest first.
     Handle(usize, Deed),
     /// Time passes.
     Pass(Duration),
-    /// Time passes until the session wants to be asked.
+    /// Time passes until the session's next timeout.
     AwaitTimeout,
     /// The server closes.
     Close,
-    /// The connection is gone.
+    /// The connection is lost.
     End,
 }
 
@@ -64,7 +64,7 @@ pub(crate) enum Deed {
     Stop {
         failed: bool,
     },
-    /// It ends; the value is what a method returns.
+    /// It ends; the value is a method's result.
     Finish {
         failed: bool,
         value: Value,
@@ -79,7 +79,7 @@ pub(crate) enum Deed {
 /// A collection and an id in it.
 pub(crate) type Document = (&'static str, &'static str);
 
-/// The bytes that are left of an input.
+/// The remaining bytes of an input.
 pub(crate) struct Script<'a> {
     rest: &'a [u8],
 }
@@ -185,7 +185,7 @@ impl<'a> Script<'a> {
 impl Iterator for Script<'_> {
     type Item = Action;
 
-    /// Bytes that begin no action are skipped.
+    /// Skips bytes that begin no action.
     fn next(&mut self) -> Option<Action> {
         loop {
             let (letter, rest) = self.rest.split_first()?;

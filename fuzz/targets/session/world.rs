@@ -1,4 +1,5 @@
-//! The server's side: one session, the handlers it has started, and after each action a look at what it says.
+//! The server's side: one session, the handlers it has started, and a check of its output after
+//! each action.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, LazyLock};
@@ -23,15 +24,15 @@ pub(crate) struct World {
     session: Session,
     out: Output,
     now: Duration,
-    /// All runs there have ever been.
+    /// All runs so far.
     runs: Vec<Started>,
-    /// What the client has said and the session not yet looked at.
+    /// Messages that the client has sent and the session has not started yet.
     waiting: VecDeque<ClientRequest>,
-    /// Whether the client's version has pings, which pass the queue.
+    /// Whether the client's version has pings, which skip the queue.
     has_heartbeat: bool,
-    /// Whether the user changes: the client does not see yet what is published.
+    /// Whether the user is changing: the client does not see published documents yet.
     changing: bool,
-    /// Runs that are to take the place of others, with the client's name for each.
+    /// Runs that replace others, with the client's id for each.
     reruns: HashMap<Run, Option<String>>,
     closed: bool,
     documents: Documents,
@@ -41,14 +42,14 @@ pub(crate) struct World {
 struct Started {
     run: Run,
     what: What,
-    /// Whether the host has said that it ended.
+    /// Whether the host has reported its end.
     ended: bool,
     writes: u32,
 }
 
 enum What {
     Call,
-    /// The id is that of the client, if it has one.
+    /// The id is the client's, if the subscription has one.
     Subscription {
         id: Option<String>,
         live: bool,
@@ -98,7 +99,7 @@ impl World {
         self.compare();
     }
 
-    /// Lets every handler come to its end, and the connection too.
+    /// Ends every handler, then the connection.
     pub(crate) fn finish(mut self) {
         while let Some(index) = self.runs.iter().position(|started| !started.ended) {
             while self.runs[index].writes > 0 {
@@ -137,7 +138,8 @@ impl World {
         self.compare();
     }
 
-    /// Until the connection is over, the client sees what is published, but for the time of a change of the user.
+    /// Until the connection ends, the client sees the published documents, except during a change
+    /// of the user.
     fn compare(&self) {
         if !self.closed && !self.changing {
             self.client.expect_documents(&self.documents);
@@ -201,7 +203,7 @@ impl World {
             Deed::HoldReady => session.hold_ready(run),
             Deed::Stop { failed } => session.stop(run, failed.then_some(&error), out),
             Deed::Finish { failed, value } => {
-                // The host sees to it that a session hears once of a handler's end.
+                // The host reports the end of a handler only once.
                 let started = &mut self.runs[index];
                 if std::mem::replace(&mut started.ended, true) {
                     return;
@@ -256,7 +258,7 @@ impl World {
         matches!(self.runs[index].what, What::Subscription { live: true, .. })
     }
 
-    /// Takes what the session has said since the last look, and checks it.
+    /// Takes the session's output since the last call, and checks it.
     fn look(&mut self) {
         let frames: Vec<String> = self
             .out
@@ -296,7 +298,7 @@ impl World {
             }
         }
         if !self.session.is_connected() {
-            // What the end of a connection stops, the client is not told.
+            // The client is not told of subscriptions that end with the connection.
             stopped.clear();
             assert!((0..self.runs.len()).all(|index| !self.is_live(index)));
         }
@@ -305,7 +307,8 @@ impl World {
         self.start(actions, requests.last());
     }
 
-    /// Notes which handlers were started. One at most is waited for: that of the last request which was looked at.
+    /// Notes which handlers were started. At most one blocks the queue: that of the last started
+    /// request.
     fn start(&mut self, actions: Vec<session::Action>, request: Option<&ClientRequest>) {
         let mut waited_for = 0;
         for action in actions {
@@ -353,7 +356,7 @@ impl World {
         assert!(waited_for <= 1, "the queue did not wait");
     }
 
-    /// A subscription is over, which it must not have been before. Returns the client's name for it.
+    /// A subscription has ended, and must not have ended before. Returns the client's id for it.
     fn stop(&mut self, run: Run) -> Option<String> {
         let mut runs = self.runs.iter_mut();
         let started = runs.find(|started| started.run == run);
@@ -376,8 +379,8 @@ fn text(frame: &Frame) -> String {
     text
 }
 
-/// The names are some of the fixture's, so that its transcripts mean something here; the limits are small enough to be
-/// reached.
+/// Some names are the fixture's, so that its transcripts are meaningful here; the limits are small
+/// enough to be reached.
 fn config() -> SessionConfig {
     let vent = |options| PublicationKind::Vent(options);
     let options = VentOptions::new();
@@ -386,7 +389,7 @@ fn config() -> SessionConfig {
     config.settings.held_bytes = 64;
     config.settings.max_subscriptions = 3;
     config.settings.max_unreadable = 5;
-    // Its connections end with their sessions.
+    // In this target, sessions end with their connections.
     config.settings.resumption.grace = Duration::ZERO;
     let publications = [
         ("two", PublicationKind::Ordinary),

@@ -1,9 +1,9 @@
-//! Bytes, which EJSON writes in base64. Meteor's reader of base64 is lenient in its own way.
+//! Bytes, which EJSON writes in base64. Meteor's base64 reader is lenient in its own way.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Bytes: a `Uint8Array` on the other side.
+/// Bytes: a `Uint8Array` in JavaScript.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(clippy::exhaustive_structs, reason = "a wrapper, to be taken apart")]
 pub struct Binary(pub Vec<u8>);
@@ -14,8 +14,8 @@ impl Binary {
         STANDARD.encode_string(&self.0, out);
     }
 
-    /// Reads base64 as Meteor does, which looks at each character by itself and at its place in a
-    /// group of four: see [`lenient`]. Nothing if Meteor refuses it.
+    /// Reads base64 as Meteor does, which handles each character by itself and by its place in a
+    /// group of four: see [`lenient`]. `None` if Meteor refuses it.
     pub(super) fn from_base64(text: &str) -> Option<Self> {
         let bytes = STANDARD.decode(text).ok();
         bytes.or_else(|| lenient(text)).map(Self)
@@ -40,11 +40,11 @@ impl AsRef<[u8]> for Binary {
     }
 }
 
-/// The first two places of a group have to be there: a foreign character in one counts as 0, `=` is
-/// refused. At the last two places both are skipped, with the byte that would end there, and the
-/// bits that the third place leaves for the fourth are those of the latest third place that was one.
-/// The bytes skipped are missing at the end, where there are zeros instead: how many bytes there
-/// are is said by the length of the text, without padding.
+/// Decodes groups of four characters, as Meteor does. At the first two places a foreign character
+/// counts as 0, and `=` is refused. At the last two places both are skipped, and so is the byte
+/// that would end there. The fourth place takes its missing bits from the latest third place that
+/// was not skipped. The length of the text, without padding, says how many bytes there are; skipped
+/// bytes are replaced by zeros at the end.
 fn lenient(text: &str) -> Option<Vec<u8>> {
     let units: Vec<u16> = text.encode_utf16().collect();
     let is_padding = |unit: &u16| *unit == u16::from(b'=');
@@ -94,7 +94,7 @@ mod tests {
         Binary::from_base64(text).map(|bytes| bytes.0)
     }
 
-    // What is expected here is what Meteor answers.
+    // The expected results are Meteor's.
     #[test]
     fn found_501_malformed_base64() {
         for (text, meaning) in [
@@ -118,7 +118,7 @@ mod tests {
         }
     }
 
-    /// The rule once more, in another form: which bytes each group of four gives.
+    /// The same rule in another form: which bytes each group of four gives.
     fn by_groups(text: &str) -> Option<Vec<u8>> {
         const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let characters: Vec<char> = text.chars().collect();

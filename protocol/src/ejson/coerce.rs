@@ -1,5 +1,5 @@
-//! JavaScript's conversions, for the members of EJSON's forms where Meteor leaves it to JavaScript
-//! what becomes of a value of another kind: `[5]` is the number 5, and `{}` a text.
+//! JavaScript's conversions. Where a member of an EJSON form has another type, Meteor lets
+//! JavaScript convert it: `[5]` becomes the number 5, and `{}` a text.
 
 use super::number::number_text;
 use super::text::TextBuilder;
@@ -9,7 +9,7 @@ use super::{ParseError, Text, Value};
 ///
 /// # Errors
 ///
-/// If there is a member `toString`, for it stands in the way of the function of that name.
+/// If there is a member `toString`, because it hides the function of that name.
 pub(super) fn to_text(value: &Value) -> Result<Text, ParseError> {
     if let Value::String(text) = value {
         return Ok(text.clone());
@@ -34,7 +34,7 @@ pub(super) fn to_number(value: &Value) -> Result<f64, ParseError> {
     })
 }
 
-// Recurses as deep as the value is nested, which `parse` has bounded.
+// The recursion is as deep as the value is nested, which `parse` has bounded.
 fn push(value: &Value, out: &mut TextBuilder) -> Result<(), ParseError> {
     match value {
         Value::String(text) => out.push_text(text),
@@ -73,7 +73,7 @@ fn number_of(text: &str) -> f64 {
         (Some("0x" | "0X"), _) => in_radix(text, 16),
         (Some("0o" | "0O"), _) => in_radix(text, 8),
         (Some("0b" | "0B"), _) => in_radix(text, 2),
-        // Rust's numbers are these, and words for what is none.
+        // Rust parses the same numbers, and also words for infinities and NaN.
         _ if text
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) =>
@@ -95,7 +95,7 @@ fn in_radix(text: &str, radix: u32) -> f64 {
         .unwrap_or(f64::NAN)
 }
 
-/// What JavaScript leaves out around a number.
+/// White space that JavaScript ignores around a number.
 fn is_space(character: char) -> bool {
     character == '\u{feff}' || (character.is_whitespace() && character != '\u{85}')
 }
@@ -109,7 +109,7 @@ mod tests {
         parse(text, &JsonLimits::default()).unwrap()
     }
 
-    // What is expected here is what Node 20 answers.
+    // The expected results are those of Node 20.
     #[test]
     fn found_503_numbers_are_what_javascript_makes_of_any_value() {
         for (text, number) in [

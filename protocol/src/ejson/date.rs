@@ -1,11 +1,12 @@
-//! A point in time as JavaScript has it: whole milliseconds since 1970 in a range of ±100 million
-//! days, or invalid.
+//! A point in time as in JavaScript: whole milliseconds since 1970 within ±100 million days, or
+//! invalid.
 
 use std::time::{Duration, SystemTime};
 
 /// A JavaScript date, possibly invalid.
 ///
-/// `==` takes two invalid dates for equal; [`equals`](super::equals) does not, as Meteor.
+/// With `==` two invalid dates are equal; with [`equals`](super::equals) they are not, as in
+/// Meteor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Date {
     millis: Option<i64>,
@@ -15,12 +16,13 @@ const MAX_MILLIS: f64 = 8.64e15;
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
 impl Date {
-    /// The date that is none.
+    /// The invalid date.
     pub const INVALID: Self = Self { millis: None };
 
-    /// Milliseconds since the epoch; fractions are cut off, what is out of range or NaN is invalid.
+    /// Milliseconds since the epoch. Fractions are cut off; NaN and numbers out of range give an
+    /// invalid date.
     pub fn from_millis(millis: f64) -> Self {
-        // The range keeps the cast exact, and NaN is not within it.
+        // The range keeps the cast exact, and excludes NaN.
         Self {
             millis: (millis.abs() <= MAX_MILLIS).then_some(millis as i64),
         }
@@ -31,7 +33,7 @@ impl Date {
         self.millis
     }
 
-    /// `2020-01-01T00:00:00.000Z`, with a sign and six digits for years outside 0 to 9999; nothing
+    /// `2020-01-01T00:00:00.000Z`, with a sign and six digits for years outside 0 to 9999; `None`
     /// for an invalid date.
     pub fn to_iso(&self) -> Option<String> {
         let millis = self.millis?;
@@ -48,16 +50,16 @@ impl Date {
         ))
     }
 
-    /// Reads the forms of ISO 8601 that JavaScript's `Date.parse` knows; everything else is
+    /// Parses the forms of ISO 8601 that JavaScript's `Date.parse` knows; everything else is
     /// invalid.
     ///
-    /// A time without an offset is taken for UTC, as on a server whose time zone that is.
+    /// A time without an offset is UTC, as on a server in that time zone.
     pub fn parse(text: &str) -> Self {
         parse_iso(text).map_or(Self::INVALID, |millis| Self::from_millis(millis as f64))
     }
 }
 
-/// The wall clock's time; what is out of range is invalid.
+/// The system time; a time out of range is invalid.
 impl From<SystemTime> for Date {
     fn from(time: SystemTime) -> Self {
         let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
@@ -85,7 +87,7 @@ fn parse_iso(text: &str) -> Option<i64> {
             day = rest.number(2)?;
         }
     }
-    // The day may exceed the month, as far as 31: the 30th of February is a day in March.
+    // The day may exceed the month, up to 31: the 30th of February is a day in March.
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
@@ -96,7 +98,7 @@ fn parse_iso(text: &str) -> Option<i64> {
     rest.0.is_empty().then_some(millis)
 }
 
-/// What is left of the text.
+/// The rest of the text.
 struct Digits<'a>(&'a [u8]);
 
 impl Digits<'_> {
@@ -157,8 +159,8 @@ impl Digits<'_> {
     }
 }
 
-// Both count in years that begin in March, so that the leap day is the last of its year, and in
-// eras of 400 years, which all have the same number of days.
+// Both functions count in years that begin in March, so that the leap day is the last day of its
+// year, and in eras of 400 years, which all have the same number of days.
 const DAYS_PER_ERA: i64 = 146_097;
 const DAYS_TO_1970: i64 = 719_468;
 

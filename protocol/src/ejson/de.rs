@@ -14,12 +14,12 @@ use super::slot::{NAME, offer};
 use super::value::{IntoIter, Object};
 use super::{SerdeError, Text, Value};
 
-/// Makes a Rust value of a value.
+/// Converts a value to a Rust type.
 ///
-/// Whole numbers up to ±(2⁵³ − 1) fit integers: of a larger one nobody knows which integer it was
-/// before it became a double. `null` and `undefined` fit `Option` and `()`, a member that is
-/// `undefined` counts as absent, lone surrogates become U+FFFD in a `String`. [`Value`],
-/// [`Date`](super::Date) and the other types of this module pass unchanged.
+/// Whole numbers up to ±(2⁵³ − 1) fit integers; a larger one may have been any of several integers
+/// before it became a double, so it does not fit. `null` and `undefined` fit `Option` and `()`, a
+/// member that is `undefined` counts as absent, and lone surrogates become U+FFFD in a `String`.
+/// [`Value`], [`Date`](super::Date) and the other types of this module pass unchanged.
 ///
 /// # Errors
 ///
@@ -31,8 +31,8 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, SerdeError> {
 impl<'de> Deserializer<'de> for Value {
     type Error = SerdeError;
 
-    /// Dates and the like show themselves in their EJSON form, so that serde's untagged and
-    /// flattened types, which read into a buffer first, still get them.
+    /// Dates and similar values appear in their EJSON form, so that serde's untagged and flattened
+    /// types, which read into a buffer first, still get them.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SerdeError> {
         match self {
             Self::Undefined | Self::Null => visitor.visit_unit(),
@@ -169,7 +169,7 @@ impl IntoDeserializer<'_, SerdeError> for Value {
     }
 }
 
-/// A value in EJSON's form already, which must not be looked at for escapes again.
+/// A value that is already in EJSON's form, and must not be escaped again.
 struct Encoded(Value);
 
 impl<'de> Deserializer<'de> for Encoded {
@@ -266,7 +266,7 @@ impl<'de, T: IntoDeserializer<'de, SerdeError>> SeqAccess<'de> for ArrayAccess<T
 struct ObjectAccess<T> {
     rest: IntoIter,
     wrap: fn(Value) -> T,
-    // The member whose key was read last.
+    // The key of the member that was read last.
     key: Text,
     value: Value,
 }
@@ -308,7 +308,7 @@ impl<'de, T: IntoDeserializer<'de, SerdeError>> MapAccess<'de> for ObjectAccess<
     }
 }
 
-/// An enum's variant, whose content is `undefined` if there is only its name.
+/// An enum's variant; its content is `undefined` if it has only a name.
 struct Variant {
     name: Value,
     content: Value,
@@ -391,7 +391,7 @@ mod tests {
             assert_eq!(from_value::<i64>(ejson!(number)), Ok(number));
         }
         assert_eq!(from_value::<u64>(ejson!(SAFE)), Ok(SAFE as u64));
-        // These have become the double that another integer has become too.
+        // Another integer has become the same double.
         for number in [SAFE + 1, SAFE + 2, -SAFE - 1, i64::MAX, i64::MIN] {
             assert!(from_value::<i64>(ejson!(number)).is_err(), "{number}");
             assert!(from_value::<i128>(ejson!(number)).is_err(), "{number}");

@@ -1,20 +1,20 @@
-//! Decimal numbers, which the mongo package adds to EJSON. They are carried as text and compared by
-//! value; nothing here computes with them.
+//! Decimal numbers, which the mongo package adds to EJSON. They are kept as text and compared by
+//! value, and never computed with.
 
 use std::fmt;
 
 use super::ParseError;
 
-/// A decimal number of any precision, in the text it came in.
+/// A decimal number of any precision, as the text in which it came.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Decimal(String);
 
 impl Decimal {
-    /// Reads `-12.5e3`, `Infinity`, `NaN` and the like.
+    /// Parses `-12.5e3`, `Infinity`, `NaN` and similar texts.
     ///
     /// # Errors
     ///
-    /// If it is not a number in decimal notation.
+    /// If the text is not a number in decimal notation.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let magnitude = text.strip_prefix(['+', '-']).unwrap_or(text);
         if matches!(magnitude, "Infinity" | "NaN") || split(magnitude).is_some() {
@@ -29,12 +29,12 @@ impl Decimal {
         &self.0
     }
 
-    /// Whether both are the same number, `1.50` and `15e-1` for example. NaN equals NaN.
+    /// Whether both are the same number, for example `1.50` and `15e-1`. NaN equals NaN.
     pub fn same_number(&self, other: &Self) -> bool {
         self.0 == other.0 || self.normal() == other.normal()
     }
 
-    /// Sign, digits without zeros at either end, and the power of ten of the last digit.
+    /// The sign, the digits without zeros at either end, and the power of ten of the last digit.
     fn normal(&self) -> Option<(bool, String, i64)> {
         let magnitude = self.0.strip_prefix(['+', '-']).unwrap_or(&self.0);
         let Some((whole, fraction, exponent)) = split(magnitude) else {

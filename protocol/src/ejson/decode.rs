@@ -1,4 +1,4 @@
-//! What EJSON's forms stand for: from a plain value to one with dates, bytes and the like in it.
+//! Decodes EJSON's forms: turns a plain value into one with dates, bytes and so on.
 
 use super::coerce::{to_number, to_text};
 use super::form::Form;
@@ -7,24 +7,24 @@ use super::text::TextBuilder;
 use super::{Binary, Date, Decimal, Object, ObjectId, ParseError, Regexp, Text, Value};
 
 impl Value {
-    /// Replaces EJSON's forms by what they stand for, at every depth.
+    /// Replaces EJSON's forms by the values that they represent, at every depth.
     ///
     /// # Errors
     ///
-    /// If Meteor could not decode a form, an unknown `$type` for example. An ObjectID of `""`, for
-    /// which Meteor makes up an id, is an error too ([`decode_with`](Self::decode_with) makes one up),
-    /// and so are the 257th pattern in one value and a `$escape` of strings of more than 10,000
-    /// characters.
+    /// If Meteor could not decode a form, for example one with an unknown `$type`. An ObjectID of
+    /// `""`, for which Meteor makes an id, is an error too; [`decode_with`](Self::decode_with)
+    /// makes one. So are the 257th pattern in one value, and a `$escape` of strings with more than
+    /// 10,000 characters.
     pub fn decode(self) -> Result<Self, ParseError> {
         self.decode_with(|| None)
     }
 
-    /// As [`decode`](Self::decode), with somebody to ask for the id of an ObjectID that was sent
+    /// As [`decode`](Self::decode), with a function that makes the id of an ObjectID that was sent
     /// without one, as `""`, `null`, `false` or 0.
     ///
     /// # Errors
     ///
-    /// As [`decode`](Self::decode), and if there is no id to be had.
+    /// As [`decode`](Self::decode), and if the function returns `None`.
     pub fn decode_with(
         self,
         mut new_object_id: impl FnMut() -> Option<ObjectId>,
@@ -34,14 +34,14 @@ impl Value {
 
     /// As [`decode`](Self::decode), but an object that cannot be decoded stays a plain object.
     pub fn decode_lenient(self) -> Self {
-        // No form is an error then.
+        // In this mode no form is an error.
         let decoded = Decoder::new(true, &mut || None).value(self);
         decoded.unwrap_or_default()
     }
 }
 
-// The two things here that cost much more than their length: a pattern is checked, and a string whose
-// `$escape` is taken becomes an object with a member for each character.
+// The two things here that cost much more than their length: a pattern is checked, and a string in
+// `$escape` becomes an object with a member for each character.
 const MAX_PATTERNS: usize = 256;
 const MAX_CHARACTERS: usize = 10_000;
 
@@ -64,7 +64,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    // Recurses as deep as the value is nested, which `parse` has bounded.
+    // The recursion is as deep as the value is nested, which `parse` has bounded.
     fn value(&mut self, value: Value) -> Result<Value, ParseError> {
         match value {
             Value::Array(items) => items
@@ -95,7 +95,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// If it fails in lenient mode, `object` is as it was.
+    /// If this fails in lenient mode, `object` is unchanged.
     fn form(&mut self, form: Form, object: &mut Object) -> Result<Value, ParseError> {
         let member = |key| object.get(key).unwrap_or(&Value::Undefined);
         match form {
@@ -155,7 +155,7 @@ fn decode_date(value: &Value) -> Result<Date, ParseError> {
 }
 
 fn decode_regexp(source: &Value, flags: &Value) -> Result<Value, ParseError> {
-    // JavaScript reads no source as an empty one.
+    // JavaScript reads a missing source as an empty one.
     let source = match source {
         Value::Undefined => Text::default(),
         source => to_text(source)?,
@@ -182,8 +182,8 @@ fn decode_type(name: Option<&str>, value: &Value) -> Result<Value, ParseError> {
     }
 }
 
-/// The members JavaScript finds in a value: an array's and a string's are numbered, other kinds
-/// have none.
+/// The members that JavaScript finds in a value: those of arrays and strings are numbered, other
+/// kinds have none.
 fn unescape(value: Value) -> Object {
     match value {
         Value::Object(object) => object,

@@ -1,10 +1,10 @@
-//! The plain value that stands for a value in EJSON: the reverse of [`Value::decode`]. The compact
-//! writer does not go this way; canonical text and foreign formats do.
+//! The plain value that represents a value in EJSON: the reverse of [`Value::decode`]. Canonical
+//! text and other serde formats use it; the compact writer does not.
 
 use super::form::{Form, InfNan};
 use super::{Object, Value};
 
-/// A value of JSON's kinds alone, and `undefined`, that [`Value::decode`] turns into `value`.
+/// A value of JSON's kinds and `undefined` only. [`Value::decode`] turns it back into `value`.
 pub(super) fn encode(value: &Value) -> Value {
     match value {
         Value::Undefined | Value::Null | Value::Bool(_) | Value::String(_) => value.clone(),

@@ -1,16 +1,16 @@
-//! When two values count as the same. The merge box asks this before it sends a change.
+//! When two values count as equal. The merge box asks this before it sends a change.
 
 use super::{Object, Value};
 
-/// Meteor's `EJSON.equals`: 1 and 1.0, 0 and −0, NaN and NaN are equal, and objects whatever the
-/// order of their keys.
+/// Meteor's `EJSON.equals`: 1 and 1.0, 0 and −0, NaN and NaN are equal, and so are objects whose
+/// keys differ only in order.
 ///
 /// Two invalid dates are never equal, and any two patterns always are.
 pub fn equals(a: &Value, b: &Value) -> bool {
     equals_with(a, b, false)
 }
 
-/// As [`equals`]; on demand the order of keys counts.
+/// As [`equals`]; if `key_order_sensitive`, the order of keys counts.
 pub fn equals_with(a: &Value, b: &Value, key_order_sensitive: bool) -> bool {
     match (a, b) {
         (Value::Array(a), Value::Array(b)) => {
@@ -23,7 +23,7 @@ pub fn equals_with(a: &Value, b: &Value, key_order_sensitive: bool) -> bool {
         (Value::Date(a), Value::Date(b)) => a.millis().is_some() && a == b,
         (Value::Regexp(_), Value::Regexp(_)) => true,
         (Value::Decimal(a), Value::Decimal(b)) => a.same_number(b),
-        // What is left holds no other values.
+        // The remaining kinds contain no other values.
         (a, b) => a == b,
     }
 }

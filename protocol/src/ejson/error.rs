@@ -1,5 +1,5 @@
-//! What can be wrong with a value. Reading and decoding fail with [`ParseError`], the check of a
-//! payload with [`ScanError`], the way into and out of Rust types with [`SerdeError`].
+//! The errors of this module. Parsing and decoding fail with [`ParseError`], the check of a payload
+//! with [`ScanError`], conversions to and from Rust types with [`SerdeError`].
 
 use std::error::Error;
 use std::fmt;
@@ -14,17 +14,17 @@ pub struct ParseError {
     offset: Option<usize>,
 }
 
-/// The sort of a [`ParseError`].
+/// The kind of a [`ParseError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseErrorKind {
     /// The text is not JSON.
     Syntax,
-    /// It is nested deeper than [`JsonLimits::depth`](super::JsonLimits::depth).
+    /// The text is nested deeper than [`JsonLimits::depth`](super::JsonLimits::depth).
     Depth,
     /// An object or array has more entries than [`JsonLimits::keys`](super::JsonLimits::keys).
     Keys,
-    /// It is JSON, but an EJSON form in it does not decode.
+    /// The text is JSON, but an EJSON form in it cannot be decoded.
     Ejson,
 }
 
@@ -45,17 +45,17 @@ impl ParseError {
         }
     }
 
-    /// The sort of fault.
+    /// The kind of the error.
     pub fn kind(&self) -> ParseErrorKind {
         self.kind
     }
 
-    /// What is wrong, in a few words that hold nothing of the text itself.
+    /// What is wrong, in a few words that quote nothing of the text.
     pub fn why(&self) -> &'static str {
         self.why
     }
 
-    /// The byte at which it was noticed, where that is known.
+    /// The byte at which the error was noticed, if known.
     pub fn offset(&self) -> Option<usize> {
         self.offset
     }
@@ -81,7 +81,7 @@ pub enum ScanError {
         /// The first byte that does not belong to a character.
         offset: usize,
     },
-    /// Not JSON, or over a limit.
+    /// Not JSON, or beyond a limit.
     Json(ParseError),
 }
 
@@ -104,11 +104,11 @@ impl From<ParseError> for ScanError {
 
 /// A value that does not fit a Rust type, or a Rust value that EJSON cannot express.
 ///
-/// Its text names the member that does not fit, and holds nothing of the value; but for the words of
-/// types that read themselves.
+/// Its text names the member that does not fit, and quotes nothing of the value. Only types with
+/// their own `Deserialize` implementation may add other text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SerdeError {
-    /// From the outermost member to the one that does not fit; empty for the value itself.
+    /// The path from the outermost member to the one that does not fit; empty for the value itself.
     path: String,
     message: String,
 }
@@ -121,7 +121,7 @@ impl SerdeError {
         }
     }
 
-    /// The same error, of a value that is a member of another.
+    /// The same error, for a value that is a member of another.
     #[must_use]
     pub fn within(mut self, member: impl fmt::Display) -> Self {
         self.path = if self.path.is_empty() {
@@ -150,7 +150,7 @@ impl serde::ser::Error for SerdeError {
     }
 }
 
-/// In serde's words, but for the value, which serde quotes: a client may have sent it.
+/// In serde's words, but without the value that serde quotes, because a client may have sent it.
 impl serde::de::Error for SerdeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::new(message)
@@ -205,7 +205,7 @@ fn kind_of(unexpected: Unexpected<'_>) -> &'static str {
         Unexpected::NewtypeVariant => "newtype variant",
         Unexpected::TupleVariant => "tuple variant",
         Unexpected::StructVariant => "struct variant",
-        // A text of the type's own, which may quote.
+        // A text of the type's own, which may quote the value.
         _ => "another value",
     }
 }

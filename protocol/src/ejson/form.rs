@@ -1,10 +1,10 @@
-//! EJSON's forms, `{"$date":5}` and the like: which there are, and how an object is recognised as
-//! one. What a form stands for is in `decode`, the way back in `encode` and `write`.
+//! EJSON's forms, such as `{"$date":5}`: which exist, and how an object is recognised as one.
+//! `decode` turns a form into its value, `encode` and `write` do the reverse.
 
 use super::{Object, Text};
 
-/// What a plain object must look like to be taken for something else. Used both ways: an object
-/// that looks like this without being meant so is escaped when it is written.
+/// The shapes of plain objects that represent other values. Used in both directions: an object that
+/// only looks like one of them is escaped when it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Date,
@@ -38,7 +38,7 @@ impl Form {
     }
 }
 
-/// The numbers JSON has no text for.
+/// The numbers that JSON cannot express.
 #[derive(Clone, Copy)]
 pub(super) enum InfNan {
     Nan,

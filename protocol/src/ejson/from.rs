@@ -1,4 +1,4 @@
-//! What turns into a [`Value`] by itself.
+//! Conversions into a [`Value`].
 
 use super::{Binary, Date, Decimal, Object, ObjectId, Regexp, Text, Value};
 

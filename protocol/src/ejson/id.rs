@@ -1,13 +1,13 @@
-//! Document ids on the wire: `_id` may be of several types, the message has only a string for it.
+//! Document ids in messages: `_id` may be of several types, but a message has only a string for it.
 
 use super::Value;
 use super::write::write_json;
 
-/// The string that stands for a document's id in `added`, `changed` and `removed`; nothing if it
-/// cannot be an id.
+/// The string that represents a document's id in `added`, `changed` and `removed`; `None` if the
+/// value cannot be an id.
 ///
-/// Ids that are dates, arrays, other objects, or strings with lone surrogates are refused, and so
-/// are NaN and the infinities, which would be the same id as `null`.
+/// Ids that are dates, arrays, other objects, or strings with lone surrogates are refused. So are
+/// NaN and the infinities, which would be the same id as `null`.
 pub fn wire_id(id: &Value) -> Option<String> {
     match id {
         Value::Undefined => Some("-".to_owned()),
@@ -31,7 +31,8 @@ pub fn wire_id(id: &Value) -> Option<String> {
     }
 }
 
-/// Only lower case can be mistaken for an ObjectID, which is always written so.
+/// Only lower case can be mistaken for an ObjectID, because ObjectIDs are always written in lower
+/// case.
 fn looks_like_object_id(text: &str) -> bool {
     text.len() == 24
         && text

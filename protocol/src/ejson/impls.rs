@@ -1,5 +1,5 @@
-//! Serde's traits for [`Value`] and the types that it is made of: whole where it is one of ours that
-//! calls, in EJSON's form for every other format.
+//! Serde's traits for [`Value`] and the types in it: unchanged for our own serializers and
+//! deserializer, in EJSON's form for every other format.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ struct Newtype<'a>(&'a Value);
 
 impl Serialize for Newtype<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if slot::answer(self.0) {
+        if slot::respond(self.0) {
             serializer.serialize_unit()
         } else {
             EjsonForm(self.0).serialize(serializer)
@@ -56,9 +56,9 @@ impl Serialize for EjsonForm<'_> {
                 })
             }
             special => match encode(special) {
-                // Already in its form, so not to be looked at again.
+                // Already in EJSON's form, so not escaped again.
                 Value::Object(form) => serialize_members(&form, serializer, |map, value| {
-                    map.serialize_value(&Bare(value))
+                    map.serialize_value(&AlreadyEncoded(value))
                 }),
                 other => EjsonForm(&other).serialize(serializer),
             },
@@ -67,16 +67,16 @@ impl Serialize for EjsonForm<'_> {
 }
 
 /// A value that is in EJSON's form already.
-struct Bare<'a>(&'a Value);
+struct AlreadyEncoded<'a>(&'a Value);
 
-impl Serialize for Bare<'_> {
+impl Serialize for AlreadyEncoded<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Object(object) => serialize_members(object, serializer, |map, value| {
-                map.serialize_value(&Bare(value))
+                map.serialize_value(&AlreadyEncoded(value))
             }),
-            Value::Array(items) => serializer.collect_seq(items.iter().map(Bare)),
-            // Only an invalid date has such a number in its form.
+            Value::Array(items) => serializer.collect_seq(items.iter().map(AlreadyEncoded)),
+            // Only the form of an invalid date has such a number.
             Value::Number(number) if !number.is_finite() => serializer.serialize_unit(),
             scalar => EjsonForm(scalar).serialize(serializer),
         }
@@ -100,19 +100,19 @@ fn serialize_members<S: Serializer>(
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.deserialize_newtype_struct(NAME, ValueVisitor)? {
-            Got::Whole(value) => Ok(value),
-            Got::Form(form) => form.decode().map_err(D::Error::custom),
+            Deserialized::Whole(value) => Ok(value),
+            Deserialized::Form(form) => form.decode().map_err(D::Error::custom),
         }
     }
 }
 
-/// What came out of a deserializer: the value itself if it was ours, else its EJSON form.
-enum Got {
+/// The result of a deserializer: the value itself if the deserializer is ours, else its EJSON form.
+enum Deserialized {
     Whole(Value),
     Form(Value),
 }
 
-impl Got {
+impl Deserialized {
     fn into_inner(self) -> Value {
         match self {
             Self::Whole(value) | Self::Form(value) => value,
@@ -134,14 +134,14 @@ struct ValueVisitor;
 
 macro_rules! visit {
     ($($method:ident: $kind:ty),* $(,)?) => {$(
-        fn $method<E>(self, value: $kind) -> Result<Got, E> {
-            Ok(Got::Form(Value::from(value)))
+        fn $method<E>(self, value: $kind) -> Result<Deserialized, E> {
+            Ok(Deserialized::Form(Value::from(value)))
         }
     )*};
 }
 
 impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Got;
+    type Value = Deserialized;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
@@ -158,54 +158,57 @@ impl<'de> Visitor<'de> for ValueVisitor {
         visit_string: String,
     }
 
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Got, E> {
-        Ok(Got::Whole(Value::Binary(Binary(bytes.to_vec()))))
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Deserialized, E> {
+        Ok(Deserialized::Whole(Value::Binary(Binary(bytes.to_vec()))))
     }
 
-    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Got, E> {
-        Ok(Got::Whole(Value::Binary(Binary(bytes))))
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Deserialized, E> {
+        Ok(Deserialized::Whole(Value::Binary(Binary(bytes))))
     }
 
-    fn visit_none<E>(self) -> Result<Got, E> {
-        Ok(Got::Form(Value::Null))
+    fn visit_none<E>(self) -> Result<Deserialized, E> {
+        Ok(Deserialized::Form(Value::Null))
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Got, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Deserialized, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_unit<E>(self) -> Result<Got, E> {
-        Ok(slot::accept().map_or(Got::Form(Value::Null), Got::Whole))
+    fn visit_unit<E>(self) -> Result<Deserialized, E> {
+        Ok(slot::accept().map_or(Deserialized::Form(Value::Null), Deserialized::Whole))
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Got, D::Error> {
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Deserialized, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Got, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Deserialized, A::Error> {
         let mut items = Vec::new();
         while let Some(FormSeed(item)) = sequence.next_element()? {
             items.push(item);
         }
-        Ok(Got::Form(Value::Array(items)))
+        Ok(Deserialized::Form(Value::Array(items)))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Got, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Deserialized, A::Error> {
         let mut object = Object::new();
         while let Some((key, FormSeed(value))) = map.next_entry::<Text, _>()? {
             object.append(key, value);
         }
-        object.settle();
-        Ok(Got::Form(Value::Object(object)))
+        object.restore_order();
+        Ok(Deserialized::Form(Value::Object(object)))
     }
 
-    fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<Got, A::Error> {
+    fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<Deserialized, A::Error> {
         let _unused = access;
         Err(A::Error::custom("an enum without a type cannot be read"))
     }
 }
 
-/// The types that a value is made of go the same way.
+/// The types that a value is made of use the same traits.
 macro_rules! through_value {
     ($($kind:ident: $pattern:pat => $result:expr, $expected:literal;)*) => {$(
         impl Serialize for $kind {
@@ -367,7 +370,8 @@ mod tests {
         assert_eq!(from_value::<String>(wild).unwrap(), "\u{fffd}");
     }
 
-    // Serde buffers what is in such a variant, and what it buffers are no values any more.
+    // Serde buffers the contents of such a variant, and the buffered contents are no longer
+    // [`Value`]s.
     #[test]
     fn keys_survive_a_buffer() {
         #[derive(Serialize)]
@@ -417,7 +421,7 @@ mod tests {
         assert!(from_value::<Vec<Date>>(ejson!([Date::INVALID, null])).is_err());
         assert!(from_value::<ObjectId>(ejson!("0123456789abcdef01234567")).is_err());
         assert!(from_value::<String>(ejson!(Date::INVALID)).is_err());
-        // Nothing is left behind for whoever comes next.
+        // The slot is empty for the next caller.
         assert_eq!(from_value::<Option<()>>(Value::Null), Ok(None));
         assert_eq!(to_value(&()), Ok(Value::Null));
     }

@@ -1,19 +1,18 @@
-//! The grammar of JSON as JavaScript's `JSON.parse` reads it. There is a reader of our own because
-//! serde_json refuses what JavaScript sends: lone surrogates and numbers such as 1e400;
+//! The grammar of JSON as JavaScript's `JSON.parse` reads it. This is our own reader, because
+//! serde_json refuses text that JavaScript sends: lone surrogates and numbers such as 1e400.
 //! [`parse`](super::parse()) and [`scan`](super::scan()) share it, so that they cannot disagree.
 
 use super::string::ordinary_bytes;
 use super::text::TextBuilder;
 use super::{ParseError, ParseErrorKind, Text};
 
-/// What a text may demand of the reader.
+/// Limits on a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JsonLimits {
-    /// How deep arrays and objects may be nested: 64 by default. Beyond 512 it has no effect.
+    /// How deep arrays and objects may be nested: 64 by default. Values above 512 count as 512.
     pub depth: usize,
-    /// How many entries one array or object may have, repeated keys counted: 10,000 by
-    /// default.
+    /// How many entries one array or object may have, repeated keys included: 10,000 by default.
     pub keys: usize,
 }
 
@@ -33,7 +32,7 @@ impl Default for JsonLimits {
     }
 }
 
-/// What is made of the text while it is read.
+/// What is built from the text while it is read.
 pub(super) trait Build<'a> {
     type Value;
     type Array;
@@ -70,7 +69,7 @@ pub(super) fn read<'a, B: Build<'a>>(
     Ok(value)
 }
 
-/// A string literal without its quotes; its escapes are known to be well formed.
+/// A string literal without its quotes; its escapes have been checked.
 #[derive(Clone, Copy)]
 pub(super) struct Raw<'a> {
     text: &'a str,
@@ -78,7 +77,7 @@ pub(super) struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    /// The literal as it stands.
+    /// The literal as written.
     pub(super) fn literal(self) -> &'a str {
         self.text
     }
@@ -113,12 +112,12 @@ impl<'a> Raw<'a> {
     }
 }
 
-// The reader recurses, so a configured depth must not exceed what every thread's stack holds.
+// The reader recurses, so the configured depth must not exceed what every thread's stack can hold.
 const MAX_DEPTH: usize = 512;
 
 struct JsonReader<'a> {
     text: &'a str,
-    // Never beyond the end, and between characters except within a string.
+    // Never beyond the end; on a character boundary except within a string.
     at: usize,
     keys: usize,
 }

@@ -1,14 +1,14 @@
-//! The keys of maps. Rust's may be numbers or booleans, JavaScript's are text.
+//! The keys of maps. In Rust they may be numbers or booleans, in JavaScript they are text.
 
 use serde::de::{Deserializer, Visitor};
 use serde::ser::{Impossible, Serialize, Serializer};
 use serde::{forward_to_deserialize_any, ser::Error as _};
 
 use super::number::number_text;
-use super::slot::{NAME, offer, receive};
+use super::slot::{NAME, offer, request_value};
 use super::{SerdeError, Text, Value};
 
-/// Makes the text of a key.
+/// Serializes a key to its text.
 pub(super) struct KeySerializer;
 
 type Never = Impossible<Text, SerdeError>;
@@ -99,7 +99,7 @@ impl Serializer for KeySerializer {
         if name != NAME {
             return key.serialize(self);
         }
-        match receive(key, Self) {
+        match request_value(key, Self) {
             Ok(Value::String(text)) => Ok(text),
             Ok(Value::Number(number)) => self.serialize_f64(number),
             Ok(Value::Bool(value)) => self.serialize_bool(value),
@@ -160,7 +160,7 @@ impl Serializer for KeySerializer {
     }
 }
 
-/// Reads a key back, as a number or boolean where one is asked for.
+/// Deserializes a key, also as a number or boolean if the type asks for one.
 pub(super) struct KeyDeserializer(pub(super) Text);
 
 macro_rules! parse {

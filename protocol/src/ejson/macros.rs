@@ -1,25 +1,26 @@
-//! The `ejson!` macro: values written down as they look in JavaScript.
+//! The `ejson!` macro: values written as in JavaScript.
 
 /// Builds a [`Value`](crate::ejson::Value) from a literal in JavaScript's notation.
 ///
-/// Beside `null` and `undefined`, anything that implements `Serialize` can stand for a value. A key is a literal, a
-/// variable, or an expression in parentheses.
+/// Besides `null` and `undefined`, a value can be anything that implements `Serialize`. A key is a
+/// literal, a variable, or an expression in parentheses.
 ///
 /// ```
 /// use updraft_protocol::ejson;
 /// use updraft_protocol::ejson::{Date, to_ejson};
 ///
 /// let (name, key) = ("Ada", "born");
-/// let value = ejson!({ "name": name, key: Date::from_millis(0.0), ("x".repeat(2)): [1, null, { "y": 2.5 }] });
+/// let born = Date::from_millis(0.0);
+/// let value = ejson!({ "name": name, key: born, ("x".repeat(2)): [1, null, { "y": 2.5 }] });
 /// assert_eq!(to_ejson(&value), r#"{"name":"Ada","born":{"$date":0},"xx":[1,null,{"y":2.5}]}"#);
 /// ```
 ///
 /// # Panics
 ///
-/// If an interpolated value cannot be serialized, a map with keys that are structs for example.
+/// If an interpolated value cannot be serialized, for example a map whose keys are structs.
 #[macro_export]
 macro_rules! ejson {
-    // Items, one at a time: what looks like JavaScript first, any other expression last.
+    // Items, one at a time: JavaScript's notation first, any other expression last.
     (@items $list:ident) => {};
     (@items $list:ident null $(, $($rest:tt)*)?) => {
         $list.push($crate::ejson!(null));
@@ -91,11 +92,11 @@ macro_rules! ejson {
     }};
 }
 
-/// How the value of an expression within `ejson!` is made.
+/// How `ejson!` converts the value of an expression.
 ///
-/// A value that is one already is only cloned, which the way through serde takes several times as long for. Which way
-/// it is, is decided where the macro stands: the compiler looks for a method that takes the receiver as it is before it
-/// looks for one that takes a reference to it.
+/// An expression that is a [`Value`](crate::ejson::Value) already is only cloned; serde would take
+/// several times as long. The choice is made at compile time: the compiler tries a method that
+/// takes the receiver itself before one that takes a reference to it.
 #[doc(hidden)]
 pub mod interpolate {
     use serde::Serialize;

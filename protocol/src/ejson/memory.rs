@@ -1,12 +1,14 @@
-//! How much memory values take, for hosts that bound what peers may have them hold: a tree takes many times its text.
+//! How much memory values take, for hosts that bound what peers may make them hold: a tree takes
+//! many times as much as its text.
 
 use super::{Object, Text, Value};
 
-/// What an allocator takes for each block beside what was asked for, about.
+/// About how much an allocator needs for each block beyond the requested bytes.
 const BLOCK: usize = 16;
 
 impl Value {
-    /// Bytes of memory that the value takes, about: itself, and all that was allocated for it, used or not.
+    /// About how many bytes of memory the value takes: itself and its allocations, including unused
+    /// capacity.
     ///
     /// ```
     /// # use updraft_protocol::ejson::{JsonLimits, Value, parse};
@@ -18,7 +20,7 @@ impl Value {
         size_of::<Self>().saturating_add(self.allocated())
     }
 
-    // Recurses as deep as the value is nested, which `parse` has bounded.
+    // The recursion is as deep as the value is nested, which `parse` has bounded.
     fn allocated(&self) -> usize {
         match self {
             Self::Undefined
@@ -45,13 +47,13 @@ impl Value {
 }
 
 impl Object {
-    /// Bytes of memory that the object takes, about, as [`Value::memory`].
+    /// About how many bytes of memory the object takes, counted as in [`Value::memory`].
     pub fn memory(&self) -> usize {
         size_of::<Self>().saturating_add(self.allocated())
     }
 
     fn allocated(&self) -> usize {
-        // What finds the members of a long one: their hashes, and a table of their places.
+        // The index of a long object: the hashes, and a table of positions.
         let index = if self.is_hashed() {
             3 * size_of::<usize>()
         } else {
@@ -66,12 +68,12 @@ impl Object {
     }
 }
 
-/// A block with room for so many.
+/// A block with room for `capacity` items.
 fn slots<T>(capacity: usize) -> usize {
     block(size_of::<T>().saturating_mul(capacity))
 }
 
-/// A block of so many bytes; for none there is no block.
+/// A block of this many bytes; zero bytes need no block.
 fn block(bytes: usize) -> usize {
     if bytes == 0 {
         0
@@ -98,7 +100,8 @@ mod tests {
         let long = "x".repeat(1000);
         let text = memory(&format!("\"{long}\""));
         assert!((own + 1000..own + 1100).contains(&text), "{text}");
-        // Four bytes of text, and with the room that a growing array begins with as much as forty times that.
+        // Four bytes of text; with the initial capacity of a growing array they take up to forty
+        // times as much.
         let numbers = vec!["[1]"; 1000].join(",");
         let tree = memory(&format!("[{numbers}]"));
         assert!(tree >= 1000 * (own + own + BLOCK), "{tree}");

@@ -2,7 +2,7 @@
 
 /// The double nearest to a JSON number; out of range it is infinite.
 pub(super) fn read_number(digits: &str) -> f64 {
-    // Up to fifteen digits an integer is exact, and most numbers are such.
+    // An integer of up to fifteen digits is exact, and most numbers are such integers.
     let short = |number: &str| {
         (number.len() <= 15)
             .then(|| number.parse::<u64>().ok())
@@ -18,7 +18,7 @@ pub(super) fn read_number(digits: &str) -> f64 {
 /// Appends a finite number, −0 as `0`.
 pub(super) fn write_number(number: f64, out: &mut String) {
     match integer(number) {
-        // A fifth of the time, and most numbers are such.
+        // Takes a fifth of the time, and most numbers are integers.
         Some(integer) => out.push_str(itoa::Buffer::new().format(integer)),
         None => out.push_str(ryu_js::Buffer::new().format_finite(number)),
     }
@@ -29,7 +29,7 @@ pub(super) fn number_text(number: f64) -> String {
     ryu_js::Buffer::new().format(number).to_owned()
 }
 
-/// The integer that a double is, if it is one that every integer near it is a double too.
+/// The integer that a double represents, if all integers near it are doubles too.
 pub(super) fn integer(number: f64) -> Option<i64> {
     const SAFE: f64 = 9_007_199_254_740_991.0;
     (number.abs() <= SAFE && number.fract() == 0.0).then_some(number as i64)

@@ -20,7 +20,7 @@ impl ObjectId {
         self.0
     }
 
-    /// Reads exactly 24 hexadecimal digits, in either case.
+    /// Parses exactly 24 hexadecimal digits, in either case.
     pub fn parse(hex: &str) -> Option<Self> {
         let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
         let pairs: &[[u8; 2]; 12] = pairs.try_into().ok()?;

@@ -1,14 +1,14 @@
-//! From JSON text to plain values, exactly as JavaScript's `JSON.parse` does it. EJSON's forms are
-//! recognised later, by [`Value::decode`], because DDP decodes only some members of a message.
+//! From JSON text to plain values, exactly like JavaScript's `JSON.parse`. EJSON's forms are
+//! decoded later, by [`Value::decode`], because DDP decodes only some members of a message.
 
 use super::json::{Build, Raw, read};
 use super::number::read_number;
 use super::{JsonLimits, Object, ParseError, Value};
 
-/// Reads one JSON value.
+/// Parses one JSON value.
 ///
-/// Lone surrogates are kept, 1e400 is Infinity, integers lose precision beyond 2⁵³, the last of
-/// several equal keys counts.
+/// Lone surrogates are kept, 1e400 becomes Infinity, integers beyond 2⁵³ lose precision, and the
+/// last of several equal keys counts.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ impl<'a> Build<'a> for Tree {
     }
 
     fn end_object(&mut self, mut object: Object) -> Value {
-        object.settle();
+        object.restore_order();
         Value::Object(object)
     }
 }

@@ -1,5 +1,6 @@
-//! From any Rust type straight to text, without a tree, where nothing of EJSON's own is in it: such a text is EJSON and
-//! plain JSON alike. Whatever is out of the ordinary is left to [`to_value`], so that the rules for it are in one place.
+//! From any Rust type straight to text, without a tree, if the value contains nothing specific to
+//! EJSON: such a text is EJSON and plain JSON alike. Every unusual case is left to [`to_value`], so
+//! that its rules are in one place.
 
 use std::cell::Cell;
 use std::mem;
@@ -12,11 +13,11 @@ use serde::ser::{
 use super::key::KeySerializer;
 use super::printer::{PrintedKind, Printer};
 use super::ser::{ValueSerializer, compound};
-use super::slot::{NAME, lend};
+use super::slot::{NAME, request_print};
 use super::string::write_string;
 use super::{SerdeError, Text, Value, to_value};
 
-/// What [`print()`] makes of a Rust value.
+/// The result of [`print()`].
 #[derive(Clone, Debug)]
 #[doc(hidden)]
 #[allow(
@@ -28,18 +29,20 @@ pub enum Print {
     Plain {
         /// One JSON value.
         text: Box<str>,
-        /// JavaScript takes the value for false.
+        /// Whether the value is falsy in JavaScript.
         falsy: bool,
-        /// The value is an array.
+        /// Whether the value is an array.
         array: bool,
     },
-    /// There is a date in it, or something else that only EJSON has a word for: the two texts differ.
+    /// The value contains a date or something else that only EJSON can express, so the two texts
+    /// differ.
     Value(Value),
 }
 
-/// Prints anything serde can serialize as [`to_ejson`](super::to_ejson) would print its [`to_value`].
+/// Prints anything that serde can serialize, as [`to_ejson`](super::to_ejson) would print its
+/// [`to_value`].
 ///
-/// What turns out to be more than plain JSON half-way is serialized once more, to a [`Value`].
+/// If the value turns out to be more than plain JSON, it is serialized again, to a [`Value`].
 ///
 /// # Errors
 ///
@@ -59,13 +62,14 @@ pub fn print<T: Serialize + ?Sized>(value: &T) -> Result<Print, SerdeError> {
     SCRATCH.set(printer);
     match print {
         Some(print) => Ok(print),
-        // It has an error of its own, if it is one.
+        // `to_value` also returns the error, if there is one.
         None => to_value(value).map(Print::Value),
     }
 }
 
 thread_local! {
-    /// The next text is put together where the last one was, so that only its final length is allocated.
+    /// All texts of a thread are built in the same buffer, so that only their final length is
+    /// allocated.
     static SCRATCH: Cell<Printer> = const { Cell::new(Printer::new()) };
 }
 
@@ -90,7 +94,7 @@ impl Printer {
         }
     }
 
-    /// The object that stands for an enum's variant, up to its only value.
+    /// Writes the object that represents an enum's variant, up to its only value.
     fn variant(&mut self, name: &str) -> Result<(), SerdeError> {
         if is_unusual(name) {
             return self.give_up();
@@ -102,7 +106,7 @@ impl Printer {
     }
 }
 
-/// Whether such a key may make its object one of EJSON's forms, or comes before others.
+/// Whether such a key may turn its object into an EJSON form, or is sorted before others.
 fn is_unusual(key: &str) -> bool {
     key.starts_with(|first: char| first == '$' || first.is_ascii_digit())
 }
@@ -193,7 +197,7 @@ impl<'a> Serializer for &'a mut Printer {
         if name != NAME {
             return value.serialize(self);
         }
-        match lend(self, value, ValueSerializer) {
+        match request_print(self, value, ValueSerializer) {
             Some(kind) => Ok(kind),
             None => self.give_up(),
         }
@@ -258,25 +262,25 @@ impl<'a> Serializer for &'a mut Printer {
     }
 }
 
-/// An array that is open.
+/// An array that has been opened.
 #[derive(Debug)]
 pub(super) struct OpenArray<'a> {
     printer: &'a mut Printer,
     is_empty: bool,
-    /// It is the value of an enum's variant, whose object ends with it.
+    /// Whether it is the value of an enum's variant, whose object ends with it.
     is_variant: bool,
 }
 
-/// An object that is open.
+/// An object that has been opened.
 #[derive(Debug)]
 pub(super) struct OpenObject<'a> {
     printer: &'a mut Printer,
     /// Where its keys begin.
     keys: usize,
     is_empty: bool,
-    /// It is the value of an enum's variant, whose object ends with it.
+    /// Whether it is the value of an enum's variant, whose object ends with it.
     is_variant: bool,
-    /// Of the member whose value comes next.
+    /// The key of the member whose value comes next.
     key: Text,
 }
 
@@ -285,7 +289,7 @@ impl OpenArray<'_> {
         if !mem::take(&mut self.is_empty) {
             self.printer.out.push(',');
         }
-        // Also where the error is swallowed: half an item is written.
+        // Even if the caller ignores the error: half an item has been written.
         let written = value.serialize(&mut *self.printer);
         self.printer.gave_up |= written.is_err();
         written.map(|_| ())
@@ -325,7 +329,7 @@ impl OpenObject<'_> {
     }
 
     fn finish(self) -> Result<PrintedKind, SerdeError> {
-        // Of a key that comes twice the last value counts, in the place of the first.
+        // If a key is repeated, its last value counts, at the place of the first.
         let keys = self.printer.keys.get_mut(self.keys..).unwrap_or_default();
         keys.sort_unstable();
         if keys
@@ -342,7 +346,7 @@ impl OpenObject<'_> {
     }
 }
 
-/// FNV-1a. Keys that collide only cost the way through a tree.
+/// FNV-1a. Keys with equal hashes only cost a serialization through the tree.
 fn hash(key: &str) -> u64 {
     key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

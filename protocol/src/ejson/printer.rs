@@ -1,4 +1,4 @@
-//! A text in the making that is EJSON and plain JSON alike, and how a [`Value`] gets into it.
+//! A buffer for text that is both EJSON and plain JSON, and how a [`Value`] is written to it.
 
 use std::mem;
 
@@ -8,23 +8,24 @@ use super::string::write_string;
 use super::write::write_json;
 use super::{SerdeError, Value};
 
-/// What stays of the scratch; a longer text takes it along.
+/// Capacity that the reused buffer keeps; a longer text is returned with its buffer.
 pub(super) const KEPT: usize = 64 * 1024;
 
-/// A text in the making.
+/// The text that is being printed.
 #[derive(Debug, Default)]
 pub(super) struct Printer {
     pub(super) out: String,
-    /// The hashes of the keys of all objects that are open, in order. Emptied as these end.
+    /// The hashes of the keys of all open objects, in order. Filled as keys are written, drained as
+    /// objects end; bounded by the printed value.
     pub(super) keys: Vec<u64>,
-    /// Something was met that is left to the tree, and the text is worth nothing.
+    /// Something was found that is left to the tree. The text is unusable.
     pub(super) gave_up: bool,
 }
 
-/// What was printed, as far as the text around it depends on that.
+/// The kind of the printed value, as far as the surrounding text depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PrintedKind {
-    /// Written as `null`; as a member it vanishes.
+    /// Written as `null`; a member with it is omitted.
     Undefined,
     Falsy,
     Array,
@@ -71,7 +72,7 @@ impl Printer {
         self.gave_up = false;
     }
 
-    /// Leaves it to the tree.
+    /// Leaves the value to the tree.
     pub(super) fn give_up<T>(&mut self) -> Result<T, SerdeError> {
         self.gave_up = true;
         Err(SerdeError::new(""))
@@ -108,7 +109,8 @@ impl Printer {
     }
 }
 
-/// Whether nothing of EJSON's own is in a value, so that it has the same text in EJSON and in plain JSON.
+/// Whether a value contains nothing specific to EJSON, so that its text is the same in EJSON and in
+/// plain JSON.
 fn is_plain(value: &Value) -> bool {
     match value {
         Value::Undefined | Value::Null | Value::Bool(_) | Value::String(_) => true,

@@ -1,5 +1,5 @@
-//! Patterns. They are checked and brought into the form JavaScript prints them in, but never run:
-//! what a client sends must not cost this process more than its length.
+//! Patterns. They are checked and normalised to JavaScript's notation, but never executed: a
+//! client's pattern must not cost this process more than its length.
 
 use super::text::TextBuilder;
 use super::{ParseError, Text};
@@ -18,14 +18,14 @@ const MAX_NESTING: usize = 64;
 const MAX_PROPERTIES: usize = 16;
 
 impl Regexp {
-    /// Checks and normalises a pattern as Meteor does when it decodes one: of the first 50
-    /// characters of `flags` those among `g`, `i`, `m`, `u` and `y` stay, each once, in
-    /// alphabetical order.
+    /// Checks and normalises a pattern as Meteor does when it decodes one. Of the first 50
+    /// characters of `flags`, `g`, `i`, `m`, `u` and `y` are kept, each once, in alphabetical
+    /// order.
     ///
     /// # Errors
     ///
-    /// If JavaScript would refuse the pattern, or it is longer than 4096 characters, is nested
-    /// deeper than 64 groups or has more than 16 `\p{…}`.
+    /// If JavaScript would refuse the pattern, or it is longer than 4096 characters, nested deeper
+    /// than 64 groups, or has more than 16 `\p{…}`.
     pub fn new(source: impl Into<Text>, flags: &str) -> Result<Self, ParseError> {
         let source = source.into();
         let given: Vec<char> = flags
@@ -44,7 +44,7 @@ impl Regexp {
         })
     }
 
-    /// The pattern as JavaScript's `source` gives it.
+    /// The pattern as in JavaScript's `source`.
     pub fn source(&self) -> &Text {
         &self.source
     }
@@ -71,14 +71,14 @@ fn check(source: &Text, flags: &str) -> Result<(), ParseError> {
         }
     }
     let flags = regress::Flags {
-        // The other flags have no say in what is valid, and `i` makes the check of `\p{L}` fifty
-        // times dearer.
+        // The other flags do not affect validity, and `i` makes the check of `\p{L}` fifty times
+        // slower.
         unicode: flags.contains('u'),
-        // The optimiser may unroll loops, and its result would be thrown away.
+        // The optimiser may unroll loops, and its result would be discarded.
         no_opt: true,
         ..regress::Flags::default()
     };
-    // A lone surrogate is an ordinary character to a pattern, so any other will do in its place.
+    // In a pattern a lone surrogate is an ordinary character, so any other can replace it.
     let points = source.to_string_lossy();
     match regress::Regex::from_unicode(points.chars().map(u32::from), flags) {
         Ok(_) => Ok(()),
@@ -86,7 +86,7 @@ fn check(source: &Text, flags: &str) -> Result<(), ParseError> {
     }
 }
 
-/// The pattern such that it could stand between slashes on one line.
+/// The pattern in a form that can stand between slashes on one line.
 fn printable(source: &Text) -> Text {
     if source.is_empty() {
         return Text::from("(?:)");

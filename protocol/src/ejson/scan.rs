@@ -1,21 +1,21 @@
-//! The check of a payload that is passed on as it came. One pass answers whether it is JSON within
+//! The check of a payload that is passed on unchanged. One pass finds out whether it is JSON within
 //! the limits, and what the server must know about it, without building anything.
 
 use super::json::{Build, Raw, read};
 use super::number::read_number;
 use super::{JsonLimits, ScanError};
 
-/// What [`scan`] notes on the way.
+/// What [`scan`] finds out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(hidden)]
 #[non_exhaustive]
 pub struct Scan {
-    /// JavaScript takes the value for false: `0`, `""`, `false` or `null`.
+    /// Whether the value is falsy in JavaScript: `0`, `""`, `false` or `null`.
     pub falsy: bool,
-    /// The key of some object begins with `$`, or with an escape that might be one: to be decoded
-    /// before use.
+    /// Whether the key of some object begins with `$`, or with an escape that may be one: such a
+    /// payload must be decoded before use.
     pub special: bool,
-    /// The value is an array.
+    /// Whether the value is an array.
     pub array: bool,
 }
 
@@ -23,7 +23,7 @@ pub struct Scan {
 ///
 /// # Errors
 ///
-/// If it is not.
+/// If it does not.
 pub fn scan(payload: &[u8], limits: &JsonLimits) -> Result<Scan, ScanError> {
     let text = str::from_utf8(payload).map_err(|error| ScanError::Utf8 {
         offset: error.valid_up_to(),

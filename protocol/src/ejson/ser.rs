@@ -6,18 +6,18 @@ use serde::ser::{
 };
 
 use super::key::KeySerializer;
-use super::slot::{NAME, receive};
+use super::slot::{NAME, request_value};
 use super::{Binary, Object, SerdeError, Text, Value};
 
-/// The value of anything serde can serialize.
+/// The value of anything that serde can serialize.
 ///
-/// Integers beyond 2⁵³ lose precision, `None` and `()` are `null`, bytes are binary data, keys that
-/// are numbers or booleans become text. [`Value`], [`Date`](super::Date) and the other types of
-/// this module pass unchanged.
+/// Integers beyond 2⁵³ lose precision, `None` and `()` become `null`, bytes become binary data,
+/// keys that are numbers or booleans become text. [`Value`], [`Date`](super::Date) and the other
+/// types of this module pass unchanged.
 ///
 /// # Errors
 ///
-/// If a map has keys that are no text, or a `Serialize` implementation fails.
+/// If a map has keys that cannot be text, or a `Serialize` implementation fails.
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, SerdeError> {
     value.serialize(ValueSerializer)
 }
@@ -99,7 +99,7 @@ impl Serializer for ValueSerializer {
         value: &T,
     ) -> Result<Value, SerdeError> {
         if name == NAME {
-            receive(value, self).or_else(|written| written)
+            request_value(value, self).or_else(|written| written)
         } else {
             value.serialize(self)
         }
@@ -173,7 +173,7 @@ impl Serializer for ValueSerializer {
     }
 }
 
-/// An enum's variant is an object with one member.
+/// The variant of an enum is an object with one member.
 fn tagged(variant: Option<&str>, value: Value) -> Value {
     match variant {
         None => value,
@@ -181,7 +181,7 @@ fn tagged(variant: Option<&str>, value: Value) -> Value {
     }
 }
 
-/// An array in the making.
+/// An array that is being built.
 #[derive(Debug)]
 pub(super) struct ArrayBuilder {
     variant: Option<&'static str>,
@@ -199,12 +199,12 @@ impl ArrayBuilder {
     }
 }
 
-/// An object in the making.
+/// An object that is being built.
 #[derive(Debug)]
 pub(super) struct ObjectBuilder {
     variant: Option<&'static str>,
     object: Object,
-    // Of the member whose value comes next.
+    // The key of the member whose value comes next.
     key: Text,
 }
 
@@ -219,7 +219,7 @@ impl ObjectBuilder {
     }
 
     fn finish(mut self) -> Result<Value, SerdeError> {
-        self.object.settle();
+        self.object.restore_order();
         Ok(tagged(self.variant, Value::Object(self.object)))
     }
 }

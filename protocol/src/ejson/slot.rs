@@ -1,7 +1,7 @@
-//! How a [`Value`] passes through serde whole. Serde's model has no dates or `undefined`, so a value
-//! announces itself as a newtype struct with a name of its own; our serializers and our deserializer
-//! know the name and take the value from a slot of this thread, every other format sees the EJSON
-//! form.
+//! How a [`Value`] passes through serde unchanged. Serde's data model has no dates and no
+//! `undefined`. So a value serializes as a newtype struct with a unique name. Our serializers and
+//! our deserializer know that name, and pass the value through a thread-local slot; every other
+//! format sees the EJSON form.
 
 use std::cell::Cell;
 use std::mem;
@@ -12,17 +12,17 @@ use serde::ser::{Serialize, Serializer};
 use super::printer::{PrintedKind, Printer};
 use super::{SerdeError, Value};
 
-/// The name that no other type has.
+/// A name that no other type has.
 pub(super) const NAME: &str = "$updraft_protocol::ejson::Value";
 
-/// Filled and emptied within one call of [`receive`], [`lend`] or [`offer`].
+/// Filled and emptied within one call of [`request_value`], [`request_print`] or [`offer`].
 enum Slot {
     Empty,
-    /// Our serializer is calling; the value is to be put here.
-    Asked,
-    /// Our printer is calling; the value is to print itself.
-    Lent(Printer),
-    /// It has, or left it to the tree.
+    /// Our serializer is calling; the value goes here.
+    AwaitingValue,
+    /// Our printer is calling; the value prints itself.
+    AwaitingPrint(Printer),
+    /// The value has printed itself, or (`None`) has left that to the tree.
     Printed(Printer, Option<PrintedKind>),
     /// The value in transit.
     Filled(Value),
@@ -32,16 +32,17 @@ thread_local! {
     static SLOT: Cell<Slot> = const { Cell::new(Slot::Empty) };
 }
 
-/// What our serializers do with a newtype struct called [`NAME`].
+/// Called by our serializers for a newtype struct called [`NAME`].
 ///
 /// # Errors
 ///
-/// What `serializer` made of it, if it has been through another format and is no value any more.
-pub(super) fn receive<T: Serialize + ?Sized, S: Serializer>(
+/// The result of `serializer`, if the value has passed through another format and is no [`Value`]
+/// any more.
+pub(super) fn request_value<T: Serialize + ?Sized, S: Serializer>(
     newtype: &T,
     serializer: S,
 ) -> Result<Value, Result<S::Ok, S::Error>> {
-    SLOT.set(Slot::Asked);
+    SLOT.set(Slot::AwaitingValue);
     let result = newtype.serialize(serializer);
     match SLOT.replace(Slot::Empty) {
         Slot::Filled(value) => Ok(value),
@@ -49,15 +50,15 @@ pub(super) fn receive<T: Serialize + ?Sized, S: Serializer>(
     }
 }
 
-/// What our printer does with a newtype struct called [`NAME`]: the value is printed without a copy
-/// of it. `None` if that is left to the tree. The `serializer` gets nothing of the value.
-pub(super) fn lend<T: Serialize + ?Sized, S: Serializer>(
+/// Called by our printer for a newtype struct called [`NAME`]: prints the value without a copy of
+/// it. `None` leaves that to the tree. The `serializer` gets nothing of the value.
+pub(super) fn request_print<T: Serialize + ?Sized, S: Serializer>(
     printer: &mut Printer,
     newtype: &T,
     serializer: S,
 ) -> Option<PrintedKind> {
-    SLOT.set(Slot::Lent(mem::take(printer)));
-    // What counts is in the slot: see `answer`.
+    SLOT.set(Slot::AwaitingPrint(mem::take(printer)));
+    // The result is in the slot: see `respond`.
     drop(newtype.serialize(serializer));
     match SLOT.replace(Slot::Empty) {
         Slot::Printed(printed, kind) => {
@@ -68,12 +69,12 @@ pub(super) fn lend<T: Serialize + ?Sized, S: Serializer>(
     }
 }
 
-/// What a value does that is called to serialize itself: it goes through the slot if one of ours is
-/// calling. `false` if it is another format.
-pub(super) fn answer(value: &Value) -> bool {
+/// Called by a value that is asked to serialize itself: passes it through the slot if the caller is
+/// ours. `false` if the caller is another format.
+pub(super) fn respond(value: &Value) -> bool {
     match SLOT.replace(Slot::Empty) {
-        Slot::Asked => SLOT.set(Slot::Filled(value.clone())),
-        Slot::Lent(mut printer) => {
+        Slot::AwaitingValue => SLOT.set(Slot::Filled(value.clone())),
+        Slot::AwaitingPrint(mut printer) => {
             let kind = printer.value(value);
             SLOT.set(Slot::Printed(printer, kind));
         }
@@ -82,7 +83,7 @@ pub(super) fn answer(value: &Value) -> bool {
     true
 }
 
-/// What our deserializer does when asked for a newtype struct called [`NAME`].
+/// Called by our deserializer for a newtype struct called [`NAME`].
 pub(super) fn offer<'de, V: Visitor<'de>>(
     value: Value,
     visitor: V,
@@ -93,7 +94,8 @@ pub(super) fn offer<'de, V: Visitor<'de>>(
     result
 }
 
-/// What a value's visitor does with a unit: the value that our deserializer offers, if it is ours.
+/// Called by a value's visitor for a unit: the value that our deserializer offers, if the caller is
+/// ours.
 pub(super) fn accept() -> Option<Value> {
     match SLOT.replace(Slot::Empty) {
         Slot::Filled(value) => Some(value),

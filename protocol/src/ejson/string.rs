@@ -1,4 +1,4 @@
-//! A JSON string literal: how it is written, and which bytes stand in it as they are.
+//! JSON string literals: how they are written, and which bytes need no escape.
 
 /// Appends a JSON string literal with the escapes of JavaScript's `JSON.stringify` and no others.
 pub fn write_string(text: &str, out: &mut String) {
@@ -7,7 +7,7 @@ pub fn write_string(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// As [`write_string`], of code points; a lone surrogate is written as its escape.
+/// As [`write_string`], for code points; a lone surrogate is written as its escape.
 pub(super) fn write_code_points(points: impl Iterator<Item = u32>, out: &mut String) {
     out.push('"');
     for point in points {
@@ -40,15 +40,15 @@ fn write_escaped(mut text: &str, out: &mut String) {
     }
 }
 
-/// How many bytes at the start are neither a quote nor a backslash nor a control character.
+/// How many bytes at the start need no escape: no quote, no backslash, no control character.
 pub(super) fn ordinary_bytes(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         // Eight bytes at a time: the subtraction borrows into the high bit of a byte that is too
-        // small. A borrow can only mark bytes above one that is really marked, and the lowest is
-        // what counts.
+        // small. A borrow can only mark bytes above one that is really marked, and only the lowest
+        // mark is used.
         let word = u64::from_le_bytes(*word);
         let below = |word: u64, limit: u64| word.wrapping_sub(ONES.wrapping_mul(limit)) & !word;
         let quote = below(word ^ ONES.wrapping_mul(u64::from(b'"')), 1);

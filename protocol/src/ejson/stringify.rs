@@ -1,5 +1,5 @@
-//! EJSON text with the keys sorted, or indented, as Meteor's `EJSON.stringify` prints it: for
-//! comparing and for people.
+//! EJSON text with the keys sorted, or indented, like Meteor's `EJSON.stringify`: for comparisons
+//! and for people.
 
 use super::encode::encode;
 use super::write::write_json;
@@ -11,15 +11,15 @@ use super::{Object, Text, Value};
 pub struct Style {
     /// Sorts the keys of every object as strings, `"10"` before `"9"`.
     pub canonical: bool,
-    /// One member a line, indented by this much; without it everything is on one line.
+    /// One member per line, with this indentation; `None` writes everything on one line.
     pub indent: Option<Indent>,
 }
 
-/// What stands before a member for each level of nesting.
+/// The indentation of a member for each level of nesting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Indent {
-    /// So many spaces. Meteor's `indent: true` is two.
+    /// This many spaces. Meteor's `indent: true` is two.
     Spaces(usize),
     /// This text.
     Text(String),

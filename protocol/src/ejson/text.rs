@@ -1,5 +1,5 @@
-//! A JavaScript string. Nearly all are Rust strings; one that holds half of a surrogate pair, which
-//! JavaScript allows and JSON can spell, is kept as WTF-8 so that it goes out as it came in.
+//! A JavaScript string. Nearly all are Rust strings. A string with half of a surrogate pair, which
+//! JavaScript allows and JSON can express, is kept as WTF-8, so that it is written as it was read.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -13,16 +13,16 @@ use super::string::{write_code_points, write_string};
 
 /// An immutable string that may hold lone surrogates.
 ///
-/// Its order is that of its bytes, as for `str`.
+/// It is ordered by its bytes, like `str`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Text(TextRepr);
 
-// `Wild` is used only for text that `Plain` cannot hold, so derived equality is right and a plain
-// string is never validated again. Keys and other short strings take no memory of their own.
+// `Wtf8` is used only for text that `Plain` cannot hold, so derived equality is right, and a plain
+// string is never validated again. Keys and other short strings need no allocation.
 #[derive(Clone, PartialEq, Eq)]
 enum TextRepr {
     Plain(CompactString),
-    Wild(Box<[u8]>),
+    Wtf8(Box<[u8]>),
 }
 
 impl Text {
@@ -30,7 +30,7 @@ impl Text {
     pub fn to_str(&self) -> Option<&str> {
         match &self.0 {
             TextRepr::Plain(text) => Some(text),
-            TextRepr::Wild(_) => None,
+            TextRepr::Wtf8(_) => None,
         }
     }
 
@@ -38,7 +38,7 @@ impl Text {
     pub fn to_string_lossy(&self) -> Cow<'_, str> {
         match &self.0 {
             TextRepr::Plain(text) => Cow::Borrowed(text),
-            TextRepr::Wild(_) => Cow::Owned(
+            TextRepr::Wtf8(_) => Cow::Owned(
                 self.code_points()
                     .map(|point| char::from_u32(point).unwrap_or('\u{fffd}'))
                     .collect(),
@@ -46,15 +46,16 @@ impl Text {
         }
     }
 
-    /// As [`to_string_lossy`](Self::to_string_lossy), without a copy for ordinary text.
+    /// As [`to_string_lossy`](Self::to_string_lossy), without a copy if there are no lone
+    /// surrogates.
     pub fn into_string_lossy(self) -> String {
         match self.0 {
             TextRepr::Plain(text) => text.into_string(),
-            TextRepr::Wild(_) => self.to_string_lossy().into_owned(),
+            TextRepr::Wtf8(_) => self.to_string_lossy().into_owned(),
         }
     }
 
-    /// Whether it has no characters.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }
@@ -67,12 +68,12 @@ impl Text {
         }
     }
 
-    /// The code points, lone surrogates among them.
+    /// The code points, including lone surrogates.
     pub(super) fn code_points(&self) -> CodePoints<'_> {
         CodePoints(self.as_bytes().iter())
     }
 
-    /// The units JavaScript counts in.
+    /// The UTF-16 units, in which JavaScript counts.
     pub(super) fn units(&self) -> impl Iterator<Item = u16> {
         self.code_points()
             .flat_map(|point| match char::from_u32(point) {
@@ -87,24 +88,24 @@ impl Text {
             .flatten()
     }
 
-    /// JavaScript's order of strings, which is that of their units.
+    /// JavaScript's order of strings, which compares their UTF-16 units.
     pub(super) fn cmp_units(&self, other: &Self) -> Ordering {
         self.units().cmp(other.units())
     }
 
-    /// Bytes that were asked of the allocator for it: a short text needs none.
+    /// Bytes allocated for it; a short text needs none.
     pub(super) fn heap_bytes(&self) -> usize {
         match &self.0 {
             TextRepr::Plain(text) if text.is_heap_allocated() => text.capacity(),
             TextRepr::Plain(_) => 0,
-            TextRepr::Wild(bytes) => bytes.len(),
+            TextRepr::Wtf8(bytes) => bytes.len(),
         }
     }
 
     fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             TextRepr::Plain(text) => text.as_bytes(),
-            TextRepr::Wild(bytes) => bytes,
+            TextRepr::Wtf8(bytes) => bytes,
         }
     }
 }
@@ -169,12 +170,12 @@ impl PartialEq<String> for Text {
     }
 }
 
-// A plain text hashes as its `str`, so that maps can be asked with one.
+// A plain text hashes like its `str`, so that maps can be searched with one.
 impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match &self.0 {
             TextRepr::Plain(text) => text.hash(state),
-            TextRepr::Wild(bytes) => bytes.hash(state),
+            TextRepr::Wtf8(bytes) => bytes.hash(state),
         }
     }
 }
@@ -240,13 +241,13 @@ impl Iterator for CodePoints<'_> {
     }
 }
 
-/// Puts a [`Text`] together out of strings, code points and JavaScript's units.
+/// Builds a [`Text`] from strings, code points and UTF-16 units.
 #[derive(Default)]
 pub(super) struct TextBuilder {
     plain: String,
-    // Takes over from `plain` at the first lone surrogate.
-    wild: Option<Vec<u8>>,
-    // The first half of a pair that still may get its second.
+    // Replaces `plain` at the first lone surrogate.
+    wtf8: Option<Vec<u8>>,
+    // The first half of a pair whose second half may follow.
     high: Option<u16>,
 }
 
@@ -262,8 +263,8 @@ impl TextBuilder {
         if text.is_empty() {
             return;
         }
-        self.settle();
-        match &mut self.wild {
+        self.restore_order();
+        match &mut self.wtf8 {
             Some(bytes) => bytes.extend_from_slice(text.as_bytes()),
             None => self.plain.push_str(text),
         }
@@ -291,7 +292,7 @@ impl TextBuilder {
     pub(super) fn push_unit(&mut self, unit: u16) {
         match (unit, self.high) {
             (0xd800..=0xdbff, _) => {
-                self.settle();
+                self.restore_order();
                 self.high = Some(unit);
             }
             (0xdc00..=0xdfff, Some(high)) => {
@@ -309,14 +310,14 @@ impl TextBuilder {
     }
 
     pub(super) fn finish(mut self) -> Text {
-        self.settle();
-        match self.wild {
-            Some(bytes) => Text(TextRepr::Wild(bytes.into_boxed_slice())),
+        self.restore_order();
+        match self.wtf8 {
+            Some(bytes) => Text(TextRepr::Wtf8(bytes.into_boxed_slice())),
             None => Text::from(self.plain),
         }
     }
 
-    fn settle(&mut self) {
+    fn restore_order(&mut self) {
         if let Some(high) = self.high.take() {
             self.push_lone(high);
         }
@@ -325,7 +326,7 @@ impl TextBuilder {
     fn push_lone(&mut self, unit: u16) {
         let [upper, lower] = unit.to_be_bytes();
         let bytes = self
-            .wild
+            .wtf8
             .get_or_insert_with(|| std::mem::take(&mut self.plain).into_bytes());
         bytes.extend_from_slice(&[
             0xe0 | (upper >> 4),

@@ -1,4 +1,4 @@
-//! The value itself: JSON's kinds, `undefined`, and what EJSON adds to them.
+//! The value type: JSON's kinds, `undefined`, and EJSON's own kinds.
 
 mod object;
 
@@ -6,22 +6,22 @@ pub use object::{IntoIter, Iter, Object};
 
 use super::{Binary, Date, Decimal, ObjectId, Regexp, Text};
 
-/// Anything DDP can carry in `params`, `fields` or `result`.
+/// Anything that DDP can carry in `params`, `fields` or `result`.
 ///
-/// `==` compares the contents, whatever the order of keys, with NaN equal to NaN and 0 to −0.
-/// JavaScript's oddities (two patterns always equal, two invalid dates never) are in
-/// [`equals`](super::equals).
+/// `==` compares the contents, in any order of keys, with NaN equal to NaN and 0 equal to −0.
+/// [`equals`](super::equals) has JavaScript's exceptions: two patterns are always equal, two
+/// invalid dates never are.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Value {
-    /// JavaScript's `undefined`: as a member of an object it vanishes from the text.
+    /// JavaScript's `undefined`: as a member of an object it is omitted from the text.
     #[default]
     Undefined,
     /// `null`.
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A double, the only kind of number JavaScript has.
+    /// A double, JavaScript's only kind of number.
     Number(f64),
     /// A string.
     String(Text),
@@ -35,7 +35,7 @@ pub enum Value {
     Binary(Binary),
     /// MongoDB's document id.
     ObjectId(ObjectId),
-    /// A pattern, never run.
+    /// A pattern. It is never executed.
     Regexp(Box<Regexp>),
     /// A decimal number, as text.
     Decimal(Box<Decimal>),
@@ -47,7 +47,7 @@ impl Value {
         self.as_text().and_then(Text::to_str)
     }
 
-    /// The string, lone surrogates included.
+    /// The string, including one with lone surrogates.
     pub fn as_text(&self) -> Option<&Text> {
         match self {
             Self::String(text) => Some(text),
@@ -79,7 +79,7 @@ impl Value {
         }
     }
 
-    /// The members of the array, to change.
+    /// The members of the array, mutable.
     pub fn as_array_mut(&mut self) -> Option<&mut Vec<Self>> {
         match self {
             Self::Array(items) => Some(items),
@@ -95,7 +95,7 @@ impl Value {
         }
     }
 
-    /// The plain object, to change.
+    /// The plain object, mutable.
     pub fn as_object_mut(&mut self) -> Option<&mut Object> {
         match self {
             Self::Object(object) => Some(object),
@@ -111,7 +111,7 @@ impl Value {
         }
     }
 
-    /// A member of a plain object; nothing for every other kind.
+    /// A member of a plain object; `None` for every other kind.
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.as_object()?.get(key)
     }
@@ -126,7 +126,7 @@ impl Value {
         matches!(self, Self::Undefined)
     }
 
-    /// Whether JavaScript takes it for false: `undefined`, `null`, `false`, 0, −0, NaN and `""`.
+    /// Whether the value is falsy in JavaScript: `undefined`, `null`, `false`, 0, −0, NaN and `""`.
     pub fn is_falsy(&self) -> bool {
         match self {
             Self::Undefined | Self::Null => true,
@@ -137,7 +137,7 @@ impl Value {
         }
     }
 
-    /// Leaves `undefined` behind and returns what was there.
+    /// Replaces the value by `undefined` and returns it.
     pub fn take(&mut self) -> Self {
         std::mem::take(self)
     }

@@ -1,5 +1,5 @@
-//! Values as compact text: EJSON for everything DDP decodes, plain JSON for what it does not. The
-//! bytes are those Meteor would send.
+//! Values as compact text: EJSON for the members that DDP decodes, plain JSON for the others. The
+//! bytes are those that Meteor would send.
 
 use super::form::{Form, InfNan};
 use super::number::write_number;
@@ -8,7 +8,8 @@ use super::{Object, Value};
 
 /// Appends the EJSON text of a value.
 ///
-/// Members that are `undefined` vanish from objects; in arrays, and alone, `undefined` is `null`.
+/// `undefined` members of objects are omitted; in arrays, and alone, `undefined` is written as
+/// `null`.
 pub fn write_ejson(value: &Value, out: &mut String) {
     match value {
         Value::Undefined | Value::Null => out.push_str("null"),
@@ -57,8 +58,8 @@ pub fn to_ejson(value: &Value) -> String {
     out
 }
 
-/// Appends what JavaScript's `JSON.stringify` prints for a value: a date is its ISO string, bytes
-/// an object with numeric keys, NaN and the infinities are `null`.
+/// Appends the text of JavaScript's `JSON.stringify` for a value: a date is its ISO string, bytes
+/// are an object with numeric keys, NaN and the infinities are `null`.
 pub fn write_json(value: &Value, out: &mut String) {
     match value {
         Value::Undefined | Value::Null => out.push_str("null"),
@@ -224,7 +225,7 @@ mod tests {
         );
     }
 
-    // A small generator, so that the same thousands of values are tried each time.
+    // A small generator, so that the same thousands of values are tested each time.
     struct Dice(u64);
 
     impl Dice {

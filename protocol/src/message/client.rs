@@ -1,19 +1,21 @@
-//! What a client may say after `connect`, read the way Meteor reads it: JSON first, then `cleared`, then EJSON, then
-//! the members of each message. What does not fit is kept, because the answer quotes it.
+//! What a client may send after `connect`, read in Meteor's order: JSON first, then `cleared`, then
+//! EJSON, then the members of each message. A malformed message is kept, because the answer quotes
+//! it.
 
 use std::fmt;
 
 use crate::ejson::{self, JsonLimits, Object, ObjectId, Value};
 
-/// What a client may write into a message, beyond what its JSON may be.
+/// Limits on a client's messages, besides those of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MessageBounds {
-    /// Bytes of an id or a name that a client sends: 256 by default. It is of a subscription, a
-    /// publication, a call, a method or a ping; a longer one is refused as malformed.
+    /// Longest id or name that a client may send, in bytes: 256 by default. It applies to
+    /// subscriptions, publications, calls, methods and pings. A message with a longer one is
+    /// refused as malformed.
     pub name: usize,
-    /// Bytes of a refused message that its `error` quotes as `offendingMessage`: 1 KiB by default.
-    /// Of a longer one the client hears the reason only.
+    /// Longest message that its `error` quotes as `offendingMessage`, in bytes: 1 KiB by default.
+    /// For a longer message the client gets only the reason.
     pub quote: usize,
 }
 
@@ -26,7 +28,7 @@ impl Default for MessageBounds {
     }
 }
 
-/// Why a frame could not be taken in at all.
+/// Why a frame could not be read as a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unreadable {
@@ -34,7 +36,7 @@ pub enum Unreadable {
     NotAMessage,
     /// EJSON or `cleared` that cannot be decoded: `Parse error`, nothing quoted.
     Undecodable {
-        /// Whether there is a `msg` that says what it was meant to be.
+        /// Whether the message has a `msg`, which says what it was meant to be.
         has_msg: bool,
     },
 }
@@ -45,56 +47,57 @@ pub enum Unreadable {
 pub enum ClientRequest {
     /// `sub`
     Subscribe(Subscribe),
-    /// `unsub`; the id may be anything, and is echoed.
+    /// `unsub`; the id may be any value, and is echoed.
     Unsubscribe(Value),
     /// `method`
     Call(MethodCall),
-    /// Anything else: answered in its turn with an `error` that quotes it.
+    /// Anything else. In its turn it is answered with an `error` that quotes it.
     Malformed {
-        /// Meteor's words for what is wrong.
+        /// Meteor's text for what is wrong.
         reason: &'static str,
-        /// The message, to be quoted.
+        /// The message to quote.
         offending: Option<Quote>,
     },
 }
 
-/// A refused message as its answer shows it: after decoding, as plain JSON.
+/// A refused message as its answer quotes it: after decoding, as plain JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quote(Box<str>);
 
-/// `sub`, well formed.
+/// A well-formed `sub`.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Subscribe {
-    /// The client's name for the subscription.
+    /// The client's id for the subscription.
     pub id: Box<str>,
     /// The publication's name.
     pub name: Box<str>,
-    /// The parameters, decoded.
+    /// The decoded parameters.
     pub params: Vec<Value>,
 }
 
-/// `method`, well formed.
+/// A well-formed `method`.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct MethodCall {
-    /// The client's name for the call.
+    /// The client's id for the call.
     pub id: Box<str>,
     /// The method's name.
     pub method: Box<str>,
-    /// The parameters, decoded.
+    /// The decoded parameters.
     pub params: Vec<Value>,
     /// `randomSeed`; an empty one counts as none.
     pub seed: Option<String>,
 }
 
-/// Reads one frame: JSON, then `cleared` folded into `fields`, then EJSON.
+/// Reads one frame: parses JSON, moves `cleared` into `fields`, then decodes EJSON.
 ///
-/// An ObjectID without an id gets one of `new_object_id`; if there is none to be had, it cannot be decoded.
+/// An ObjectID without an id gets one from `new_object_id`; if that returns `None`, the frame
+/// cannot be decoded.
 ///
 /// # Errors
 ///
-/// [`Unreadable`] says which of Meteor's two answers is due.
+/// [`Unreadable`] says which of Meteor's two answers to send.
 pub fn decode(
     text: &str,
     limits: &JsonLimits,
@@ -126,12 +129,12 @@ fn decode_members(
 }
 
 impl ClientRequest {
-    /// Whether it asks for a handler to begin.
+    /// Whether the message starts a handler.
     pub(crate) fn begins_handler(&self) -> bool {
         matches!(self, Self::Subscribe(_) | Self::Call(_))
     }
 
-    /// Reads the members of a decoded message, whose text had so many bytes.
+    /// Reads the members of a decoded message, whose text had `bytes` bytes.
     pub fn parse(message: Value, bytes: usize, bounds: &MessageBounds) -> Self {
         match message.get("msg").and_then(Value::as_str) {
             Some("sub") => Self::subscribe(message, bytes, bounds),
@@ -147,7 +150,7 @@ impl ClientRequest {
         }
     }
 
-    /// Bytes of memory that it takes, about.
+    /// About how many bytes of memory it takes.
     pub(crate) fn memory(&self) -> usize {
         let inner = match self {
             Self::Subscribe(it) => it.id.len() + it.name.len() + memory(&it.params),
@@ -206,9 +209,10 @@ impl ClientRequest {
 }
 
 impl Quote {
-    /// Quotes a decoded message whose text had so many bytes, unless one or the other is too long.
+    /// Quotes a decoded message whose text had `bytes` bytes. `None` if the text or the quote is
+    /// too long.
     pub fn of(message: &Value, bytes: usize, bounds: &MessageBounds) -> Option<Self> {
-        // A long message is not even printed; a short one may still print long, for binary does.
+        // A long message is not printed at all. A short one may still print long, as binary does.
         (bytes <= bounds.quote)
             .then(|| ejson::to_json(message))
             .filter(|text| text.len() <= bounds.quote)
@@ -240,13 +244,13 @@ impl fmt::Debug for MethodCall {
     }
 }
 
-/// Bytes of memory that parameters take, about.
+/// About how many bytes of memory the parameters take.
 pub(crate) fn memory(params: &[Value]) -> usize {
     let each = params.iter().map(Value::memory);
     each.fold(0, usize::saturating_add)
 }
 
-/// Whether an id that is only echoed is short enough for it.
+/// Whether an id is short enough to be echoed.
 pub(crate) fn is_short(id: &Value, bounds: &MessageBounds) -> bool {
     match id {
         Value::String(id) => id.to_string_lossy().len() <= bounds.name,
@@ -255,7 +259,8 @@ pub(crate) fn is_short(id: &Value, bounds: &MessageBounds) -> bool {
     }
 }
 
-/// Whether a text can be an id or a name. What no eye can see, or no Rust string can hold, is not part of one.
+/// Whether a text can be an id or a name. It may hold no invisible characters and no lone
+/// surrogates.
 pub(crate) fn is_name(text: &str, longest: usize) -> bool {
     let unseen = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
     text.len() <= longest && !text.chars().any(unseen)
@@ -266,7 +271,7 @@ fn name(message: &Value, key: &str, bounds: &MessageBounds) -> Option<Box<str>> 
     is_name(name, bounds.name).then(|| name.into())
 }
 
-/// Takes `params` out if they are an array; absent ones are none.
+/// Takes `params` out if they are an array; absent ones count as an empty array.
 ///
 /// Called last: a message that turns out malformed is quoted whole.
 fn take_params(message: &mut Value) -> Option<Vec<Value>> {
@@ -277,7 +282,8 @@ fn take_params(message: &mut Value) -> Option<Vec<Value>> {
     }
 }
 
-/// Turns `cleared` into members of `fields` that are undefined, which is what it stands for. Nothing if it cannot.
+/// Turns `cleared` into undefined members of `fields`, which is what it means. `None` if that is
+/// not possible.
 fn fold_cleared(message: &mut Object) -> Option<()> {
     let Some(cleared) = message.remove("cleared") else {
         return Some(());
@@ -290,14 +296,14 @@ fn fold_cleared(message: &mut Object) -> Option<()> {
     }
     match message.get_mut("fields") {
         Some(Value::Object(fields)) => {
-            // All at once: integer-like names are put in order, and one by one that takes time.
+            // All at once: integer-like names are sorted, which takes long if done after each one.
             fields.extend(names.into_iter().filter_map(|name| match name {
                 Value::String(name) => Some((name, Value::Undefined)),
                 _ => None,
             }));
             Some(())
         }
-        // An array would take the names as properties that no JSON shows.
+        // On an array the names would become properties, which no JSON shows.
         Some(Value::Array(_)) => Some(()),
         _ if names.is_empty() => Some(()),
         _ => None,

@@ -2,15 +2,15 @@
 
 use crate::ejson::{self, Value};
 
-/// What went wrong, in the form that may be shown to a client.
+/// An error as a client may see it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct WireError {
     /// Meteor's `error`: a string, or one of the numbers 400, 403, 404, 500.
     pub error: ErrorCode,
-    /// A sentence for people. Undefined is left out, null is kept.
+    /// A sentence for people. Undefined is omitted, null is sent.
     pub reason: Value,
-    /// Anything; printed as plain JSON, not EJSON. Undefined is left out, null is kept.
+    /// Any value, printed as plain JSON, not EJSON. Undefined is omitted, null is sent.
     pub details: Value,
 }
 
@@ -34,7 +34,7 @@ impl WireError {
         }
     }
 
-    /// An error with nothing but its code.
+    /// An error with only a code.
     pub fn bare(error: impl Into<ErrorCode>) -> Self {
         Self {
             error: error.into(),
@@ -50,17 +50,17 @@ impl WireError {
         self
     }
 
-    /// 500, what a client hears of anything that is not meant for it.
+    /// 500: the answer for every error that is not meant for clients.
     pub fn internal() -> Self {
         Self::new(500, "Internal server error")
     }
 
-    /// 404 for a subscription.
+    /// 404 for a `sub`.
     pub fn publication_not_found(name: &str) -> Self {
         Self::new(404, format!("Subscription '{name}' not found"))
     }
 
-    /// 404 for a call.
+    /// 404 for a `method`.
     pub fn method_not_found(name: &str) -> Self {
         Self::new(404, format!("Method '{name}' not found"))
     }

@@ -1,17 +1,17 @@
-//! An event in its two parts: what stands before its value for one subscription (the head) and what all
-//! subscribers share (the tail).
+//! An event in its two parts: the head, which stands before the value and belongs to one
+//! subscription, and the tail, which all subscribers share.
 
 use std::sync::{Arc, OnceLock};
 
 use arcstr::ArcStr;
 use bytes::Bytes;
 
-/// What stands before the value of an event, up to it; clones are the same text.
+/// The text of an event before its value. Clones share the text.
 #[derive(Clone, Debug)]
 pub struct Head(ArcStr);
 
-/// What stands behind the head of an event: its value, which is printed once for all who share it, and the brackets around
-/// that.
+/// The text of an event after its head: the value, printed once for all subscribers, and the
+/// brackets around it.
 #[derive(Clone, Debug)]
 pub struct Tail {
     text: EventValue,
@@ -21,20 +21,21 @@ pub struct Tail {
 /// The value of an event.
 #[derive(Clone, Debug)]
 pub(crate) enum EventValue {
-    /// There are others who have it.
+    /// Several subscribers share it.
     Shared(Printed),
     /// Made for one subscriber.
     Own(Box<str>),
 }
 
-/// A value, printed once; clones are the same text.
+/// A value that was printed once. Clones share the text.
 #[derive(Clone, Debug)]
 pub struct Printed(Arc<Body>);
 
 #[derive(Debug)]
 struct Body {
     plain: Bytes,
-    /// As it stands in a SockJS frame. Made for the first client that needs it, shared by the others.
+    /// The text as escaped in a SockJS frame. Made for the first client that needs it, shared by
+    /// the others.
     escaped: OnceLock<Box<[u8]>>,
 }
 
@@ -53,7 +54,7 @@ impl Head {
         &self.0
     }
 
-    /// Whether the two are clones of one, which tells without a look at the text.
+    /// Whether the two are clones of each other. This does not compare the text.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         ArcStr::ptr_eq(&self.0, &other.0)
     }
@@ -71,7 +72,7 @@ impl Printed {
         &self.0.plain
     }
 
-    /// As it stands in a SockJS frame, which is what `escape` appends.
+    /// The text as escaped in a SockJS frame; `escape` appends it.
     pub(crate) fn escaped(&self, escape: impl FnOnce(&[u8], &mut Vec<u8>)) -> &[u8] {
         let Body { plain, escaped } = &*self.0;
         escaped.get_or_init(|| {
@@ -96,7 +97,7 @@ impl Tail {
         Self { text, shape }
     }
 
-    /// The same, for many to have.
+    /// The same tail in a form that many subscribers can share.
     #[must_use]
     pub fn shared(self) -> Self {
         Self::of(EventValue::Shared(self.text.into()), self.shape)
@@ -139,7 +140,7 @@ impl EventShape {
         open.len().saturating_add(close.len())
     }
 
-    /// What stands before the value, and what behind it.
+    /// The text before the value, and the text after it.
     pub(crate) fn brackets(self) -> (&'static str, &'static str) {
         match self {
             Self::Vent => ("", "}"),

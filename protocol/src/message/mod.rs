@@ -1,6 +1,7 @@
-//! DDP messages: what a client may say, and the exact bytes of what a server answers.
+//! DDP messages: what a client may send, and the exact bytes of a server's answers.
 //!
-//! A frame is one JSON object. EJSON lives in `fields`, `params` and `result` only; everything else is plain JSON.
+//! A frame is one JSON object. Only `fields`, `params` and `result` hold EJSON; everything else is
+//! plain JSON.
 
 mod client;
 mod error;
@@ -22,18 +23,18 @@ pub(crate) use client::{is_name, is_short, memory};
 pub(crate) use event::{EventShape, EventValue};
 pub(crate) use server::answered_call;
 
-/// A DDP message on its way to a client.
+/// A DDP message for a client.
 ///
-/// An event keeps the part that all subscribers share as a reference until it is written.
+/// An event holds the part that all subscribers share as a reference until it is written.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Frame {
-    /// A message of its own, complete.
+    /// A complete message that is not shared.
     Text(Box<str>),
-    /// A message of the connection, not of the session: `connected`, a ping, a pong. A client that resumes its session
-    /// over another connection has no use for it.
+    /// A message that belongs to the connection, not to the session: `connected`, a ping, a pong.
+    /// It is not sent again to a client that resumes its session over another connection.
     Transient(Box<str>),
-    /// An event: what is particular to the subscription, then what is shared.
+    /// An event: the subscription's part, then the shared part.
     Event {
         /// The frame up to the event's value.
         head: Head,
@@ -43,12 +44,12 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// Length in bytes of the message's text.
+    /// Length of the message's text in bytes.
     pub fn len(&self) -> usize {
         FrameRef::from(self).len()
     }
 
-    /// Whether there is nothing in it; no DDP message is empty.
+    /// Whether the text is empty; no DDP message is.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,53 +1,54 @@
-//! What a server says, with Meteor's key order and no spaces.
+//! What a server sends, with Meteor's key order and no spaces.
 
 use super::{Quote, WireError};
 use crate::ejson::{self, Object, Value};
 
-/// A message to a client, by reference: it lives as long as it takes to print it.
+/// A message to a client. It borrows its contents and lives only until it is printed.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum ServerMessage<'a> {
-    /// The session stands.
+    /// The session has begun.
     Connected(&'a str),
-    /// The version that would have been accepted; a close follows.
+    /// The version that would have been accepted. A close follows.
     Failed(&'a str),
-    /// The server's own ping, which carries no id.
+    /// The server's own ping, which has no id.
     Ping,
-    /// The answer to a ping; undefined when the ping had no id.
+    /// The answer to a ping; undefined if the ping had no id.
     Pong(&'a Value),
-    /// The client said something wrong; the connection stays open.
+    /// The client sent something wrong; the connection stays open.
     Error(&'a str, Option<&'a Quote>),
-    /// A subscription ended, or was refused. The id is echoed, whatever it was.
+    /// A subscription has ended, or was refused. The id is echoed, whatever it was.
     Nosub(&'a Value, Option<&'a WireError>),
-    /// A document appeared: collection, id, fields.
+    /// A document was added: collection, id, fields.
     Added(&'a str, &'a str, &'a Object),
-    /// `added` of a document that stands for a Vent subscription: its empty `fields` are printed, because some clients
-    /// demand them.
+    /// `added` of the document that represents a Vent subscription. Its empty `fields` are printed,
+    /// because some clients demand them.
     Introduced(&'a str, &'a str),
-    /// Fields of a document changed; undefined ones are reported in `cleared`.
+    /// Fields of a document changed; undefined ones are listed in `cleared`.
     Changed(&'a str, &'a str, &'a Object),
-    /// A document is gone.
+    /// A document was removed.
     Removed(&'a str, &'a str),
     /// These subscriptions have sent their first data.
     Ready(&'a [&'a str]),
     /// The writes of this call are visible.
     Updated(&'a str),
-    /// What a call returned; undefined is left out.
+    /// The result of a call; undefined is omitted.
     Result(&'a str, &'a Value),
-    /// What a call failed with.
+    /// The error of a call.
     Failure(&'a str, &'a WireError),
 }
 
 impl ServerMessage<'_> {
     /// The message's text.
     pub fn print(&self) -> Box<str> {
-        // As much as most take: one that grows from nothing is moved three or four times.
+        // Long enough for most messages: a string that grows from nothing is moved three or four
+        // times.
         let mut out = String::with_capacity(128);
         self.write(&mut out);
         out.into_boxed_str()
     }
 
-    /// Whether a resuming client counts it: all but `ping` and `pong`.
+    /// Whether a resuming client counts it: all messages except `ping` and `pong`.
     pub fn counts(&self) -> bool {
         !matches!(self, Self::Ping | Self::Pong(_))
     }
@@ -126,12 +127,12 @@ impl ServerMessage<'_> {
     }
 }
 
-/// The call that a printed message answers, if it is a `result` or an `updated`.
+/// The call that a printed message answers, if the message is a `result` or an `updated`.
 pub(crate) fn answered_call(text: &str) -> Option<Box<str>> {
     let rest = text
         .strip_prefix(RESULT)
         .or_else(|| text.strip_prefix(UPDATED))?;
-    // The id comes right behind; a result after it may be long, and is not looked at.
+    // The id comes first. A result after it may be long, and is not read.
     serde_json::Deserializer::from_str(rest)
         .into_iter::<Box<str>>()
         .next()?
@@ -164,7 +165,8 @@ fn write_document(message: &str, collection: &str, id: &str, out: &mut String) {
     ejson::write_string(id, out);
 }
 
-/// `fields` without the undefined ones, then those in `cleared`; neither is printed empty.
+/// Prints the defined members of `fields`, then the undefined ones as `cleared`; neither is printed
+/// empty.
 fn write_fields(fields: &Object, out: &mut String) {
     let mut lead = r#","fields":{"#;
     for (key, value) in fields.iter().filter(|(_, value)| !value.is_undefined()) {

@@ -1,9 +1,9 @@
-//! The generator behind Meteor's seeded randomness, Alea 0.9 with the hash called Mash. Stub and
-//! server must draw the same numbers, so every step is done in doubles as JavaScript does it.
+//! The generator of Meteor's seeded randomness, Alea 0.9 with the hash called Mash. Stub and server
+//! must draw the same numbers, so every step uses doubles, as JavaScript does.
 
 use super::{ID_LENGTH, SECRET, UNMISTAKABLE};
 
-/// A generator whose numbers follow from its seeds alone. Not for secrets that must not be guessed.
+/// A generator whose numbers depend only on its seeds. Do not use it for secrets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alea {
     state: [f64; 3],
@@ -29,7 +29,7 @@ impl Alea {
         Self { state, carry: 1.0 }
     }
 
-    /// The next number, from 0 up to but without 1.
+    /// The next number, from 0 up to but not including 1.
     pub fn fraction(&mut self) -> f64 {
         let [first, second, third] = self.state;
         let product = 2_091_639.0 * first + self.carry * TWO_MINUS_32;
@@ -49,18 +49,18 @@ impl Alea {
         self.text("0123456789abcdef", digits)
     }
 
-    /// A text of characters that need no escape in a URL; Meteor's own length is 43.
+    /// A text of characters that need no escape in a URL. Meteor's default length is 43.
     pub fn secret(&mut self, length: usize) -> String {
         self.text(SECRET, length)
     }
 
-    /// One of the characters of `alphabet`; nothing if it has none.
+    /// One of the characters of `alphabet`; `None` if it is empty.
     pub fn choice(&mut self, alphabet: &str) -> Option<char> {
         let place = self.place(alphabet.chars().count());
         alphabet.chars().nth(place)
     }
 
-    /// One of several things; nothing if there are none.
+    /// One of several things; `None` if there are none.
     pub fn choose<'a, T>(&mut self, things: &'a [T]) -> Option<&'a T> {
         let place = self.place(things.len());
         things.get(place)
@@ -75,7 +75,7 @@ impl Alea {
     }
 }
 
-/// A hash that goes on from one text to the next.
+/// A hash whose state carries over from one text to the next.
 struct Mash(f64);
 
 impl Mash {

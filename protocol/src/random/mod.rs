@@ -1,5 +1,5 @@
-//! Meteor's random ids, secrets and seeded streams. Nothing here is random by itself: a seed or
-//! random bytes are handed in.
+//! Meteor's random ids, secrets and seeded streams. Nothing here is random by itself: the caller
+//! passes a seed or random bytes.
 
 mod alea;
 mod stream;
@@ -16,7 +16,7 @@ pub const SECRET: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01
 /// The length of an id.
 pub const ID_LENGTH: usize = 17;
 
-/// The length of a secret, such as a login token, unless another is asked for.
+/// The default length of a secret, such as a login token.
 pub const SECRET_LENGTH: usize = 43;
 
 /// Whether `text` looks like an id that Meteor made: exactly 17 characters of [`UNMISTAKABLE`].
@@ -27,16 +27,16 @@ pub fn is_meteor_id(text: &str) -> bool {
             .all(|character| UNMISTAKABLE.contains(character))
 }
 
-/// An id made of random bytes, every id equally likely; nothing if there are too few bytes.
+/// An id from random bytes; every id is equally likely. `None` if there are too few bytes.
 ///
-/// It takes 20 bytes on average: one in seven is left out, because 256 is no multiple of the 55
-/// characters. Of 64 random bytes all but one in 10²¹ sets are enough.
+/// It takes 20 bytes on average: one in seven is skipped, because 256 is no multiple of the 55
+/// characters. 64 random bytes suffice for all but one in 10²¹ ids.
 pub fn id_from_bytes(random: impl IntoIterator<Item = u8>) -> Option<String> {
     from_bytes(UNMISTAKABLE, ID_LENGTH, random)
 }
 
-/// A secret of 43 characters made of random bytes, every secret equally likely; nothing if there
-/// are fewer bytes.
+/// A secret of 43 characters from random bytes; every secret is equally likely. `None` if there are
+/// fewer bytes.
 pub fn secret_from_bytes(random: impl IntoIterator<Item = u8>) -> Option<String> {
     from_bytes(SECRET, SECRET_LENGTH, random)
 }

@@ -1,20 +1,20 @@
-//! The random numbers of one method call. Each purpose has a sequence of its own, so that stub and
+//! The random numbers of one method call. Each purpose has its own sequence, so that stub and
 //! server agree even if one of them draws more numbers for something else.
 
 use std::collections::HashMap;
 
 use super::Alea;
 
-/// Named sequences that all follow from one seed.
+/// Named sequences that all depend on one seed.
 #[derive(Clone, Debug)]
 pub struct RandomStream {
     seed: String,
-    // One for each name asked for; names come from the server's own code.
+    // One for each requested name; names come from the server's own code.
     sequences: HashMap<String, Alea>,
 }
 
 impl RandomStream {
-    /// The stream of a seed: a method call's `randomSeed`, or one of the server's making.
+    /// The stream of a seed: a method call's `randomSeed`, or one that the server made.
     pub fn new(seed: impl Into<String>) -> Self {
         Self {
             seed: seed.into(),
@@ -27,15 +27,15 @@ impl RandomStream {
         &self.seed
     }
 
-    /// The sequence of a name, where it was left: `default`, or `/collection/NAME` for the ids of a
-    /// collection.
+    /// The sequence of a name, continued from the last draw: `default`, or `/collection/NAME` for
+    /// the ids of a collection.
     pub fn sequence(&mut self, name: &str) -> &mut Alea {
         self.sequences
             .entry(name.to_owned())
             .or_insert_with(|| Alea::new(&[&self.seed, name]))
     }
 
-    /// The seed of a method called from within this one.
+    /// The seed of a method that is called from this one.
     pub fn method_seed(&mut self, method: &str) -> String {
         self.sequence(&format!("/rpc/{method}")).hex(20)
     }

@@ -1,4 +1,5 @@
-//! Method calls: `result` when the body ends, `updated` when its writes are visible. Each call gets one of each.
+//! Method calls: `result` is sent when the body ends, `updated` when its writes are visible. Each
+//! call gets one of each.
 
 use std::time::Duration;
 
@@ -6,26 +7,26 @@ use super::{Action, Output, Run, Session};
 use crate::ejson::Value;
 use crate::message::{self, MethodCall, ServerMessage, WireError};
 
-/// A call that has not had both answers.
+/// A call that lacks `result` or `updated`.
 #[derive(Debug)]
 pub(super) struct CallState {
     run: Run,
     id: Box<str>,
     /// Bytes of its parameters, while its body runs.
     bytes: usize,
-    /// Writes begun and not yet visible.
+    /// Writes that have begun and are not visible yet.
     writes: u32,
-    /// Set when the body has ended with writes open: until when they are waited for.
+    /// Set when the body ends with open writes: until when `updated` waits for them.
     deadline: Option<Duration>,
 }
 
 impl CallState {
-    /// Bytes of the parameters of its body, if that runs.
+    /// Bytes of the parameters of its body, if the body runs.
     pub(super) fn running_bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) fn is(&self, run: Run) -> bool {
+    pub(super) fn belongs_to(&self, run: Run) -> bool {
         self.run == run
     }
 
@@ -35,7 +36,7 @@ impl CallState {
 }
 
 impl Session {
-    /// Calls that have begun and not had both answers.
+    /// Calls that have begun and lack `result` or `updated`.
     pub fn calls_running(&self) -> usize {
         self.calls().len()
     }
@@ -49,21 +50,21 @@ impl Session {
         calls.find(|(_, call)| call.run == run)
     }
 
-    /// Tells the client that a call's writes are visible, which is the end of it.
+    /// Sends `updated`: the call's writes are visible, and the call is forgotten.
     fn updated(&mut self, index: usize, out: &mut Output) {
         if let Some(work) = &mut self.work {
             let call = work.calls.remove(index);
-            self.rest();
+            self.free_idle_work();
             self.send(&ServerMessage::Updated(&call.id), out);
         }
     }
 
-    /// The client's names for them.
+    /// The client's ids of the open calls.
     pub(super) fn open_call_ids(&self) -> impl Iterator<Item = Box<str>> {
         self.calls().iter().map(|call| call.id.clone())
     }
 
-    /// A method begins a write whose effects must reach this client before `updated`.
+    /// A method begins a write. `updated` waits until its effects have been sent to this client.
     pub fn begin_write(&mut self, run: Run) {
         if let Some((_, call)) = self.find_call(run) {
             call.writes = call.writes.saturating_add(1);
@@ -136,7 +137,8 @@ impl Session {
         });
     }
 
-    /// Stops waiting for writes that take too long: the client would wait for `updated` for ever.
+    /// Stops waiting for writes that take too long, because the client would wait for `updated` for
+    /// ever.
     pub(super) fn expire_fences(&mut self, now: Duration, out: &mut Output) {
         let is_due = |call: &CallState| call.deadline.is_some_and(|until| until <= now);
         while let Some(index) = self.calls().iter().position(is_due) {

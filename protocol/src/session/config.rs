@@ -1,4 +1,4 @@
-//! What all sessions of a server have in common: the names it knows, and its limits.
+//! What all sessions of a server share: its settings, and the names of its handlers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use crate::message::MessageBounds;
 use crate::vent::{EncodingChoice, VentOptions};
 use crate::view::Strategies;
 
-/// What all sessions of a server share; one value serves them all.
+/// The configuration of all sessions of a server; they share one value.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionConfig {
-    /// What may be set.
+    /// The settings.
     pub settings: SessionSettings,
-    /// Bytes of memory of the parameters of one client's handlers that run; with as many, the next
-    /// message waits until one has ended, although all may have let it begin. The host bounds them
-    /// together with the messages that wait; by default nothing does.
+    /// Bytes of memory that the parameters of one client's running handlers may take. At this limit
+    /// the next message waits until a handler has ended, even if all of them have unblocked. The
+    /// host bounds these bytes together with the waiting messages. By default there is no limit.
     pub max_running_bytes: usize,
-    /// Where the id comes from of an ObjectID that a client sends without one, as
-    /// `{"$type":"oid","$value":""}`: Meteor makes up a random one. By default from nowhere, and
+    /// Makes the id of an ObjectID that a client sends without one, as
+    /// `{"$type":"oid","$value":""}`. Meteor makes a random one. By default it returns `None`, and
     /// such a value cannot be decoded.
     pub new_object_id: fn() -> Option<ObjectId>,
     /// What is remembered of the documents of each collection.
@@ -33,58 +33,57 @@ pub struct SessionConfig {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionSettings {
-    /// How long nothing is heard of a client before it is pinged: 15 s by default. As Meteor looks
-    /// once per interval, the ping comes between one and two intervals after the last message. Zero
-    /// switches pings and the timeout off.
+    /// How long a client may be silent before it is pinged: 15 s by default. As in Meteor the check
+    /// runs once per interval, so the ping comes between one and two intervals after the last
+    /// message. Zero switches pings and the timeout off.
     pub heartbeat_interval: Duration,
     /// How long a client that was pinged may stay silent before its connection is closed: 15 s by
     /// default.
     pub heartbeat_timeout: Duration,
-    /// Whether a client's ping is answered: yes by default. Meteor has the switch for its tests.
+    /// Whether a client's ping is answered: yes by default. Meteor has this switch for its tests.
     pub respond_to_pings: bool,
     /// How long a client may take to send `connect` before its connection is closed: 15 s by
     /// default.
     pub connect_timeout: Duration,
-    /// Whether every client is greeted with `{"server_id":"0"}` before it has said anything, as old
-    /// Meteor servers did: no by default. There are clients that wait for it, and clients that take
-    /// it for an error.
+    /// Whether every new client is sent `{"server_id":"0"}` at once, as by old Meteor servers: no
+    /// by default. Some clients wait for it, others treat it as an error.
     pub greeting: bool,
     /// What is kept for clients whose connection is lost.
     pub resumption: Resumption,
-    /// How long a publication's handler may take, unblocked or not: 60 s by default. Then it is
-    /// dropped, and its subscription ends with `nosub` 503. Zero is for ever. What a handler ties
-    /// to its subscription to run beside it is not meant.
+    /// How long a publication's handler may run, unblocked or not: 60 s by default. Then it is
+    /// dropped, and its subscription ends with `nosub` 503. Zero means no limit. Tasks that a
+    /// handler ties to its subscription are not limited by this.
     pub publication_timeout: Duration,
-    /// Subscriptions that one session may have, universal ones not counted: 256 by default. One
+    /// How many subscriptions a session may have, not counting universal ones: 256 by default. One
     /// more gets `nosub` with the error `too-many-subscriptions`.
     pub max_subscriptions: usize,
     /// How long `updated` waits for the writes of a method that has ended: 30 s by default. Then it
-    /// is sent without them.
+    /// is sent without waiting for them.
     pub fence_timeout: Duration,
-    /// Bytes of what a change of the user makes different that the client is told of at a time:
-    /// 256 KiB by default. The host [asks for more](super::Session::tell_more) when these have been
-    /// taken.
+    /// When the user changes, the client is sent the difference in slices of this many bytes: 256
+    /// KiB by default. The host [asks for the next slice](super::Session::tell_more) when the
+    /// client has received one.
     pub difference_slice: usize,
-    /// Events held for a subscription that is not ready yet: 256 by default. One more is a gap.
+    /// Events held for a subscription that is not ready yet: 256 by default. One more causes a gap.
     pub held_events: usize,
-    /// Bytes of events held for a subscription that is not ready yet: 256 KiB by default. More is a
-    /// gap.
+    /// Bytes of events held for a subscription that is not ready yet: 256 KiB by default. More
+    /// cause a gap.
     pub held_bytes: usize,
-    /// Depth and breadth of a client's JSON. What exceeds either is a `Bad request`.
+    /// Depth and breadth of a client's JSON. A message that exceeds either is a `Bad request`.
     pub json: JsonLimits,
-    /// Lengths of a client's ids and names, and of messages that are quoted.
+    /// Maximum lengths of a client's ids and names, and of the messages that an `error` quotes.
     pub bounds: MessageBounds,
-    /// Messages that are no JSON within [`json`](Self::json), or have no `msg`, within
-    /// [`unreadable_window`](Self::unreadable_window): 100 by default. With as many the connection
-    /// is closed with 1008.
+    /// How many messages may be unreadable within [`unreadable_window`](Self::unreadable_window),
+    /// that is: no JSON within the limits of [`json`](Self::json), or without `msg`. 100 by
+    /// default; with as many the connection is closed with 1008.
     pub max_unreadable: usize,
     /// The time within which unreadable messages are counted: 10 s by default.
     pub unreadable_window: Duration,
     /// The encoding of Vent publications that do not choose their own: [`EncodingChoice::Auto`] by
     /// default.
     pub encoding: EncodingChoice,
-    /// Names that no Vent id may take in the collection encoding, besides Meteor's own: those of
-    /// the client's own collections. None by default.
+    /// Names that no Vent id may take in the collection encoding, besides Meteor's own: the names
+    /// of the client's own collections. None by default.
     pub reserved: Vec<Box<str>>,
 }
 
@@ -125,25 +124,25 @@ impl Default for SessionSettings {
     }
 }
 
-/// Settings of resumption: how long a session waits for a client whose connection is lost, and what
-/// is kept for it.
+/// Settings of resumption: how long a session waits for a client whose connection is lost, and how
+/// much is kept for it.
 ///
-/// A client that says `disconnect`, or that the server has closed, is not waited for.
+/// A session does not wait for a client that said `disconnect`, or that the server has closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resumption {
-    /// How long a session waits for its client to come back: 15 s by default, as Meteor. Until then
-    /// its subscriptions go on; a client that comes back gets what it has missed, and is told
-    /// nothing else. With zero no session waits.
+    /// How long a session waits for its client to come back: 15 s by default, as in Meteor.
+    /// Meanwhile its subscriptions go on. A client that comes back is sent the messages that it
+    /// missed, and nothing else. With zero no session waits.
     pub grace: Duration,
-    /// Messages that are kept of what a client was sent, until it answers a ping: 100 by default. A
-    /// client that comes back and has missed more gets a new session. As many again may come up
-    /// while it is away; with one more its session ends.
+    /// How many sent messages are kept until the client answers a ping: 100 by default. A client
+    /// that comes back and has missed more gets a new session. While the client is away, as many
+    /// new messages may be added; one more ends the session.
     pub messages: usize,
-    /// Bytes of these messages, counted the same way: 64 KiB by default.
+    /// Bytes of these messages, counted in the same way: 64 KiB by default.
     pub bytes: usize,
-    /// How often somebody may try to resume a waiting session with a count that is impossible, or
-    /// from the wrong address, before it ends: 5 times by default.
+    /// How many attempts to resume a waiting session may fail, because of an impossible count or
+    /// the wrong address, before the session ends: 5 by default.
     pub attempts: u32,
 }
 
@@ -158,7 +157,7 @@ impl Default for Resumption {
     }
 }
 
-/// The names that clients may use, each with the number by which the host knows it.
+/// The names that clients may use, each with the host's number for it.
 #[derive(Clone, Debug, Default)]
 pub struct HandlerNames {
     publications: HashMap<Box<str>, (usize, PublicationKind)>,
@@ -172,13 +171,13 @@ pub struct HandlerNames {
 pub enum PublicationKind {
     /// Documents.
     Ordinary,
-    /// Events on a Vent id, and documents if it likes.
+    /// Events for a Vent id, and documents if the handler adds any.
     Vent(VentOptions),
     /// Events of the shared collection `stream-NAME`, which is also the publication's name.
     Streamer(Arc<str>),
 }
 
-/// A name that exists already.
+/// The error for a name that exists already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DuplicateName(Box<str>);
 
@@ -194,7 +193,7 @@ impl HandlerNames {
     ///
     /// # Errors
     ///
-    /// The name is taken by another publication, of whatever kind.
+    /// Another publication, of any kind, has this name.
     pub fn publication(
         &mut self,
         name: &str,
@@ -216,7 +215,7 @@ impl HandlerNames {
     ///
     /// # Errors
     ///
-    /// The name is taken by another method.
+    /// Another method has this name.
     pub fn method(&mut self, name: &str, number: usize) -> Result<(), DuplicateName> {
         match self.methods.insert(name.into(), number) {
             None => Ok(()),
@@ -224,7 +223,7 @@ impl HandlerNames {
         }
     }
 
-    /// The host's number of a method, for calls from within.
+    /// The host's number of a method, for calls from other handlers.
     pub fn find_method(&self, name: &str) -> Option<usize> {
         self.methods.get(name).copied()
     }

@@ -1,4 +1,5 @@
-//! Events of Vent and streamer publications: when they may be sent, and the document that stands for a subscription.
+//! Events of Vent and streamer publications: when they may be sent, and the document that
+//! represents a subscription.
 
 use super::held::HeldEvent;
 use super::subscription::{EVENT_DOCUMENT, Events, Ready};
@@ -7,16 +8,18 @@ use crate::message::{Frame, Head, ServerMessage, Tail, WireError};
 use crate::vent::{Encoding, EventDelivery};
 
 impl Session {
-    /// How the events of a subscription are encoded; `None` when it is over, or has no events.
+    /// How the events of a subscription are encoded; `None` if the subscription has ended, or has
+    /// no events.
     pub fn encoding(&self, run: Run) -> Option<Encoding> {
         let events = self.subscription(run)?.events.as_ref()?;
         Some(events.delivery.encoding())
     }
 
-    /// An event for a subscription: answers with the head to put before `tail`, and counts it as sent.
+    /// Sends an event for a subscription: returns the head to put before `tail`, and counts the
+    /// event as sent.
     ///
-    /// `None` means that nothing may be sent: the event is held until the subscription is ready or the client is back, or
-    /// dropped.
+    /// `None` means that nothing may be sent. The event is then dropped, or held until the
+    /// subscription is ready or the client is back.
     pub fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<&Head> {
         let index = self.position(run).ok()?;
         let subscription = self.subscriptions.get_mut(index)?;
@@ -32,8 +35,9 @@ impl Session {
         None
     }
 
-    /// Events of a subscription may be missing from here on. Where events are numbered, a number is skipped: that is all
-    /// that the client sees of it, unless [`gap_event`](Self::gap_event) follows.
+    /// Events of a subscription may be missing from here on. Where events are numbered, a number is
+    /// skipped. The client sees nothing else of the gap, unless [`gap_event`](Self::gap_event)
+    /// follows.
     pub fn gap(&mut self, run: Run) {
         let Some(subscription) = self.subscription_mut(run) else {
             return;
@@ -46,8 +50,8 @@ impl Session {
         }
     }
 
-    /// As [`event`](Self::event), for what the client is told of the gap that has just been noted: before `ready` there is
-    /// room for it, whatever else is held.
+    /// As [`event`](Self::event), for the event that reports the gap that has just been noted.
+    /// Before `ready` there is always room for it, however much else is held.
     pub fn gap_event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<&Head> {
         let index = self.position(run).ok()?;
         let subscription = self.subscriptions.get_mut(index)?;
@@ -59,7 +63,7 @@ impl Session {
         None
     }
 
-    /// An event for a subscription that is ready.
+    /// Sends an event of a subscription that is ready.
     fn ready_event(&mut self, index: usize, tail: &Tail, out: &mut Output) -> Option<&Head> {
         if self.is_parked() {
             let head = self.subscriptions.get_mut(index)?.next_head()?.clone();
@@ -72,7 +76,7 @@ impl Session {
         Some(head)
     }
 
-    /// Sends the events that have waited for `ready`.
+    /// Sends the events that were held until `ready`.
     pub(super) fn send_held(&mut self, run: Run, out: &mut Output) {
         let Some(events) = self.events_mut(run) else {
             return;
@@ -94,8 +98,8 @@ impl Session {
         }
     }
 
-    /// Events may not be announced in a collection of which the client has documents already.
-    pub(super) fn refuse_taken(
+    /// Refuses events in a collection of which the client already has documents.
+    pub(super) fn check_collection(
         &self,
         delivery: Option<EventDelivery>,
     ) -> Result<Option<EventDelivery>, WireError> {
@@ -108,15 +112,15 @@ impl Session {
         }
     }
 
-    /// Announces the document that stands for a Vent subscription, before anything else of it is sent.
-    pub(super) fn introduce(&mut self, run: Run, out: &mut Output) {
+    /// Announces the document that represents a Vent subscription, before any other frame of it.
+    pub(super) fn announce(&mut self, run: Run, out: &mut Output) {
         let Some(events) = self.events_mut(run) else {
             return;
         };
         let Some(collection) = events.delivery.collection().cloned() else {
             return;
         };
-        if std::mem::replace(&mut events.introduced, true) {
+        if std::mem::replace(&mut events.is_announced, true) {
             return;
         }
         let fields = events.delivery.introduction();
@@ -124,7 +128,7 @@ impl Session {
             .subscriptions
             .iter()
             .filter(|other| other.run != run)
-            .any(|other| other.introduces(&collection));
+            .any(|other| other.has_announced(&collection));
         if others {
             return;
         }
@@ -141,7 +145,7 @@ impl Session {
     pub(super) fn is_introduced(&self, collection: &str) -> bool {
         self.subscriptions
             .iter()
-            .any(|found| found.introduces(collection))
+            .any(|found| found.has_announced(collection))
     }
 
     fn events_mut(&mut self, run: Run) -> Option<&mut Events> {

@@ -1,16 +1,17 @@
-//! Meteor's heartbeat: a tick each interval, a ping if nothing was heard since the last one, and a timeout that any
-//! message cancels.
+//! Meteor's heartbeat: a tick each interval, a ping if nothing was received since the last tick,
+//! and a timeout that any message cancels.
 
 use std::time::Duration;
 
-/// The heartbeat of one connection. A message only sets a flag; the timer is looked at when it fires.
+/// The heartbeat of one connection. A message only sets a flag; the timer is checked when it fires.
 ///
-/// The interval and the timeout are those of the server, and not kept with each connection.
+/// The interval and the timeout are settings of the server, so they are not stored for each
+/// connection.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     next_tick: Duration,
     heard: bool,
-    /// When the client is given up, if a ping is out.
+    /// When the connection is closed, if a ping is unanswered.
     deadline: Option<Duration>,
 }
 
@@ -37,7 +38,7 @@ impl Heartbeat {
         self.deadline = None;
     }
 
-    /// The client cannot have got a ping before this: it is not asked for a sign of life until then.
+    /// A ping cannot reach the client before this time: the client need not answer until then.
     pub(super) fn busy_until(&mut self, until: Duration) {
         self.heard();
         self.next_tick = self.next_tick.max(until);

@@ -1,5 +1,5 @@
-//! The events of a subscription that is not ready yet: they wait here, within bounds, and so do the gaps
-//! between them.
+//! The events of a subscription that is not ready yet. They wait here within bounds, and so do the
+//! gaps between them.
 
 use super::SessionSettings;
 use crate::message::Tail;
@@ -7,19 +7,19 @@ use crate::message::Tail;
 /// Events that came before `ready` was sent.
 #[derive(Debug, Default)]
 pub(super) struct HeldEvents {
-    /// Filled by `hold` and as gaps are told, drained with `ready`; bounded by the configuration, and by what is said
-    /// of one gap behind each event.
+    /// Filled by `hold` and `gap_event`, drained when `ready` is sent; bounded by the
+    /// configuration, and by one gap event behind each event.
     items: Vec<HeldEvent>,
-    /// Events that are no gap's, and their bytes.
+    /// Events that do not report a gap, and their bytes.
     events: usize,
     bytes: usize,
     /// Whether an event found no room. After that none is held: the gap is at the end.
     is_full: bool,
-    /// Where the gap is that no event has followed.
+    /// Where the latest gap is, if no event has followed it.
     gap: Option<usize>,
 }
 
-/// An event that waits, or a place where some are missing.
+/// An event that waits, or a place where events are missing.
 #[derive(Debug)]
 pub(super) enum HeldEvent {
     Event(Tail),
@@ -27,7 +27,7 @@ pub(super) enum HeldEvent {
 }
 
 impl HeldEvents {
-    /// Holds an event; without room for it, it is dropped. `true` if a gap begins with it.
+    /// Holds an event, or drops it if there is no room. Returns `true` if that begins a gap.
     pub(super) fn hold(&mut self, tail: &Tail, settings: &SessionSettings) -> bool {
         if self.is_full {
             return false;
@@ -43,7 +43,8 @@ impl HeldEvents {
         self.is_full
     }
 
-    /// Notes a gap. With one that no event has followed it is one, and what was said of that is forgotten.
+    /// Notes a gap. It merges with an earlier gap that no event has followed, and replaces that
+    /// one's gap event.
     pub(super) fn gap(&mut self) {
         match self.gap {
             Some(at) => self.items.truncate(at.saturating_add(1)),
@@ -54,7 +55,7 @@ impl HeldEvents {
         }
     }
 
-    /// What the client is told of the gap that has just been noted: there is room for it always.
+    /// Holds the event that reports the gap that has just been noted. There is always room for it.
     pub(super) fn gap_event(&mut self, tail: &Tail) {
         self.items.push(HeldEvent::Event(tail.clone()));
     }

@@ -1,32 +1,34 @@
-//! What a client was sent and has not confirmed: it may come back over another connection and have missed it.
-//! Messages are moved here when they are written; what all their receivers share is not copied.
+//! Messages that were sent and are not confirmed: the client may come back over another connection
+//! and have missed them. Messages are moved here when they are written; text shared with other
+//! clients is not copied.
 
 use std::num::NonZero;
 
 use super::config::Resumption;
 use crate::message::{FrameRef, Frames};
 
-/// The latest messages of a session, numbered as a resuming client counts them: the first one is number 1.
+/// The latest messages of a session, numbered as a resuming client counts them: the first one is
+/// number 1.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// There while there is any. Filled by `take` and `keep`, drained from the front as messages are confirmed; bounded by
-    /// the configuration.
+    /// `None` if no message is kept. Filled by `record` and `keep`, drained from the front as
+    /// messages are confirmed; bounded by the configuration.
     frames: Option<Box<Frames>>,
-    /// Messages before the first of `frames`.
+    /// How many messages came before the first of `frames`.
     before: u64,
 }
 
-/// What the client's answers to pings prove.
+/// What the client's pongs prove to have arrived.
 #[derive(Debug, Default)]
 pub(super) struct Pings {
     /// Pings that the client has not answered.
     unanswered: u32,
-    /// What had been sent before the first of them.
+    /// How many messages had been sent before the first of these pings.
     mark: Option<NonZero<u64>>,
 }
 
 impl History {
-    /// Of a client that has received so many messages, and missed none.
+    /// The history of a client that has received this many messages and missed none.
     pub(super) fn starting_after(received: u64) -> Self {
         Self {
             before: received,
@@ -34,8 +36,9 @@ impl History {
         }
     }
 
-    /// Adds so many messages from the front of what waited to be written; the oldest ones go when there are too many.
-    pub(super) fn take(&mut self, from: &mut Frames, count: usize, settings: &Resumption) {
+    /// Moves the first `count` messages of `from` here: they have been written. The oldest ones go
+    /// when there are too many.
+    pub(super) fn record(&mut self, from: &mut Frames, count: usize, settings: &Resumption) {
         let left = self.skip_excess(from, count, settings.messages);
         if !from.has_messages() {
             return from.drop_front(left);
@@ -49,10 +52,10 @@ impl History {
             self.before = self.before.saturating_add(1);
         }
         frames.shrink();
-        self.rest();
+        self.free_if_empty();
     }
 
-    /// Of more messages than are kept, the first are not taken at all: how many are left to take.
+    /// Skips the first messages if there are more than can be kept. Returns how many are left.
     fn skip_excess(&mut self, from: &mut Frames, count: usize, messages: usize) -> usize {
         if count <= messages {
             return count;
@@ -73,25 +76,25 @@ impl History {
         count.saturating_sub(skipped)
     }
 
-    /// Adds a message, if it is one of the session, and keeps all that are there.
+    /// Adds a message if the client counts it. None of those already kept is dropped.
     pub(super) fn keep(&mut self, frame: FrameRef<'_>) {
         if frame.is_kept() {
             self.frames.get_or_insert_default().push_ref(frame);
         }
     }
 
-    /// The client has received so many messages.
+    /// The client has received this many messages.
     pub(super) fn confirm(&mut self, received: u64) {
         if let Some(frames) = &mut self.frames {
             while self.before < received && !frames.is_empty() {
                 frames.pop_front();
                 self.before = self.before.saturating_add(1);
             }
-            self.rest();
+            self.free_if_empty();
         }
     }
 
-    /// Messages before those that are kept.
+    /// How many messages came before those that are kept.
     pub(super) fn before(&self) -> u64 {
         self.before
     }
@@ -102,7 +105,7 @@ impl History {
         self.before.saturating_add(messages as u64)
     }
 
-    /// Bytes of text.
+    /// Bytes of the text of the kept messages.
     pub(super) fn bytes(&self) -> usize {
         self.frames.as_ref().map_or(0, |frames| frames.bytes())
     }
@@ -111,23 +114,24 @@ impl History {
         self.frames.iter().flat_map(|frames| frames.iter())
     }
 
-    fn rest(&mut self) {
+    fn free_if_empty(&mut self) {
         self.frames.take_if(|frames| frames.is_empty());
     }
 }
 
 impl Pings {
-    /// A ping goes out, behind so many messages.
+    /// A ping is sent behind this many messages.
     pub(super) fn sent(&mut self, messages: u64) {
-        // Pongs do not say which ping they answer. The first one after a time without open pings is sure to answer this.
+        // Pongs do not name their ping. Only a ping that was sent while none was unanswered is
+        // certain to match the next pong.
         if self.unanswered == 0 {
-            // None, where there is nothing to prove.
+            // `None` if there is nothing to prove.
             self.mark = NonZero::new(messages);
         }
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
-    /// A pong has come: how many messages it proves to have arrived.
+    /// A pong has come. Returns how many messages it proves to have arrived.
     pub(super) fn answered(&mut self) -> Option<u64> {
         self.unanswered = self.unanswered.saturating_sub(1);
         self.mark.take().map(NonZero::get)
@@ -149,7 +153,7 @@ mod tests {
 
     fn add(history: &mut History, text: &str, limits: (usize, usize)) {
         let mut frames = Frames::from_iter([Frame::Text(text.into())]);
-        history.take(&mut frames, 1, &settings(limits));
+        history.record(&mut frames, 1, &settings(limits));
         assert!(frames.is_empty());
     }
 
@@ -161,7 +165,7 @@ mod tests {
         let texts = (0..10_000).map(|number| Frame::Text(number.to_string().into()));
         let mut frames: Frames = texts.flat_map(|text| [ping(), text, ping()]).collect();
         frames.push(Frame::Text("unwritten".into()));
-        history.take(&mut frames, 30_000, &settings((3, 100)));
+        history.record(&mut frames, 30_000, &settings((3, 100)));
         assert_eq!(frames.len(), 1);
         assert_eq!((history.before(), history.end()), (9_999, 10_002));
         let kept = history.iter().filter_map(FrameRef::to_frame);
@@ -184,7 +188,7 @@ mod tests {
             (history.before(), history.end(), history.bytes()),
             (4, 6, 14)
         );
-        // One that is too long alone leaves nothing to go back to.
+        // A single message that is too long leaves nothing to resume from.
         add(&mut history, "0123456789abcdef", (3, 14));
         assert_eq!(
             (history.before(), history.end(), history.bytes()),
@@ -216,7 +220,7 @@ mod tests {
         pings.sent(5);
         pings.sent(7);
         assert_eq!(pings.answered(), Some(5));
-        // It may be the second one that is answered next.
+        // The next pong may answer the second ping.
         pings.sent(9);
         assert_eq!(pings.answered(), None);
         assert_eq!(pings.answered(), None);

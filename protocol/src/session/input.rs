@@ -1,15 +1,17 @@
-//! What a client sends: negotiation, pings past the queue, and the queue itself, one message after the other.
+//! What a client sends: version negotiation, pings (which skip the queue), and the queue itself,
+//! which starts one message after the other.
 
 use std::time::Duration;
 
 use super::heartbeat::Heartbeat;
-use super::resumption::claim_of;
+use super::resumption::resume_request;
 use super::{Action, Output, Run, Session, SessionState, Version, Work};
 use crate::ejson::Value;
 use crate::message::{self, ClientRequest, Quote, ServerMessage, Unreadable};
 
 impl Session {
-    /// Takes in one message of the client: the text of one WebSocket message, or one string of a SockJS array.
+    /// Receives one message of the client: the text of one WebSocket message, or one string of a
+    /// SockJS array.
     pub fn receive(&mut self, text: &str, now: Duration, out: &mut Output) {
         if matches!(self.state, SessionState::Closed | SessionState::Parked(_)) {
             return;
@@ -19,15 +21,15 @@ impl Session {
             *bytes = bytes.saturating_add(text.len());
             return;
         }
-        // Any message counts as life, a malformed one too.
+        // Any message shows that the client is alive, even a malformed one.
         self.heard();
         let config = &self.config;
         let message = match message::decode(text, &config.settings.json, config.new_object_id) {
             Ok(message) => message,
             Err(Unreadable::NotAMessage) => return self.unreadable("Bad request", None, now, out),
-            // A client of DDP, with a value that only it has a name for.
+            // A DDP client sent an EJSON custom type, which only the application could decode.
             Err(Unreadable::Undecodable { has_msg: true }) => {
-                return self.complain("Parse error", None, out);
+                return self.send_error("Parse error", None, out);
             }
             Err(Unreadable::Undecodable { has_msg: false }) => {
                 return self.unreadable("Parse error", None, now, out);
@@ -42,10 +44,10 @@ impl Session {
                 self.connect(&message, now, out);
             }
             SessionState::AwaitingConnect { .. } => {
-                self.complain("Must connect first", quote(), out);
+                self.send_error("Must connect first", quote(), out);
             }
             SessionState::Connected { .. } if msg.as_str() == Some("connect") => {
-                self.complain("Already connected", quote(), out);
+                self.send_error("Already connected", quote(), out);
             }
             SessionState::Connected { version, .. } => match msg.as_str() {
                 Some("ping") if version.has_heartbeat() => {
@@ -53,12 +55,12 @@ impl Session {
                     if message::is_short(id, &self.config.settings.bounds) {
                         self.answer_ping(id, out);
                     } else {
-                        self.complain("Bad request", quote(), out);
+                        self.send_error("Bad request", quote(), out);
                     }
                 }
                 Some("pong") if version.has_heartbeat() => self.pong(),
-                // Said by a client that leaves on purpose; what follows is the end of its connection.
-                Some("disconnect") => self.leaving(),
+                // The client leaves on purpose; the connection ends next.
+                Some("disconnect") => self.mark_leaving(),
                 _ => {
                     let request =
                         ClientRequest::parse(message, text.len(), &self.config.settings.bounds);
@@ -77,9 +79,10 @@ impl Session {
         }
     }
 
-    /// The client is alive, as far as anybody can tell: it is not pinged in this interval.
+    /// Notes that the client is alive: it is not pinged in this interval.
     ///
-    /// For a host that does not read from it at the moment; [`receive`](Self::receive) says it by itself.
+    /// This is for a host that does not read from the client at the moment.
+    /// [`receive`](Self::receive) does the same by itself.
     pub fn heard(&mut self) {
         if let Some(heartbeat) = self.heartbeat_mut() {
             heartbeat.heard();
@@ -88,7 +91,8 @@ impl Session {
 
     /// As [`heard`](Self::heard), and the client is not pinged before `until`.
     ///
-    /// For a host that knows how long the way to the client takes: what was sent before a ping has to arrive first.
+    /// This is for a host that knows how long its output takes to reach the client: what was sent
+    /// before a ping has to arrive first.
     pub fn busy_until(&mut self, until: Duration) {
         if let Some(heartbeat) = self.heartbeat_mut() {
             heartbeat.busy_until(until);
@@ -102,20 +106,21 @@ impl Session {
         }
     }
 
-    /// The client has much to take: nothing that it asks for begins until [`let_go_on`](Self::let_go_on). Its pings are
-    /// answered, and what it unsubscribes from ends.
+    /// The client has much output to receive: none of its requests starts a handler until
+    /// [`let_go_on`](Self::let_go_on). Its pings are still answered, and its `unsub` messages still
+    /// end subscriptions.
     pub fn hold(&mut self) {
         self.is_held = true;
     }
 
-    /// The client has taken what was sent: what it has asked for meanwhile begins.
+    /// The client has received the output: its waiting requests start.
     pub fn let_go_on(&mut self, now: Duration, out: &mut Output) {
         self.is_held = false;
         self.proceed(now, out);
     }
 
-    /// Whether a message need not wait for those before it: while the session is held, a subscription that sends too
-    /// much can be ended.
+    /// Whether a message need not wait for earlier ones: while the session is held, a client can
+    /// still end a subscription that sends too much.
     fn may_overtake(&self, request: &ClientRequest) -> bool {
         let ClientRequest::Unsubscribe(Value::String(id)) = request else {
             return false;
@@ -135,8 +140,9 @@ impl Session {
         self.proceed(now, out);
     }
 
-    /// Whether the next message may start: no handler holds the queue. For another handler to begin, those that run must
-    /// hold little enough as well, and the client must not have too much to take.
+    /// Whether the next message may start: no handler blocks the queue. To start another handler,
+    /// the running ones must also use few enough bytes, and the client must not have too much
+    /// output to receive.
     fn may_start(&self, begins_handler: bool) -> bool {
         let is_full = || {
             let bytes = self.running_bytes();
@@ -145,7 +151,7 @@ impl Session {
         self.running.is_none() && (!begins_handler || !self.is_held && !is_full())
     }
 
-    /// Starts messages from the queue until one of them has a handler that must be waited for.
+    /// Starts messages from the queue until one of them starts a handler that blocks it.
     fn proceed(&mut self, now: Duration, out: &mut Output) {
         while let Some(work) = &self.work
             && self.may_start(work.queue.begins_handler())
@@ -155,10 +161,10 @@ impl Session {
         {
             match request {
                 Ok(request) => self.start(request, now, out),
-                Err(_) => self.complain("Parse error", None, out),
+                Err(_) => self.send_error("Parse error", None, out),
             }
         }
-        self.rest();
+        self.free_idle_work();
     }
 
     fn start(&mut self, request: ClientRequest, now: Duration, out: &mut Output) {
@@ -167,16 +173,17 @@ impl Session {
             ClientRequest::Unsubscribe(id) => self.unsubscribe(&id, out),
             ClientRequest::Call(call) => self.call(call, out),
             ClientRequest::Malformed { reason, offending } => {
-                self.complain(reason, offending, out);
+                self.send_error(reason, offending, out);
             }
         }
     }
 
-    fn complain(&mut self, reason: &'static str, offending: Option<Quote>, out: &mut Output) {
+    fn send_error(&mut self, reason: &'static str, offending: Option<Quote>, out: &mut Output) {
         self.send(&ServerMessage::Error(reason, offending.as_ref()), out);
     }
 
-    /// Answers a message that says nothing; who sends many of them is no DDP client.
+    /// Answers an unreadable message. A client that sends many of them is no DDP client and is
+    /// closed.
     fn unreadable(
         &mut self,
         reason: &'static str,
@@ -184,7 +191,7 @@ impl Session {
         now: Duration,
         out: &mut Output,
     ) {
-        self.complain(reason, offending, out);
+        self.send_error(reason, offending, out);
         let since = now.saturating_sub(self.config.settings.unreadable_window);
         let latest = &mut self.work().unreadable;
         while latest.front().is_some_and(|at| *at < since) {
@@ -198,15 +205,15 @@ impl Session {
     }
 
     fn answer_ping(&mut self, id: &Value, out: &mut Output) {
-        // As Meteor: an id that is neither a string nor falsy gets no answer.
+        // As in Meteor, an id that is neither a string nor falsy gets no answer.
         let answerable = id.as_str().is_some() || matches!(id, Value::String(_)) || id.is_falsy();
         if self.config.settings.respond_to_pings && answerable {
             self.send(&ServerMessage::Pong(id), out);
         }
     }
 
-    /// The client goes on purpose, and will not come back.
-    fn leaving(&mut self) {
+    /// The client leaves on purpose, and will not come back.
+    fn mark_leaving(&mut self) {
         if let SessionState::Connected { is_leaving, .. } = &mut self.state {
             *is_leaving = true;
         }
@@ -215,8 +222,8 @@ impl Session {
     fn connect(&mut self, message: &Value, now: Duration, out: &mut Output) {
         match negotiate(message) {
             Ok(version) => {
-                // Clients that resume are younger than the versions without pings.
-                match claim_of(message).filter(|_| version.has_heartbeat()) {
+                // Clients that resume are newer than the versions without pings.
+                match resume_request(message).filter(|_| version.has_heartbeat()) {
                     Some((session, received)) => {
                         self.state = SessionState::Resuming {
                             version,
@@ -225,7 +232,7 @@ impl Session {
                         };
                         out.actions.push(Action::Resume { session, received });
                     }
-                    None => self.welcome(version, now, out),
+                    None => self.begin_session(version, now, out),
                 }
             }
             Err(best) => {
@@ -236,10 +243,11 @@ impl Session {
     }
 }
 
-/// Versions that a client may name. There are three.
+/// How many versions a client may list. Three exist.
 const MAX_SUPPORT: usize = 100;
 
-/// The version in use, or the one to suggest: the first of the client's `support` that is known, else our best.
+/// The version in use, or the one to suggest: the first known version of the client's `support`,
+/// else our best.
 fn negotiate(message: &Value) -> Result<Version, Version> {
     let Some(Value::String(version)) = message.get("version") else {
         return Err(Version::One);

@@ -1,16 +1,19 @@
-//! The session as a state machine: what a client sends and what handlers answer goes in, frames to send and handlers to
-//! start come out. It does no I/O and reads no clock; the time is handed in, as a duration since any fixed moment.
+//! The session as a state machine. Its inputs are the client's messages and the calls of handlers;
+//! its outputs are frames to send and handlers to start. It does no I/O and reads no clock: the
+//! caller passes the time, as a duration since any fixed moment.
 //!
-//! One [`Output`] serves any number of sessions: each call appends to it, the host empties it.
+//! One [`Output`] serves any number of sessions: each call appends to it, and the host empties it.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
 //! use updraft_protocol::session::{Output, Session, SessionConfig};
 //!
 //! let mut out = Output::default();
-//! let mut session = Session::new("kpNzWxsDHYcxAHj5M", Arc::new(SessionConfig::default()), Duration::ZERO);
+//! let config = Arc::new(SessionConfig::default());
+//! let mut session = Session::new("kpNzWxsDHYcxAHj5M", config, Duration::ZERO);
 //! session.receive(r#"{"msg":"connect","version":"1","support":["1"]}"#, Duration::ZERO, &mut out);
-//! assert_eq!(out.frames[0].to_text(), r#"{"msg":"connected","session":"kpNzWxsDHYcxAHj5M"}"#);
+//! let connected = r#"{"msg":"connected","session":"kpNzWxsDHYcxAHj5M"}"#;
+//! assert_eq!(out.frames[0].to_text(), connected);
 //! ```
 
 mod calls;
@@ -50,17 +53,17 @@ use resumption::Parked;
 use subscription::ActiveSubscription;
 use user::UserChange;
 
-/// One run of a handler, unique in its session: a subscription or a call.
+/// One run of a handler, for a subscription or a call. It is unique in its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Run(NonZero<u64>);
 
-/// What a session wants done, in this order.
+/// What a session wants done. The host sends the frames and performs the actions, each in order.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Output {
     /// Messages for the client.
     pub frames: Vec<Frame>,
-    /// Things for the host to do.
+    /// Things that the host must do.
     pub actions: Vec<Action>,
 }
 
@@ -68,28 +71,29 @@ pub struct Output {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Action {
-    /// The client has connected; the session is known by its id from now on.
+    /// The client has connected. From now on the session can be found by its id.
     Connected,
-    /// The client had a session before and wants it back. The session waits until the host has found that one
-    /// ([`Session::resume`], [`Session::take_backlog`]) or has not ([`Session::resume_refused`]).
+    /// The client had a session before and wants it back. This session waits until the host has
+    /// found the earlier one ([`Session::resume`], [`Session::take_backlog`]) or failed to find it
+    /// ([`Session::resume_refused`]).
     Resume {
-        /// The session that it had.
+        /// The session that the client had.
         session: SessionId,
-        /// How many messages it says it has received; `None` when it says something else.
+        /// How many messages the client says it has received; `None` if that is not a count.
         received: Option<u64>,
     },
-    /// Start a publication's handler; it ends with [`Session::published`].
+    /// Start a publication's handler. When it ends, the host calls [`Session::published`].
     Publish {
-        /// The run that all its calls name.
+        /// The run that the handler passes to each call of the session.
         run: Run,
         /// The host's number of the publication.
         publication: usize,
-        /// The parameters that are the handler's.
+        /// The parameters for the handler.
         params: Vec<Value>,
     },
-    /// Start a method; it ends with [`Session::returned`].
+    /// Start a method. When it ends, the host calls [`Session::returned`].
     Call {
-        /// The run that all its calls name.
+        /// The run that the method passes to each call of the session.
         run: Run,
         /// The host's number of the method.
         method: usize,
@@ -98,34 +102,38 @@ pub enum Action {
         /// The client's seed for random ids.
         seed: Option<String>,
     },
-    /// A subscription is over: drop its handler if it still runs, let go of its channels, run its stop callbacks.
+    /// A subscription has ended: drop its handler if it still runs, release its channels and run
+    /// its stop callbacks.
     Stop(Run),
-    /// The user changes, and a subscription begins again under another run: as [`Stop`](Self::Stop), but what comes in
-    /// on its channels is kept until [`UserChanged`](Self::UserChanged), for the run that will follow them.
+    /// The user changes, and the subscription starts again under another run. Do as for
+    /// [`Stop`](Self::Stop), but keep the messages of its channels until
+    /// [`UserChanged`](Self::UserChanged), for the new run if it follows the same channels.
     Deactivate {
-        /// The run that is over.
+        /// The run that has ended.
         run: Run,
-        /// The run that takes its place, started next.
+        /// The run that replaces it; it is started next.
         next: Run,
     },
-    /// The change of the user is complete: the client has been told of the difference and of what is ready.
+    /// The change of the user is complete: the client has been sent the difference and the `ready`
+    /// messages.
     UserChanged,
-    /// A publication's handler has taken too long; its subscription is stopped next.
+    /// A publication's handler has taken too long. Its subscription is stopped next.
     Expired(Run),
-    /// A handler has changed or removed a document that it does not publish; the client heard nothing of it.
+    /// A handler has changed or removed a document that it does not publish. Nothing was sent to
+    /// the client.
     NotPublished(Run),
-    /// Events for this subscription were dropped, because too many came before it was ready: tell its handler, and
-    /// [`Session::gap`].
+    /// Events for this subscription were dropped, because too many came before it was ready. Tell
+    /// its handler, and call [`Session::gap`].
     Gap(Run),
-    /// The client is silent. Close the connection once the frames are out; the session waits for another one, so it is
-    /// to be [parked](Session::park).
+    /// The client is silent. Close the connection once the frames are sent. The session can wait
+    /// for another connection, so [park](Session::park) it.
     Lost {
         /// WebSocket close code.
         code: u16,
         /// WebSocket close reason.
         reason: &'static str,
     },
-    /// Close the connection once the frames are out. Nothing follows.
+    /// Close the connection once the frames are sent. Nothing follows.
     Close {
         /// WebSocket close code.
         code: u16,
@@ -134,48 +142,53 @@ pub enum Action {
     },
 }
 
-/// What is said to a client that has done nothing wrong.
+/// The close reason for a client that has done nothing wrong.
 const NORMAL: &str = "Normal closure";
 
-/// A DDP session, on the server's side.
+/// The server's side of a DDP session.
 pub struct Session {
     config: Arc<SessionConfig>,
     id: Arc<str>,
     state: SessionState,
     /// The handler that the queue waits for.
     running: Option<Run>,
-    /// Whether nothing may begin, because the client has much to take.
+    /// Whether no message may start a handler, because the client has much output to receive.
     is_held: bool,
     /// Subscriptions by run, in the order in which they began.
     subscriptions: Vec<ActiveSubscription>,
     view: View,
-    /// Those that have begun.
+    /// Runs that have begun.
     runs: u64,
     /// Messages sent, as a resuming client counts them.
     sent: u64,
-    /// Those of them that the client may have missed.
+    /// Sent messages that the client may have missed.
     history: History,
     pings: Pings,
-    /// There while there is anything in it, which for most sessions there is not.
+    /// State of a session that is not idle. It is allocated while any of it is in use; most
+    /// sessions have none.
     work: Option<Box<Work>>,
 }
 
-/// What a session has at hand that is not idle.
+/// The state that only a busy session needs.
 #[derive(Default)]
 struct Work {
-    /// Messages that wait for the handler that runs. Filled by `receive`, drained as handlers end or unblock.
+    /// Messages that wait for the running handler. Filled by `receive`, drained as handlers end or
+    /// unblock; bounded by the host, which stops reading from the client.
     queue: RequestQueue,
-    /// When the latest unreadable messages came. Filled by `receive`, drained as they grow old; bounded by the
-    /// configuration, for with too many of them the session ends.
+    /// When the latest unreadable messages came. Filled by `receive`, drained as they grow old;
+    /// bounded by the configuration, because too many of them end the session.
     unreadable: VecDeque<Duration>,
-    /// Calls by run: begun and not yet answered with both `result` and `updated`.
+    /// Calls by run that have begun and lack `result` or `updated`. Filled as methods start,
+    /// drained as the second answer is sent; bounded by the host, which stops reading from the
+    /// client when there are too many.
     calls: Vec<CallState>,
-    /// There while the user changes.
+    /// Set while the user changes.
     change: Option<UserChange>,
     /// The number of the `connected` with which the session was last resumed.
     resumed_at: Option<u64>,
-    /// Calls that the client may send again after a resumption. Filled by `resume`, drained as they come, emptied when
-    /// they all must have come; bounded by what was open then.
+    /// Ids of calls that the client may send again after a resumption. Filled by `resume`, drained
+    /// as those calls come, cleared when all of them must have come; bounded by the calls that were
+    /// open at that time.
     repeats: Vec<Box<str>>,
 }
 
@@ -193,7 +206,8 @@ enum SessionState {
     /// The client wants the session it had, and the host looks for it.
     Resuming {
         version: Version,
-        /// What the client says meanwhile. Filled by `receive`, drained by `take_backlog`, bounded as the queue is.
+        /// What the client sends meanwhile. Filled by `receive`, drained by `take_backlog`, bounded
+        /// like the queue.
         backlog: Vec<Box<str>>,
         /// Bytes of `backlog`.
         bytes: usize,
@@ -211,9 +225,9 @@ enum Version {
 }
 
 impl Session {
-    /// A session whose client has not said anything yet.
+    /// A session whose client has not sent anything yet.
     ///
-    /// `id` is what the client will be told; it must be unguessable.
+    /// `id` is sent to the client; it must be unguessable.
     pub fn new(id: impl Into<Arc<str>>, config: Arc<SessionConfig>, now: Duration) -> Self {
         let until = now.saturating_add(config.settings.connect_timeout);
         let view = View::new(config.strategies.clone());
@@ -233,8 +247,7 @@ impl Session {
         }
     }
 
-    /// Says what is said before the client has said anything: the greeting, where it is configured. To be called once,
-    /// first.
+    /// Sends the greeting, if one is configured. Call it once, before any other function.
     pub fn greet(&self, out: &mut Output) {
         if self.config.settings.greeting {
             out.frames
@@ -242,7 +255,7 @@ impl Session {
         }
     }
 
-    /// The id that the client was told. A credential: it belongs in no log.
+    /// The id that the client was sent. It is a credential: it belongs in no log.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -255,7 +268,7 @@ impl Session {
         )
     }
 
-    /// Messages that wait behind the running handler, or for the session that their client had before.
+    /// Messages that wait for the running handler, or for the session that their client had before.
     pub fn queued(&self) -> usize {
         let backlog = match &self.state {
             SessionState::Resuming { backlog, .. } => backlog.len(),
@@ -265,7 +278,7 @@ impl Session {
         queue.saturating_add(backlog)
     }
 
-    /// Bytes of memory that the messages take which wait.
+    /// Bytes of memory of the waiting messages.
     pub fn queued_bytes(&self) -> usize {
         let backlog = match &self.state {
             SessionState::Resuming { bytes, .. } => *bytes,
@@ -280,13 +293,14 @@ impl Session {
         self.subscriptions.len()
     }
 
-    /// Bytes of what is kept of the subscriptions: their parameters, to begin again with when the user changes.
+    /// Bytes kept for the subscriptions: their parameters, which start them again when the user
+    /// changes.
     pub fn subscribed_bytes(&self) -> usize {
         let kept = self.subscriptions.iter().map(|it| it.request.bytes());
         kept.fold(0, usize::saturating_add)
     }
 
-    /// Bytes of memory of the parameters that handlers were given which run.
+    /// Bytes of memory of the parameters of running handlers.
     pub fn running_bytes(&self) -> usize {
         let publications = self
             .subscriptions
@@ -296,13 +310,13 @@ impl Session {
         publications.chain(calls).fold(0, usize::saturating_add)
     }
 
-    /// Messages sent, as a resuming client counts them: all but pings and pongs.
+    /// Messages sent, as a resuming client counts them: all except pings and pongs.
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Whether a client that says nothing is pinged, and given up if it goes on saying nothing. One
-    /// of `pre1` is not, nor is anybody where heartbeats are off.
+    /// Whether a silent client is pinged, and its connection closed if it stays silent. Clients of
+    /// DDP `pre1` are never pinged, and nobody is if heartbeats are switched off.
     pub fn has_heartbeat(&self) -> bool {
         matches!(
             &self.state,
@@ -313,8 +327,8 @@ impl Session {
         )
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next, if nothing else happens. It may be called
-    /// earlier, to no effect.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, if nothing else happens. An
+    /// earlier call has no effect.
     pub fn next_timeout(&self) -> Option<Duration> {
         let own = match &self.state {
             SessionState::AwaitingConnect { until } => Some(*until),
@@ -334,8 +348,8 @@ impl Session {
             .min()
     }
 
-    /// Does what time demands: pings, gives up a silent client, stops waiting for one that is gone, for writes and for
-    /// handlers.
+    /// Does what is due at this time: sends pings, closes silent connections, and stops waiting for
+    /// absent clients, for writes and for handlers.
     pub fn handle_timeout(&mut self, now: Duration, out: &mut Output) {
         let interval = self.config.settings.heartbeat_interval;
         let timeout = self.config.settings.heartbeat_timeout;
@@ -360,12 +374,12 @@ impl Session {
         self.expire_handlers(now, out);
     }
 
-    /// Closes the connection, as the server's own wish: 1000, `Normal closure`.
+    /// Closes the connection at the server's wish: 1000, `Normal closure`.
     pub fn close(&mut self, out: &mut Output) {
         self.close_with(1000, NORMAL, out);
     }
 
-    /// The connection is gone, or is about to be: stops all subscriptions, says nothing more.
+    /// The connection is gone, or is about to be: stops all subscriptions and sends nothing more.
     pub fn end(&mut self, out: &mut Output) {
         self.state = SessionState::Closed;
         self.work = None;
@@ -392,7 +406,7 @@ impl Session {
         }
     }
 
-    /// Sends a message that belongs to the session, or keeps it while there is nobody to send it to.
+    /// Sends a message that belongs to the session, or keeps it while there is no connection.
     fn emit(&mut self, frame: Frame, out: &mut Output) {
         self.sent = self.sent.saturating_add(1);
         if self.is_parked() {
@@ -411,8 +425,8 @@ impl Session {
         self.work.get_or_insert_default()
     }
 
-    /// Some work is done: if all of it is, its memory is given back.
-    fn rest(&mut self) {
+    /// Frees the memory of `work` if all of it is done.
+    fn free_idle_work(&mut self) {
         self.work.take_if(|work| work.is_done());
     }
 
@@ -434,7 +448,7 @@ impl Work {
     }
 }
 
-/// Without the id, which is a credential, and without what the client said.
+/// Without the id, which is a credential, and without the client's messages.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
@@ -459,7 +473,7 @@ impl Version {
         }
     }
 
-    /// `pre1` knows no pings.
+    /// `pre1` has no pings.
     fn has_heartbeat(self) -> bool {
         self != Self::Pre1
     }

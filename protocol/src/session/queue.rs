@@ -1,5 +1,5 @@
-//! What a client has sent and waits for its turn. A message that takes much more memory than its text, as one of many small
-//! values does, waits as its text, and is read again when its turn has come.
+//! The client's messages that wait for their turn. A message that takes much more memory than its
+//! text, such as one of many small values, waits as text and is parsed again when its turn comes.
 
 use std::collections::VecDeque;
 
@@ -9,30 +9,32 @@ use crate::message::{self, ClientRequest, Unreadable};
 /// Messages in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct RequestQueue {
-    /// Filled by `push`, drained by `pop`; bounded by the host, which stops reading from a client with too many of them.
+    /// Filled by `push`, drained by `pop`; bounded by the host, which stops reading from a client
+    /// with too many of them.
     messages: VecDeque<QueuedMessage>,
-    /// Bytes that `messages` take.
+    /// Bytes of memory of `messages`.
     bytes: usize,
 }
 
 #[derive(Debug)]
 struct QueuedMessage {
-    what: What,
+    form: MessageForm,
     bytes: usize,
 }
 
 #[derive(Debug)]
-enum What {
+enum MessageForm {
     Request(ClientRequest),
     Text {
         text: Box<str>,
-        /// The client's name for the call, if it is one.
+        /// The client's id for the call, if it is one.
         call: Option<Box<str>>,
     },
 }
 
-/// What is read takes no more than this, or than twice its text, or else waits as text.
-const LITTLE: usize = 4096;
+/// A parsed message waits as it is if it takes at most this many bytes, or at most twice its text;
+/// any other waits as text.
+const SMALL_MESSAGE: usize = 4096;
 
 impl RequestQueue {
     pub(super) fn is_empty(&self) -> bool {
@@ -43,17 +45,17 @@ impl RequestQueue {
         self.messages.len()
     }
 
-    /// Bytes of memory that the messages take.
+    /// Bytes of memory of the messages.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Adds a message and the text that it was read from.
+    /// Adds a message and the text that it was parsed from.
     pub(super) fn push(&mut self, request: ClientRequest, text: &str) {
         let memory = request.memory();
-        let waiting = if memory <= text.len().saturating_mul(2).max(LITTLE) {
+        let waiting = if memory <= text.len().saturating_mul(2).max(SMALL_MESSAGE) {
             QueuedMessage {
-                what: What::Request(request),
+                form: MessageForm::Request(request),
                 bytes: memory,
             }
         } else {
@@ -62,7 +64,7 @@ impl RequestQueue {
                 _ => None,
             };
             QueuedMessage {
-                what: What::Text {
+                form: MessageForm::Text {
                     text: text.into(),
                     call,
                 },
@@ -73,19 +75,20 @@ impl RequestQueue {
         self.messages.push_back(waiting);
     }
 
-    /// Takes the first message out. An error says that it cannot be read any more, for want of a new ObjectID.
+    /// Takes the first message out. `Err` if it cannot be parsed again, because no new ObjectID
+    /// could be made.
     pub(super) fn pop(
         &mut self,
         config: &SessionConfig,
     ) -> Option<Result<ClientRequest, Unreadable>> {
-        let QueuedMessage { what, bytes } = self.messages.pop_front()?;
+        let QueuedMessage { form, bytes } = self.messages.pop_front()?;
         self.bytes = self.bytes.saturating_sub(bytes);
         if self.messages.is_empty() {
             self.messages = VecDeque::new();
         }
-        Some(match what {
-            What::Request(request) => Ok(request),
-            What::Text { text, .. } => {
+        Some(match form {
+            MessageForm::Request(request) => Ok(request),
+            MessageForm::Text { text, .. } => {
                 let message = message::decode(&text, &config.settings.json, config.new_object_id);
                 message.map(|message| {
                     ClientRequest::parse(message, text.len(), &config.settings.bounds)
@@ -94,32 +97,33 @@ impl RequestQueue {
         })
     }
 
-    /// Whether the first message begins a handler. One that waits as its text is long enough to be taken for such.
+    /// Whether the first message starts a handler. One that waits as text is long enough to be
+    /// counted as such.
     pub(super) fn begins_handler(&self) -> bool {
         let first = self.messages.front();
-        first.is_some_and(|waiting| match &waiting.what {
-            What::Request(request) => request.begins_handler(),
-            What::Text { .. } => true,
+        first.is_some_and(|waiting| match &waiting.form {
+            MessageForm::Request(request) => request.begins_handler(),
+            MessageForm::Text { .. } => true,
         })
     }
 
-    /// Whether a message that waits may be a subscription of which the client has such a name for.
+    /// Whether a waiting message may be a `sub` whose id satisfies `is_name`.
     pub(super) fn may_subscribe(&self, is_name: impl Fn(&str) -> bool) -> bool {
-        self.messages.iter().any(|waiting| match &waiting.what {
-            What::Request(ClientRequest::Subscribe(subscribe)) => is_name(&subscribe.id),
-            What::Request(_) => false,
-            What::Text { call, .. } => call.is_none(),
+        self.messages.iter().any(|waiting| match &waiting.form {
+            MessageForm::Request(ClientRequest::Subscribe(subscribe)) => is_name(&subscribe.id),
+            MessageForm::Request(_) => false,
+            MessageForm::Text { call, .. } => call.is_none(),
         })
     }
 
-    /// The client's names for the calls that wait.
+    /// The client's ids for the waiting calls.
     pub(super) fn calls(&self) -> impl Iterator<Item = &str> {
         self.messages
             .iter()
-            .filter_map(|waiting| match &waiting.what {
-                What::Request(ClientRequest::Call(call)) => Some(&*call.id),
-                What::Request(_) => None,
-                What::Text { call, .. } => call.as_deref(),
+            .filter_map(|waiting| match &waiting.form {
+                MessageForm::Request(ClientRequest::Call(call)) => Some(&*call.id),
+                MessageForm::Request(_) => None,
+                MessageForm::Text { call, .. } => call.as_deref(),
             })
     }
 }
@@ -151,7 +155,7 @@ mod tests {
             other => panic!("{other:?}"),
         });
         assert!(queue.calls().eq(ids.iter().map(|id| &**id)));
-        assert!(matches!(queue.messages[1].what, What::Text { .. }));
+        assert!(matches!(queue.messages[1].form, MessageForm::Text { .. }));
         for text in &texts {
             let (ClientRequest::Call(call), ClientRequest::Call(expected)) =
                 (queue.pop(&config).unwrap().unwrap(), read(text))

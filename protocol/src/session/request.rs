@@ -1,5 +1,5 @@
-//! What a subscription asks for. It is kept for as long as the subscription lives, to begin again with when the user
-//! changes; so as text, which takes a tenth of the memory that values do.
+//! What a subscription asks for. It is kept while the subscription lives, to start it again when
+//! the user changes. It is kept as text, which takes a tenth of the memory of the values.
 
 use crate::ejson::{self, JsonLimits, Value};
 
@@ -12,9 +12,9 @@ pub(super) struct SubscriptionRequest {
 
 #[derive(Debug)]
 enum KeptParams {
-    /// An array in EJSON; nothing at all if there are none.
+    /// An array in EJSON; empty if there are no parameters.
     Text(Box<str>),
-    /// Some values have no text of their own: a date that is none, for example.
+    /// Parameters with a value that has no text, such as an invalid date.
     Values(Box<[Value]>),
 }
 
@@ -43,7 +43,7 @@ impl SubscriptionRequest {
         self.publication
     }
 
-    /// Bytes that the parameters take while they are kept.
+    /// Bytes of the parameters while they are kept.
     pub(super) fn bytes(&self) -> usize {
         match &self.params {
             KeptParams::Text(text) => text.len(),
@@ -63,7 +63,7 @@ fn read(text: &str) -> Option<Vec<Value>> {
     if text.is_empty() {
         return Some(Vec::new());
     }
-    // What came within the limits goes out within them.
+    // The parameters were parsed within the limits, so their text is within them too.
     let limits = JsonLimits {
         depth: usize::MAX,
         keys: usize::MAX,

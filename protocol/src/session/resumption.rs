@@ -1,13 +1,15 @@
-//! Sessions that outlive their connections: a client that comes back in time gets exactly what it missed.
+//! Sessions that outlive their connections: a client that comes back in time gets exactly what it
+//! missed.
 //!
-//! Two sessions take part. The *newcomer* is the session of the new connection: it asks the host with
-//! [`Action::Resume`] and keeps what its client says meanwhile. The session that the client had is *parked* when its
-//! connection is lost, and keeps what it would have sent. The host brings them together: either
-//! [`resume`](Session::resume) takes the client back, and the newcomer's [`backlog`](Session::take_backlog) is the old
-//! session's next input, or the newcomer goes on by itself, after [`resume_refused`](Session::resume_refused).
+//! Two sessions take part. The *newcomer* is the session of the new connection: it asks the host
+//! with [`Action::Resume`] and keeps what its client sends meanwhile. The client's earlier session
+//! is *parked* when its connection is lost, and keeps what it would have sent. The host brings them
+//! together. Either [`resume`](Session::resume) takes the client back, and the newcomer's
+//! [`backlog`](Session::take_backlog) is the next input of the earlier session; or the newcomer
+//! goes on by itself, after [`resume_refused`](Session::resume_refused).
 //!
-//! Meteor 3.5 wants the client's count to be equal to what was sent, and takes nobody back otherwise. Here a client that
-//! has missed messages gets them, as long as they are kept (deviation 024).
+//! Meteor 3.5 resumes only if the client's count equals the number of messages sent. Here a client
+//! that has missed messages gets them, as long as they are kept (deviation 024).
 
 use std::fmt;
 use std::time::Duration;
@@ -47,13 +49,13 @@ pub(super) struct Parked {
     pub(super) version: Version,
     /// When it ends.
     pub(super) until: Duration,
-    /// The last message that the client can have received; those behind it wait in the history.
+    /// The last message that the client can have received. Later ones wait in the history.
     written: u64,
-    /// Bytes of the messages behind it.
+    /// Bytes of those later messages.
     queued_bytes: usize,
-    /// Wrong attempts to resume it.
+    /// Failed attempts to resume it.
     attempts: u32,
-    /// Whether more waits than may, and the host has been told to end it.
+    /// Whether too much waits, and the host has been told to end the session.
     is_overfull: bool,
 }
 
@@ -61,14 +63,15 @@ pub(super) struct Parked {
 enum ReceivedCount {
     /// It has received this message and those before it; what follows is kept.
     After(u64),
-    /// What it has missed is not kept any more.
+    /// The messages that it has missed are no longer kept.
     TooOld,
     /// It cannot have received so many messages.
     Impossible,
 }
 
-/// What a `connect` asks to resume, if anything: the session's id and the client's count, where that is a count.
-pub(super) fn claim_of(connect: &Value) -> Option<(SessionId, Option<u64>)> {
+/// What a `connect` asks to resume, if anything: the session's id and the client's count, if that
+/// is a whole number.
+pub(super) fn resume_request(connect: &Value) -> Option<(SessionId, Option<u64>)> {
     /// The largest whole number that JavaScript can count to.
     const LAST: f64 = 9_007_199_254_740_991.0;
     let session = connect.get("session")?.as_str()?;
@@ -80,18 +83,18 @@ pub(super) fn claim_of(connect: &Value) -> Option<(SessionId, Option<u64>)> {
 }
 
 impl Session {
-    /// The host writes so many messages, the first of those that wait. They are taken out, and kept in case that the
-    /// client misses them.
+    /// The host writes the first `count` waiting messages. They are taken out of `waiting`, and
+    /// kept in case the client misses them.
     pub fn written(&mut self, waiting: &mut Frames, count: usize) {
         if self.is_resumable() {
             self.history
-                .take(waiting, count, &self.config.settings.resumption);
+                .record(waiting, count, &self.config.settings.resumption);
         } else {
             waiting.drop_front(count);
         }
     }
 
-    /// Whether a loss of the connection would park the session.
+    /// Whether the session would be parked if its connection were lost.
     pub fn is_resumable(&self) -> bool {
         let is_connected = matches!(
             self.state,
@@ -103,9 +106,11 @@ impl Session {
         is_connected && !self.config.settings.resumption.grace.is_zero()
     }
 
-    /// The connection is lost, with these messages unwritten: the session waits for its client, and goes on meanwhile.
+    /// The connection is lost, and these messages were not written. The session waits for its
+    /// client, and its subscriptions go on.
     ///
-    /// `false` when it does not wait, because it is not [resumable](Self::is_resumable): the host ends it.
+    /// Returns `false` if the session does not wait, because it is not
+    /// [resumable](Self::is_resumable); the host then ends it.
     pub fn park(&mut self, unwritten: &Frames, now: Duration, out: &mut Output) -> bool {
         let SessionState::Connected { version, .. } = self.state else {
             return false;
@@ -132,29 +137,30 @@ impl Session {
         matches!(self.state, SessionState::Parked(_))
     }
 
-    /// Bytes of what is kept for a client that may have missed it.
+    /// Bytes of the messages kept for a client that may have missed them.
     pub fn kept_bytes(&self) -> usize {
         self.history.bytes()
     }
 
-    /// Asks a client for a sign of life, because another connection claims to be its next one. `false` when the session
-    /// could not be resumed with this count, and there is nothing to find out.
+    /// Pings the client, because another connection claims to be its next one. Returns `false`, and
+    /// sends nothing, if the session could not be resumed with this count anyway.
     ///
-    /// With a ping of DDP: all transports carry it, and it is the client that answers, not the browser around it.
+    /// It is a DDP ping: all transports carry it, and the client answers it, not the browser around
+    /// it.
     pub fn probe(&mut self, received: Option<u64>, out: &mut Output) -> bool {
         let may_resume =
-            self.is_resumable() && matches!(self.claim(received), ReceivedCount::After(_));
+            self.is_resumable() && matches!(self.check_count(received), ReceivedCount::After(_));
         if may_resume {
             self.ping(out);
         }
         may_resume
     }
 
-    /// The client is back, and has received so many messages (`None`: what it said is no number of messages). Whether
-    /// it is taken back: then what it has missed follows, and nothing else happens to it.
+    /// The client is back, and has received this many messages (`None`: it sent no count). Returns
+    /// whether the session takes it back; if so, the messages that it has missed are sent.
     ///
-    /// A client that is not taken back may end the session: when nobody can be taken back any more, or when it was
-    /// tried too often.
+    /// A refusal may end the session: when its client has missed more than is kept, or after too
+    /// many attempts.
     pub fn resume(&mut self, received: Option<u64>, now: Duration, out: &mut Output) -> bool {
         let SessionState::Parked(Parked {
             version,
@@ -164,7 +170,7 @@ impl Session {
         else {
             return false;
         };
-        let (missed, received) = match (self.claim(received), received) {
+        let (missed, received) = match (self.check_count(received), received) {
             (ReceivedCount::After(missed), Some(received)) => (missed, received),
             (ReceivedCount::TooOld, _) => {
                 self.close(out);
@@ -184,7 +190,7 @@ impl Session {
             heartbeat: self.new_heartbeat(version, now),
             is_leaving: false,
         };
-        // The client counts `connected` too, and what it has missed after it.
+        // The client counts `connected` too, and the missed messages after it.
         let received = received.saturating_add(1);
         self.work().resumed_at = Some(received);
         let missed = std::mem::replace(&mut self.history, History::starting_after(received));
@@ -198,8 +204,8 @@ impl Session {
         true
     }
 
-    /// Somebody has tried to resume the session who cannot be its client. Ends a waiting session that this happens to
-    /// too often.
+    /// Another client has tried to resume the session. Too many such attempts end a waiting
+    /// session.
     pub fn wrong_attempt(&mut self, out: &mut Output) {
         if let SessionState::Parked(parked) = &mut self.state {
             parked.attempts = parked.attempts.saturating_add(1);
@@ -209,19 +215,19 @@ impl Session {
         }
     }
 
-    /// The session that this one's client asked for cannot be had: it gets this one.
+    /// The session that the client asked for is not available: it gets this one.
     pub fn resume_refused(&mut self, now: Duration, out: &mut Output) {
         let SessionState::Resuming { version, .. } = self.state else {
             return;
         };
         let backlog = self.take_backlog();
-        self.welcome(version, now, out);
+        self.begin_session(version, now, out);
         for text in backlog {
             self.receive(&text, now, out);
         }
     }
 
-    /// What the client has said since it asked for another session, in order.
+    /// What the client has sent since it asked for another session, in order.
     pub fn take_backlog(&mut self) -> Vec<Box<str>> {
         match &mut self.state {
             SessionState::Resuming { backlog, bytes, .. } => {
@@ -232,8 +238,8 @@ impl Session {
         }
     }
 
-    /// A session of its own: the client has none yet, or cannot have the one it had.
-    pub(super) fn welcome(&mut self, version: Version, now: Duration, out: &mut Output) {
+    /// Starts a new session for a client that asks for none, or cannot have the one it had.
+    pub(super) fn begin_session(&mut self, version: Version, now: Duration, out: &mut Output) {
         self.state = SessionState::Connected {
             version,
             heartbeat: self.new_heartbeat(version, now),
@@ -271,19 +277,21 @@ impl Session {
         }
     }
 
-    /// The client's answer to a ping: everything that was sent before it has arrived, both ways.
+    /// A pong has come: all messages sent before its ping have arrived, and so have the client's
+    /// before its pong.
     pub(super) fn pong(&mut self) {
         if let Some(received) = self.pings.answered() {
             self.history.confirm(received);
             if let Some(work) = &mut self.work {
                 work.repeats = Vec::new();
                 work.resumed_at = None;
-                self.rest();
+                self.free_idle_work();
             }
         }
     }
 
-    /// Whether this call was sent before the connection was lost, and is not to run again. Once for each.
+    /// Whether this call was sent before the connection was lost, and must not run again. `true`
+    /// only once for each call.
     pub(super) fn is_repeated(&mut self, request: &ClientRequest) -> bool {
         let ClientRequest::Call(call) = request else {
             return false;
@@ -295,8 +303,8 @@ impl Session {
         known.map(|at| work.repeats.swap_remove(at)).is_some()
     }
 
-    /// Calls that a resuming client does not know the outcome of: those that wait or run, and those whose answers it has
-    /// missed.
+    /// Calls whose outcome a resuming client does not know: those that wait or run, and those whose
+    /// answers it has missed.
     fn open_calls(&self) -> Vec<Box<str>> {
         let waiting = self.work.iter().flat_map(|work| work.queue.calls());
         let waiting = waiting.map(Box::from);
@@ -308,17 +316,17 @@ impl Session {
         calls
     }
 
-    fn claim(&self, received: Option<u64>) -> ReceivedCount {
+    fn check_count(&self, received: Option<u64>) -> ReceivedCount {
         let written = match &self.state {
             SessionState::Parked(parked) => parked.written,
             _ => self.history.end(),
         };
-        // Who knows the session has received at least its `connected`.
+        // A client that knows the session has received at least its `connected`.
         let Some(received) = received.filter(|count| (1..=written).contains(count)) else {
             return ReceivedCount::Impossible;
         };
         let next = received.saturating_add(1);
-        // The `connected` of a resumption is not kept: who has missed it gets another.
+        // The `connected` of a resumption is not kept: a client that has missed it gets another.
         let resumed_at = self.work.as_ref().and_then(|work| work.resumed_at);
         let missed = if resumed_at == Some(next) {
             next

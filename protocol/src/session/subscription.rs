@@ -1,5 +1,4 @@
-//! One subscription: what it began with, what its handler is doing, and how far its client has been
-//! told.
+//! One subscription: its request, the state of its handler, and what its client has been sent.
 
 use std::time::Duration;
 
@@ -9,24 +8,24 @@ use super::request::SubscriptionRequest;
 use crate::message::Head;
 use crate::vent::EventDelivery;
 
-/// The id of the one document that stands for a Vent subscription.
+/// The id of the one document that represents a Vent subscription.
 pub(super) const EVENT_DOCUMENT: &str = "id";
 
 #[derive(Debug)]
 pub(super) struct ActiveSubscription {
     pub(super) run: Run,
-    /// The client's name for it; a universal publication has none.
+    /// The client's id for it; a universal publication has none.
     pub(super) id: Option<Box<str>>,
-    /// What it began with, to begin again with when the user changes.
+    /// What the client asked for. It starts the subscription again when the user changes.
     pub(super) request: SubscriptionRequest,
-    /// Bytes of the parameters that its handler was given, while that runs.
+    /// Bytes of the parameters of its handler, while the handler runs.
     bytes: u32,
-    handling: Handling,
+    handler: HandlerState,
     pub(super) ready: Ready,
-    /// The handler says itself when it is ready.
+    /// Whether the handler itself says when the subscription is ready.
     pub(super) held_ready: bool,
-    /// The head of its events once they may be sent, unless each has one of its own. It stands here so that an event finds
-    /// it where it finds the subscription.
+    /// The head of its events once they may be sent; `None` if each event has its own. It is stored
+    /// here so that an event finds it together with the subscription.
     pub(super) head: Option<Head>,
     /// Set for Vent and streamer publications.
     pub(super) events: Option<Box<Events>>,
@@ -34,20 +33,21 @@ pub(super) struct ActiveSubscription {
 
 /// What a subscription's handler is doing.
 #[derive(Clone, Copy, Debug)]
-enum Handling {
-    /// It works, until when it may take.
-    Works(Option<Duration>),
-    /// It waits for its client to take what was sent, at so many places at once. That time is not its own.
-    Waits(u32),
+enum HandlerState {
+    /// It runs, until this deadline.
+    Running(Option<Duration>),
+    /// It waits, at this many places, for the client to receive output. This time is not counted as
+    /// the handler's.
+    Waiting(u32),
     Ended,
 }
 
-/// Whether a subscription's first data are out.
+/// Whether the first data of a subscription have been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
     No,
-    /// The handler has said so; the client hears of it when the change of the user is complete.
-    Said,
+    /// The handler has said `ready`; the client is told when the change of the user is complete.
+    Declared,
     /// The client has been told.
     Sent,
 }
@@ -56,14 +56,15 @@ pub(super) enum Ready {
 #[derive(Debug)]
 pub(super) struct Events {
     pub(super) delivery: EventDelivery,
-    /// Whether the document that stands for the subscription has been announced.
-    pub(super) introduced: bool,
-    /// There when events have come before `ready` was sent.
+    /// Whether the document that represents the subscription has been announced.
+    pub(super) is_announced: bool,
+    /// Events that came before `ready` was sent, if any.
     pub(super) held: Option<Box<HeldEvents>>,
 }
 
 impl ActiveSubscription {
-    /// One that begins: its handler is given so many `bytes` of parameters, and may take until `deadline`.
+    /// A new subscription. Its handler gets parameters of `bytes` bytes and may run until
+    /// `deadline`.
     pub(super) fn new(
         run: Run,
         id: Option<Box<str>>,
@@ -77,7 +78,7 @@ impl ActiveSubscription {
             id,
             request,
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-            handling: Handling::Works(deadline),
+            handler: HandlerState::Running(deadline),
             ready: Ready::No,
             held_ready: false,
             head: None,
@@ -85,40 +86,40 @@ impl ActiveSubscription {
         }
     }
 
-    /// Bytes of the parameters of its handler, if that runs.
+    /// Bytes of the parameters of its handler, if the handler runs.
     pub(super) fn running_bytes(&self) -> usize {
         self.bytes as usize
     }
 
-    /// Until when its handler may take.
+    /// Until when its handler may run.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        match self.handling {
-            Handling::Works(until) => until,
-            Handling::Waits(_) | Handling::Ended => None,
+        match self.handler {
+            HandlerState::Running(until) => until,
+            HandlerState::Waiting(_) | HandlerState::Ended => None,
         }
     }
 
     /// Its handler waits at one more place.
     pub(super) fn handler_waits(&mut self) {
-        self.handling = match self.handling {
-            Handling::Works(_) => Handling::Waits(1),
-            Handling::Waits(times) => Handling::Waits(times.saturating_add(1)),
-            Handling::Ended => Handling::Ended,
+        self.handler = match self.handler {
+            HandlerState::Running(_) => HandlerState::Waiting(1),
+            HandlerState::Waiting(times) => HandlerState::Waiting(times.saturating_add(1)),
+            HandlerState::Ended => HandlerState::Ended,
         };
     }
 
-    /// Its handler waits at one place less; where that was the last, it may take until `deadline`.
+    /// Its handler waits at one place fewer; if that was the last one, it may run until `deadline`.
     pub(super) fn handler_goes_on(&mut self, deadline: Option<Duration>) {
-        self.handling = match self.handling {
-            Handling::Waits(0 | 1) => Handling::Works(deadline),
-            Handling::Waits(times) => Handling::Waits(times.saturating_sub(1)),
+        self.handler = match self.handler {
+            HandlerState::Waiting(0 | 1) => HandlerState::Running(deadline),
+            HandlerState::Waiting(times) => HandlerState::Waiting(times.saturating_sub(1)),
             other => other,
         };
     }
 
-    /// Its handler has ended, and lets go of its parameters.
+    /// Its handler has ended and has dropped its parameters.
     pub(super) fn handler_ended(&mut self) {
-        self.handling = Handling::Ended;
+        self.handler = HandlerState::Ended;
         self.bytes = 0;
     }
 
@@ -130,7 +131,7 @@ impl ActiveSubscription {
         }
     }
 
-    /// Whether the collection is the one that stands for this subscription.
+    /// Whether the subscription is represented by a document of this collection.
     pub(super) fn stands_for(&self, collection: &str) -> bool {
         let delivery = self.events.as_ref().map(|events| &events.delivery);
         delivery
@@ -138,9 +139,13 @@ impl ActiveSubscription {
             .is_some_and(|found| **found == *collection)
     }
 
-    /// Whether it does, and the client has been told.
-    pub(super) fn introduces(&self, collection: &str) -> bool {
-        self.stands_for(collection) && self.events.as_ref().is_some_and(|events| events.introduced)
+    /// Whether it is, and the document has been announced.
+    pub(super) fn has_announced(&self, collection: &str) -> bool {
+        self.stands_for(collection)
+            && self
+                .events
+                .as_ref()
+                .is_some_and(|events| events.is_announced)
     }
 }
 
@@ -148,12 +153,12 @@ impl Events {
     pub(super) fn new(delivery: EventDelivery) -> Self {
         Self {
             delivery,
-            introduced: false,
+            is_announced: false,
             held: None,
         }
     }
 
-    /// Drops the events that wait for the subscription to be ready; whether there were any.
+    /// Drops the events held until the subscription is ready. Returns whether there were any.
     pub(super) fn forget_held(&mut self) -> bool {
         self.held.take().is_some_and(|held| !held.is_empty())
     }

@@ -1,6 +1,6 @@
 //! Subscriptions: how they begin and end, and what their handlers publish.
 //!
-//! Calls of a handler whose subscription is over are ignored, so that a late producer is harmless.
+//! Calls of a handler whose subscription has ended are ignored, so a late call is harmless.
 
 use std::mem;
 use std::time::Duration;
@@ -13,13 +13,15 @@ use crate::message::{self, ServerMessage, Subscribe, WireError};
 use crate::vent::EventDelivery;
 use crate::view::{Effect, Fields};
 
-/// Most sessions have fewer subscriptions, and there are many sessions: room for more is not made ahead.
-const FEW: usize = 4;
+/// Up to this many subscriptions, the list grows by one at a time. Most sessions have fewer, and
+/// with many sessions spare capacity would cost memory.
+const FEW_SUBSCRIPTIONS: usize = 4;
 
 impl Session {
     /// A publication's handler has ended.
     ///
-    /// `Ok` means ready, unless it was sent before or the handler chose to say so itself.
+    /// `Ok` sends `ready`, unless it was sent before or the handler called
+    /// [`hold_ready`](Self::hold_ready).
     pub fn published(
         &mut self,
         run: Run,
@@ -41,25 +43,27 @@ impl Session {
             Ok(()) => {}
             Err(error) => self.stop(run, Some(&error), out),
         }
-        self.settled(run, out);
+        self.stop_awaiting(run, out);
         self.unblock(run, now, out);
     }
 
-    /// The handler's end is not to mean ready: it will say so itself.
+    /// The end of the handler does not send `ready`: the handler will call [`ready`](Self::ready)
+    /// itself.
     pub fn hold_ready(&mut self, run: Run) {
         if let Some(subscription) = self.subscription_mut(run) {
             subscription.held_ready = true;
         }
     }
 
-    /// The handler waits for its client to take what was sent: that does not count as its time.
+    /// The handler waits for its client to receive output. This time does not count towards its
+    /// timeout.
     pub fn handler_waits(&mut self, run: Run) {
         if let Some(subscription) = self.subscription_mut(run) {
             subscription.handler_waits();
         }
     }
 
-    /// The handler need not wait any more; its time begins anew.
+    /// The handler no longer waits; its timeout starts anew.
     pub fn handler_goes_on(&mut self, run: Run, now: Duration) {
         let deadline = self.handler_deadline(now);
         if let Some(subscription) = self.subscription_mut(run) {
@@ -67,25 +71,26 @@ impl Session {
         }
     }
 
-    /// Until when a handler that begins now may take.
+    /// Until when a handler that begins now may run.
     fn handler_deadline(&self, now: Duration) -> Option<Duration> {
         let timeout = self.config.settings.publication_timeout;
         (!timeout.is_zero()).then(|| now.saturating_add(timeout))
     }
 
-    /// The subscription has sent its first data. The first call counts.
+    /// The subscription has sent its first data. Only the first call has an effect.
     pub fn ready(&mut self, run: Run, out: &mut Output) {
         if let Some(subscription) = self.subscription_mut(run)
             && subscription.ready == Ready::No
         {
-            subscription.ready = Ready::Said;
+            subscription.ready = Ready::Declared;
             if !self.is_changing_user() {
                 self.send_ready(&[run], out);
             }
         }
     }
 
-    /// Tells the client, in one message, that these subscriptions are ready; the events that waited for it follow.
+    /// Tells the client, in one message, that these subscriptions are ready. The events held for
+    /// `ready` follow.
     pub(super) fn send_ready(&mut self, runs: &[Run], out: &mut Output) {
         let mut ids = Vec::with_capacity(runs.len());
         for run in runs {
@@ -96,7 +101,7 @@ impl Session {
             let events = subscription.events.as_ref();
             subscription.head = events.and_then(|events| events.delivery.shared_head().cloned());
             if let Some(id) = subscription.id.clone() {
-                self.introduce(*run, out);
+                self.announce(*run, out);
                 ids.push(id);
             }
         }
@@ -110,20 +115,21 @@ impl Session {
         }
     }
 
-    /// Ends a subscription from the server's side: its documents go, then `nosub`, with the error if there is one.
+    /// Ends a subscription from the server's side: removes its documents, then sends `nosub`, with
+    /// the error if there is one.
     pub fn stop(&mut self, run: Run, error: Option<&WireError>, out: &mut Output) {
-        self.tell_rest(out);
+        self.send_remaining_difference(out);
         let Ok(index) = self.position(run) else {
             return;
         };
         let subscription = self.subscriptions.remove(index);
         let mut view = mem::take(&mut self.view);
         view.stop(run.0.get(), |collection, id, effect| {
-            self.show(collection, id, effect, out);
+            self.send_effect(collection, id, effect, out);
         });
         self.view = view;
         if let Some(events) = subscription.events
-            && events.introduced
+            && events.is_announced
             && let Some(collection) = events.delivery.collection()
             && !self.is_introduced(collection)
         {
@@ -133,10 +139,11 @@ impl Session {
             self.send(&ServerMessage::Nosub(&Value::from(&*id), error), out);
         }
         out.actions.push(Action::Stop(run));
-        self.settled(run, out);
+        self.stop_awaiting(run, out);
     }
 
-    /// A handler adds a document: its collection, its id as on the wire, its fields.
+    /// A handler adds a document, given by its collection, its id as sent to the client, and its
+    /// fields.
     pub fn added(
         &mut self,
         run: Run,
@@ -145,7 +152,7 @@ impl Session {
         fields: impl Into<Fields>,
         out: &mut Output,
     ) {
-        self.tell_rest(out);
+        self.send_remaining_difference(out);
         if self.position(run).is_err() {
             return;
         }
@@ -157,12 +164,13 @@ impl Session {
             let reason = format!("Collection '{collection}' stands for a Vent subscription");
             return self.stop(run, Some(&WireError::new(400, reason)), out);
         }
-        self.introduce(run, out);
+        self.announce(run, out);
         let effect = self.view.added(run.0.get(), collection, id, fields.into());
-        self.show(collection, id, effect, out);
+        self.send_effect(collection, id, effect, out);
     }
 
-    /// A handler changes fields of a document that it has added; an undefined value withdraws a field.
+    /// A handler changes fields of a document that it has added. An undefined value removes a
+    /// field.
     pub fn changed(
         &mut self,
         run: Run,
@@ -171,21 +179,21 @@ impl Session {
         fields: impl Into<Fields>,
         out: &mut Output,
     ) {
-        self.tell_rest(out);
+        self.send_remaining_difference(out);
         if self.publishes(run, collection, id, out) {
             let effect = self
                 .view
                 .changed(run.0.get(), collection, id, fields.into());
-            self.show(collection, id, effect, out);
+            self.send_effect(collection, id, effect, out);
         }
     }
 
-    /// A handler withdraws a document that it has added.
+    /// A handler removes a document that it has added.
     pub fn removed(&mut self, run: Run, collection: &str, id: &str, out: &mut Output) {
-        self.tell_rest(out);
+        self.send_remaining_difference(out);
         if self.publishes(run, collection, id, out) {
             let effect = self.view.removed(run.0.get(), collection, id);
-            self.show(collection, id, effect, out);
+            self.send_effect(collection, id, effect, out);
         }
     }
 
@@ -196,7 +204,7 @@ impl Session {
             mut params,
         } = subscribe;
         let config = self.config.clone();
-        // The name is looked up before the id: an unknown name is refused even under an id in use.
+        // The name is looked up before the id: an unknown name is refused even if the id is in use.
         let Some((publication, kind)) = config.names.find_publication(&name) else {
             let error = WireError::publication_not_found(&name);
             return self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out);
@@ -208,7 +216,7 @@ impl Session {
         {
             return;
         }
-        if self.named() >= config.settings.max_subscriptions {
+        if self.named_count() >= config.settings.max_subscriptions {
             let reason = format!(
                 "A session may have {} subscriptions",
                 config.settings.max_subscriptions
@@ -230,7 +238,7 @@ impl Session {
                 EventDelivery::streamer(collection, &mut params).map(Some)
             }
         };
-        match delivery.and_then(|delivery| self.refuse_taken(delivery)) {
+        match delivery.and_then(|delivery| self.check_collection(delivery)) {
             Ok(delivery) => {
                 let request = SubscriptionRequest::new(publication, &params);
                 let events = delivery.map(Events::new).map(Box::new);
@@ -265,7 +273,7 @@ impl Session {
         }
     }
 
-    /// Ends the subscriptions whose handlers have not ended in time, also when they had unblocked.
+    /// Ends the subscriptions whose handlers have not ended in time, even if they had unblocked.
     pub(super) fn expire_handlers(&mut self, now: Duration, out: &mut Output) {
         let due = |found: &&ActiveSubscription| found.deadline().is_some_and(|until| until <= now);
         while let Some(run) = self.subscriptions.iter().find(due).map(|found| found.run) {
@@ -292,14 +300,20 @@ impl Session {
             params,
         });
         let deadline = self.handler_deadline(now);
-        if self.subscriptions.len() < FEW {
+        if self.subscriptions.len() < FEW_SUBSCRIPTIONS {
             self.subscriptions.reserve_exact(1);
         }
         let subscription = ActiveSubscription::new(run, id, request, bytes, deadline, events);
         self.subscriptions.push(subscription);
     }
 
-    pub(super) fn show(&mut self, collection: &str, id: &str, effect: Effect, out: &mut Output) {
+    pub(super) fn send_effect(
+        &mut self,
+        collection: &str,
+        id: &str,
+        effect: Effect,
+        out: &mut Output,
+    ) {
         match effect {
             Effect::Added(fields) => {
                 self.send(&ServerMessage::Added(collection, id, &fields), out);
@@ -312,7 +326,7 @@ impl Session {
         }
     }
 
-    /// Whether a subscription publishes a document; one that does not, and lives, is reported.
+    /// Whether a subscription publishes a document. If a live one does not, that is reported.
     fn publishes(&self, run: Run, collection: &str, id: &str, out: &mut Output) -> bool {
         if self.position(run).is_err() {
             return false;
@@ -325,12 +339,12 @@ impl Session {
     }
 
     /// Subscriptions that the client asked for.
-    fn named(&self) -> usize {
+    fn named_count(&self) -> usize {
         let named = self.subscriptions.iter().filter(|it| it.id.is_some());
         named.count()
     }
 
-    /// Runs only grow, so the list is sorted by them.
+    /// Run numbers only grow, so the list is sorted by them.
     pub(super) fn position(&self, run: Run) -> Result<usize, usize> {
         self.subscriptions
             .binary_search_by_key(&run, |found| found.run)

@@ -1,8 +1,9 @@
-//! A change of the user: all subscriptions begin again, and the client hears of the difference once, when their handlers
-//! have ended. Universal publications are waited for too, so that what they publish is part of that difference.
+//! A change of the user. All subscriptions start again, and when their handlers have ended the
+//! client is sent the difference, once. The handlers of universal publications are awaited too, so
+//! that their documents are part of that difference.
 //!
-//! The difference may be as large as all that the client has. So it is told in slices, and nothing else happens to the
-//! documents before all of it is told: what would, has the rest told first.
+//! The difference may be as large as all documents of the client, so it is sent in slices. No
+//! document changes before all of it is sent: whatever would change one sends the rest first.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,19 +12,20 @@ use super::subscription::{Events, Ready};
 use super::{Action, Output, Run, Session};
 use crate::message::Frame;
 
-/// A user who changes, from the call that asked for it to the `ready` message at its end.
+/// A change of the user, from the call that asked for it to the `ready` message at its end.
 #[derive(Debug)]
 pub(super) struct UserChange {
-    /// Runs whose handlers have not ended. Filled when the subscriptions begin again, drained as their handlers end, are
-    /// stopped or take too long.
+    /// Runs whose handlers have not ended. Filled when the subscriptions start again, drained as
+    /// their handlers end, are stopped or take too long.
     awaited: Vec<Run>,
-    /// Runs that are to be told of a gap at the end; bounded by the subscriptions.
+    /// Runs that are told of a gap at the end; bounded by the subscriptions.
     gaps: Vec<Run>,
-    /// Whether all handlers have ended, and the client is being told of the difference.
+    /// Whether all handlers have ended, and the difference is being sent.
     is_telling: bool,
 }
 
-/// A call cannot change the user after it has let the next message start: that one would run as nobody knows who.
+/// The error for a call that changes the user after it has let the next message start: it would be
+/// unclear as which user that message runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_structs,
@@ -32,28 +34,30 @@ pub(super) struct UserChange {
 pub struct Unblocked;
 
 impl Session {
-    /// The user changes, on behalf of a call that runs: every subscription begins again.
+    /// The user changes, on behalf of a running call: every subscription starts again.
     ///
-    /// The host knows who the user is, and hands it to the handlers that are started from here on. The change is complete
-    /// with [`Action::UserChanged`]. Another one in between begins everything once more; the client is still told of one
-    /// difference, and the host of one end.
+    /// The host knows the new user, and passes it to the handlers that start from here on. The
+    /// change is complete with [`Action::UserChanged`]. Another change before that starts
+    /// everything once more; still the client is sent one difference, and the host one
+    /// [`Action::UserChanged`].
     ///
     /// # Errors
     ///
-    /// The call does not hold the client's queue: it has ended, or has let the next message start. Nothing has changed.
+    /// The call does not block the client's queue: it has ended, or has let the next message start.
+    /// Nothing has changed.
     pub fn set_user(
         &mut self,
         call: Run,
         now: Duration,
         out: &mut Output,
     ) -> Result<(), Unblocked> {
-        if self.running != Some(call) || !self.calls().iter().any(|found| found.is(call)) {
+        if self.running != Some(call) || !self.calls().iter().any(|found| found.belongs_to(call)) {
             return Err(Unblocked);
         }
-        self.tell_rest(out);
+        self.send_remaining_difference(out);
         self.view.begin_again();
         let mut old = std::mem::take(&mut self.subscriptions);
-        // As in Meteor the universal ones come last, and so does what they publish.
+        // As in Meteor the universal ones come last, and so do their documents.
         old.sort_by_key(|subscription| subscription.id.is_none());
         let awaited: Vec<Run> = old.iter().map(|_| self.new_run()).collect();
         for (subscription, next) in old.iter().zip(&awaited) {
@@ -64,9 +68,9 @@ impl Session {
         let untold = former.map(|change| change.gaps).unwrap_or_default();
         let mut gaps = Vec::new();
         for (old, next) in old.into_iter().zip(&awaited) {
-            // What the client has been told of the events stands.
+            // The client has been told of the Vent document, so this state carries over.
             let mut events = old.events;
-            // Those that are held were mapped for the user who was, and cannot be sent.
+            // Held events were mapped for the previous user, and cannot be sent.
             let has_lost = events.as_deref_mut().is_some_and(Events::forget_held);
             if has_lost || untold.contains(&old.run) {
                 gaps.push(*next);
@@ -83,13 +87,13 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the user changes at the moment: documents are not shown, `ready` is not sent.
+    /// Whether the user is changing: then no document is sent, and no `ready`.
     pub(super) fn is_changing_user(&self) -> bool {
         self.work.as_ref().is_some_and(|work| work.change.is_some())
     }
 
-    /// A run need not be waited for any more.
-    pub(super) fn settled(&mut self, run: Run, out: &mut Output) {
+    /// The change no longer waits for this run.
+    pub(super) fn stop_awaiting(&mut self, run: Run, out: &mut Output) {
         let change = self.work.as_mut().and_then(|work| work.change.as_mut());
         if let Some(change) = change {
             change.awaited.retain(|awaited| *awaited != run);
@@ -97,7 +101,7 @@ impl Session {
         }
     }
 
-    /// Begins to tell the client what is different for its new user, if all handlers have ended.
+    /// Begins to send the difference, if all handlers have ended.
     fn complete_change(&mut self, out: &mut Output) {
         let change = self.work.as_mut().and_then(|work| work.change.as_mut());
         if let Some(change) = change
@@ -108,31 +112,32 @@ impl Session {
         }
     }
 
-    /// Whether the client has been told of a part of the difference only: the host calls
-    /// [`tell_more`](Self::tell_more) when it has taken that, and hands on nothing from handlers before.
+    /// Whether only a part of the difference has been sent. The host calls
+    /// [`tell_more`](Self::tell_more) when the client has received that part; until then it passes
+    /// no handler's calls to the session.
     pub fn is_telling(&self) -> bool {
         let change = self.work.as_ref().and_then(|work| work.change.as_ref());
         change.is_some_and(|change| change.is_telling)
     }
 
-    /// Tells the client of the next slice of the difference; with the last one the change is complete.
+    /// Sends the next slice of the difference. The last slice completes the change.
     pub fn tell_more(&mut self, out: &mut Output) {
-        self.tell(self.config.settings.difference_slice, out);
+        self.send_difference(self.config.settings.difference_slice, out);
     }
 
-    /// Something is about to happen to the documents: the client is told of all that is different first.
-    pub(super) fn tell_rest(&mut self, out: &mut Output) {
-        self.tell(usize::MAX, out);
+    /// Sends all that is left of the difference, before a document changes.
+    pub(super) fn send_remaining_difference(&mut self, out: &mut Output) {
+        self.send_difference(usize::MAX, out);
     }
 
-    fn tell(&mut self, room: usize, out: &mut Output) {
+    fn send_difference(&mut self, room: usize, out: &mut Output) {
         if !self.is_telling() {
             return;
         }
         let mut view = std::mem::take(&mut self.view);
         let is_whole = view.difference(room, |collection, id, effect| {
             let told = out.frames.len();
-            self.show(collection, id, effect, out);
+            self.send_effect(collection, id, effect, out);
             out.frames.iter().skip(told).map(Frame::len).sum()
         });
         self.view = view;
@@ -143,11 +148,11 @@ impl Session {
         let Some(change) = change else {
             return;
         };
-        self.rest();
+        self.free_idle_work();
         let ready: Vec<Run> = self
             .subscriptions
             .iter()
-            .filter(|found| found.ready == Ready::Said)
+            .filter(|found| found.ready == Ready::Declared)
             .map(|found| found.run)
             .collect();
         self.send_ready(&ready, out);

@@ -1,16 +1,17 @@
-//! Queries and forms: the few fields that SockJS takes from them.
+//! Queries and forms: the few fields of them that SockJS uses.
 
 use std::fmt;
 
-/// The name of the script function that takes frames; harmless wherever it is written.
+/// The name of the script function that receives frames. It is safe to write into any page or
+/// script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callback(Box<str>);
 
-/// Why a query names no callback. Shown as the body of a 500.
+/// Why a query names no callback. Sent as the body of a 500.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadCallback {
-    /// There is none.
+    /// The query has none.
     Missing,
     /// It is not 1 to 32 letters, digits, `-`, `_` and `.`.
     Invalid,
@@ -20,11 +21,11 @@ pub enum BadCallback {
 const MAX_CALLBACK: usize = 32;
 
 impl Callback {
-    /// Takes the callback from a query, where it is called `c` or `callback`.
+    /// Reads the callback of a query, in the field `c` or `callback`.
     ///
     /// # Errors
     ///
-    /// There is none, or it could be something else than a name.
+    /// The query has none, or one that could be something other than a name.
     pub fn of_query(query: &str) -> Result<Self, BadCallback> {
         let name = field(query, "c").or_else(|| field(query, "callback"));
         let name = name.ok_or(BadCallback::Missing)?;
@@ -55,7 +56,7 @@ impl fmt::Display for BadCallback {
 
 impl std::error::Error for BadCallback {}
 
-/// A field of a query or a form; one that cannot be decoded reads as empty.
+/// A field of a query or a form; if it cannot be decoded, it is empty.
 pub(super) fn field(form: &str, name: &str) -> Option<String> {
     let mut fields = form
         .split('&')
@@ -64,7 +65,7 @@ pub(super) fn field(form: &str, name: &str) -> Option<String> {
     Some(unescape(&value.replace('+', " ")).unwrap_or_default())
 }
 
-/// Undoes percent escapes; `None` when one is malformed, or what comes out is not UTF-8.
+/// Decodes percent escapes; `None` if one is malformed, or the result is not UTF-8.
 pub(super) fn unescape(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut out = parts.next().unwrap_or_default().as_bytes().to_vec();

@@ -1,15 +1,16 @@
-//! Frames to the client, and the escapes within them: those of JSON, and of characters that browsers mangle.
+//! Frames to the client, and the escapes in them: those of JSON, and those for characters that
+//! browsers mangle.
 
 use crate::ejson;
 use crate::message::{FrameRef, Head};
 
-/// Opens a session.
+/// The frame that opens a session.
 pub const OPEN: &str = "o";
 
-/// Says that the server is there.
+/// The frame that shows that the server is alive.
 pub const HEARTBEAT: &str = "h";
 
-/// The frame that ends a session. Without a reason a close with 1000 is a `Normal closure`.
+/// The frame that ends a session. A close with 1000 and no reason gets the reason `Normal closure`.
 pub fn close(code: u16, reason: &str) -> String {
     let reason = match reason {
         "" if code == 1000 => "Normal closure",
@@ -37,22 +38,23 @@ pub fn write_messages<'a>(messages: impl IntoIterator<Item = FrameRef<'a>>, out:
     out.extend_from_slice(END);
 }
 
-/// Escapes the messages of one client. Those of one write are mostly events of one subscription: the head that they
-/// share is escaped once.
+/// Escapes the messages of one client. The messages of one write are mostly events of one
+/// subscription, so their shared head is escaped once.
 #[derive(Debug, Default)]
 pub struct Escaper {
-    /// The head that is in `escaped`, if one is.
+    /// The head whose escaped form is in `escaped`, if any.
     head: Option<Head>,
     escaped: Vec<u8>,
-    /// The value of an event that nobody else has.
+    /// The escaped value of an event that only this client gets.
     value: Vec<u8>,
 }
 
-/// A message as it stands within a string of a frame, in its parts.
+/// The escaped parts of a message within a string of a frame.
 struct Escaped<'a>([&'a [u8]; 4]);
 
 impl Escaper {
-    /// Appends a frame that carries one message; `header` writes what stands before it, for it knows its length.
+    /// Appends a frame that carries one message. `header` gets the length of the frame and writes
+    /// what precedes it.
     pub fn write_message(
         &mut self,
         message: FrameRef<'_>,
@@ -84,7 +86,7 @@ impl Escaper {
             self.escaped.clear();
             escape(head.as_str().as_bytes(), &mut self.escaped);
         }
-        // None of the brackets is escaped.
+        // No character of the brackets is escaped.
         let (open, close) = message.brackets();
         Escaped([&self.escaped, open.as_bytes(), value, close.as_bytes()])
     }
@@ -103,9 +105,9 @@ impl Escaped<'_> {
     }
 }
 
-/// Appends what stands for `text`, which is UTF-8, within a string of a frame.
+/// Appends the escaped form of `text`, which is UTF-8, within a string of a frame.
 pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
-    // Of JSON about an eighth is quotes.
+    // About an eighth of JSON is quotes.
     out.reserve(text.len().saturating_add(text.len() / 4));
     let mut rest = text;
     loop {
@@ -130,7 +132,7 @@ pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a byte is to be escaped, or begins a character that may have to be.
+/// Whether a byte is escaped, or begins a character that may be.
 fn is_suspect(byte: u8) -> bool {
     matches!(byte, ..0x20 | b'"' | b'\\' | 0xe2 | 0xef)
 }
@@ -144,12 +146,12 @@ fn escape_ascii(byte: u8, out: &mut Vec<u8>) {
         b'\r' => out.extend_from_slice(b"\\r"),
         ..0x20 => escape_unit(u16::from(byte), out),
         b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-        // The beginning of a character that is cut off, which UTF-8 has not.
+        // The beginning of a truncated character, which valid UTF-8 does not have.
         byte => out.push(byte),
     }
 }
 
-/// The code point of three bytes of UTF-8, if browsers mangle that character on some way.
+/// The code point of three bytes of UTF-8, if some browsers or transports mangle that character.
 fn mangled([first, second, third]: [u8; 3]) -> Option<u16> {
     let unit = |bits: u8| u16::from(bits & 0x3f);
     let point = (u16::from(first & 0x0f) << 12) | (unit(second) << 6) | unit(third);

@@ -1,12 +1,14 @@
-//! What a client sends: an array of strings, in a WebSocket message, a body, or a form.
-//! A member that is not a string becomes `null`, which says nothing in DDP and so earns a `Bad request`, as in Meteor.
+//! What a client sends: an array of strings, in a WebSocket message, a body or a form. A member
+//! that is not a string becomes `null`. That is no DDP message, so it gets a `Bad request`, as in
+//! Meteor.
 
 use std::fmt;
 
 use super::form::field;
 use crate::ejson::{self, JsonLimits, Value};
 
-/// A WebSocket message that is not JSON. The connection is closed with [`Self::CODE`] and [`Self::REASON`].
+/// A WebSocket message that is not JSON. Close the connection with [`Self::CODE`] and
+/// [`Self::REASON`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_structs,
@@ -15,13 +17,13 @@ use crate::ejson::{self, JsonLimits, Value};
 pub struct Broken;
 
 impl Broken {
-    /// The code to close with.
+    /// The close code.
     pub const CODE: u16 = 3000;
-    /// The reason to give.
+    /// The close reason.
     pub const REASON: &'static str = "Broken framing.";
 }
 
-/// Why a body brings no messages. Shown as the body of a 500.
+/// Why a body has no messages. Sent as the body of a 500.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadBody {
@@ -42,7 +44,8 @@ impl fmt::Display for BadBody {
 
 impl std::error::Error for BadBody {}
 
-/// The messages of a WebSocket message: an array of strings, or one string by itself. An empty one has none.
+/// The messages in a WebSocket message: an array of strings, or a single string. An empty one has
+/// none.
 ///
 /// # Errors
 ///
@@ -62,7 +65,7 @@ pub fn messages_of_frame(text: &str, limits: &JsonLimits) -> Result<Vec<String>,
 ///
 /// # Errors
 ///
-/// The body is not an array of JSON within `limits`.
+/// The body is not a JSON array within `limits`.
 pub fn messages_of_body(body: &str, limits: &JsonLimits) -> Result<Vec<String>, BadBody> {
     if body.is_empty() {
         return Err(BadBody::Empty);
@@ -74,11 +77,11 @@ pub fn messages_of_body(body: &str, limits: &JsonLimits) -> Result<Vec<String>, 
     }
 }
 
-/// The messages of a `jsonp_send` with a form as its body.
+/// The messages of a `jsonp_send` whose body is a form.
 ///
 /// # Errors
 ///
-/// As of [`messages_of_body`], for what the field `d` holds.
+/// As [`messages_of_body`], for the form's field `d`.
 pub fn messages_of_form(body: &str, limits: &JsonLimits) -> Result<Vec<String>, BadBody> {
     let payload = field(body, "d").ok_or(BadBody::Empty)?;
     messages_of_body(&payload, limits)
@@ -86,7 +89,7 @@ pub fn messages_of_form(body: &str, limits: &JsonLimits) -> Result<Vec<String>, 
 
 fn message(member: Value) -> String {
     match member {
-        // Half a surrogate pair is no text here: U+FFFD.
+        // A lone surrogate becomes U+FFFD.
         Value::String(text) => text.into_string_lossy(),
         _ => String::from("null"),
     }

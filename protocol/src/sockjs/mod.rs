@@ -1,11 +1,12 @@
-//! SockJS: how it frames messages, and what each of its URLs answers, as decisions that need no socket.
+//! SockJS: how it frames messages, and what each of its URLs answers, as decisions that need no
+//! socket.
 //!
-//! A frame to the client is `o` (open), `h` (heartbeat), `a["…"]` (messages) or `c[code,"reason"]` (close). Over WebSocket
-//! it is a message; in an HTTP response it stands in the [`Wrapping`] of its transport. What a client sends is an array of
-//! strings.
+//! A frame to the client is `o` (open), `h` (heartbeat), `a["…"]` (messages) or `c[code,"reason"]`
+//! (close). Over WebSocket a frame is a message; an HTTP response has the [`Wrapping`] of its
+//! transport around it. A client sends arrays of strings.
 //!
-//! sockjs-node also escapes both halves of a surrogate pair. A pair goes out as UTF-8 here, which every client decodes to
-//! the same string; half a pair is no text in Rust (deviation 032).
+//! sockjs-node also escapes both halves of a surrogate pair. Here a pair is sent as UTF-8, which
+//! every client decodes to the same string; half a pair is no text in Rust (deviation 032).
 
 mod form;
 mod frame;

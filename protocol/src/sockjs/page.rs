@@ -1,4 +1,5 @@
-//! The two pages that SockJS serves. Clients compare them with what they expect, so their text is fixed by the protocol.
+//! The two pages that SockJS serves. Clients compare them with the expected text, so the protocol
+//! fixes that text.
 
 use super::form::Callback;
 
@@ -28,10 +29,11 @@ pub fn iframe(script: &str) -> String {
     )
 }
 
-/// Browsers show the beginning of a page when so much of it is there.
+/// Browsers begin to show a page when they have this many bytes.
 const SHOWN_FROM: usize = 1024;
 
-/// The beginning of the page to which `htmlfile` appends frames, which it hands to this function of its parent.
+/// The beginning of the page to which `htmlfile` appends frames. The page passes them to the
+/// function `callback` of its parent.
 pub(super) fn html_file(callback: &Callback) -> String {
     let callback = callback.as_str();
     let mut page = format!(

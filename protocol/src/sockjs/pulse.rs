@@ -1,5 +1,5 @@
-//! SockJS's own heartbeat over WebSocket: a ping after each interval, and an end when none is answered.
-//! Over HTTP nothing can answer, so there it is the interval alone.
+//! SockJS's own heartbeat over WebSocket: a ping after each interval, and a close if one is not
+//! answered. Over HTTP nothing can answer, so only the interval applies.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub struct Pulse {
     is_awaited: bool,
 }
 
-/// What is to be done now.
+/// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_enums,
@@ -24,9 +24,9 @@ pub enum Beat {
 }
 
 impl Beat {
-    /// The code to close with when a heartbeat was missed.
+    /// The close code after a missed heartbeat.
     pub const CODE: u16 = 3000;
-    /// The reason to give.
+    /// The close reason.
     pub const REASON: &'static str = "No response from heartbeat";
 }
 
@@ -39,13 +39,14 @@ impl Pulse {
         }
     }
 
-    /// When [`beat`](Self::beat) has something to say.
+    /// When to call [`beat`](Self::beat) next.
     pub fn next_timeout(&self) -> Duration {
         self.at
     }
 
-    /// The client is alive at this time, which may be one to come: until then it has been sent so much that it cannot
-    /// answer. An answer that is awaited is as good as here: the next ping is due an `interval` later.
+    /// The client is alive at this time. The time may be in the future, if the client has been sent
+    /// so much that it cannot answer earlier. An outstanding ping counts as answered: the next one
+    /// is due an `interval` later.
     pub fn alive(&mut self, at: Duration, interval: Duration) {
         if self.is_awaited {
             *self = Self::new(at, interval);
@@ -54,7 +55,7 @@ impl Pulse {
         }
     }
 
-    /// What is due. An answer to the ping may take `timeout`.
+    /// What is due. The client may take `timeout` to answer a ping.
     pub fn beat(&mut self, now: Duration, timeout: Duration) -> Option<Beat> {
         if now < self.at {
             return None;

@@ -1,5 +1,5 @@
-//! What stands behind a method and a path below the prefix.
-//! Every path may end in a slash but those of the iframe page; only the second segment identifies a session.
+//! What an HTTP method and a path below the prefix ask for. Every path except those of the iframe
+//! page may end in a slash. Only the second segment identifies a session.
 
 use super::form::unescape;
 
@@ -14,20 +14,20 @@ pub enum Route<'a> {
     Greeting,
     /// What the server can do.
     Info,
-    /// The page that carries the client over to this server's origin.
+    /// The page that gives the client access to this server's origin.
     Iframe,
-    /// A WebSocket without SockJS's frames.
+    /// A WebSocket without SockJS framing.
     RawWebSocket,
     /// One of a session's URLs.
     Session {
-        /// The session's name, as it stands in the path.
+        /// The session's name, as written in the path.
         name: &'a str,
-        /// What is asked of it.
+        /// What is requested of the session.
         endpoint: Endpoint,
     },
-    /// A browser asks first whether it may; these are the methods that it may use.
+    /// A browser's preflight request; these are the methods that it may use.
     Options(&'static str),
-    /// 405: the path exists under these methods.
+    /// 405: the path exists with these methods.
     MethodNotAllowed(&'static str),
     /// 404.
     NotFound,
@@ -40,7 +40,7 @@ pub enum Route<'a> {
     reason = "a host must answer all that there is"
 )]
 pub enum Endpoint {
-    /// A WebSocket, which is a session of its own whatever its name.
+    /// A WebSocket. It is always a session of its own, whatever its name.
     WebSocket,
     /// A request whose response carries frames.
     Receive(Receiving),
@@ -48,7 +48,7 @@ pub enum Endpoint {
     Send(Sending),
 }
 
-/// A transport's way to the client.
+/// How a transport sends to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_enums,
@@ -57,17 +57,17 @@ pub enum Endpoint {
 pub enum Receiving {
     /// One frame for each request.
     Xhr,
-    /// Frames as they come.
+    /// A stream of frames.
     XhrStreaming,
-    /// Frames as they come, for the browser's `EventSource`.
+    /// A stream of frames for the browser's `EventSource`.
     EventSource,
-    /// Frames as they come, as script elements of a page.
+    /// A stream of frames as script elements of a page.
     HtmlFile,
     /// One frame for each request, as a script.
     Jsonp,
 }
 
-/// A transport's way from the client.
+/// How a transport receives from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_enums,
@@ -76,11 +76,12 @@ pub enum Receiving {
 pub enum Sending {
     /// The body is an array of strings.
     Xhr,
-    /// The body is that too, or a form with the array in its field `d`.
+    /// The body is an array of strings, or a form with that array in its field `d`.
     Jsonp,
 }
 
-/// Decides what a request asks for. `path` is what follows the prefix: nothing, or a slash and more.
+/// Decides what a request asks for. `path` is the part after the prefix: empty, or beginning with a
+/// slash.
 pub fn route<'a>(method: &str, path: &'a str) -> Route<'a> {
     let Some((found, methods)) = find(path) else {
         return Route::NotFound;
@@ -93,7 +94,7 @@ pub fn route<'a>(method: &str, path: &'a str) -> Route<'a> {
     }
 }
 
-/// What stands at a path, and the methods that it takes.
+/// What a path is for, and the methods that it accepts.
 fn find(path: &str) -> Option<(Route<'_>, &'static str)> {
     if is_iframe(path) {
         return Some((Route::Iframe, "GET"));
@@ -131,7 +132,7 @@ fn endpoint(segment: &str) -> Option<(Endpoint, &'static str)> {
 /// Longest segment of a session's URL, in bytes.
 const MAX_SEGMENT: usize = 128;
 
-/// Whether a server or a session may be called so: any name without a dot, however that is written.
+/// Whether a segment can name a server or a session: any text without a dot, encoded or not.
 fn is_segment(segment: &str) -> bool {
     let is_plain = |name: &str| {
         !name.is_empty() && !name.contains(|it: char| matches!(it, '.' | '/') || it.is_control())

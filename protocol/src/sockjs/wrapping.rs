@@ -1,31 +1,31 @@
-//! How a frame stands in an HTTP response, by transport.
+//! How a frame is written in an HTTP response, by transport.
 
 use super::Receiving;
 use super::form::{BadCallback, Callback};
 use super::frame::escape;
 use super::page::html_file;
 
-/// The shape of a response that carries frames.
+/// The format of a response that carries frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_enums,
     reason = "a host must answer all that there is"
 )]
 pub enum Wrapping {
-    /// A line, and the response ends.
+    /// One line, which ends the response.
     Xhr,
-    /// A line each.
+    /// One line for each frame.
     XhrStreaming,
-    /// An event each.
+    /// One event for each frame.
     EventSource,
-    /// A script element each.
+    /// One script element for each frame.
     HtmlFile(Callback),
-    /// A script, and the response ends.
+    /// One script, which ends the response.
     Jsonp(Callback),
 }
 
 impl Wrapping {
-    /// The shape that a request asks for; only some take a callback from the query.
+    /// The format that a request asks for; some take a callback from the query.
     ///
     /// # Errors
     ///
@@ -56,11 +56,11 @@ impl Wrapping {
         matches!(self, Self::Xhr | Self::Jsonp(_))
     }
 
-    /// What comes before the first frame; nothing for a single one.
+    /// What precedes the first frame; empty for a single frame.
     pub fn prelude(&self) -> String {
         match self {
             Self::Xhr | Self::Jsonp(_) => String::new(),
-            // Browsers that hand over nothing before there is so much.
+            // Some browsers pass nothing on before they have this much.
             Self::XhrStreaming => "h".repeat(2048) + "\n",
             Self::EventSource => String::from("\r\n"),
             Self::HtmlFile(callback) => html_file(callback),
@@ -93,8 +93,8 @@ impl Wrapping {
     }
 }
 
-/// The client takes percent escapes out of an event before it reads the JSON, in which alone `%` can stand: as one of
-/// JSON's own escapes it arrives, and also at clients that decode nothing.
+/// The client decodes percent escapes before it parses the JSON. `%` can only stand in a JSON
+/// string, so it is written as a JSON escape: that also reaches clients that decode nothing.
 fn write_without_percent(frame: &[u8], out: &mut Vec<u8>) {
     let mut parts = frame.split(|byte| *byte == b'%');
     out.extend_from_slice(parts.next().unwrap_or_default());
@@ -104,7 +104,8 @@ fn write_without_percent(frame: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// A string of a script that may stand in a page: its text can neither end its element nor begin a comment.
+/// Writes a string of a script that may be part of a page: its text can neither end the script
+/// element nor begin a comment.
 fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let mut parts = text.split(|byte| *byte == b'<');

@@ -1,4 +1,5 @@
-//! How the events of one subscription reach its client: read from the parameters once, when it begins.
+//! How the events of one subscription reach its client. It is read from the parameters once, when
+//! the subscription begins.
 
 use std::sync::Arc;
 
@@ -7,39 +8,41 @@ use crate::ejson::{self, Object, Text, Value};
 use crate::message::{self, Head, WireError};
 use crate::random;
 
-/// Longest Vent id or event name, in bytes: it is the client's text, and comes back in every event.
+/// Longest Vent id or event name, in bytes. The client chooses this text, and every event repeats
+/// it.
 const MAX_NAME: usize = 256;
 
-/// The client's side of one subscription to events.
+/// How one subscription's events are encoded for its client.
 #[derive(Debug)]
 pub struct EventDelivery {
     encoding: Encoding,
-    /// Everything up to the event's value; where they are numbered, that of the latest event.
+    /// Everything before the event's value; where events are numbered, the head of the latest one.
     head: Head,
-    /// There where they are numbered.
+    /// Set if events are numbered.
     numbered: Option<Box<Numbered>>,
-    /// The collection that stands for the subscription, where a document is announced.
+    /// The collection of the document that represents the subscription, if one is announced.
     collection: Option<Arc<str>>,
-    /// The event name of a streamer's document, where one is announced.
+    /// The event name in a streamer's document, if one is announced.
     event_name: Option<Box<str>>,
 }
 
 /// How events are numbered.
 #[derive(Debug)]
 struct Numbered {
-    /// What stands before the number.
+    /// The text before the number.
     before: Head,
-    /// The number of the latest event, or of the gap behind it.
+    /// The number of the latest event, or of the gap after it.
     latest: u64,
 }
 
 impl EventDelivery {
-    /// Reads the parameters of a Vent subscription: the Vent id, then the handler's own, which are left in `params`.
+    /// Reads the parameters of a Vent subscription. The first one is the Vent id; the others are
+    /// the handler's, and stay in `params`.
     ///
     /// # Errors
     ///
-    /// 400 for a Vent id that is missing, not a string, empty, too long, holds control characters or, in the
-    /// collection encoding, is a name that a client's other collections use.
+    /// 400 for a Vent id that is missing, is not a string, is empty, is too long or has control
+    /// characters; in the collection encoding also for a reserved name.
     pub fn vent(
         publication: &str,
         params: &mut Vec<Value>,
@@ -101,8 +104,9 @@ impl EventDelivery {
         })
     }
 
-    /// Reads the parameters of a streamer subscription: the event name, then a boolean or `{useCollection, args}`.
-    /// What is left in `params` is for the handler: the event name and the arguments.
+    /// Reads the parameters of a streamer subscription: the event name, then a boolean or
+    /// `{useCollection, args}`. Afterwards `params` holds what the handler gets: the event name and
+    /// the arguments.
     ///
     /// # Errors
     ///
@@ -144,7 +148,7 @@ impl EventDelivery {
         self.encoding
     }
 
-    /// The collection that stands for the subscription, if a document is announced in one.
+    /// The collection of the document that represents the subscription, if one is announced.
     pub(crate) fn collection(&self) -> Option<&Arc<str>> {
         self.collection.as_ref()
     }
@@ -172,7 +176,7 @@ impl EventDelivery {
         &self.head
     }
 
-    /// Events may be missing: where they are numbered, a number is.
+    /// Events may be missing: if they are numbered, skips a number.
     pub(crate) fn skip(&mut self) {
         if let Some(numbered) = &mut self.numbered {
             numbered.latest = numbered.latest.saturating_add(1);
@@ -187,7 +191,7 @@ fn collection_head(collection: &str) -> String {
     head
 }
 
-/// Takes the first parameter if it may serve as a name.
+/// Takes the first parameter if it is a valid name.
 fn take_name(params: &mut Vec<Value>) -> Option<String> {
     let name = params.first()?.as_str()?.to_owned();
     let fits = !name.is_empty() && message::is_name(&name, MAX_NAME);

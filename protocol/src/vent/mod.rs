@@ -1,4 +1,4 @@
-//! The three encodings of an event: which head and which brackets its value gets.
+//! The three encodings of an event: the head before its value, and the text around it.
 //!
 //! | encoding | frame |
 //! | --- | --- |
@@ -16,9 +16,9 @@ use crate::message::{EventShape, EventValue, Printed, Tail};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "the fan-out has a place for each")]
 pub enum Encoding {
-    /// `changed` on a collection of the subscription's own; any DDP client reads it.
+    /// `changed` on a collection of the subscription's own; any DDP client understands it.
     Collection,
-    /// The frame that redis-oplog's `Vent.subscribe` looks for. Its value is plain JSON.
+    /// The frame that redis-oplog's `Vent.subscribe` expects. Its value is plain JSON.
     Vent,
     /// As [`Vent`](Self::Vent), with the value in EJSON.
     VentEjson,
@@ -30,8 +30,8 @@ pub enum Encoding {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodingChoice {
-    /// By the Vent id: exactly 17 characters of Meteor's id alphabet mean [`Encoding::Vent`], anything else
-    /// [`Encoding::Collection`].
+    /// Chosen by the Vent id: exactly 17 characters of Meteor's id alphabet mean
+    /// [`Encoding::Vent`], anything else [`Encoding::Collection`].
     #[default]
     Auto,
     /// Always [`Encoding::Collection`].
@@ -44,16 +44,18 @@ pub enum EncodingChoice {
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct VentOptions {
-    /// Which encoding; `None` leaves it to the server's setting.
+    /// The encoding; `None` uses the server's setting.
     pub encoding: Option<EncodingChoice>,
-    /// Whether the collection encoding says `"n"`, the event's number in its subscription, before `"event"`.
+    /// Whether the collection encoding has `"n"`, the event's number in its subscription, before
+    /// `"event"`.
     pub numbered: bool,
-    /// Whether the vent encoding carries EJSON instead of the plain JSON that redis-oplog has always sent.
+    /// Whether the vent encoding carries EJSON instead of the plain JSON that redis-oplog has
+    /// always sent.
     pub ejson: bool,
 }
 
 impl VentOptions {
-    /// The defaults: the server's choice of encoding, not numbered, plain JSON in the vent encoding.
+    /// The defaults: the server's choice of encoding, no numbers, plain JSON in the vent encoding.
     pub fn new() -> Self {
         Self::default()
     }
@@ -65,16 +67,18 @@ impl VentOptions {
         self
     }
 
-    /// Numbers the events of each subscription from 1, as `"n"` before `"event"` in the collection encoding. A number is
-    /// skipped where events may be missing: so a client can see that. It can also tell whether it saw each event, if its API
-    /// shows only the latest of a collection.
+    /// Numbers the events of each subscription from 1, as `"n"` before `"event"` in the collection
+    /// encoding. A number is skipped where events may be missing, so that the client can see the
+    /// gap. The numbers also show a client whether it saw each event, if its API only shows the
+    /// latest document of a collection.
     #[must_use]
     pub fn numbered(mut self) -> Self {
         self.numbered = true;
         self
     }
 
-    /// Sends EJSON in the vent encoding too. Stock redis-oplog clients then see `{"$date":…}` where they saw a string.
+    /// Sends EJSON in the vent encoding too. Stock redis-oplog clients then see `{"$date":…}` where
+    /// they saw a string.
     #[must_use]
     pub fn ejson(mut self) -> Self {
         self.ejson = true;
@@ -88,12 +92,12 @@ impl Encoding {
         self != Self::Vent
     }
 
-    /// Puts a printed value into its brackets; `is_array` says whether the value is an array.
+    /// Puts a printed value into the text around it; `is_array` says whether the value is an array.
     pub fn tail(self, value: impl Into<Printed>, is_array: bool) -> Tail {
         Tail::of(EventValue::Shared(value.into()), self.shape(is_array))
     }
 
-    /// As [`tail`](Self::tail), for an event that only one subscriber has.
+    /// As [`tail`](Self::tail), for an event that only one subscriber gets.
     pub fn own_tail(self, value: Box<str>, is_array: bool) -> Tail {
         Tail::of(EventValue::Own(value), self.shape(is_array))
     }

@@ -1,20 +1,21 @@
-//! The difference that it makes for a client that all publishers have begun again: shown in pieces, because it may be
-//! as large as the view.
+//! The difference for a client after all publishers have started again. It is sent in pieces,
+//! because it may be as large as the view.
 
 use std::vec;
 
 use super::merged::Merged;
 use super::{Collection, Collections, Effect, Id};
 
-/// What the client has, while the publishers publish again, and how far it has been told of the difference.
+/// What the client has while the publishers publish again, and how much of the difference it has
+/// been sent.
 #[derive(Debug)]
 pub(super) struct Before {
     pub(super) collections: Collections,
-    /// The collection whose turn it is: first those from before, then those that there are now.
+    /// The current collection: first those from before, then those that exist now.
     section: usize,
-    /// How many of its documents have had their turn.
+    /// How many of its documents are done.
     at: usize,
-    /// Those whose turn is still to come, in a collection from before that is not merged.
+    /// The remaining documents of a collection from before that is not merged.
     listed: Option<vec::IntoIter<Id>>,
 }
 
@@ -28,8 +29,8 @@ impl Before {
         }
     }
 
-    /// Shows how `now` differs, from where it was left off. `show` answers with the room that it took; when none is
-    /// left the answer is `false`, and more may follow.
+    /// Shows how `now` differs, from where the last call ended. `show` returns the room that it
+    /// used. When none is left this returns `false`, and more may follow.
     pub(super) fn show(
         &mut self,
         now: Option<&Collections>,

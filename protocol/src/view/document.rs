@@ -1,5 +1,6 @@
-//! One document under SERVER_MERGE: its publishers, in the order in which they came, each with its fields, shared. There is
-//! state for a field only where that order does not say who was the first to publish it.
+//! One document under SERVER_MERGE: its publishers in the order in which they came, each with its
+//! shared fields. A field has state of its own only where that order differs from the order in
+//! which the publishers first published the field.
 
 use super::{Effect, Fields, Publisher, changed};
 use crate::ejson::{self, Object, Text, Value};
@@ -7,19 +8,21 @@ use crate::ejson::{self, Object, Text, Value};
 /// A document and its publishers.
 #[derive(Debug)]
 pub(super) enum MergedDocument {
-    /// As long as it has one publisher.
+    /// While it has one publisher.
     Single(Publisher, Fields),
-    /// As long as it has several.
+    /// While it has several.
     Joint(Box<Joint>),
 }
 
 #[derive(Debug)]
 pub(super) struct Joint {
-    /// Each with what it publishes, in the order in which they came. The client knows of a field what the first of them
-    /// says that has it.
+    /// Each publisher with its fields, in the order in which they came. The client has each field's
+    /// value from the first publisher that has the field, except for the fields in `late`. Filled
+    /// by `added`, drained by `removed` and `stop`; bounded by the subscriptions of the session.
     publishers: Vec<(Publisher, Fields)>,
-    /// The fields of which that is not so, because one took them up after others that had come later: who publishes them,
-    /// in the order in which they began to. Lists are of two at least.
+    /// The fields for which that does not hold, because a publisher added the field after later
+    /// publishers had it: their publishers, in the order in which they published the field. Each
+    /// list has at least two.
     late: Vec<(Text, Vec<Publisher>)>,
 }
 
@@ -31,7 +34,7 @@ impl MergedDocument {
         }
     }
 
-    /// What the client has of it.
+    /// The fields that the client has.
     pub(super) fn fields(&self) -> Fields {
         match self {
             Self::Single(_, fields) => fields.clone(),
@@ -39,7 +42,7 @@ impl MergedDocument {
         }
     }
 
-    /// A publisher adds the document to what others have added of it, or adds to its own.
+    /// A publisher adds the document besides others, or adds fields to its own.
     pub(super) fn added(&mut self, publisher: Publisher, fields: Fields) -> Effect {
         let mut seen = Object::new();
         if self.is_published_by(publisher) {
@@ -62,7 +65,7 @@ impl MergedDocument {
         changed(seen)
     }
 
-    /// A publisher changes fields of what it has added; an undefined one is withdrawn.
+    /// A publisher changes fields of a document that it has added; undefined removes a field.
     pub(super) fn changed(&mut self, publisher: Publisher, fields: &Fields) -> Effect {
         let mut seen = Object::new();
         for (key, value) in &**fields {
@@ -75,8 +78,9 @@ impl MergedDocument {
         changed(seen)
     }
 
-    /// A publisher lets go. After [`Effect::Removed`] the document has none, and is to be dropped.
-    pub(super) fn let_go(&mut self, publisher: Publisher) -> Effect {
+    /// A publisher removes the document. After [`Effect::Removed`] it has no publisher, and is to
+    /// be dropped.
+    pub(super) fn remove_publisher(&mut self, publisher: Publisher) -> Effect {
         let joint = match self {
             Self::Single(only, _) if *only == publisher => return Effect::Removed,
             Self::Single(..) => return Effect::Nothing,
@@ -92,7 +96,7 @@ impl MergedDocument {
         changed(seen)
     }
 
-    /// A publisher's value of a field; noted in `seen` when the client sees a difference.
+    /// Sets a publisher's value of a field. A change for the client is noted in `seen`.
     fn set(&mut self, publisher: Publisher, key: &Text, value: &Value, seen: &mut Object) {
         match self {
             Self::Single(_, fields) => {
@@ -105,7 +109,7 @@ impl MergedDocument {
         }
     }
 
-    /// A publisher withdraws a field; noted in `seen` when the client sees a difference.
+    /// Removes a publisher's value of a field. A change for the client is noted in `seen`.
     fn clear(&mut self, publisher: Publisher, key: &Text, seen: &mut Object) {
         match self {
             Self::Single(_, fields) => {
@@ -156,7 +160,7 @@ impl Joint {
         };
         let (_, fields) = self.publishers.remove(place);
         for ((key, gone), was_shown) in fields.iter().zip(were_shown) {
-            self.withdrawn(publisher, key, was_shown.then_some(gone), seen);
+            self.field_removed(publisher, key, was_shown.then_some(gone), seen);
         }
     }
 
@@ -171,7 +175,7 @@ impl Joint {
             return;
         }
         if fields.get_text(key).is_none() {
-            self.take_up(publisher, place, key);
+            self.note_late(publisher, place, key);
         }
         if let Some((_, fields)) = self.publishers.get_mut(place) {
             fields.set(key.clone(), value.clone());
@@ -188,12 +192,12 @@ impl Joint {
             return;
         };
         if let Some(gone) = fields.remove(key) {
-            self.withdrawn(publisher, key, was_shown.then_some(&gone), seen);
+            self.field_removed(publisher, key, was_shown.then_some(&gone), seen);
         }
     }
 
-    /// A publisher is about to publish a field that it did not publish: behind all who do.
-    fn take_up(&mut self, publisher: Publisher, place: usize, key: &Text) {
+    /// A publisher is about to publish a new field, and comes after all its publishers.
+    fn note_late(&mut self, publisher: Publisher, place: usize, key: &Text) {
         if let Some(order) = self.late_mut(key) {
             return order.push(publisher);
         }
@@ -207,8 +211,9 @@ impl Joint {
         }
     }
 
-    /// A publisher no longer publishes a field; the next in line, if any, shows. `gone` is its value if it was the head's.
-    fn withdrawn(
+    /// A publisher no longer publishes a field; the next publisher's value, if any, takes its
+    /// place. `gone` is the old value if the client had it.
+    fn field_removed(
         &mut self,
         publisher: Publisher,
         key: &Text,
@@ -232,7 +237,7 @@ impl Joint {
         }
     }
 
-    /// Whose value of a field the client knows, and the value.
+    /// The publisher whose value of a field the client has, and the value.
     fn head(&self, key: &Text) -> Option<(Publisher, &Value)> {
         let late = self.late.iter().find(|(it, _)| it == key);
         let first = late.and_then(|(_, order)| order.first());
@@ -257,7 +262,8 @@ impl Joint {
     }
 }
 
-/// Whether a field has this value already. What counts as the same is not stored: the client has the former.
+/// Whether a field has this value already. An equal value is not stored, because the client has the
+/// former one.
 fn is_known(fields: &Fields, key: &Text, value: &Value) -> bool {
     let known = fields.get_text(key);
     known.is_some_and(|known| ejson::equals(known, value))

@@ -1,5 +1,5 @@
-//! The fields of a document, as publications hand them over and sessions keep them: one copy, however many sessions show
-//! it.
+//! The fields of a document, as publications pass them and sessions keep them: one copy, however
+//! many sessions show it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use crate::ejson::{self, Object, SerdeError, Text, Value};
 
 /// The fields of a document: immutable and reference-counted.
 ///
-/// A clone is the same fields, and a session that shows them keeps no copy: who publishes one document to many sessions
-/// makes its fields once and hands out clones. `_id` is not among them, it travels beside the fields.
+/// A clone shares the fields, and a session that shows them keeps no copy. To publish one document
+/// to many sessions, make its fields once and pass clones. `_id` is not one of them: the id is sent
+/// beside the fields.
 ///
 /// ```
 /// use updraft_protocol::view::Fields;
@@ -30,7 +31,7 @@ impl Fields {
     ///
     /// # Errors
     ///
-    /// It does not.
+    /// The value does not serialize to an object.
     pub fn new(fields: impl Serialize) -> Result<Self, SerdeError> {
         match ejson::to_value(&fields)? {
             Value::Object(fields) => Ok(Self::from(fields)),
@@ -43,18 +44,18 @@ impl Fields {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// How many hold this copy.
+    /// How many references to this copy exist.
     #[cfg(test)]
     pub(super) fn copies(&self) -> usize {
         Arc::strong_count(&self.0)
     }
 
-    /// Sets a field, in a copy of its own if the fields are shared.
+    /// Sets a field. Shared fields are copied first.
     pub(super) fn set(&mut self, key: Text, value: Value) {
         Arc::make_mut(&mut self.0).insert(key, value);
     }
 
-    /// Takes a field out, of a copy of its own if the fields are shared.
+    /// Removes a field. Shared fields are copied first.
     pub(super) fn remove(&mut self, key: &Text) -> Option<Value> {
         if self.get_text(key).is_some() {
             Arc::make_mut(&mut self.0).remove_text(key)
@@ -79,8 +80,8 @@ impl Deref for Fields {
     }
 }
 
-/// What can be published as the fields of a document: [`Fields`], which are shared, and anything that serializes to an
-/// object.
+/// What can be published as the fields of a document: [`Fields`], which are shared, and anything
+/// that serializes to an object.
 pub trait IntoFields {
     /// The fields.
     ///
@@ -102,7 +103,8 @@ impl IntoFields for &Fields {
     }
 }
 
-// `Fields` are not `Serialize`, or they could be taken for any other value here and be copied.
+// `Fields` do not implement `Serialize`: this implementation would apply to them too, and copy
+// them.
 impl<T: Serialize> IntoFields for T {
     fn into_fields(self) -> Result<Fields, SerdeError> {
         Fields::new(self)

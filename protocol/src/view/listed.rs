@@ -7,16 +7,17 @@ use super::{Id, Publisher};
 #[derive(Debug)]
 pub(super) struct Listed {
     /// Whether a document is removed with the last of its publishers (MULTI), or with each.
-    outlives: bool,
-    /// In the order in which they were added; no set is empty. Filled by `added`, drained by `removed` and `stop`;
-    /// bounded by what the server's own publications publish.
+    is_multi: bool,
+    /// The ids of each publisher, in the order in which they were added; no set is empty. Filled by
+    /// `added`, drained by `removed` and `stop`; bounded by what the server's own publications
+    /// publish.
     ids: IndexMap<Publisher, IndexSet<Id>>,
 }
 
 impl Listed {
-    pub(super) fn new(outlives: bool) -> Self {
+    pub(super) fn new(is_multi: bool) -> Self {
         Self {
-            outlives,
+            is_multi,
             ids: IndexMap::new(),
         }
     }
@@ -25,7 +26,7 @@ impl Listed {
         self.ids.is_empty()
     }
 
-    /// Whether anybody publishes the document.
+    /// Whether any publisher publishes the document.
     pub(super) fn has(&self, id: &str) -> bool {
         self.ids.values().any(|ids| ids.contains(id))
     }
@@ -34,9 +35,9 @@ impl Listed {
         self.ids.get(&publisher).is_some_and(|ids| ids.contains(id))
     }
 
-    /// Whether an `added` of this document is a change to a client that has it.
+    /// Whether `added` of this document is a change, because the client has it already.
     pub(super) fn is_change(&self, id: &str) -> bool {
-        self.outlives && self.has(id)
+        self.is_multi && self.has(id)
     }
 
     pub(super) fn added(&mut self, publisher: Publisher, id: &str) {
@@ -46,7 +47,7 @@ impl Listed {
         }
     }
 
-    /// A publisher lets go of a document; whether the client is to be told.
+    /// A publisher removes a document. Returns whether the client is told.
     pub(super) fn removed(&mut self, publisher: Publisher, id: &str) -> bool {
         let Some(ids) = self.ids.get_mut(&publisher) else {
             return false;
@@ -55,16 +56,16 @@ impl Listed {
         if ids.is_empty() {
             self.ids.shift_remove(&publisher);
         }
-        was_published && self.is_over(id)
+        was_published && self.ends_with(id)
     }
 
-    /// A publisher lets go of all its documents; those of which the client is to be told.
+    /// A publisher removes all its documents. Returns those of which the client is told.
     pub(super) fn stop(&mut self, publisher: Publisher) -> Vec<Id> {
         let ids = self.ids.shift_remove(&publisher).unwrap_or_default();
-        ids.into_iter().filter(|id| self.is_over(id)).collect()
+        ids.into_iter().filter(|id| self.ends_with(id)).collect()
     }
 
-    /// The client no longer has the document, whoever publishes it.
+    /// The client no longer has the document, whichever publishers have it.
     pub(super) fn forget(&mut self, id: &str) {
         self.ids.retain(|_, ids| {
             ids.shift_remove(id);
@@ -72,7 +73,7 @@ impl Listed {
         });
     }
 
-    /// Takes over what another list has.
+    /// Adds all entries of another list.
     pub(super) fn extend(&mut self, other: Self) {
         for (publisher, ids) in other.ids {
             self.ids.entry(publisher).or_default().extend(ids);
@@ -84,8 +85,8 @@ impl Listed {
         self.ids.values().flatten().collect()
     }
 
-    /// Whether the end of one publisher is the end of the document.
-    fn is_over(&self, id: &str) -> bool {
+    /// Whether the document ends when one publisher removes it.
+    fn ends_with(&self, id: &str) -> bool {
         !self.is_change(id)
     }
 }

@@ -3,13 +3,13 @@
 use indexmap::IndexMap;
 
 use super::document::MergedDocument;
-use super::{Effect, Fields, Id, Publisher, changed, settle};
+use super::{Effect, Fields, Id, Publisher, changed, shrink_if_sparse};
 use crate::ejson::{self, Object, Value};
 
 #[derive(Debug, Default)]
 pub(super) struct Merged {
-    /// In the order in which they were added. Filled by `added`, drained by `removed` and `stop`; bounded by what the
-    /// server's own publications publish.
+    /// In the order in which they were added. Filled by `added`, drained by `removed` and `stop`;
+    /// bounded by what the server's own publications publish.
     documents: IndexMap<Id, MergedDocument>,
 }
 
@@ -45,28 +45,28 @@ impl Merged {
         let Some(document) = self.documents.get_mut(id) else {
             return Effect::Nothing;
         };
-        let effect = document.let_go(publisher);
+        let effect = document.remove_publisher(publisher);
         if effect == Effect::Removed {
             self.documents.shift_remove(id);
-            settle(&mut self.documents);
+            shrink_if_sparse(&mut self.documents);
         }
         effect
     }
 
-    /// A publisher lets go of all its documents.
+    /// A publisher removes all its documents.
     pub(super) fn stop(&mut self, publisher: Publisher, mut show: impl FnMut(&str, Effect)) {
-        // All in one pass: taking them out one by one moves the others each time.
+        // All in one pass: removing them one by one would move the others each time.
         self.documents.retain(|id, document| {
-            let effect = document.let_go(publisher);
+            let effect = document.remove_publisher(publisher);
             let stays = effect != Effect::Removed;
             show(id, effect);
             stays
         });
-        settle(&mut self.documents);
+        shrink_if_sparse(&mut self.documents);
     }
 
-    /// How one document differs from what was before: by number, first those that were there before, then those that
-    /// are here now. `None` behind the last.
+    /// How document number `number` differs from before. Documents from before are counted first,
+    /// then those that exist now. `None` after the last.
     pub(super) fn difference_at<'a>(
         &'a self,
         before: &'a Self,
@@ -90,7 +90,7 @@ impl Merged {
     }
 }
 
-/// The fields that differ; those that are gone are undefined.
+/// The fields that differ; removed ones are undefined.
 fn differing(before: &Fields, now: &Fields) -> Object {
     let mut seen = Object::new();
     if before.is_same(now) {

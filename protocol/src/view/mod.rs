@@ -1,5 +1,5 @@
-//! What a client has been shown: the merge box, which joins the documents of a session's subscriptions, and Meteor's other
-//! strategies, which remember less.
+//! What a client has been sent: the merge box, which merges the documents of a session's
+//! subscriptions, and Meteor's other strategies, which remember less.
 //!
 //! ```
 //! use updraft_protocol::ejson;
@@ -35,23 +35,27 @@ use listed::Listed;
 use merged::Merged;
 pub use strategy::{PublicationStrategy, Strategies};
 
-/// Who publishes: a number that names one run of one subscription.
+/// A publisher: a number that identifies one run of one subscription.
 pub type Publisher = u64;
 
-/// A document's id as on the wire. Meteor's random ids and MongoDB's fit in without an allocation.
+/// A document's id as sent to the client. Meteor's random ids and MongoDB's fit without an
+/// allocation.
 type Id = CompactString;
 
 /// The documents that the subscriptions of one session publish.
 ///
-/// Of each document it keeps the id, and for each of its publishers a reference to the fields: 10,000 sessions that show
-/// the same 100 documents of 1 KiB take 7.6 KiB each beside the one copy (`benches/merge_box.rs`). A session gets fields of
-/// its own when a subscription changes them.
+/// Of each document it keeps the id, and for each of its publishers a reference to the fields.
+/// 10,000 sessions that show the same 100 documents of 1 KiB take 7.6 KiB each beside the one copy
+/// (`benches/merge_box.rs`). A session gets its own copy of the fields when a subscription changes
+/// them.
 #[derive(Debug, Default)]
 pub struct View {
     strategies: Strategies,
-    /// None while there are none: many sessions have events only.
+    /// `None` while there are no documents: many sessions have only events. Filled by `added`,
+    /// drained by `removed` and `stop`; bounded by what the server's own publications publish.
     collections: Option<Box<Collections>>,
-    /// What the client has, from [`begin_again`](Self::begin_again) until [`difference`](Self::difference).
+    /// What the client has, from [`begin_again`](Self::begin_again) until
+    /// [`difference`](Self::difference).
     before: Option<Box<Before>>,
 }
 
@@ -65,13 +69,13 @@ type Collections = IndexMap<Box<str>, Collection>;
     reason = "nothing else can become of a document"
 )]
 pub enum Effect {
-    /// The document is new to it.
+    /// The document is new to the client.
     Added(Fields),
-    /// These fields differ; undefined ones are gone. Never empty.
+    /// These fields differ; undefined ones are removed. Never empty.
     Changed(Fields),
-    /// The document is gone.
+    /// The document is removed.
     Removed,
-    /// The client need not know.
+    /// Nothing is sent to the client.
     Nothing,
 }
 
@@ -82,7 +86,7 @@ enum Collection {
 }
 
 impl View {
-    /// A view of nothing yet.
+    /// An empty view.
     pub fn new(strategies: Strategies) -> Self {
         Self {
             strategies,
@@ -90,7 +94,8 @@ impl View {
         }
     }
 
-    /// Whether the client has documents of this collection. Where nobody keeps account, it is taken to have some.
+    /// Whether the client has documents of this collection. Under `NoMergeNoHistory` nothing is
+    /// recorded, and this returns `true`.
     pub fn has_collection(&self, collection: &str) -> bool {
         let before = self.before.as_deref();
         self.strategies.of(collection) == PublicationStrategy::NoMergeNoHistory
@@ -107,7 +112,7 @@ impl View {
         }
     }
 
-    /// A publisher adds a document, or adds to its own.
+    /// A publisher adds a document, or adds fields to its own.
     pub fn added(
         &mut self,
         publisher: Publisher,
@@ -134,7 +139,8 @@ impl View {
         }
     }
 
-    /// A publisher changes fields of a document that it publishes; an undefined value withdraws the field.
+    /// A publisher changes fields of a document that it publishes; an undefined value removes the
+    /// field.
     pub fn changed(
         &mut self,
         publisher: Publisher,
@@ -143,7 +149,7 @@ impl View {
         fields: Fields,
     ) -> Effect {
         if let Some(Collection::Merged(found)) = self.known_mut(collection) {
-            // It knows its publishers itself, and this is asked for often.
+            // The document knows its publishers, and this is called often.
             let effect = found.changed(publisher, id, &fields);
             return effect.unless(self.before.is_some());
         }
@@ -154,7 +160,7 @@ impl View {
         }
     }
 
-    /// A publisher lets go of a document.
+    /// A publisher removes a document.
     pub fn removed(&mut self, publisher: Publisher, collection: &str, id: &str) -> Effect {
         if !self.publishes(publisher, collection, id) {
             return Effect::Nothing;
@@ -182,11 +188,11 @@ impl View {
         effect
     }
 
-    /// A publisher lets go of all that it publishes: collection by collection, and of each its documents, in the order in
-    /// which they came to the session. Each effect is shown in turn.
+    /// A publisher removes everything that it publishes: collection by collection, and in each its
+    /// documents, in the order in which they came to the session. `show` gets each effect in turn.
     ///
-    /// Meteor goes by the order in which this publisher added them, which differs only where several publish the same
-    /// documents in different orders (deviation 021).
+    /// Meteor uses the order in which this publisher added them, which differs only if several
+    /// publishers add the same documents in different orders (deviation 021).
     pub fn stop(&mut self, publisher: Publisher, mut show: impl FnMut(&str, &str, Effect)) {
         let is_rerun = self.before.is_some();
         for (name, collection) in self.collections.iter_mut().flat_map(|all| &mut **all) {
@@ -207,10 +213,11 @@ impl View {
         self.forget_empty();
     }
 
-    /// All publishers are over and will publish again: the view is empty, and what was in it is remembered for the
-    /// [`difference`](Self::difference).
+    /// All publishers have ended and will publish again: the view becomes empty, and its contents
+    /// are kept for the [`difference`](Self::difference).
     ///
-    /// Until then merged collections have no effects. What others have follows from their [`PublicationStrategy`].
+    /// Until then changes in merged collections have no effects. For other collections the effects
+    /// depend on their [`PublicationStrategy`].
     pub fn begin_again(&mut self) {
         let shown = self.collections.take().unwrap_or_default();
         let Some(before) = &mut self.before else {
@@ -218,7 +225,8 @@ impl View {
             return;
         };
         let before = &mut before.collections;
-        // Once more before the difference: of this the client has seen only what is not merged.
+        // A second change before the difference: the client has seen only the collections that are
+        // not merged.
         for (name, collection) in *shown {
             if let Collection::Listed(found) = collection {
                 match before.get_mut(&name) {
@@ -234,11 +242,13 @@ impl View {
 
     /// All publishers have published again: shows what that changes for the client.
     ///
-    /// The collections from before come first, each with its documents from before, then with those that are new; then
-    /// the collections that are new. Without [`begin_again`](Self::begin_again) there is no difference.
+    /// The collections from before come first, each with its documents from before and then its new
+    /// ones; new collections follow. Without [`begin_again`](Self::begin_again) there is no
+    /// difference.
     ///
-    /// `show` answers with the room that it took. With no `room` left this ends with `false`, and the next call goes on
-    /// from there; until one has ended with `true` nothing else may happen to the view.
+    /// `show` returns the room that it used. With no `room` left this returns `false`, and the next
+    /// call continues from there. Until a call has returned `true`, call no other function of the
+    /// view.
     pub fn difference(
         &mut self,
         room: usize,
@@ -254,7 +264,7 @@ impl View {
         is_whole
     }
 
-    /// The collection, made if need be; `None` where nobody keeps account.
+    /// The collection, created if needed; `None` if its strategy records nothing.
     fn collection(&mut self, name: &str) -> Option<&mut Collection> {
         if self.known(name).is_none() {
             let collection = match self.strategies.of(name) {
@@ -327,8 +337,8 @@ fn changed(seen: impl Into<Fields>) -> Effect {
     }
 }
 
-/// Gives back memory when most of it is empty.
-fn settle<K: Hash + Eq, V>(map: &mut IndexMap<K, V>) {
+/// Frees memory when most of it is unused.
+fn shrink_if_sparse<K: Hash + Eq, V>(map: &mut IndexMap<K, V>) {
     let room = map.len().saturating_mul(2);
     if room < map.capacity() / 2 {
         map.shrink_to(room);

@@ -1,4 +1,4 @@
-//! The view's rules one by one; `tests/merge_box` has them at random.
+//! The view's rules one by one; `tests/merge_box` tests them at random.
 
 use super::*;
 use crate::ejson;
@@ -42,7 +42,7 @@ fn shown(effect: Effect) -> String {
 
 fn difference(view: &mut View) -> Vec<String> {
     let mut all = Vec::new();
-    // One at a time, as for a client that takes little.
+    // One at a time, as for a client that reads slowly.
     let show = |all: &mut Vec<String>, name: &str, id: &str, effect| {
         all.push(format!("{name}/{id} {}", shown(effect)));
         1

@@ -1,4 +1,5 @@
-//! What a client makes of what it is sent: Meteor's own, whose store takes a second `added` for a change.
+//! What a client makes of what it is sent: Meteor's own, whose store takes a second `added` for a
+//! change.
 
 use updraft_protocol::ejson::{self, Object};
 use updraft_protocol::view::{Effect, PublicationStrategy};

@@ -1,5 +1,5 @@
-//! The view under random operations of several publishers, against an obvious model: what a client shows after each of
-//! them is what the model says it must show.
+//! The view under random operations of several publishers, against an obvious model: what a client
+//! shows after each of them is what the model says it must show.
 
 mod client;
 mod model;

@@ -1,4 +1,5 @@
-//! What a client must show, computed the long way: everything that everybody publishes is kept, in order.
+//! What a client must show, computed the long way: everything that everybody publishes is kept, in
+//! order.
 
 use std::collections::BTreeMap;
 

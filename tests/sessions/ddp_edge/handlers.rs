@@ -1,4 +1,5 @@
-//! What handlers do: panic, never end, block, outrun their client, follow a bus that does not answer.
+//! What handlers do: panic, never end, block, outrun their client, follow a bus that does not
+//! answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;

@@ -192,7 +192,8 @@ fn row_061_long_messages_wait_in_their_socket_too() {
     let mut client = server.client();
     client.send_text(&call("first", "waits", ""));
     gate.await_arrival(&server);
-    // Far fewer than may wait by number: after the second nothing is read, until there is room again.
+    // Far fewer than may wait by number: after the second nothing is read, until there is room
+    // again.
     let long = format!(r#""{}""#, "x".repeat(60_000));
     for n in 0..20 {
         client.send_text(&call(&n.to_string(), "nothing", &long));

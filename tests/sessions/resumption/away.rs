@@ -10,7 +10,8 @@ use updraft_test_support::client::{Client, PATIENCE};
 use super::returning::*;
 use crate::common::{Count, Gate, Running, eventually_within, meanwhile, talk};
 
-/// A publication that waits at its gate once it has begun, then does this; what it began is counted when it is over.
+/// A publication that waits at its gate once it has begun, then does this; what it began is counted
+/// when it is over.
 fn afterwards(builder: Builder, gate: &Gate, over: &Count, then: fn(&Vent)) -> Builder {
     let (gate, over) = (gate.clone(), over.clone());
     builder.vent("tm", move |vent: Vent| {

@@ -1,4 +1,5 @@
-//! A client that remembers what it has received, and a server that takes notes of what becomes of it.
+//! A client that remembers what it has received, and a server that takes notes of what becomes of
+//! it.
 
 use std::num::NonZero;
 use std::sync::{Arc, Mutex};

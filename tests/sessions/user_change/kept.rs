@@ -1,4 +1,5 @@
-//! Messages that come in while the user changes: kept for the functions of the new run, if it has any.
+//! Messages that come in while the user changes: kept for the functions of the new run, if it has
+//! any.
 
 use std::sync::Arc;
 

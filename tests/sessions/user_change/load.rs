@@ -1,5 +1,5 @@
-//! A thousand messages a second while the user changes: none is lost that the new run wants, none has the stamp of
-//! somebody else.
+//! A thousand messages a second while the user changes: none is lost that the new run wants, none
+//! has the stamp of somebody else.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,8 +19,9 @@ const DAWDLE: Duration = Duration::from_millis(20);
 /// Between two messages.
 const PACE: Duration = Duration::from_millis(1);
 
-/// What each subscription must have had before the user changes again, and what the one whose function is asynchronous:
-/// 64 messages wait for it, so on a busy machine it does not keep up with all of them, which is a gap that it is told of.
+/// What each subscription must have had before the user changes again, and what the one whose
+/// function is asynchronous: 64 messages wait for it, so on a busy machine it does not keep up with
+/// all of them, which is a gap that it is told of.
 const EVENTS: u64 = 100;
 const TENTHS: u64 = EVENTS / 10;
 

@@ -1,5 +1,6 @@
-//! Proves of a stream of events that nothing was lost in silence: every message gets a number of its channel, and each
-//! subscription's checker sees that the numbers come without duplicate, without reordering and without an untold gap.
+//! Proves of a stream of events that nothing was lost in silence: every message gets a number of
+//! its channel, and each subscription's checker sees that the numbers come without duplicate,
+//! without reordering and without an untold gap.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +14,8 @@ pub struct Numbering {
 }
 
 impl Numbering {
-    /// The next message of a channel, as text that carries both: `channel#number`. It needs no escaping in JSON if the
-    /// channel's name does not.
+    /// The next message of a channel, as text that carries both: `channel#number`. It needs no
+    /// escaping in JSON if the channel's name does not.
     pub fn stamp(&mut self, channel: &str) -> String {
         let next = self.next.entry(channel.to_owned()).or_default();
         let stamp = format!("{channel}#{next}");
@@ -28,7 +29,8 @@ impl Numbering {
     }
 }
 
-/// The stamp that a frame carries as a string of its own, such as `threads::7#5` in `{"event":"threads::7#5"}`.
+/// The stamp that a frame carries as a string of its own, such as `threads::7#5` in
+/// `{"event":"threads::7#5"}`.
 pub fn stamp_in(frame: &str) -> Option<&str> {
     frame.split('"').find(|text| parse(text).is_some())
 }
@@ -48,7 +50,8 @@ struct Progress {
     next: u64,
     /// Messages that did not come, and of which it was not told yet.
     untold: Option<(u64, u64)>,
-    /// Gaps that it was told of and has not seen. The telling may overtake messages from before the gap.
+    /// Gaps that it was told of and has not seen. The telling may overtake messages from before the
+    /// gap.
     told: u64,
 }
 
@@ -76,7 +79,8 @@ impl Checker {
     /// The subscription was sent a message.
     ///
     /// # Panics
-    /// When it is a duplicate, comes too late, is of another's channel, or follows a gap after one that was not told.
+    /// When it is a duplicate, comes too late, is of another's channel, or follows a gap after one
+    /// that was not told.
     #[track_caller]
     pub fn received(&mut self, stamp: &str) {
         let name = &self.name;
@@ -106,8 +110,8 @@ impl Checker {
         progress.next = number + 1;
     }
 
-    /// The subscription was told that messages of all its channels may be missing: those that are missing already, or
-    /// else those of the next gap.
+    /// The subscription was told that messages of all its channels may be missing: those that are
+    /// missing already, or else those of the next gap.
     pub fn gap_told(&mut self) {
         for progress in self.channels.values_mut() {
             if progress.untold.take().is_none() {
@@ -141,7 +145,8 @@ impl Checker {
     }
 }
 
-/// Waits until nothing is held any more: every gauge is zero, and nobody is subscribed to these channels of Redis.
+/// Waits until nothing is held any more: every gauge is zero, and nobody is subscribed to these
+/// channels of Redis.
 ///
 /// # Panics
 /// When that does not come to be; the message names what is left.

@@ -14,7 +14,8 @@ use tungstenite::{Error, Message, WebSocket};
 use crate::stream::Stream;
 use crate::transcript::Received;
 
-/// How long an answer may take that is sure to come, on a machine that does much else at the same time.
+/// How long an answer may take that is sure to come, on a machine that does much else at the same
+/// time.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a client sends first.
@@ -38,7 +39,8 @@ impl Client {
         Self::try_connect(url).unwrap_or_else(|error| panic!("{url}: {error}"))
     }
 
-    /// As [`connect`](Self::connect), then introduces itself as a DDP client. Answers with the session id too.
+    /// As [`connect`](Self::connect), then introduces itself as a DDP client. Answers with the
+    /// session id too.
     ///
     /// # Panics
     /// When the server does not answer `connected`.
@@ -79,7 +81,8 @@ impl Client {
         Self::open(tcp(url)?, is_secure, request)
     }
 
-    /// Opens a WebSocket over a TCP connection that the test has prepared, with a small receive buffer for example.
+    /// Opens a WebSocket over a TCP connection that the test has prepared, with a small receive
+    /// buffer for example.
     ///
     /// # Errors
     /// When the server refuses, or does not answer in time.
@@ -215,7 +218,8 @@ impl Client {
         }
     }
 
-    /// Closes as WebSocket wants it, and waits until the server has let go. What it still says is dropped.
+    /// Closes as WebSocket wants it, and waits until the server has let go. What it still says is
+    /// dropped.
     pub fn close(mut self) {
         let frame = CloseFrame {
             code: CloseCode::Normal,

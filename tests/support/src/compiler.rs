@@ -1,5 +1,5 @@
-//! What the compiler says of programs that use the library wrongly. They are compiled against the library as cargo has
-//! built it for all tests, so nothing else is built for them.
+//! What the compiler says of programs that use the library wrongly. They are compiled against the
+//! library as cargo has built it for all tests, so nothing else is built for them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use crate::process::cargo;
 /// Where cargo has put the library.
 static LIBRARY: LazyLock<PathBuf> = LazyLock::new(library);
 
-/// Compiles a program that uses nothing but the library: what the compiler says, or nothing if it has no objection.
+/// Compiles a program that uses nothing but the library: what the compiler says, or nothing if it
+/// has no objection.
 ///
 /// # Panics
 /// When the library cannot be built, or there is no compiler.

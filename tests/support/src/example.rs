@@ -1,5 +1,5 @@
-//! The examples of this workspace as child processes, never older than what they are made of.
-//! Cargo builds them before it runs all tests, but not before it runs some: then they are built here.
+//! The examples of this workspace as child processes, never older than what they are made of. Cargo
+//! builds them before it runs all tests, but not before it runs some: then they are built here.
 
 use std::collections::HashSet;
 use std::fs;
@@ -18,8 +18,8 @@ pub struct Example {
 }
 
 impl Example {
-    /// Starts `examples/NAME.rs` with these environment variables, and waits until it accepts. Without a `PORT` among
-    /// them it gets a free one.
+    /// Starts `examples/NAME.rs` with these environment variables, and waits until it accepts.
+    /// Without a `PORT` among them it gets a free one.
     ///
     /// # Panics
     /// When it cannot be built, or does not come up.

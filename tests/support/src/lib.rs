@@ -1,9 +1,11 @@
-//! What the tests of this workspace share: transcripts of conversations, a small blocking DDP client that replays them,
-//! a proxy that does what networks do, a checker that no event was lost in silence,
-//! and Redis, MongoDB and the examples as child processes. Everything panics where a test would, with a message that says why.
+//! What the tests of this workspace share: transcripts of conversations, a small blocking DDP
+//! client that replays them, a proxy that does what networks do, a checker that no event was lost
+//! in silence, and Redis, MongoDB and the examples as child processes. Everything panics where a
+//! test would, with a message that says why.
 //!
-//! The client blocks. A server under test must therefore run on other threads: in a process of its own, or in a test
-//! marked `#[tokio::test(flavor = "multi_thread")]`, whose body runs beside the workers.
+//! The client blocks. A server under test must therefore run on other threads: in a process of its
+//! own, or in a test marked `#[tokio::test(flavor = "multi_thread")]`, whose body runs beside the
+//! workers.
 
 #![allow(
     clippy::exhaustive_enums,

@@ -1,5 +1,6 @@
-//! A real MongoDB, or a server that speaks its protocol, for one test: the one that `MONGO_URL` names, else `mongod`, else
-//! FerretDB, which `cargo xtask test` builds from `tests/support/mongo` where there is Go.
+//! A real MongoDB, or a server that speaks its protocol, for one test: the one that `MONGO_URL`
+//! names, else `mongod`, else FerretDB, which `cargo xtask test` builds from `tests/support/mongo`
+//! where there is Go.
 
 use std::env;
 use std::io::{BufRead, BufReader};

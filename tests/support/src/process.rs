@@ -17,8 +17,9 @@ const START: Duration = Duration::from_secs(20);
 /// Lines that are kept of what a process prints.
 const KEPT_LINES: usize = 500;
 
-/// The cargo by which this test was built, as if it were called from a shell: build scripts that look at what it tells the
-/// test of its own package would otherwise run again, and everything behind them with them.
+/// The cargo by which this test was built, as if it were called from a shell: build scripts that
+/// look at what it tells the test of its own package would otherwise run again, and everything
+/// behind them with them.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
@@ -38,8 +39,8 @@ pub fn cargo() -> Command {
 
 /// A port of the loopback interface on which nobody listens.
 ///
-/// It lies below the range from which the operating system takes ports for outgoing connections, so it stays free while
-/// a server is restarted.
+/// It lies below the range from which the operating system takes ports for outgoing connections, so
+/// it stays free while a server is restarted.
 ///
 /// # Panics
 /// When there is none.
@@ -56,8 +57,8 @@ pub fn free_port() -> u16 {
         .expect("a port is free")
 }
 
-/// Whether nobody listens on a port. To find out, nobody does: another program that waits for its own server there
-/// would take us for it.
+/// Whether nobody listens on a port. To find out, nobody does: another program that waits for its
+/// own server there would take us for it.
 fn is_free(port: u16) -> bool {
     let bind = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
@@ -72,12 +73,14 @@ fn is_free(port: u16) -> bool {
 pub struct Process {
     name: String,
     child: Child,
-    /// What it printed last. Filled by a thread for each pipe, never drained, bounded by `KEPT_LINES`.
+    /// What it printed last. Filled by a thread for each pipe, never drained, bounded by
+    /// `KEPT_LINES`.
     output: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Process {
-    /// Starts a server and waits until it accepts connections on this port of the loopback interface.
+    /// Starts a server and waits until it accepts connections on this port of the loopback
+    /// interface.
     ///
     /// # Panics
     /// When it cannot be started or does not come up.

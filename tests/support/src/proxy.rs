@@ -1,5 +1,6 @@
-//! A TCP proxy that does to a connection what networks do: it stands between a client and a server, or between a server
-//! and Redis. Every fault can be switched while connections are open; two threads and one buffer each carry a connection.
+//! A TCP proxy that does to a connection what networks do: it stands between a client and a server,
+//! or between a server and Redis. Every fault can be switched while connections are open; two
+//! threads and one buffer each carry a connection.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -33,7 +34,8 @@ pub enum Direction {
 /// What happens to the bytes of one direction. The default is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// How late they arrive. What is carried at a time is 16 KiB, so this bounds the throughput too.
+    /// How late they arrive. What is carried at a time is 16 KiB, so this bounds the throughput
+    /// too.
     pub latency: Duration,
     /// The longest piece that is written at once.
     pub slice: Option<usize>,
@@ -41,8 +43,9 @@ pub struct Faults {
     pub bandwidth: Option<u32>,
     /// Each so-many-th byte arrives altered.
     pub corrupt_each: Option<usize>,
-    /// They are read and never arrive, nor does the end of the connection. A connection that has lost a byte stays lost
-    /// when this is switched off: nobody ever gets a stream with a hole in it.
+    /// They are read and never arrive, nor does the end of the connection. A connection that has
+    /// lost a byte stays lost when this is switched off: nobody ever gets a stream with a hole in
+    /// it.
     pub black_hole: bool,
 }
 
@@ -111,7 +114,8 @@ impl Proxy {
         change(&mut lock(&self.shared.faults)[direction as usize]);
     }
 
-    /// Swallows everything, of open connections and of new ones, which are still accepted; or no longer does.
+    /// Swallows everything, of open connections and of new ones, which are still accepted; or no
+    /// longer does.
     pub fn black_hole(&self, on: bool) {
         self.set(|faults| faults.black_hole = on);
     }
@@ -147,7 +151,8 @@ impl Proxy {
         self.open().iter().for_each(|it| it.reset());
     }
 
-    /// Ends one direction of every open connection: its receiver reads the end, the other direction goes on.
+    /// Ends one direction of every open connection: its receiver reads the end, the other direction
+    /// goes on.
     pub fn half_close(&self, direction: Direction) {
         for connection in self.open() {
             let (from, to) = connection.ends(direction);

@@ -32,8 +32,8 @@ impl RedisServer {
         }
     }
 
-    /// Starts one that speaks TLS only, with these files, and asks for this password. It answers nothing that is asked
-    /// here, for which it would have to be trusted.
+    /// Starts one that speaks TLS only, with these files, and asks for this password. It answers
+    /// nothing that is asked here, for which it would have to be trusted.
     ///
     /// # Panics
     /// When `redis-server` is missing or does not come up.

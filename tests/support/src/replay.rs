@@ -1,5 +1,5 @@
-//! Replays a transcript over a connection, in real time.
-//! It waits for as many frames as a turn expects and no longer; only the end of a case is watched for frames too many.
+//! Replays a transcript over a connection, in real time. It waits for as many frames as a turn
+//! expects and no longer; only the end of a case is watched for frames too many.
 
 use std::time::{Duration, Instant};
 

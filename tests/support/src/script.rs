@@ -1,5 +1,5 @@
-//! Scripts of `tests/clients`, which drive the clients of other ecosystems in Node.js. A script says what held, line by
-//! line, and asks the test by `> …` for what only a test can do.
+//! Scripts of `tests/clients`, which drive the clients of other ecosystems in Node.js. A script
+//! says what held, line by line, and asks the test by `> …` for what only a test can do.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -37,7 +37,8 @@ impl Script {
         Self(child.unwrap_or_else(|error| panic!("node does not start: {error}")))
     }
 
-    /// Shows what the script prints, and calls `grant` with each of its wishes, until it prints no more.
+    /// Shows what the script prints, and calls `grant` with each of its wishes, until it prints no
+    /// more.
     ///
     /// # Panics
     /// When the script fails or hangs.

@@ -1,12 +1,14 @@
-//! Answers as Redis would in states that a real one cannot be brought into at will: loading, read-only, out of memory.
-//! It knows the few commands that a bus needs; the script answers instead where it wants to.
+//! Answers as Redis would in states that a real one cannot be brought into at will: loading,
+//! read-only, out of memory. It knows the few commands that a bus needs; the script answers instead
+//! where it wants to.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Whatever is asked: the error to answer with, such as `LOADING Redis is loading the dataset in memory`, if any.
+/// Whatever is asked: the error to answer with, such as `LOADING Redis is loading the dataset in
+/// memory`, if any.
 type Script = Arc<Mutex<Box<dyn FnMut(&[String]) -> Option<String> + Send>>>;
 
 /// A server on a port of its own that lasts as long as the test.

@@ -1,5 +1,5 @@
-//! A connection to a server, in the open or over TLS. The servers of tests have the certificates of `tests/tls`, which
-//! are for 127.0.0.1 and vouch for themselves.
+//! A connection to a server, in the open or over TLS. The servers of tests have the certificates of
+//! `tests/tls`, which are for 127.0.0.1 and vouch for themselves.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -55,7 +55,8 @@ impl Way {
         }
     }
 
-    /// Connects to the server of which `url` is the raw WebSocket, such as `ws://127.0.0.1:3000/websocket`.
+    /// Connects to the server of which `url` is the raw WebSocket, such as
+    /// `ws://127.0.0.1:3000/websocket`.
     ///
     /// # Errors
     /// When there is no such server, or it does not want to.

@@ -1,13 +1,13 @@
-//! A page that lists facts in tables, which people read and the tests are measured against. A row
-//! that begins with a number is a fact; one that begins with a prefix and numbers (`row 3, 9–11`)
-//! says why these need no test.
+//! A page that lists facts in tables, for readers and for the check of the tests. A row that begins
+//! with a number is a fact; one that begins with a prefix and numbers (`row 3, 9–11`) says why
+//! these need no test.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::number;
 use crate::ranges;
 
-/// What a page says.
+/// The contents of a page.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) title: String,
@@ -18,7 +18,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Reads all tables. Numbers have to ascend, so that none is given twice.
+    /// Reads all tables. Numbers have to ascend, so that none is used twice.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut page = Self::default();
         for line in text.lines() {
@@ -46,7 +46,7 @@ impl Page {
             self.exempt.extend(exempt);
             return Some(());
         }
-        // The head of a table and the line below it have no digits.
+        // The header of a table and the line below it have no digits.
         let is_head = !first.contains(|letter: char| letter.is_ascii_digit());
         is_head.then_some(())
     }

@@ -1,11 +1,12 @@
-//! Where fuzzing starts: what clients and servers say in the transcripts, in the form that each target reads.
+//! The inputs with which fuzzing starts: the transcripts' messages, in the form that each target
+//! reads.
 
 use std::path::Path;
 use std::{fs, io};
 
 use updraft_test_support::transcript::{self, Case, Step};
 
-/// Writes the seeds of all targets, each target's in a folder of its own.
+/// Writes the seeds of all targets, each into its own folder.
 pub(super) fn write(folder: &Path) -> io::Result<()> {
     let files = transcript::read_all().map_err(io::Error::other)?;
     for name in super::TARGETS {
@@ -31,8 +32,8 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// As `fuzz/targets/session/script.rs` reads it: what the client sends, with what a handler may have done for each of
-/// the answers.
+/// For `fuzz/targets/session/script.rs`: the client's messages, and handler actions that fit the
+/// answers.
 fn session(case: &Case) -> Vec<u8> {
     let mut script = Vec::new();
     for step in &case.steps {
@@ -64,8 +65,8 @@ fn deed(answer: &str) -> &'static [u8] {
     }
 }
 
-/// As `fuzz/targets/websocket.rs` reads it: a limit, the sizes of pieces, then frames. Their mask is zero, so that a
-/// mutation of the text is one of the message; each second message comes in two fragments.
+/// For `fuzz/targets/websocket.rs`: a limit, the sizes of pieces, then frames. Their mask is zero,
+/// so that a mutation of the text changes the message; each second message has two fragments.
 fn websocket(case: &Case) -> Vec<u8> {
     let mut bytes = vec![0xff, 0x37];
     let sent = case.steps.iter().filter_map(|step| match step {
@@ -92,7 +93,7 @@ fn frame(first: u8, payload: &[u8], out: &mut Vec<u8>) {
         Ok(short @ 0..=125) => out.push(0x80 | short),
         _ => {
             out.push(0x80 | 126);
-            // A message of a transcript is a line, far below 64 KiB.
+            // A message of a transcript is one line, far below 64 KiB.
             let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
             out.extend_from_slice(&length.to_be_bytes());
         }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::Path;
 
-/// The circles among these files and those that each of them imports: each as a chain that begins and ends with the same
-/// file. Every file that is in a circle is in one of these.
+/// The circles among these files and the files that they import: each as a chain that begins and
+/// ends with the same file. Every file in a circle appears in one of these chains.
 pub(super) fn circles<'a>(imports: &[(&'a Path, Vec<&'a Path>)]) -> Vec<Vec<&'a Path>> {
     let imported: HashMap<_, _> = imports.iter().map(|(file, its)| (*file, its)).collect();
     let mut found: Vec<Vec<&Path>> = Vec::new();

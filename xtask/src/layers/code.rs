@@ -1,6 +1,6 @@
-//! What of a file is code: neither comments nor texts nor tests.
+//! Which parts of a file are code: not comments, string literals or tests.
 
-/// The code before the tests, which are last in a file.
+/// The code before the tests, which come last in a file.
 pub(super) fn without_tests(text: &str) -> &str {
     let tests = text.find("#[cfg(test)]\nmod tests");
     tests.map_or(text, |at| text.get(..at).unwrap_or(text))
@@ -28,7 +28,7 @@ fn is_word(letter: char) -> bool {
     letter.is_alphanumeric() || letter == '_'
 }
 
-/// The code with comments and texts as blanks, line by line as it was.
+/// The code with comments and string literals replaced by blanks; line breaks stay.
 pub(super) fn blank(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -50,7 +50,7 @@ pub(super) fn blank(text: &str) -> String {
     out
 }
 
-/// How long the comment or text is that begins here; 0 if none does.
+/// The length of the comment or string literal that begins here; 0 if none does.
 fn skipped(rest: &str) -> usize {
     let through = |end: &str, from: usize| {
         let behind = rest.get(from..).unwrap_or_default();

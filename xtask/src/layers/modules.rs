@@ -1,14 +1,14 @@
-//! Which file a path leads to: the module that defines what it names, through all that only hands it on.
+//! To which file a path leads: the module that defines the name, through all re-exports.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::paths::{Mention, Purpose, mentions};
 
-/// The names on the way to a module, from the crate's root on.
+/// The names on the way to a module from the crate's root.
 pub(super) type ModulePath = Vec<String>;
 
-/// How often a name may be handed on.
+/// How many re-exports of a name are followed.
 const STEPS: usize = 8;
 
 /// The modules of a crate that have files of their own.
@@ -31,8 +31,8 @@ impl Modules {
         Self(modules.collect())
     }
 
-    /// Each file, with those that it imports. What it takes from a module that it stands in is not counted, and neither
-    /// is what it only hands on.
+    /// Each file with the files that it imports. Imports from an enclosing module and mere
+    /// re-exports are not counted.
     pub(super) fn imports(&self) -> Vec<(&Path, Vec<&Path>)> {
         let imports = self.0.iter().map(|(at, module)| {
             let paths = module.mentions.iter();
@@ -51,7 +51,7 @@ impl Modules {
         imports
     }
 
-    /// The module that defines what a path names, where it stands in the module `at`.
+    /// The module that defines the name of a path, seen from the module `at`.
     fn target(&self, at: &[String], path: &[String]) -> Option<ModulePath> {
         let mut path = self.absolute(at, path, STEPS)?;
         for _ in 0..STEPS {
@@ -66,7 +66,7 @@ impl Modules {
         None
     }
 
-    /// Where a module has what it hands on under this name.
+    /// Where a module gets what it re-exports under this name.
     fn handed_on(&self, module: &[String], rest: &[String]) -> Option<ModulePath> {
         let (wanted, rest) = rest.split_first()?;
         let mentions = self.0.get(module)?.mentions.iter();
@@ -78,7 +78,7 @@ impl Modules {
         Some([&path, rest].concat())
     }
 
-    /// A path from the crate's root on; nothing for what is of another crate.
+    /// A path from the crate's root; `None` for a path into another crate.
     fn absolute(&self, at: &[String], path: &[String], steps: usize) -> Option<ModulePath> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -109,7 +109,7 @@ impl Modules {
     }
 }
 
-/// The module that a file is.
+/// The module of a file.
 pub(super) fn module_of(file: &Path) -> ModulePath {
     let path = file.with_extension("");
     let names = path.iter().map(|name| name.to_string_lossy().into_owned());

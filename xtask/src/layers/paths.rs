@@ -1,9 +1,9 @@
-//! The paths that stand in the code of a file, outside comments, texts and tests: those of its `use` declarations, one for
-//! each name in their braces, and those in between.
+//! The paths in the code of a file, outside comments, string literals and tests: those of its `use`
+//! declarations, one for each name in their braces, and all others.
 
 use super::code::{blank, without_tests, word_at, words};
 
-/// A path and where it stands.
+/// A path and its position.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mention {
     pub(super) line: usize,
@@ -11,14 +11,14 @@ pub(super) struct Mention {
     pub(super) purpose: Purpose,
 }
 
-/// What a path is there for.
+/// The purpose of a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Something is used where it stands.
+    /// The item is used at this position.
     Use,
-    /// It has this name in the file from then on.
+    /// The item has this name in the file.
     Import(String),
-    /// As that, and the file hands it on under the name.
+    /// The item has this name in the file, and the file re-exports it.
     Reexport(String),
 }
 
@@ -47,7 +47,7 @@ pub(super) fn mentions(text: &str) -> Vec<Mention> {
     found
 }
 
-/// Whether the `use` behind this text is `pub`, for however many.
+/// Whether the `use` after this text is `pub`, with any visibility.
 fn is_handed_on(before: &str) -> bool {
     let line = before.rsplit([';', '}', ']']).next().unwrap_or_default();
     line.trim_start().starts_with("pub")
@@ -59,7 +59,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a path of more than one segment, or over a single word.
+    /// Reads a path of more than one segment, or skips a single word.
     fn path(&mut self, found: &mut Vec<Mention>) {
         let line = self.line();
         let mut segments = Vec::new();
@@ -80,7 +80,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads what one `use` imports, or one part of it in braces.
+    /// Reads the imports of one `use`, or of one part of it in braces.
     fn declaration(&mut self, prefix: &[String], is_handed_on: bool, found: &mut Vec<Mention>) {
         let mut segments = prefix.to_vec();
         self.skip_space();
@@ -117,7 +117,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Takes the word that comes next.
+    /// Takes the next word.
     fn word(&mut self) -> Option<&str> {
         self.skip_space();
         let word = word_at(self.code, self.at);
@@ -125,7 +125,7 @@ impl Reader<'_> {
         (!word.is_empty()).then_some(word)
     }
 
-    /// Takes this, if it comes next.
+    /// Takes this text, if it comes next.
     fn takes(&mut self, what: &str) -> bool {
         let before = self.at;
         self.skip_space();

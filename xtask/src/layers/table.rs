@@ -1,4 +1,4 @@
-//! The table of layers: who may import whom.
+//! The table of layers: which layer may import which.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// There is none, or a row names another that does not stand below it.
+    /// There is no table, or a row names one that does not stand below it.
     pub(super) fn parse(page: &str) -> Result<Self, String> {
         let mut lines = page.lines().skip_while(|line| !line.starts_with(HEADING));
         if lines.next().is_none() {
@@ -65,12 +65,12 @@ impl Row {
     }
 }
 
-/// What stands in backticks.
+/// The names in backticks.
 fn names(cell: &str) -> impl Iterator<Item = String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned)
 }
 
-/// The layer of a file: its folder, or its own name if it stands beside the folders.
+/// The layer of a file: its folder, or its own name if it is beside the folders.
 pub(super) fn place_of(path: &Path) -> String {
     let first = path.components().next();
     let first = first.map(|first| first.as_os_str().to_string_lossy().into_owned());

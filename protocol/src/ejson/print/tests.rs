@@ -1,4 +1,4 @@
-//! The text that is printed at once is the text of the tree, whatever is printed. The generators reach every method of a
+//! The printed text always equals the text of the tree. The generators reach every method of a
 //! serializer, and every kind of value.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::ejson::{
     Binary, Date, Decimal, JsonLimits, ObjectId, Regexp, parse, to_ejson, to_json, to_value,
 };
 
-/// The text and the tree say the same.
+/// The text and the tree agree.
 fn agree<T: Serialize + ?Sized>(value: &T) {
     match (print(value), to_value(value)) {
         (Ok(Print::Plain { text, falsy, array }), Ok(tree)) => {
@@ -113,7 +113,7 @@ fn what_is_not_is_left_to_the_tree() {
     assert!(!is_plain(&BTreeMap::from([("$date", 5)])));
     assert!(!is_plain(&BTreeMap::from([(10, 'a'), (9, 'b')])));
     assert!(!is_plain(&BTreeMap::from([((1, 2), ())])));
-    // What was given up leaves nothing behind.
+    // A value that was given up leaves nothing behind.
     assert!(is_plain(&ordinary()));
     assert_eq!(
         to_value(&date).unwrap(),
@@ -133,7 +133,7 @@ fn a_long_text_is_whole_and_not_kept() {
     assert!(is_plain(&[1]));
 }
 
-/// Calls our serializer in every way there is.
+/// Calls our serializer in every possible way.
 #[derive(Clone, Debug)]
 enum Any {
     Bool(bool),
@@ -161,7 +161,7 @@ enum Any {
     StructVariant(&'static str, Vec<(&'static str, Self)>),
     Value(Value),
     Fails,
-    /// An array that leaves out what fails.
+    /// An array that ignores the errors of its members.
     Swallows(Vec<Self>),
 }
 

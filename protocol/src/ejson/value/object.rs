@@ -1,5 +1,5 @@
-//! An object with JavaScript's order of keys: array indices first, ascending, then the rest as
-//! inserted. A key set again keeps its place.
+//! An object with JavaScript's order of keys: array indices first, ascending, then the others in
+//! the order of insertion. A key that is set again keeps its place.
 
 mod either;
 
@@ -17,16 +17,16 @@ use either::Either;
 #[derive(Clone, Default)]
 pub struct Object(ObjectRepr);
 
-/// Nearly all objects are short, and a short one is searched faster than a key is hashed. A peer decides how long one
-/// gets, so a long one is hashed.
+/// Nearly all objects are short, and a short one is searched faster than a key is hashed. A peer
+/// decides how long an object gets, so a long one is hashed.
 #[derive(Clone)]
 enum ObjectRepr {
     Short(Vec<(Text, Value)>),
-    // Once long it stays so; boxed so that a `Value` stays small.
+    // An object that was long once stays hashed. Boxed, so that a `Value` stays small.
     Long(Box<IndexMap<Text, Value>>),
 }
 
-/// The most members of an object that is searched.
+/// The most members of an object that is searched without hashing.
 const SHORT: usize = 12;
 
 impl Object {
@@ -35,7 +35,7 @@ impl Object {
         Self::default()
     }
 
-    /// An empty object with room for `members`.
+    /// An empty object with capacity for `members` members.
     pub fn with_capacity(members: usize) -> Self {
         Self(if members <= SHORT {
             ObjectRepr::Short(Vec::with_capacity(members))
@@ -54,7 +54,7 @@ impl Object {
         self.find(key)
     }
 
-    /// The value of a member, to change.
+    /// The value of a member, mutable.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
         match &mut self.0 {
             ObjectRepr::Short(members) => {
@@ -70,7 +70,7 @@ impl Object {
         self.find(key)
     }
 
-    /// Takes a member out; the order of the others stays.
+    /// Removes a member; the order of the others stays.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         self.take(key)
     }
@@ -80,7 +80,7 @@ impl Object {
         self.take(key)
     }
 
-    /// Whether there is such a member, `undefined` or not.
+    /// Whether there is such a member, even if it is `undefined`.
     pub fn contains_key(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
@@ -93,7 +93,7 @@ impl Object {
         }
     }
 
-    /// How many members it has room for.
+    /// How many members it has capacity for.
     pub(in crate::ejson) fn capacity(&self) -> usize {
         match &self.0 {
             ObjectRepr::Short(members) => members.capacity(),
@@ -101,7 +101,7 @@ impl Object {
         }
     }
 
-    /// Whether its members are found by a table.
+    /// Whether its members are found by hash.
     pub(in crate::ejson) fn is_hashed(&self) -> bool {
         matches!(self.0, ObjectRepr::Long(_))
     }
@@ -111,7 +111,7 @@ impl Object {
         self.len() == 0
     }
 
-    /// Keeps the members for which `keep` answers true.
+    /// Keeps the members for which `keep` returns `true`.
     pub fn retain(&mut self, mut keep: impl FnMut(&Text, &mut Value) -> bool) {
         match &mut self.0 {
             ObjectRepr::Short(members) => members.retain_mut(|(key, value)| keep(key, value)),
@@ -137,7 +137,7 @@ impl Object {
         self.iter().map(|(_, value)| value)
     }
 
-    /// The values in order of their keys, to change.
+    /// The values in order of their keys, mutable.
     pub fn values_mut(
         &mut self,
     ) -> impl ExactSizeIterator<Item = &mut Value> + DoubleEndedIterator {
@@ -189,8 +189,8 @@ impl Object {
         }
     }
 
-    /// As [`insert`](Self::insert) without regard to order, for many members at once; [`settle`](Self::settle) must
-    /// follow.
+    /// As [`insert`](Self::insert) without regard to order, for many members at once.
+    /// [`restore_order`](Self::restore_order) must follow.
     pub(in crate::ejson) fn append(&mut self, key: Text, value: Value) -> Option<Value> {
         if let ObjectRepr::Short(members) = &mut self.0 {
             if let Some(known) = members.iter_mut().find(|it| it.0 == key) {
@@ -208,7 +208,8 @@ impl Object {
         }
     }
 
-    /// Before one more member comes: what would be too long to be searched is hashed from now on.
+    /// Called before a member is added: an object that would be too long for a search is hashed
+    /// from now on.
     fn make_room(&mut self) {
         if let ObjectRepr::Short(members) = &mut self.0
             && members.len() >= SHORT
@@ -218,9 +219,9 @@ impl Object {
     }
 
     /// Restores the order after [`append`](Self::append).
-    pub(in crate::ejson) fn settle(&mut self) {
+    pub(in crate::ejson) fn restore_order(&mut self) {
         if !self.keys().map(rank).is_sorted() {
-            // Stable, so the keys that are no indices stay as inserted.
+            // A stable sort, so the keys that are no indices stay in the order of insertion.
             match &mut self.0 {
                 ObjectRepr::Short(members) => members.sort_by_cached_key(|(key, _)| rank(key)),
                 ObjectRepr::Long(members) => members.sort_by_cached_key(|key, _| rank(key)),
@@ -235,7 +236,7 @@ impl Default for ObjectRepr {
     }
 }
 
-/// Whatever the order.
+/// The order of keys does not matter.
 impl PartialEq for Object {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len()
@@ -256,7 +257,7 @@ impl<K: Into<Text>, V: Into<Value>> Extend<(K, V)> for Object {
         for (key, value) in members {
             self.append(key.into(), value.into());
         }
-        self.settle();
+        self.restore_order();
     }
 }
 
@@ -344,7 +345,7 @@ impl Iterator for IntoIter {
 
 impl ExactSizeIterator for IntoIter {}
 
-/// The number a key stands for when it is the canonical text of an array index, 0 to 2³²−2.
+/// The number of a key that is the canonical text of an array index, 0 to 2³²−2.
 fn array_index(key: &Text) -> Option<u32> {
     let text = key.to_str()?;
     let first = *text.as_bytes().first()?;
@@ -354,7 +355,7 @@ fn array_index(key: &Text) -> Option<u32> {
     text.parse().ok().filter(|index| *index != u32::MAX)
 }
 
-/// Indices in their order, all other keys after them.
+/// Indices by their number, all other keys after them.
 fn rank(key: &Text) -> u64 {
     array_index(key).map_or(u64::MAX, u64::from)
 }
@@ -420,7 +421,7 @@ mod tests {
         assert_eq!(keys(&object), ["7", "b"]);
     }
 
-    // Up to a length members are searched, beyond it they are hashed; nobody may see the difference.
+    // Short objects are searched and long ones hashed; the results must not differ.
     #[test]
     fn a_long_object_is_as_a_short_one() {
         let key = |n: usize| match n % 3 {
@@ -445,7 +446,7 @@ mod tests {
             assert!(together.iter().eq(backward));
             assert_eq!(together.clone().into_iter().len(), length);
 
-            // What has become short again is equal to what has never been long.
+            // An object that has become short again is equal to one that was never long.
             for n in inserted.iter().filter(|n| **n > 2) {
                 assert!(one_by_one.contains_key(&key(*n)));
                 assert_eq!(one_by_one.remove(&key(*n)), Some(Value::from(*n + 1)));

@@ -1,23 +1,23 @@
-//! One message, to be read: of a queue, or by itself.
+//! A reference to one message, in a queue or by itself.
 
 use super::super::{EventShape, EventValue, Frame, Head, Printed, Tail};
 
-/// One message of [`Frames`](super::Frames), or a [`Frame`], to be read.
+/// A reference to one message of [`Frames`](super::Frames), or to a [`Frame`].
 #[derive(Clone, Copy, Debug)]
 pub struct FrameRef<'a> {
     pub(super) kind: FrameKind,
-    /// Of an event.
+    /// The head, if the message is an event.
     pub(super) head: Option<&'a Head>,
     pub(super) text: TextRef<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TextRef<'a> {
-    Here(&'a [u8]),
-    Apart(&'a Printed),
+    Inline(&'a [u8]),
+    Separate(&'a Printed),
 }
 
-/// What a message is: what stands around its own text.
+/// The kind of a message, which says what surrounds its own text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
     Message,
@@ -27,28 +27,29 @@ pub(super) enum FrameKind {
 }
 
 impl<'a> FrameRef<'a> {
-    /// Length in bytes of the message's text.
+    /// Length of the message's text in bytes.
     pub fn len(self) -> usize {
         let head = self.head.map_or(0, |head| head.as_str().len());
         self.kind.len(head, self.value().len())
     }
 
-    /// Whether there is nothing in it; no DDP message is empty.
+    /// Whether the text is empty; no DDP message is.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 
-    /// Whether it belongs to the session: whether a client that has missed it gets it over another connection.
+    /// Whether it belongs to the session, so that a client that has missed it gets it over another
+    /// connection.
     pub fn is_kept(self) -> bool {
         self.kind.is_kept()
     }
 
-    /// The bytes of what is no message, but the [host's own](super::Frames::push_raw).
+    /// The host's [own bytes](super::Frames::push_raw), if it is no message.
     pub fn as_raw(self) -> Option<&'a [u8]> {
         (self.kind == FrameKind::Raw).then(|| self.value())
     }
 
-    /// The text of a [message of its own](Frame::Text).
+    /// The text, if it is a [complete message](Frame::Text).
     pub(crate) fn as_message(self) -> Option<&'a str> {
         let text = (self.kind == FrameKind::Message).then(|| self.value());
         text.and_then(|text| std::str::from_utf8(text).ok())
@@ -65,36 +66,36 @@ impl<'a> FrameRef<'a> {
         out.extend_from_slice(close.as_bytes());
     }
 
-    /// What stands before all else, if it is an event.
+    /// The head, if it is an event.
     pub(crate) fn head(self) -> Option<&'a Head> {
         self.head
     }
 
-    /// What stands around the value of an event.
+    /// The brackets around the value of an event.
     pub(crate) fn brackets(self) -> (&'static str, &'static str) {
         self.kind.brackets()
     }
 
-    /// The value of an event, or all of another message.
+    /// The value of an event, or the whole text of another message.
     pub(crate) fn value(self) -> &'a [u8] {
         match self.text {
-            TextRef::Here(text) => text,
-            TextRef::Apart(text) => text.bytes(),
+            TextRef::Inline(text) => text,
+            TextRef::Separate(text) => text.bytes(),
         }
     }
 
-    /// The value as it stands in a SockJS frame, which is what `escape` appends, if that is kept with it.
+    /// The value as escaped in a SockJS frame, if it is stored with the value; `escape` appends it.
     pub(crate) fn escaped_value(
         self,
         escape: impl FnOnce(&[u8], &mut Vec<u8>),
     ) -> Option<&'a [u8]> {
         match (self.kind, self.text) {
-            (FrameKind::Event(_), TextRef::Apart(text)) => Some(text.escaped(escape)),
+            (FrameKind::Event(_), TextRef::Separate(text)) => Some(text.escaped(escape)),
             _ => None,
         }
     }
 
-    /// The message by itself; `None` for what is no message.
+    /// A frame with this message; `None` for raw bytes.
     pub fn to_frame(self) -> Option<Frame> {
         let text = || Box::from(String::from_utf8_lossy(self.value()));
         Some(match self.kind {
@@ -103,10 +104,10 @@ impl<'a> FrameRef<'a> {
             FrameKind::Raw => return None,
             FrameKind::Event(shape) => {
                 let text = match self.text {
-                    TextRef::Here(text) => {
+                    TextRef::Inline(text) => {
                         EventValue::Own(Box::from(String::from_utf8_lossy(text)))
                     }
-                    TextRef::Apart(text) => EventValue::Shared(text.clone()),
+                    TextRef::Separate(text) => EventValue::Shared(text.clone()),
                 };
                 Frame::Event {
                     head: self.head?.clone(),
@@ -122,7 +123,7 @@ impl<'a> From<&'a Frame> for FrameRef<'a> {
         let of = |kind, text: &'a str| FrameRef {
             kind,
             head: None,
-            text: TextRef::Here(text.as_bytes()),
+            text: TextRef::Inline(text.as_bytes()),
         };
         match frame {
             Frame::Text(text) => of(FrameKind::Message, text),
@@ -131,8 +132,8 @@ impl<'a> From<&'a Frame> for FrameRef<'a> {
                 kind: FrameKind::Event(tail.shape()),
                 head: Some(head),
                 text: match tail.text() {
-                    EventValue::Own(text) => TextRef::Here(text.as_bytes()),
-                    EventValue::Shared(text) => TextRef::Apart(text),
+                    EventValue::Own(text) => TextRef::Inline(text.as_bytes()),
+                    EventValue::Shared(text) => TextRef::Separate(text),
                 },
             },
         }
@@ -140,7 +141,7 @@ impl<'a> From<&'a Frame> for FrameRef<'a> {
 }
 
 impl FrameKind {
-    /// How long a message is, with its head, if it has one, and its own text.
+    /// Length of a message with this length of its head, if it has one, and of its own text.
     pub(super) fn len(self, head: usize, text: usize) -> usize {
         match self {
             Self::Event(shape) => head.saturating_add(text).saturating_add(shape.len()),

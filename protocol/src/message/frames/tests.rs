@@ -1,11 +1,11 @@
-//! Two queues behave as two lists of texts would, whatever is done to them.
+//! Two queues behave like two lists of texts, whatever is done to them.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::vent::Encoding;
 
-/// What may be pushed; an event has one of a few heads.
+/// What can be pushed; an event has one of a few heads.
 #[derive(Clone, Debug)]
 enum Item {
     Message(String),
@@ -15,7 +15,7 @@ enum Item {
     Own(usize, Encoding, String),
 }
 
-/// What may be done. Messages go into the first queue, and from there to the second.
+/// What can be done. Messages go into the first queue, and from there to the second.
 #[derive(Clone, Debug)]
 enum Step {
     Push(Item),
@@ -31,7 +31,7 @@ const HEADS: usize = 3;
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         9 => "[a-zé\u{2028}\"]{0,20}",
-        1 => Just("x".repeat(LONG + 1)),
+        1 => Just("x".repeat(LONG_TEXT + 1)),
     ]
 }
 
@@ -64,12 +64,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..200)
 }
 
-/// Each is of another length.
+/// Each head has another length.
 fn head(number: usize) -> String {
     "<".repeat(number + 1)
 }
 
-/// The same heads each time, as that of a subscription is.
+/// The same heads each time, like the head of a subscription.
 fn heads() -> Vec<Head> {
     let head = |number| Head::from(head(number));
     (0..HEADS).map(head).collect()
@@ -91,7 +91,7 @@ fn push(frames: &mut Frames, item: Item, heads: &[Head]) {
     }
 }
 
-/// What a message says, and whether it is kept.
+/// The text of a message, and whether it is kept.
 type Said = (String, bool);
 
 fn said(item: &Item) -> Said {
@@ -192,13 +192,13 @@ fn who_is_busy_keeps_a_little_memory_and_who_is_idle_none() {
     let heads = heads();
     let mut waiting = Frames::default();
     let too_many = 2 * KEPT_TEXTS;
-    for (count, keeps) in [(BUSY, true), (1, false), (too_many, false)] {
+    for (count, keeps) in [(BUSY_BATCH, true), (1, false), (too_many, false)] {
         for _ in 0..count {
             waiting.push_event(&heads[0], Encoding::Vent.own_tail("1".into(), false));
         }
         waiting.drop_front(count);
         assert!(waiting.is_empty());
-        assert_eq!(waiting.entries.capacity() > SMALL, keeps);
+        assert_eq!(waiting.entries.capacity() > SMALL_QUEUE, keeps);
         assert_eq!(waiting.texts.is_some(), keeps);
     }
 }
@@ -224,6 +224,6 @@ fn memory_of_what_is_gone_is_given_back() {
             .texts
             .as_ref()
             .map_or(0, |texts| texts.bytes.capacity());
-        assert!(room <= 4 * history.bytes() + LONG, "{room}");
+        assert!(room <= 4 * history.bytes() + LONG_TEXT, "{room}");
     }
 }

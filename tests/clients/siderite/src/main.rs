@@ -1,10 +1,11 @@
-//! siderite 0.1.2, driven by `remote.mjs`, which says what the lines mean. It calls methods, passes on the documents of a
-//! publication, and gets every event of a Vent that is a collection.
+//! siderite 0.1.2, driven by `remote.mjs`, which says what the lines mean. It calls methods, passes
+//! on the documents of a publication, and gets every event of a Vent that is a collection.
 //!
-//! Every event: `connection.recv()`, which passes on all that comes for subscriptions. The encoding of redis-oplog ends
-//! its connection. It discards the first two frames unread, so it needs a server that greets: without a greeting
-//! `connect` waits for the first ping. It decodes nothing and does not come back by itself: when `recv` ends, the program
-//! makes a new connection, and subscribes again.
+//! Every event: `connection.recv()`, which passes on all that comes for subscriptions. The encoding
+//! of redis-oplog ends its connection. It discards the first two frames unread, so it needs a
+//! server that greets: without a greeting `connect` waits for the first ping. It decodes nothing
+//! and does not come back by itself: when `recv` ends, the program makes a new connection, and
+//! subscribes again.
 
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ enum Command {
     },
 }
 
-// One thread: tasks begin in the order in which they are spawned, so calls are sent in the order of the commands.
+// One thread: tasks begin in the order in which they are spawned, so calls are sent in the order of
+// the commands.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let url = std::env::args().nth(1).context("no URL is given")?;

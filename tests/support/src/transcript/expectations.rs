@@ -1,5 +1,5 @@
-//! Compares a conversation with its transcript, turn by turn.
-//! What comes out is the transcript again, with `-` before what did not come and `+` before what came instead.
+//! Compares a conversation with its transcript, turn by turn. What comes out is the transcript
+//! again, with `-` before what did not come and `+` before what came instead.
 
 use std::fmt;
 
@@ -48,8 +48,8 @@ pub struct Expectations {
     differs: bool,
 }
 
-/// How a conversation differs from its transcript: the transcript, with `-` before each line that did not come and `+`
-/// before each that came instead.
+/// How a conversation differs from its transcript: the transcript, with `-` before each line that
+/// did not come and `+` before each that came instead.
 #[derive(Debug)]
 pub struct Difference {
     case: String,
@@ -95,7 +95,8 @@ impl Expectations {
                 received.remove(0);
                 continue;
             }
-            // The shorter way back to agreement: leave out what did not come, or what came too much.
+            // The shorter way back to agreement: leave out what did not come, or what came too
+            // much.
             let missing = expected.iter().position(|step| self.agree(step, got));
             let surplus = received.iter().position(|got| self.agree(step, got));
             match (missing, surplus) {
@@ -188,7 +189,8 @@ mod tests {
     use super::super::parse;
     use super::*;
 
-    /// What comes of a case whose turns are answered with these frames, given one line a turn, separated by spaces.
+    /// What comes of a case whose turns are answered with these frames, given one line a turn,
+    /// separated by spaces.
     fn compared(case: &str, answers: &[&str]) -> String {
         let case = parse(case).unwrap().remove(0);
         let mut expectations = Expectations::new(&case).with_host("h:1");

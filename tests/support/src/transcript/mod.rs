@@ -1,5 +1,6 @@
-//! Transcripts: conversations between a DDP client and a server, as plain text that any implementation can replay.
-//! Parsing is here, comparing with what a server really sends is in [`Expectations`].
+//! Transcripts: conversations between a DDP client and a server, as plain text that any
+//! implementation can replay. Parsing is here, comparing with what a server really sends is in
+//! [`Expectations`].
 //!
 //! ```text
 //! # a comment
@@ -11,9 +12,10 @@
 //!   ~~ reconnect
 //! ```
 //!
-//! `..` lets that many milliseconds pass, `--` is the server's close frame, `~~` a connection that breaks, if it has not
-//! ended, and another one. In what is expected, `<SID>` stands for a session id, the same throughout a case, `<NEW>` for
-//! another one, and `HOST` for the server's host and port.
+//! `..` lets that many milliseconds pass, `--` is the server's close frame, `~~` a connection that
+//! breaks, if it has not ended, and another one. In what is expected, `<SID>` stands for a session
+//! id, the same throughout a case, `<NEW>` for another one, and `HOST` for the server's host and
+//! port.
 
 mod expectations;
 mod placeholders;
@@ -34,7 +36,8 @@ const LONG_PAUSE: Duration = Duration::from_secs(2);
 /// One conversation, on a connection of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// Unique in its file; may carry the numbers of the facts it holds, as in `ddp_041_ping_without_id`.
+    /// Unique in its file; may carry the numbers of the facts it holds, as in
+    /// `ddp_041_ping_without_id`.
     pub name: String,
     /// What happens, in order.
     pub steps: Vec<Step>,
@@ -56,7 +59,8 @@ pub enum Step {
     },
     /// Time passes.
     Wait(Duration),
-    /// The connection breaks without a word, unless it has ended already, and the client opens another.
+    /// The connection breaks without a word, unless it has ended already, and the client opens
+    /// another.
     Reconnect,
 }
 
@@ -159,15 +163,18 @@ impl Case {
         steps.any(|step| matches!(step, Step::Wait(pause) if *pause >= LONG_PAUSE))
     }
 
-    /// Whether it breaks connections, so that a server may be left with sessions that wait for their clients.
+    /// Whether it breaks connections, so that a server may be left with sessions that wait for
+    /// their clients.
     pub fn reconnects(&self) -> bool {
         self.steps.contains(&Step::Reconnect)
     }
 
-    /// The conversation turn by turn: what is sent, or a pause, and what is expected before the next turn begins.
+    /// The conversation turn by turn: what is sent, or a pause, and what is expected before the
+    /// next turn begins.
     ///
-    /// A turn starts with each pause, each new connection, and with what is sent after something was expected. Frames sent without an answer
-    /// in between are one turn: the client does not wait there.
+    /// A turn starts with each pause, each new connection, and with what is sent after something
+    /// was expected. Frames sent without an answer in between are one turn: the client does not
+    /// wait there.
     pub fn turns(&self) -> impl Iterator<Item = &[Step]> {
         self.steps.chunk_by(|step, next| match next {
             Step::Expect(_) | Step::Close { .. } => true,

@@ -1,5 +1,6 @@
-//! `<SID>`, `<NEW>` and `HOST`, which stand for what differs from run to run.
-//! A session id is learnt from the first frame that shows one, must stay the same from then on, and is nobody else's.
+//! `<SID>`, `<NEW>` and `HOST`, which stand for what differs from run to run. A session id is
+//! learnt from the first frame that shows one, must stay the same from then on, and is nobody
+//! else's.
 
 const SESSIONS: [&str; 2] = ["<SID>", "<NEW>"];
 const HOST: &str = "HOST";

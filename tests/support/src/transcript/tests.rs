@@ -1,5 +1,5 @@
-//! The parser, turn by turn and mistake by mistake.
-//! The transcripts of the project are read as well, so that a slip in one is found without a server.
+//! The parser, turn by turn and mistake by mistake. The transcripts of the project are read as
+//! well, so that a slip in one is found without a server.
 
 use std::time::Duration;
 

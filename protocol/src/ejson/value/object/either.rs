@@ -1,6 +1,6 @@
 //! An iterator that is one of two kinds.
 
-/// What goes through a short object or through a long one.
+/// The iterator of a short object or of a long one.
 #[derive(Clone, Debug)]
 pub(super) enum Either<S, L> {
     Short(S),
