@@ -1,4 +1,4 @@
-//! From the bus to sessions: messages to all who follow their channel, and word of what may be missing.
+//! From the bus to sessions: messages for all who follow a channel, and notice of gaps.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,18 +11,19 @@ use crate::base::error::Error;
 use crate::mapping::Event;
 use crate::shard::fan_out::Outcome;
 
-/// What a connection needs after a message was delivered to everybody, beside its turn to be written to.
+/// What a connection needs after a message was delivered to all, in addition to its turn to be
+/// written to.
 enum Aftermath {
     /// The session has asked for something.
     Output(Output),
     /// The event was lost before it reached the session.
     Lost(Run),
-    /// There is hardly room for more.
+    /// There is hardly room for more output.
     Full,
 }
 
 impl EventLoop {
-    /// A message of the bus, to everybody here who follows its channel.
+    /// Delivers a message of the bus to all who follow its channel on this shard.
     pub(super) fn deliver(&mut self, message: &Arc<Message>, out: &mut Output) {
         let Self {
             fan_out,
@@ -75,7 +76,7 @@ impl EventLoop {
         }
     }
 
-    /// Messages of these channels may be missing: each subscription that follows any of them is told,
+    /// Messages of these channels may be missing: tells each subscription that follows one of them,
     /// once.
     pub(super) fn gap(&mut self, channels: impl IntoIterator<Item = Arc<str>>, out: &mut Output) {
         for (index, run) in self.fan_out.missed(channels) {
@@ -84,7 +85,8 @@ impl EventLoop {
         }
     }
 
-    /// The bus no longer carries a channel: whoever follows it is told, instead of hearing nothing.
+    /// The bus no longer carries a channel: ends the subscriptions that follow it with an error,
+    /// instead of leaving them silent.
     pub(super) fn refused(&mut self, channel: &str, error: BusError, out: &mut Output) {
         let mut followers: Vec<(usize, Run)> = self.fan_out.followers(channel).collect();
         followers.sort_unstable();
@@ -98,8 +100,8 @@ impl EventLoop {
         }
     }
 
-    /// Events of a subscription may be missing from here on: its handler is told, and the client of
-    /// what that says.
+    /// Events of a subscription may be missing from here on: calls its handler's gap functions, and
+    /// sends the events that they return.
     pub(super) fn missed(&mut self, index: usize, run: Run, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;

@@ -9,17 +9,18 @@ use super::ending::Ending;
 use super::shard_context::Phase;
 use crate::mail::Place;
 
-/// The clients that are still to be closed, and when.
+/// The clients that are still to be closed, each with its time.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
-    /// The next one first. Filled once as the shutdown begins, drained as the times come; some may
-    /// be gone by then.
+    /// Ordered by time. Filled once when shutdown begins, drained as the times come. Some clients
+    /// may be gone by then.
     queue: VecDeque<(Duration, Place)>,
 }
 
 impl Leaving {
-    /// Gives each of them a time: one within each of as many equal parts of `spread`, anywhere in
-    /// it, for other processes may have begun to end at the same moment.
+    /// Gives each client a time: `spread` is divided into equal parts, one per client, and the time
+    /// is random within the part, because other processes may have begun to shut down at the same
+    /// moment.
     fn new(places: Vec<Place>, now: Duration, spread: Duration) -> Self {
         let part = spread.div_f64(places.len().max(1) as f64);
         let times = (0_u32..).map(|number| {
@@ -45,8 +46,8 @@ impl Leaving {
 }
 
 impl EventLoop {
-    /// Begins to shut down. Until its turn comes a client is served as before; who is gone does not
-    /// come back.
+    /// Begins to shut down. A client is served as before until its time comes. A client that is
+    /// lost cannot come back.
     pub(super) fn drain(&mut self, spread: Duration) {
         self.shard.phase = Phase::ShuttingDown;
         let everybody = self.clients.places();
@@ -65,7 +66,7 @@ impl EventLoop {
         self.close_leaving();
     }
 
-    /// Closes those whose turn has come.
+    /// Closes the clients whose time has come.
     pub(super) fn close_leaving(&mut self) {
         while let Some(place) = self.leaving.take_due(self.shard.now) {
             if self.clients.find(place).is_some() {

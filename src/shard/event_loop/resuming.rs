@@ -1,8 +1,9 @@
-//! Clients that come back: the session that they had is found, on whichever shard it is, and gets their new connection.
+//! Clients that come back: finds the session that they had, on whichever shard it is, and gives it
+//! their new connection.
 //!
-//! A client that wants a session of another shard moves there with its connection and with all that it has said, and
-//! stays there, whether it gets the session or one of its own. So the two meet on one thread, and nobody has to ask
-//! across shards.
+//! A client that wants a session of another shard moves to that shard with its connection and the
+//! messages that it has sent. It stays there, whether it gets the session or a new one. So both
+//! meet on one thread, and no shard has to ask another.
 
 use std::sync::Arc;
 
@@ -16,16 +17,16 @@ use crate::shard::inbox::Letter;
 use crate::shard::link::Link;
 use crate::shard::newcomer::{Claim, Newcomer};
 
-/// A client that wants a session back.
+/// A client that wants to resume a session.
 pub(super) struct ResumeRequest {
     pub(super) by: Place,
     pub(super) session: SessionId,
-    /// What it says that it has received.
+    /// How many messages it says it has received.
     pub(super) received: Option<u64>,
 }
 
 impl EventLoop {
-    /// Sees to the clients that want a session back.
+    /// Answers the clients that want to resume a session.
     pub(super) fn answer_resume_requests(&mut self, out: &mut Output) {
         while let Some(ResumeRequest {
             by,
@@ -54,7 +55,7 @@ impl EventLoop {
         }
     }
 
-    /// A client comes from another shard, for a session of this one.
+    /// A client arrives from another shard, to resume a session of this one.
     pub(super) fn newcomer(&mut self, newcomer: Newcomer, out: &mut Output) {
         if !self.shard.is_serving() {
             return;
@@ -82,7 +83,7 @@ impl EventLoop {
         }
     }
 
-    /// Something was heard of a client: it is alive, and keeps its session.
+    /// Something has arrived from a client: it is alive, and keeps its session.
     pub(super) fn heard(&mut self, index: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -93,7 +94,8 @@ impl EventLoop {
         }
     }
 
-    /// Takes a connection away from its session, if it has been silent for too long while another one waited for it.
+    /// Ends the connection of a session, if it has been silent for too long while another
+    /// connection waited for the session.
     pub(super) fn check_rival(&mut self, index: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -105,7 +107,7 @@ impl EventLoop {
         else {
             return;
         };
-        // We do not listen, so its silence means nothing.
+        // The server does not read from the client, so its silence means nothing.
         let (is_paused, place) = (client.waiting.is_paused, rival.place);
         if is_paused || self.clients.find(place).is_none() {
             return self.heard(index, out);
@@ -113,7 +115,8 @@ impl EventLoop {
         self.end(index, Ending::Overdue);
     }
 
-    /// The client has lost its connection or its session: whoever waits for that tries anew.
+    /// The client has lost its connection or its session: a connection that waits for the session
+    /// tries again.
     pub(super) fn release_rival(&mut self, index: usize) {
         if let Some(client) = self.clients.get_mut(index)
             && let Some(rival) = client.rival.take()
@@ -163,7 +166,8 @@ impl EventLoop {
         if client.closing.is_some() || !session.probe(claim.received, out) {
             return self.refuse(by, out);
         }
-        // Of several the latest is the most likely to be alive; the silence is counted from the first ping.
+        // Of several rivals the latest is the most likely to be alive. The silence counts from the
+        // first ping.
         let former = client.rival.take();
         client.rival = Some(Box::new(Rival {
             place: by,
@@ -176,7 +180,7 @@ impl EventLoop {
         }
     }
 
-    /// Gives a session, which is resumed, the connection that its client has now. What it sends is in `out`.
+    /// Gives a resumed session the new connection of its client. The session's output is in `out`.
     fn take_back(&mut self, index: usize, by: Place, out: &mut Output) {
         self.detach(index);
         let Some(newcomer) = self.unseat(by) else {
@@ -216,7 +220,7 @@ impl EventLoop {
         self.read_again(index, out);
     }
 
-    /// A client that wanted a session back gets one of its own.
+    /// A client that wanted to resume a session gets a new one.
     fn refuse(&mut self, by: Place, out: &mut Output) {
         if let Some(client) = self.clients.find(by) {
             if let Some(session) = client.session.ddp_mut() {
@@ -227,7 +231,7 @@ impl EventLoop {
         }
     }
 
-    /// Makes a client ready for its way to another shard.
+    /// Takes a client from its place, to move it to another shard.
     fn send_off(&mut self, by: Place, claim: Claim) -> Option<Newcomer> {
         let client = *self.unseat(by)?;
         let unsent = client.outgoing.into_unsent(client.link.framing());

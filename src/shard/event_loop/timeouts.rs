@@ -24,7 +24,7 @@ impl EventLoop {
             return self.end(index, Ending::Overdue);
         }
         if client.waiting.is_paused {
-            // We do not listen, so its silence means nothing.
+            // The server does not read from the client, so its silence means nothing.
             client.session.heard();
         }
         client.session.handle_timeout(now, out);

@@ -1,4 +1,4 @@
-//! How mapping functions are called: whatever one does costs one event, and if it is slow, that is said.
+//! Calls mapping functions. A failure or panic costs one event, and slow functions are logged.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -10,22 +10,22 @@ use crate::base::error::{Error, Result};
 use crate::mapping::Event;
 use crate::publication::Subscription;
 
-/// Calls that take longer hold up everybody on their shard.
+/// A longer call delays every client of the shard noticeably.
 const SLOW: Duration = Duration::from_millis(5);
 
-/// Calls between two looks at the clock, which costs as much as a short function.
+/// Calls between two readings of the clock. A reading costs as much as a short function.
 const CALLS: u32 = 16;
 
-/// The calls for one message, timed together with what is made of their events.
+/// The calls for one message, timed together with the printing of their events.
 #[derive(Default)]
 pub(super) struct MappingCalls {
-    /// Those that the clock has not been looked at for yet.
+    /// The calls since the last reading of the clock.
     since: Option<Since>,
 }
 
 struct Since {
     begun: Instant,
-    /// The first of them; the others are of the same publication.
+    /// That of the first call. The others are of the same publication.
     subscription: Subscription,
     calls: u32,
 }
@@ -66,7 +66,8 @@ impl MappingCalls {
         });
     }
 
-    /// Looks at the clock for the calls that there were since the last look, if any.
+    /// Reads the clock for the calls since the last reading, if there are any, and logs them if
+    /// they were slow.
     pub(super) fn judge(&mut self) {
         if let Some(since) = self.since.take() {
             since.judge(clock::now());
