@@ -1,12 +1,12 @@
-//! A log line that anybody can cause is written once in a while at most, and says how many it
-//! stands for.
+//! Throttles a log line that clients can cause: it is written once in a while at most, and reports
+//! how many were left out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const APART: Duration = Duration::from_secs(1);
 
-/// When a line was last written, and how often it was not.
+/// When a line was last written, and how many were left out since.
 #[derive(Debug)]
 pub(crate) struct ThrottledLog {
     apart: Duration,
@@ -20,7 +20,7 @@ struct Written {
 }
 
 impl Default for ThrottledLog {
-    /// Once a second at most.
+    /// At most once a second.
     fn default() -> Self {
         Self::each(APART)
     }
@@ -34,7 +34,7 @@ impl ThrottledLog {
         }
     }
 
-    /// Whether to write the line now; if so, how many were left out since the last.
+    /// Whether to write the line now. If so, returns how many lines were left out since the last.
     pub(crate) fn left_out(&self, now: Instant) -> Option<u64> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let last = written.last;

@@ -90,7 +90,7 @@ pub(super) struct Closing {
     pub(super) until: Duration,
     /// By how much `until` is extended whenever the peer takes some of the last frames. `None` for
     /// a client that is closed because it takes too little.
-    pub(super) patience: Option<Duration>,
+    pub(super) extension: Option<Duration>,
 }
 
 /// A change of the user that is in progress.
@@ -245,14 +245,14 @@ impl Client {
     /// The next mail that has waited.
     pub(super) fn take_mail(&mut self) -> Option<Mail> {
         let mail = self.waiting.held_up.as_mut()?.mail.pop();
-        self.waiting.go_on();
+        self.waiting.free_if_empty();
         mail
     }
 
     /// Whether an event for this run must be dropped, because there is no room for it, or because
     /// the run has not been told of an earlier drop yet. If so, notes that the run has missed an
     /// event.
-    pub(super) fn misses(&mut self, run: Run, limits: &ClientLimits) -> bool {
+    pub(super) fn must_drop_event(&mut self, run: Run, limits: &ClientLimits) -> bool {
         let held_up = self.waiting.held_up.as_ref();
         if held_up.is_some_and(|it| it.missed.contains(&run)) {
             return true;
@@ -265,7 +265,7 @@ impl Client {
     }
 
     /// A subscription goes on under another run, which is told what the former run has missed.
-    pub(super) fn runs_again(&mut self, run: Run, next: Run) {
+    pub(super) fn replace_run(&mut self, run: Run, next: Run) {
         let missed = self
             .waiting
             .held_up
@@ -283,12 +283,12 @@ impl Client {
             return Vec::new();
         }
         let missed = std::mem::take(&mut held_up.missed);
-        self.waiting.go_on();
+        self.waiting.free_if_empty();
         missed
     }
 
     /// Tells its handlers how much output waits.
-    pub(super) fn tell_output(&self) {
+    pub(super) fn report_output(&self) {
         let address = self.context.address();
         address.set_output(self.outgoing.counted_bytes());
     }
@@ -310,17 +310,17 @@ impl Client {
     }
 
     /// The client has taken some of its output, which is a sign of life. The bytes that the kernel
-    /// still holds may take it until `on_the_way` has passed.
-    pub(super) fn has_taken(&mut self, now: Duration, on_the_way: Duration) {
-        let until = now.saturating_add(on_the_way);
+    /// still holds may take it until `drain_time` has passed.
+    pub(super) fn took_output(&mut self, now: Duration, drain_time: Duration) {
+        let until = now.saturating_add(drain_time);
         self.session.busy_until(until);
         if let Some(socket) = self.link.socket_mut() {
             socket.alive(until);
         }
         if let Some(closing) = &mut self.closing
-            && let Some(patience) = closing.patience
+            && let Some(extension) = closing.extension
         {
-            closing.until = now.saturating_add(patience);
+            closing.until = now.saturating_add(extension);
         }
     }
 
@@ -362,10 +362,10 @@ impl Client {
 
     /// The deadline of its connection, if the close frame is queued now.
     pub(super) fn closing_from(&self, now: Duration, limits: &ClientLimits) -> Closing {
-        let patience = self.link.patience(limits);
+        let extension = self.link.close_timeout(limits);
         Closing {
-            until: now.saturating_add(patience),
-            patience: Some(patience),
+            until: now.saturating_add(extension),
+            extension: Some(extension),
         }
     }
 
@@ -390,7 +390,7 @@ impl Client {
 
     /// Everything is written. A connection that is about to end tells its peer so. Returns whether
     /// it has ended with that.
-    pub(super) fn written(&mut self) -> bool {
+    pub(super) fn finish_if_closing(&mut self) -> bool {
         self.closing.is_some() && self.link.finish()
     }
 }
@@ -402,7 +402,7 @@ impl Waiting {
     }
 
     /// Frees the memory when nothing is held up any more.
-    fn go_on(&mut self) {
+    fn free_if_empty(&mut self) {
         self.held_up
             .take_if(|it| it.mail.is_empty() && it.missed.is_empty());
     }

@@ -76,8 +76,7 @@ pub(super) enum Outcome {
     Event(Tail),
     /// No event, or not yet.
     Nothing,
-    /// The message was dropped, because the queue of an asynchronous function was full; earlier
-    /// messages do not wait any more.
+    /// The message was lost on the way to an asynchronous function, and no earlier one waits there.
     Lost,
 }
 
@@ -242,7 +241,7 @@ fn deliver(
         let encoding = subscriber.encoding;
         if !matches!(subscriber.function, Function::Each(_)) {
             // The time of the next step must not be counted for the function before it.
-            calls.judge();
+            calls.check_time();
         }
         let outcome = match &mut subscriber.function {
             Function::Relay => as_it_came.outcome(message, encoding),

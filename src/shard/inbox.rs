@@ -124,7 +124,7 @@ pub(crate) struct Delivery {
 }
 
 /// The capacity that an emptied inbox keeps, in letters.
-const KEPT: usize = 1024;
+const KEPT_LETTERS: usize = 1024;
 
 impl Inbox {
     pub(crate) fn new(
@@ -150,7 +150,7 @@ impl Inbox {
     }
 
     /// Reports how many clients the shard has.
-    pub(crate) fn has_clients(&self, count: usize) {
+    pub(crate) fn set_clients(&self, count: usize) {
         self.clients.store(count, Ordering::Relaxed);
     }
 
@@ -188,8 +188,8 @@ impl Inbox {
 
     /// Takes everything. `into` keeps some capacity for the next time.
     pub(crate) fn take(&self, into: &mut Delivery) {
-        into.letters.shrink_to(KEPT);
-        into.dropped.shrink_to(KEPT);
+        into.letters.shrink_to(KEPT_LETTERS);
+        into.dropped.shrink_to(KEPT_LETTERS);
         let mut state = self.lock();
         std::mem::swap(&mut state.letters, &mut into.letters);
         std::mem::swap(&mut state.dropped, &mut into.dropped);

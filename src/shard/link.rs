@@ -49,12 +49,12 @@ pub(super) struct Socket {
     _seat: Option<Box<Seat>>,
     _counted: GaugeGuard<LiveConnection>,
     /// Set if the client speaks SockJS, or if its session sends no pings.
-    heart: Option<Box<Heart>>,
+    keepalive: Option<Box<Keepalive>>,
 }
 
 /// State that a raw WebSocket with DDP does not need.
 #[derive(Debug, Default)]
-struct Heart {
+struct Keepalive {
     /// Set if the client speaks SockJS: whether the peer accepts SockJS frames. It does not once it
     /// has closed or broken the protocol.
     takes_frames: Option<bool>,
@@ -78,7 +78,7 @@ impl Socket {
             has_hung_up: false,
             _seat: seat.map(Box::new),
             _counted: counted,
-            heart: None,
+            keepalive: None,
         }
     }
 
@@ -89,7 +89,7 @@ impl Socket {
             timeout: service.options.heartbeat_timeout,
         };
         let pulse = (!by.interval.is_zero()).then(|| (by, Pulse::new(now, by.interval)));
-        self.heart = Some(Box::new(Heart {
+        self.keepalive = Some(Box::new(Keepalive {
             takes_frames: Some(true),
             pulse,
             is_watched: false,
@@ -99,20 +99,20 @@ impl Socket {
     /// The peer has closed, or has broken the protocol. Only WebSocket's close frame ends the
     /// connection then, as in sockjs-node.
     pub(super) fn takes_no_more_frames(&mut self) {
-        if let Some(heart) = &mut self.heart {
-            heart.takes_frames = heart.takes_frames.map(|_| false);
+        if let Some(keepalive) = &mut self.keepalive {
+            keepalive.takes_frames = keepalive.takes_frames.map(|_| false);
         }
     }
 
     fn takes_frames(&self) -> bool {
-        self.heart
+        self.keepalive
             .as_ref()
-            .is_some_and(|heart| heart.takes_frames == Some(true))
+            .is_some_and(|keepalive| keepalive.takes_frames == Some(true))
     }
 
     pub(super) fn framing(&self) -> Framing {
-        let heart = self.heart.as_ref();
-        match heart.and_then(|heart| heart.takes_frames) {
+        let keepalive = self.keepalive.as_ref();
+        match keepalive.and_then(|keepalive| keepalive.takes_frames) {
             None => Framing::Raw,
             Some(_) => Framing::SockJs,
         }
@@ -120,8 +120,8 @@ impl Socket {
 
     /// The client is known to be alive at this time, whether or not it has answered a ping.
     pub(super) fn alive(&mut self, at: Duration) {
-        if let Some(heart) = &mut self.heart
-            && let Some((by, pulse)) = &mut heart.pulse
+        if let Some(keepalive) = &mut self.keepalive
+            && let Some((by, pulse)) = &mut keepalive.pulse
         {
             pulse.alive(at, by.interval);
         }
@@ -129,26 +129,26 @@ impl Socket {
 
     /// Pings the peer from now on, unless SockJS's heartbeat does.
     fn watch(&mut self, by: SilenceLimit, now: Duration) {
-        let heart = self.heart.get_or_insert_default();
-        if heart.pulse.is_none() {
-            heart.pulse = Some((by, Pulse::new(now, by.interval)));
-            heart.is_watched = true;
+        let keepalive = self.keepalive.get_or_insert_default();
+        if keepalive.pulse.is_none() {
+            keepalive.pulse = Some((by, Pulse::new(now, by.interval)));
+            keepalive.is_watched = true;
         }
     }
 
     /// Whether the peer is pinged by us, not by SockJS's heartbeat.
     pub(super) fn is_watched(&self) -> bool {
-        self.heart.as_ref().is_some_and(|heart| heart.is_watched)
+        self.keepalive.as_ref().is_some_and(|keepalive| keepalive.is_watched)
     }
 
     /// What the heartbeat requires now.
     pub(super) fn beat(&mut self, now: Duration) -> Option<Beat> {
-        let (by, pulse) = self.heart.as_mut()?.pulse.as_mut()?;
+        let (by, pulse) = self.keepalive.as_mut()?.pulse.as_mut()?;
         pulse.beat(now, by.timeout)
     }
 
     fn next_timeout(&self) -> Option<Duration> {
-        let (_, pulse) = self.heart.as_ref()?.pulse.as_ref()?;
+        let (_, pulse) = self.keepalive.as_ref()?.pulse.as_ref()?;
         Some(pulse.next_timeout())
     }
 
@@ -244,9 +244,9 @@ impl Link {
     }
 
     /// The client has this place from now on.
-    pub(super) fn settle(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Place) {
+    pub(super) fn set_place(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Place) {
         if let Self::Polling(polling) = self {
-            polling.settle(inbox, place);
+            polling.set_place(inbox, place);
         }
     }
 
@@ -296,10 +296,10 @@ impl Link {
     }
 
     /// How long a closed connection may take to end.
-    pub(super) fn patience(&self, limits: &ClientLimits) -> Duration {
+    pub(super) fn close_timeout(&self, limits: &ClientLimits) -> Duration {
         match self {
             Self::Socket(_) | Self::Gone => limits.close_timeout,
-            Self::Polling(polling) => polling.patience(),
+            Self::Polling(polling) => polling.close_timeout(),
         }
     }
 

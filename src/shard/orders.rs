@@ -58,10 +58,10 @@ enum OrderRefusal {
 }
 
 /// The minimum length of a secret, in bytes.
-const SHORTEST: usize = 32;
+const MIN_SECRET: usize = 32;
 
 /// How long an order is valid, and how far clocks may differ, in milliseconds.
-const GOOD_FOR: u64 = 60_000;
+const VALID_FOR_MILLIS: u64 = 60_000;
 
 impl Orders {
     /// Signs orders, and accepts only signed ones.
@@ -80,7 +80,7 @@ impl Orders {
     }
 
     /// Reads and checks an order. Returns `None`, and logs the reason, if it is refused.
-    pub(crate) fn take(&self, message: &Message) -> Option<Order> {
+    pub(crate) fn accept(&self, message: &Message) -> Option<Order> {
         match self.read(message.value(), clock::date()) {
             Ok(order) => Some(order),
             Err(refusal) => {
@@ -120,7 +120,7 @@ impl Orders {
             return Err(OrderRefusal::Forged);
         }
         match now.millis() {
-            Some(now) if now.abs_diff(at) <= GOOD_FOR => Ok(order),
+            Some(now) if now.abs_diff(at) <= VALID_FOR_MILLIS => Ok(order),
             _ => Err(OrderRefusal::Late),
         }
     }
@@ -161,7 +161,7 @@ impl Secret {
     /// A secret of at least 32 bytes; `None` for a shorter one.
     pub(crate) fn new(secret: &[u8]) -> Option<Self> {
         let keyed = Hmac::new_from_slice(secret).ok().map(Self);
-        keyed.filter(|_| secret.len() >= SHORTEST)
+        keyed.filter(|_| secret.len() >= MIN_SECRET)
     }
 
     fn mac(&self, order: &Object) -> Hmac<Sha256> {
@@ -179,9 +179,9 @@ impl fmt::Debug for Secret {
 impl fmt::Display for OrderRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unknown => "it is none that is known",
+            Self::Unknown => "it is unknown",
             Self::Forged => "it is not signed with our secret",
-            Self::Late => "it is of another minute; do the clocks agree?",
+            Self::Late => "its time is more than a minute off; do the clocks agree?",
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::transport::Framing;
 pub(super) use writer::{Flushed, Wire};
 
 /// Bytes that may wait for their turn without being counted: what fits into one write.
-const UNCOUNTED: usize = writer::WRITE;
+const UNCOUNTED: usize = writer::WRITE_BYTES;
 
 /// The output of one connection.
 #[derive(Debug)]

@@ -94,13 +94,13 @@ impl Polling {
     }
 
     /// The client has this place from now on.
-    pub(super) fn settle(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Place) {
-        self.session.settle(inbox, Some(place));
+    pub(super) fn set_place(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Place) {
+        self.session.set_place(inbox, Some(place));
     }
 
     /// The client is on its way to another shard, as a letter in this inbox.
     pub(super) fn leave(&self, inbox: &Arc<impl RequestInbox + 'static>) {
-        self.session.settle(inbox, None);
+        self.session.set_place(inbox, None);
     }
 
     /// The client has sent `connect`. From now on its session is not ended to make room for
@@ -112,7 +112,7 @@ impl Polling {
     /// The session ends to make room for another: tells the waiting request.
     pub(super) fn displaced(&mut self) {
         if let Some(receiver) = self.receiver.take() {
-            send_away(receiver.waiting, 1013, "Too many sessions");
+            close_request(receiver.waiting, 1013, "Too many sessions");
         }
     }
 
@@ -127,7 +127,7 @@ impl Polling {
     /// A request waits for frames. It is refused if another one waits already.
     pub(super) fn wait(&mut self, waiting: WaitingRequest, now: Duration) {
         if self.receiver.is_some() {
-            return send_away(waiting, 2010, "Another connection still open");
+            return close_request(waiting, 2010, "Another connection still open");
         }
         self.latest = Some(waiting.number);
         self.receiver = Some(ReceivingRequest {
@@ -169,7 +169,7 @@ impl Polling {
 
     /// Gives a frame to the waiting request. A frame that cannot be given is lost with its request;
     /// the request itself reports that it was cut.
-    pub(super) fn give(&mut self, frame: &[u8], now: Duration) {
+    pub(super) fn give_frame(&mut self, frame: &[u8], now: Duration) {
         let Some(receiver) = &mut self.receiver else {
             return;
         };
@@ -180,12 +180,12 @@ impl Polling {
         receiver.sent = receiver.sent.saturating_add(chunk.len());
         let is_gone = receiver.waiting.chunks.try_send(chunk.into()).is_err();
         if is_gone || is_single || receiver.sent >= self.service.options.response_limit {
-            self.let_go(now);
+            self.end_response(now);
         }
     }
 
     /// Ends the response after the frames that it was given.
-    fn let_go(&mut self, now: Duration) {
+    fn end_response(&mut self, now: Duration) {
         self.receiver = None;
         self.alone_until = now.saturating_add(self.service.options.disconnect_delay);
     }
@@ -235,7 +235,7 @@ impl Polling {
         let due = receiver.filter(|it| it.ends_at.is_some_and(|at| at <= now));
         let is_single = due.map(|receiver| receiver.waiting.wrapping.is_single());
         if is_single == Some(false) {
-            self.let_go(now);
+            self.end_response(now);
         }
         is_single == Some(true)
     }
@@ -246,7 +246,7 @@ impl Polling {
     }
 
     /// How long a closed session waits for a request to which it can send its last frame.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn close_timeout(&self) -> Duration {
         self.service.options.disconnect_delay
     }
 }
@@ -259,7 +259,7 @@ impl Drop for Polling {
 }
 
 /// Answers a request that gets no frames with the reason, and ends its response.
-pub(super) fn send_away(waiting: WaitingRequest, code: u16, reason: &str) {
+pub(super) fn close_request(waiting: WaitingRequest, code: u16, reason: &str) {
     let frame = sockjs::close(code, reason);
     let chunk = waiting.wrapping.wrap(frame.as_bytes());
     // The first chunk always has room, but the request may be gone.
@@ -267,6 +267,6 @@ pub(super) fn send_away(waiting: WaitingRequest, code: u16, reason: &str) {
 }
 
 /// Answers a request whose session no longer exists.
-pub(super) fn interrupted(waiting: WaitingRequest) {
-    send_away(waiting, 1002, "Connection interrupted");
+pub(super) fn answer_interrupted(waiting: WaitingRequest) {
+    close_request(waiting, 1002, "Connection interrupted");
 }

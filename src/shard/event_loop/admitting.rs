@@ -124,7 +124,7 @@ impl EventLoop {
             .clients
             .insert(&self.shard, link, session, register, context)?;
         // At once, because many may arrive within a turn.
-        self.shard.inbox.has_clients(self.clients.len());
+        self.shard.inbox.set_clients(self.clients.len());
         Ok(index)
     }
 

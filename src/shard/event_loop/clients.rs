@@ -89,7 +89,7 @@ impl Clients {
             index,
             generation: self.arrivals,
         };
-        link.settle(&shard.inbox, place);
+        link.set_place(&shard.inbox, place);
         let address = Address::new(shard.inbox.clone(), place, shard.limits.flow);
         let context = context(Arc::new(address));
         let (output, input) = (self.output.share(), self.input.share());

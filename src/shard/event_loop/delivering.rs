@@ -13,7 +13,7 @@ use crate::shard::fan_out::Outcome;
 
 /// What a connection needs after a message was delivered to all, in addition to its turn to be
 /// written to.
-enum Aftermath {
+enum FollowUp {
     /// The session has asked for something.
     Output(Output),
     /// The event was lost before it reached the session.
@@ -33,23 +33,23 @@ impl EventLoop {
             ..
         } = self;
         let limits = &shard.limits;
-        let mut aftermath = Vec::new();
+        let mut follow_ups = Vec::new();
         fan_out.deliver(message, |index, run, outcome| {
             let tail = match outcome {
                 Outcome::Event(tail) => tail,
                 Outcome::Nothing => return,
-                Outcome::Lost => return aftermath.push((index, Aftermath::Lost(run))),
+                Outcome::Lost => return follow_ups.push((index, FollowUp::Lost(run))),
             };
             let Some(client) = clients.get_mut(index) else {
                 return;
             };
-            if client.misses(run, limits) {
+            if client.must_drop_event(run, limits) {
                 return;
             }
             let Some(head) = client.session.event(run, &tail, out) else {
                 if !out.actions.is_empty() {
                     let output = std::mem::take(out);
-                    aftermath.push((index, Aftermath::Output(output)));
+                    follow_ups.push((index, FollowUp::Output(output)));
                 }
                 if client.session.is_parked() {
                     client.count_input();
@@ -61,17 +61,17 @@ impl EventLoop {
             unsent.add_event(index, outgoing);
             let waiting = outgoing.bytes();
             if waiting > limits.flow && !client.waiting.is_full || waiting > limits.events {
-                aftermath.push((index, Aftermath::Full));
+                follow_ups.push((index, FollowUp::Full));
             }
         });
-        for (index, aftermath) in aftermath {
-            match aftermath {
-                Aftermath::Output(mut output) => self.carry_out(index, &mut output),
-                Aftermath::Lost(run) => {
+        for (index, follow_up) in follow_ups {
+            match follow_up {
+                FollowUp::Output(mut output) => self.carry_out(index, &mut output),
+                FollowUp::Lost(run) => {
                     self.missed(index, run, out);
                     self.carry_out(index, out);
                 }
-                Aftermath::Full => self.make_room(index, out),
+                FollowUp::Full => self.make_room(index, out),
             }
         }
     }

@@ -11,13 +11,13 @@ use crate::mail::Place;
 
 /// The clients that are still to be closed, each with its time.
 #[derive(Debug, Default)]
-pub(super) struct Leaving {
+pub(super) struct CloseSchedule {
     /// Ordered by time. Filled once when shutdown begins, drained as the times come. Some clients
     /// may be gone by then.
     queue: VecDeque<(Duration, Place)>,
 }
 
-impl Leaving {
+impl CloseSchedule {
     /// Gives each client a time: `spread` is divided into equal parts, one per client, and the time
     /// is random within the part, because other processes may have begun to shut down at the same
     /// moment.
@@ -53,32 +53,32 @@ impl EventLoop {
         let everybody = self.clients.places();
         let mut staying = Vec::new();
         for index in everybody {
-            self.give_up_absent(index);
+            self.end_if_absent(index);
             match self.clients.get(index) {
                 Some(client) if client.closing.is_none() && !client.link.is_gone() => {
                     staying.push(client.place());
                 }
-                Some(_) => self.send_away(index),
+                Some(_) => self.close_going_away(index),
                 None => {}
             }
         }
-        self.leaving = Leaving::new(staying, self.shard.now, spread);
-        self.close_leaving();
+        self.close_schedule = CloseSchedule::new(staying, self.shard.now, spread);
+        self.close_due();
     }
 
     /// Closes the clients whose time has come.
-    pub(super) fn close_leaving(&mut self) {
-        while let Some(place) = self.leaving.take_due(self.shard.now) {
+    pub(super) fn close_due(&mut self) {
+        while let Some(place) = self.close_schedule.take_due(self.shard.now) {
             if self.clients.find(place).is_some() {
-                self.send_away(place.index);
+                self.close_going_away(place.index);
             }
         }
     }
 
-    fn send_away(&mut self, index: usize) {
+    fn close_going_away(&mut self, index: usize) {
         let (code, reason) = (1001, "Going away");
         self.end(index, Ending::Closed { code, reason });
-        self.give_up_absent(index);
+        self.end_if_absent(index);
     }
 }
 
@@ -88,12 +88,12 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(100);
 
-    fn leaving(count: usize, spread: Duration) -> Leaving {
+    fn leaving(count: usize, spread: Duration) -> CloseSchedule {
         let place = |index| Place {
             index,
             generation: 1,
         };
-        Leaving::new((0..count).map(place).collect(), NOW, spread)
+        CloseSchedule::new((0..count).map(place).collect(), NOW, spread)
     }
 
     #[test]

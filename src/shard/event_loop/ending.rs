@@ -138,7 +138,7 @@ impl EventLoop {
             Fate::Stay => {}
             Fate::Close => self.close(index, ending),
             Fate::Part => self.part(index, ending),
-            Fate::Park => self.lose(index),
+            Fate::Park => self.detach_and_park(index),
             Fate::Remove => self.remove(index),
         }
     }
@@ -156,7 +156,7 @@ impl EventLoop {
         if ending == Ending::Slow
             && let Some(closing) = &mut client.closing
         {
-            closing.patience = None;
+            closing.extension = None;
         }
         self.unsent.add(index, &mut client.outgoing);
         self.end_session(index);
@@ -176,7 +176,7 @@ impl EventLoop {
     }
 
     /// The connection is gone, and the session waits for another one.
-    fn lose(&mut self, index: usize) {
+    fn detach_and_park(&mut self, index: usize) {
         let unwritten = self.detach(index);
         let client = self.clients.get(index);
         if client.is_some_and(|client| !client.session.is_parked()) {
@@ -197,7 +197,7 @@ impl EventLoop {
         client.link = Link::Gone;
         client.closing = None;
         let unwritten = client.outgoing.abandon();
-        client.tell_output();
+        client.report_output();
         unwritten
     }
 
@@ -267,7 +267,7 @@ impl EventLoop {
             client.outgoing.drop_queue();
         } else {
             // Its connection is gone, or only its last output is still being written.
-            tracing::info!(%connection, "Too much waits for a client that is gone.");
+            tracing::info!(%connection, "Too much output waits for a client that is gone.");
         }
     }
 }

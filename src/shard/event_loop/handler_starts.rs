@@ -16,7 +16,7 @@ use crate::telemetry::GaugeGuard;
 
 /// Up to this many subscriptions of a client, memory is allocated one by one: most clients have
 /// few, and there are many clients.
-const FEW: usize = 4;
+const FEW_SUBSCRIPTIONS: usize = 4;
 
 #[derive(Default)]
 pub(super) struct HandlerStarts {
@@ -55,7 +55,7 @@ impl HandlerStarts {
             None
         };
         if let Some(wait) = wait {
-            return refuse(client, shard, wait, |session, error| {
+            return refuse_request(client, shard, wait, |session, error| {
                 session.published(run, Err(error), shard.now, out);
             });
         }
@@ -71,7 +71,7 @@ impl HandlerStarts {
         let (context, user) = (client.context.clone(), client.user.clone());
         let (subscription, start) = publication.prepare(context, user, run, params, turn);
         self.starts.push(start);
-        if client.subscriptions.len() < FEW {
+        if client.subscriptions.len() < FEW_SUBSCRIPTIONS {
             client.subscriptions.reserve_exact(1);
         }
         client.subscriptions.push(Running {
@@ -95,7 +95,7 @@ impl HandlerStarts {
         let shared = &shard.shared;
         let caller = || client.context.caller(client.user.as_deref());
         if let Some(wait) = shared.host.limiter.call(method, caller, shard.instant()) {
-            return refuse(client, shard, wait, |session, error| {
+            return refuse_request(client, shard, wait, |session, error| {
                 session.returned(run, Err(error), shard.now, out);
             });
         }
@@ -110,7 +110,7 @@ impl HandlerStarts {
 }
 
 /// Answers a request that a rate limit refuses until `wait` has passed.
-fn refuse(
+fn refuse_request(
     client: &mut Client,
     shard: &ShardContext,
     wait: Duration,

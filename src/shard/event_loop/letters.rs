@@ -78,7 +78,7 @@ impl EventLoop {
             }
             Letter::Mail { to, address, mail } => self.mail(to, &address, mail, out),
             Letter::Arrival(arrival) => self.arrive(*arrival, out),
-            Letter::Polling { session, request } => self.requested(&session, *request, out),
+            Letter::Polling { session, request } => self.handle_request(&session, *request, out),
             Letter::Newcomer(newcomer) => self.newcomer(*newcomer, out),
             Letter::Gap(gap) => self.bus_was_away(gap, out),
             Letter::Refused(channel, error) => self.refused(&channel, error, out),

@@ -123,7 +123,7 @@ impl EventLoop {
         let running = client.running(run);
         let functions = running.map_or(&[][..], |running| &running.followers);
         let is_before_gap = self.fan_out.mapped(functions, message);
-        if client.misses(run, &self.shard.limits) {
+        if client.must_drop_event(run, &self.shard.limits) {
             return;
         }
         let Some(session) = client.session.ddp_mut() else {

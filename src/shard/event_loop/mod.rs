@@ -40,7 +40,7 @@ use super::fan_out::FanOut;
 use super::inbox::Inbox;
 use super::shared::Shared;
 use clients::Clients;
-use draining::Leaving;
+use draining::CloseSchedule;
 use ending::Ending;
 use handler_starts::HandlerStarts;
 use letters::Letters;
@@ -52,7 +52,7 @@ use unsent::UnsentQueue;
 pub(super) const WAKER: Token = Token(usize::MAX);
 
 /// The most bytes of one read from a socket.
-const READ: usize = 64 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 
 pub(super) struct EventLoop {
     poll: Poll,
@@ -68,7 +68,7 @@ pub(super) struct EventLoop {
     /// stands in it once.
     resume_requests: Vec<ResumeRequest>,
     /// The clients that are still to be closed during shutdown.
-    leaving: Leaving,
+    close_schedule: CloseSchedule,
     starts: HandlerStarts,
     letters: Letters,
     buffers: Buffers,
@@ -97,12 +97,12 @@ impl EventLoop {
             unsent: UnsentQueue::default(),
             unread: VecDeque::new(),
             resume_requests: Vec::new(),
-            leaving: Leaving::default(),
+            close_schedule: CloseSchedule::default(),
             starts: HandlerStarts::default(),
             letters: Letters::default(),
             buffers: Buffers {
-                input: vec![0; READ].into_boxed_slice(),
-                output: Vec::with_capacity(2 * READ),
+                input: vec![0; READ_BYTES].into_boxed_slice(),
+                output: Vec::with_capacity(2 * READ_BYTES),
             },
         }
     }
@@ -112,9 +112,9 @@ impl EventLoop {
         // Empty between uses. It is passed along, so that its memory is used again.
         let mut out = Output::default();
         while self.shard.phase != Phase::Stopped {
-            self.shard.inbox.has_clients(self.clients.len());
-            let patience = self.patience();
-            if let Err(error) = self.poll.poll(&mut events, patience)
+            self.shard.inbox.set_clients(self.clients.len());
+            let poll_timeout = self.poll_timeout();
+            if let Err(error) = self.poll.poll(&mut events, poll_timeout)
                 && error.kind() != ErrorKind::Interrupted
             {
                 tracing::error!(%error, "A shard cannot wait for its sockets.");
@@ -135,7 +135,7 @@ impl EventLoop {
         self.begin_handlers();
         self.look_into_inbox(out);
         self.look_at_timers(out);
-        self.close_leaving();
+        self.close_due();
         self.answer_resume_requests(out);
         self.begin_handlers();
         self.write(out);
@@ -176,7 +176,7 @@ impl EventLoop {
 
     /// How long to wait for sockets: not at all if there is something to do, else until the next
     /// timer.
-    fn patience(&self) -> Option<Duration> {
+    fn poll_timeout(&self) -> Option<Duration> {
         let is_busy = !(self.unsent.is_empty()
             && self.unread.is_empty()
             && self.resume_requests.is_empty()
@@ -184,7 +184,7 @@ impl EventLoop {
         if is_busy || !self.shard.inbox.may_sleep() {
             return Some(Duration::ZERO);
         }
-        let next = [self.clients.next_timer(), self.leaving.next()];
+        let next = [self.clients.next_timer(), self.close_schedule.next()];
         let next = next.into_iter().flatten().min()?;
         // Rounded up, because a timer must be due when the loop looks at it.
         let left = next.saturating_sub(self.shard.elapsed());

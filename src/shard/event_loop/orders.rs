@@ -8,7 +8,7 @@ use crate::shard::orders::Order;
 
 impl EventLoop {
     pub(super) fn apply_order(&mut self, message: &Message, out: &mut Output) {
-        let Some(order) = self.shard.shared.orders.take(message) else {
+        let Some(order) = self.shard.shared.orders.accept(message) else {
             return;
         };
         match order {

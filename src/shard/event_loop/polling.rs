@@ -9,13 +9,13 @@ use super::EventLoop;
 use super::ending::Ending;
 use super::shard_context::Phase;
 use crate::shard::link::Link;
-use crate::shard::polling::{Readiness, interrupted};
+use crate::shard::polling::{Readiness, answer_interrupted};
 use crate::shard::polling_sessions::{PollingRequest, PollingSession};
 use crate::transport::websocket;
 
 impl EventLoop {
     /// Handles a request of a polling client.
-    pub(super) fn requested(
+    pub(super) fn handle_request(
         &mut self,
         session: &Arc<PollingSession>,
         request: PollingRequest,
@@ -33,7 +33,7 @@ impl EventLoop {
             Some((place.index, polling?))
         });
         match (request, found) {
-            (PollingRequest::Wait(waiting), None) => interrupted(waiting),
+            (PollingRequest::Wait(waiting), None) => answer_interrupted(waiting),
             (
                 PollingRequest::Taken(_)
                 | PollingRequest::Cut(_)
@@ -142,7 +142,7 @@ impl EventLoop {
     }
 
     /// During shutdown the shard does not wait for a client without a waiting request.
-    pub(super) fn give_up_absent(&mut self, index: usize) {
+    pub(super) fn end_if_absent(&mut self, index: usize) {
         let polling = self
             .clients
             .get_mut(index)

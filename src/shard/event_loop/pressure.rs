@@ -18,7 +18,7 @@ impl EventLoop {
         client.count_input();
         let is_short = || self.shard.shared.host.memory.is_exceeded();
         client.waiting.is_paused |= client.has_enough_queued(limits, is_short);
-        client.tell_output();
+        client.report_output();
         if client.outgoing.bytes() > limits.flow && !client.waiting.is_full {
             client.waiting.is_full = true;
             if let Some(session) = client.session.ddp_mut() {

@@ -80,7 +80,7 @@ impl EventLoop {
 
     /// A connection accepts no more output. What its client sent before is read first; it may have
     /// said that it leaves.
-    pub(super) fn broken(&mut self, index: usize, out: &mut Output) {
+    pub(super) fn write_failed(&mut self, index: usize, out: &mut Output) {
         let client = self.clients.get_mut(index);
         if let Some(socket) = client.and_then(|client| client.link.socket_mut())
             // Otherwise it is read to its end anyway.
@@ -113,7 +113,7 @@ impl EventLoop {
             return;
         };
         let framing = socket.framing();
-        let mut intake = Intake {
+        let mut receiver = SessionReceiver {
             framing,
             json: &self.shard.shared.session.settings.json,
             session: &mut client.session,
@@ -126,13 +126,13 @@ impl EventLoop {
             end: None,
         };
         let bytes = self.buffers.input.get_mut(..count).unwrap_or_default();
-        if let Err(violation) = socket.reader.read(bytes, self.shard.now, &mut intake) {
-            intake.end = Some(InputEnd::Violation(violation));
+        if let Err(violation) = socket.reader.read(bytes, self.shard.now, &mut receiver) {
+            receiver.end = Some(InputEnd::Violation(violation));
         }
-        if let Some(pong) = intake.latest_ping.take() {
-            intake.outgoing.push_control(pong);
+        if let Some(pong) = receiver.latest_ping.take() {
+            receiver.outgoing.push_control(pong);
         }
-        let end = intake.end;
+        let end = receiver.end;
         if end.is_some() {
             socket.takes_no_more_frames();
         }
@@ -161,7 +161,7 @@ impl EventLoop {
 }
 
 /// Hands the messages of one read to a session.
-struct Intake<'a> {
+struct SessionReceiver<'a> {
     framing: Framing,
     /// The limits for SockJS's arrays.
     json: &'a ejson::JsonLimits,
@@ -184,7 +184,7 @@ enum InputEnd {
     Violation(Protocol),
 }
 
-impl Receiver for Intake<'_> {
+impl Receiver for SessionReceiver<'_> {
     fn limits(&self) -> websocket::Limits {
         websocket::Limits {
             message: self.limits.message_of(self.session.is_connected()),
@@ -209,7 +209,7 @@ impl Receiver for Intake<'_> {
     }
 }
 
-impl Intake<'_> {
+impl SessionReceiver<'_> {
     /// Reads the messages of a SockJS frame.
     fn unframe(&mut self, text: &str) {
         // Frames behind a broken one are ignored.

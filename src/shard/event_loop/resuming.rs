@@ -39,12 +39,12 @@ impl EventLoop {
                 continue;
             }
             match self.shard.shared.resumable.find(session.as_str()) {
-                None => self.refuse(by, out),
+                None => self.refuse_resume(by, out),
                 Some((inbox, session)) => {
                     let claim = Claim { session, received };
                     if Arc::ptr_eq(&inbox, &self.shard.inbox) {
                         self.claim(by, claim, out);
-                    } else if let Some(newcomer) = self.send_off(by, claim) {
+                    } else if let Some(newcomer) = self.prepare_move(by, claim) {
                         if let Link::Polling(polling) = &newcomer.link {
                             polling.leave(&inbox);
                         }
@@ -90,7 +90,7 @@ impl EventLoop {
         };
         client.heard(&self.shard.limits, self.shard.now);
         if let Some(rival) = client.rival.take() {
-            self.refuse(rival.place, out);
+            self.refuse_resume(rival.place, out);
         }
     }
 
@@ -144,16 +144,16 @@ impl EventLoop {
                 .saturating_add(self.shard.limits.takeover_timeout),
         );
         let Some(client) = self.clients.find(claim.session) else {
-            return self.refuse(by, out);
+            return self.refuse_resume(by, out);
         };
         let same_place = address == client.context.client_address();
         let Some(session) = client.session.ddp_mut() else {
-            return self.refuse(by, out);
+            return self.refuse_resume(by, out);
         };
         if same_address && !same_place {
             session.wrong_attempt(out);
             self.carry_out(index, out);
-            return self.refuse(by, out);
+            return self.refuse_resume(by, out);
         }
         if session.is_parked() {
             let is_resumed = session.resume(claim.received, now, out);
@@ -161,10 +161,10 @@ impl EventLoop {
                 return self.take_back(index, by, out);
             }
             self.carry_out(index, out);
-            return self.refuse(by, out);
+            return self.refuse_resume(by, out);
         }
         if client.closing.is_some() || !session.probe(claim.received, out) {
-            return self.refuse(by, out);
+            return self.refuse_resume(by, out);
         }
         // Of several rivals the latest is the most likely to be alive. The silence counts from the
         // first ping.
@@ -176,14 +176,14 @@ impl EventLoop {
         }));
         self.carry_out(index, out);
         if let Some(former) = former {
-            self.refuse(former.place, out);
+            self.refuse_resume(former.place, out);
         }
     }
 
     /// Gives a resumed session the new connection of its client. The session's output is in `out`.
     fn take_back(&mut self, index: usize, by: Place, out: &mut Output) {
         self.detach(index);
-        let Some(newcomer) = self.unseat(by) else {
+        let Some(newcomer) = self.take_client(by) else {
             return self.carry_out(index, out);
         };
         let mut newcomer = *newcomer;
@@ -196,7 +196,7 @@ impl EventLoop {
         client.link = newcomer.link;
         let framing = client.link.framing();
         let place = client.place();
-        client.link.settle(&self.shard.inbox, place);
+        client.link.set_place(&self.shard.inbox, place);
         let unsent = newcomer.outgoing.into_unsent(framing);
         client.outgoing.write_first(unsent);
         client.waiting.is_paused = newcomer.waiting.is_paused;
@@ -221,7 +221,7 @@ impl EventLoop {
     }
 
     /// A client that wanted to resume a session gets a new one.
-    fn refuse(&mut self, by: Place, out: &mut Output) {
+    fn refuse_resume(&mut self, by: Place, out: &mut Output) {
         if let Some(client) = self.clients.find(by) {
             if let Some(session) = client.session.ddp_mut() {
                 session.resume_refused(self.shard.now, out);
@@ -232,8 +232,8 @@ impl EventLoop {
     }
 
     /// Takes a client from its place, to move it to another shard.
-    fn send_off(&mut self, by: Place, claim: Claim) -> Option<Newcomer> {
-        let client = *self.unseat(by)?;
+    fn prepare_move(&mut self, by: Place, claim: Claim) -> Option<Newcomer> {
+        let client = *self.take_client(by)?;
         let unsent = client.outgoing.into_unsent(client.link.framing());
         Some(Newcomer {
             link: client.link,
@@ -245,7 +245,7 @@ impl EventLoop {
     }
 
     /// Takes a client that has no session yet from its place.
-    fn unseat(&mut self, by: Place) -> Option<Box<Client>> {
+    fn take_client(&mut self, by: Place) -> Option<Box<Client>> {
         self.clients.find(by)?;
         let mut client = self.clients.remove(by.index)?;
         client.link.deregister(self.poll.registry());

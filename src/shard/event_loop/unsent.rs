@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use crate::shard::outgoing::Outgoing;
 
-/// Bytes of output that may wait for connections which have not had their turn: `AHEAD` for all
-/// together, or `AHEAD_EACH` for each of them, whichever is more. That is enough for many messages
-/// to share a write. More would only cost memory, and delay others.
-const AHEAD: usize = 4 * 1024 * 1024;
+/// Bytes of output that may wait for connections which have not had their turn: `AHEAD_TOTAL` for
+/// all together, or `AHEAD_EACH` for each of them, whichever is more. That is enough for many
+/// messages to share a write. More would only cost memory, and delay others.
+const AHEAD_TOTAL: usize = 4 * 1024 * 1024;
 const AHEAD_EACH: usize = 32 * 1024;
 
 #[derive(Debug, Default)]
@@ -67,6 +67,6 @@ impl UnsentQueue {
     /// Whether so much output waits that some must be written before more bus messages are
     /// delivered.
     pub(super) fn is_far_ahead(&self) -> bool {
-        self.ahead > AHEAD.max(self.connections.len().saturating_mul(AHEAD_EACH))
+        self.ahead > AHEAD_TOTAL.max(self.connections.len().saturating_mul(AHEAD_EACH))
     }
 }

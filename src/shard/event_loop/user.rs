@@ -16,7 +16,7 @@ impl EventLoop {
         let Some(running) = client.take_running(run) else {
             return;
         };
-        client.runs_again(run, next);
+        client.replace_run(run, next);
         let mut keeper = client.keeper();
         let room = (self.shard.limits.user_change, self.clients.input());
         self.fan_out

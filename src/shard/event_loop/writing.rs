@@ -58,21 +58,21 @@ impl EventLoop {
                 let framing = socket.framing();
                 outgoing.flush(socket, framing, scratch, now, written)
             }
-            Link::Polling(polling) => outgoing.give(polling, scratch, now, written),
+            Link::Polling(polling) => outgoing.flush_to_request(polling, scratch, now, written),
             Link::Gone => return,
         };
-        client.tell_output();
+        client.report_output();
         if progress.has_moved {
-            client.has_taken(now, progress.on_the_way);
+            client.took_output(now, progress.drain_time);
         }
         match flushed {
-            Flushed::All if client.written() => return self.end(index, Ending::Lost),
+            Flushed::All if client.finish_if_closing() => return self.end(index, Ending::Lost),
             Flushed::All => {}
             Flushed::Blocked => {
                 self.set_timer(index);
-                self.give_up_absent(index);
+                self.end_if_absent(index);
             }
-            Flushed::Lost => return self.broken(index, out),
+            Flushed::Lost => return self.write_failed(index, out),
         }
         self.refill(index, out);
     }

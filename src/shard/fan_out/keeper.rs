@@ -82,7 +82,7 @@ impl Keeper {
     }
 
     /// The user changes again before the first change is complete.
-    fn runs_again(&mut self, run: Run, next: Run) {
+    fn replace_run(&mut self, run: Run, next: Run) {
         let of_run = self.unmapped.iter_mut().filter(|(of, _)| *of == run);
         of_run.for_each(|(of, _)| *of = next);
     }
@@ -137,7 +137,7 @@ impl FanOut {
         if let Some(ChannelFollower::Keeper(keeper)) =
             keeper.and_then(|id| self.followers.get_mut(id))
         {
-            keeper.runs_again(run, next);
+            keeper.replace_run(run, next);
         }
     }
 
@@ -161,7 +161,7 @@ impl FanOut {
         functions: &[FollowerId],
         mut send: impl FnMut(Run, Outcome),
     ) {
-        let Some(mut keeper) = self.dismiss(keeper) else {
+        let Some(mut keeper) = self.remove_keeper(keeper) else {
             return;
         };
         keeper.end_gap();
@@ -171,7 +171,7 @@ impl FanOut {
             }
         }
         for (run, message) in &keeper.unmapped {
-            let mut ids = self.who_of(functions, message.channel());
+            let mut ids = self.followers_of(functions, message.channel());
             ids.retain(|id| {
                 let subscriber = self.subscriber(*id);
                 subscriber.is_some_and(|it| it.run == *run && it.function.is_async())
@@ -181,12 +181,12 @@ impl FanOut {
         for kept in &keeper.kept {
             match kept {
                 Kept::Message(message) => {
-                    let ids = self.who_of(functions, message.channel());
+                    let ids = self.followers_of(functions, message.channel());
                     self.hand_over(message, ids, &mut send);
                 }
                 Kept::Gap(channels) => {
                     let ids = channels.iter();
-                    let ids = ids.flat_map(|channel| self.who_of(functions, channel));
+                    let ids = ids.flat_map(|channel| self.followers_of(functions, channel));
                     let ids: Vec<FollowerId> = ids.collect();
                     let told = self.gap_of(&ids);
                     told.into_iter()
@@ -206,10 +206,10 @@ impl FanOut {
 
     /// Drops what is kept for a client that is gone.
     pub(in crate::shard) fn forget(&mut self, keeper: FollowerId) {
-        drop(self.dismiss(keeper));
+        drop(self.remove_keeper(keeper));
     }
 
-    fn dismiss(&mut self, keeper: FollowerId) -> Option<Keeper> {
+    fn remove_keeper(&mut self, keeper: FollowerId) -> Option<Keeper> {
         let Some(ChannelFollower::Keeper(found)) = self.followers.try_remove(keeper) else {
             return None;
         };
@@ -289,7 +289,7 @@ impl FanOut {
     }
 
     /// Those of the functions that follow a channel, each as often as it does.
-    fn who_of(&self, functions: &[FollowerId], channel: &str) -> Vec<FollowerId> {
+    fn followers_of(&self, functions: &[FollowerId], channel: &str) -> Vec<FollowerId> {
         let mut ids = Vec::new();
         for id in functions {
             let leases = self

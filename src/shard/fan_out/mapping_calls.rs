@@ -11,19 +11,19 @@ use crate::mapping::Event;
 use crate::publication::Subscription;
 
 /// A longer call delays every client of the shard noticeably.
-const SLOW: Duration = Duration::from_millis(5);
+const SLOW_CALL: Duration = Duration::from_millis(5);
 
 /// Calls between two readings of the clock. A reading costs as much as a short function.
-const CALLS: u32 = 16;
+const CALLS_PER_READING: u32 = 16;
 
 /// The calls for one message, timed together with the printing of their events.
 #[derive(Default)]
 pub(super) struct MappingCalls {
     /// The calls since the last reading of the clock.
-    since: Option<Since>,
+    timed: Option<TimedCalls>,
 }
 
-struct Since {
+struct TimedCalls {
     begun: Instant,
     /// That of the first call. The others are of the same publication.
     subscription: Subscription,
@@ -48,18 +48,18 @@ impl MappingCalls {
     }
 
     fn count(&mut self, subscription: &Subscription) {
-        if let Some(since) = &mut self.since
-            && since.calls < CALLS
-            && since.subscription.publication() == subscription.publication()
+        if let Some(timed) = &mut self.timed
+            && timed.calls < CALLS_PER_READING
+            && timed.subscription.publication() == subscription.publication()
         {
-            since.calls += 1;
+            timed.calls += 1;
             return;
         }
         let now = clock::now();
-        if let Some(since) = &self.since {
-            since.judge(now);
+        if let Some(timed) = &self.timed {
+            timed.log_if_slow(now);
         }
-        self.since = Some(Since {
+        self.timed = Some(TimedCalls {
             begun: now,
             subscription: subscription.clone(),
             calls: 1,
@@ -68,17 +68,17 @@ impl MappingCalls {
 
     /// Reads the clock for the calls since the last reading, if there are any, and logs them if
     /// they were slow.
-    pub(super) fn judge(&mut self) {
-        if let Some(since) = self.since.take() {
-            since.judge(clock::now());
+    pub(super) fn check_time(&mut self) {
+        if let Some(timed) = self.timed.take() {
+            timed.log_if_slow(clock::now());
         }
     }
 }
 
-impl Since {
-    fn judge(&self, now: Instant) {
+impl TimedCalls {
+    fn log_if_slow(&self, now: Instant) {
         let took = now.saturating_duration_since(self.begun);
-        if took > SLOW {
+        if took > SLOW_CALL {
             let (publication, calls) = (self.subscription.publication(), self.calls);
             tracing::warn!(publication, calls, ?took, "A mapping function is slow.");
         }
@@ -87,6 +87,6 @@ impl Since {
 
 impl Drop for MappingCalls {
     fn drop(&mut self) {
-        self.judge();
+        self.check_time();
     }
 }

@@ -13,14 +13,14 @@ use crate::transport::Framing;
 
 /// Bytes that the kernels of both sides may hold for one client. Used only to estimate how long the
 /// client needs for them.
-const IN_KERNEL: u128 = 512 * 1024;
+const KERNEL_BYTES: u128 = 512 * 1024;
 
 /// The longest time that is granted to a client for the bytes in the kernels.
-const ON_THE_WAY: Duration = Duration::from_secs(60);
+const MAX_DRAIN_TIME: Duration = Duration::from_secs(60);
 
 /// Bytes that are put together for one write. Larger writes cost memory in the kernel and save
 /// nothing more.
-pub(super) const WRITE: usize = 64 * 1024;
+pub(super) const WRITE_BYTES: usize = 64 * 1024;
 
 /// The progress that a client's socket has made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(in crate::shard) struct Progress {
     pub(in crate::shard) has_moved: bool,
     /// How long the client is likely to need for what the kernel holds, if it is slower than the
     /// server.
-    pub(in crate::shard) on_the_way: Duration,
+    pub(in crate::shard) drain_time: Duration,
 }
 
 /// The destination of the bytes: a socket, with or without TLS.
@@ -81,14 +81,14 @@ impl Outgoing {
         self.count();
         let progress = full.filter(|_| taken > 0).map(|(since, so_far)| Progress {
             has_moved: true,
-            on_the_way: time_on_the_way(now.saturating_sub(since), taken.saturating_add(so_far)),
+            drain_time: drain_time(now.saturating_sub(since), taken.saturating_add(so_far)),
         });
         (flushed, progress.unwrap_or_default())
     }
 
     /// Gives as many frames to the waiting request as it accepts. Without a waiting request nothing
     /// is stuck, because the next request has a deadline of its own.
-    pub(in crate::shard) fn give(
+    pub(in crate::shard) fn flush_to_request(
         &mut self,
         polling: &mut Polling,
         scratch: &mut Vec<u8>,
@@ -99,7 +99,7 @@ impl Outgoing {
         let mut progress = Progress::default();
         while !self.queue.is_empty() && readiness == Readiness::Ready {
             self.gather_frame(scratch, &mut taken);
-            polling.give(scratch, now);
+            polling.give_frame(scratch, now);
             progress.has_moved = true;
             self.set_stuck_since(None);
             readiness = polling.readiness();
@@ -176,7 +176,7 @@ impl Outgoing {
         for message in &self.queue {
             framing.write(message, &mut escaper, scratch);
             count = count.saturating_add(1);
-            if scratch.len() >= WRITE {
+            if scratch.len() >= WRITE_BYTES {
                 break;
             }
         }
@@ -200,7 +200,7 @@ impl Outgoing {
             None => {
                 let mut bytes: usize = 0;
                 let messages = self.queue.iter().take_while(|message| {
-                    let fits = bytes < WRITE && message.as_raw().is_none();
+                    let fits = bytes < WRITE_BYTES && message.as_raw().is_none();
                     bytes = bytes.saturating_add(message.len());
                     fits
                 });
@@ -214,9 +214,9 @@ impl Outgoing {
 }
 
 /// How long a client may need for the bytes in the kernel, if it took `time` for `bytes`.
-fn time_on_the_way(time: Duration, bytes: usize) -> Duration {
-    let nanos = time.as_nanos().saturating_mul(IN_KERNEL) / bytes.max(1) as u128;
-    Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX)).min(ON_THE_WAY)
+fn drain_time(time: Duration, bytes: usize) -> Duration {
+    let nanos = time.as_nanos().saturating_mul(KERNEL_BYTES) / bytes.max(1) as u128;
+    Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX)).min(MAX_DRAIN_TIME)
 }
 
 struct Lost;

@@ -188,7 +188,7 @@ impl<S> AddressSessions<S> {
 
 impl<S> CountedSession<S> {
     /// Links the count to its session, which exists from now on.
-    pub(super) fn belongs_to(&self, session: &Arc<S>) {
+    pub(super) fn set_session(&self, session: &Arc<S>) {
         let mut counts = self.counts.lock();
         let held = counts.by_address.get_mut(&self.network);
         if let Some(waiting) = held.and_then(|held| held.waiting.get_mut(&self.number)) {

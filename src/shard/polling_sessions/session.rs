@@ -105,7 +105,7 @@ impl PollingSession {
             capacity,
             posts: AtomicU64::new(0),
         });
-        share.counted.belongs_to(&session);
+        share.counted.set_session(&session);
         *session.share() = Some(share);
         session
     }
@@ -124,7 +124,7 @@ impl PollingSession {
     }
 
     /// Sets its place in the shard of this inbox. `None` means that it is on its way there.
-    pub(crate) fn settle(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Option<Place>) {
+    pub(crate) fn set_place(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Option<Place>) {
         *self.lock() = (inbox.clone(), place);
     }
 
