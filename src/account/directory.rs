@@ -36,14 +36,14 @@ struct DirectoryState {
     connections: HashMap<Uuid, ConnectionEntry>,
     /// The users of these logins and of documents that were sent. An entry exists while it contains
     /// something.
-    users: HashMap<String, Watched>,
+    users: HashMap<String, WatchedUser>,
     /// When logins expire: one entry for each login that does.
     expiries: BTreeSet<(Instant, Uuid)>,
     /// Users that may have changed. Filled by reports of the store and by failed reads, drained by
     /// the watcher. Bounded, because it only takes users that are in `users` at that time.
     unread: HashSet<String>,
     /// Whether the store reports changes, so that users need not be polled.
-    is_told: bool,
+    reports_changes: bool,
     /// Counts logins and starts of reads, to order them.
     clock: u64,
 }
@@ -66,16 +66,16 @@ pub(super) struct ActiveLogin {
 }
 
 #[derive(Default)]
-struct Watched {
+struct WatchedUser {
     /// The connections to close when their token is gone, and the clock value of each login.
     logins: Vec<(Uuid, u64)>,
     /// The subscriptions that show this user's document.
-    documents: Vec<Shown>,
+    documents: Vec<ShownDocument>,
     /// The clock value of the latest read of which a result was shown.
     read: u64,
 }
 
-struct Shown {
+struct ShownDocument {
     subscription: Subscription,
     /// The fields that were sent; `None` while there is no document.
     fields: Option<Arc<Object>>,
@@ -159,7 +159,7 @@ impl Directory {
     pub(super) fn show(self: &Arc<Self>, user: &str, subscription: &Subscription) {
         let mut state = self.lock();
         let watched = state.users.entry(user.to_owned()).or_default();
-        watched.documents.push(Shown {
+        watched.documents.push(ShownDocument {
             subscription: subscription.clone(),
             fields: None,
         });
@@ -176,7 +176,7 @@ impl Directory {
                 .documents
                 .retain(|shown| !shown.subscription.is_stopped());
         }
-        state.tidy(user);
+        state.remove_if_unused(user);
     }
 
     fn forget(&self, id: Uuid) {
@@ -240,7 +240,7 @@ impl Directory {
                 state.unread.insert(id.to_owned());
             }
             StoreChange::Any => {
-                state.is_told = true;
+                state.reports_changes = true;
                 state.note_everybody();
             }
         }
@@ -249,14 +249,14 @@ impl Directory {
     }
 
     /// The store does not report changes, or no longer does.
-    pub(super) fn is_not_told(&self) {
-        self.lock().is_told = false;
+    pub(super) fn changes_not_reported(&self) {
+        self.lock().reports_changes = false;
     }
 
     /// Notes all users as unread, unless the store reports changes.
     pub(super) fn poll(&self) {
         let mut state = self.lock();
-        if !state.is_told {
+        if !state.reports_changes {
             state.note_everybody();
         }
     }
@@ -306,11 +306,11 @@ impl DirectoryState {
         if let Some(watched) = self.users.get_mut(&login.user) {
             watched.logins.retain(|(other, _)| *other != id);
         }
-        self.tidy(&login.user);
+        self.remove_if_unused(&login.user);
         Some(login)
     }
 
-    fn tidy(&mut self, user: &str) {
+    fn remove_if_unused(&mut self, user: &str) {
         let watched = self.users.get(user);
         if watched.is_some_and(|it| it.logins.is_empty() && it.documents.is_empty()) {
             self.users.remove(user);
@@ -330,7 +330,7 @@ impl ConnectionEntry {
     }
 }
 
-impl Shown {
+impl ShownDocument {
     /// Sends what has changed in the document.
     fn update(&mut self, id: &str, fields: Option<&Arc<Object>>) {
         match (&self.fields, fields) {

@@ -182,7 +182,7 @@ impl Logins {
             // Nobody knows the token.
             let removed = self.users.remove_token(&user, TokenKey::Hashed(&hashed));
             if let Err(error) = removed.await {
-                tracing::warn!(?error, "A token that nobody has could not be removed.");
+                tracing::warn!(?error, "An unused token could not be removed.");
             }
         }
         entered

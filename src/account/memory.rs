@@ -44,14 +44,14 @@ struct Inner {
 }
 
 /// Changes that may wait for one watcher.
-const WAITING: usize = 1024;
+const WAITING_CHANGES: usize = 1024;
 
 impl MemoryUsers {
     /// An empty store.
     pub fn new() -> Self {
         Self(Arc::new(Inner {
             documents: Mutex::default(),
-            changed: broadcast::Sender::new(WAITING),
+            changed: broadcast::Sender::new(WAITING_CHANGES),
         }))
     }
 

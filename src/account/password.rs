@@ -102,7 +102,7 @@ impl Password {
         };
         let stored = stored.filter(|stored| self.is_usable(stored));
         let granted = user.filter(|_| stored.is_some());
-        let hash = stored.unwrap_or_else(|| nobodys_hash(self.rounds));
+        let hash = stored.unwrap_or_else(|| dummy_hash(self.rounds));
         let digest = attempt.digest.clone();
         let turn = Arc::clone(&self.turns).acquire_owned().await?;
         let matches = spawn_blocking(move || {
@@ -123,7 +123,7 @@ impl Password {
         let parts = stored.parse::<HashParts>();
         let usable = parts.is_ok_and(|it| (4..=self.most_rounds).contains(&it.get_cost()));
         if !usable {
-            tracing::warn!("a stored password is no bcrypt hash, or a too costly one");
+            tracing::warn!("A stored password is not a bcrypt hash, or its cost is too high.");
         }
         usable
     }
@@ -151,7 +151,7 @@ fn semaphores(hashed: usize, waiting: usize) -> (Arc<Semaphore>, Arc<Semaphore>)
 }
 
 /// A hash that belongs to no user. It takes as long as any other hash of its cost.
-fn nobodys_hash(rounds: u32) -> String {
+fn dummy_hash(rounds: u32) -> String {
     const SALT_AND_HASH: &str = "N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
     format!("$2b${rounds:02}${SALT_AND_HASH}")
 }
@@ -299,10 +299,10 @@ mod tests {
     #[test]
     fn stored_hashes_are_input() {
         let password = Password::new();
-        assert!(password.is_usable(&nobodys_hash(10)));
+        assert!(password.is_usable(&dummy_hash(10)));
         let non_ascii = format!("$2b$10${}", "é".repeat(26));
-        let costly = nobodys_hash(15);
-        let cheap = nobodys_hash(3);
+        let costly = dummy_hash(15);
+        let cheap = dummy_hash(3);
         for stored in ["", "$2b$10$", "x", "$2b$99$", &non_ascii, &costly, &cheap] {
             assert!(!password.is_usable(stored), "{stored}");
         }

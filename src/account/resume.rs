@@ -44,7 +44,7 @@ impl Resume {
     }
 
     async fn resume(&self, request: &LoginRequest, token: Token) -> Result<Login> {
-        let mut store = Store {
+        let mut store = RetryingStore {
             request,
             retry: Retry::within(request.connection().host().settings.login_patience),
             log: &self.log,
@@ -80,14 +80,14 @@ impl Resume {
 }
 
 /// The store of users, which may be out of reach for a moment. That is no reason to refuse a token.
-struct Store<'a> {
+struct RetryingStore<'a> {
     request: &'a LoginRequest,
     /// For all calls together.
     retry: Retry,
     log: &'a ThrottledLog,
 }
 
-impl<'a> Store<'a> {
+impl<'a> RetryingStore<'a> {
     /// Calls the store until it answers. When that takes too long, the connection is closed, so
     /// that the client tries again.
     async fn ask<T, Fut>(&mut self, question: impl Fn(&'a UserStore) -> Fut) -> Result<T>

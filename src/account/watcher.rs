@@ -18,10 +18,10 @@ use crate::handler::unpanicked;
 const BATCH: usize = 500;
 
 /// How long to wait before asking a store again that failed to report changes.
-const RETRY: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// How long a read may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Watcher {
     pub(super) users: UserStore,
@@ -47,14 +47,14 @@ impl Watcher {
     /// not asked again.
     async fn listen(&self, changes: &Changes) {
         while let Err(error) = unpanicked(self.users.watch(changes)).await {
-            self.directory.is_not_told();
+            self.directory.changes_not_reported();
             tracing::warn!(
                 ?error,
-                "Changes of users cannot be followed; they are read again and again."
+                "Changes of users cannot be followed; users are polled."
             );
-            sleep(RETRY).await;
+            sleep(RETRY_DELAY).await;
         }
-        self.directory.is_not_told();
+        self.directory.changes_not_reported();
         std::future::pending().await
     }
 
@@ -92,7 +92,7 @@ impl Watcher {
             }
             let reading = self.directory.reading();
             let read = unpanicked(self.users.read(&ids, &self.own_fields));
-            let read = timeout(PATIENCE, read).await;
+            let read = timeout(READ_TIMEOUT, read).await;
             match read.unwrap_or_else(|late| Err(late.into())) {
                 Ok(found) => {
                     let found = found.into_iter().map(|user| (user.id.clone(), user));

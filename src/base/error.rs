@@ -38,7 +38,8 @@ type Source = Box<dyn StdError + Send + Sync>;
 ///     if text.is_empty() {
 ///         Err("there is nothing in it")?; // likewise
 ///     }
-///     text.trim().parse().map_err(|_| Error::new("no-number", "This is not a number")) // for the client
+///     // for the client
+///     text.trim().parse().map_err(|_| Error::new("no-number", "This is not a number"))
 /// }
 ///
 /// let told = Error::new("not-in-room", "You have left this room");
@@ -169,7 +170,7 @@ impl Error {
     ///
     /// It prints the same text. `?` converts it back to the original error.
     pub fn into_boxed(self) -> Box<dyn StdError + Send + Sync> {
-        Box::new(Passed(self))
+        Box::new(PassedError(self))
     }
 
     /// The fault of Redis, if this is an error of the bus and the fault is known.
@@ -328,8 +329,8 @@ impl fmt::Debug for Error {
 /// All of these types satisfy the bound, and [`Error`] itself must not.
 impl<E: Into<Source> + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        let told = told(&error);
-        let source = match error.into().downcast::<Passed>() {
+        let told = meant_for_client(&error);
+        let source = match error.into().downcast::<PassedError>() {
             Ok(passed) => return passed.0,
             Err(source) => source,
         };
@@ -354,26 +355,26 @@ impl From<Error> for Box<dyn StdError> {
 #[cfg(feature = "anyhow")]
 impl From<Error> for anyhow::Error {
     fn from(error: Error) -> Self {
-        Self::new(Passed(error))
+        Self::new(PassedError(error))
     }
 }
 
 /// An error on its way through functions that return another type.
-struct Passed(Error);
+struct PassedError(Error);
 
-impl StdError for Passed {
+impl StdError for PassedError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.causes().nth(self.0.is_its_source().into())
     }
 }
 
-impl fmt::Display for Passed {
+impl fmt::Display for PassedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
 }
 
-impl fmt::Debug for Passed {
+impl fmt::Debug for PassedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
@@ -382,9 +383,9 @@ impl fmt::Debug for Passed {
 /// What a client is told for an `anyhow::Error`, without the cause. It must be determined before
 /// the error is boxed, because a boxed one hides the types that it contains.
 #[cfg(feature = "anyhow")]
-fn told(error: &dyn Any) -> Option<Error> {
+fn meant_for_client(error: &dyn Any) -> Option<Error> {
     let error: &anyhow::Error = error.downcast_ref()?;
-    if let Some(Passed(error)) = error.downcast_ref() {
+    if let Some(PassedError(error)) = error.downcast_ref() {
         return Some(Error::with(error.kind(), error.wire().clone()));
     }
     let invalid: &InvalidChannel = error.downcast_ref()?;
@@ -392,7 +393,7 @@ fn told(error: &dyn Any) -> Option<Error> {
 }
 
 #[cfg(not(feature = "anyhow"))]
-fn told(_: &dyn Any) -> Option<Error> {
+fn meant_for_client(_: &dyn Any) -> Option<Error> {
     None
 }
 

@@ -32,16 +32,16 @@ pub(crate) const REMEDY: &str = "updraft::raise_file_limit() takes what the syst
                                  --ulimit nofile= of a container, ulimit -n of a shell";
 
 /// Files that are not connections: logs, the bus, shards, files of the program.
-const OWN: u64 = 100;
+const OTHER_FILES: u64 = 100;
 
 /// Logs a warning if this many connections need more files than allowed.
 pub(crate) fn check(connections: usize) {
-    let needed = (connections as u64).saturating_add(OWN);
+    let needed = (connections as u64).saturating_add(OTHER_FILES);
     if let Some(limit) = limit().filter(|limit| *limit < needed) {
         tracing::warn!(
             limit,
             needed,
-            "The process may have too few files open for the connections that its settings allow: \
+            "The process may open too few files for the connections that its settings allow: \
              those of polling.sessions and inbox.arrivals, and WebSockets beside them. {REMEDY}."
         );
     }

@@ -4,7 +4,7 @@
 use std::fs;
 
 /// How much may wait in the process if the memory is not known, in bytes.
-const UNKNOWN: usize = 1024 * 1024 * 1024;
+const DEFAULT_SHARE: usize = 1024 * 1024 * 1024;
 
 /// Bytes of memory for this process. `None` if the operating system does not tell it as Linux does.
 pub(crate) fn memory() -> Option<u64> {
@@ -15,7 +15,7 @@ pub(crate) fn memory() -> Option<u64> {
 /// idle connections, the allocator and the program itself need some too, and other programs run on
 /// the machine.
 pub(crate) fn share(memory: Option<u64>) -> usize {
-    memory.map_or(UNKNOWN, |bytes| {
+    memory.map_or(DEFAULT_SHARE, |bytes| {
         usize::try_from(bytes / 4).unwrap_or(usize::MAX)
     })
 }

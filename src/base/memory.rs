@@ -40,7 +40,7 @@ struct ShardMemory {
 }
 
 /// Above this multiple of the limit it is not enough that handlers wait.
-const OVERLOAD: usize = 2;
+const OVERLOAD_FACTOR: usize = 2;
 
 impl Memory {
     pub(crate) fn new(limit: usize, shards: usize) -> Self {
@@ -96,7 +96,7 @@ impl Memory {
     }
 
     fn overload(&self) -> usize {
-        self.limit.saturating_mul(OVERLOAD)
+        self.limit.saturating_mul(OVERLOAD_FACTOR)
     }
 
     /// Waits until there is room for more output.

@@ -26,7 +26,7 @@ pub fn log_panics() {
 pub(crate) fn text_of(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("something that is no text")
+    text.unwrap_or("a value that is not a text")
 }
 
 fn log(info: &PanicHookInfo<'_>) {

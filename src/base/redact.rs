@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// The maximum length of a logged text, in characters.
-const LONGEST: usize = 1000;
+const MAX_CHARS: usize = 1000;
 
 /// Replaces a secret.
 const HIDDEN: &str = "[hidden]";
@@ -48,7 +48,7 @@ impl fmt::Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Shortened first, so that a long text costs no more than a short one. A secret that is cut
         // off is hidden all the same.
-        let end = self.0.char_indices().nth(LONGEST).map(|(end, _)| end);
+        let end = self.0.char_indices().nth(MAX_CHARS).map(|(end, _)| end);
         let text = end.and_then(|end| self.0.get(..end)).unwrap_or(self.0);
         for c in without_secrets(text).chars() {
             // Quotes and backslashes are harmless, and frequent in texts.
@@ -120,7 +120,7 @@ fn next_secret(text: &str) -> Option<(&str, usize)> {
     let mut rest = text;
     loop {
         rest = rest.trim_start_matches(|c| !is_of_word(c));
-        let word = run(rest, is_of_word);
+        let word = prefix_of(rest, is_of_word);
         if word.is_empty() {
             return None;
         }
@@ -137,7 +137,7 @@ fn next_secret(text: &str) -> Option<(&str, usize)> {
 /// follows it.
 fn secret_of<'a>(word: &str, text: &'a str, behind: &'a str) -> Option<(&'a str, usize)> {
     if word.starts_with("eyJ") {
-        let token = run(text, |c| is_of_word(c) || c == '.');
+        let token = prefix_of(text, |c| is_of_word(c) || c == '.');
         return (token.len() >= 20).then_some((text, token.len()));
     }
     if let Some(authority) = behind.strip_prefix("://") {
@@ -164,7 +164,7 @@ fn is_of_word(c: char) -> bool {
 }
 
 /// The longest prefix of a text that consists of such characters.
-fn run(text: &str, is_of: impl Fn(char) -> bool) -> &str {
+fn prefix_of(text: &str, is_of: impl Fn(char) -> bool) -> &str {
     let end = text.find(|c| !is_of(c));
     end.and_then(|end| text.get(..end)).unwrap_or(text)
 }
@@ -172,7 +172,7 @@ fn run(text: &str, is_of: impl Fn(char) -> bool) -> &str {
 /// Bytes of a URL's user and password, up to the `@`, or up to where the text was cut.
 fn user_length(authority: &str) -> Option<usize> {
     let ends = |c: char| c.is_whitespace() || r#"/?#"'\<>`"#.contains(c);
-    let whole = run(authority, |c| !ends(c));
+    let whole = prefix_of(authority, |c| !ends(c));
     let is_cut = || {
         let (_, port) = whole.rsplit_once(':')?;
         let is_port = whole.len() < authority.len() || port.chars().all(|c| c.is_ascii_digit());
@@ -183,7 +183,7 @@ fn user_length(authority: &str) -> Option<usize> {
 
 /// Bytes of what follows `Bearer`, if it looks like a credential rather than a word.
 fn credential_length(value: &str) -> Option<usize> {
-    let value = run(value, |c| is_of_word(c) || ".~+/=".contains(c));
+    let value = prefix_of(value, |c| is_of_word(c) || ".~+/=".contains(c));
     let is_no_word = value.contains(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase());
     (value.len() >= 8 && is_no_word).then_some(value.len())
 }
@@ -211,7 +211,7 @@ fn value_behind(behind: &str) -> Option<&str> {
 /// Bytes of the secret at the start of a text: a quoted string, something in brackets, a line, or a
 /// word.
 fn secret_length(name: &str, value: &str) -> usize {
-    let slashes = run(value, |c| c == '\\').len();
+    let slashes = prefix_of(value, |c| c == '\\').len();
     let first = value.get(slashes..).and_then(|rest| rest.chars().next());
     let has = |part| name.contains(part);
     let end = match first {
@@ -292,9 +292,9 @@ mod tests {
     #[test]
     fn row_069_long_texts_are_cut() {
         let text = shown(&"é".repeat(5000));
-        assert_eq!(text.chars().count(), LONGEST + 1);
+        assert_eq!(text.chars().count(), MAX_CHARS + 1);
         assert!(text.ends_with('…'));
-        assert_eq!(shown(&"é".repeat(LONGEST)), "é".repeat(LONGEST));
+        assert_eq!(shown(&"é".repeat(MAX_CHARS)), "é".repeat(MAX_CHARS));
     }
 
     #[test]
@@ -336,7 +336,7 @@ mod tests {
         ] {
             assert_eq!(shown(text), expected);
         }
-        let cut = format!("{}password=secret", "x".repeat(LONGEST - 12));
+        let cut = format!("{}password=secret", "x".repeat(MAX_CHARS - 12));
         assert!(!shown(&cut).contains("se"), "{}", shown(&cut));
     }
 

@@ -130,7 +130,7 @@ impl<K: Eq + Hash> Counters<K> {
             // counting the rest would lift it, and refusing them would lock everybody out.
             tracing::warn!(
                 counters = self.most,
-                "A rate limit has more callers than counters; all begin anew."
+                "A rate limit has more callers than counters; all counters start again."
             );
             spans.by_key.clear();
         }

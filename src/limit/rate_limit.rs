@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Caller, HandlerKind, Key, RequestRate, network};
 
 /// The methods of Meteor's accounts through which passwords and tokens can be guessed.
-const LOGIN: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPassword"];
+const LOGIN_METHODS: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPassword"];
 
 /// How often clients may call methods and subscribe: a rule of
 /// [`Builder::rate_limit`](crate::Builder::rate_limit).
@@ -114,8 +114,10 @@ impl RateLimit {
     pub fn login() -> Vec<Self> {
         let within = Duration::from_secs(10);
         vec![
-            Self::methods(LOGIN).per_connection().limit(5, within),
-            Self::failed_methods(LOGIN)
+            Self::methods(LOGIN_METHODS)
+                .per_connection()
+                .limit(5, within),
+            Self::failed_methods(LOGIN_METHODS)
                 .per_address_if(|address| address.is_some_and(is_public))
                 .limit(1000, within),
         ]
@@ -260,7 +262,7 @@ impl fmt::Debug for RateLimit {
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
-            let is_shared = network_of_carriers(address);
+            let is_shared = is_carrier_network(address);
             let is_own = address.is_loopback() || address.is_private() || address.is_link_local();
             !(is_own || is_shared || address.is_unspecified())
         }
@@ -272,7 +274,7 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 /// 100.64.0.0/10: between carriers and their customers, and inside clusters.
-fn network_of_carriers(address: Ipv4Addr) -> bool {
+fn is_carrier_network(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     first == 100 && second & 0b1100_0000 == 64
 }

@@ -82,22 +82,22 @@ impl Address {
         let size = mail.size();
         self.mail.fetch_sub(size, Ordering::Relaxed);
         self.post.memory().mail_read(self.shard(), size);
-        self.tell();
+        self.notify_waiters();
     }
 
     /// Reports how many bytes of output wait for the client.
     pub(crate) fn set_output(&self, bytes: usize) {
         self.output.store(bytes, Ordering::Relaxed);
-        self.tell();
+        self.notify_waiters();
     }
 
     /// The connection has ended.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
-        self.tell();
+        self.notify_waiters();
     }
 
-    fn tell(&self) {
+    fn notify_waiters(&self) {
         // With this fence, either the waiting handler sees the change, or this thread sees the
         // handler.
         fence(Ordering::SeqCst);
@@ -142,10 +142,10 @@ impl Address {
         }
         let _waiting = WaitingCount::among(&self.waiters().count);
         loop {
-            self.until(|it| it.flow() != Flow::Full).await;
+            self.wait_until(|it| it.flow() != Flow::Full).await;
             tokio::select! {
                 () = self.post.memory().room() => return,
-                () = self.until(|it| it.flow() != Flow::Some) => {}
+                () = self.wait_until(|it| it.flow() != Flow::Some) => {}
             }
             if self.flow() == Flow::Free {
                 return;
@@ -163,7 +163,7 @@ impl Address {
         let _waiting = WaitingCount::among(&self.waiters().count);
         tokio::select! {
             () = memory.room() => true,
-            () = self.until(Self::is_closed) => false,
+            () = self.wait_until(Self::is_closed) => false,
         }
     }
 
@@ -176,7 +176,7 @@ impl Address {
     }
 
     /// Waits until the condition is true. The caller is counted as waiting.
-    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+    async fn wait_until(&self, is_so: impl Fn(&Self) -> bool) {
         loop {
             let mut taken = pin!(self.waiters().taken.notified());
             taken.as_mut().enable();

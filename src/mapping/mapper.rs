@@ -100,7 +100,7 @@ pub(crate) struct AsyncMapper {
 
 struct Unmapped {
     message: Arc<Message>,
-    /// Whether messages after it were lost. That is told when its own event has been sent.
+    /// Whether messages after it were lost. The gap is reported when its own event has been sent.
     is_before_gap: bool,
 }
 
@@ -110,7 +110,7 @@ pub(crate) type WaitingMessages = mpsc::Receiver<Arc<Message>>;
 /// What became of a message for an asynchronous function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queued {
-    /// It waits for its turn; or it is lost, and the gap is told after the messages that wait.
+    /// It waits for its turn; or it is lost, and the gap is reported after the messages that wait.
     Waits,
     /// It is lost, and nothing waits before it: the beginning of a gap.
     Lost,
@@ -148,8 +148,8 @@ impl AsyncMapper {
         }
     }
 
-    /// Messages may be missing after those that wait; the gap is told in its turn. Returns `false`
-    /// if none waits.
+    /// Messages may be missing after those that wait; the gap is reported in its turn. Returns
+    /// `false` if none waits.
     pub(crate) fn gap(&mut self) -> bool {
         let last = self.unmapped.back_mut();
         last.map(|last| last.is_before_gap = true).is_some()

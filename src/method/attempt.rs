@@ -21,7 +21,7 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// Runs the call, if one more failure is allowed.
-    pub(super) async fn make<T>(self, call: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn run<T>(self, call: impl Future<Output = Result<T>>) -> Result<T> {
         let reserved = self.reserve().await?;
         let outcome = call.await;
         if outcome.as_ref().err().is_none_or(Error::is_no_answer) {

@@ -69,7 +69,7 @@ impl Methods {
             if !by.room().await {
                 return Err(Error::disconnected());
             }
-            let outcome = noticed_when_slow(body, by.host().clone()).await;
+            let outcome = count_if_slow(body, by.host().clone()).await;
             drop(counted);
             outcome
         };
@@ -79,7 +79,7 @@ impl Methods {
             method.name.clone(),
             async move {
                 match attempt {
-                    Some(attempt) => attempt.make(body).await,
+                    Some(attempt) => attempt.run(body).await,
                     None => body.await,
                 }
             },
@@ -142,7 +142,7 @@ impl<T: Serialize + 'static> HandlerResult<Call> for Result<T> {
 }
 
 /// Counts a call as slow, from the time limit for that until the call ends.
-async fn noticed_when_slow<T>(body: impl Future<Output = T>, host: Arc<Host>) -> T {
+async fn count_if_slow<T>(body: impl Future<Output = T>, host: Arc<Host>) -> T {
     let mut body = pin!(body);
     if let Ok(outcome) = tokio::time::timeout(host.settings.slow_method, body.as_mut()).await {
         return outcome;

@@ -94,7 +94,7 @@ impl Subscription {
     ///
     /// ```
     /// # use updraft::prelude::*;
-    /// let news = Fields::new(ejson!({ "text": "However many read this, it is there once." })).unwrap();
+    /// let news = Fields::new(ejson!({ "text": "All sessions share this copy." })).unwrap();
     /// let builder = Server::builder().publish("news", move |subscription: Subscription| {
     ///     let news = news.clone();
     ///     async move {
@@ -264,7 +264,7 @@ impl Subscription {
     }
 
     /// Waits until there is memory for its handler to start.
-    pub(super) async fn room(&self) {
+    pub(super) async fn wait_for_memory(&self) {
         if self.0.connection.is_short() {
             let _waiting = WaitingHandler::of(self);
             self.0.connection.room().await;
@@ -303,7 +303,7 @@ impl Subscription {
 
     /// Ends the subscription: aborts its handler and tasks, and runs its callbacks on the handlers'
     /// runtime.
-    pub(crate) fn over(&self) {
+    pub(crate) fn end(&self) {
         let ended = Life {
             over: true,
             ..Life::default()
@@ -359,7 +359,7 @@ impl Subscription {
 
     /// Like [`mapping_failed`](Self::mapping_failed), for a function that was called for a gap.
     pub(crate) fn gap_failed(&self, error: &Error) {
-        let what = "A function that was told of a gap failed; its event is lost.";
+        let what = "A function called for a gap failed; its event is lost.";
         self.function_failed(what, None, error);
     }
 
@@ -418,8 +418,8 @@ impl Drop for WaitingHandler<'_> {
 }
 
 /// Why a document is not published.
-const NO_ID: &str = "its id is neither a string, an ObjectId nor a number that clients can tell from \
-                     others, as integers beyond 2^53 are not";
+const NO_ID: &str = "its id must be a string, an ObjectId, or a number that clients can tell from \
+                     others; integers beyond 2^53 are not";
 
 /// Values that can be the id of a document.
 ///

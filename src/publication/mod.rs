@@ -71,9 +71,10 @@ impl Publication {
             0 => tracing::info!(publication, ?encoding, "Events have this encoding."),
             seen if seen & bit == 0 => tracing::warn!(
                 publication,
-                "Some subscriptions get redis-oplog's frames and some those of a collection: a Vent id of 17 characters \
-                 of Meteor's id alphabet, such as Random.id(), asks for the former. Prefix the names of collections, for \
-                 example with \"vent.\", or choose one encoding (VentOptions::encoding)."
+                "Some subscriptions get redis-oplog's frames, others those of a collection. A Vent id of \
+                 17 characters of Meteor's id alphabet, such as Random.id(), selects the former. Prefix \
+                 the names of collections, for example with \"vent.\", or choose one encoding \
+                 (VentOptions::encoding)."
             ),
             _ => {}
         }
@@ -95,7 +96,7 @@ impl Publication {
         let publishing = turn.clone().run(publishing);
         let to = subscription.clone();
         let publishing = async move {
-            to.room().await;
+            to.wait_for_memory().await;
             let outcome = publishing.await.map(drop);
             drop(counted);
             outcome

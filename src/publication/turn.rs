@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 
 /// When a handler may start, and how the next one learns that it has started.
 #[derive(Clone, Debug)]
-pub(crate) struct Turn(Arc<Ends>);
+pub(crate) struct Turn(Arc<TurnState>);
 
 #[derive(Debug)]
-struct Ends {
+struct TurnState {
     before: Mutex<Option<Begun>>,
     /// Dropped when the handler waits or has ended, which tells the next one.
     begun: Mutex<Option<oneshot::Sender<()>>>,
@@ -27,11 +27,11 @@ impl Turn {
     /// The turn after `before`, and the signal for the turn after this one.
     pub(crate) fn after(before: Option<Begun>) -> (Self, Begun) {
         let (sender, begun) = oneshot::channel();
-        let ends = Ends {
+        let state = TurnState {
             before: Mutex::new(before),
             begun: Mutex::new(Some(sender)),
         };
-        (Self(Arc::new(ends)), begun)
+        (Self(Arc::new(state)), begun)
     }
 
     /// Runs a handler when its turn has come. The next turn comes when the handler waits, or when

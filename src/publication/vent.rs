@@ -140,7 +140,8 @@ impl Vent {
     /// ```
     /// # use updraft::prelude::*;
     /// async fn news(vent: Vent) -> Result<()> {
-    ///     vent.on_gap(|| Some(ejson!({ "type": "gap" })));    // the client reads what it may have missed
+    ///     // The client reads what it may have missed.
+    ///     vent.on_gap(|| Some(ejson!({ "type": "gap" })));
     ///     vent.relay("news").await
     /// }
     /// ```

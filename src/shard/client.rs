@@ -414,7 +414,7 @@ impl Running {
         for follower in self.followers {
             fan_out.remove(follower);
         }
-        self.subscription.over();
+        self.subscription.end();
     }
 
     /// The events that its handler wants sent for a gap. A function that fails or panics costs only

@@ -138,7 +138,9 @@ impl Socket {
 
     /// Whether the peer is pinged by us, not by SockJS's heartbeat.
     pub(super) fn is_watched(&self) -> bool {
-        self.keepalive.as_ref().is_some_and(|keepalive| keepalive.is_watched)
+        self.keepalive
+            .as_ref()
+            .is_some_and(|keepalive| keepalive.is_watched)
     }
 
     /// What the heartbeat requires now.

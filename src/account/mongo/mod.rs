@@ -242,7 +242,7 @@ impl Users for MongoUsers {
         let mut stream = match timeout(self.patience, watching).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) if is_not_offered(&error) => {
-                tracing::info!("MongoDB has no change streams here, so users are polled");
+                tracing::info!("MongoDB has no change streams here; users are polled.");
                 return Ok(());
             }
             Ok(Err(error)) => return Err(error.into()),

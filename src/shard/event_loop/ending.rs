@@ -1,8 +1,8 @@
-//! How a connection ends. Whatever ends it, this module releases everything that belonged to it: the
-//! connection, and also the session unless that waits for its client to come back.
+//! How a connection ends. Whatever ends it, this module releases everything that belonged to it:
+//! the connection, and also the session unless that waits for its client to come back.
 //!
-//! What becomes of a client depends on its state. A session *waits* if it can be resumed and the server
-//! is not shutting down:
+//! What becomes of a client depends on its state. A session *waits* if it can be resumed and the
+//! server is not shutting down:
 //!
 //! | | open | closing | parting | parked |
 //! | --- | --- | --- | --- | --- |

@@ -13,7 +13,7 @@ use crate::shard::ClientLimits;
 use crate::shard::conversation::Conversation;
 use crate::shard::outgoing::Outgoing;
 use crate::transport::Framing;
-use crate::transport::websocket::{self, Incoming, Protocol, Receiver};
+use crate::transport::websocket::{self, Incoming, ProtocolViolation, Receiver};
 
 /// Reads of one connection before the others get their turn.
 const READS_PER_TURN: usize = 16;
@@ -139,7 +139,7 @@ impl EventLoop {
         self.unsent.add(index, &mut client.outgoing);
         self.carry_out(index, out);
         match end {
-            Some(InputEnd::Violation(Protocol { code, reason })) => {
+            Some(InputEnd::Violation(ProtocolViolation { code, reason })) => {
                 if code == 1009 {
                     self.note_too_big(index);
                 }
@@ -181,7 +181,7 @@ struct SessionReceiver<'a> {
 enum InputEnd {
     /// The peer has closed, and is sent this code.
     Close(u16),
-    Violation(Protocol),
+    Violation(ProtocolViolation),
 }
 
 impl Receiver for SessionReceiver<'_> {
@@ -192,7 +192,7 @@ impl Receiver for SessionReceiver<'_> {
         }
     }
 
-    fn take(&mut self, incoming: Incoming<'_>) {
+    fn receive(&mut self, incoming: Incoming<'_>) {
         match incoming {
             Incoming::Message(text) if self.framing == Framing::Raw => {
                 self.session.receive(text, self.now, self.out);
@@ -221,7 +221,7 @@ impl SessionReceiver<'_> {
                 .iter()
                 .for_each(|message| self.session.receive(message, self.now, self.out)),
             Err(Broken) => {
-                self.end = Some(InputEnd::Violation(Protocol {
+                self.end = Some(InputEnd::Violation(ProtocolViolation {
                     code: Broken::CODE,
                     reason: Broken::REASON,
                 }));

@@ -21,7 +21,7 @@ impl EventLoop {
         let room = (self.shard.limits.user_change, self.clients.input());
         self.fan_out
             .keep(&mut keeper, room, (run, next), running.followers);
-        running.subscription.over();
+        running.subscription.end();
         if let Some(client) = self.clients.get_mut(index) {
             client.change.get_or_insert_default().keeper = keeper;
         }

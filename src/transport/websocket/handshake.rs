@@ -18,17 +18,17 @@ pub(crate) enum HandshakeRefusal {
 ///
 /// Extensions and subprotocols are only offers; they are declined.
 pub(crate) fn accept(headers: &HeaderMap) -> Result<HeaderValue, HandshakeRefusal> {
-    if !lists(headers, header::CONNECTION, "upgrade")
-        || !lists(headers, header::UPGRADE, "websocket")
+    if !list_contains(headers, header::CONNECTION, "upgrade")
+        || !list_contains(headers, header::UPGRADE, "websocket")
         || has_body(headers)
     {
         return Err(HandshakeRefusal::Malformed);
     }
-    let version = only(headers, header::SEC_WEBSOCKET_VERSION)?;
+    let version = single_value(headers, header::SEC_WEBSOCKET_VERSION)?;
     if version.as_bytes() != b"13" {
         return Err(HandshakeRefusal::Version);
     }
-    let key = only(headers, header::SEC_WEBSOCKET_KEY)?.as_bytes();
+    let key = single_value(headers, header::SEC_WEBSOCKET_KEY)?.as_bytes();
     if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
         return Err(HandshakeRefusal::Malformed);
     }
@@ -45,7 +45,10 @@ fn has_body(headers: &HeaderMap) -> bool {
 }
 
 /// The value of a header that must occur exactly once.
-fn only(headers: &HeaderMap, name: header::HeaderName) -> Result<&HeaderValue, HandshakeRefusal> {
+fn single_value(
+    headers: &HeaderMap,
+    name: header::HeaderName,
+) -> Result<&HeaderValue, HandshakeRefusal> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => Ok(value),
@@ -54,7 +57,7 @@ fn only(headers: &HeaderMap, name: header::HeaderName) -> Result<&HeaderValue, H
 }
 
 /// Whether a header's comma-separated list contains a word, ignoring case.
-fn lists(headers: &HeaderMap, name: header::HeaderName, word: &str) -> bool {
+fn list_contains(headers: &HeaderMap, name: header::HeaderName, word: &str) -> bool {
     headers
         .get_all(name)
         .iter()

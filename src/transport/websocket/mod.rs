@@ -13,4 +13,4 @@ mod reader;
 pub(crate) use frame::{close, ping, pong, text, write_text_header};
 pub(crate) use handshake::{HandshakeRefusal, accept};
 pub use rate::FrameRate;
-pub(crate) use reader::{Incoming, Limits, Protocol, Reader, Receiver};
+pub(crate) use reader::{Incoming, Limits, ProtocolViolation, Reader, Receiver};

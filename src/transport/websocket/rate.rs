@@ -15,13 +15,13 @@ pub struct FrameRate {
 
 /// Counts the frames of one client.
 #[derive(Debug, Default)]
-pub(super) struct Count {
+pub(super) struct FrameCount {
     /// The start of the current span in milliseconds, to keep this small: each client has one.
     since: u64,
     frames: u32,
 }
 
-impl Count {
+impl FrameCount {
     /// Counts a frame. Returns whether it exceeds the rate.
     pub(super) fn exceeds(&mut self, rate: FrameRate, now: Duration) -> bool {
         if now.saturating_sub(Duration::from_millis(self.since)) >= rate.within {
@@ -45,7 +45,7 @@ mod tests {
             frames: 2,
             within: Duration::from_secs(10),
         };
-        let mut count = Count::default();
+        let mut count = FrameCount::default();
         let at = Duration::from_secs;
         assert!(!count.exceeds(rate, at(1)));
         assert!(!count.exceeds(rate, at(2)));

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::frame::{Header, MAX_CONTROL, Opcode, unmask};
-use super::rate::{Count, FrameRate};
+use super::rate::{FrameCount, FrameRate};
 
 /// From this payload size in bytes on, a fragment is not counted as small.
-const SMALL: usize = 1024;
+const SMALL_FRAGMENT: usize = 1024;
 
 /// Limits for what a client sends.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub(crate) trait Receiver {
     /// The limits for the next frame, which may depend on the messages before it.
     fn limits(&self) -> Limits;
 
-    fn take(&mut self, incoming: Incoming<'_>);
+    fn receive(&mut self, incoming: Incoming<'_>);
 }
 
 /// A message or control frame of the client.
@@ -41,7 +41,7 @@ pub(crate) enum Incoming<'a> {
 
 /// A violation for which the connection must be closed, with the close code and reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Protocol {
+pub(crate) struct ProtocolViolation {
     pub(crate) code: u16,
     pub(crate) reason: &'static str,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Protocol {
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     partial: Option<Box<Partial>>,
-    small_frames: Count,
+    small_frames: FrameCount,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ impl Reader {
         bytes: &mut [u8],
         now: Duration,
         receiver: &mut impl Receiver,
-    ) -> Result<(), Protocol> {
+    ) -> Result<(), ProtocolViolation> {
         match self.partial.as_deref_mut() {
             Some(partial) if !partial.frame.is_empty() => {
                 let mut frame = std::mem::take(&mut partial.frame);
@@ -133,7 +133,7 @@ impl Reader {
         bytes: &mut [u8],
         now: Duration,
         receiver: &mut impl Receiver,
-    ) -> Result<usize, Protocol> {
+    ) -> Result<usize, ProtocolViolation> {
         let mut used = 0;
         while let Some(rest) = bytes.get_mut(used..) {
             let Some(header) = Header::parse(rest).map_err(|_| VIOLATION)? else {
@@ -150,7 +150,7 @@ impl Reader {
             }
             unmask(payload, header.mask, 0);
             if header.opcode == Opcode::Close {
-                receiver.take(Incoming::Close(close_code(payload)?));
+                receiver.receive(Incoming::Close(close_code(payload)?));
                 // Bytes after the peer's close frame are ignored.
                 self.partial = None;
                 return Ok(bytes.len());
@@ -162,7 +162,7 @@ impl Reader {
     }
 
     /// Checks the header, before a byte of the payload is stored.
-    fn check_size(&mut self, header: &Header, limits: Limits) -> Result<(), Protocol> {
+    fn check_size(&mut self, header: &Header, limits: Limits) -> Result<(), ProtocolViolation> {
         let gathered = self
             .fragments()
             .map_or(0, |fragments| fragments.payload.len());
@@ -182,17 +182,17 @@ impl Reader {
         header: &Header,
         payload: &[u8],
         receiver: &mut impl Receiver,
-    ) -> Result<(), Protocol> {
+    ) -> Result<(), ProtocolViolation> {
         match (header.opcode, self.fragments()) {
-            (Opcode::Ping, _) => receiver.take(Incoming::Ping(payload)),
-            (Opcode::Pong, _) => receiver.take(Incoming::Pong),
+            (Opcode::Ping, _) => receiver.receive(Incoming::Ping(payload)),
+            (Opcode::Pong, _) => receiver.receive(Incoming::Pong),
             (Opcode::Close, _) => {}
             (Opcode::Continuation, None) | (Opcode::Text | Opcode::Binary, Some(_)) => {
                 return Err(VIOLATION);
             }
             (opcode, None) if header.is_final => {
                 let text = std::str::from_utf8(payload).map_err(|_| not_utf8(opcode))?;
-                receiver.take(Incoming::Message(text));
+                receiver.receive(Incoming::Message(text));
             }
             (opcode, None) => {
                 let mut fragments = Fragments {
@@ -206,7 +206,7 @@ impl Reader {
             (Opcode::Continuation, Some(fragments)) => {
                 fragments.add(payload)?;
                 if header.is_final {
-                    receiver.take(Incoming::Message(fragments.text()?));
+                    receiver.receive(Incoming::Message(fragments.text()?));
                     if let Some(partial) = &mut self.partial {
                         partial.message = None;
                     }
@@ -218,7 +218,7 @@ impl Reader {
 }
 
 impl Fragments {
-    fn add(&mut self, payload: &[u8]) -> Result<(), Protocol> {
+    fn add(&mut self, payload: &[u8]) -> Result<(), ProtocolViolation> {
         self.payload.extend_from_slice(payload);
         let new = self.payload.get(self.checked..).unwrap_or_default();
         match std::str::from_utf8(new) {
@@ -232,33 +232,33 @@ impl Fragments {
         Ok(())
     }
 
-    fn text(&self) -> Result<&str, Protocol> {
+    fn text(&self) -> Result<&str, ProtocolViolation> {
         std::str::from_utf8(&self.payload).map_err(|_| not_utf8(self.opcode))
     }
 }
 
-const VIOLATION: Protocol = Protocol {
+const VIOLATION: ProtocolViolation = ProtocolViolation {
     code: 1002,
     reason: "Protocol error",
 };
 
-const TOO_MANY: Protocol = Protocol {
+const TOO_MANY: ProtocolViolation = ProtocolViolation {
     code: 1008,
     reason: "Too many small frames",
 };
 
-const TOO_BIG: Protocol = Protocol {
+const TOO_BIG: ProtocolViolation = ProtocolViolation {
     code: 1009,
     reason: "Message too big",
 };
 
-fn not_utf8(opcode: Opcode) -> Protocol {
+fn not_utf8(opcode: Opcode) -> ProtocolViolation {
     match opcode {
-        Opcode::Binary => Protocol {
+        Opcode::Binary => ProtocolViolation {
             code: 1003,
             reason: "Binary data is not supported",
         },
-        _ => Protocol {
+        _ => ProtocolViolation {
             code: 1007,
             reason: "Invalid UTF-8",
         },
@@ -267,11 +267,11 @@ fn not_utf8(opcode: Opcode) -> Protocol {
 
 fn is_small(header: &Header) -> bool {
     let is_fragment = !header.is_final || header.opcode == Opcode::Continuation;
-    header.opcode.is_control() || (is_fragment && header.payload < SMALL)
+    header.opcode.is_control() || (is_fragment && header.payload < SMALL_FRAGMENT)
 }
 
 /// The code with which a close frame is answered.
-fn close_code(payload: &[u8]) -> Result<u16, Protocol> {
+fn close_code(payload: &[u8]) -> Result<u16, ProtocolViolation> {
     match payload {
         [] => Ok(1000),
         [high, low, reason @ ..] => {
