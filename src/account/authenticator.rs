@@ -1,5 +1,5 @@
-//! From what a client sent to `login` to a user. Each kind of login is an [`Authenticator`]; the first one that knows a
-//! request answers it.
+//! From a client's `login` to a user. Each kind of login is an [`Authenticator`]; the first one
+//! that recognizes a request answers it.
 
 use std::fmt;
 
@@ -37,20 +37,22 @@ use crate::handler::Connection;
 /// let builder = updraft::Server::builder().authenticator(Tickets);
 /// ```
 pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
-    /// Looks at a login request. `None` when it is of another kind, so that the next one is asked.
+    /// Checks a login request. `None` if it is of another kind, so that the next authenticator is
+    /// asked.
     ///
     /// # Errors
     ///
-    /// The request is of this kind and is refused; the user of the session stays who it was. An internal error tells
-    /// the client nothing.
+    /// The request is of this kind and is refused; the user of the session does not change. The
+    /// client is not told an internal error.
     ///
     /// # Cancel safety
     ///
-    /// The future is not dropped before its end while the server runs, whether or not the client is still there.
+    /// The future is not dropped before its end while the server runs, whether or not the client is
+    /// still there.
     fn login(&self, request: &LoginRequest) -> impl Future<Output = Result<Option<Login>>> + Send;
 }
 
-/// An [`Authenticator`] of whatever type.
+/// An [`Authenticator`] of any type.
 pub(crate) trait AnyAuthenticator: fmt::Debug + Send + Sync {
     fn login<'a>(&'a self, request: &'a LoginRequest) -> BoxFuture<'a, Result<Option<Login>>>;
 }
@@ -61,7 +63,7 @@ impl<A: Authenticator> AnyAuthenticator for A {
     }
 }
 
-/// What a client sent to `login`: the first parameter, which is an object.
+/// A request to `login`: its first parameter, which is an object.
 pub struct LoginRequest {
     options: Object,
     users: UserStore,
@@ -77,7 +79,7 @@ impl LoginRequest {
         }
     }
 
-    /// The object. Its members are the client's, and secrets are among them: not for logs.
+    /// The object that the client sent. It contains secrets: do not log it.
     pub fn options(&self) -> &Object {
         &self.options
     }
@@ -111,20 +113,20 @@ pub struct Login {
     pub(super) members: Object,
 }
 
-/// By what a login goes on.
+/// What the login depends on.
 #[derive(Clone, Debug)]
 pub(super) enum Grant {
-    /// A token that is stored, and was presented.
+    /// A stored token, which the client has presented.
     Stored { token: Token, record: LoginToken },
-    /// A token that is yet to be made and stored.
+    /// A token that is still to be created and stored.
     New,
     /// No token: the login ends with the connection, or at this time.
     Bare { expires: Option<Date> },
 }
 
 impl Login {
-    /// A login as `user`, without a token: a reconnecting client has to log in by the same means again. `kind` is the
-    /// result's `type`: `password`, or a service's name.
+    /// A login as `user`, without a token: a client that reconnects must log in by the same means
+    /// again. `kind` is the result's `type`: `password`, or the name of a service.
     pub fn new(user: impl Into<String>, kind: impl Into<String>) -> Self {
         Self {
             user: user.into(),
@@ -134,17 +136,18 @@ impl Login {
         }
     }
 
-    /// Makes a resume token for the client and stores it, as Meteor does at every login that is not itself by token. For
-    /// users who are in the store: for another the token is not stored, and the connection is closed as if it had been
-    /// taken away.
+    /// Creates a resume token for the client and stores it, as Meteor does at every login that is
+    /// not itself by token. This works only for users in the store. For another user the token is
+    /// not stored, and the connection is closed as if the token had been removed.
     #[must_use]
     pub fn issue_token(mut self) -> Self {
         self.token = Grant::New;
         self
     }
 
-    /// Ends the login at a time, when the connection is closed; the result's `tokenExpires` tells the client. For a
-    /// login without a stored token: one with a stored token ends with that.
+    /// Ends the login at this time by closing the connection. The client is told the time as
+    /// `tokenExpires` in the result. This is for a login without a stored token; a login with one
+    /// ends with the token.
     #[must_use]
     pub fn expires(mut self, at: Date) -> Self {
         self.token = Grant::Bare { expires: Some(at) };
@@ -158,7 +161,7 @@ impl Login {
         self
     }
 
-    /// One by a token that is stored already.
+    /// A login by a token that is already stored.
     pub(super) fn resumed(user: String, token: Token, record: LoginToken) -> Self {
         Self {
             token: Grant::Stored { token, record },

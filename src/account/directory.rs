@@ -1,6 +1,6 @@
-//! Who is logged in in this process: by which token, until when, and what they have been shown of themselves.
-//! What is read of a user is compared with it: a token that is gone closes its connection, a field that is another is
-//! sent.
+//! Who is logged in in this process: with which token, until when, and which documents of theirs
+//! were sent. Users that are read from the store are compared with it: a connection whose token is
+//! gone is closed, and a changed field is sent.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,37 +23,39 @@ const USERS: &str = "users";
 #[derive(Default)]
 pub(super) struct Directory {
     state: Mutex<DirectoryState>,
-    /// Told when there is something in `unread`.
+    /// Notified when `unread` may have been filled.
     pub(super) noted: Notify,
-    /// Told of each login, for it may end sooner than those before.
+    /// Notified of each login, because it may expire sooner than the earlier ones.
     pub(super) entered: Notify,
 }
 
 #[derive(Default)]
 struct DirectoryState {
-    /// Everybody who has logged in. Filled by logins, each entry gone with its connection.
+    /// All connections that have logged in. Filled by logins; an entry is removed when its
+    /// connection ends.
     connections: HashMap<Uuid, ConnectionEntry>,
-    /// Whom logins and documents are about. An entry is there while it holds something.
-    users: HashMap<String, Watched>,
-    /// When a login ends: one for each that does.
+    /// The users of these logins and of documents that were sent. An entry exists while it contains
+    /// something.
+    users: HashMap<String, WatchedUser>,
+    /// When logins expire: one entry for each login that does.
     expiries: BTreeSet<(Instant, Uuid)>,
-    /// Users who may have changed. Filled by the store's word and by reads that failed, drained by the watcher; a subset
-    /// of `users` as it was then.
+    /// Users that may have changed. Filled by reports of the store and by failed reads, drained by
+    /// the watcher. Bounded, because it only takes users that are in `users` at that time.
     unread: HashSet<String>,
-    /// Whether the store tells what changes, so that nobody has to be asked.
-    is_told: bool,
-    /// Counts logins and the beginnings of reads.
+    /// Whether the store reports changes, so that users need not be polled.
+    reports_changes: bool,
+    /// Counts logins and starts of reads, to order them.
     clock: u64,
 }
 
 struct ConnectionEntry {
     connection: Connection,
-    /// Nothing after a logout.
+    /// `None` after a logout.
     login: Option<ActiveLogin>,
     _counted: GaugeGuard<Login>,
 }
 
-/// By what somebody is logged in.
+/// A user's current login on a connection.
 #[derive(Clone, Debug)]
 pub(super) struct ActiveLogin {
     pub(super) user: String,
@@ -64,27 +66,27 @@ pub(super) struct ActiveLogin {
 }
 
 #[derive(Default)]
-struct Watched {
-    /// The connections that must close when their token is gone, and when each logged in.
+struct WatchedUser {
+    /// The connections to close when their token is gone, and the clock value of each login.
     logins: Vec<(Uuid, u64)>,
-    /// Those who see this user's document.
-    documents: Vec<Shown>,
-    /// When the latest read began of which anything was shown.
+    /// The subscriptions that show this user's document.
+    documents: Vec<ShownDocument>,
+    /// The clock value of the latest read of which a result was shown.
     read: u64,
 }
 
-struct Shown {
+struct ShownDocument {
     subscription: Subscription,
-    /// The fields that are out; nothing while there is no document.
+    /// The fields that were sent; `None` while there is no document.
     fields: Option<Arc<Object>>,
 }
 
-/// When a read began. What it has found is older than whatever has happened since.
+/// The start of a read. Its result is older than everything that has happened since.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading(u64);
 
 impl ActiveLogin {
-    /// A login until then; a time too far to be told ends never.
+    /// A login until `expires`. A time too far to be represented never comes.
     pub(super) fn new(user: &str, token: Option<HashedToken>, expires: Option<Date>) -> Self {
         let now = clock::date().millis().unwrap_or_default();
         let expires = expires.and_then(|at| {
@@ -101,7 +103,8 @@ impl ActiveLogin {
 }
 
 impl Directory {
-    /// Somebody has logged in, in place of who is returned. From here on reads decide whether the connection may stay.
+    /// A user has logged in. Returns the login that it replaces. From here on reads decide whether
+    /// the connection may stay.
     pub(super) fn enter(
         self: &Arc<Self>,
         connection: &Connection,
@@ -125,36 +128,38 @@ impl Directory {
         self.entered.notify_one();
         if is_new {
             let directory = self.clone();
-            // One for the connection, however often it logs in: the entry stays until then.
+            // Once per connection, however often it logs in: the entry stays until the connection
+            // ends.
             connection.on_close(move || directory.forget(id));
         }
         former
     }
 
-    /// Somebody has not left after all. What has happened to the token meanwhile is not known.
+    /// Restores a login after a failed logout or login. It is not known what has happened to the
+    /// token meanwhile.
     pub(super) fn enter_again(self: &Arc<Self>, connection: &Connection, login: ActiveLogin) {
         let user = login.user.clone();
         self.enter(connection, login);
         self.changed(StoreChange::User(&user));
     }
 
-    /// Somebody logs out: the connection does no longer depend on a token.
+    /// A user logs out: the connection no longer depends on a token.
     pub(super) fn leave(&self, connection: &Connection) -> Option<ActiveLogin> {
         self.lock().leave(connection.log_id())
     }
 
-    /// By which token a connection is logged in.
+    /// The token with which a connection is logged in.
     pub(super) fn token(&self, connection: &Connection) -> Option<HashedToken> {
         let state = self.lock();
         let entry = state.connections.get(&connection.log_id())?;
         entry.login.as_ref()?.token.clone()
     }
 
-    /// A subscription is to see a user's document; nothing is sent before it has been read.
+    /// A subscription shows a user's document. Nothing is sent before the document has been read.
     pub(super) fn show(self: &Arc<Self>, user: &str, subscription: &Subscription) {
         let mut state = self.lock();
         let watched = state.users.entry(user.to_owned()).or_default();
-        watched.documents.push(Shown {
+        watched.documents.push(ShownDocument {
             subscription: subscription.clone(),
             fields: None,
         });
@@ -171,26 +176,26 @@ impl Directory {
                 .documents
                 .retain(|shown| !shown.subscription.is_stopped());
         }
-        state.tidy(user);
+        state.remove_if_unused(user);
     }
 
     fn forget(&self, id: Uuid) {
         let mut state = self.lock();
         state.leave(id);
         let entry = state.connections.remove(&id);
-        // Not under the lock: the connection may be the last to hold the server.
+        // Not under the lock, because the connection may be the last owner of the server.
         drop(state);
         drop(entry);
     }
 
-    /// Nobody is watched any more.
+    /// Forgets all users and connections.
     pub(super) fn clear(&self) {
         let state = std::mem::take(&mut *self.lock());
-        // Not under the lock: the connections in it may be the last to hold the server.
+        // Not under the lock, because the connections may be the last owners of the server.
         drop(state);
     }
 
-    /// A read begins.
+    /// A read starts.
     pub(super) fn reading(&self) -> Reading {
         let mut state = self.lock();
         state.clock += 1;
@@ -226,7 +231,7 @@ impl Directory {
         }
     }
 
-    /// A store says what has changed.
+    /// The store reports a change.
     pub(super) fn changed(&self, change: StoreChange<'_>) {
         let mut state = self.lock();
         match change {
@@ -235,7 +240,7 @@ impl Directory {
                 state.unread.insert(id.to_owned());
             }
             StoreChange::Any => {
-                state.is_told = true;
+                state.reports_changes = true;
                 state.note_everybody();
             }
         }
@@ -243,25 +248,25 @@ impl Directory {
         self.noted.notify_one();
     }
 
-    /// The store does not tell what changes, or not any more.
-    pub(super) fn is_not_told(&self) {
-        self.lock().is_told = false;
+    /// The store does not report changes, or no longer does.
+    pub(super) fn changes_not_reported(&self) {
+        self.lock().reports_changes = false;
     }
 
-    /// It is time to look at everybody, unless the store tells what changes.
+    /// Notes all users as unread, unless the store reports changes.
     pub(super) fn poll(&self) {
         let mut state = self.lock();
-        if !state.is_told {
+        if !state.reports_changes {
             state.note_everybody();
         }
     }
 
-    /// These could not be read, and will be with the next poll.
+    /// These users could not be read. The next poll reads them.
     pub(super) fn not_read(&self, ids: Vec<String>) {
         self.lock().unread.extend(ids);
     }
 
-    /// Takes some of those who are to be read.
+    /// Takes up to `count` users that must be read.
     pub(super) fn take_unread(&self, count: usize) -> Vec<String> {
         let mut state = self.lock();
         let ids: Vec<String> = state.unread.iter().take(count).cloned().collect();
@@ -271,7 +276,7 @@ impl Directory {
         ids
     }
 
-    /// Closes the connections whose login has ended, and says when the next one will.
+    /// Closes the connections whose login has expired. Returns when the next one expires.
     pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
         let mut state = self.lock();
         while let Some((at, id)) = state.expiries.first().copied() {
@@ -301,11 +306,11 @@ impl DirectoryState {
         if let Some(watched) = self.users.get_mut(&login.user) {
             watched.logins.retain(|(other, _)| *other != id);
         }
-        self.tidy(&login.user);
+        self.remove_if_unused(&login.user);
         Some(login)
     }
 
-    fn tidy(&mut self, user: &str) {
+    fn remove_if_unused(&mut self, user: &str) {
         let watched = self.users.get(user);
         if watched.is_some_and(|it| it.logins.is_empty() && it.documents.is_empty()) {
             self.users.remove(user);
@@ -319,14 +324,14 @@ impl DirectoryState {
 }
 
 impl ConnectionEntry {
-    /// The connection, if it stands and falls with a token.
+    /// The connection and its token, if it depends on one.
     fn token(&self) -> Option<(&Connection, &HashedToken)> {
         Some((&self.connection, self.login.as_ref()?.token.as_ref()?))
     }
 }
 
-impl Shown {
-    /// Sends what is new about the document.
+impl ShownDocument {
+    /// Sends what has changed in the document.
     fn update(&mut self, id: &str, fields: Option<&Arc<Object>>) {
         match (&self.fields, fields) {
             (None, None) => {}
@@ -343,7 +348,7 @@ impl Shown {
     }
 }
 
-/// What makes one document of another; what is gone is undefined.
+/// The changes from one document to another. A removed field is undefined.
 fn difference(old: &Object, new: &Object) -> Object {
     let changed = new
         .iter()

@@ -1,4 +1,5 @@
-//! A user's document as Meteor lays it out, wherever it is kept: where its tokens are, and what of it a path leads to.
+//! A user's document as Meteor lays it out, in any store: its tokens, and the parts that paths
+//! select.
 
 use updraft_protocol::ejson::{Date, Object, Value};
 
@@ -11,7 +12,7 @@ pub(super) fn records(document: &Object) -> &[Value] {
     records.unwrap_or_default()
 }
 
-/// Whether a record is that of a token.
+/// Whether a record belongs to a token.
 pub(super) fn is_token(record: &Value, token: TokenKey<'_>) -> bool {
     let (member, text) = match token {
         TokenKey::Hashed(hashed) => ("hashedToken", hashed.as_str()),
@@ -20,7 +21,7 @@ pub(super) fn is_token(record: &Value, token: TokenKey<'_>) -> bool {
     record.get(member).and_then(Value::as_str) == Some(text)
 }
 
-/// What a record says, unless it has no hash.
+/// The token of a record, unless the record has no hash.
 pub(super) fn hashed(record: &Value) -> Option<LoginToken> {
     let hashed = record.get("hashedToken")?.as_str()?;
     Some(LoginToken {
@@ -29,7 +30,7 @@ pub(super) fn hashed(record: &Value) -> Option<LoginToken> {
     })
 }
 
-/// A record's `when`, a date or a number; without one it is as old as can be.
+/// A record's `when`, a date or a number. Without one the record is as old as possible.
 pub(super) fn when(record: &Value) -> Date {
     let when = record.get("when");
     let date = when.and_then(Value::as_date);
@@ -37,7 +38,7 @@ pub(super) fn when(record: &Value) -> Date {
     date.unwrap_or_else(|| Date::from_millis(number))
 }
 
-/// What of a document the paths lead to, in the document's order.
+/// The parts of a document that the paths select, in the document's order.
 pub(super) fn restricted(document: &Object, paths: &[&str]) -> Object {
     let mut out = Object::new();
     for (key, value) in document {

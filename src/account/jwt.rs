@@ -1,5 +1,5 @@
-//! Login by JSON Web Token, for clients whose user another service knows.
-//! The token says who the user is and until when; nothing is stored.
+//! Login by JSON Web Token, for clients that log in to another service. The token names the user
+//! and has an expiry; nothing is stored.
 
 use std::fmt;
 
@@ -14,10 +14,10 @@ use crate::base::error::{Error, Result};
 
 /// Logins such as `login [{jwt: "…"}]`.
 ///
-/// A token must be signed by one of the keys, each with its own algorithm: what the token says of algorithms chooses
-/// nothing. It must have an expiry, `exp`, at which the connection is closed; a client that has a newer token by then logs
-/// in again with that. One that is not valid yet (`nbf`, with a minute's grace for clocks), or is for an audience (`aud`)
-/// that is not this server's, is refused.
+/// A token must be signed by one of the keys, with the algorithm of that key; the token's own `alg`
+/// chooses nothing. It must have an expiry, `exp`, at which the connection is closed. A client with
+/// a newer token logs in again before that. A token is refused if it is not valid yet (`nbf`, with
+/// a tolerance of a minute for clocks), or if its audience (`aud`) is not this server's.
 ///
 /// ```
 /// use updraft::Server;
@@ -39,21 +39,21 @@ pub struct Jwt {
     audience: Option<String>,
 }
 
-/// A key that tokens are checked with, and the one algorithm it is for.
+/// A key that verifies tokens, and its algorithm.
 pub struct JwtKey {
     algorithm: Algorithm,
     key: DecodingKey,
 }
 
-/// What the clocks of two machines may differ by.
+/// The tolerated difference between the clocks of two machines, in seconds.
 const CLOCK_SKEW: u64 = 60;
 
 impl JwtKey {
-    /// A secret that the tokens' issuer has too: HMAC with SHA-256.
+    /// A secret shared with the tokens' issuer: HMAC with SHA-256.
     ///
     /// # Errors
     ///
-    /// It is shorter than 32 bytes, which RFC 7518 asks for.
+    /// It is shorter than the 32 bytes that RFC 7518 requires.
     pub fn hs256(secret: &[u8]) -> Result<Self> {
         if secret.len() < 32 {
             let text = "a secret for HS256 takes at least 32 bytes";
@@ -69,7 +69,7 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// It is no such key.
+    /// It is not such a key.
     pub fn rs256(pem: &[u8]) -> Result<Self> {
         Self::public(Algorithm::RS256, DecodingKey::from_rsa_pem(pem))
     }
@@ -78,7 +78,7 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// It is no such key.
+    /// It is not such a key.
     pub fn es256(pem: &[u8]) -> Result<Self> {
         Self::public(Algorithm::ES256, DecodingKey::from_ec_pem(pem))
     }
@@ -87,7 +87,7 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// It is no such key.
+    /// It is not such a key.
     pub fn eddsa(pem: &[u8]) -> Result<Self> {
         Self::public(Algorithm::EdDSA, DecodingKey::from_ed_pem(pem))
     }
@@ -104,14 +104,15 @@ impl JwtKey {
     }
 
     fn new(algorithm: Algorithm, key: DecodingKey) -> Self {
-        // One provider is for the whole process. If the program has chosen another, that one stays.
+        // The provider is global to the process. If the program has installed another, that one is
+        // kept.
         rust_crypto::DEFAULT_PROVIDER.install_default().ok();
         Self { algorithm, key }
     }
 }
 
 impl Jwt {
-    /// Tokens that this key has signed, whose claim `sub` is the user's id.
+    /// Accepts tokens that this key has signed. Their claim `sub` is the user's id.
     pub fn new(key: JwtKey) -> Self {
         Self {
             keys: vec![key],
@@ -121,28 +122,28 @@ impl Jwt {
         }
     }
 
-    /// Another key, so that keys can be replaced: tokens of either are taken.
+    /// Adds another key, so that keys can be replaced: tokens of any of the keys are accepted.
     #[must_use]
     pub fn or(mut self, key: JwtKey) -> Self {
         self.keys.push(key);
         self
     }
 
-    /// The claim that is the user's id, a text that is not empty; `sub` if nothing is said.
+    /// The claim with the user's id, a non-empty text; `sub` by default.
     #[must_use]
     pub fn user_claim(mut self, name: impl Into<String>) -> Self {
         self.user_claim = name.into();
         self
     }
 
-    /// Takes only tokens of this issuer (`iss`).
+    /// Accepts only tokens of this issuer (`iss`).
     #[must_use]
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// Takes only tokens for this audience (`aud`). Without it, only tokens that name none.
+    /// Accepts only tokens for this audience (`aud`). Without it, only tokens without an audience.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
@@ -154,7 +155,8 @@ impl Jwt {
         let user = claims.get(&self.user_claim).and_then(Json::as_str);
         let user = user.filter(|user| !user.is_empty());
         let user = user.ok_or_else(|| refused(ErrorKind::InvalidToken.into()))?;
-        // The grace is for tokens that begin, not for those that end: their connection would be closed at once.
+        // The tolerance is for tokens that become valid, not for those that expire: their
+        // connection would be closed at once.
         let expires = claims.get("exp").and_then(Json::as_f64).unwrap_or(0.0);
         if expires <= get_current_timestamp() as f64 {
             return Err(refused(ErrorKind::ExpiredSignature.into()));
@@ -166,7 +168,7 @@ impl Jwt {
         Ok(Login::new(user, "jwt").expires(expires))
     }
 
-    /// What a token says, if one of the keys has signed it; the last key's error otherwise.
+    /// The claims of a token, if one of the keys has signed it; otherwise the last key's error.
     fn claims(&self, token: &str) -> jsonwebtoken::errors::Result<Map<String, Json>> {
         let mut outcome = Err(ErrorKind::InvalidSignature.into());
         for key in &self.keys {
@@ -223,7 +225,8 @@ fn is_of_another_key(kind: &ErrorKind) -> bool {
     )
 }
 
-/// What a client is told: that its token has expired, in Meteor's words, or nothing but that it is not valid.
+/// The error for the client: that its token has expired, in Meteor's words, or only that it is not
+/// valid.
 fn refused(error: jsonwebtoken::errors::Error) -> Error {
     let reason = match error.kind() {
         ErrorKind::ExpiredSignature => "Your session has expired. Please log in again.",

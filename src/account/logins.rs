@@ -20,7 +20,7 @@ use crate::handler::Args;
 use crate::method::Call;
 use crate::publication::Subscription;
 
-/// A server's accounts, as its methods have them.
+/// A server's accounts, shared by these methods.
 #[derive(Debug)]
 pub(crate) struct Logins {
     users: UserStore,
@@ -53,7 +53,7 @@ impl Logins {
         }
     }
 
-    /// What keeps up with the store, until it is told to end.
+    /// The task that follows changes in the store, until cancelled.
     pub(crate) fn watch(&self, closing: CancellationToken) -> impl Future<Output = ()> + use<> {
         let watcher = Watcher {
             users: self.users.clone(),
@@ -79,9 +79,9 @@ impl Logins {
         Err(Error::bad_request("Unrecognized options for login request"))
     }
 
-    /// `logout`: the token by which the connection is logged in is of no use any more.
+    /// `logout`: removes the token with which the connection is logged in.
     pub(crate) async fn logout(self: Arc<Self>, call: Call) -> Result<()> {
-        // Before the token goes, or its connection would go with it.
+        // Before the token is removed, or the connection would be closed with it.
         if let Some(login) = self.directory.leave(call.connection())
             && let Some(token) = &login.token
         {
@@ -94,7 +94,7 @@ impl Logins {
         call.set_user_id(None::<String>).await
     }
 
-    /// `getNewToken`: another token for the same login, which ends when the old one does.
+    /// `getNewToken`: another token for the same login, with the expiry of the old one.
     pub(crate) async fn get_new_token(self: Arc<Self>, call: Call) -> Result<Value> {
         let user = String::from(call.user_id().ok_or_else(not_logged_in)?);
         let found = self.users.read(slice::from_ref(&user), &[]).await?.pop();
@@ -106,14 +106,14 @@ impl Logins {
         Ok(Value::Object(result))
     }
 
-    /// `removeOtherTokens`: nobody else is logged in as this user.
+    /// `removeOtherTokens`: logs out all other clients of this user.
     pub(crate) async fn remove_other_tokens(self: Arc<Self>, call: Call) -> Result<()> {
         let user = call.user_id().ok_or_else(not_logged_in)?;
         let own = self.directory.token(call.connection());
         self.users.remove_other_tokens(&user, own.as_ref()).await
     }
 
-    /// `configureLoginService`: services are configured where their logins are.
+    /// `configureLoginService`: always refused, because services are configured in the program.
     pub(crate) async fn configure_login_service(_: Call, Args(params): Args) -> Result<()> {
         let service = params.first().and_then(|options| options.get("service"));
         match service.and_then(Value::as_text) {
@@ -122,7 +122,7 @@ impl Logins {
         }
     }
 
-    /// The publication of the user's own document, which starts by itself.
+    /// The universal publication of the user's own document.
     pub(crate) async fn own_document(self: Arc<Self>, subscription: Subscription) -> Result<()> {
         let Some(user) = subscription.user_id() else {
             return Ok(());
@@ -159,13 +159,13 @@ impl Logins {
             Grant::Bare { expires } => self.enter(call, user, None, expires).await?,
         };
         result.extend(members);
-        // The last word, whatever the members are.
+        // Last, so that no member replaces it.
         result.remove("type");
         result.insert("type", kind);
         Ok(Value::Object(result))
     }
 
-    /// Makes somebody the user of the session, by a new token.
+    /// Sets the user of the session, with a new token.
     async fn enter_anew(&self, call: &Call, user: String, when: Date) -> Result<Object> {
         let token = Token::random()?;
         let hashed = token.hashed();
@@ -179,16 +179,16 @@ impl Logins {
             .enter(call, user.clone(), Some((token, record)), None)
             .await;
         if entered.is_err() {
-            // Nobody has heard of it.
+            // Nobody knows the token.
             let removed = self.users.remove_token(&user, TokenKey::Hashed(&hashed));
             if let Err(error) = removed.await {
-                tracing::warn!(?error, "A token that nobody has could not be removed.");
+                tracing::warn!(?error, "An unused token could not be removed.");
             }
         }
         entered
     }
 
-    /// Makes somebody the user of the session; what the client is told of it.
+    /// Sets the user of the session. Returns the members of the result.
     async fn enter(
         &self,
         call: &Call,
@@ -208,13 +208,13 @@ impl Logins {
         if let Some(expires) = expires {
             result.insert("tokenExpires", expires);
         }
-        // Before the subscriptions run again: the user's own document is read then, and its tokens with it, so that one
-        // which has gone in the meantime is noticed.
+        // Before the subscriptions run again: the user's own document is read then, together with
+        // the tokens, so that a token which was removed meanwhile is noticed.
         let login = ActiveLogin::new(&user, hashed, expires);
         let former = self.directory.enter(call.connection(), login);
         if let Err(error) = call.set_user_id(Some(user)).await {
             self.directory.leave(call.connection());
-            // The session's user is who it was.
+            // The user of the session has not changed.
             if let Some(former) = former {
                 self.directory.enter_again(call.connection(), former);
             }
@@ -228,7 +228,7 @@ fn not_logged_in() -> Error {
     Error::bare("You are not logged in.")
 }
 
-/// A publication that stock clients ask for and that has nothing for them.
+/// A publication that stock clients subscribe to, without documents.
 pub(crate) async fn nothing(_: Subscription) -> Result<()> {
     Ok(())
 }

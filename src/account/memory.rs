@@ -1,4 +1,5 @@
-//! Users in this process, for tests, examples and small programs: documents laid out as Meteor's, lost at the end.
+//! Users in this process, for tests, examples and small programs: documents in Meteor's layout,
+//! lost when the process ends.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +16,7 @@ use crate::base::error::Result;
 
 /// A store of users in memory. Clones are the same store.
 ///
-/// A user is looked for by going through all of them, which suits hundreds.
+/// Users are found by a linear search, which is good enough for hundreds.
 ///
 /// ```
 /// use updraft::account::{MemoryUsers, Token};
@@ -35,25 +36,27 @@ use crate::base::error::Result;
 pub struct MemoryUsers(Arc<Inner>);
 
 struct Inner {
-    /// Documents without `_id`, by it. Filled and emptied by the program, except for tokens.
+    /// Documents by `_id`, which they do not contain. Filled and emptied by the program, except for
+    /// tokens.
     documents: Mutex<BTreeMap<String, Object>>,
-    /// Told the id of each user who was changed; bounded, and who falls behind is told so.
+    /// Gets the id of each user that was changed. Bounded; a watcher that falls behind is told so.
     changed: broadcast::Sender<String>,
 }
 
 /// Changes that may wait for one watcher.
-const WAITING: usize = 1024;
+const WAITING_CHANGES: usize = 1024;
 
 impl MemoryUsers {
     /// An empty store.
     pub fn new() -> Self {
         Self(Arc::new(Inner {
             documents: Mutex::default(),
-            changed: broadcast::Sender::new(WAITING),
+            changed: broadcast::Sender::new(WAITING_CHANGES),
         }))
     }
 
-    /// Adds a user or replaces it by another document; what is no object is an empty document. `_id` in it is ignored.
+    /// Adds a user, or replaces its document. A value that is not an object is an empty document.
+    /// `_id` in it is ignored.
     pub fn insert(&self, id: impl Into<String>, document: impl Into<Value>) {
         let id = id.into();
         let mut document = match document.into() {
@@ -72,7 +75,7 @@ impl MemoryUsers {
         }
     }
 
-    /// A user's document, secrets and all.
+    /// A user's document, including secrets.
     pub fn get(&self, id: &str) -> Option<Object> {
         self.lock().get(id).cloned()
     }
@@ -83,7 +86,7 @@ impl MemoryUsers {
         found.map(|(id, it)| (id.clone(), it.clone())).collect()
     }
 
-    /// By a text as it is, else without regard to case if that is one user only.
+    /// Finds a user by a text: exactly, or else ignoring case if only one user matches.
     fn find_by_text(
         &self,
         text: &str,
@@ -122,7 +125,7 @@ impl MemoryUsers {
     }
 
     fn tell(&self, id: String) {
-        // Nobody may be listening.
+        // There may be no receiver.
         drop(self.0.changed.send(id));
     }
 
@@ -236,7 +239,7 @@ impl fmt::Debug for MemoryUsers {
     }
 }
 
-/// The member of that name, which becomes an object if it is none.
+/// The member of this name. It is replaced by an empty object if it is not an object.
 fn child<'a>(object: &'a mut Object, name: &str) -> Option<&'a mut Object> {
     if object.get(name).and_then(Value::as_object).is_none() {
         object.insert(name, Value::Object(Object::new()));

@@ -1,6 +1,6 @@
-//! Accounts: who the user of a session is, and for how long.
-//! An [`Authenticator`] turns a login request into a user, a store of [`Users`] keeps their tokens, and the methods and
-//! publications of Meteor's accounts stand on both.
+//! Accounts: who the user of a session is, and for how long. An [`Authenticator`] turns a login
+//! request into a user, and a store of [`Users`] keeps the users' tokens. The methods and
+//! publications of Meteor's accounts use both.
 //!
 //! ```
 //! use updraft::account::{Accounts, MemoryUsers};
@@ -44,11 +44,12 @@ pub use users::{Changes, PasswordRecord, TokenOwner, User, UserSelector, Users};
 pub(crate) use authenticator::AnyAuthenticator;
 pub(crate) use logins::{Logins, nothing};
 
-/// Switches accounts on: the methods `login`, `logout`, `getNewToken` and `removeOtherTokens`, resume tokens, and the
-/// publication of the user's own document.
+/// Turns accounts on: the methods `login`, `logout`, `getNewToken` and `removeOtherTokens`, resume
+/// tokens, and the publication of the user's own document.
 ///
-/// A connection is closed with 1000 when the token by which it logged in disappears from the store, and when it
-/// expires. Creating users and everything about passwords but logging in stays with Meteor.
+/// A connection is closed with 1000 when the token with which it logged in disappears from the
+/// store, or when it expires. Creating users, and all password functions except login, remain in
+/// the Meteor app.
 #[derive(Debug)]
 pub struct Accounts {
     users: UserStore,
@@ -59,11 +60,11 @@ pub struct Accounts {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What Meteor takes for ever.
+/// The time that Meteor uses for tokens that never expire.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * DAY.as_secs());
 
 impl Accounts {
-    /// Accounts whose users are kept here.
+    /// Accounts with this store of users.
     pub fn new(users: impl Users) -> Self {
         Self {
             users: UserStore::new(users),
@@ -73,26 +74,29 @@ impl Accounts {
         }
     }
 
-    /// How long a token is good after it was issued: 90 days by default, `None` for a hundred years. To be the same as
-    /// Meteor's `loginExpirationInDays` where a Meteor server uses the same users.
+    /// How long a token is valid after it was issued: 90 days by default, `None` for a hundred
+    /// years. If a Meteor server has the same users, it must equal that server's
+    /// `loginExpirationInDays`.
     #[must_use]
     pub fn login_expiration(mut self, lifetime: Option<Duration>) -> Self {
         self.lifetime = lifetime.unwrap_or(FOR_EVER).min(FOR_EVER);
         self
     }
 
-    /// Which fields of their own document users see, without asking for them, in the collection `users`: `profile`,
-    /// `username` and `emails` by default. Each is a path, such as `services.google.email`.
+    /// Which fields of their own document users get in the collection `users`, without subscribing:
+    /// `profile`, `username` and `emails` by default. Each is a path, such as
+    /// `services.google.email`.
     ///
-    /// With none of them the document is there all the same: Meteor's client waits for it at login.
+    /// Without any field the document is sent all the same, because Meteor's client waits for it at
+    /// login.
     #[must_use]
     pub fn own_fields(mut self, fields: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.own_fields = fields.into_iter().map(Into::into).collect();
         self
     }
 
-    /// How often those who are logged in are read again, when the store cannot tell by itself that something has
-    /// changed: every 10 s by default.
+    /// How often the users who are logged in are read again if the store does not report changes:
+    /// every 10 s by default.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval;

@@ -1,6 +1,6 @@
-//! Login by password, as accounts-password has stored it: the bcrypt of the SHA-256 that clients send.
-//! Hashing is slow on purpose, so it happens on threads of its own, few at a time, and takes as long for nobody as for
-//! somebody.
+//! Login by password, as accounts-password has stored it: the bcrypt of the SHA-256 that clients
+//! send. Hashing is slow on purpose, so it runs on threads of its own, few at a time. It takes as
+//! long for an unknown user as for a known one.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -16,14 +16,16 @@ use updraft_protocol::message::WireError;
 use super::{Authenticator, Login, LoginRequest, UserSelector, Users};
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// Logins such as `login [{user: {username: "ada"}, password: {digest: "…", algorithm: "sha-256"}}]`.
+/// Logins such as `login [{user: {username: "ada"}, password: {digest: "…", algorithm:
+/// "sha-256"}}]`.
 ///
-/// `user` has one of `id`, `username` and `email`; the password may also come in clear, as Meteor allows. A login that is
-/// granted stores a new token, by which the client resumes from then on. Whether the user is unknown or the password is
-/// wrong, the error is 403 with one and the same reason, after the same work.
+/// `user` has one of `id`, `username` and `email`. The password may also be in clear text, as
+/// Meteor allows. A login that is granted stores a new token, with which the client resumes from
+/// then on. An unknown user and a wrong password give the same error, 403 with the same reason,
+/// after the same work.
 ///
-/// Users are made, and passwords are set and reset, by the Meteor app. What else it checks stays there too: a user who
-/// has a second factor, or whose password is kept by argon2, is refused here.
+/// The Meteor app creates users, and sets and resets passwords. Its other checks stay there too: a
+/// user with a second factor, or with a password hashed by argon2, is refused here.
 ///
 /// ```
 /// use updraft::Server;
@@ -35,20 +37,21 @@ use crate::base::error::{Error, ErrorKind, Result};
 pub struct Password {
     rounds: u32,
     most_rounds: u32,
-    /// Those that are hashed and those that wait for it. Taken by each login, given back at its end.
+    /// Permits for logins that are hashed or wait. Taken by each login, released at its end.
     places: Arc<Semaphore>,
-    /// Those that are hashed. Taken by each login in its turn, given back when the work is done.
+    /// Permits for logins that are hashed. Taken by each login in its turn, released when the work
+    /// is done.
     turns: Arc<Semaphore>,
 }
 
-/// The members of a `sha-256` digest and of a password in clear, as Meteor limits them.
+/// The length of a `sha-256` digest, and of a clear-text password in Meteor's limit.
 const DIGEST_LENGTH: usize = 64;
 const PASSWORD_LENGTH: usize = 256;
-/// Names and addresses that are longer belong to nobody.
+/// No user has a longer name or address.
 const NAME_LENGTH: usize = 256;
 
 impl Password {
-    /// Passwords with Meteor's cost.
+    /// Passwords with Meteor's default cost.
     pub fn new() -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
         let (places, turns) = semaphores(cores.div_ceil(2), 256);
@@ -60,8 +63,8 @@ impl Password {
         }
     }
 
-    /// The cost of the app's hashes, its `Accounts.config({bcryptRounds})`; 10 if nothing is said. It is what a login as
-    /// an unknown user costs. Within 4 and 31.
+    /// The cost of the app's hashes, its `Accounts.config({bcryptRounds})`; 10 by default, from 4
+    /// to 31. A login as an unknown user takes as long as a hash of this cost.
     #[must_use]
     pub fn rounds(mut self, rounds: u32) -> Self {
         self.rounds = rounds.clamp(4, 31);
@@ -69,17 +72,17 @@ impl Password {
         self
     }
 
-    /// The highest cost of a stored hash that is computed; 14 if nothing is said, about a second. A user with a more
-    /// costly one is refused.
+    /// The highest cost of a stored hash that is computed; 14 by default, which takes about a
+    /// second. A user with a more costly hash is refused.
     #[must_use]
     pub fn most_rounds(mut self, rounds: u32) -> Self {
         self.most_rounds = rounds.max(self.rounds);
         self
     }
 
-    /// How many passwords are hashed at the same time, each by a thread of its own, and how many more logins may wait for
-    /// their turn; half the number of cores and 256 if nothing is said. One that comes when all places are taken is
-    /// refused: 503 `Too many logins at once`.
+    /// How many passwords are hashed at the same time, each on a thread of its own, and how many
+    /// more logins may wait for their turn; by default half the number of cores, and 256. A further
+    /// login is refused: 503 `Too many logins at once`.
     #[must_use]
     pub fn at_once(mut self, hashed: NonZeroUsize, waiting: usize) -> Self {
         (self.places, self.turns) = semaphores(hashed.get(), waiting);
@@ -99,11 +102,11 @@ impl Password {
         };
         let stored = stored.filter(|stored| self.is_usable(stored));
         let granted = user.filter(|_| stored.is_some());
-        let hash = stored.unwrap_or_else(|| nobodys_hash(self.rounds));
+        let hash = stored.unwrap_or_else(|| dummy_hash(self.rounds));
         let digest = attempt.digest.clone();
         let turn = Arc::clone(&self.turns).acquire_owned().await?;
         let matches = spawn_blocking(move || {
-            // Kept until the work is done, whoever waits for it.
+            // Held until the work is done, whether or not anybody still waits for it.
             let _turn = turn;
             bcrypt::verify(digest, &hash)
         });
@@ -115,12 +118,12 @@ impl Password {
         }
     }
 
-    /// Whether a stored hash is one, and not too costly.
+    /// Whether a stored text is a bcrypt hash, and not too costly.
     fn is_usable(&self, stored: &str) -> bool {
         let parts = stored.parse::<HashParts>();
         let usable = parts.is_ok_and(|it| (4..=self.most_rounds).contains(&it.get_cost()));
         if !usable {
-            tracing::warn!("a stored password is no bcrypt hash, or a too costly one");
+            tracing::warn!("A stored password is not a bcrypt hash, or its cost is too high.");
         }
         usable
     }
@@ -141,14 +144,14 @@ impl Default for Password {
     }
 }
 
-/// Places for all, and turns for those that are hashed.
+/// Permits for all logins, and for those that are hashed.
 fn semaphores(hashed: usize, waiting: usize) -> (Arc<Semaphore>, Arc<Semaphore>) {
     let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
     (semaphore(hashed.saturating_add(waiting)), semaphore(hashed))
 }
 
-/// A hash that belongs to nobody, and takes as long as any other of its cost.
-fn nobodys_hash(rounds: u32) -> String {
+/// A hash that belongs to no user. It takes as long as any other hash of its cost.
+fn dummy_hash(rounds: u32) -> String {
     const SALT_AND_HASH: &str = "N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
     format!("$2b${rounds:02}${SALT_AND_HASH}")
 }
@@ -157,13 +160,13 @@ fn nobodys_hash(rounds: u32) -> String {
 #[derive(PartialEq)]
 struct PasswordLogin {
     user: UserSelector,
-    /// What is hashed: the SHA-256 of the password, in hex.
+    /// The hex SHA-256 of the password, which is hashed further.
     digest: String,
 }
 
 impl PasswordLogin {
-    /// Nothing for a login of another kind. What a client sends as a user is a text or is refused, so that nothing but
-    /// texts reaches a query.
+    /// `None` for a login of another kind. Users must be given as text, so that only text reaches a
+    /// query.
     fn read(options: &Object) -> Result<Option<Self>> {
         let Some(password) = options.get("password").filter(|it| !it.is_falsy()) else {
             return Ok(None);
@@ -296,10 +299,10 @@ mod tests {
     #[test]
     fn stored_hashes_are_input() {
         let password = Password::new();
-        assert!(password.is_usable(&nobodys_hash(10)));
+        assert!(password.is_usable(&dummy_hash(10)));
         let non_ascii = format!("$2b$10${}", "é".repeat(26));
-        let costly = nobodys_hash(15);
-        let cheap = nobodys_hash(3);
+        let costly = dummy_hash(15);
+        let cheap = dummy_hash(3);
         for stored in ["", "$2b$10$", "x", "$2b$99$", &non_ascii, &costly, &cheap] {
             assert!(!password.is_usable(stored), "{stored}");
         }

@@ -17,15 +17,15 @@ use crate::handler::{Retry, unpanicked};
 /// The authenticator that is always there, and asked first.
 #[derive(Debug)]
 pub(super) struct Resume {
-    /// How long a token is good.
+    /// How long a token is valid.
     lifetime: Duration,
-    /// For the line about a store that fails.
+    /// Throttles the log line about a store that fails.
     log: ThrottledLog,
 }
 
 impl Authenticator for Resume {
     async fn login(&self, request: &LoginRequest) -> Result<Option<Login>> {
-        // As Meteor's: what is falsy is no token, and perhaps somebody else's request.
+        // As in Meteor: a falsy value is not a token, and may be part of another kind of login.
         let resume = request.options().get("resume");
         let Some(resume) = resume.filter(|value| !value.is_falsy()) else {
             return Ok(None);
@@ -44,7 +44,7 @@ impl Resume {
     }
 
     async fn resume(&self, request: &LoginRequest, token: Token) -> Result<Login> {
-        let mut store = Store {
+        let mut store = RetryingStore {
             request,
             retry: Retry::within(request.connection().host().settings.login_patience),
             log: &self.log,
@@ -70,7 +70,7 @@ impl Resume {
             when: owner.when,
         };
         if is_legacy {
-            // In this order, so that whatever fails in between costs nobody the login.
+            // In this order, so that a failure in between loses no login.
             let (user, clear) = (&owner.user, TokenKey::Clear(&token));
             store.ask(|users| users.insert_token(user, &record)).await?;
             store.ask(|users| users.remove_token(user, clear)).await?;
@@ -79,18 +79,17 @@ impl Resume {
     }
 }
 
-/// The store of users, which may be away for a moment. That is no answer to somebody who has a
-/// token.
-struct Store<'a> {
+/// The store of users, which may be out of reach for a moment. That is no reason to refuse a token.
+struct RetryingStore<'a> {
     request: &'a LoginRequest,
-    /// For all questions together.
+    /// For all calls together.
     retry: Retry,
     log: &'a ThrottledLog,
 }
 
-impl<'a> Store<'a> {
-    /// Asks until there is an answer. When that takes too long, the client is sent away to come
-    /// again.
+impl<'a> RetryingStore<'a> {
+    /// Calls the store until it answers. When that takes too long, the connection is closed, so
+    /// that the client tries again.
     async fn ask<T, Fut>(&mut self, question: impl Fn(&'a UserStore) -> Fut) -> Result<T>
     where
         Fut: Future<Output = Result<T>>,
@@ -123,7 +122,8 @@ impl<'a> Store<'a> {
     }
 }
 
-/// When a token that was issued then is no longer good; an invalid date, which is in the past, if it never was.
+/// When a token that was issued at `when` expires. For an invalid `when` an invalid date, which
+/// counts as past.
 pub(super) fn expiry(when: Date, lifetime: Duration) -> Date {
     let lifetime = lifetime.as_secs_f64() * 1000.0;
     let issued = when.millis().map(|millis| millis as f64);

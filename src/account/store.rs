@@ -1,4 +1,4 @@
-//! The store of a server's users, whatever its type.
+//! The store of a server's users, with its type erased.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::token::{HashedToken, LoginToken, TokenKey};
 use super::users::{Changes, PasswordRecord, TokenOwner, User, UserSelector, Users};
 use crate::base::error::Result;
 
-/// The store of a server's users. Clones are the same one.
+/// The store of a server's users. Clones are the same store.
 #[derive(Clone, Debug)]
 pub struct UserStore(Arc<dyn AnyUsers>);
 
@@ -48,7 +48,7 @@ impl Users for UserStore {
     }
 }
 
-/// [`Users`] of whatever type.
+/// [`Users`] of any type.
 trait AnyUsers: std::fmt::Debug + Send + Sync {
     fn find_by_token<'a>(
         &'a self,

@@ -1,4 +1,5 @@
-//! Login tokens: what the client keeps, and the hash of it that is stored. Neither shows itself in logs.
+//! Login tokens: the token that the client has, and the hash of it that is stored. Neither is shown
+//! in logs.
 
 use std::fmt;
 
@@ -10,23 +11,24 @@ use updraft_protocol::ejson::Date;
 use crate::base::error::Result;
 use crate::base::ids;
 
-/// A login token in clear, as the client has it. A credential.
+/// A login token in clear text, as the client has it. A credential.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Box<str>);
 
-/// The form in which a token is stored: the base64 of its SHA-256.
+/// The stored form of a token: the base64 of its SHA-256.
 ///
-/// Tokens are looked up by their hash only, so how long a look-up takes says nothing about a token that exists.
+/// Tokens are looked up only by their hash, so the time of a look-up reveals nothing about an
+/// existing token.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HashedToken(Box<str>);
 
-/// A token as a user's document holds it: one element of `services.resume.loginTokens`.
+/// A token in a user's document: one element of `services.resume.loginTokens`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoginToken {
     /// The hash of the token.
     pub hashed: HashedToken,
-    /// When it was issued; its lifetime counts from here.
+    /// When it was issued; its lifetime begins here.
     pub when: Date,
 }
 
@@ -37,27 +39,28 @@ impl LoginToken {
     }
 }
 
-/// How a token is found in a store.
+/// How a token is looked up in a store.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum TokenKey<'a> {
     /// By its hash: the member `hashedToken` of a record.
     Hashed(&'a HashedToken),
-    /// In clear, as very old users have it: the member `token` of a record.
+    /// In clear text, as very old users have it: the member `token` of a record.
     Clear(&'a Token),
 }
 
 impl Token {
-    /// What a client sent.
+    /// A token that a client sent.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into().into())
     }
 
-    /// A new one: 43 characters from the operating system's random source, as Meteor's `Random.secret()`.
+    /// A new token: 43 characters from the operating system's random source, like Meteor's
+    /// `Random.secret()`.
     ///
     /// # Errors
     ///
-    /// The operating system has no random bytes to give.
+    /// The operating system cannot provide random bytes.
     pub fn random() -> Result<Self> {
         Ok(Self(ids::secret()?.into()))
     }
@@ -67,14 +70,14 @@ impl Token {
         HashedToken(STANDARD.encode(Sha256::digest(self.0.as_bytes())).into())
     }
 
-    /// The text. A credential: not for logs.
+    /// The text. It is a credential: do not log it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl HashedToken {
-    /// What a store holds.
+    /// A hash that a store contains.
     pub fn from_stored(text: impl Into<String>) -> Self {
         Self(text.into().into())
     }
@@ -91,7 +94,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A hash is no credential, but a log of hashes tells who has used the same token where.
+/// A hash is not a credential, but logged hashes would show who used the same token where.
 impl fmt::Debug for HashedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HashedToken[hidden]")

@@ -1,4 +1,4 @@
-//! Where users are kept: what the account layer asks of a store, whatever it is.
+//! The interface of a store of users.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,24 +8,25 @@ use updraft_protocol::ejson::{Date, Object};
 use super::token::{HashedToken, LoginToken, TokenKey};
 use crate::base::error::Result;
 
-/// A store of users, laid out as Meteor's `users` collection: `services.resume.loginTokens` is an array of records
-/// `{when, hashedToken}`, where `when` is a date or a number of milliseconds, and other members are kept and ignored.
+/// A store of users, laid out like Meteor's `users` collection: `services.resume.loginTokens` is an
+/// array of records `{when, hashedToken}`, where `when` is a date or a number of milliseconds.
+/// Other members are kept and ignored.
 ///
-/// A call sees what earlier ones have written. It may wait, and must end in a time that a client
-/// would bear. Its error is logged, and must not contain tokens; a client is told `Internal server
-/// error`. But a login by token is not told so: while that waits, what it asks for is asked again,
-/// and what has taken [too long](crate::config::HandlerSettings::login_patience) is dropped.
+/// A call sees what earlier calls have written. It may wait, but must end within a time that a
+/// client accepts. Its error is logged and must not contain tokens; the client is told `Internal
+/// server error`. A login by token is an exception: it waits while failed calls are repeated, and a
+/// call that takes [too long](crate::config::HandlerSettings::login_patience) is dropped.
 ///
 /// Its methods are written as `async fn`.
 pub trait Users: fmt::Debug + Send + Sync + 'static {
-    /// The user who has this token, and since when.
+    /// The user who has this token, and when it was issued.
     fn find_by_token(
         &self,
         token: TokenKey<'_>,
     ) -> impl Future<Output = Result<Option<TokenOwner>>> + Send;
 
-    /// Adds a record `{when, hashedToken}` to the user's tokens, unless the same is there. A user who does not exist is
-    /// no error.
+    /// Adds a record `{when, hashedToken}` to the user's tokens, unless the same record exists. A
+    /// user who does not exist is not an error.
     fn insert_token(
         &self,
         user: &str,
@@ -39,33 +40,35 @@ pub trait Users: fmt::Debug + Send + Sync + 'static {
         token: TokenKey<'_>,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Removes all of the user's records but those with this token, each exactly as it was read; all of them without one.
+    /// Removes all of the user's records except those with this token, each exactly as it was read.
+    /// With `None` removes all.
     fn remove_other_tokens(
         &self,
         user: &str,
         keep: Option<&HashedToken>,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Reads users: those of `ids` who exist, in any order, with the given fields of their documents (each a path such
-    /// as `profile` or `services.google.email`, `_id` never).
+    /// Reads users: those of `ids` that exist, in any order, with the given fields of their
+    /// documents. Each field is a path such as `profile` or `services.google.email`, never `_id`.
     ///
-    /// One call serves many users: every ten seconds it asks for those who are logged in, at most 500 at a time.
+    /// One call reads many users: every ten seconds it is called for the users who are logged in,
+    /// with at most 500 at a time.
     fn read(
         &self,
         ids: &[String],
         fields: &[String],
     ) -> impl Future<Output = Result<Vec<User>>> + Send;
 
-    /// The user whom a login by password means, with what the password is checked against. A name or address is found as
-    /// Meteor finds it: as it is, else without regard to case if that is one user only.
+    /// The user of a login by password, and the data to check the password. Names and addresses are
+    /// found as in Meteor: exactly, or else ignoring case if only one user matches.
     fn find_password(
         &self,
         user: &UserSelector,
     ) -> impl Future<Output = Result<Option<PasswordRecord>>> + Send;
 
-    /// Tells `changes` which users have changed, until it fails or is dropped; it is called again some time after it has
-    /// failed. A store that cannot tell returns `Ok`, as it does without an implementation of its own: then users are
-    /// read every ten seconds.
+    /// Reports to `changes` which users have changed, until it fails or is dropped. It is called
+    /// again some time after a failure. A store that cannot report changes returns `Ok`, like the
+    /// default implementation. Then users are read every ten seconds.
     fn watch(&self, changes: &Changes) -> impl Future<Output = Result<()>> + Send {
         let _ = changes;
         std::future::ready(Ok(()))
@@ -96,9 +99,9 @@ impl TokenOwner {
 pub struct User {
     /// The user's id.
     pub id: String,
-    /// The user's hashed tokens; those in clear are left out.
+    /// The user's hashed tokens; clear-text tokens are left out.
     pub tokens: Vec<LoginToken>,
-    /// The fields that were asked for, as they nest in the document.
+    /// The fields that were asked for, nested as in the document.
     pub fields: Object,
 }
 
@@ -113,7 +116,7 @@ impl User {
     }
 }
 
-/// How a login by password says who logs in.
+/// How a login by password names the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UserSelector {
@@ -125,13 +128,13 @@ pub enum UserSelector {
     Email(String),
 }
 
-/// What a password is checked against.
+/// The data to check a password.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PasswordRecord {
     /// The user's id.
     pub user: String,
-    /// `services.password.bcrypt`; nothing for a user who has no such password.
+    /// `services.password.bcrypt`; `None` for a user without such a password.
     pub bcrypt: Option<String>,
 }
 
@@ -151,12 +154,12 @@ impl fmt::Debug for PasswordRecord {
     }
 }
 
-/// Where a store says what has changed.
+/// Receives a store's reports of changes.
 pub struct Changes {
     told: Arc<dyn Fn(StoreChange<'_>) + Send + Sync>,
 }
 
-/// What a store may say.
+/// A report of a store.
 pub(super) enum StoreChange<'a> {
     User(&'a str),
     Any,
@@ -169,12 +172,14 @@ impl Changes {
         }
     }
 
-    /// This user may have changed: tokens, or anything else. Costs little for a user who is not logged in here.
+    /// This user may have changed: tokens, or anything else. Cheap for a user who is not logged in
+    /// here.
     pub fn user(&self, id: &str) {
         (self.told)(StoreChange::User(id));
     }
 
-    /// Any user may have changed: to be called when changes begin to be followed, and when some may have been missed.
+    /// Any user may have changed. To be called when the store starts to follow changes, and when it
+    /// may have missed some.
     pub fn any(&self) {
         (self.told)(StoreChange::Any);
     }

@@ -1,5 +1,5 @@
-//! Keeps up with the store: one task for all who are logged in here. It reads those who may have changed, many at a time,
-//! and closes what has expired.
+//! Follows changes in the store: one task for all users who are logged in here. It reads users that
+//! may have changed, many at a time, and closes connections whose login has expired.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::users::{Changes, User, Users};
 use crate::base::clock;
 use crate::handler::unpanicked;
 
-/// Users that are read at once.
+/// The most users in one read.
 const BATCH: usize = 500;
 
-/// How long a store that failed to tell of changes is left alone.
-const RETRY: Duration = Duration::from_secs(10);
+/// How long to wait before asking a store again that failed to report changes.
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// How long a read may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Watcher {
     pub(super) users: UserStore,
@@ -31,7 +31,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Runs until it is told to end.
+    /// Runs until cancelled.
     pub(super) async fn run(self, closing: CancellationToken) {
         let changes = self.directory.clone();
         let changes = Changes::new(move |change| changes.changed(change));
@@ -43,26 +43,27 @@ impl Watcher {
         }
     }
 
-    /// Lets the store tell of changes, again when it has failed. A store that cannot is not asked again.
+    /// Has the store report changes, again after it has failed. A store that cannot report them is
+    /// not asked again.
     async fn listen(&self, changes: &Changes) {
         while let Err(error) = unpanicked(self.users.watch(changes)).await {
-            self.directory.is_not_told();
+            self.directory.changes_not_reported();
             tracing::warn!(
                 ?error,
-                "Changes of users cannot be followed; they are read again and again."
+                "Changes of users cannot be followed; users are polled."
             );
-            sleep(RETRY).await;
+            sleep(RETRY_DELAY).await;
         }
-        self.directory.is_not_told();
+        self.directory.changes_not_reported();
         std::future::pending().await
     }
 
-    /// Closes each connection whose login has ended, when it has.
+    /// Closes each connection when its login expires.
     async fn expire(&self) {
         loop {
             let entered = self.directory.entered.notified();
             match self.directory.expire(clock::now()) {
-                // Another login may end sooner.
+                // Another login may expire sooner.
                 Some(next) => drop(timeout_at(next.into(), entered).await),
                 None => entered.await,
             }
@@ -70,7 +71,7 @@ impl Watcher {
     }
 
     async fn keep_up(&self) {
-        // An interval of zero would be no interval.
+        // An interval of zero is not allowed.
         let mut poll = interval(self.poll_interval.max(Duration::from_millis(1)));
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -82,7 +83,7 @@ impl Watcher {
         }
     }
 
-    /// Reads everybody who may have changed. What fails is left for the next poll.
+    /// Reads all users that may have changed. Users that could not be read wait for the next poll.
     async fn read(&self) {
         loop {
             let ids = self.directory.take_unread(BATCH);
@@ -91,7 +92,7 @@ impl Watcher {
             }
             let reading = self.directory.reading();
             let read = unpanicked(self.users.read(&ids, &self.own_fields));
-            let read = timeout(PATIENCE, read).await;
+            let read = timeout(READ_TIMEOUT, read).await;
             match read.unwrap_or_else(|late| Err(late.into())) {
                 Ok(found) => {
                     let found = found.into_iter().map(|user| (user.id.clone(), user));
@@ -110,7 +111,8 @@ impl Watcher {
 }
 
 impl Drop for Watcher {
-    /// Nobody is watched any more, and nothing that is still known of clients may keep the server alive.
+    /// No user is watched any more, and connections that are still known must not keep the server
+    /// alive.
     fn drop(&mut self) {
         self.directory.clear();
     }

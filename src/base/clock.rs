@@ -1,10 +1,10 @@
-//! The one place where time is read: sessions and everything in them are handed it.
+//! The only place where the time is read: sessions and everything in them get it as a parameter.
 
 use std::time::{Instant, SystemTime};
 
 use updraft_protocol::ejson::Date;
 
-/// The time, which never goes back.
+/// The monotonic time.
 #[expect(
     clippy::disallowed_methods,
     reason = "the edge: everything inside is handed the time"
@@ -13,7 +13,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// The wall clock's time, which expiry dates are compared with.
+/// The time of the wall clock, to compare expiry dates with.
 pub(crate) fn date() -> Date {
     Date::from(SystemTime::now())
 }

@@ -1,4 +1,4 @@
-//! The library's error: what a client may know of a failure, and what only the log does.
+//! The library's error: what a client is told of a failure, and what only the log shows.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -13,29 +13,33 @@ use updraft_protocol::message::{ErrorCode, WireError};
 
 use crate::base::redact::Redacted;
 
-/// What functions of this library return.
+/// The result of this library's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// A failure, of a handler or of the server.
+/// A failure of a handler or of the server.
 ///
-/// Made with [`Error::new`] (or [`forbidden`](Self::forbidden), [`not_found`](Self::not_found) and so on) it is meant
-/// for the client, as a `Meteor.Error`. Made of anything else by `?`, it is internal: the client hears
-/// `Internal server error [500]`, the log has the rest. Only [`InvalidChannel`](crate::InvalidChannel) becomes 400, and
-/// [`BusError`](crate::BusError), which is one of the start, of kind [`Configuration`](ErrorKind::Configuration).
+/// An error made with [`Error::new`] (or [`forbidden`](Self::forbidden),
+/// [`not_found`](Self::not_found) and so on) is meant for the client, like a `Meteor.Error`. An
+/// error that `?` converts from another type is internal: the client gets `Internal server error
+/// [500]`, and the log has the cause. There are two exceptions:
+/// [`InvalidChannel`](crate::InvalidChannel) becomes 400, and [`BusError`](crate::BusError) becomes
+/// an error of kind [`Configuration`](ErrorKind::Configuration), because it occurs at start-up.
 ///
-/// `?` converts every `std::error::Error`, `anyhow::Error`, `Box<dyn Error + Send + Sync>`, and texts:
+/// `?` converts every `std::error::Error`, `anyhow::Error`, `Box<dyn Error + Send + Sync>`, and
+/// texts:
 ///
 /// ```
 /// use updraft::{Call, Error, ErrorKind, Result};
 ///
 /// async fn import(_: Call, path: String) -> Result<u32> {
-///     let text = std::fs::read_to_string(path)?; // of the log's, not of the client's
+///     let text = std::fs::read_to_string(path)?; // for the log, not for the client
 ///     if text.is_empty() {
 ///         Err("there is nothing in it")?; // likewise
 ///     }
-///     text.trim().parse().map_err(|_| Error::new("no-number", "This is no number")) // the client's
+///     // for the client
+///     text.trim().parse().map_err(|_| Error::new("no-number", "This is not a number"))
 /// }
 ///
 /// let told = Error::new("not-in-room", "You have left this room");
@@ -45,51 +49,55 @@ type Source = Box<dyn StdError + Send + Sync>;
 ///
 /// # In functions that return other errors
 ///
-/// What converts from every `std::error::Error` cannot be one itself, or it would convert from itself twice. So `?` makes
-/// a `Box<dyn Error>` of it, and with the feature `anyhow` an `anyhow::Error` (where it is to get a context, by
-/// `.map_err(anyhow::Error::from).context(…)`); for all else there is [`into_boxed`](Self::into_boxed). Where either becomes an [`Error`] again, the client hears what it was meant to: so
-/// does it of an `anyhow::Error` with further context.
+/// A type that converts from every `std::error::Error` cannot be one itself, or it would have two
+/// conversions from itself. So `?` converts it to a `Box<dyn Error>`, and with the feature `anyhow`
+/// to an `anyhow::Error` (to add a context, use `.map_err(anyhow::Error::from).context(…)`). For
+/// other types there is [`into_boxed`](Self::into_boxed). When either is converted back to an
+/// [`Error`], the client is told the original error; this also holds for an `anyhow::Error` with
+/// further context.
 pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
-    /// What the client hears.
+    /// What the client is told.
     wire: WireError,
     source: Option<Source>,
 }
 
-/// What sort of failure an [`Error`] is.
+/// The kind of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// Meant for the client, with a code and a reason.
     Client,
-    /// A parameter is not what the handler takes: 400 `Match failed`.
+    /// A parameter does not fit the handler: 400 `Match failed`.
     Match,
-    /// Anything that is not the client's business: 500 `Internal server error`.
+    /// Any failure that the client is not told: 500 `Internal server error`.
     Internal,
-    /// The bus cannot be reached: 503 `bus-unavailable`; or the store of users, of which the client
-    /// hears nothing but that something is wrong inside.
+    /// The bus cannot be reached: 503 `bus-unavailable`. Or the store of users cannot be reached,
+    /// and then the client is told `Internal server error`.
     Unavailable,
-    /// The client has left, so that nobody hears of this: `disconnected`.
+    /// The client has left, so it is not told: `disconnected`.
     Disconnected,
     /// A message was certainly not published; it may be published again.
     NotSent,
-    /// The connection broke while a message was being published; it may or may not have been.
+    /// The connection broke while a message was being published; it may or may not have been
+    /// published.
     OutcomeUnknown,
-    /// The server cannot be built or started as configured, or the bus cannot be connected to.
+    /// The server cannot be built or started with this configuration, or the bus cannot be
+    /// connected.
     Configuration,
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     Address,
 }
 
 impl Error {
-    /// An error for the client: a code, which programs compare, and a reason, which people read.
+    /// An error for the client: a code for programs, and a reason for people.
     pub fn new(code: impl Into<ErrorCode>, reason: impl Into<String>) -> Self {
         Self::with(ErrorKind::Client, WireError::new(code, reason))
     }
 
-    /// An error for the client that is nothing but its code.
+    /// An error for the client with only a code.
     pub fn bare(code: impl Into<ErrorCode>) -> Self {
         Self::with(ErrorKind::Client, WireError::bare(code))
     }
@@ -109,19 +117,19 @@ impl Error {
         Self::new(404, reason)
     }
 
-    /// 400 `Match failed`: what Meteor's `check` answers.
+    /// 400 `Match failed`: the error of Meteor's `check`.
     pub fn match_failed() -> Self {
         Self::with(ErrorKind::Match, WireError::new(400, "Match failed"))
     }
 
-    /// An internal error: the client hears nothing of `text`.
+    /// An internal error: the client is not told `text`.
     pub fn internal(text: impl Into<String>) -> Self {
         let source: Source = text.into().into();
         Self::with(ErrorKind::Internal, WireError::internal()).because(source)
     }
 
-    /// An error of the start, for whoever starts the program: one line that names the thing, its value and the remedy.
-    /// It is all that is printed when `main` returns it.
+    /// An error at start-up, for the operator: one line that names the cause, its value and the
+    /// remedy. Nothing else is printed when `main` returns it.
     ///
     /// ```
     /// use updraft::Error;
@@ -148,7 +156,7 @@ impl Error {
         self
     }
 
-    /// What sort of failure this is.
+    /// The kind of this failure.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -158,14 +166,14 @@ impl Error {
         self.0.source.as_deref()
     }
 
-    /// The same as a `std::error::Error`, for functions that return such a one.
+    /// This error as a `std::error::Error`, for functions that return one.
     ///
-    /// It prints what this prints. `?` makes of it again what it was.
+    /// It prints the same text. `?` converts it back to the original error.
     pub fn into_boxed(self) -> Box<dyn StdError + Send + Sync> {
-        Box::new(Passed(self))
+        Box::new(PassedError(self))
     }
 
-    /// What is wrong with Redis, where this is an error of the bus and that is known.
+    /// The fault of Redis, if this is an error of the bus and the fault is known.
     pub fn bus_fault(&self) -> Option<BusFault> {
         self.causes().find_map(|cause| {
             let followed = cause.downcast_ref().and_then(BusError::fault);
@@ -173,7 +181,7 @@ impl Error {
         })
     }
 
-    /// What a client is told.
+    /// What the client is told.
     pub fn wire(&self) -> &WireError {
         &self.0.wire
     }
@@ -184,17 +192,17 @@ impl Error {
         successors(first, |&cause| cause.source())
     }
 
-    /// Whether there is nothing to say of it but its cause.
+    /// Whether its cause says everything about it.
     fn is_its_source(&self) -> bool {
         self.kind() == ErrorKind::Internal || self.is_of_start()
     }
 
-    /// Whether it is for whoever starts the program, who wants one line.
+    /// Whether it is an error at start-up, which is printed as one line.
     fn is_of_start(&self) -> bool {
         matches!(self.kind(), ErrorKind::Configuration | ErrorKind::Address)
     }
 
-    /// What does not fit of what the client has sent, if that is the matter.
+    /// A description of what does not fit, if the error is that the client's parameters do not fit.
     pub(crate) fn mismatch(&self) -> Option<String> {
         let source = self.source();
         let is_channel = source.is_some_and(|source| source.is::<InvalidChannel>());
@@ -203,7 +211,7 @@ impl Error {
         is_mismatch.then(text)
     }
 
-    /// The same error with these details, if there are none.
+    /// The same error with these details, unless it has some.
     pub(crate) fn or_details(self, details: String) -> Self {
         if self.0.wire.details.is_undefined() {
             self.details(details)
@@ -230,9 +238,9 @@ impl Error {
         Self::with(ErrorKind::Unavailable, wire).because(error)
     }
 
-    /// A rule allows no more for so long.
+    /// A rate limit allows no more requests for this time.
     pub(crate) fn too_many_requests(wait: Duration) -> Self {
-        // Rounded up, for a client that comes back then is to succeed.
+        // Rounded up, because a client that retries then should succeed.
         let milliseconds = wait.as_nanos().div_ceil(1_000_000);
         let seconds = milliseconds.div_ceil(1000);
         let reason = format!(
@@ -243,7 +251,7 @@ impl Error {
         Self::new("too-many-requests", reason).details(details)
     }
 
-    /// A message was not published, or perhaps not.
+    /// A message was not published, or it is not known whether it was.
     pub(crate) fn not_emitted(error: EmitError) -> Self {
         let (kind, wire) = match &error {
             EmitError::InvalidArgument(what) => (ErrorKind::Client, WireError::new(400, *what)),
@@ -256,25 +264,25 @@ impl Error {
         Self::with(kind, wire).because(error)
     }
 
-    /// The client has left, or is being sent away; nobody is told of it any more.
+    /// The client has left, or is being disconnected; nobody is told of this error.
     pub(crate) fn disconnected() -> Self {
         let wire = WireError::new("disconnected", "The client has left");
         Self::with(ErrorKind::Disconnected, wire)
     }
 
-    /// The store of users has failed with this: the client hears nothing of it.
+    /// The store of users has failed with this error. The client is not told.
     pub(crate) fn of_users(mut self) -> Self {
         self.0.kind = ErrorKind::Unavailable;
         self.0.wire = WireError::internal();
         self
     }
 
-    /// Whether the client hears of nothing but an internal error, so that the log has to say more.
+    /// Whether the client is told only of an internal error, so that the log must say more.
     pub(crate) fn is_internal(&self) -> bool {
         self.kind() == ErrorKind::Internal || self.0.wire == WireError::internal()
     }
 
-    /// Whether it says nothing about what the client has asked for: it may ask again.
+    /// Whether it says nothing about the client's request, so that the client may try again.
     pub(crate) fn is_no_answer(&self) -> bool {
         matches!(
             self.kind(),
@@ -282,14 +290,14 @@ impl Error {
         )
     }
 
-    /// An address cannot be listened on.
+    /// The server cannot listen on an address.
     pub(crate) fn of_address(text: impl Into<String>) -> Self {
         let source: Source = text.into().into();
         Self::with(ErrorKind::Address, WireError::internal()).because(source)
     }
 }
 
-/// One line: what a client would be told, or for an internal error its cause.
+/// One line: what a client would be told or, for an internal error, its cause.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.source {
@@ -299,8 +307,9 @@ impl fmt::Display for Error {
     }
 }
 
-/// For logs: each cause on a line of its own, escaped, cut, and without what follows names such as `password`, `token`,
-/// `secret`, `jwt` or `Authorization`, for a cause may quote what a client sent. An error of the start is one line.
+/// For logs: each cause on its own line, escaped, shortened, and without the values of names such
+/// as `password`, `token`, `secret`, `jwt` or `Authorization`, because a cause may quote what a
+/// client sent. An error at start-up is one line.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_of_start() {
@@ -314,13 +323,14 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Every `std::error::Error`, `anyhow::Error`, boxed errors and texts: internal, but for what has been an [`Error`] before.
+/// Converts every `std::error::Error`, `anyhow::Error`, boxed error and text to an internal error,
+/// except for one that was an [`Error`] before.
 ///
-/// The bound is what all of these have in common, and an [`Error`] itself must not have.
+/// All of these types satisfy the bound, and [`Error`] itself must not.
 impl<E: Into<Source> + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        let told = told(&error);
-        let source = match error.into().downcast::<Passed>() {
+        let told = meant_for_client(&error);
+        let source = match error.into().downcast::<PassedError>() {
             Ok(passed) => return passed.0,
             Err(source) => source,
         };
@@ -345,36 +355,37 @@ impl From<Error> for Box<dyn StdError> {
 #[cfg(feature = "anyhow")]
 impl From<Error> for anyhow::Error {
     fn from(error: Error) -> Self {
-        Self::new(Passed(error))
+        Self::new(PassedError(error))
     }
 }
 
 /// An error on its way through functions that return another type.
-struct Passed(Error);
+struct PassedError(Error);
 
-impl StdError for Passed {
+impl StdError for PassedError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.causes().nth(self.0.is_its_source().into())
     }
 }
 
-impl fmt::Display for Passed {
+impl fmt::Display for PassedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
 }
 
-impl fmt::Debug for Passed {
+impl fmt::Debug for PassedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
 }
 
-/// What a client is to hear of an `anyhow::Error`, without its cause: once that is boxed, it does not say what it is made of.
+/// What a client is told for an `anyhow::Error`, without the cause. It must be determined before
+/// the error is boxed, because a boxed one hides the types that it contains.
 #[cfg(feature = "anyhow")]
-fn told(error: &dyn Any) -> Option<Error> {
+fn meant_for_client(error: &dyn Any) -> Option<Error> {
     let error: &anyhow::Error = error.downcast_ref()?;
-    if let Some(Passed(error)) = error.downcast_ref() {
+    if let Some(PassedError(error)) = error.downcast_ref() {
         return Some(Error::with(error.kind(), error.wire().clone()));
     }
     let invalid: &InvalidChannel = error.downcast_ref()?;
@@ -382,7 +393,7 @@ fn told(error: &dyn Any) -> Option<Error> {
 }
 
 #[cfg(not(feature = "anyhow"))]
-fn told(_: &dyn Any) -> Option<Error> {
+fn meant_for_client(_: &dyn Any) -> Option<Error> {
     None
 }
 

@@ -7,9 +7,9 @@ use updraft_protocol::random;
 ///
 /// # Errors
 ///
-/// The operating system has no random bytes to give.
+/// The operating system cannot provide random bytes.
 pub(crate) fn session_id() -> std::io::Result<String> {
-    // Of 64 random bytes all but one in 10^21 sets are enough for an id.
+    // 64 random bytes are not enough for an id in one of 10^21 cases.
     for _ in 0..4 {
         let mut bytes = [0; 64];
         getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
@@ -20,12 +20,14 @@ pub(crate) fn session_id() -> std::io::Result<String> {
     Err(std::io::Error::other("the random source is stuck"))
 }
 
-/// A seed for a random stream, where the client gave none. Its ids name documents; they are no credentials.
+/// A seed for a random stream, if the client sent none. Its ids name documents; they are not
+/// credentials.
 pub(crate) fn random_seed() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-/// The id of an ObjectID that a client sent without one; nothing if the operating system has no random bytes to give.
+/// The id of an ObjectID that a client sent without one. `None` if the operating system cannot
+/// provide random bytes.
 pub(crate) fn object_id() -> Option<ObjectId> {
     let mut bytes = [0; 12];
     getrandom::fill(&mut bytes).ok()?;
@@ -36,9 +38,9 @@ pub(crate) fn object_id() -> Option<ObjectId> {
 ///
 /// # Errors
 ///
-/// The operating system has no random bytes to give.
+/// The operating system cannot provide random bytes.
 pub(crate) fn secret() -> std::io::Result<String> {
-    // Every byte is a place: 256 is a multiple of the alphabet's 64 characters.
+    // Every byte gives a character without bias: 256 is a multiple of the alphabet's 64 characters.
     let mut bytes = [0; random::SECRET_LENGTH];
     getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
     random::secret_from_bytes(bytes)

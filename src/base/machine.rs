@@ -1,20 +1,21 @@
-//! How much memory this process may have: the machine's, or less where its control group, which is what a container or a
-//! unit has, is limited.
+//! How much memory this process may use: that of the machine or, if less, the limit of its control
+//! group, such as a container or a unit.
 
 use std::fs;
 
-/// What may wait in the process where it cannot be told how much memory there is.
-const UNKNOWN: usize = 1024 * 1024 * 1024;
+/// How much may wait in the process if the memory is not known, in bytes.
+const DEFAULT_SHARE: usize = 1024 * 1024 * 1024;
 
-/// Bytes of memory for this process; nothing where the operating system does not say so, as Linux does.
+/// Bytes of memory for this process. `None` if the operating system does not tell it as Linux does.
 pub(crate) fn memory() -> Option<u64> {
     memory_by(|path| fs::read_to_string(path).ok())
 }
 
-/// How much of it may wait for clients and handlers: a quarter. What is counted is not all that is taken, for connections
-/// at rest, the allocator and the program itself need some too; and other programs stand beside this one.
+/// How much of the memory may wait for clients and handlers: a quarter. Not all memory is counted:
+/// idle connections, the allocator and the program itself need some too, and other programs run on
+/// the machine.
 pub(crate) fn share(memory: Option<u64>) -> usize {
-    memory.map_or(UNKNOWN, |bytes| {
+    memory.map_or(DEFAULT_SHARE, |bytes| {
         usize::try_from(bytes / 4).unwrap_or(usize::MAX)
     })
 }
@@ -35,8 +36,9 @@ fn machine_memory(meminfo: &str) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// The files that may limit the memory of a control group: its own and those of all groups that it is in. In a container
-/// the group's path may be that outside, and only its root is there. What is no number is no limit.
+/// The files that may limit the memory of a control group: its own, and those of all groups that
+/// contain it. In a container the path of the group may be the path outside, and then only the root
+/// exists. Content that is not a number is not a limit.
 fn limits_of_group(line: &str) -> Vec<String> {
     let mut parts = line.splitn(3, ':');
     let (_, controllers, path) = (parts.next(), parts.next(), parts.next());

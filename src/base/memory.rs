@@ -1,9 +1,10 @@
-//! How much is queued in the whole process: for clients, from clients, and between handlers and sessions.
-//! Each shard counts what its connections hold and says so once per turn; mail is counted as it is sent.
+//! How much is queued in the whole process: for clients, from clients, and between handlers and
+//! sessions. Each shard counts what its connections hold and reports it once per turn; mail is
+//! counted when it is sent.
 //!
-//! What waits for clients, the mail of their handlers included, goes away by itself: they take it, or they are closed
-//! because they take nothing. So handlers wait while it is too much, which is what keeps it near the limit. What waits
-//! *for* handlers does not keep them from beginning.
+//! What waits for clients, including the mail of their handlers, disappears by itself: the clients
+//! take it, or they are closed because they take nothing. So handlers wait while it is too much,
+//! which keeps it near the limit. What waits *for* handlers does not keep handlers from starting.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,33 +13,34 @@ use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use tokio::sync::Notify;
 
-/// What all shards hold, and how much that may be.
+/// The bytes that all shards hold, and their limit.
 #[derive(Debug)]
 pub(crate) struct Memory {
     limit: usize,
     shards: Box<[ShardMemory]>,
-    /// Wakes one of those who wait for room; who has got some wakes the next.
+    /// Wakes one of the tasks that wait for room. A task that got room wakes the next.
     room: Notify,
-    /// Those who wait.
+    /// The number of tasks that wait.
     waiting: AtomicUsize,
 }
 
-/// What belongs to the connections of one shard, in bytes.
+/// The bytes that belong to the connections of one shard.
 #[derive(Debug, Default)]
 struct ShardMemory {
-    /// Output, as the shard has last said.
+    /// Output, as the shard has last reported.
     output: AtomicUsize,
-    /// Input that nobody has used, and what is kept until a user has changed or a client is back; as the shard has last
-    /// said.
+    /// Input that nobody has used, and bytes that are kept until a user has changed or a client is
+    /// back; as the shard has last reported.
     input: AtomicUsize,
-    /// Mail that its sessions have not read: grows as handlers send, shrinks as the shard reads.
+    /// Mail that its sessions have not read. Grows as handlers send, shrinks as the shard reads.
     mail: AtomicUsize,
-    /// Parameters of its clients' handlers that run: grows as they are asked for, shrinks as they end.
+    /// Parameters of its clients' running handlers. Grows when handlers are asked for, shrinks when
+    /// they end.
     parameters: AtomicUsize,
 }
 
-/// With so many times the limit queued, it is not enough that handlers wait.
-const OVERLOAD: usize = 2;
+/// Above this multiple of the limit it is not enough that handlers wait.
+const OVERLOAD_FACTOR: usize = 2;
 
 impl Memory {
     pub(crate) fn new(limit: usize, shards: usize) -> Self {
@@ -56,8 +58,8 @@ impl Memory {
         held.fold(0, usize::saturating_add)
     }
 
-    /// Bytes of parameters that handlers hold which run. Closing their clients gives nothing of it back: a method runs to
-    /// its end.
+    /// Bytes of the parameters that running handlers hold. Closing clients does not free them,
+    /// because a method runs to its end.
     pub(crate) fn parameters(&self) -> usize {
         let held = self.shards.iter();
         let held = held.map(|held| held.parameters.load(Ordering::Relaxed));
@@ -70,19 +72,22 @@ impl Memory {
         for_clients.fold(0, usize::saturating_add) > self.limit
     }
 
-    /// Whether it is more than the limit, so that who has sent something that waits is not read from.
+    /// Whether more than the limit waits in total, so that clients with waiting messages are not
+    /// read from.
     pub(crate) fn is_exceeded(&self) -> bool {
         self.queued().saturating_add(self.parameters()) > self.limit
     }
 
-    /// Whether it is far too much, so that nobody new is taken in.
+    /// Whether far too much waits, so that no new client is admitted.
     pub(crate) fn is_overloaded(&self) -> bool {
         self.queued().saturating_add(self.parameters()) > self.overload()
     }
 
-    /// What a shard must give back at once: what it holds beyond an equal part, if all together hold far too much.
+    /// The bytes that a shard must free at once: what it holds beyond an equal part, if all shards
+    /// together hold far too much.
     ///
-    /// While that is exceeded some shard holds more than its part, and what these give back is enough.
+    /// As long as that is so, some shard holds more than its part, and freeing the excess of these
+    /// shards is enough.
     pub(crate) fn excess(&self, shard: usize) -> usize {
         let excess = self.queued().saturating_sub(self.overload());
         let parts = self.overload().checked_div(self.shards.len());
@@ -91,12 +96,13 @@ impl Memory {
     }
 
     fn overload(&self) -> usize {
-        self.limit.saturating_mul(OVERLOAD)
+        self.limit.saturating_mul(OVERLOAD_FACTOR)
     }
 
     /// Waits until there is room for more output.
     ///
-    /// Those who wait have it in turns: each looks again when the one before has gone on, and that may have filled it.
+    /// Waiting tasks get room in turns: each checks again after the one before has gone on and may
+    /// have used the room.
     pub(crate) async fn room(&self) {
         if !self.is_short() {
             return;
@@ -112,13 +118,14 @@ impl Memory {
         self.room.notify_one();
     }
 
-    /// A shard says what its connections hold.
+    /// A shard reports what its connections hold.
     pub(crate) fn report(&self, shard: usize, output: usize, input: usize) {
         if let Some(held) = self.shards.get(shard) {
             held.output.store(output, Ordering::Relaxed);
             held.input.store(input, Ordering::Relaxed);
         }
-        // Either the one who waits sees what was stored, or it is seen here.
+        // With this fence, either the waiting task sees the new values, or this thread sees the
+        // task.
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) > 0 && !self.is_short() {
             self.room.notify_one();
@@ -150,7 +157,7 @@ impl ShardMemory {
     }
 }
 
-/// One of those who are counted as waiting.
+/// Counts one waiting task until dropped.
 pub(crate) struct WaitingCount<'a>(&'a AtomicUsize);
 
 impl<'a> WaitingCount<'a> {
@@ -167,7 +174,8 @@ impl Drop for WaitingCount<'_> {
     }
 }
 
-/// What a handler of a shard's client was given, as long as it runs: whether it keeps that nobody but itself knows.
+/// Counts the parameters of a client's handler while it runs. Only the handler knows whether it
+/// keeps them that long.
 pub(crate) struct CountedParameters {
     memory: Arc<Memory>,
     shard: usize,
@@ -195,11 +203,11 @@ impl Drop for CountedParameters {
     }
 }
 
-/// What the connections of one shard hold together.
+/// The bytes that the connections of one shard hold together.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Rc<Cell<usize>>);
 
-/// One holder's part of a tally, given back when the holder is dropped.
+/// One holder's part of a tally, subtracted when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     tally: Rc<Cell<usize>>,
@@ -224,7 +232,7 @@ impl Share {
         self.bytes
     }
 
-    /// Says what the holder holds now.
+    /// Sets how many bytes the holder holds now.
     pub(crate) fn set(&mut self, bytes: usize) {
         let others = self.tally.get().saturating_sub(self.bytes);
         self.tally.set(others.saturating_add(bytes));

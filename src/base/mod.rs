@@ -1,5 +1,5 @@
-//! What everything else stands on and which knows nothing of it: time, ids, errors, the accounting of memory, and what of a
-//! peer's text may stand in a log.
+//! What all other folders use, and which uses none of them: time, ids, errors, the accounting of
+//! memory, and the redaction of logged text.
 
 pub(crate) mod clock;
 pub(crate) mod error;

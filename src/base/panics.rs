@@ -1,4 +1,4 @@
-//! Panics, as the log has them: what a program panics with is often what a client sent.
+//! Logs panics safely: the text of a panic often contains what a client has sent.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -8,23 +8,25 @@ use std::thread;
 
 use crate::base::redact::Redacted;
 
-/// Has panics logged as errors, in place of what Rust prints of them: each a line of its own, escaped, cut, and without
-/// secrets, as all that this library logs. Where nobody listens to logs, the line goes to standard error.
+/// Logs panics as errors, instead of Rust's own output. Each is one line: escaped, shortened and
+/// without secrets, like all that this library logs. If logs have no subscriber, the line goes to
+/// standard error.
 ///
-/// A handler that panics harms nobody else, but Rust prints what it panics with as it is: with `panic!("{text}")` a client
-/// writes lines of its own into the log, and a password that is quoted stands in it. A program calls this once, when it
-/// starts; the binary does. With `RUST_BACKTRACE=1` the backtrace follows, which has nothing of a client in it.
+/// A handler that panics harms no other, but Rust prints the panic's text as it is. With
+/// `panic!("{text}")` a client can write lines of its own into the log, and a quoted password is
+/// printed. A program calls this once when it starts, as the binary does. With `RUST_BACKTRACE=1`
+/// the backtrace follows, which contains no text of a client.
 ///
-/// It takes the place of a [panic hook](std::panic::set_hook) that was there before.
+/// It replaces an earlier [panic hook](std::panic::set_hook).
 pub fn log_panics() {
     set_hook(Box::new(log));
 }
 
-/// What was panicked with, where that is a text.
+/// The text of a panic, if it is a text.
 pub(crate) fn text_of(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("something that is no text")
+    text.unwrap_or("a value that is not a text")
 }
 
 fn log(info: &PanicHookInfo<'_>) {
@@ -41,7 +43,7 @@ fn log(info: &PanicHookInfo<'_>) {
         }
         return;
     }
-    // What cannot be written is nothing to panic for, least of all here.
+    // An output error must not cause a panic, least of all here.
     let mut out = std::io::stderr().lock();
     writeln!(out, "thread '{thread}' panicked at {location}: {text}").ok();
     if is_wanted {

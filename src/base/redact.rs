@@ -1,15 +1,16 @@
-//! Text for logs that a peer may have had a hand in: escaped, cut, and without what follows words that announce a secret.
-//! An error's text quotes what a client sent more often than its author knows.
+//! Makes text safe to log that may contain a peer's input: escaped, shortened, and without the
+//! values of names that suggest a secret. The text of an error quotes clients more often than its
+//! author knows.
 
 use std::fmt;
 
-/// Longest text in a log, in characters.
-const LONGEST: usize = 1000;
+/// The maximum length of a logged text, in characters.
+const MAX_CHARS: usize = 1000;
 
-/// What stands for a secret.
+/// Replaces a secret.
 const HIDDEN: &str = "[hidden]";
 
-/// A name announces a secret if one of these is in it, whatever else is, in whatever case, with or without `-` and `_`.
+/// A name suggests a secret if it contains one of these, ignoring case, `-` and `_`.
 const SECRETS: [&str; 20] = [
     "accesskey",
     "apikey",
@@ -33,22 +34,24 @@ const SECRETS: [&str; 20] = [
     "verifier",
 ];
 
-/// And if it is one of these.
+/// A name also suggests a secret if it equals one of these.
 const SHORT_SECRETS: [&str; 5] = ["auth", "otp", "pass", "pin", "sid"];
 
-/// How `Authorization` begins: what follows is a secret if it looks like one.
+/// The schemes of `Authorization`. What follows is a secret if it looks like one.
 const SCHEMES: [&str; 2] = ["basic", "bearer"];
 
-/// Displays a text so that it can neither forge a line of the log, nor move the terminal's cursor, nor fill the disk.
+/// Displays a text so that it cannot forge a line of the log, move the terminal's cursor, or fill
+/// the disk.
 pub(crate) struct Redacted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Cut first, so that a long text costs no more than a short one; a secret that is cut is hidden all the same.
-        let end = self.0.char_indices().nth(LONGEST).map(|(end, _)| end);
+        // Shortened first, so that a long text costs no more than a short one. A secret that is cut
+        // off is hidden all the same.
+        let end = self.0.char_indices().nth(MAX_CHARS).map(|(end, _)| end);
         let text = end.and_then(|end| self.0.get(..end)).unwrap_or(self.0);
         for c in without_secrets(text).chars() {
-            // Quotes and backslashes are harmless, and texts are full of them.
+            // Quotes and backslashes are harmless, and frequent in texts.
             if matches!(c, '"' | '\'' | '\\') {
                 fmt::Write::write_char(f, c)?;
             } else {
@@ -63,7 +66,7 @@ impl fmt::Display for Redacted<'_> {
     }
 }
 
-/// A text about what a client has sent, without what it quotes of that.
+/// A text about what a client has sent, without the quoted parts.
 pub(crate) fn without_quotes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -73,7 +76,8 @@ pub(crate) fn without_quotes(text: &str) -> String {
         let inner = quoted.get(quote.len_utf8()..).unwrap_or_default();
         out.push_str(before);
         match inner.rfind(quote) {
-            // It may be in what is quoted too: what stands behind the last one only is not.
+            // The quoted text may contain the same quote, so only what follows the last one is
+            // shown.
             Some(end) if opens => {
                 out.push_str(HIDDEN);
                 rest = inner
@@ -111,12 +115,12 @@ fn without_secrets(text: &str) -> String {
     out
 }
 
-/// The text from its next secret on, and the bytes of that.
+/// The text from its next secret on, and the length of that secret in bytes.
 fn next_secret(text: &str) -> Option<(&str, usize)> {
     let mut rest = text;
     loop {
         rest = rest.trim_start_matches(|c| !is_of_word(c));
-        let word = run(rest, is_of_word);
+        let word = prefix_of(rest, is_of_word);
         if word.is_empty() {
             return None;
         }
@@ -128,11 +132,12 @@ fn next_secret(text: &str) -> Option<(&str, usize)> {
     }
 }
 
-/// The secret that a word is or announces: a JSON Web Token, the user in a URL, what follows `Bearer`, what follows the
-/// name of a secret. `text` begins with the word, `behind` is what follows it.
+/// The secret that a word is or announces: a JSON Web Token, the user in a URL, what follows
+/// `Bearer`, or the value of a name that suggests a secret. `text` begins with the word, `behind`
+/// follows it.
 fn secret_of<'a>(word: &str, text: &'a str, behind: &'a str) -> Option<(&'a str, usize)> {
     if word.starts_with("eyJ") {
-        let token = run(text, |c| is_of_word(c) || c == '.');
+        let token = prefix_of(text, |c| is_of_word(c) || c == '.');
         return (token.len() >= 20).then_some((text, token.len()));
     }
     if let Some(authority) = behind.strip_prefix("://") {
@@ -158,16 +163,16 @@ fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | '_')
 }
 
-/// What a text begins with that consists of such characters.
-fn run(text: &str, is_of: impl Fn(char) -> bool) -> &str {
+/// The longest prefix of a text that consists of such characters.
+fn prefix_of(text: &str, is_of: impl Fn(char) -> bool) -> &str {
     let end = text.find(|c| !is_of(c));
     end.and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
-/// Bytes of a URL's user and password, up to the `@`, or to where the text was cut.
+/// Bytes of a URL's user and password, up to the `@`, or up to where the text was cut.
 fn user_length(authority: &str) -> Option<usize> {
     let ends = |c: char| c.is_whitespace() || r#"/?#"'\<>`"#.contains(c);
-    let whole = run(authority, |c| !ends(c));
+    let whole = prefix_of(authority, |c| !ends(c));
     let is_cut = || {
         let (_, port) = whole.rsplit_once(':')?;
         let is_port = whole.len() < authority.len() || port.chars().all(|c| c.is_ascii_digit());
@@ -178,13 +183,13 @@ fn user_length(authority: &str) -> Option<usize> {
 
 /// Bytes of what follows `Bearer`, if it looks like a credential rather than a word.
 fn credential_length(value: &str) -> Option<usize> {
-    let value = run(value, |c| is_of_word(c) || ".~+/=".contains(c));
+    let value = prefix_of(value, |c| is_of_word(c) || ".~+/=".contains(c));
     let is_no_word = value.contains(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase());
     (value.len() >= 8 && is_no_word).then_some(value.len())
 }
 
-/// What a name has for its value, if anything: `name: value`, `"name": value`, `name=value`, `name => value`,
-/// `Name("value")`, `("name", "value")`.
+/// The value of a name, if it has one: `name: value`, `"name": value`, `name=value`, `name =>
+/// value`, `Name("value")`, `("name", "value")`.
 fn value_behind(behind: &str) -> Option<&str> {
     let is_quoted = |text: &str| text.trim_start_matches('\\').starts_with(['"', '\'']);
     if let Some(value) = behind.strip_prefix('(') {
@@ -203,15 +208,16 @@ fn value_behind(behind: &str) -> Option<&str> {
     lead.starts_with([':', '=']).then(|| value.trim_start())
 }
 
-/// Bytes of the secret with which a text begins: a quoted string, something in brackets, a line, or a word.
+/// Bytes of the secret at the start of a text: a quoted string, something in brackets, a line, or a
+/// word.
 fn secret_length(name: &str, value: &str) -> usize {
-    let slashes = run(value, |c| c == '\\').len();
+    let slashes = prefix_of(value, |c| c == '\\').len();
     let first = value.get(slashes..).and_then(|rest| rest.chars().next());
     let has = |part| name.contains(part);
     let end = match first {
         Some('"' | '\'') if slashes > 0 => closing_escaped_quote(value, slashes),
         Some(quote @ ('"' | '\'')) => closing_quote(value, quote),
-        // What nests ends nobody knows where.
+        // The end of nested brackets is not known, so all of the rest is hidden.
         _ if nests(value) => None,
         // These have several words.
         _ if has("authorization") || has("cookie") => value.find(['\n', '\r']),
@@ -221,16 +227,18 @@ fn secret_length(name: &str, value: &str) -> usize {
     end.unwrap_or(value.len())
 }
 
-/// What ends a value that is not quoted, whatever it is.
+/// Characters that end any value that is not quoted.
 const ENDS: [char; 11] = [',', '{', '[', '(', '}', ')', ']', '&', ';', '\n', '\r'];
 
-/// Whether a value is in brackets, or is the name of something that is, as in `String("…")` or `Digest { … }`.
+/// Whether a value is in brackets, or is a name followed by brackets, as in `String("…")` or
+/// `Digest { … }`.
 fn nests(value: &str) -> bool {
     let rest = value.trim_start_matches(is_of_word).trim_start();
     rest.starts_with(['{', '[', '('])
 }
 
-/// The end of a string in a quoted string: where its own kind of quote stands, with as many backslashes.
+/// The end of a string within a quoted string: the next quote of the same kind, with as many
+/// backslashes.
 fn closing_escaped_quote(value: &str, slashes: usize) -> Option<usize> {
     let quote = value.get(..slashes.saturating_add(1))?;
     value.match_indices(quote).skip(1).find_map(|(at, _)| {
@@ -284,9 +292,9 @@ mod tests {
     #[test]
     fn row_069_long_texts_are_cut() {
         let text = shown(&"é".repeat(5000));
-        assert_eq!(text.chars().count(), LONGEST + 1);
+        assert_eq!(text.chars().count(), MAX_CHARS + 1);
         assert!(text.ends_with('…'));
-        assert_eq!(shown(&"é".repeat(LONGEST)), "é".repeat(LONGEST));
+        assert_eq!(shown(&"é".repeat(MAX_CHARS)), "é".repeat(MAX_CHARS));
     }
 
     #[test]
@@ -328,7 +336,7 @@ mod tests {
         ] {
             assert_eq!(shown(text), expected);
         }
-        let cut = format!("{}password=secret", "x".repeat(LONGEST - 12));
+        let cut = format!("{}password=secret", "x".repeat(MAX_CHARS - 12));
         assert!(!shown(&cut).contains("se"), "{}", shown(&cut));
     }
 

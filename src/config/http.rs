@@ -1,38 +1,40 @@
-//! What HTTP may take before anybody is a client: heads and bodies of requests.
-//! The defaults suit a server in the open.
+//! Limits for HTTP requests, before a connection becomes a client: heads and bodies. The defaults
+//! suit a server on the open internet.
 
 use std::time::Duration;
 
 use crate::base::error::{Error, Result};
 
-/// What requests over HTTP may have, how long they may take, and where they find DDP.
+/// How large HTTP requests may be, how long they may take, and where they find DDP.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HttpSettings {
-    /// What stands before all paths of DDP and SockJS, as the path of Meteor's `ROOT_URL`: with
-    /// `/app` they are `/app/websocket` and `/app/sockjs`. Nothing by default, and then
-    /// `/websocket` is found behind any path. It begins with a slash and does not end with one.
+    /// The prefix of all paths of DDP and SockJS, like the path of Meteor's `ROOT_URL`: with `/app`
+    /// they are `/app/websocket` and `/app/sockjs`. Empty by default, and then `/websocket` is
+    /// found behind any path. It begins with a slash and does not end with one.
     pub path_prefix: String,
-    /// How long a request may take to send its headers: 10 s by default, and as long as it likes
-    /// with zero. Then its connection is closed, as is one that sends no next request for so long.
+    /// How long a request may take to send its headers: 10 s by default; zero means no limit. Then
+    /// its connection is closed. A connection that sends no next request within this time is closed
+    /// too.
     pub header_timeout: Duration,
-    /// Headers that a request may have: 64 by default, and no more than 1,024. One more is answered
-    /// with 431, and the connection is closed.
+    /// Headers that a request may have: 64 by default, at most 1,024. One more is answered with
+    /// 431, and the connection is closed.
     pub headers: usize,
-    /// Bytes of a request's headers together with its first line: 16 KiB by default, and no less
-    /// than 8 KiB. More is answered with 431, and the connection is closed.
+    /// Bytes of a request's headers together with its first line: 16 KiB by default, at least 8
+    /// KiB. More is answered with 431, and the connection is closed.
     pub header_bytes: usize,
-    /// Bytes of a request's body for SockJS: 1 MiB by default. More is answered with 413.
+    /// Bytes of a request body for SockJS: 1 MiB by default. More is answered with 413.
     pub body_bytes: usize,
-    /// How long a body for SockJS may make no progress: 30 s by default; then 408.
+    /// How long a request body for SockJS may make no progress: 30 s by default. Then it is
+    /// answered with 408.
     pub body_progress_timeout: Duration,
-    /// How long a body for SockJS may take altogether, however it comes: 60 s by default; then 408.
-    /// Bodies for [routes](crate::Builder::route) are read by their filters, which have to see to
-    /// it themselves.
+    /// How long a request body for SockJS may take in total: 60 s by default. Then it is answered
+    /// with 408. Bodies for [routes](crate::Builder::route) are read by their filters, which must
+    /// limit the time themselves.
     pub body_timeout: Duration,
-    /// How long messages that a request has brought may wait for room in their session, which is
-    /// that of [`ClientLimits::queued_bytes`](crate::config::ClientLimits::queued_bytes): 30 s by
-    /// default. Then the request is answered with 503.
+    /// How long posted messages may wait for room in their session, which is limited by
+    /// [`ClientLimits::queued_bytes`](crate::config::ClientLimits::queued_bytes): 30 s by default.
+    /// Then the request is answered with 503.
     pub post_timeout: Duration,
 }
 
@@ -51,10 +53,10 @@ impl Default for HttpSettings {
     }
 }
 
-/// The smallest head that hyper can be told to take, in bytes.
+/// The smallest limit for a head that hyper accepts, in bytes.
 const SMALLEST_HEAD: usize = 8 * 1024;
 
-/// The most headers that a request may be allowed: there is room for as many whenever one is read.
+/// The largest limit for headers. Memory for that many is used whenever a head is read.
 const MOST_HEADERS: usize = 1024;
 
 impl HttpSettings {
@@ -89,7 +91,7 @@ impl HttpSettings {
 mod tests {
     use super::*;
 
-    /// What is said of settings that were changed so.
+    /// The error for settings that were changed in this way.
     fn refusal(change: impl FnOnce(&mut HttpSettings)) -> String {
         let mut settings = HttpSettings::default();
         change(&mut settings);

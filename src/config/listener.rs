@@ -1,4 +1,4 @@
-//! The socket that listens, and what those that it accepts have from it.
+//! The listening socket, and the options of the sockets that it accepts.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct ListenerSettings {
     /// Connections that the kernel may hold until the server accepts them: 4,096 by default, and no
-    /// more than the kernel itself allows (`net.core.somaxconn` on Linux). To those beyond it the
-    /// server seems away, and they try again a second later.
+    /// more than the kernel allows (`net.core.somaxconn` on Linux). Further clients get no answer,
+    /// and try again a second later.
     pub backlog: u16,
     /// Bytes that the kernel may hold for one client: 256 KiB by default. More would hide that a
     /// client does not read.
     pub send_buffer: usize,
-    /// How long the kernel waits for a client's machine to take what an answer over HTTP says
-    /// before it gives the connection up: 45 s by default, zero for the kernel's own time. Linux
-    /// only.
+    /// How long the kernel waits until a client's machine acknowledges the bytes of an HTTP
+    /// response, before it drops the connection: 45 s by default, zero for the kernel's default.
+    /// Linux only.
     ///
-    /// WebSockets have the kernel's own time, for they have the
+    /// WebSockets have the kernel's default, because the
     /// [heartbeat](crate::config::SessionSettings::heartbeat_interval) and the [output
-    /// timeout](crate::config::ClientLimits::output_timeout): the kernel counts one that has no
-    /// room for what is sent among those that do not answer, from the first time that it asks for
-    /// room, and so would reset who reads steadily into little room.
+    /// timeout](crate::config::ClientLimits::output_timeout) check them. The kernel would also
+    /// apply this time to a client without room for more bytes, from the first time that it asks
+    /// for room. So it would reset clients that read steadily into a small buffer.
     pub tcp_user_timeout: Duration,
 }
 

@@ -1,7 +1,7 @@
-//! What may be set of a server: [`Settings`], which has a member for each part, and the parts.
+//! The settings of a server: [`Settings`], which has a member for each part, and the parts.
 //!
-//! Each part is a plain struct, which its folder owns together with its defaults. What is more than
-//! a value, such as a publication, a rule or a certificate, is given to the
+//! Each part is a plain struct, defined with its defaults in the folder that uses it. What is more
+//! than a value, such as a publication, a rule or a certificate, is given to the
 //! [`Builder`](crate::Builder) by a method of its own.
 //!
 //! ```
@@ -43,59 +43,60 @@ pub use updraft_protocol::vent::EncodingChoice;
 
 use crate::base::error::Result;
 
-/// All settings of a server: [`Builder::settings`](crate::Builder::settings) takes them whole,
-/// [`Builder::configure`](crate::Builder::configure) by member.
+/// All settings of a server. [`Builder::settings`](crate::Builder::settings) takes them as a whole,
+/// [`Builder::configure`](crate::Builder::configure) changes single members.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Settings {
-    /// How many threads own connections: `None`, which is one per core, by default.
+    /// How many threads own connections: `None` by default, which means one per core.
     pub shards: Option<NonZero<usize>>,
     /// Bytes that may wait in the whole process, for clients that have not taken them and for
-    /// handlers that do not keep up. `None` by default, which is a quarter of the machine's memory
-    /// or, where that is less, of its control group's, and 1 GiB where neither can be told; the log
-    /// says how much that is.
+    /// handlers that do not keep up. `None` by default, which means a quarter of the machine's
+    /// memory or, if less, a quarter of its control group's limit, and 1 GiB if neither is known.
+    /// The log says how much that is.
     ///
-    /// While more waits for clients, handlers wait: none begins, and those who have something on
-    /// its way to their client stop where they await something of their context. So everybody gets
-    /// what they want, in turns. While more waits in all, clients whose messages wait are not read
-    /// from.
+    /// While more output than this waits for clients, handlers wait: none starts, and a handler
+    /// with output on its way to its client waits where it awaits a future of its context. All
+    /// clients are served nevertheless, in turns. While more than this waits in total, clients
+    /// whose messages wait are not read from.
     ///
-    /// What handlers send without waiting is taken all the same. With twice the limit those who
-    /// hold most on their shard are closed with 1013, and new connections are answered with 503.
+    /// What handlers send without waiting is accepted all the same. Above twice the limit, the
+    /// clients that hold most on their shard are closed with 1013, and new connections are answered
+    /// with 503.
     pub memory_limit: Option<usize>,
-    /// What sessions are like.
+    /// The sessions of clients.
     pub sessions: SessionSettings,
-    /// What a client may send, how long it may take, and what may wait for it.
+    /// What a client may send, how long it may take, and how much may wait for it.
     pub clients: ClientLimits,
-    /// What may wait for a shard.
+    /// How much may wait for a shard.
     pub inbox: InboxLimits,
-    /// SockJS sessions that live on HTTP requests.
+    /// SockJS sessions over HTTP requests.
     pub polling: PollingLimits,
     /// How long handlers may keep others waiting.
     pub handlers: HandlerSettings,
     /// Channels of the bus.
     pub bus: ChannelSettings,
-    /// The socket that listens, and those that it accepts.
+    /// The listening socket, and the sockets that it accepts.
     pub listener: ListenerSettings,
-    /// What HTTP may take before anybody is a client.
+    /// Limits for HTTP requests.
     pub http: HttpSettings,
-    /// Pages that may talk to the server.
+    /// Pages that may connect to the server.
     pub origins: OriginSettings,
-    /// Whose word about a client's address counts: nobody's by default.
+    /// Proxies whose information about a client's address is used: none by default.
     pub trusted_proxies: TrustedProxies,
-    /// What one address may have.
+    /// Limits for one address.
     pub addresses: AddressLimits,
-    /// What [rules about rates](crate::RateLimit) may remember.
+    /// How much [rate limits](crate::RateLimit) may remember.
     pub rules: RuleLimits,
-    /// TLS towards clients, where there is a [certificate](crate::Builder::tls).
+    /// TLS for clients, if there is a [certificate](crate::Builder::tls).
     #[cfg(feature = "tls")]
     pub tls: TlsSettings,
-    /// How the server ends.
+    /// How the server shuts down.
     pub drain: DrainSettings,
 }
 
 impl Settings {
-    /// Refuses what would let nobody in.
+    /// Refuses settings with which nobody could connect.
     pub(crate) fn check(&self) -> Result<()> {
         self.http.check()
     }

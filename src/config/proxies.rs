@@ -1,26 +1,27 @@
 //! Which proxies stand between clients and the server.
 
-/// Whose word about a [client's address](crate::Connection::client_address) counts.
+/// Proxies whose information about a [client's address](crate::Connection::client_address) is used.
 ///
-/// The proxies' `X-Forwarded-Host` counts as the host by which the server was asked, and a loopback
-/// address is no longer for this machine alone: see
+/// With trusted proxies their `X-Forwarded-Host` is used as the request's host, and a loopback
+/// address no longer means that clients are on this machine: see
 /// [`OriginSettings`](crate::config::OriginSettings).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrustedProxies {
-    /// So many proxies stand in a row before the server, whoever they are, each of which appends
-    /// the address that it is asked from to `X-Forwarded-For`: none by default. It is Meteor's
+    /// This many proxies stand in a row before the server, whatever their addresses: 0 by default.
+    /// Each of them appends the address of its client to `X-Forwarded-For`. It is Meteor's
     /// `HTTP_FORWARDED_COUNT`.
     ///
-    /// The client's address is then the entry that many from the right; what a client writes there
-    /// itself stands further left and is not looked at. Up to 3.2.1 Meteor did the same; later
-    /// versions want exactly that many entries, so that any client may have no address. Too high a
-    /// number lets clients choose their address, too low a one gives all of them that of a proxy.
+    /// The client's address is the entry that many from the right. Entries that a client writes
+    /// itself are further left and are ignored. Up to 3.2.1 Meteor did the same; later versions
+    /// require exactly that many entries, so that any client can have no address. If the number is
+    /// too high, clients can choose their address. If it is too low, all of them have that of a
+    /// proxy.
     Hops(usize),
-    /// All that are in these networks, such as `10.0.0.0/8`, or have these addresses, such as
-    /// `192.0.2.1`. Where the socket's other end is one of them, the client's address is the last
-    /// entry of `X-Forwarded-For` that is none; whoever else asks is the client itself, whatever it
-    /// says.
+    /// All proxies in these networks, such as `10.0.0.0/8`, or with these addresses, such as
+    /// `192.0.2.1`. If the socket's peer is one of them, the client's address is the last entry of
+    /// `X-Forwarded-For` that is not. Any other peer is the client itself, whatever its headers
+    /// say.
     Networks(Vec<String>),
 }
 

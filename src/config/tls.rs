@@ -1,17 +1,18 @@
-//! TLS towards clients.
+//! TLS for clients.
 
 use std::time::Duration;
 
-/// How long a client may take over TLS, and how its certificate is kept up to date.
+/// How long a client may take for the TLS handshake, and how often its certificate is checked for
+/// changes.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TlsSettings {
-    /// How long a client may take over the TLS handshake: 5 s by default. Then it is closed, as at
-    /// once when it speaks anything else; either is counted in
+    /// How long a client may take for the TLS handshake: 5 s by default. Then the connection is
+    /// closed. A client that does not speak TLS is closed at once. Both are counted in
     /// [`Stats::failed_handshakes`](crate::Stats::failed_handshakes).
     pub handshake_timeout: Duration,
-    /// How often the files of the certificate are looked at, which may have been replaced: every
-    /// 10 s by default. With zero only [`Tls::reload`](crate::Tls::reload) reads them again.
+    /// How often the files of the certificate are checked, because they may have been replaced:
+    /// every 10 s by default. With zero only [`Tls::reload`](crate::Tls::reload) reads them again.
     pub watch_interval: Duration,
 }
 

@@ -1,4 +1,5 @@
-//! How many connections come from one address, and how often it has asked for SockJS sessions that do not exist.
+//! How many connections come from one address, and how often it has asked for SockJS sessions that
+//! do not exist.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,26 +11,26 @@ use super::{Network, RequestRate};
 /// Addresses whose wrong guesses are counted at a time.
 const GUESSERS: usize = 100_000;
 
-/// What one [client address](crate::Connection::client_address) may have; of IPv6, one network of
+/// Limits for one [client address](crate::Connection::client_address), or for one IPv6 network of
 /// 64 bits.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AddressLimits {
-    /// Connections, SockJS sessions among them. With one more, the oldest of its SockJS sessions
-    /// over HTTP that has not said `connect` ends; if there is none, the new one is answered with
-    /// 429.
+    /// Connections, including SockJS sessions. One more ends the oldest SockJS session over HTTP of
+    /// the address that has not sent `connect`. If there is none, the new connection is answered
+    /// with 429.
     ///
-    /// There is no such limit by default: a school, a company or a carrier is one address, and
-    /// behind a proxy that [`trusted_proxies`](crate::Settings::trusted_proxies) does not know
-    /// everybody is.
+    /// There is no limit by default: a school, a company or a carrier may have one address. Behind
+    /// a proxy that is not listed in [`trusted_proxies`](crate::Settings::trusted_proxies), all
+    /// clients have one.
     pub connections: Option<usize>,
-    /// How often it may send to a SockJS session that does not exist: 1,000 times within 60 s by
-    /// default. After that, until the time is over, what it sends to sessions that do not exist, or
-    /// that another address has opened, is answered with 429: it cannot find out sessions of others
-    /// by guessing. Everything else goes on, its own sessions too.
+    /// How often an address may send to a SockJS session that does not exist: 1,000 times within 60
+    /// s by default. After that, until the time is over, its requests to sessions that do not
+    /// exist, or that another address has opened, are answered with 429. So it cannot find sessions
+    /// of others by guessing. All else still works, including its own sessions.
     ///
-    /// A load balancer that does not keep a session on one server has honest clients send to
-    /// sessions that are elsewhere.
+    /// With a load balancer that does not keep a session on one server, honest clients also send to
+    /// sessions that do not exist here.
     pub unknown_sessions: RequestRate,
 }
 
@@ -45,24 +46,24 @@ impl Default for AddressLimits {
     }
 }
 
-/// What is known of client addresses.
+/// The counters for client addresses.
 #[derive(Debug)]
 pub(crate) struct Addresses {
     /// Connections that one address may have.
     most: Option<usize>,
-    /// Filled by `seat`, drained as seats are dropped; bounded by the connections there are.
+    /// Filled by `seat`, drained as seats are dropped; bounded by the number of connections.
     connections: Mutex<HashMap<Network, usize>>,
     guesses: Counters<Network>,
 }
 
-/// A connection's place among those of its address, given back when it is dropped.
+/// A connection's seat among those of its address, released when dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
     addresses: Arc<Addresses>,
     network: Network,
 }
 
-/// There are as many connections from this address as there may be.
+/// The limit of connections from this address is reached.
 #[derive(Debug)]
 pub(crate) struct TooMany;
 
@@ -75,7 +76,7 @@ impl Addresses {
         }
     }
 
-    /// A place for a connection; none is needed where nothing is limited.
+    /// Takes a seat for a connection; `None` if their number is not limited.
     pub(crate) fn seat(self: &Arc<Self>, network: Network) -> Result<Option<Seat>, TooMany> {
         let Some(most) = self.most else {
             return Ok(None);
@@ -94,11 +95,11 @@ impl Addresses {
 
     /// Counts a request for a SockJS session that does not exist.
     pub(crate) fn guessed(&self, network: Network, now: Instant) {
-        // Whether it was one too many is asked before the next.
+        // `is_guessing` tells whether it exceeds the limit, before the next request.
         let _wait = self.guesses.count(network, now);
     }
 
-    /// Whether an address has asked for so many sessions that do not exist that it may be guessing.
+    /// Whether an address has asked for so many missing sessions that it may be guessing.
     pub(crate) fn is_guessing(&self, network: Network, now: Instant) -> bool {
         self.guesses.is_used_up(&network, now)
     }

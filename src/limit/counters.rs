@@ -1,5 +1,5 @@
-//! Counts by key, each in a span of time that begins with the key's first request.
-//! Spans that are over are swept, and there are never more counters than the owner allows.
+//! Counters by key, each for a span of time that begins with the key's first request. Spans that
+//! are over are removed, and there are never more counters than the owner allows.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,17 +7,17 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often something may be asked for.
+/// A number of requests within a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestRate {
-    /// How many times.
+    /// The number of requests.
     pub requests: u32,
-    /// Within which span of time, which begins with the first of them.
+    /// The span of time, which begins with the first request.
     pub within: Duration,
 }
 
-/// The requests of everybody, by key.
+/// Counts requests by key.
 pub(super) struct Counters<K> {
     rate: RequestRate,
     most: usize,
@@ -25,7 +25,7 @@ pub(super) struct Counters<K> {
 }
 
 struct Spans<K> {
-    /// Filled by `count`, drained by `sweep`, bounded by `most`.
+    /// Filled by `count` and `reserve`, drained by `make_room`, bounded by `most`.
     by_key: HashMap<K, Span>,
     swept: Option<Instant>,
 }
@@ -37,7 +37,7 @@ struct Span {
 }
 
 impl<K: Eq + Hash> Counters<K> {
-    /// `most` keys are counted at a time.
+    /// Counts up to `most` keys at a time.
     pub(super) fn new(rate: RequestRate, most: usize) -> Self {
         Self {
             rate,
@@ -49,7 +49,7 @@ impl<K: Eq + Hash> Counters<K> {
         }
     }
 
-    /// Counts a request, then compares: with one too many, how long the key's span still lasts.
+    /// Counts a request. If it exceeds the rate, returns how long the key's span still lasts.
     pub(super) fn count(&self, key: K, now: Instant) -> Option<Duration> {
         self.with_span(key, now, |span| {
             span.requests = span.requests.saturating_add(1);
@@ -58,8 +58,8 @@ impl<K: Eq + Hash> Counters<K> {
         })
     }
 
-    /// Counts a request if there may be one more, and says by when its span began; else how long
-    /// the span still lasts.
+    /// Counts a request if the rate allows it, and returns the start of the span. Otherwise returns
+    /// how long the span still lasts.
     pub(super) fn reserve(&self, key: K, now: Instant) -> Result<Instant, Duration> {
         self.with_span(key, now, |span| {
             if span.requests >= self.rate.requests {
@@ -70,7 +70,7 @@ impl<K: Eq + Hash> Counters<K> {
         })
     }
 
-    /// What was reserved in the span that began then is not counted any more.
+    /// Removes one reserved request from the span that began at `since`.
     pub(super) fn take_back(&self, key: &K, since: Instant) {
         let mut spans = self.lock();
         let span = spans.by_key.get_mut(key);
@@ -79,7 +79,7 @@ impl<K: Eq + Hash> Counters<K> {
         }
     }
 
-    /// Does something with a key's span, which begins now if the last one is over.
+    /// Calls `act` with a key's span. A new span begins now if the last one is over.
     fn with_span<T>(&self, key: K, now: Instant, act: impl FnOnce(&mut Span) -> T) -> T {
         let mut spans = self.lock();
         self.make_room(&mut spans, &key, now);
@@ -94,7 +94,7 @@ impl<K: Eq + Hash> Counters<K> {
         act(span)
     }
 
-    /// Whether a key has used up what it may in its span.
+    /// Whether a key has reached the rate in its span.
     pub(super) fn is_used_up(&self, key: &K, now: Instant) -> bool {
         let spans = self.lock();
         let span = spans.by_key.get(key);
@@ -103,15 +103,16 @@ impl<K: Eq + Hash> Counters<K> {
         })
     }
 
-    /// What is left of a span; nothing once it is over.
+    /// The rest of a span; `None` once it is over.
     fn left(&self, span: &Span, now: Instant) -> Option<Duration> {
-        // Shards look at the clock at slightly different times.
+        // Shards read the clock at slightly different times.
         let age = now.saturating_duration_since(span.since);
         let left = self.rate.within.checked_sub(age);
         left.filter(|left| !left.is_zero())
     }
 
-    /// Sweeps once per span, so that each counter is looked at twice at most.
+    /// Removes spans that are over, once per span of time, so that each counter is visited at most
+    /// twice.
     fn make_room(&self, spans: &mut Spans<K>, key: &K, now: Instant) {
         let is_due = spans
             .swept
@@ -125,11 +126,11 @@ impl<K: Eq + Hash> Counters<K> {
             spans.by_key.shrink_to(twice);
         }
         if spans.by_key.len() >= self.most && !spans.by_key.contains_key(key) {
-            // Everybody starts again: that weakens the limit in proportion to the flood, where not counting the rest
-            // would lift it, and refusing them would lock everybody out.
+            // All callers start again. That weakens the limit in proportion to the flood. Not
+            // counting the rest would lift it, and refusing them would lock everybody out.
             tracing::warn!(
                 counters = self.most,
-                "A rate limit has more callers than counters; all begin anew."
+                "A rate limit has more callers than counters; all counters start again."
             );
             spans.by_key.clear();
         }
@@ -140,7 +141,7 @@ impl<K: Eq + Hash> Counters<K> {
     }
 }
 
-/// Without the keys: session ids are credentials.
+/// Without the keys, because session ids are credentials.
 impl<K> fmt::Debug for Counters<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counters")

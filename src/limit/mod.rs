@@ -1,5 +1,6 @@
-//! How often clients may ask, and how many may come from one address. It knows names, users and addresses, nothing of
-//! sockets and sessions, and is handed the time; one for all shards, with a lock only where something is limited.
+//! Rate limits, and limits for one address. This module knows names, users and addresses, but no
+//! sockets and sessions, and gets the time from its callers. All shards share it; it locks only
+//! where something is limited.
 
 mod addresses;
 mod counters;
@@ -16,12 +17,12 @@ use std::time::{Duration, Instant};
 use crate::base::ThrottledLog;
 use counters::Counters;
 
-/// What rules may remember.
+/// How much rate limits may remember.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RuleLimits {
-    /// Callers that one rule tells apart at a time: 100,000 by default. With more, all begin anew,
-    /// and the log says so.
+    /// Callers that one rule tells apart at a time: 100,000 by default. With more, all counters
+    /// start again, which is logged.
     pub callers: usize,
 }
 
@@ -31,14 +32,14 @@ impl Default for RuleLimits {
     }
 }
 
-/// What is asked for.
+/// What kind of handler is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum HandlerKind {
     Method,
     Subscription,
 }
 
-/// Who asks.
+/// The caller of a method, or the subscriber of a publication.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) user: Option<Box<str>>,
@@ -47,7 +48,8 @@ pub(crate) struct Caller {
     pub(crate) connection: Box<str>,
 }
 
-/// What a rule tells apart; what it does not is nothing in all its keys.
+/// The properties by which a rule counts separately. A property that it ignores is `None` in all
+/// its keys.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     handler: Option<(HandlerKind, usize)>,
@@ -56,17 +58,17 @@ struct Key {
     connection: Option<Box<str>>,
 }
 
-/// The rules of a server, and what they have counted.
+/// The rules of a server, and their counters.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     rules: Vec<CountedRule>,
-    /// The rules for each method, by its number, that count all calls.
+    /// The rules that count all calls of a method, by the number of the method.
     methods: Vec<Box<[usize]>>,
-    /// Those that count calls which fail.
+    /// The rules that count failed calls of a method, by the number of the method.
     failures: Vec<Box<[usize]>>,
-    /// The rules for each publication, by its number.
+    /// The rules for a publication, by the number of the publication.
     publications: Vec<Box<[usize]>>,
-    /// For the line about those who are refused.
+    /// Throttles the log line about refused requests.
     pub(crate) log: ThrottledLog,
 }
 
@@ -76,12 +78,13 @@ struct CountedRule {
     counters: Counters<Key>,
 }
 
-/// A call that counts as one that fails, by each of the rules about those: which rule, by what, and
-/// since when.
+/// A call that counts as failed, in each rule about failures: the index of the rule, the key, and
+/// the start of the span.
 pub(crate) struct Reserved(Vec<(usize, Key, Instant)>);
 
 impl Limiter {
-    /// Methods and publications are known by their names' places; a publication without a name is not limited.
+    /// Methods and publications are numbered in the order of these names. A publication without a
+    /// name is not limited.
     pub(crate) fn new<'a>(
         rules: Vec<RateLimit>,
         methods: impl Iterator<Item = &'a str>,
@@ -116,7 +119,7 @@ impl Limiter {
         }
     }
 
-    /// Counts a call. With one too many: how long until there may be another.
+    /// Counts a call. If it exceeds a limit, returns how long until another is allowed.
     pub(crate) fn call(
         &self,
         method: usize,
@@ -127,14 +130,14 @@ impl Limiter {
         self.count(rules, HandlerKind::Method, method, caller, now)
     }
 
-    /// Whether there are rules about those calls of a method that fail.
+    /// Whether there are rules about failed calls of a method.
     pub(crate) fn counts_failures(&self, method: usize) -> bool {
         let rules = self.failures.get(method);
         rules.is_some_and(|rules| !rules.is_empty())
     }
 
-    /// Counts a call as one that fails, until it is taken back. With one too many: how long until
-    /// there may be another, unless some that run succeed before.
+    /// Counts a call as failed until [`take_back`](Self::take_back). If it exceeds a limit, returns
+    /// how long until another is allowed, unless one that runs succeeds before.
     pub(crate) fn reserve(
         &self,
         method: usize,
@@ -171,7 +174,7 @@ impl Limiter {
         }
     }
 
-    /// Counts a subscription. With one too many: how long until there may be another.
+    /// Counts a subscription. If it exceeds a limit, returns how long until another is allowed.
     pub(crate) fn subscribe(
         &self,
         publication: usize,
@@ -194,7 +197,7 @@ impl Limiter {
             return None;
         }
         let caller = caller();
-        // Each rule counts, also what another refuses.
+        // Each rule counts, including requests that another rule refuses.
         let waits = rules.iter().filter_map(|at| {
             let CountedRule { rule, counters } = self.rules.get(*at)?;
             counters.count(rule.key(kind, number, &caller)?, now)
@@ -203,7 +206,7 @@ impl Limiter {
     }
 }
 
-/// What is counted as one address. Clients whose address is unknown count as one.
+/// What counts as one address. Clients without a known address count as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Network(Option<IpAddr>);
 
@@ -213,7 +216,7 @@ impl Network {
     }
 }
 
-/// Of IPv6 the upper half, for the lower one is each subscriber's own.
+/// The upper half of an IPv6 address, because the lower half belongs to one subscriber.
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

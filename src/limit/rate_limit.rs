@@ -1,5 +1,5 @@
-//! What a program says about rates: which calls and subscriptions a rule counts, which of them together, and how many
-//! there may be.
+//! Rules about rates: which calls and subscriptions a rule counts, which of them together, and how
+//! many are allowed.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use super::{Caller, HandlerKind, Key, RequestRate, network};
 
-/// The methods of Meteor's accounts with which passwords and tokens can be guessed.
-const LOGIN: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPassword"];
+/// The methods of Meteor's accounts through which passwords and tokens can be guessed.
+const LOGIN_METHODS: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPassword"];
 
-/// How often clients may call methods and subscribe: a rule of [`Builder::rate_limit`](crate::Builder::rate_limit).
+/// How often clients may call methods and subscribe: a rule of
+/// [`Builder::rate_limit`](crate::Builder::rate_limit).
 ///
-/// A rule counts all that it matches together, or apart by user, address, connection and name, as it says. The request
-/// that exceeds the limit, and each one after it until the interval is over, fails with `too-many-requests`; its handler
-/// is not started. The interval begins with the caller's first request that is counted, so that the limit holds for each
-/// caller; in Meteor the counters of a rule all begin anew at the same moment. Without [`limit`](Self::limit) there may
-/// be 10 within a second.
+/// A rule counts all matching requests together, or separately by user, address, connection and
+/// name. A request above the limit fails with `too-many-requests`, and so does each further one
+/// until the interval is over; their handlers are not started. The interval begins with the first
+/// counted request of a caller, so that the limit holds for each caller. In Meteor all counters of
+/// a rule start again at the same moment. Without [`limit`](Self::limit) 10 requests are allowed
+/// within a second.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,14 +35,15 @@ const LOGIN: [&str; 4] = ["login", "createUser", "resetPassword", "forgotPasswor
 ///     .rate_limit(RateLimit::every_subscription().per_connection().limit(100, minute));
 /// ```
 ///
-/// Subscriptions that run again because the user has changed, and publications without a name, are not counted.
+/// Subscriptions that run again because the user has changed, and publications without a name, are
+/// not counted.
 pub struct RateLimit {
     kind: Option<HandlerKind>,
     name: Option<TextTest>,
     user: Option<UserTest>,
     address: Option<AddressTest>,
     connection: Option<TextTest>,
-    /// Whether what succeeds is not counted.
+    /// Whether only failures are counted.
     counts_failures: bool,
     pub(super) rate: RequestRate,
 }
@@ -50,23 +53,23 @@ type UserTest = Box<dyn Fn(Option<&str>) -> bool + Send + Sync>;
 type AddressTest = Box<dyn Fn(Option<IpAddr>) -> bool + Send + Sync>;
 
 impl RateLimit {
-    /// Counts these methods, each apart.
+    /// Counts calls of these methods, each method separately.
     #[must_use]
     pub fn methods(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self::every_method().per_name_in(names)
     }
 
-    /// Counts calls of these methods that fail, each method apart. What succeeds may be as often as
-    /// it likes, and does not make up for what has failed.
+    /// Counts calls of these methods that fail, each method separately. Successful calls are not
+    /// limited, and do not reduce the count of failures.
     ///
-    /// A call that runs counts as one that fails until it has succeeded: so of many calls that are
-    /// made at once no more are let through than may fail. One that fails because its client has
-    /// left, or because the bus or the store of users is away, is not counted either.
+    /// A running call counts as a failure until it has succeeded. So when many calls are made at
+    /// once, no more are let through than may fail. A call is not counted if it fails because its
+    /// client has left, or because the bus or the store of users cannot be reached.
     ///
-    /// A `login` by resume token is never refused by such a rule, for real clients would take their
-    /// token for bad and forget it. It waits for its turn, as long as
-    /// [`login_patience`](crate::config::HandlerSettings::login_patience) says; then its connection
-    /// is closed with 1013, and the client comes again.
+    /// A `login` by resume token is never refused by such a rule, because real clients would take
+    /// their token for invalid and forget it. It waits for its turn, at most for
+    /// [`login_patience`](crate::config::HandlerSettings::login_patience). Then its connection is
+    /// closed with 1013, and the client connects again.
     #[must_use]
     pub fn failed_methods(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
@@ -75,70 +78,73 @@ impl RateLimit {
         }
     }
 
-    /// Counts these publications, each apart.
+    /// Counts subscriptions to these publications, each publication separately.
     #[must_use]
     pub fn subscriptions(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self::every_subscription().per_name_in(names)
     }
 
-    /// Counts all methods together.
+    /// Counts calls of all methods together.
     #[must_use]
     pub fn every_method() -> Self {
         Self::of(Some(HandlerKind::Method))
     }
 
-    /// Counts all publications together.
+    /// Counts subscriptions to all publications together.
     #[must_use]
     pub fn every_subscription() -> Self {
         Self::of(Some(HandlerKind::Subscription))
     }
 
-    /// Counts methods and publications together.
+    /// Counts calls and subscriptions together.
     #[must_use]
     pub fn everything() -> Self {
         Self::of(None)
     }
 
-    /// The rules of [`Builder::login_rules`](crate::Builder::login_rules) unless it says others.
+    /// The default rules of [`Builder::login_rules`](crate::Builder::login_rules).
     ///
-    /// For each of `login`, `createUser`, `resetPassword` and `forgotPassword`: 5 within 10 s for
-    /// one connection, as Meteor, and 1,000 [that fail](Self::failed_methods) within 10 s for one
-    /// address. The latter is for guessing over many connections, and nothing to an office behind
-    /// one address whose clients all come back at once. It does not count loopback and private
-    /// addresses: those are most often a proxy of which
-    /// [`trusted_proxies`](crate::Settings::trusted_proxies) was not told, and behind it is
-    /// everybody.
+    /// For each of `login`, `createUser`, `resetPassword` and `forgotPassword` they allow 5 calls
+    /// within 10 s for one connection, as Meteor does, and 1,000 [failures](Self::failed_methods)
+    /// within 10 s for one address. The latter stops guessing over many connections, but not an
+    /// office behind one address whose clients all come back at once. Loopback and private
+    /// addresses are not counted: most often they are a proxy that is missing in
+    /// [`trusted_proxies`](crate::Settings::trusted_proxies), with all clients behind it.
     #[must_use]
     pub fn login() -> Vec<Self> {
         let within = Duration::from_secs(10);
         vec![
-            Self::methods(LOGIN).per_connection().limit(5, within),
-            Self::failed_methods(LOGIN)
+            Self::methods(LOGIN_METHODS)
+                .per_connection()
+                .limit(5, within),
+            Self::failed_methods(LOGIN_METHODS)
                 .per_address_if(|address| address.is_some_and(is_public))
                 .limit(1000, within),
         ]
     }
 
-    /// Counts each name apart.
+    /// Counts each name separately.
     #[must_use]
     pub fn per_name(self) -> Self {
         self.per_name_if(|_| true)
     }
 
-    /// Counts only names that match, each apart. Asked once per name, when the server is built.
+    /// Counts only matching names, each separately. `matches` is called once per name, when the
+    /// server is built.
     #[must_use]
     pub fn per_name_if(mut self, matches: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.name = Some(Box::new(matches));
         self
     }
 
-    /// Counts each user apart; whoever is not logged in counts as one user.
+    /// Counts each user separately. All clients that are not logged in count as one user.
     #[must_use]
     pub fn per_user(self) -> Self {
         self.per_user_if(|_| true)
     }
 
-    /// Counts only users that match, each apart; `None` is whoever is not logged in. Must not block.
+    /// Counts only matching users, each separately; `None` stands for a client that is not logged
+    /// in. `matches` must not block.
     #[must_use]
     pub fn per_user_if(
         mut self,
@@ -148,14 +154,16 @@ impl RateLimit {
         self
     }
 
-    /// Counts each [client address](crate::Connection::client_address) apart, of IPv6 each network of 64 bits, for one
-    /// subscriber has at least that many. Clients without an address count as one.
+    /// Counts each [client address](crate::Connection::client_address) separately. An IPv6 network
+    /// of 64 bits counts as one address, because a subscriber has at least that many addresses.
+    /// Clients without a known address count as one.
     #[must_use]
     pub fn per_address(self) -> Self {
         self.per_address_if(|_| true)
     }
 
-    /// Counts only client addresses that match, apart as [`per_address`](Self::per_address) does. Must not block.
+    /// Counts only matching client addresses, separately as [`per_address`](Self::per_address)
+    /// does. `matches` must not block.
     #[must_use]
     pub fn per_address_if(
         mut self,
@@ -165,14 +173,14 @@ impl RateLimit {
         self
     }
 
-    /// Counts each connection apart.
+    /// Counts each connection separately.
     #[must_use]
     pub fn per_connection(self) -> Self {
         self.per_connection_if(|_| true)
     }
 
-    /// Counts only connections whose [session id](crate::Connection::session_id), which is a secret, matches, each apart.
-    /// Must not block.
+    /// Counts only connections whose [session id](crate::Connection::session_id) matches, each
+    /// separately. The session id is a secret. `matches` must not block.
     #[must_use]
     pub fn per_connection_if(
         mut self,
@@ -182,7 +190,7 @@ impl RateLimit {
         self
     }
 
-    /// So many requests within this interval; one more fails.
+    /// Allows this many requests within this interval; further ones fail.
     #[must_use]
     pub fn limit(mut self, requests: u32, interval: Duration) -> Self {
         self.rate = RequestRate {
@@ -218,12 +226,12 @@ impl RateLimit {
             && self.name.as_ref().is_none_or(|matches| matches(name))
     }
 
-    /// Whether only requests that fail are counted.
+    /// Whether only failed requests are counted.
     pub(super) fn counts_failures(&self) -> bool {
         self.counts_failures
     }
 
-    /// What a request is counted by, if the rule is for this caller.
+    /// The key of a request, if the rule applies to this caller.
     pub(super) fn key(&self, kind: HandlerKind, number: usize, caller: &Caller) -> Option<Key> {
         let user = caller.user.as_deref();
         let is_meant = self.user.as_ref().is_none_or(|matches| matches(user))
@@ -250,11 +258,11 @@ impl fmt::Debug for RateLimit {
     }
 }
 
-/// Whether an address is somebody's on the internet, and not of this machine or of a network of one's own.
+/// Whether an address is public: not of this machine, and not of a private network.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
-            let is_shared = network_of_carriers(address);
+            let is_shared = is_carrier_network(address);
             let is_own = address.is_loopback() || address.is_private() || address.is_link_local();
             !(is_own || is_shared || address.is_unspecified())
         }
@@ -266,7 +274,7 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 /// 100.64.0.0/10: between carriers and their customers, and inside clusters.
-fn network_of_carriers(address: Ipv4Addr) -> bool {
+fn is_carrier_network(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     first == 100 && second & 0b1100_0000 == 64
 }

@@ -1,4 +1,5 @@
-//! Where the handlers of one connection send their mail, and where they wait while much of it is on its way.
+//! The address to which the handlers of one connection send their mail, and where they wait while
+//! much of it is on its way.
 
 use std::fmt;
 use std::pin::pin;
@@ -10,32 +11,33 @@ use tokio::sync::Notify;
 use super::{Mail, Place};
 use crate::base::memory::{Memory, WaitingCount};
 
-/// Takes in mail for connections, whoever owns them.
+/// Receives mail for connections, whoever owns them.
 pub(crate) trait Post: Send + Sync {
-    /// Leaves mail for the session of this place. Never waits.
+    /// Delivers mail to the session at this place. Never waits.
     fn post(&self, to: Place, address: Arc<Address>, mail: Mail);
 
-    /// What mail counts against.
+    /// The memory account that mail counts against.
     fn memory(&self) -> &Memory;
 
-    /// The number of the shard that it is.
+    /// The number of this shard.
     fn shard(&self) -> usize;
 }
 
-/// Where the handlers of one connection send their mail.
+/// The address of one connection's session, for its handlers.
 pub(crate) struct Address {
-    /// Whoever owns the connection.
+    /// The owner of the connection.
     post: Arc<dyn Post>,
     place: Place,
-    /// Bytes of mail that the session has not read. Grows as handlers send, shrinks as the session reads.
+    /// Bytes of mail that the session has not read. Grows as handlers send, shrinks as the session
+    /// reads.
     mail: AtomicUsize,
-    /// Bytes of output that wait for the client, as the shard has last said.
+    /// Bytes of output that wait for the client, as the shard has last reported.
     output: AtomicUsize,
-    /// With more than so many bytes of both, who is asked to waits.
+    /// With more bytes of mail and output than this, handlers wait in `flowing`.
     limit: usize,
     /// Set when the connection has ended: nobody waits for it any more.
     is_closed: AtomicBool,
-    /// There once somebody has waited, which with most clients nobody ever does.
+    /// Created when a handler waits for the first time; for most clients none ever does.
     waiters: OnceLock<Box<Waiters>>,
 }
 
@@ -80,23 +82,24 @@ impl Address {
         let size = mail.size();
         self.mail.fetch_sub(size, Ordering::Relaxed);
         self.post.memory().mail_read(self.shard(), size);
-        self.tell();
+        self.notify_waiters();
     }
 
-    /// The shard says how many bytes of output wait for the client.
+    /// Reports how many bytes of output wait for the client.
     pub(crate) fn set_output(&self, bytes: usize) {
         self.output.store(bytes, Ordering::Relaxed);
-        self.tell();
+        self.notify_waiters();
     }
 
     /// The connection has ended.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
-        self.tell();
+        self.notify_waiters();
     }
 
-    fn tell(&self) {
-        // Either the one who waits sees what has changed, or it is seen here.
+    fn notify_waiters(&self) {
+        // With this fence, either the waiting handler sees the change, or this thread sees the
+        // handler.
         fence(Ordering::SeqCst);
         if let Some(waiters) = self.waiters.get()
             && waiters.count.load(Ordering::Relaxed) > 0
@@ -127,20 +130,22 @@ impl Address {
         }
     }
 
-    /// Waits while too much of what its handlers have sent is on its way to the client, or something is and too much
-    /// waits in the whole process. It ends when the client has taken it, or the connection has ended.
+    /// Waits while too much of what the handlers have sent is on its way to the client, or while
+    /// some is and too much waits in the whole process. Ends when the client has taken it, or when
+    /// the connection has ended.
     ///
-    /// A client that has taken everything waits for nobody: else those who wait for each other would for ever.
+    /// A handler never waits for a client that has taken everything. Otherwise handlers that wait
+    /// for each other would wait for ever.
     pub(crate) async fn flowing(&self) {
         if self.is_flowing() {
             return;
         }
         let _waiting = WaitingCount::among(&self.waiters().count);
         loop {
-            self.until(|it| it.flow() != Flow::Full).await;
+            self.wait_until(|it| it.flow() != Flow::Full).await;
             tokio::select! {
                 () = self.post.memory().room() => return,
-                () = self.until(|it| it.flow() != Flow::Some) => {}
+                () = self.wait_until(|it| it.flow() != Flow::Some) => {}
             }
             if self.flow() == Flow::Free {
                 return;
@@ -148,7 +153,8 @@ impl Address {
         }
     }
 
-    /// Waits until another handler may begin, as far as memory is concerned; `false` when the connection has ended first.
+    /// Waits until there is memory for another handler to start. Returns `false` when the
+    /// connection has ended first.
     pub(crate) async fn room(&self) -> bool {
         let memory = self.post.memory();
         if !memory.is_short() {
@@ -157,7 +163,7 @@ impl Address {
         let _waiting = WaitingCount::among(&self.waiters().count);
         tokio::select! {
             () = memory.room() => true,
-            () = self.until(Self::is_closed) => false,
+            () = self.wait_until(Self::is_closed) => false,
         }
     }
 
@@ -169,8 +175,8 @@ impl Address {
         self.waiters.get_or_init(Box::default)
     }
 
-    /// Waits until this is so. Who calls it is counted as waiting.
-    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+    /// Waits until the condition is true. The caller is counted as waiting.
+    async fn wait_until(&self, is_so: impl Fn(&Self) -> bool) {
         loop {
             let mut taken = pin!(self.waiters().taken.notified());
             taken.as_mut().enable();
@@ -182,12 +188,12 @@ impl Address {
     }
 }
 
-/// Those who wait for a client.
+/// The handlers that wait for a client.
 #[derive(Debug, Default)]
 struct Waiters {
-    /// Told when there may be room.
+    /// Notified when there may be room.
     taken: Notify,
-    /// How many there are.
+    /// The number of waiting handlers.
     count: AtomicUsize,
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::{Address, Mail};
 
-/// Mail that a session reads later. What is dropped is given back.
+/// Mail that a session reads later. Mail that is dropped unread is no longer counted either.
 pub(crate) struct Backlog {
     address: Arc<Address>,
-    /// Filled while the client has much to take, drained as it takes it; bounded by the memory of the process.
+    /// Filled while much output waits for the client, drained as the client takes it; bounded by
+    /// the memory limit of the process.
     queue: VecDeque<Mail>,
 }
 
@@ -25,7 +26,7 @@ impl Backlog {
         self.queue.push_back(mail);
     }
 
-    /// The next one, which is read from here on.
+    /// The next mail. It counts as read from here on.
     pub(crate) fn pop(&mut self) -> Option<Mail> {
         let mail = self.queue.pop_front()?;
         self.address.received(&mail);

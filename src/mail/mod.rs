@@ -1,8 +1,9 @@
-//! What handlers tell their sessions, and where they send it. Neither end's insides are known here: whoever owns the
-//! connections takes mail in by [`Post`].
+//! What handlers tell their sessions, and the addresses they send it to. Handlers and sessions do
+//! not know each other: the owner of the connections receives mail through [`Post`].
 //!
-//! Order is kept: what one handler sends arrives as it was sent. Sending never waits. Mail is bounded by the memory of the
-//! process: while much of it is on its way to a client, its handlers wait where they await something.
+//! Order is kept: mail of one handler arrives in the order in which it was sent. Sending never
+//! waits. Mail is bounded by the memory limit of the process: while much of it is on its way to a
+//! client, the client's handlers wait at their next await of a context.
 
 mod address;
 mod backlog;
@@ -21,7 +22,8 @@ use updraft_protocol::view::Fields;
 
 use crate::mapping::{Event, Mapper, OnGap};
 
-/// A connection's place in its shard. Places are used again, so it carries a number that is not.
+/// A connection's place in its shard. Indexes are reused, so a place also has a number that is
+/// never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) index: usize,
@@ -46,22 +48,22 @@ pub(crate) enum Mail {
         mapper: Mapper,
     },
     OnGap(Run, OnGap),
-    /// What an asynchronous mapping function made of a message.
+    /// The event that an asynchronous mapping function returned for a message.
     Event {
         run: Run,
         message: Arc<Message>,
         event: Event,
     },
-    /// The user changes, on behalf of this call.
+    /// This call changes the user.
     SetUser(Run, Option<Arc<str>>, UserChanged),
     BeginWrite(Run),
     EndWrite(Run),
     /// A publication's handler waits for its client.
     Waits(Run),
-    /// It does not any more.
+    /// It has stopped waiting.
     GoesOn(Run),
     Close,
-    /// A message of a service of the program's own.
+    /// A message for a client of a SockJS service that the program provides.
     Text(Box<str>),
     /// A handler of such a service has read a message.
     Read,
@@ -69,10 +71,10 @@ pub(crate) enum Mail {
     CloseWith(u16, Box<str>),
 }
 
-/// Told when a change of the user is complete, or refused; dropped when the session is gone.
+/// Resolved when a change of the user is complete or refused; dropped when the session is gone.
 pub(crate) type UserChanged = oneshot::Sender<Result<(), Unblocked>>;
 
-/// A document as a handler publishes it, its id as on the wire.
+/// A document as a handler publishes it, with its id as on the wire.
 pub(crate) struct Document {
     pub(crate) collection: String,
     pub(crate) id: String,
@@ -80,7 +82,8 @@ pub(crate) struct Document {
 }
 
 impl Mail {
-    /// What it counts for, in bytes: near enough to bound memory, cheap enough to ask for each.
+    /// The bytes that it counts for: exact enough to bound memory, cheap enough to compute for each
+    /// mail.
     fn size(&self) -> usize {
         const SMALL: usize = 128;
         match self {
@@ -92,8 +95,8 @@ impl Mail {
         }
     }
 
-    /// Whether it may be read later, when the client has taken more. What says which messages are for the session is not
-    /// to be late: those that came before it would be lost.
+    /// Whether it may be read later, when the client has taken more. Mail that decides which
+    /// messages reach the session must not be late, or earlier messages would be lost.
     pub(crate) fn can_wait(&self) -> bool {
         !matches!(
             self,

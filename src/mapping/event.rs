@@ -1,4 +1,4 @@
-//! What a mapping function makes of a message.
+//! The result of a mapping function.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use updraft_protocol::vent::Encoding;
 
 use crate::base::error::Result;
 
-/// A text that is longer is not copied for each who gets it.
+/// A longer text is shared by its receivers instead of copied for each.
 const LONG: usize = 4 * 1024;
 
 /// An event for a client, or none.
 ///
-/// Most mapping functions return `Option<impl Serialize>`, which becomes one.
+/// Most mapping functions return `Option<impl Serialize>`, which is converted to an event.
 #[derive(Clone, Debug, Default)]
 pub struct Event(EventKind);
 
@@ -25,11 +25,11 @@ enum EventKind {
     #[default]
     Nothing,
     AsItCame,
-    /// Printed where it was made: nothing of EJSON's own is in it, so that every encoding has this text.
+    /// Printed when it was created. It contains no EJSON types, so every encoding has this text.
     Plain(Box<str>),
-    /// As that, and the value is an array.
+    /// Like `Plain`, and the value is an array.
     Array(Box<str>),
-    /// As one of those, but long, so that clones are the same text.
+    /// Like `Plain` or `Array`, but long, so that clones share the text.
     Long {
         text: Bytes,
         array: bool,
@@ -44,13 +44,14 @@ impl Event {
         Self(EventKind::Nothing)
     }
 
-    /// An event whatever the value: also for those that JavaScript takes for false, which are otherwise none.
+    /// An event for any value, including those that JavaScript treats as false, which otherwise
+    /// mean no event.
     ///
-    /// The value may be serialized twice: where there is a date in it, for one.
+    /// The value may be serialized twice, for example if it contains a date.
     ///
     /// # Errors
     ///
-    /// When the value cannot be written as EJSON.
+    /// If the value cannot be written as EJSON.
     pub fn always(value: impl Serialize) -> Result<Self> {
         Ok(Self::printed(ejson::print(&value)?))
     }
@@ -72,7 +73,7 @@ impl Event {
         self.tail(Some(message), encoding)
     }
 
-    /// As [`into_tail`](Self::into_tail), for an event that no message has led to.
+    /// Like [`into_tail`](Self::into_tail), for an event that does not come from a message.
     pub(crate) fn into_tail_alone(self, encoding: Encoding) -> Option<Tail> {
         self.tail(None, encoding)
     }
@@ -103,12 +104,12 @@ impl Event {
         })
     }
 
-    /// Whether it is the message as it came.
+    /// Whether it is the unchanged message.
     pub(crate) fn is_as_it_came(&self) -> bool {
         matches!(self.0, EventKind::AsItCame)
     }
 
-    /// About how much memory it takes.
+    /// Roughly how much memory it takes.
     pub(crate) fn size(&self, message: &Message) -> usize {
         match &self.0 {
             EventKind::Nothing => 0,
@@ -120,9 +121,9 @@ impl Event {
     }
 }
 
-/// What a [`Message`] of the bus is as an event.
+/// Turns a [`Message`] of the bus into an event.
 pub trait MessageEvent {
-    /// The message as it came: the same bytes for every subscriber, nothing parsed.
+    /// The unchanged message: the same bytes for every subscriber, and nothing is parsed.
     fn event(&self) -> Event;
 }
 
@@ -132,8 +133,8 @@ impl MessageEvent for Message {
     }
 }
 
-/// What a mapping function may return: an [`Event`], an `Option` of anything serializable, or a [`Result`](crate::Result)
-/// of these, whose error `?` converts others to.
+/// What a mapping function may return: an [`Event`], an `Option` of any serializable type, or a
+/// [`Result`](crate::Result) of these. `?` converts other errors to the error of this result.
 #[diagnostic::on_unimplemented(
     message = "a mapping function cannot return `{Self}`",
     note = "it returns `Option<T>`, where `T` implements `Serialize`, an `Event`, or an `updraft::Result` of these",
@@ -144,11 +145,12 @@ pub trait IntoEvent {
     ///
     /// # Errors
     ///
-    /// Costs this one event of this one subscription; it is logged and counted.
+    /// An error costs this one event of this one subscription; it is logged and counted.
     fn into_event(self) -> Result<Event>;
 }
 
-/// What a function that is told of gaps may return: what a mapping function may, or nothing at all.
+/// What a function that is called for gaps may return: what a mapping function may, or nothing at
+/// all.
 #[diagnostic::on_unimplemented(
     message = "a function that is told of gaps cannot return `{Self}`",
     note = "it returns nothing, `Option<T>`, where `T` implements `Serialize`, an `Event`, or an `updraft::Result` of these"
@@ -158,7 +160,7 @@ pub trait IntoGapEvent {
     ///
     /// # Errors
     ///
-    /// Costs this one event; it is logged and counted.
+    /// An error costs this one event; it is logged and counted.
     fn into_gap_event(self) -> Result<Event>;
 }
 

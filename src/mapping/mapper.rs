@@ -12,32 +12,32 @@ use updraft_bus::Message;
 use super::{Event, IntoEvent};
 use crate::base::error::Result;
 
-/// What turns a message into an event.
+/// Turns messages into events.
 pub(crate) enum Mapper {
-    /// The message as it came.
+    /// Sends the message unchanged.
     Relay,
     /// Called for each message and subscriber.
     Function(MapEach),
-    /// Called once for all subscribers with the same one.
+    /// Called once for all subscribers with the same function and an equal argument.
     Shared(Box<dyn SharedMapper>),
-    /// Runs elsewhere; its events come back as mail.
+    /// Runs on the handlers' runtime; its events come back as mail.
     Async(AsyncMapper),
 }
 
 /// A mapping function of one subscriber.
 pub(crate) type MapEach = Box<dyn FnMut(&Message) -> Result<Event> + Send>;
 
-/// What [`Vent::on_gap`](crate::Vent::on_gap) was given.
+/// The function given to [`Vent::on_gap`](crate::Vent::on_gap).
 pub(crate) type OnGap = Box<dyn FnMut() -> Result<Event> + Send>;
 
-/// A function pointer and its argument, of types that only they know.
+/// A function pointer and its argument, with their types erased.
 pub(crate) trait SharedMapper: Any + Send {
     fn map(&self, message: &Message) -> Result<Event>;
 
-    /// Whether the other is the same function with an equal argument.
+    /// Whether `other` is the same function with an equal argument.
     fn is_same(&self, other: &dyn SharedMapper) -> bool;
 
-    /// Hashes function and argument, equally for those that are the same.
+    /// Hashes function and argument. Equal for mappers that are the same.
     fn hash(&self, state: &mut dyn Hasher);
 }
 
@@ -60,9 +60,9 @@ impl<A: Hash + Eq + Send + 'static, E: IntoEvent + 'static> SharedMapper for One
     fn is_same(&self, other: &dyn SharedMapper) -> bool {
         let other: &dyn Any = other;
         other.downcast_ref::<Self>().is_some_and(|other| {
-            // Functions that the compiler has merged do the same, and may share.
+            // Functions that the compiler has merged do the same, so they may share.
             std::ptr::fn_addr_eq(self.f, other.f)
-                // The program's own comparison must not end the shard.
+                // A panic in the program's comparison must not end the shard.
                 && catch_unwind(AssertUnwindSafe(|| self.arg == other.arg)).unwrap_or(false)
         })
     }
@@ -79,17 +79,20 @@ impl<A: Hash + Eq + Send + 'static, E: IntoEvent + 'static> SharedMapper for One
 /// Messages that may wait for an asynchronous mapping function.
 const WAITING_MESSAGES: usize = 64;
 
-/// Bytes of payload that may wait for an asynchronous mapping function. A message that is larger waits alone.
+/// Bytes of payload that may wait for an asynchronous mapping function. A larger message waits
+/// alone.
 const WAITING_BYTES: usize = 256 * 1024;
 
-/// The way to a task that maps one message after the other.
+/// The sending side of a task that maps one message after the other.
 pub(crate) struct AsyncMapper {
-    /// What bounds it is `unmapped`.
+    /// Bounded through `unmapped`.
     queue: mpsc::Sender<Arc<Message>>,
-    /// What the task has not answered yet: the first is in its hands, the others wait. Filled by `queue`, drained as the
-    /// answers come; bounded in messages and bytes, but for those that were kept.
+    /// Messages that the task has not answered yet. It works on the first; the others wait. Filled
+    /// by `queue`, drained as the answers come; bounded in messages and bytes, except for those
+    /// that were kept.
     unmapped: VecDeque<Unmapped>,
-    /// How many of these, the first ones, were kept during a change of the user, which has its own bound.
+    /// How many of these, from the front, were kept during a change of the user, which has a limit
+    /// of its own.
     kept: usize,
     /// Whether the latest message found no room.
     is_full: bool,
@@ -97,19 +100,19 @@ pub(crate) struct AsyncMapper {
 
 struct Unmapped {
     message: Arc<Message>,
-    /// Whether messages that came behind it were lost: that is told when its own event is out.
+    /// Whether messages after it were lost. The gap is reported when its own event has been sent.
     is_before_gap: bool,
 }
 
-/// The other end of an [`AsyncMapper`].
+/// The receiving side of an [`AsyncMapper`].
 pub(crate) type WaitingMessages = mpsc::Receiver<Arc<Message>>;
 
 /// What became of a message for an asynchronous function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queued {
-    /// It waits for its turn, or it is lost and that is told in its turn.
+    /// It waits for its turn; or it is lost, and the gap is reported after the messages that wait.
     Waits,
-    /// It is lost, with nothing waiting before it: the beginning of a gap.
+    /// It is lost, and nothing waits before it: the beginning of a gap.
     Lost,
 }
 
@@ -145,13 +148,14 @@ impl AsyncMapper {
         }
     }
 
-    /// Messages may be missing behind those that wait, which is told in its turn; `false` if none waits.
+    /// Messages may be missing after those that wait; the gap is reported in its turn. Returns
+    /// `false` if none waits.
     pub(crate) fn gap(&mut self) -> bool {
         let last = self.unmapped.back_mut();
         last.map(|last| last.is_before_gap = true).is_some()
     }
 
-    /// Whether there is a message that the task has not answered.
+    /// Whether the task has not answered a message yet.
     pub(crate) fn is_busy(&self) -> bool {
         !self.unmapped.is_empty()
     }
@@ -164,8 +168,8 @@ impl AsyncMapper {
         Queued::Waits
     }
 
-    /// The task has answered with what it made of a message. If it was this task that had it: whether messages behind it
-    /// were lost.
+    /// The task has answered a message. Returns `None` if this task did not have the message, else
+    /// whether messages after it were lost.
     pub(crate) fn mapped(&mut self, message: &Arc<Message>) -> Option<bool> {
         let first = self.unmapped.front()?;
         if !Arc::ptr_eq(&first.message, message) {
@@ -175,7 +179,8 @@ impl AsyncMapper {
         self.unmapped.pop_front().map(|it| it.is_before_gap)
     }
 
-    /// What the task has not answered, and now never will; and whether there is a gap in it or behind it.
+    /// The messages that the task has not answered and never will, and whether there is a gap among
+    /// or after them.
     pub(crate) fn into_unmapped(self) -> (impl Iterator<Item = Arc<Message>>, bool) {
         let has_gap = self.unmapped.iter().any(|it| it.is_before_gap);
         (self.unmapped.into_iter().map(|it| it.message), has_gap)

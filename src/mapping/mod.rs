@@ -1,4 +1,4 @@
-//! From messages of the bus to events of one client: what a mapping function is, and what it makes.
+//! From messages of the bus to events of one client: mapping functions and their results.
 
 mod event;
 mod mapper;

@@ -1,4 +1,4 @@
-//! Calls of which there may be so many that fail: logins above all, which may be guesses.
+//! Calls for which a rule limits the failures: mostly logins, which may be guesses.
 
 use updraft_protocol::ejson::Value;
 
@@ -8,19 +8,20 @@ use crate::handler::Connection;
 use crate::handler::Retry;
 use crate::limit::{Caller, Reserved};
 
-/// A call that counts as one that fails until it has succeeded.
+/// A call that counts as a failure until it has succeeded.
 pub(super) struct Attempt {
     pub(super) connection: Connection,
     pub(super) caller: Caller,
     /// The number of the method.
     pub(super) method: usize,
-    /// Whether it is a login by a token, which must not be refused for what others have done.
+    /// Whether it is a login by a token, which must not be refused because of other callers'
+    /// failures.
     pub(super) is_resumption: bool,
 }
 
 impl Attempt {
-    /// Runs the call, if there may be one more that fails.
-    pub(super) async fn make<T>(self, call: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Runs the call, if one more failure is allowed.
+    pub(super) async fn run<T>(self, call: impl Future<Output = Result<T>>) -> Result<T> {
         let reserved = self.reserve().await?;
         let outcome = call.await;
         if outcome.as_ref().err().is_none_or(Error::is_no_answer) {

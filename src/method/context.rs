@@ -1,4 +1,4 @@
-//! The context of a method: Meteor's `this` of a method's body.
+//! The context of a method: Meteor's `this` in a method's body.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,12 +24,12 @@ pub struct Call(Arc<Inner>);
 
 struct Inner {
     connection: Connection,
-    /// Those that this one may call.
+    /// The methods that this call may call.
     methods: Arc<Methods>,
     /// Shared by the calls that this one makes.
     user: Arc<Mutex<Option<Arc<str>>>>,
     run: Run,
-    /// The seed, as soon as somebody asks for it or for something random.
+    /// Created when the seed or something random is asked for.
     random: Mutex<Option<RandomStream>>,
     seed: Option<String>,
 }
@@ -52,13 +52,13 @@ impl Call {
         }))
     }
 
-    /// The user who calls, or whom this call has logged in; `None` while nobody has.
+    /// The user who calls, or whom this call has logged in; `None` while nobody is logged in.
     pub fn user_id(&self) -> Option<UserId> {
         self.user().clone().map(UserId::new)
     }
 
-    /// Logs a user in, or whoever it is out: all subscriptions of the client run again for the new user, and the client
-    /// hears of the difference. Resolves when it has.
+    /// Logs a user in, or with `None` out. All subscriptions of the client run again for the new
+    /// user, and the client is sent the difference. Resolves when that is done.
     ///
     /// ```
     /// # use updraft::prelude::*;
@@ -75,12 +75,13 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// Internal after [`unblock`](Self::unblock), because another call may run already; `disconnected` when the client has
-    /// left before its subscriptions have run again.
+    /// Internal after [`unblock`](Self::unblock), because another call may run already.
+    /// `disconnected` when the client has left before its subscriptions have run again.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, the user changes all the same, but this call does not know.
+    /// When the future is dropped, the user changes all the same, but [`user_id`](Self::user_id) of
+    /// this call does not.
     pub async fn set_user_id(&self, user: Option<impl Into<String>>) -> Result<()> {
         let user: Option<Arc<str>> = user.map(|user| user.into().into());
         self.flowing().await;
@@ -107,15 +108,16 @@ impl Call {
         self.0.connection.send(Mail::Unblock(self.0.run));
     }
 
-    /// The seed from which client and server draw the same ids: the client's `randomSeed`, else one of our own.
+    /// The seed from which client and server draw the same ids: the client's `randomSeed`, or a new
+    /// one if the client sent none.
     pub fn random_seed(&self) -> String {
         self.with_random(|random| random.seed().to_owned())
     }
 
     /// The next id of a named random sequence, 17 characters.
     ///
-    /// The stub of the same method on the client draws the same one; a collection's inserts use the name
-    /// `/collection/NAME`.
+    /// The stub of the same method on the client draws the same id. A collection's inserts use the
+    /// name `/collection/NAME`.
     pub fn random_id(&self, sequence: &str) -> String {
         self.with_random(|random| random.sequence(sequence).id())
     }
@@ -134,20 +136,21 @@ impl Call {
         draw(random.get_or_insert_with(|| RandomStream::new(seed())))
     }
 
-    /// Begins a write whose effects the client is to see before it hears that the call is done: `updated` waits until
-    /// the guard is dropped, at most 30 s.
+    /// Begins a write whose effects the client is to see before it learns that the call is done:
+    /// `updated` waits until the guard is dropped, at most 30 s.
     pub fn begin_write(&self) -> WriteGuard {
         self.0.connection.send(Mail::BeginWrite(self.0.run));
         WriteGuard { call: self.clone() }
     }
 
-    /// Starts a task that goes on when the method has returned, and like a method runs to its end whether or not the
-    /// client is still there. Shutdown waits for it.
+    /// Starts a task that may go on after the method has returned. Like a method, it runs to its
+    /// end whether or not the client is still there. Shutdown waits for it.
     pub fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.connection.host().spawn(task);
     }
 
-    /// Calls another method, as part of this call: same user, same connection, a seed derived from this one's.
+    /// Calls another method as part of this call: with the same user, the same connection, and a
+    /// seed derived from this call's.
     ///
     /// ```
     /// # use updraft::prelude::*;
@@ -158,8 +161,8 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// 404 for a name that is no method's, what the method itself fails with, or an internal error when its result is
-    /// no `T`.
+    /// 404 for a name without a method, the error of the method itself, or an internal error when
+    /// its result is not a `T`.
     pub async fn call<T: DeserializeOwned>(
         &self,
         method: &str,
@@ -190,11 +193,12 @@ impl Call {
         Ok(ejson::from_value(found.call(inner, params).await?)?)
     }
 
-    /// Publishes a message to everybody who follows the channel, in this process and others.
+    /// Publishes a message to all who follow the channel, in this process and others.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotSent`] or [`ErrorKind::OutcomeUnknown`] when the bus fails; 400 for a bad channel or value.
+    /// [`ErrorKind::NotSent`] or [`ErrorKind::OutcomeUnknown`] when the bus fails; 400 for a bad
+    /// channel or value.
     ///
     /// # Cancel safety
     ///
@@ -204,11 +208,11 @@ impl Call {
         self.0.connection.host().emit(channel, value).await
     }
 
-    /// Waits while much is on its way to the client, as [`Connection::flowing`] does.
+    /// Waits while much output is on its way to the client, as [`Connection::flowing`] does.
     ///
     /// # Cancel safety
     ///
-    /// Nothing happens when the future is dropped.
+    /// Dropping the future has no effect.
     pub async fn flowing(&self) {
         self.0.connection.flowing().await;
     }
@@ -231,7 +235,7 @@ impl fmt::Debug for Call {
     }
 }
 
-/// A write that a call's `updated` waits for, until this is dropped.
+/// A write for which the `updated` of a call waits, until this guard is dropped.
 #[derive(Debug)]
 #[must_use = "dropping the guard ends the write"]
 pub struct WriteGuard {

@@ -1,4 +1,5 @@
-//! Methods: functions that a client calls, each answered with one `result` and one `updated`.
+//! Methods: functions that a client calls. Each call is answered with one `result` and one
+//! `updated`.
 
 mod attempt;
 mod context;
@@ -23,7 +24,7 @@ use attempt::Attempt;
 
 /// A registered method.
 pub(crate) struct Method {
-    /// As sessions and rules know it.
+    /// The number by which sessions and rules know it.
     number: usize,
     name: Arc<str>,
     body: Body<Call>,
@@ -32,9 +33,9 @@ pub(crate) struct Method {
 /// The methods of a server, which may call each other.
 #[derive(Debug)]
 pub(crate) struct Methods {
-    /// Knows their names.
+    /// Has the names of the methods.
     session: Arc<SessionConfig>,
-    /// By the number that `session` gives them.
+    /// Indexed by the number that `session` gives them.
     all: Vec<Method>,
 }
 
@@ -47,8 +48,8 @@ impl Methods {
         self.all.get(self.session.names.find_method(name)?)
     }
 
-    /// One call of the method with this number, to be started; it begins when there is memory for it. Once begun it runs
-    /// to its end, whether or not its client is still there.
+    /// Prepares one call of the method with this number. It starts when there is memory for it.
+    /// Once started it runs to its end, whether or not its client is still there.
     pub(crate) fn prepare(
         self: &Arc<Self>,
         number: usize,
@@ -68,7 +69,7 @@ impl Methods {
             if !by.room().await {
                 return Err(Error::disconnected());
             }
-            let outcome = noticed_when_slow(body, by.host().clone()).await;
+            let outcome = count_if_slow(body, by.host().clone()).await;
             drop(counted);
             outcome
         };
@@ -78,7 +79,7 @@ impl Methods {
             method.name.clone(),
             async move {
                 match attempt {
-                    Some(attempt) => attempt.make(body).await,
+                    Some(attempt) => attempt.run(body).await,
                     None => body.await,
                 }
             },
@@ -102,7 +103,7 @@ impl Method {
         &self.name
     }
 
-    /// What there is to count, where there are rules about calls that fail.
+    /// The attempt to count, if a rule limits the failures of this method.
     fn attempt(
         &self,
         connection: &Connection,
@@ -132,7 +133,7 @@ impl<T: Serialize + 'static> HandlerResult<Call> for Result<T> {
         if any.is::<()>() {
             return Ok(Value::Undefined);
         }
-        // What is a value already need not be copied.
+        // A `Value` need not be converted.
         if let Some(value) = any.downcast_mut::<Value>() {
             return Ok(value.take());
         }
@@ -140,8 +141,8 @@ impl<T: Serialize + 'static> HandlerResult<Call> for Result<T> {
     }
 }
 
-/// Counts a call among the slow ones from the time on that makes it one until it ends.
-async fn noticed_when_slow<T>(body: impl Future<Output = T>, host: Arc<Host>) -> T {
+/// Counts a call as slow, from the time limit for that until the call ends.
+async fn count_if_slow<T>(body: impl Future<Output = T>, host: Arc<Host>) -> T {
     let mut body = pin!(body);
     if let Ok(outcome) = tokio::time::timeout(host.settings.slow_method, body.as_mut()).await {
         return outcome;

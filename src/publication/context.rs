@@ -1,4 +1,4 @@
-//! The context of a publication: Meteor's `this` of a publish function.
+//! The context of a publication: Meteor's `this` in a publish function.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,8 @@ use crate::mail::{Document, Mail};
 
 /// One subscription of one client, to publish to.
 ///
-/// Clones are the same subscription. Once it is over, every call is ignored, so a late producer is harmless.
+/// Clones are the same subscription. Once it is over, every call is ignored, so a task that
+/// publishes too late does no harm.
 #[derive(Clone)]
 pub struct Subscription(Arc<Inner>);
 
@@ -40,16 +41,16 @@ struct Life {
     handler_ended: bool,
     /// How long it has waited for the bus, over all its channels.
     waited_for_bus: Duration,
-    /// There when its end concerns more than the handler, which is seldom.
+    /// Set if more than the handler ends with the subscription, which is rare.
     at_end: Option<Box<AtEnd>>,
 }
 
 /// What happens at the end of a subscription.
 #[derive(Default)]
 struct AtEnd {
-    /// Tasks of [`Subscription::run`], dropped at the end; bounded by what the handler starts.
+    /// Tasks of [`Subscription::run`], aborted at the end; bounded by what the handler starts.
     tasks: Vec<AbortHandle>,
-    /// Filled by the handler, drained at the end.
+    /// Filled by the handler, called at the end.
     on_stop: Vec<Callback>,
 }
 
@@ -69,10 +70,10 @@ impl Subscription {
         }))
     }
 
-    /// The user who subscribes; `None` while nobody has logged in.
+    /// The user who subscribes; `None` while nobody is logged in.
     ///
-    /// It stays who it is: when the user of the client changes, this subscription is over and the handler is called
-    /// again, with another one.
+    /// It never changes. When the user of the client changes, this subscription is over, and the
+    /// handler is called again with a new one.
     pub fn user_id(&self) -> Option<UserId> {
         self.0.user.clone().map(UserId::new)
     }
@@ -82,17 +83,18 @@ impl Subscription {
         &self.0.connection
     }
 
-    /// Publishes a document: its collection, its id, its fields (anything that serializes to an object, or
-    /// [`Fields`](crate::Fields), of which many sessions share one copy).
+    /// Publishes a document: its collection, its id and its fields. Fields are anything that
+    /// serializes to an object, or [`Fields`](crate::Fields), which many sessions share as one
+    /// copy.
     ///
-    /// The client sees what its other subscriptions have not shown it yet. `_id` among the fields is ignored. An
-    /// undefined field is reported as cleared.
+    /// The client is sent what its other subscriptions have not sent it yet. `_id` among the fields
+    /// is ignored. An undefined field is sent as cleared.
     ///
     /// Fields that do not serialize to an object end the subscription with an internal error.
     ///
     /// ```
     /// # use updraft::prelude::*;
-    /// let news = Fields::new(ejson!({ "text": "However many read this, it is there once." })).unwrap();
+    /// let news = Fields::new(ejson!({ "text": "All sessions share this copy." })).unwrap();
     /// let builder = Server::builder().publish("news", move |subscription: Subscription| {
     ///     let news = news.clone();
     ///     async move {
@@ -107,14 +109,15 @@ impl Subscription {
         }
     }
 
-    /// Changes fields of a document that this subscription has added; an undefined one is withdrawn. Others are ignored.
+    /// Changes fields of a document that this subscription has added. An undefined field is
+    /// cleared. Other documents are ignored.
     pub fn changed(&self, collection: &str, id: impl DocumentId, fields: impl IntoFields) {
         if let Some(document) = self.document(collection, id, fields) {
             self.send(Mail::Changed(self.0.run, document));
         }
     }
 
-    /// Withdraws a document that this subscription has added; others are ignored.
+    /// Removes a document that this subscription has added. Other documents are ignored.
     pub fn removed(&self, collection: &str, id: impl DocumentId) {
         match id.to_wire() {
             Some(id) => self.send(Mail::Removed(
@@ -127,19 +130,21 @@ impl Subscription {
         }
     }
 
-    /// Says that the first data are out. Sent by itself when the handler ends; the first time counts.
+    /// Sends `ready`: the initial data are complete. The server sends it when the handler returns;
+    /// only the first time counts.
     pub fn ready(&self) {
         self.send(Mail::Ready(self.0.run));
     }
 
-    /// Leaves it to a later [`ready`](Self::ready): the handler's end does not say it.
+    /// Leaves `ready` to a later call of [`ready`](Self::ready): it is not sent when the handler
+    /// returns.
     pub fn hold_ready(&self) {
         self.send(Mail::HoldReady(self.0.run));
     }
 
-    /// Ends the subscription with an error: its documents are removed, the client gets `nosub`.
+    /// Ends the subscription with an error: its documents are removed, and the client gets `nosub`.
     ///
-    /// The handler is dropped at its next await, as it is at every end of a subscription.
+    /// The handler is dropped at its next await, as at every end of a subscription.
     pub fn error(&self, error: impl Into<Error>) {
         let error = error.into();
         if error.kind() == ErrorKind::Internal {
@@ -150,13 +155,13 @@ impl Subscription {
         self.send(Mail::Stop(self.0.run, Some(Box::new(error.into_wire()))));
     }
 
-    /// Ends the subscription: its documents are removed, the client gets `nosub`. The handler is dropped as with
-    /// [`error`](Self::error).
+    /// Ends the subscription: its documents are removed, and the client gets `nosub`. The handler
+    /// is dropped as with [`error`](Self::error).
     pub fn stop(&self) {
         self.send(Mail::Stop(self.0.run, None));
     }
 
-    /// Calls `f` when the subscription is over, for whatever reason; at once if it is.
+    /// Calls `f` when the subscription is over, for whatever reason; at once if it is over already.
     pub fn on_stop(&self, f: impl FnOnce() + Send + 'static) {
         let mut life = self.life();
         if !life.over {
@@ -177,8 +182,9 @@ impl Subscription {
         self.send(Mail::Unblock(self.0.run));
     }
 
-    /// Ties a task to the subscription: the handler may return, the task goes on, and is dropped when the subscription
-    /// is over. Its error ends the subscription, and so does a panic.
+    /// Ties a task to the subscription. The handler may return while the task goes on. The task is
+    /// dropped when the subscription is over. If it fails or panics, the subscription ends with an
+    /// error.
     ///
     /// ```
     /// # use updraft::prelude::*;
@@ -212,13 +218,13 @@ impl Subscription {
         tasks.push(task.abort_handle());
     }
 
-    /// Waits while much of what was published is on its way to the client, so that a handler which publishes much does
-    /// not fill the memory. Publishing itself never waits, and everything else that is awaited of a subscription waits for
-    /// this as well.
+    /// Waits while much of what was published is still on its way to the client, so that a handler
+    /// which publishes much does not fill the memory. Publishing itself never waits. Every other
+    /// future of a subscription waits for this too.
     ///
-    /// Until it ends, the time that a handler [may
-    /// take](crate::config::SessionSettings::publication_timeout) does not run. It waits as long as
-    /// [`Connection::flowing`] does.
+    /// The time limit of the handler
+    /// ([`publication_timeout`](crate::config::SessionSettings::publication_timeout)) does not run
+    /// meanwhile. It waits as long as [`Connection::flowing`] does.
     ///
     /// ```
     /// # use updraft::prelude::*;
@@ -234,7 +240,7 @@ impl Subscription {
     ///
     /// # Cancel safety
     ///
-    /// Nothing happens when the future is dropped.
+    /// Dropping the future has no effect.
     pub async fn flowing(&self) {
         if !self.0.connection.is_flowing() {
             let _waiting = WaitingHandler::of(self);
@@ -242,11 +248,12 @@ impl Subscription {
         }
     }
 
-    /// Publishes a message to everybody who follows the channel, in this process and others.
+    /// Publishes a message to all who follow the channel, in this process and others.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotSent`] or [`ErrorKind::OutcomeUnknown`] when the bus fails; 400 for a bad channel or value.
+    /// [`ErrorKind::NotSent`] or [`ErrorKind::OutcomeUnknown`] when the bus fails; 400 for a bad
+    /// channel or value.
     ///
     /// # Cancel safety
     ///
@@ -256,8 +263,8 @@ impl Subscription {
         self.0.connection.host().emit(channel, value).await
     }
 
-    /// Waits until there is memory for its handler to begin.
-    pub(super) async fn room(&self) {
+    /// Waits until there is memory for its handler to start.
+    pub(super) async fn wait_for_memory(&self) {
         if self.0.connection.is_short() {
             let _waiting = WaitingHandler::of(self);
             self.0.connection.room().await;
@@ -268,7 +275,7 @@ impl Subscription {
         self.0.connection.send(mail);
     }
 
-    /// The publication's name; empty for a universal one.
+    /// The publication's name; empty for a universal publication.
     pub(crate) fn publication(&self) -> &str {
         &self.0.publication
     }
@@ -277,7 +284,7 @@ impl Subscription {
         self.0.run
     }
 
-    /// How much longer this subscription may hold its client's queue while it waits for the bus.
+    /// How much longer this subscription may block its client's queue while it waits for the bus.
     pub(super) fn bus_patience(&self) -> Duration {
         let patience = self.0.connection.host().settings.bus_patience;
         patience.saturating_sub(self.life().waited_for_bus)
@@ -294,8 +301,9 @@ impl Subscription {
         life.handler = None;
     }
 
-    /// The subscription is over: drops its tasks, runs its callbacks on the handlers' runtime.
-    pub(crate) fn over(&self) {
+    /// Ends the subscription: aborts its handler and tasks, and runs its callbacks on the handlers'
+    /// runtime.
+    pub(crate) fn end(&self) {
         let ended = Life {
             over: true,
             ..Life::default()
@@ -341,7 +349,7 @@ impl Subscription {
 }
 
 impl Subscription {
-    /// A mapping function has failed: counted and logged, and that is all.
+    /// Counts and logs that a mapping function has failed.
     pub(crate) fn mapping_failed(&self, message: &Message, error: &Error) {
         let channels = &self.connection().host().channels;
         channels.mapping_failed(message.channel());
@@ -349,15 +357,16 @@ impl Subscription {
         self.function_failed(what, Some(message.channel()), error);
     }
 
-    /// As [`mapping_failed`](Self::mapping_failed), for a function that was told of a gap.
+    /// Like [`mapping_failed`](Self::mapping_failed), for a function that was called for a gap.
     pub(crate) fn gap_failed(&self, error: &Error) {
-        let what = "A function that was told of a gap failed; its event is lost.";
+        let what = "A function called for a gap failed; its event is lost.";
         self.function_failed(what, None, error);
     }
 
     fn function_failed(&self, what: &str, channel: Option<&str>, error: &Error) {
         let failed = &self.connection().host().gauges.failed_mappings;
-        // A function that always fails must not fill the log: the first is said, then each time their number doubles.
+        // A function that always fails must not fill the log: the first failure is logged, then
+        // each time their number doubles.
         let failed = failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if !failed.is_power_of_two() {
             return;
@@ -391,7 +400,8 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// A handler that waits for clients. Its session is told of both ends, for that is not the handler's time.
+/// A handler that waits for its client. The session is told of the beginning and the end, because
+/// this time does not count as the handler's.
 struct WaitingHandler<'a>(&'a Subscription);
 
 impl<'a> WaitingHandler<'a> {
@@ -408,15 +418,15 @@ impl Drop for WaitingHandler<'_> {
 }
 
 /// Why a document is not published.
-const NO_ID: &str = "its id is neither a string, an ObjectId nor a number that clients can tell from \
-                     others, as integers beyond 2^53 are not";
+const NO_ID: &str = "its id must be a string, an ObjectId, or a number that clients can tell from \
+                     others; integers beyond 2^53 are not";
 
-/// What can be a document's id.
+/// Values that can be the id of a document.
 ///
-/// Not a number that clients could not tell from others: NaN, the infinities, and integers beyond ±(2⁵³ − 1), which
-/// JavaScript rounds. Publish such an id as text.
+/// Numbers that clients could not tell from others cannot: NaN, the infinities, and integers beyond
+/// ±(2⁵³ − 1), which JavaScript rounds. Publish such an id as text.
 pub trait DocumentId {
-    /// The id as DDP spells it; `None` for a value that cannot be an id.
+    /// The id in DDP's spelling; `None` for a value that cannot be an id.
     fn to_wire(&self) -> Option<String>;
 }
 
@@ -443,7 +453,7 @@ impl DocumentId for UserId {
     }
 }
 
-/// The largest integer that is no other one's double.
+/// The largest integer up to which no two integers have the same `f64`.
 const MAX_SAFE: u64 = (1 << 53) - 1;
 
 impl DocumentId for i64 {

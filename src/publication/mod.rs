@@ -1,4 +1,5 @@
-//! Publications: functions that a client subscribes to, in one registry whatever they send.
+//! Publications: functions that a client subscribes to, in one registry, whether they send
+//! documents or events.
 
 mod context;
 mod turn;
@@ -23,23 +24,23 @@ use crate::mail::Mail;
 
 /// A registered publication.
 pub(crate) struct Publication {
-    /// Empty for a universal one.
+    /// Empty for a universal publication.
     name: Arc<str>,
     body: Body<Vent>,
-    /// The encodings that its events have had, as bits. The first is logged, and a second is warned of: it shows a Vent id
-    /// that looks like something else than it is.
+    /// The encodings that its events have had, as bits. The first is logged. A second causes a
+    /// warning: perhaps the name of a collection looks like a Vent id of redis-oplog.
     encodings: AtomicU8,
 }
 
 impl Publication {
-    /// One whose handler takes the plain context.
+    /// A publication whose handler takes a [`Subscription`].
     pub(crate) fn ordinary<M>(name: &str, handler: impl Handler<Subscription, M>) -> Self {
         let body = handler::body(handler);
         let of_vent = move |vent: Vent, params| body(vent.into_subscription(), params);
         Self::new(name, Box::new(of_vent))
     }
 
-    /// One whose handler follows channels.
+    /// A publication whose handler takes a [`Vent`].
     pub(crate) fn vent<M>(name: &str, handler: impl Handler<Vent, M>) -> Self {
         Self::new(name, handler::body(handler))
     }
@@ -52,12 +53,13 @@ impl Publication {
         }
     }
 
-    /// Empty for a universal one.
+    /// Empty for a universal publication.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Logs, once, how events of this publication are encoded, and once that not all are encoded alike.
+    /// Logs once how events of this publication are encoded, and warns once if not all have the
+    /// same encoding.
     pub(crate) fn log_encoding(&self, encoding: Encoding) {
         let bit = if encoding == Encoding::Collection {
             1
@@ -69,15 +71,17 @@ impl Publication {
             0 => tracing::info!(publication, ?encoding, "Events have this encoding."),
             seen if seen & bit == 0 => tracing::warn!(
                 publication,
-                "Some subscriptions get redis-oplog's frames and some those of a collection: a Vent id of 17 characters \
-                 of Meteor's id alphabet, such as Random.id(), asks for the former. Prefix the names of collections, for \
-                 example with \"vent.\", or choose one encoding (VentOptions::encoding)."
+                "Some subscriptions get redis-oplog's frames, others those of a collection. A Vent id of \
+                 17 characters of Meteor's id alphabet, such as Random.id(), selects the former. Prefix \
+                 the names of collections, for example with \"vent.\", or choose one encoding \
+                 (VentOptions::encoding)."
             ),
             _ => {}
         }
     }
 
-    /// The handler of one subscription, to be started; it begins in its turn. However it ends, the session hears of it.
+    /// Prepares the handler of one subscription. It starts in its turn. However it ends, the
+    /// session is told.
     pub(crate) fn prepare(
         &self,
         connection: Connection,
@@ -92,7 +96,7 @@ impl Publication {
         let publishing = turn.clone().run(publishing);
         let to = subscription.clone();
         let publishing = async move {
-            to.room().await;
+            to.wait_for_memory().await;
             let outcome = publishing.await.map(drop);
             drop(counted);
             outcome
@@ -107,7 +111,7 @@ impl Publication {
             move |connection, outcome| {
                 over.handler_ended();
                 connection.send(Mail::Published(run, outcome.map_err(Error::into_wire)));
-                // The next handler is not to be heard before this one's end.
+                // The mail of the next handler must not arrive before this handler's end.
                 drop(turn);
             },
         );

@@ -1,4 +1,4 @@
-//! The context of a Vent publication: what maps messages of the bus to events of one client.
+//! The context of a Vent publication: maps messages of the bus to events of one client.
 
 use std::hash::Hash;
 use std::ops::Deref;
@@ -14,7 +14,7 @@ use crate::handler::unpanicked;
 use crate::mail::Mail;
 use crate::mapping::{AsyncMapper, Event, IntoEvent, IntoGapEvent, Mapper, OneShared};
 
-/// One subscription to events. Everything that a [`Subscription`] can do, it can do too.
+/// One subscription to events. It can do everything that a [`Subscription`] can do.
 #[derive(Clone, Debug)]
 pub struct Vent(Subscription);
 
@@ -23,15 +23,17 @@ impl Vent {
         Self(subscription)
     }
 
-    /// The same subscription, as one to documents.
+    /// The same subscription, as a subscription to documents.
     pub fn into_subscription(self) -> Subscription {
         self.0
     }
 
-    /// Calls `f` for each message of a channel, or of each of several; what it returns becomes an event, or nothing.
+    /// Calls `f` for each message of a channel, or of several channels. What `f` returns is sent as
+    /// an event, or nothing is sent.
     ///
-    /// Resolves when the bus has confirmed the channels: a message published after that arrives. `f` runs where the
-    /// sockets are, one message at a time and in order; it must not block. If it fails or panics, this one event is lost.
+    /// Resolves when the bus has confirmed the channels: every message published after that
+    /// arrives. `f` runs on the thread of the client's shard, one message at a time and in order;
+    /// it must not block. If it fails or panics, only this event is lost.
     ///
     /// # Errors
     ///
@@ -39,7 +41,7 @@ impl Vent {
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, nothing is followed.
+    /// When the future is dropped, no channel is followed.
     pub async fn on<E: IntoEvent>(
         &self,
         channels: impl IntoChannels,
@@ -52,13 +54,14 @@ impl Vent {
         .await
     }
 
-    /// As [`on`](Self::on), with an asynchronous function: one message at a time, in order, on the handlers' runtime.
+    /// Like [`on`](Self::on), with an asynchronous function. It gets one message at a time, in
+    /// order, on the handlers' runtime.
     ///
-    /// Up to 64 messages or 256 KiB wait for it; more are lost, which is a gap.
+    /// Up to 64 messages or 256 KiB wait for it. More are dropped, which is a gap.
     ///
     /// # Errors
     ///
-    /// As [`on`](Self::on).
+    /// Those of [`on`](Self::on).
     pub async fn on_async<E, Fut>(
         &self,
         channels: impl IntoChannels,
@@ -79,7 +82,7 @@ impl Vent {
                     Event::none()
                 });
                 let run = subscription.run_id();
-                // Also when there is no event: what is answered makes room.
+                // Also when there is no event, because the answer makes room for the next message.
                 subscription.send(Mail::Event {
                     run,
                     message,
@@ -91,23 +94,25 @@ impl Vent {
         Ok(())
     }
 
-    /// Sends each message of a channel as it came: the cheapest way, nothing is called and nothing is parsed.
+    /// Sends each message of a channel unchanged. This is the cheapest way: no function is called,
+    /// and nothing is parsed.
     ///
     /// # Errors
     ///
-    /// As [`on`](Self::on).
+    /// Those of [`on`](Self::on).
     pub async fn relay(&self, channels: impl IntoChannels) -> Result<()> {
         self.follow(channels, Mapper::Relay).await
     }
 
-    /// As [`on`](Self::on), with a function that is called once per message for all subscribers who gave the same
-    /// function and an equal `arg`.
+    /// Like [`on`](Self::on), with a function that is called once per message for all subscribers
+    /// with the same function and an equal `arg`.
     ///
-    /// It is a function pointer, so it cannot capture one client's secrets and show them to another.
+    /// It is a function pointer, so it cannot capture one client's secrets and show them to
+    /// another.
     ///
     /// # Errors
     ///
-    /// As [`on`](Self::on).
+    /// Those of [`on`](Self::on).
     pub async fn on_shared<A, E>(
         &self,
         channel: impl IntoChannel,
@@ -123,17 +128,20 @@ impl Vent {
             .await
     }
 
-    /// Calls `f` when events may have been missed: Redis was away, or more came than could be held. What it returns is
-    /// sent as an event, behind those from before the hole and before those from after it; or nothing is, and then the
-    /// client does not hear of the gap, unless its events are [numbered](crate::VentOptions::numbered).
+    /// Calls `f` when events may have been missed, because Redis was away or more events came than
+    /// could be queued. What `f` returns is sent as an event, after the events from before the gap
+    /// and before those from after it. If it returns nothing, nothing is sent, and the client does
+    /// not learn of the gap, unless its events are [numbered](crate::VentOptions::numbered).
     ///
-    /// Called before `on`, it misses no gap. It runs where the sockets are and must not block;
-    /// [`Subscription::run`] takes what takes longer. If it fails or panics, that one event is lost.
+    /// Call it before `on`, then no gap is missed. `f` runs on the thread of the client's shard and
+    /// must not block; use [`Subscription::run`] for longer work. If it fails or panics, only this
+    /// event is lost.
     ///
     /// ```
     /// # use updraft::prelude::*;
     /// async fn news(vent: Vent) -> Result<()> {
-    ///     vent.on_gap(|| Some(ejson!({ "type": "gap" })));    // the client reads what it may have missed
+    ///     // The client reads what it may have missed.
+    ///     vent.on_gap(|| Some(ejson!({ "type": "gap" })));
     ///     vent.relay("news").await
     /// }
     /// ```
@@ -152,7 +160,7 @@ impl Vent {
         let leases = match outcome {
             Ok(leases) => leases?,
             Err(_) => {
-                // The client's other messages are not to wait for the bus.
+                // The client's other messages need not wait for the bus.
                 self.unblock();
                 leases.await?
             }
@@ -165,7 +173,7 @@ impl Vent {
         Ok(())
     }
 
-    /// A share in each of the channels, all asked for at once.
+    /// A lease on each of the channels, all asked for at once.
     async fn join(&self, channels: impl IntoChannels) -> Result<Vec<Lease>> {
         let (host, shard) = (self.connection().host(), self.connection().shard());
         let channels = channels.into_channels()?;

@@ -1,4 +1,4 @@
-//! One client, as its shard holds it: the connection that it has at the moment, and the session that may outlive it.
+//! One client, as its shard holds it: its current connection, and the session that may outlive it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,83 +20,86 @@ use crate::mapping::{Event, OnGap};
 use crate::publication::Subscription;
 use crate::telemetry::{GaugeGuard, LiveSession, LiveSubscription, ParkedSession};
 
-/// Parameters of subscriptions that belong to a client at rest, as its ids and names do. Only what is more counts.
+/// Bytes of subscription parameters that every client may have without their being counted, like
+/// its ids and names. Only what exceeds them is counted.
 const FEW_PARAMETERS: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) link: Link,
     pub(super) session: Conversation,
-    /// What its handlers hold.
+    /// The connection as its handlers see it.
     pub(super) context: Connection,
     pub(super) outgoing: Outgoing,
     pub(super) waiting: Waiting,
-    /// Who is logged in; handlers are told when they start.
+    /// The user who is logged in; handlers get it when they start.
     pub(super) user: Option<Arc<str>>,
-    /// There while the user changes.
+    /// Set while the user changes.
     pub(super) change: Option<Box<Change>>,
-    /// Its subscriptions, by run; grows and shrinks with the session's.
+    /// Its subscriptions, ordered by run. Grows and shrinks with those of the session.
     pub(super) subscriptions: Vec<Running>,
-    /// The tick that counts of those at which it stands in the shard's timers.
+    /// The tick of its next timer. Entries in the shard's timers with another tick are outdated.
     pub(super) timer: Option<Tick>,
-    /// Set when the connection is to end.
+    /// Set when the connection is about to end.
     pub(super) closing: Option<Box<Closing>>,
     pub(super) counted: SessionCounts,
-    /// Another connection that claims to be this client's next one, while this one is asked for a sign of life.
+    /// Another connection that claims this client's session, while this connection is asked for a
+    /// sign of life.
     pub(super) rival: Option<Box<Rival>>,
 }
 
 /// What waits on its way to the session, and why.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    /// What the client has sent and nobody has used yet, and what is kept until it comes back, as the
-    /// shard counts it.
+    /// Bytes that the client has sent and nobody has used yet, and bytes that are kept until the
+    /// client comes back, as the shard counts them.
     input: Share,
-    /// There while something waits because the client has much to take.
+    /// Set while mail or news of gaps waits because much output is queued.
     held_up: Option<Box<HeldUp>>,
-    /// Whether so much output waits that no mail is read and nothing begins.
+    /// Whether so much output waits that no mail is read and no handler starts.
     pub(super) is_full: bool,
-    /// Whether it has too many messages queued, and is not read from.
+    /// Whether too many of its messages are queued, so that the client is not read from.
     pub(super) is_paused: bool,
-    /// Whether it stands in the shard's list of those with more to read.
+    /// Whether the client stands in the shard's list of connections with more to read.
     pub(super) is_unread: bool,
 }
 
-/// What the gauges count its session as.
+/// The gauges in which its session is counted.
 #[derive(Debug, Default)]
 pub(super) struct SessionCounts {
-    /// From `connect` on.
+    /// Set from `connect` on.
     pub(super) session: Option<GaugeGuard<LiveSession>>,
-    /// While it waits for its client.
+    /// Set while the session waits for its client.
     pub(super) parked: Option<GaugeGuard<ParkedSession>>,
 }
 
-/// What waits for a client to take what it has to take.
+/// What waits until the client has taken more of its output.
 #[derive(Debug)]
 pub(super) struct HeldUp {
     /// Mail that is read then.
     mail: Backlog,
-    /// Runs that have missed events, and are told when there is room again. Filled as events are dropped; bounded by the
-    /// subscriptions.
+    /// Runs that have missed events, and are told when there is room again. Filled when events are
+    /// dropped, drained by `take_missed`; bounded by the number of subscriptions.
     missed: Vec<Run>,
 }
 
 /// The end of a connection, from the close frame on.
 #[derive(Debug)]
 pub(super) struct Closing {
-    /// Until when it may take.
+    /// When the connection is reset at the latest.
     pub(super) until: Duration,
-    /// How long it may take from the time on at which some of the last frames were taken; not for those who are closed
-    /// because they take too little.
-    pub(super) patience: Option<Duration>,
+    /// By how much `until` is extended whenever the peer takes some of the last frames. `None` for
+    /// a client that is closed because it takes too little.
+    pub(super) extension: Option<Duration>,
 }
 
-/// A change of the user that is under way.
+/// A change of the user that is in progress.
 #[derive(Debug, Default)]
 pub(super) struct Change {
-    /// Calls that wait for its end. Filled as changes begin; bounded by the calls of the session.
+    /// Calls that wait for the end of the change. Filled when changes begin, drained when the
+    /// change is complete; bounded by the calls of the session.
     pub(super) calls: Vec<UserChanged>,
-    /// What keeps messages meanwhile.
+    /// Collects messages meanwhile.
     pub(super) keeper: Option<FollowerId>,
 }
 
@@ -105,9 +108,9 @@ pub(super) struct Change {
 pub(super) struct Rival {
     /// Its place in the same shard.
     pub(super) place: Place,
-    /// What it says that it has received.
+    /// How many messages it says it has received.
     pub(super) received: Option<u64>,
-    /// When it gets the session, if nothing is heard of the other.
+    /// When it gets the session, unless something arrives from the other connection.
     pub(super) until: Duration,
 }
 
@@ -117,7 +120,7 @@ pub(super) struct Running {
     pub(super) subscription: Subscription,
     /// Its mapping functions.
     pub(super) followers: Vec<FollowerId>,
-    /// Filled by its handler, told of each gap.
+    /// Filled by its handler; called for each gap.
     pub(super) on_gap: Vec<OnGap>,
     pub(super) _counted: GaugeGuard<LiveSubscription>,
 }
@@ -152,7 +155,7 @@ impl Client {
         }
     }
 
-    /// What keeps messages while the user changes.
+    /// The keeper that collects messages while the user changes.
     pub(super) fn keeper(&self) -> Option<FollowerId> {
         self.change.as_ref()?.keeper
     }
@@ -165,7 +168,7 @@ impl Client {
         self.subscriptions.get(index)
     }
 
-    /// Where it is, for those who may find another there later.
+    /// Where the client is; another client may have its index later.
     pub(super) fn place(&self) -> Place {
         self.context.address().place()
     }
@@ -190,7 +193,8 @@ impl Client {
         Some(running)
     }
 
-    /// Bytes that wait on its account: output that it has not taken, mail, and input that nobody has used yet.
+    /// Bytes that wait because of this client: output that it has not taken, mail, and input that
+    /// nobody has used yet.
     pub(super) fn held(&self) -> usize {
         let queued = self
             .outgoing
@@ -199,7 +203,7 @@ impl Client {
         queued.saturating_add(self.context.queued_mail())
     }
 
-    /// Counts its input anew.
+    /// Updates the count of its input.
     pub(super) fn count_input(&mut self) {
         let mut bytes = self.session.queued_bytes();
         let kept = self.session.subscribed_bytes();
@@ -211,8 +215,8 @@ impl Client {
         self.waiting.input.set(bytes);
     }
 
-    /// Whether mail has to wait: not to make output of it which is not taken, or because the client is being told what is
-    /// different for its new user.
+    /// Whether mail must wait, because the output made of it would only be queued, or because the
+    /// client is still being sent the difference for its new user.
     pub(super) fn must_mail_wait(&self) -> bool {
         let is_telling = |session: &Session| session.is_telling();
         let has_mail = self
@@ -233,20 +237,22 @@ impl Client {
         })
     }
 
-    /// Puts mail aside.
+    /// Queues mail that must wait.
     pub(super) fn put_aside(&mut self, mail: Mail) {
         self.held_up().mail.push(mail);
     }
 
-    /// The next mail that was put aside.
+    /// The next mail that has waited.
     pub(super) fn take_mail(&mut self) -> Option<Mail> {
         let mail = self.waiting.held_up.as_mut()?.mail.pop();
-        self.waiting.go_on();
+        self.waiting.free_if_empty();
         mail
     }
 
-    /// Notes that a run has missed an event. Whether there is no room for its events, or was none and it has not been told.
-    pub(super) fn misses(&mut self, run: Run, limits: &ClientLimits) -> bool {
+    /// Whether an event for this run must be dropped, because there is no room for it, or because
+    /// the run has not been told of an earlier drop yet. If so, notes that the run has missed an
+    /// event.
+    pub(super) fn must_drop_event(&mut self, run: Run, limits: &ClientLimits) -> bool {
         let held_up = self.waiting.held_up.as_ref();
         if held_up.is_some_and(|it| it.missed.contains(&run)) {
             return true;
@@ -258,8 +264,8 @@ impl Client {
         is_full
     }
 
-    /// A run goes on as another, which misses what it has missed.
-    pub(super) fn runs_again(&mut self, run: Run, next: Run) {
+    /// A subscription goes on under another run, which is told what the former run has missed.
+    pub(super) fn replace_run(&mut self, run: Run, next: Run) {
         let missed = self
             .waiting
             .held_up
@@ -268,7 +274,7 @@ impl Client {
         missed.filter(|it| **it == run).for_each(|it| *it = next);
     }
 
-    /// Those that have missed events, if there is room enough again.
+    /// Takes the runs that have missed events, if there is room enough again.
     pub(super) fn take_missed(&mut self, limits: &ClientLimits) -> Vec<Run> {
         let Some(held_up) = &mut self.waiting.held_up else {
             return Vec::new();
@@ -277,17 +283,18 @@ impl Client {
             return Vec::new();
         }
         let missed = std::mem::take(&mut held_up.missed);
-        self.waiting.go_on();
+        self.waiting.free_if_empty();
         missed
     }
 
-    /// Tells its handlers how much waits for it.
-    pub(super) fn tell_output(&self) {
+    /// Tells its handlers how much output waits.
+    pub(super) fn report_output(&self) {
         let address = self.context.address();
         address.set_output(self.outgoing.counted_bytes());
     }
 
-    /// Whether it has sent more than its handlers keep up with. While memory is short, one message is enough.
+    /// Whether the client has sent more than its handlers keep up with. While memory is short, one
+    /// message is enough.
     pub(super) fn has_enough_queued(
         &self,
         limits: &ClientLimits,
@@ -302,21 +309,22 @@ impl Client {
             || queued > 0 && is_short()
     }
 
-    /// It has taken some of its output, which is a sign of life; the rest of what it was given may take so long.
-    pub(super) fn has_taken(&mut self, now: Duration, on_the_way: Duration) {
-        let until = now.saturating_add(on_the_way);
+    /// The client has taken some of its output, which is a sign of life. The bytes that the kernel
+    /// still holds may take it until `drain_time` has passed.
+    pub(super) fn took_output(&mut self, now: Duration, drain_time: Duration) {
+        let until = now.saturating_add(drain_time);
         self.session.busy_until(until);
         if let Some(socket) = self.link.socket_mut() {
             socket.alive(until);
         }
         if let Some(closing) = &mut self.closing
-            && let Some(patience) = closing.patience
+            && let Some(extension) = closing.extension
         {
-            closing.until = now.saturating_add(patience);
+            closing.until = now.saturating_add(extension);
         }
     }
 
-    /// It has said something.
+    /// Something has arrived from the client.
     pub(super) fn heard(&mut self, limits: &ClientLimits, now: Duration) {
         self.outgoing.heard(limits.events, now);
         if let Some(socket) = self.link.socket_mut() {
@@ -324,7 +332,7 @@ impl Client {
         }
     }
 
-    /// When it next wants to be looked at, if nothing happens.
+    /// When its next timer is due, if nothing happens before.
     pub(super) fn next_timeout(&self, limits: &ClientLimits) -> Option<Duration> {
         let stuck = self.outgoing.stuck_since();
         let stuck = stuck.map(|since| since.saturating_add(limits.output_timeout));
@@ -345,23 +353,23 @@ impl Client {
             .min()
     }
 
-    /// Whether nothing that waits for it has moved for too long.
+    /// Whether none of its waiting output has moved for too long.
     pub(super) fn is_stuck(&self, limits: &ClientLimits, now: Duration) -> bool {
         let stuck = self.outgoing.stuck_since();
         self.closing.is_none()
             && stuck.is_some_and(|since| since.saturating_add(limits.output_timeout) <= now)
     }
 
-    /// The end of its connection, if the close frame is queued now.
+    /// The deadline of its connection, if the close frame is queued now.
     pub(super) fn closing_from(&self, now: Duration, limits: &ClientLimits) -> Closing {
-        let patience = self.link.patience(limits);
+        let extension = self.link.close_timeout(limits);
         Closing {
-            until: now.saturating_add(patience),
-            patience: Some(patience),
+            until: now.saturating_add(extension),
+            extension: Some(extension),
         }
     }
 
-    /// Queues the close frame, behind what waits. What has come in is of no use any more.
+    /// Queues the close frame behind the waiting output, and drops the input that was not used.
     pub(super) fn close(&mut self, code: u16, reason: &str, closing: Closing) {
         self.outgoing.push_control(self.link.closing(code, reason));
         self.closing = Some(Box::new(closing));
@@ -369,7 +377,8 @@ impl Client {
         self.count_input();
     }
 
-    /// As [`close`](Self::close), for a session that goes on without this connection. What waits now is still for it.
+    /// Like [`close`](Self::close), for a session that goes on without this connection. Output that
+    /// waits now is still written to it.
     pub(super) fn part(&mut self, code: u16, reason: &str, closing: Closing) {
         self.close(code, reason, closing);
         let framing = self.link.framing();
@@ -379,8 +388,9 @@ impl Client {
         });
     }
 
-    /// Everything is written: a connection that is to end says so to its peer. Whether it has ended with that.
-    pub(super) fn written(&mut self) -> bool {
+    /// Everything is written. A connection that is about to end tells its peer so. Returns whether
+    /// it has ended with that.
+    pub(super) fn finish_if_closing(&mut self) -> bool {
         self.closing.is_some() && self.link.finish()
     }
 }
@@ -391,23 +401,24 @@ impl Waiting {
         self.held_up = None;
     }
 
-    /// Nothing is held up any more: its memory is given back.
-    fn go_on(&mut self) {
+    /// Frees the memory when nothing is held up any more.
+    fn free_if_empty(&mut self) {
         self.held_up
             .take_if(|it| it.mail.is_empty() && it.missed.is_empty());
     }
 }
 
 impl Running {
-    /// The subscription is over.
+    /// Ends the subscription: removes its mapping functions and tells its handler.
     pub(super) fn end(self, fan_out: &mut FanOut) {
         for follower in self.followers {
             fan_out.remove(follower);
         }
-        self.subscription.over();
+        self.subscription.end();
     }
 
-    /// What its handler says of a gap; whatever a function does costs no more than its event.
+    /// The events that its handler wants sent for a gap. A function that fails or panics costs only
+    /// its own event.
     pub(super) fn events_of_gap(&mut self) -> impl Iterator<Item = Event> {
         let Self {
             subscription,
@@ -439,7 +450,8 @@ mod tests {
 
     #[test]
     fn an_idle_client_is_small() {
-        // Beside what it has on the heap; what only some need belongs there. In a debug build, sockets are larger by 8.
+        // Not counting its heap data, where everything belongs that only some clients need. In a
+        // debug build sockets are larger by 8 bytes.
         let size = size_of::<Client>();
         assert!(size <= 512, "{size}");
     }

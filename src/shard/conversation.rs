@@ -1,5 +1,5 @@
-//! What is said over a client's connection: DDP, or the messages of a service of the program's own.
-//! The event loop asks either the same questions.
+//! What a connection carries: DDP, or the messages of a SockJS service that the program provides.
+//! The event loop handles both through the same functions.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Conversation {
         }
     }
 
-    /// Whether messages of the full size are taken.
+    /// Whether the client may send messages of the full size.
     pub(super) fn is_connected(&self) -> bool {
         self.ddp().is_none_or(Session::is_connected)
     }
@@ -49,14 +49,14 @@ impl Conversation {
         }
     }
 
-    /// The client has so much to take first that it cannot answer before this.
+    /// The client still has so much to read that it cannot answer before this time.
     pub(super) fn busy_until(&mut self, until: Duration) {
         if let Self::Ddp(session) = self {
             session.busy_until(until);
         }
     }
 
-    /// Whether it notices by itself that the client says nothing any more.
+    /// Whether the session itself pings its client.
     pub(super) fn has_heartbeat(&self) -> bool {
         self.ddp().is_some_and(Session::has_heartbeat)
     }
@@ -71,7 +71,7 @@ impl Conversation {
         }
     }
 
-    /// Messages that wait for a handler.
+    /// The number of messages that wait for a handler.
     pub(super) fn queued(&self) -> usize {
         match self {
             Self::Ddp(session) => session.queued(),
@@ -87,12 +87,12 @@ impl Conversation {
         }
     }
 
-    /// Bytes of what is kept of its subscriptions.
+    /// Bytes that are kept of its subscriptions' parameters.
     pub(super) fn subscribed_bytes(&self) -> usize {
         self.ddp().map_or(0, Session::subscribed_bytes)
     }
 
-    /// Calls that have begun and not ended.
+    /// Calls that have started and not ended.
     pub(super) fn calls_running(&self) -> usize {
         self.ddp().map_or(0, Session::calls_running)
     }
@@ -121,22 +121,22 @@ impl Conversation {
         }
     }
 
-    /// Whether it can outlive its connection.
+    /// Whether the session can outlive its connection.
     pub(super) fn is_resumable(&self) -> bool {
         self.ddp().is_some_and(Session::is_resumable)
     }
 
-    /// Whether it waits for its client to come back.
+    /// Whether the session waits for its client to come back.
     pub(super) fn is_parked(&self) -> bool {
         self.ddp().is_some_and(Session::is_parked)
     }
 
-    /// Bytes that are kept for when its client comes back.
+    /// Bytes that are kept until its client comes back.
     pub(super) fn kept_bytes(&self) -> usize {
         self.ddp().map_or(0, Session::kept_bytes)
     }
 
-    /// So many messages, the first of those that wait, are taken out to be written.
+    /// Takes the first `count` messages out of the queue, because they are about to be written.
     pub(super) fn written(&mut self, waiting: &mut Frames, count: usize) {
         match self {
             Self::Ddp(session) => session.written(waiting, count),
@@ -144,7 +144,7 @@ impl Conversation {
         }
     }
 
-    /// An event for a subscription: the head to put before `tail`, if it may be sent now.
+    /// An event for a subscription: the head to put before `tail`, if the event may be sent now.
     pub(super) fn event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<&Head> {
         self.ddp_mut()?.event(run, tail, out)
     }
@@ -156,7 +156,7 @@ impl Conversation {
         }
     }
 
-    /// As [`event`](Self::event), for what the client is told of a gap.
+    /// Like [`event`](Self::event), for an event that tells the client of a gap.
     pub(super) fn gap_event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<&Head> {
         self.ddp_mut()?.gap_event(run, tail, out)
     }

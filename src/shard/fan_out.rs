@@ -1,4 +1,5 @@
-//! From a channel's message to the subscribers of this shard: who follows what, and what each makes of it.
+//! From a channel's message to the subscribers of this shard: which mapping functions follow the
+//! channel, and what each makes of the message.
 
 mod followers;
 mod group;
@@ -23,21 +24,24 @@ use group::Group;
 use keeper::Keeper;
 use mapping_calls::MappingCalls;
 
-/// The place in its shard of whatever follows a channel.
+/// The index of a follower of channels in its shard.
 pub(super) type FollowerId = usize;
 
 /// The channels that this shard follows.
 #[derive(Default)]
 pub(super) struct FanOut {
-    /// Filled by `add` and as users change, emptied with the last follower; none is empty.
+    /// Filled by `add` and when users change, drained when the last follower of a channel leaves.
+    /// None is empty.
     channels: HashMap<Arc<str>, Followers, RandomState>,
     followers: Slab<ChannelFollower>,
-    /// Each once. Filled by `add`, emptied as their last subscribers leave; bounded by these.
+    /// Each group once. Filled by `add`, drained when the last subscriber of a group leaves;
+    /// bounded by the subscribers.
     groups: HashSet<Rc<Group>, RandomState>,
     next_rank: Rank,
 }
 
-/// Small where there are many: what is passed over for each message should be near what was just passed over.
+/// Kept small, because all followers of a channel are visited for each message and should be near
+/// each other in memory.
 enum ChannelFollower {
     Subscriber(SubscribedFunction),
     Keeper(Box<Keeper>),
@@ -45,17 +49,17 @@ enum ChannelFollower {
 
 /// One mapping function of one subscription.
 struct SubscribedFunction {
-    /// Its place in the lists of its channels.
+    /// Orders the followers of its channels.
     rank: Rank,
-    /// The connection's place in the shard.
+    /// The index of the connection in the shard.
     connection: usize,
     run: Run,
     encoding: Encoding,
     subscription: Subscription,
     function: Function,
-    /// Its share in each of its channels.
+    /// Its leases on its channels.
     leases: Box<[Lease]>,
-    /// Whether its client has a keeper, which has its messages for it.
+    /// Whether its client has a keeper, which collects messages for this function.
     is_kept: bool,
 }
 
@@ -66,13 +70,13 @@ enum Function {
     Async(Box<AsyncMapper>),
 }
 
-/// What a subscriber makes of a message.
+/// The outcome of a message for one subscriber.
 pub(super) enum Outcome {
     /// An event to send.
     Event(Tail),
     /// No event, or not yet.
     Nothing,
-    /// The message was lost on the way to an asynchronous function, with none before it.
+    /// The message was lost on the way to an asynchronous function, and no earlier one waits there.
     Lost,
 }
 
@@ -122,12 +126,13 @@ impl FanOut {
         id
     }
 
-    /// Forgets a mapping function; its shares in its channels are given back.
+    /// Removes a mapping function and drops its leases.
     pub(super) fn remove(&mut self, id: FollowerId) {
         drop(self.take_subscriber(id));
     }
 
-    /// One of these functions has answered with what it made of a message; whether messages behind it were lost.
+    /// One of these functions has returned its event for a message. Returns whether messages behind
+    /// it were dropped.
     pub(super) fn mapped(&mut self, functions: &[FollowerId], message: &Arc<Message>) -> bool {
         for id in functions {
             if let Some(ChannelFollower::Subscriber(subscriber)) = self.followers.get_mut(*id)
@@ -169,7 +174,7 @@ impl FanOut {
         }
     }
 
-    /// The subscriptions that follow a channel: connection and run of each.
+    /// The subscriptions that follow a channel, each as connection and run.
     pub(super) fn followers(&self, channel: &str) -> impl Iterator<Item = (usize, Run)> {
         let ids = self.channels.get(channel).into_iter();
         ids.flat_map(Followers::iter)
@@ -184,7 +189,7 @@ impl FanOut {
         }
     }
 
-    /// Hands a message to every subscriber of its channel, and each one's outcome to `send`.
+    /// Hands a message to every subscriber of its channel, and passes each outcome to `send`.
     pub(super) fn deliver(
         &mut self,
         message: &Arc<Message>,
@@ -196,7 +201,7 @@ impl FanOut {
         }
     }
 
-    /// The group of those who share this function, or a new one.
+    /// The group that shares this function, or a new one.
     fn group(&mut self, mapper: Box<dyn SharedMapper>) -> Rc<Group> {
         let group = Rc::new(Group::new(mapper, self.groups.hasher()));
         if let Some(known) = self.groups.get(&group) {
@@ -213,7 +218,7 @@ impl Function {
     }
 }
 
-/// Hands a message to these followers, and the outcome of each subscriber to `send`.
+/// Hands a message to these followers, and passes each subscriber's outcome to `send`.
 fn deliver(
     message: &Arc<Message>,
     ids: impl IntoIterator<Item = FollowerId>,
@@ -235,8 +240,8 @@ fn deliver(
         };
         let encoding = subscriber.encoding;
         if !matches!(subscriber.function, Function::Each(_)) {
-            // What follows is nothing that its predecessor's function takes time for.
-            calls.judge();
+            // The time of the next step must not be counted for the function before it.
+            calls.check_time();
         }
         let outcome = match &mut subscriber.function {
             Function::Relay => as_it_came.outcome(message, encoding),
@@ -276,7 +281,7 @@ impl Tails {
         }
     }
 
-    /// The event in an encoding, printed at the first call.
+    /// The event in an encoding. It is printed at the first call.
     fn outcome(&mut self, message: &Message, encoding: Encoding) -> Outcome {
         let made = match encoding {
             Encoding::Collection => &mut self.made[0],

@@ -1,7 +1,8 @@
-//! How everything outside a shard talks to it: one inbox per shard, filled by anybody, emptied by the shard alone.
+//! The inbox of a shard: everything outside the shard sends letters to it, and only the shard reads
+//! them.
 //!
-//! Order is kept, and nothing waits. Mail is bounded by the memory of the process; what the bus may have in an inbox is
-//! bounded in bytes, and new connections are bounded in number.
+//! Letters keep their order, and sending never waits. Mail is bounded by the memory limit of the
+//! process, messages of the bus are bounded in bytes, and new connections are bounded in number.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,11 +18,11 @@ use super::polling_sessions::{self as polling, RequestInbox};
 use crate::base::memory::Memory;
 use crate::mail::{Address, Mail, Place, Post};
 
-/// What a shard can be sent.
+/// A letter to a shard.
 pub(crate) enum Letter {
-    /// A socket whose handshake is done.
+    /// A new connection; the handshake of a socket is done.
     Arrival(Box<Arrival>),
-    /// From another shard: a client that wants a session of this one.
+    /// From another shard: a client that wants to resume a session of this shard.
     Newcomer(Box<Newcomer>),
     /// From a handler to its session.
     Mail {
@@ -40,14 +41,14 @@ pub(crate) enum Letter {
         session: Arc<polling::PollingSession>,
         request: Box<polling::PollingRequest>,
     },
-    /// Close every connection, one after the other within this time, and let nobody in.
+    /// Close every connection, one after the other within `spread`, and admit nobody.
     ShutDown { spread: Duration },
     /// Drop every connection and end.
     Stop,
 }
 
 impl Letter {
-    /// Nobody reads it. What it holds is let go of.
+    /// Drops a letter that nobody reads. The memory of mail is released.
     pub(crate) fn discard(self) {
         if let Self::Mail { address, mail, .. } = self {
             address.received(&mail);
@@ -60,28 +61,29 @@ pub(crate) struct Inbox {
     /// The shard's number.
     shard: usize,
     state: Mutex<InboxState>,
-    /// Whether the shard sleeps, or is about to, and must be woken.
+    /// Whether the shard sleeps, or is about to, so that it must be woken.
     asleep: AtomicBool,
     waker: mio::Waker,
-    /// The shard's clients, as it has last said.
+    /// The number of the shard's clients, as the shard has last reported it.
     clients: AtomicUsize,
     limits: InboxLimits,
     memory: Arc<Memory>,
 }
 
-/// What may wait in an inbox beside mail.
+/// How much may wait in an inbox, in addition to mail.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct InboxLimits {
-    /// Bytes of messages from the bus that may wait for one shard: 64 MiB by default. A shard that
-    /// does not keep up loses what exceeds it, and the subscriptions concerned are told of a gap.
+    /// Bytes of bus messages that may wait for one shard: 64 MiB by default. Above that, messages
+    /// for a shard that does not keep up are dropped, and the affected subscriptions are told of a
+    /// gap.
     pub bus_bytes: usize,
-    /// New connections that may be on their way to the shards: 1,024 by default. Sessions of SockJS
-    /// over HTTP beyond that are refused at once, and counted in
+    /// New connections that may be on their way to the shards: 1,024 by default. Further SockJS
+    /// sessions over HTTP are refused at once, and counted in
     /// [`Stats::refused_connections`](crate::Stats::refused_connections).
     pub arrivals: usize,
-    /// How long one more WebSocket may wait for room among them: 10 s by default. Then it is
-    /// closed, and counted likewise.
+    /// How long a further WebSocket may wait for room among them: 10 s by default. Then it is
+    /// closed, and counted in the same number.
     pub arrival_timeout: Duration,
 }
 
@@ -97,30 +99,32 @@ impl Default for InboxLimits {
 
 #[derive(Default)]
 struct InboxState {
-    /// Filled by everybody, taken whole by the shard. Mail is bounded by the memory of the process, what requests post by their session's
-    /// room, batches and arrivals by `limits`, newcomers by the connections that there are, and of gaps there is at most
-    /// one behind each of the others.
+    /// Filled by all senders, emptied by the shard. Mail is bounded by the memory limit of the
+    /// process, posts of polling clients by the room of their sessions, batches and arrivals by
+    /// `limits`, newcomers by the number of connections. There is at most one gap behind each of
+    /// the other letters.
     letters: Vec<Letter>,
     /// Bytes of batches in `letters`.
     batched: usize,
     /// Arrivals in `letters`.
     arrivals: usize,
-    /// Channels whose messages were dropped since the shard last looked; bounded by the channels that it follows.
+    /// Channels whose messages were dropped since the shard last looked; bounded by the channels
+    /// that the shard follows.
     dropped: HashSet<Arc<str>>,
-    /// Set when the shard has ended: nobody will read what is sent.
+    /// Set when the shard has ended: nobody will read further letters.
     is_closed: bool,
 }
 
-/// What the shard takes out of its inbox.
+/// The content of an inbox, as the shard takes it.
 #[derive(Default)]
 pub(crate) struct Delivery {
     pub(crate) letters: Vec<Letter>,
-    /// Channels of which messages were dropped, because the shard could not keep up.
+    /// Channels of which messages were dropped because the shard did not keep up.
     pub(crate) dropped: HashSet<Arc<str>>,
 }
 
-/// Room for letters that an inbox keeps when it has been emptied.
-const KEPT: usize = 1024;
+/// The capacity that an emptied inbox keeps, in letters.
+const KEPT_LETTERS: usize = 1024;
 
 impl Inbox {
     pub(crate) fn new(
@@ -145,18 +149,18 @@ impl Inbox {
         self.shard
     }
 
-    /// The shard says how many clients it has.
-    pub(crate) fn has_clients(&self, count: usize) {
+    /// Reports how many clients the shard has.
+    pub(crate) fn set_clients(&self, count: usize) {
         self.clients.store(count, Ordering::Relaxed);
     }
 
-    /// Clients of the shard, with those that are about to arrive.
+    /// The clients of the shard, including those that are about to arrive.
     pub(crate) fn load(&self) -> usize {
         let clients = self.clients.load(Ordering::Relaxed);
         clients.saturating_add(self.lock().arrivals)
     }
 
-    /// Leaves a letter. When the shard has ended it is dropped, and lets go of what it holds.
+    /// Adds a letter. If the shard has ended, the letter is dropped and its memory released.
     pub(crate) fn put(&self, letter: Letter) {
         let mut state = self.lock();
         if state.is_closed {
@@ -168,7 +172,8 @@ impl Inbox {
         self.wake();
     }
 
-    /// Hands over a new connection; `false` when too many wait already, and it is dropped.
+    /// Hands over a new connection. Returns `false`, and drops the connection, when too many wait
+    /// already.
     pub(crate) fn arrive(&self, arrival: Box<Arrival>) -> bool {
         let mut state = self.lock();
         if state.is_closed || state.arrivals >= self.limits.arrivals {
@@ -181,10 +186,10 @@ impl Inbox {
         true
     }
 
-    /// Takes everything; `into` is left with some capacity for the next time.
+    /// Takes everything. `into` keeps some capacity for the next time.
     pub(crate) fn take(&self, into: &mut Delivery) {
-        into.letters.shrink_to(KEPT);
-        into.dropped.shrink_to(KEPT);
+        into.letters.shrink_to(KEPT_LETTERS);
+        into.dropped.shrink_to(KEPT_LETTERS);
         let mut state = self.lock();
         std::mem::swap(&mut state.letters, &mut into.letters);
         std::mem::swap(&mut state.dropped, &mut into.dropped);
@@ -192,7 +197,7 @@ impl Inbox {
         state.arrivals = 0;
     }
 
-    /// The shard has ended. What is still here is dropped, and so is all that comes.
+    /// The shard has ended. Drops what is in the inbox and everything that is sent later.
     pub(crate) fn close(&self) {
         let mut rest = Delivery::default();
         self.lock().is_closed = true;
@@ -200,7 +205,8 @@ impl Inbox {
         rest.letters.into_iter().for_each(Letter::discard);
     }
 
-    /// Says that the shard is going to sleep; `false` if there is something to read first.
+    /// Tells senders that the shard is going to sleep. Returns `false` if there is something to
+    /// read first.
     pub(crate) fn may_sleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
         let idle = {
@@ -213,7 +219,7 @@ impl Inbox {
         idle
     }
 
-    /// Says that the shard is awake, and will look into the inbox before it sleeps.
+    /// Tells senders that the shard is awake, and will look into the inbox before it sleeps.
     pub(crate) fn awake(&self) {
         self.asleep.store(false, Ordering::SeqCst);
     }
@@ -265,7 +271,8 @@ impl Port for Inbox {
         }
         let fits =
             state.batched == 0 || state.batched.saturating_add(size) <= self.limits.bus_bytes;
-        // After a dropped batch nothing is delivered until the shard has been told, or the gap would come too late.
+        // After a dropped batch nothing is delivered until the shard has been told. Otherwise the
+        // gap would be reported too late.
         if fits && state.dropped.is_empty() {
             state.batched = state.batched.saturating_add(size);
             state.letters.push(Letter::Batch(batch.clone()));
@@ -283,7 +290,7 @@ impl Port for Inbox {
     fn gap(&self, gap: Gap) {
         let mut state = self.lock();
         if let Some(Letter::Gap(waiting)) = state.letters.last_mut() {
-            // Nothing came between the two: they are one.
+            // Nothing came between the two gaps, so they become one.
             let channels: HashSet<_> = waiting.channels.iter().chain(&*gap.channels).collect();
             waiting.channels = channels.into_iter().cloned().collect();
             waiting.generation = gap.generation;

@@ -1,90 +1,94 @@
-//! What a client may send, how long it may take, and what may wait for it, beside what its session
-//! bounds. The defaults suit a server in the open.
+//! Limits for one client: what it may send, how long it may take, and how much may wait for it. A
+//! session has limits of its own. The defaults suit a server on the open internet.
 
 use std::time::Duration;
 
 use crate::transport::websocket::FrameRate;
 
-/// The limits that a shard keeps of each client.
+/// The limits that a shard applies to each client.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ClientLimits {
     /// Bytes of a message before `connect`, all its fragments together: 64 KiB by default. A frame
-    /// that would exceed it closes the connection with 1009 as soon as its header is here.
+    /// that would exceed this closes the connection with 1009 as soon as its header has been read.
     pub first_message: usize,
-    /// Bytes of a message after `connect`, likewise: 4 MiB by default.
+    /// Bytes of a message after `connect`, all its fragments together: 4 MiB by default. A larger
+    /// one closes the connection in the same way.
     pub message: usize,
-    /// Small frames that a client may send, which are control frames (pings above all) and
-    /// fragments of less than 1 KiB: 1,000 within 10 s by default. One more closes the connection
-    /// with 1008.
+    /// How many small frames a client may send: 1,000 within 10 s by default. Small frames are
+    /// control frames (mostly pings) and fragments of less than 1 KiB. One more closes the
+    /// connection with 1008.
     pub small_frames: FrameRate,
-    /// Messages of one client that may wait behind a handler, and calls of it that may run at once:
-    /// 100 by default. A client with more is not read from until a handler has ended; so the
-    /// message that exceeds the limit is still taken in, with what came in the same read.
+    /// How many messages of one client may wait for a handler, and how many of its calls may run at
+    /// once: 100 by default each. A client that reaches this limit is not read from until a handler
+    /// has ended. The rest of a read that has already happened is still accepted.
     pub queued_messages: usize,
-    /// Bytes of these messages, and of the parameters of its handlers that run: 4 MiB by default. A
-    /// client with more is not read from, and none of its handlers begins while the parameters of
-    /// those that run have as many. Bytes are those of memory: parameters of many small values take
-    /// many times their text.
+    /// Bytes of these messages, plus the parameters of the handlers that run: 4 MiB by default. A
+    /// client that reaches this limit is not read from. No handler of it starts while the
+    /// parameters of those that run reach the limit alone. Bytes are counted as memory: parameters
+    /// of many small values take many times the size of their text.
     pub queued_bytes: usize,
-    /// Bytes that may wait for one client before others wait for it: 1 MiB by default. With more,
-    /// no further subscription or method of this client begins, what its handlers have sent waits,
-    /// and handlers wait where they await [`flowing`](crate::Subscription::flowing) or anything
-    /// else of their context. Nothing is lost, and nobody is closed.
+    /// Bytes of output that may wait for one client before the server holds back more: 1 MiB by
+    /// default. Above this limit no further subscription or method of the client starts, what its
+    /// handlers have sent stays queued, and its handlers wait wherever they await
+    /// [`flowing`](crate::Subscription::flowing) or another future of their context. Nothing is
+    /// lost, and no connection is closed.
     pub flow: usize,
-    /// Bytes that may wait for one client before events of channels find no room: 16 MiB by
-    /// default. Those that come then are lost, which is a gap: the subscription is told when there
-    /// is room again, and goes on.
+    /// Bytes of output that may wait for one client before further events of channels are dropped:
+    /// 16 MiB by default. A dropped event is a gap: the subscription goes on, and is told of the
+    /// gap when there is room again.
     pub events: usize,
-    /// Bytes of messages from the bus that are kept for one client while its user changes, until
-    /// its subscriptions have run again and say what becomes of them: 256 KiB by default. More is a
-    /// gap.
+    /// Bytes of bus messages that are kept for one client while its user changes, until its
+    /// subscriptions have run again and say what becomes of the messages: 256 KiB by default. More
+    /// is a gap.
     pub user_change: usize,
-    /// How long a client that something waits for may show no sign of life before it is closed with
-    /// 1013: 10 s by default. A sign of life is that its socket takes something, or that anything
-    /// is heard of it. The frame under way is finished, what waits behind it is dropped.
+    /// How long a client for which output waits may show no sign of life before it is closed with
+    /// 1013: 10 s by default. A sign of life is that its socket accepts bytes, or that anything
+    /// arrives from it. The frame that is being written is completed; the output behind it is
+    /// dropped.
     pub output_timeout: Duration,
-    /// How long a connection may take to end once its close frame has been queued: 5 s by default,
-    /// from the last time on that its client has taken some of what was queued before. Then it is
-    /// reset.
+    /// How long a connection may take to end once its close frame has been queued: 5 s by default.
+    /// The time starts again whenever the client accepts bytes that were queued before. Then the
+    /// connection is reset.
     pub close_timeout: Duration,
     /// When a connection may take over the session of another that is still open.
     pub takeover: TakeoverLimits,
-    /// For clients whom nothing else asks for a sign of life.
+    /// For clients that are not pinged otherwise.
     pub silence: SilenceLimit,
 }
 
-/// How a connection gets the session of another one, whose client has come back.
+/// When a connection gets the session of another one that is still open.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TakeoverLimits {
-    /// How long the other connection may stay silent when it is pinged: 2 s by default. Then it is
-    /// closed, and the new one has the session. If anything is heard of it, the new one gets a
-    /// session of its own.
+    /// How long the other connection may stay silent after a ping: 2 s by default. Then it is
+    /// closed, and the new connection gets the session. If anything arrives from it, the new
+    /// connection gets a session of its own.
     pub timeout: Duration,
-    /// Whether a session is resumed from the client's former address only: no by default, for people
-    /// move from one network to another.
+    /// Whether a session can only be resumed from the client's former address: no by default,
+    /// because people move from one network to another.
     pub same_address: bool,
 }
 
-/// How a client is watched whom nothing else asks for a sign of life: those of the version `pre1`,
-/// those of a [SockJS service](crate::Builder::sockjs_service) over its raw WebSocket, and any
-/// where [the heartbeat](crate::config::SessionSettings::heartbeat_interval) and that of
-/// [SockJS](crate::SockJs::heartbeat) are off.
+/// How the server checks clients that are not pinged otherwise. These are clients of version
+/// `pre1`, clients of a [SockJS service](crate::Builder::sockjs_service) over its raw WebSocket,
+/// and all clients where [the heartbeat](crate::config::SessionSettings::heartbeat_interval) and
+/// that of [SockJS](crate::SockJs::heartbeat) are off.
 ///
-/// Over HTTP the response that waits is ended instead of a ping, and the client has to ask again.
+/// Over HTTP the server ends the waiting response instead of sending a ping, and the client has to
+/// send the next request.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct SilenceLimit {
-    /// How long after its last answer such a client is sent a ping of WebSocket: 60 s by default,
-    /// so that a client that has stopped is gone within two minutes. Zero switches this off.
+    /// How long after its last answer such a client is sent a WebSocket ping: 60 s by default, so
+    /// that a client that has stopped is gone within two minutes. Zero turns this off.
     pub interval: Duration,
-    /// How long it may be silent after that before its connection is closed: 45 s by default.
+    /// How long it may then stay silent before its connection is closed: 45 s by default.
     pub timeout: Duration,
 }
 
 impl ClientLimits {
-    /// Bytes of a message of a client that has, or has not, said `connect`.
+    /// The largest message in bytes, for a client that has, or has not, sent `connect`.
     pub(super) fn message_of(&self, is_connected: bool) -> usize {
         if is_connected {
             self.message

@@ -1,5 +1,5 @@
-//! How a client's peer is reached: the socket, and what belongs to the socket alone. The rest of a
-//! [`Client`](super::client::Client) does not know what kind of connection it has.
+//! How a client's peer is reached: the socket, and the state that belongs to the socket alone. The
+//! rest of a [`Client`](super::client::Client) does not know which kind of connection it has.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -30,7 +30,7 @@ pub(super) enum Link {
     Socket(Socket),
     /// HTTP requests.
     Polling(Box<Polling>),
-    /// Nobody: the client has lost its connection and may come back over another.
+    /// No connection: the client has lost it and may come back over another.
     Gone,
 }
 
@@ -38,28 +38,29 @@ pub(super) enum Link {
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
-    /// None where the client speaks to us in the open.
+    /// `None` if the client does not use TLS.
     encryption: Option<Box<Encryption>>,
-    /// What has come of the next message.
+    /// The part of the next message that has arrived.
     pub(super) reader: Reader,
-    /// Whether it has ended on the peer's side; the peer may still listen.
+    /// Whether the peer has finished sending; it may still read.
     pub(super) has_hung_up: bool,
-    /// Its place among the connections of its address, where these are limited; given back when it is dropped.
+    /// Its seat among the connections of its address, if their number is limited; released when
+    /// dropped.
     _seat: Option<Box<Seat>>,
     _counted: GaugeGuard<LiveConnection>,
-    /// There where SockJS is spoken, or where the session does not ask the peer for a sign of life.
-    heart: Option<Box<Heart>>,
+    /// Set if the client speaks SockJS, or if its session sends no pings.
+    keepalive: Option<Box<Keepalive>>,
 }
 
-/// What is not so on a raw WebSocket of DDP.
+/// State that a raw WebSocket with DDP does not need.
 #[derive(Debug, Default)]
-struct Heart {
-    /// There where SockJS is spoken: whether the peer takes its frames, which it does not once it has closed, or has broken
-    /// the rules.
+struct Keepalive {
+    /// Set if the client speaks SockJS: whether the peer accepts SockJS frames. It does not once it
+    /// has closed or broken the protocol.
     takes_frames: Option<bool>,
-    /// There where the peer is pinged.
+    /// Set if the shard pings the peer.
     pulse: Option<(SilenceLimit, Pulse)>,
-    /// Whether it is pinged by us alone, and not by SockJS.
+    /// Whether the pings are ours, not SockJS's heartbeat.
     is_watched: bool,
 }
 
@@ -77,77 +78,79 @@ impl Socket {
             has_hung_up: false,
             _seat: seat.map(Box::new),
             _counted: counted,
-            heart: None,
+            keepalive: None,
         }
     }
 
-    /// Speaks SockJS from now on, as this service has it.
+    /// Uses SockJS framing from now on, with the heartbeat of this service.
     pub(super) fn frame(&mut self, service: &Service, now: Duration) {
         let by = SilenceLimit {
             interval: service.options.heartbeat,
             timeout: service.options.heartbeat_timeout,
         };
         let pulse = (!by.interval.is_zero()).then(|| (by, Pulse::new(now, by.interval)));
-        self.heart = Some(Box::new(Heart {
+        self.keepalive = Some(Box::new(Keepalive {
             takes_frames: Some(true),
             pulse,
             is_watched: false,
         }));
     }
 
-    /// The peer has closed, or has broken the rules: what ends the connection is WebSocket's close
-    /// frame alone, as in sockjs-node.
+    /// The peer has closed, or has broken the protocol. Only WebSocket's close frame ends the
+    /// connection then, as in sockjs-node.
     pub(super) fn takes_no_more_frames(&mut self) {
-        if let Some(heart) = &mut self.heart {
-            heart.takes_frames = heart.takes_frames.map(|_| false);
+        if let Some(keepalive) = &mut self.keepalive {
+            keepalive.takes_frames = keepalive.takes_frames.map(|_| false);
         }
     }
 
     fn takes_frames(&self) -> bool {
-        self.heart
+        self.keepalive
             .as_ref()
-            .is_some_and(|heart| heart.takes_frames == Some(true))
+            .is_some_and(|keepalive| keepalive.takes_frames == Some(true))
     }
 
     pub(super) fn framing(&self) -> Framing {
-        let heart = self.heart.as_ref();
-        match heart.and_then(|heart| heart.takes_frames) {
+        let keepalive = self.keepalive.as_ref();
+        match keepalive.and_then(|keepalive| keepalive.takes_frames) {
             None => Framing::Raw,
             Some(_) => Framing::SockJs,
         }
     }
 
-    /// The client is alive at this time, whatever has become of a ping.
+    /// The client is known to be alive at this time, whether or not it has answered a ping.
     pub(super) fn alive(&mut self, at: Duration) {
-        if let Some(heart) = &mut self.heart
-            && let Some((by, pulse)) = &mut heart.pulse
+        if let Some(keepalive) = &mut self.keepalive
+            && let Some((by, pulse)) = &mut keepalive.pulse
         {
             pulse.alive(at, by.interval);
         }
     }
 
-    /// Has the peer pinged from now on, unless SockJS's heartbeat does that.
+    /// Pings the peer from now on, unless SockJS's heartbeat does.
     fn watch(&mut self, by: SilenceLimit, now: Duration) {
-        let heart = self.heart.get_or_insert_default();
-        if heart.pulse.is_none() {
-            heart.pulse = Some((by, Pulse::new(now, by.interval)));
-            heart.is_watched = true;
+        let keepalive = self.keepalive.get_or_insert_default();
+        if keepalive.pulse.is_none() {
+            keepalive.pulse = Some((by, Pulse::new(now, by.interval)));
+            keepalive.is_watched = true;
         }
     }
 
-    /// Whether the peer is pinged by us alone.
+    /// Whether the peer is pinged by us, not by SockJS's heartbeat.
     pub(super) fn is_watched(&self) -> bool {
-        self.heart.as_ref().is_some_and(|heart| heart.is_watched)
+        self.keepalive
+            .as_ref()
+            .is_some_and(|keepalive| keepalive.is_watched)
     }
 
-    /// What the heartbeat wants done.
+    /// What the heartbeat requires now.
     pub(super) fn beat(&mut self, now: Duration) -> Option<Beat> {
-        let (by, pulse) = self.heart.as_mut()?.pulse.as_mut()?;
+        let (by, pulse) = self.keepalive.as_mut()?.pulse.as_mut()?;
         pulse.beat(now, by.timeout)
     }
 
     fn next_timeout(&self) -> Option<Duration> {
-        let (_, pulse) = self.heart.as_ref()?.pulse.as_ref()?;
+        let (_, pulse) = self.keepalive.as_ref()?.pulse.as_ref()?;
         Some(pulse.next_timeout())
     }
 
@@ -158,9 +161,11 @@ impl Socket {
         }
     }
 
-    /// Whether a read of `count` bytes, of `room`, may have left something in the socket.
+    /// Whether the socket may hold more bytes after a read of `count` bytes into a buffer of `room`
+    /// bytes.
     pub(super) fn may_have_more(&self, count: usize, room: usize) -> bool {
-        // A short read has emptied the socket, but would not show that its peer has finished. That of TLS is one record.
+        // A short read has emptied the socket, but would not show that the peer has finished. With
+        // TLS a read returns one record only.
         count == room || self.has_hung_up || self.is_encrypted()
     }
 
@@ -168,18 +173,20 @@ impl Socket {
         self.encryption.is_some()
     }
 
-    /// Says to the peer that nothing more follows. Whether the connection has ended with that.
+    /// Tells the peer that nothing more follows. Returns whether the connection has ended with
+    /// that.
     fn finish(&mut self) -> bool {
         if let Some(encryption) = &mut self.encryption {
             encryption.finish(&mut self.stream);
         }
         let told = self.stream.shutdown(Shutdown::Write);
         self.has_hung_up
-            // The peer may have gone first, and then there is nobody to say it to.
+            // The peer may have closed first. Then nobody is left to tell.
             || told.is_err_and(|error| error.kind() == ErrorKind::NotConnected)
     }
 
-    /// Makes the end of the socket a reset: what its peer has not taken by now is not kept for it.
+    /// Makes the socket end with a reset, so that the kernel does not keep bytes which the peer has
+    /// not taken.
     fn reset(&self) {
         if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%error, "A connection could not be reset.");
@@ -205,7 +212,7 @@ impl Link {
         matches!(self, Self::Gone)
     }
 
-    /// Has the shard told when the connection can be read from or written to.
+    /// Registers the socket, so that the shard learns when it is readable or writable.
     pub(super) fn register(&mut self, registry: &Registry, index: usize) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {
@@ -216,7 +223,7 @@ impl Link {
 
     pub(super) fn deregister(&mut self, registry: &Registry) {
         match self {
-            // Fails only for a socket that is not registered, and then nothing is left to do.
+            // Fails only for a socket that is not registered; then nothing is left to do.
             Self::Socket(socket) => drop(registry.deregister(&mut socket.stream)),
             Self::Polling(_) | Self::Gone => {}
         }
@@ -230,7 +237,7 @@ impl Link {
         }
     }
 
-    /// The requests, if the connection is made of them.
+    /// The polling link, if the connection consists of HTTP requests.
     pub(super) fn polling_mut(&mut self) -> Option<&mut Polling> {
         match self {
             Self::Socket(_) | Self::Gone => None,
@@ -239,9 +246,9 @@ impl Link {
     }
 
     /// The client has this place from now on.
-    pub(super) fn settle(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Place) {
+    pub(super) fn set_place(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Place) {
         if let Self::Polling(polling) = self {
-            polling.settle(inbox, place);
+            polling.set_place(inbox, place);
         }
     }
 
@@ -252,7 +259,7 @@ impl Link {
         }
     }
 
-    /// How messages stand in what is written.
+    /// How messages are framed in the output.
     pub(super) fn framing(&self) -> Framing {
         match self {
             Self::Socket(socket) => socket.framing(),
@@ -261,7 +268,7 @@ impl Link {
         }
     }
 
-    /// What opens the connection, before any message.
+    /// The frame that opens the connection, before any message.
     pub(super) fn opening(&self) -> Option<Vec<u8>> {
         match self {
             Self::Socket(socket) => {
@@ -273,7 +280,7 @@ impl Link {
         }
     }
 
-    /// What closes the connection, after all messages.
+    /// The frame that closes the connection, after all messages.
     pub(super) fn closing(&mut self, code: u16, reason: &str) -> Vec<u8> {
         let frame = || sockjs::close(code, reason);
         match self {
@@ -290,15 +297,15 @@ impl Link {
         }
     }
 
-    /// How long a connection that is closed may take to end.
-    pub(super) fn patience(&self, limits: &ClientLimits) -> Duration {
+    /// How long a closed connection may take to end.
+    pub(super) fn close_timeout(&self, limits: &ClientLimits) -> Duration {
         match self {
             Self::Socket(_) | Self::Gone => limits.close_timeout,
-            Self::Polling(polling) => polling.patience(),
+            Self::Polling(polling) => polling.close_timeout(),
         }
     }
 
-    /// Has the peer asked for signs of life, which nobody else does.
+    /// Asks the peer for signs of life, because its session does not.
     pub(super) fn watch(&mut self, by: SilenceLimit, now: Duration) {
         match self {
             _ if by.interval.is_zero() => {}
@@ -308,7 +315,7 @@ impl Link {
         }
     }
 
-    /// When it next wants to be looked at, if nothing happens.
+    /// When its next timer is due, if nothing happens before.
     pub(super) fn next_timeout(&self) -> Option<Duration> {
         match self {
             Self::Socket(socket) => socket.next_timeout(),
@@ -317,7 +324,7 @@ impl Link {
         }
     }
 
-    /// Notes that the peer has finished.
+    /// Notes that the peer has finished sending.
     pub(super) fn hung_up(&mut self) {
         match self {
             Self::Socket(socket) => socket.has_hung_up = true,
@@ -325,7 +332,7 @@ impl Link {
         }
     }
 
-    /// Bytes that have come and are not yet a message.
+    /// Bytes that have arrived but are not yet a message.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Socket(socket) => socket.reader.bytes(),
@@ -334,7 +341,7 @@ impl Link {
         }
     }
 
-    /// What has come in is of no use any more.
+    /// Drops the input that was not used.
     pub(super) fn drop_input(&mut self) {
         match self {
             Self::Socket(socket) => socket.reader = Reader::default(),
@@ -343,16 +350,17 @@ impl Link {
         }
     }
 
-    /// Everything is written and nothing follows: says so to the peer. Whether the connection has ended with that.
+    /// Everything is written and nothing follows: tells the peer. Returns whether the connection
+    /// has ended with that.
     pub(super) fn finish(&mut self) -> bool {
         match self {
             Self::Socket(socket) => socket.finish(),
-            // The response that was given the last frame ends with it.
+            // The response that got the last frame ends with it.
             Self::Polling(_) | Self::Gone => true,
         }
     }
 
-    /// Sees to it that what the peer has not taken by now is not kept for it.
+    /// Makes sure that the kernel does not keep bytes which the peer has not taken.
     pub(super) fn reset(&self) {
         match self {
             Self::Socket(socket) => socket.reset(),

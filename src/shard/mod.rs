@@ -1,7 +1,8 @@
-//! A shard: a thread that owns a share of the connections, and everything that belongs to them.
+//! A shard: a thread that owns a share of the connections and everything that belongs to them.
 //!
-//! It reads sockets, runs sessions and mapping functions, keeps time, and writes. Nothing on the way of an event takes a
-//! lock or wakes a task; an idle connection has neither a task nor a buffer.
+//! It reads sockets, runs sessions and mapping functions, keeps time, and writes. No event takes a
+//! lock or wakes a task on its way through a shard. An idle connection has neither a task nor a
+//! buffer.
 
 mod client;
 mod conversation;
@@ -42,16 +43,17 @@ pub use limits::{ClientLimits, SilenceLimit, TakeoverLimits};
 pub(crate) use registry::ResumableSessions;
 pub(crate) use shared::Shared;
 
-/// A client that was let in.
+/// A client that the server has admitted, on its way to a shard.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) peer: Peer,
     pub(crate) service: Arc<Service>,
     pub(crate) client_address: Option<IpAddr>,
     pub(crate) headers: Headers,
-    /// Of a socket: its place among the connections of its address, where these are limited.
+    /// For a socket: its seat among the connections of its address, if their number is limited.
     pub(crate) seat: Option<Seat>,
-    /// Its room on the way, where it needs one; given back as the shard takes it.
+    /// Its room among the new connections, if it needs one; released when the shard takes the
+    /// arrival.
     pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
@@ -62,9 +64,9 @@ pub(crate) enum Peer {
     Socket {
         /// Non-blocking.
         socket: TcpStream,
-        /// Where the client speaks TLS.
+        /// Set if the client uses TLS.
         encryption: Option<Box<Encryption>>,
-        /// What the client sent right behind its handshake.
+        /// Bytes that the client sent directly after its handshake.
         leftover: Bytes,
         framing: Framing,
     },
@@ -72,13 +74,13 @@ pub(crate) enum Peer {
     Polling(Arc<polling_sessions::PollingSession>),
 }
 
-/// A shard, for those who send to it.
+/// The sending side of a shard.
 #[derive(Clone, Debug)]
 pub(crate) struct Shard {
     inbox: Arc<Inbox>,
 }
 
-/// A shard that has no thread yet.
+/// A shard whose thread has not started.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     poll: mio::Poll,
@@ -87,7 +89,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Makes the shard's inbox; its thread comes with [`start`](Self::start).
+    /// Creates the shard's inbox. [`start`](Self::start) starts the thread.
     pub(crate) fn new(number: usize, limits: InboxLimits, memory: Arc<Memory>) -> Result<Self> {
         let poll = mio::Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), event_loop::WAKER)?;
@@ -125,23 +127,24 @@ impl Prepared {
 }
 
 impl Shard {
-    /// Hands over a connection; `false` when too many wait already, and it is dropped.
+    /// Hands over a connection. Returns `false`, and drops the connection, when too many wait
+    /// already.
     pub(crate) fn arrive(&self, arrival: Arrival) -> bool {
         self.inbox.arrive(Box::new(arrival))
     }
 
-    /// How many clients it has, or will have in a moment.
+    /// The number of its clients, including new connections that it has not taken yet.
     pub(crate) fn load(&self) -> usize {
         self.inbox.load()
     }
 
-    /// Where letters for its clients are left.
+    /// The inbox that takes letters for its clients.
     pub(crate) fn inbox(&self) -> Arc<Inbox> {
         self.inbox.clone()
     }
 
-    /// Closes every connection with 1001, one after the other within this time. The thread ends
-    /// with the last one.
+    /// Closes every connection with 1001, one after the other, within `spread`. The thread ends
+    /// with the last connection.
     pub(crate) fn shut_down(&self, spread: Duration) {
         self.inbox.put(Letter::ShutDown { spread });
     }

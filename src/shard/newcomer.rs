@@ -1,4 +1,5 @@
-//! A client that wants the session of another shard back, on its way there.
+//! A client that moves to another shard, because that shard has the session which it wants to
+//! resume.
 
 use super::conversation::Conversation;
 use super::link::Link;
@@ -6,22 +7,22 @@ use super::outgoing::Unsent;
 use crate::handler::Connection;
 use crate::mail::Place;
 
-/// A client on its way to the shard of the session that it had before.
+/// A client on its way to the shard of its former session.
 pub(crate) struct Newcomer {
     pub(super) link: Link,
-    /// Written to the link before anything else.
+    /// Output that is written to the link before anything else.
     pub(super) unsent: Unsent,
-    /// Holds what the client says meanwhile.
+    /// Queues the messages that the client sends meanwhile.
     pub(super) session: Conversation,
     pub(super) context: Connection,
     pub(super) claim: Claim,
 }
 
-/// What a client wants back.
+/// The session that a client wants to resume.
 #[derive(Clone, Copy)]
 pub(super) struct Claim {
-    /// The session that it had.
+    /// The place of that session.
     pub(super) session: Place,
-    /// What it says that it has received.
+    /// How many messages the client says it has received.
     pub(super) received: Option<u64>,
 }

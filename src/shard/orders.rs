@@ -1,5 +1,5 @@
-//! Orders about a user to whatever process the user is connected to: they go over the bus, on a channel of their own that
-//! no program can name, to every shard.
+//! Orders about a user, for the processes that the user is connected to. They go over the bus to
+//! every shard, on an internal channel that no program can name.
 //!
 //! On Redis that channel is `updraft:orders`, behind the prefix. An order is an object:
 //!
@@ -8,9 +8,10 @@
 //! {"order":"stop","user":"ID","publication":"NAME"}
 //! ```
 //!
-//! Where there is a secret, the order ends with `"at"`, its time in milliseconds since 1970, and `"mac"`: the base64 of the
-//! HMAC-SHA-256 of the text without that member, its members in this order and printed as JavaScript does. An order of
-//! another minute is refused, so that nobody can keep one and give it again later.
+//! With a secret, the order ends with two more members: `"at"`, its time in milliseconds since
+//! 1970, and `"mac"`, the base64 of an HMAC-SHA-256. The signed text is the order without `"mac"`,
+//! its members in this order and printed as JavaScript prints them. Orders older than a minute are
+//! refused, so that nobody can record an order and send it again later.
 
 use std::fmt;
 
@@ -26,14 +27,14 @@ use crate::base::ThrottledLog;
 use crate::base::clock;
 use crate::base::error::{Error, Result};
 
-/// How orders are given and taken.
+/// Sends and accepts orders.
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     secret: Option<Secret>,
     refused: ThrottledLog,
 }
 
-/// What is to be done about a user's connections.
+/// What to do with a user's connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Close them.
@@ -42,28 +43,28 @@ pub(crate) enum Order {
     Stop { user: String, publication: String },
 }
 
-/// What those who may give orders know.
+/// The key that everybody who may send orders shares.
 pub(crate) struct Secret(Hmac<Sha256>);
 
 /// Why an order is not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OrderRefusal {
-    /// Perhaps of another version.
+    /// Not an order that this version knows.
     Unknown,
-    /// Not signed, or with another secret.
+    /// Not signed, or signed with another secret.
     Forged,
-    /// Given again, or clocks differ.
+    /// Sent again, or the clocks differ.
     Late,
 }
 
-/// Bytes of the shortest secret.
-const SHORTEST: usize = 32;
+/// The minimum length of a secret, in bytes.
+const MIN_SECRET: usize = 32;
 
-/// Milliseconds for which an order is good, and by which clocks may differ.
-const GOOD_FOR: u64 = 60_000;
+/// How long an order is valid, and how far clocks may differ, in milliseconds.
+const VALID_FOR_MILLIS: u64 = 60_000;
 
 impl Orders {
-    /// Orders that are signed, and obeyed only if they are.
+    /// Signs orders, and accepts only signed ones.
     pub(crate) fn signed(secret: Secret) -> Self {
         Self {
             secret: Some(secret),
@@ -71,15 +72,15 @@ impl Orders {
         }
     }
 
-    /// Gives the order to all processes on the bus, this one too.
+    /// Sends the order to all processes on the bus, including this one.
     pub(crate) async fn give(&self, order: &Order, channels: &Channels) -> Result<()> {
         let order = self.write(order, clock::date());
         let sent = channels.emit_internally(InternalChannel::Orders, &order);
         sent.await.map_err(Error::not_emitted)
     }
 
-    /// An order as it came; nothing for one that is refused, which the log says.
-    pub(crate) fn take(&self, message: &Message) -> Option<Order> {
+    /// Reads and checks an order. Returns `None`, and logs the reason, if it is refused.
+    pub(crate) fn accept(&self, message: &Message) -> Option<Order> {
         match self.read(message.value(), clock::date()) {
             Ok(order) => Some(order),
             Err(refusal) => {
@@ -119,7 +120,7 @@ impl Orders {
             return Err(OrderRefusal::Forged);
         }
         match now.millis() {
-            Some(now) if now.abs_diff(at) <= GOOD_FOR => Ok(order),
+            Some(now) if now.abs_diff(at) <= VALID_FOR_MILLIS => Ok(order),
             _ => Err(OrderRefusal::Late),
         }
     }
@@ -157,10 +158,10 @@ impl Order {
 }
 
 impl Secret {
-    /// A secret of 32 bytes or more; nothing for a shorter one.
+    /// A secret of at least 32 bytes; `None` for a shorter one.
     pub(crate) fn new(secret: &[u8]) -> Option<Self> {
         let keyed = Hmac::new_from_slice(secret).ok().map(Self);
-        keyed.filter(|_| secret.len() >= SHORTEST)
+        keyed.filter(|_| secret.len() >= MIN_SECRET)
     }
 
     fn mac(&self, order: &Object) -> Hmac<Sha256> {
@@ -178,9 +179,9 @@ impl fmt::Debug for Secret {
 impl fmt::Display for OrderRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unknown => "it is none that is known",
+            Self::Unknown => "it is unknown",
             Self::Forged => "it is not signed with our secret",
-            Self::Late => "it is of another minute; do the clocks agree?",
+            Self::Late => "its time is more than a minute off; do the clocks agree?",
         })
     }
 }
@@ -225,7 +226,8 @@ mod tests {
         assert_eq!(text(&plain, &disconnect), format!("{begun}}}"));
         let begun_stop = r#"{"order":"stop","user":"alice","publication":"secrets""#;
         assert_eq!(text(&plain, &stop), format!("{begun_stop}}}"));
-        // From another implementation: printf %s '{"order":…,"at":5}' | openssl dgst -sha256 -hmac … -binary | base64
+        // From another implementation: printf %s '{"order":…,"at":5}' | openssl dgst -sha256 -hmac
+        // … -binary | base64
         let mac = "tPJEVFjlA1Rcz/VKTAINxwJiP3hRvg4Ei02lp9Rj8sw=";
         let expected = format!(r#"{begun},"at":5,"mac":"{mac}"}}"#);
         assert_eq!(text(&signed(SECRET), &disconnect), expected);

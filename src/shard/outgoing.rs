@@ -1,4 +1,4 @@
-//! What waits to be written to one client: references until the moment of writing.
+//! The output that waits for one client: references until the moment of writing.
 
 mod writer;
 
@@ -12,43 +12,44 @@ use crate::transport::Framing;
 
 pub(super) use writer::{Flushed, Wire};
 
-/// What may wait for its turn without being counted: less than what is written at once.
-const UNCOUNTED: usize = writer::WRITE;
+/// Bytes that may wait for their turn without being counted: what fits into one write.
+const UNCOUNTED: usize = writer::WRITE_BYTES;
 
 /// The output of one connection.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    /// Filled by the session, drained by `flush`. Over the shard's limit on its bytes no more mail is read; over another,
-    /// events find no room.
+    /// Filled by the session, drained by `flush`. Above `ClientLimits::flow` no more mail is read,
+    /// above `ClientLimits::events` events are dropped.
     queue: Frames,
-    /// Bytes of `queue` that the shard has counted as waiting for their turn.
+    /// Bytes of `queue` that the shard has counted in its list of unsent output.
     counted: u32,
-    /// `bytes` while the socket is full or they are many, as the shard counts them. A little that waits for its turn is gone
-    /// when that has come.
+    /// The shard's count of these bytes, while the socket is full or the bytes are many. A small
+    /// amount is not counted: it is gone as soon as the connection has its turn.
     share: Share,
-    /// There while the socket does not take all that it is given.
+    /// Set while the socket does not accept all that is written.
     stuck: Option<Box<Stuck>>,
-    /// Whether the connection stands in the shard's list of those with unsent output.
+    /// Whether the connection stands in the shard's list of connections with unsent output.
     pub(super) is_listed: bool,
-    /// Whether the socket is full; it says when it is not.
+    /// Whether the socket is full. The poll reports when it accepts bytes again.
     pub(super) is_blocked: bool,
 }
 
-/// What is known of a socket that does not take all that it is given.
+/// The state of a socket that does not accept all that is written.
 #[derive(Debug, Default)]
 struct Stuck {
-    /// The rest of a write that the socket took in part; it goes first.
+    /// The rest of a write of which the socket has accepted a part; it is written first.
     partial: Vec<u8>,
-    /// Since when nothing is known of the client, if anything waits for it: its socket has taken nothing, and it has said
-    /// nothing.
+    /// Since when there has been no sign of life, if output waits: the socket has accepted nothing,
+    /// and nothing has arrived.
     since: Option<Duration>,
-    /// When a write was tried last.
+    /// The time of the latest write.
     tried: Duration,
-    /// When the socket became full, and how many bytes it has taken since: how fast the client is.
+    /// When the socket became full, and how many bytes it has accepted since: the pace of the
+    /// client.
     full: Option<(Duration, usize)>,
 }
 
-/// What waits for a connection that is moved, in the form in which it is written.
+/// Output that waits for a connection that is moved, in the form in which it is written.
 #[derive(Debug)]
 pub(super) struct Unsent {
     partial: Vec<u8>,
@@ -82,12 +83,12 @@ impl Outgoing {
         self.count();
     }
 
-    /// Bytes that wait for a write of their own: all but those of the write under way.
+    /// Bytes that wait for a write of their own: all but the rest of the write in progress.
     pub(super) fn queued(&self) -> usize {
         self.queue.bytes()
     }
 
-    /// The bytes that wait and have not been counted, which they are with this.
+    /// Returns the waiting bytes that have not been counted, and counts them.
     pub(super) fn count_queued(&mut self) -> usize {
         let queued = self.queued();
         let more = queued.saturating_sub(self.counted as usize);
@@ -97,7 +98,7 @@ impl Outgoing {
         more
     }
 
-    /// Its turn has come: what was counted, and is not any more.
+    /// The connection has its turn. Returns what was counted, and counts it no longer.
     pub(super) fn take_counted(&mut self) -> usize {
         std::mem::take(&mut self.counted) as usize
     }
@@ -126,7 +127,8 @@ impl Outgoing {
         }
     }
 
-    /// Says since when the socket has taken nothing; when it takes all, nothing more is kept of that.
+    /// Sets since when the socket has accepted nothing. `None` frees the state of a socket that
+    /// accepts everything.
     fn set_stuck_since(&mut self, since: Option<Duration>) {
         if since.is_some() || !self.partial().is_empty() {
             self.stuck.get_or_insert_default().since = since;
@@ -135,26 +137,28 @@ impl Outgoing {
         }
     }
 
-    /// Bytes that wait, where they are many or the socket is full.
+    /// The waiting bytes as the shard counts them: zero if they are few and the socket is not full.
     pub(super) fn counted_bytes(&self) -> usize {
         self.share.bytes()
     }
 
-    /// Since when nothing is known of the client, although something waits for it.
+    /// Since when there has been no sign of life, although output waits.
     pub(super) fn stuck_since(&self) -> Option<Duration> {
         self.stuck.as_ref()?.since
     }
 
-    /// When a write is to be tried again: within a tenth of the time in which the socket must take something. A socket says
-    /// late that there is room, when much of it is free; so a slow reader shows sooner that it reads, and what was free
-    /// from the beginning is not taken for a sign of life at the end.
+    /// When a write is to be tried again: after a tenth of the time within which the socket must
+    /// accept something. The kernel reports room late, when much of it is free. Trying sooner shows
+    /// earlier that a slow client reads. It also uses up the room that was free from the beginning,
+    /// which would otherwise look like a sign of life at the end of the timeout.
     pub(super) fn next_try(&self, timeout: Duration) -> Option<Duration> {
         let stuck = self.stuck.as_ref().filter(|stuck| stuck.since.is_some())?;
         Some(stuck.tried.saturating_add(timeout / 10))
     }
 
-    /// The client has said something: that it does not take what waits may not be its own fault. With more than `limit`
-    /// waiting it must take something.
+    /// Something has arrived from the client, so the timeout for its output starts again: the
+    /// network may be slow, not the client. With more than `limit` bytes waiting only accepted
+    /// output counts.
     pub(super) fn heard(&mut self, limit: usize, now: Duration) {
         let queued = self.queued();
         if let Some(stuck) = &mut self.stuck
@@ -165,13 +169,14 @@ impl Outgoing {
         }
     }
 
-    /// Drops what waits, but for the frame that is under way and those in the same write.
+    /// Drops the waiting output, except the write in progress.
     pub(super) fn drop_queue(&mut self) {
         self.queue = Frames::default();
         self.count();
     }
 
-    /// Gives the messages that wait the form in which they are written, which is for this connection alone.
+    /// Converts the waiting messages to the bytes that are written, which only this connection can
+    /// use.
     pub(super) fn seal(&mut self, framing: Framing, written: impl FnOnce(&mut Frames, usize)) {
         let mut messages = std::mem::take(&mut self.queue);
         let mut escaper = Escaper::default();
@@ -185,7 +190,8 @@ impl Outgoing {
         self.count();
     }
 
-    /// The connection is gone: what waits for it is of no use any more but for the messages, which nobody has got.
+    /// The connection is gone. Returns the messages that were not written, and drops everything
+    /// else.
     pub(super) fn abandon(&mut self) -> Frames {
         self.stuck = None;
         self.is_blocked = false;
@@ -193,7 +199,7 @@ impl Outgoing {
         std::mem::take(&mut self.queue)
     }
 
-    /// What waits, for the connection that takes its client to another session.
+    /// Takes the waiting output with it when the connection moves to another session.
     pub(super) fn into_unsent(mut self, framing: Framing) -> Unsent {
         self.seal(framing, Frames::drop_front);
         Unsent {
@@ -202,7 +208,7 @@ impl Outgoing {
         }
     }
 
-    /// This is written before anything else.
+    /// Queues `unsent` before everything else.
     pub(super) fn write_first(&mut self, unsent: Unsent) {
         let Unsent { partial, mut queue } = unsent;
         self.set_partial(partial);

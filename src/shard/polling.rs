@@ -1,5 +1,5 @@
-//! The link of a client that is reached by HTTP requests: the one that waits for frames, if any, and what others have
-//! posted.
+//! The link of a client that is reached by HTTP requests: the request that waits for frames, if
+//! there is one, and the messages that other requests have posted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,27 +15,28 @@ use crate::shard::polling_sessions::{
 use crate::stream::Service;
 use crate::telemetry::{GaugeGuard, LiveConnection};
 
-/// How a polling client is reached.
+/// The link of a polling client.
 #[derive(Debug)]
 pub(super) struct Polling {
     session: Arc<PollingSession>,
     service: Arc<Service>,
     registry: Arc<PollingSessions>,
     receiver: Option<ReceivingRequest>,
-    /// The request that waited last: if it is cut, what it was given may be lost.
+    /// The request that waited last. If it is cut, the frames that it was given may be lost.
     latest: Option<u64>,
-    /// While no request waits: until when one must come.
+    /// The deadline for the next request, while none waits.
     alone_until: Duration,
-    /// How long a request may wait where nothing else asks the client for a sign of life; then the
-    /// client has to ask again.
+    /// How long a request may wait if nothing else asks the client for a sign of life. Then the
+    /// response ends, and the client has to send the next request.
     waits_at_most: Option<Duration>,
-    /// What was posted and the session has not taken.
+    /// Posted messages that the session has not taken.
     pub(super) posts: Posts,
     /// Bytes of the chunk that the response has not taken yet.
     given: usize,
-    /// The request that was given it; it may be over for us before its peer has taken all of it.
+    /// The request that was given this chunk. It may no longer be `receiver`, although its peer has
+    /// not taken all of it.
     given_to: u64,
-    /// The last frame, when the session is closed.
+    /// The last frame, once the session is closed.
     close: Option<Bytes>,
     _counted: GaugeGuard<LiveConnection>,
 }
@@ -44,19 +45,19 @@ pub(super) struct Polling {
 #[derive(Debug)]
 struct ReceivingRequest {
     waiting: WaitingRequest,
-    /// Bytes of frames so far.
+    /// Bytes of frames that it was given.
     sent: usize,
-    /// When it is to hear that the server is there; never if there are no heartbeats.
+    /// When it is sent a heartbeat; `None` if heartbeats are off.
     heartbeat_at: Option<Duration>,
-    /// When it has waited for long enough.
+    /// When its wait ends; `None` if that is not limited.
     ends_at: Option<Duration>,
 }
 
-/// Whether a chunk can be given out.
+/// Whether a chunk can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
     Ready,
-    /// The last one has not been taken.
+    /// The last chunk has not been taken.
     Busy,
     /// No request waits.
     Absent,
@@ -87,30 +88,31 @@ impl Polling {
         }
     }
 
-    /// Whether it is this session that its requests belong to.
+    /// Whether these requests belong to this session.
     pub(super) fn is_of(&self, session: &Arc<PollingSession>) -> bool {
         Arc::ptr_eq(&self.session, session)
     }
 
     /// The client has this place from now on.
-    pub(super) fn settle(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Place) {
-        self.session.settle(inbox, Some(place));
+    pub(super) fn set_place(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Place) {
+        self.session.set_place(inbox, Some(place));
     }
 
-    /// The client is on its way to another shard, behind what it leaves in this inbox.
+    /// The client is on its way to another shard, as a letter in this inbox.
     pub(super) fn leave(&self, inbox: &Arc<impl RequestInbox + 'static>) {
-        self.session.settle(inbox, None);
+        self.session.set_place(inbox, None);
     }
 
-    /// The client has said who it is, and keeps its session whoever else comes.
+    /// The client has sent `connect`. From now on its session is not ended to make room for
+    /// another.
     pub(super) fn connected(&self) {
         self.session.connected();
     }
 
-    /// The session makes room for another: the request that waits hears of it.
+    /// The session ends to make room for another: tells the waiting request.
     pub(super) fn displaced(&mut self) {
         if let Some(receiver) = self.receiver.take() {
-            send_away(receiver.waiting, 1013, "Too many sessions");
+            close_request(receiver.waiting, 1013, "Too many sessions");
         }
     }
 
@@ -122,10 +124,10 @@ impl Polling {
         }
     }
 
-    /// A request waits from now on. A second one is sent away.
+    /// A request waits for frames. It is refused if another one waits already.
     pub(super) fn wait(&mut self, waiting: WaitingRequest, now: Duration) {
         if self.receiver.is_some() {
-            return send_away(waiting, 2010, "Another connection still open");
+            return close_request(waiting, 2010, "Another connection still open");
         }
         self.latest = Some(waiting.number);
         self.receiver = Some(ReceivingRequest {
@@ -136,7 +138,7 @@ impl Polling {
         });
     }
 
-    /// From now on no request waits for longer than the interval.
+    /// From now on no request waits longer than the interval.
     pub(super) fn watch(&mut self, by: SilenceLimit, now: Duration) {
         self.waits_at_most = Some(by.interval);
         if let Some(receiver) = &mut self.receiver {
@@ -149,7 +151,7 @@ impl Polling {
         (!interval.is_zero()).then(|| now.saturating_add(interval))
     }
 
-    /// The response of this request has taken what it was given.
+    /// The response of this request has taken its chunk.
     pub(super) fn taken(&mut self, number: u64, now: Duration) {
         if self.given_to == number {
             self.given = 0;
@@ -159,13 +161,15 @@ impl Polling {
         }
     }
 
-    /// Whether frames may be lost with this request, by which they go to the client, or went last.
+    /// Whether frames may be lost if this request is cut: it is, or was last, the one that carries
+    /// frames to the client.
     pub(super) fn is_needed(&self, number: u64) -> bool {
         self.latest == Some(number) || self.given > 0 && self.given_to == number
     }
 
-    /// Gives a frame to the request that waits. What cannot be given is lost with its request, which says so.
-    pub(super) fn give(&mut self, frame: &[u8], now: Duration) {
+    /// Gives a frame to the waiting request. A frame that cannot be given is lost with its request;
+    /// the request itself reports that it was cut.
+    pub(super) fn give_frame(&mut self, frame: &[u8], now: Duration) {
         let Some(receiver) = &mut self.receiver else {
             return;
         };
@@ -176,17 +180,17 @@ impl Polling {
         receiver.sent = receiver.sent.saturating_add(chunk.len());
         let is_gone = receiver.waiting.chunks.try_send(chunk.into()).is_err();
         if is_gone || is_single || receiver.sent >= self.service.options.response_limit {
-            self.let_go(now);
+            self.end_response(now);
         }
     }
 
-    /// The response ends with what it was given.
-    fn let_go(&mut self, now: Duration) {
+    /// Ends the response after the frames that it was given.
+    fn end_response(&mut self, now: Duration) {
         self.receiver = None;
         self.alone_until = now.saturating_add(self.service.options.disconnect_delay);
     }
 
-    /// Bytes of what has come and was not used, and of what was given and not taken.
+    /// Bytes of posted messages that were not used, and of the chunk that was not taken.
     pub(super) fn bytes(&self) -> usize {
         self.posts.bytes().saturating_add(self.given)
     }
@@ -201,7 +205,8 @@ impl Polling {
                 let times = [receiver.heartbeat_at, receiver.ends_at];
                 times.into_iter().flatten().min()
             }
-            // Its last response is on its way: it cannot ask for another yet.
+            // Its last response is still being read, so the client cannot send the next request
+            // yet.
             None if self.given > 0 => None,
             None => Some(self.alone_until),
         }
@@ -212,7 +217,7 @@ impl Polling {
         self.receiver.is_none() && self.given == 0 && self.alone_until <= now
     }
 
-    /// Whether the request that waits is to hear that the server is there.
+    /// Whether the waiting request is to be sent a heartbeat now.
     pub(super) fn beat(&mut self, now: Duration) -> bool {
         let next = self.heartbeat_after(now);
         let receiver = self.receiver.as_mut();
@@ -223,25 +228,25 @@ impl Polling {
         })
     }
 
-    /// Ends a request that has waited for long enough. Whether that takes a frame, as it does where
-    /// one is all it gets.
+    /// Ends a request that has waited long enough. Returns whether that takes a frame: a request
+    /// that gets only one frame ends with that frame.
     pub(super) fn end_long_wait(&mut self, now: Duration) -> bool {
         let receiver = self.receiver.as_ref();
         let due = receiver.filter(|it| it.ends_at.is_some_and(|at| at <= now));
         let is_single = due.map(|receiver| receiver.waiting.wrapping.is_single());
         if is_single == Some(false) {
-            self.let_go(now);
+            self.end_response(now);
         }
         is_single == Some(true)
     }
 
-    /// Notes the last frame, which is said again to who still asks.
+    /// Stores the last frame. It is repeated to requests that come later.
     pub(super) fn close(&mut self, frame: &str) {
         self.close = Some(Bytes::copy_from_slice(frame.as_bytes()));
     }
 
-    /// How long a session that is closed waits for a request to tell it to.
-    pub(super) fn patience(&self) -> Duration {
+    /// How long a closed session waits for a request to which it can send its last frame.
+    pub(super) fn close_timeout(&self) -> Duration {
         self.service.options.disconnect_delay
     }
 }
@@ -254,14 +259,14 @@ impl Drop for Polling {
 }
 
 /// Answers a request that gets no frames with the reason, and ends its response.
-pub(super) fn send_away(waiting: WaitingRequest, code: u16, reason: &str) {
+pub(super) fn close_request(waiting: WaitingRequest, code: u16, reason: &str) {
     let frame = sockjs::close(code, reason);
     let chunk = waiting.wrapping.wrap(frame.as_bytes());
-    // The first chunk always has room; the request may be gone.
+    // The first chunk always has room, but the request may be gone.
     drop(waiting.chunks.try_send(chunk.into()));
 }
 
-/// What a request that comes too late is told.
-pub(super) fn interrupted(waiting: WaitingRequest) {
-    send_away(waiting, 1002, "Connection interrupted");
+/// Answers a request whose session no longer exists.
+pub(super) fn answer_interrupted(waiting: WaitingRequest) {
+    close_request(waiting, 1002, "Connection interrupted");
 }

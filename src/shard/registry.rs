@@ -1,5 +1,5 @@
-//! Which shard has the session that a client wants back.
-//! Session ids are credentials: nothing here prints one.
+//! Finds the shard that has the session which a client wants to resume. Session ids are
+//! credentials: nothing here prints one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use dashmap::DashMap;
 use super::inbox::Inbox;
 use crate::mail::{Address, Place};
 
-/// The sessions that their clients can come back to, of all shards.
+/// The resumable sessions of all shards.
 pub(crate) struct ResumableSessions {
     /// Filled when a client has connected, drained when its session ends.
     sessions: DashMap<Arc<str>, Arc<Address>>,
-    /// Those of the shards, by number.
+    /// The inboxes of the shards, by shard number.
     inboxes: Box<[Arc<Inbox>]>,
 }
 
@@ -33,7 +33,7 @@ impl ResumableSessions {
         self.sessions.remove(id);
     }
 
-    /// The inbox of the shard that has the session, and its place there.
+    /// The inbox of the shard that has the session, and the place of the session there.
     pub(super) fn find(&self, id: &str) -> Option<(Arc<Inbox>, Place)> {
         let address = self.sessions.get(id)?;
         let inbox = self.inboxes.get(address.shard())?;

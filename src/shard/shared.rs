@@ -1,4 +1,4 @@
-//! What the shards of a server have in common, beside what every context reaches.
+//! What the shards of a server have in common, in addition to what every context can reach.
 
 use std::sync::Arc;
 
@@ -17,22 +17,22 @@ use crate::publication::Publication;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) host: Arc<Host>,
-    /// Names and limits, as sessions know them.
+    /// Names and limits that sessions need.
     pub(crate) session: Arc<SessionConfig>,
-    /// Publications by the number that `session` gives them.
+    /// Publications, indexed by the number that `session` gives them.
     pub(crate) publications: Vec<Publication>,
-    /// Methods by the number that `session` gives them.
+    /// Methods, indexed by the number that `session` gives them.
     pub(crate) methods: Arc<Methods>,
     pub(crate) orders: Orders,
-    /// Cancelled as the server begins to end, before the first client is sent away: the server is
-    /// not ready any more, and nobody new is let in.
+    /// Cancelled when shutdown begins, before the first client is closed. From then on the server
+    /// is not ready and admits no new client.
     pub(crate) draining: CancellationToken,
-    /// The threads of the shards, each of which ends with its last client.
+    /// The threads of the shards. Each ends with its last client.
     pub(crate) shards: TaskTracker,
-    /// What lives as long as the server: the bus, and what watches certificates and users.
+    /// Tasks that live as long as the server: the bus, and the watchers of certificates and users.
     pub(crate) background: TaskTracker,
-    /// Sessions that live on HTTP requests.
+    /// SockJS sessions over HTTP requests.
     pub(crate) polling: Arc<polling_sessions::PollingSessions>,
-    /// Sessions that their clients can come back to.
+    /// Sessions that a client can resume.
     pub(crate) resumable: ResumableSessions,
 }

@@ -1,27 +1,28 @@
-//! When which connection wants to be looked at: a wheel of ticks, in which an idle client costs one number.
-//! A timer is never taken out, only outlived: the client knows the tick that counts, and others of its entries are passed
-//! over when their time comes.
+//! Timers of connections: a wheel of ticks, in which an idle client costs one number. Entries are
+//! never removed early. Instead the client stores the tick of its current timer, and outdated
+//! entries are skipped when their time comes.
 
 use std::num::NonZero;
 use std::time::Duration;
 
-/// The length of a tick. A timer comes up to so much late, and never early.
+/// The length of a tick. A timer fires up to one tick late, and never early.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Ticks of one turn of the wheel, which is somewhat more than the usual heartbeat.
+/// Ticks per turn of the wheel: somewhat more than the usual heartbeat.
 const SLOTS: usize = 512;
 
-/// A tick, counted from the start. Not zero inside, so that a client without a timer needs no more room.
+/// A tick, counted from the start. Non-zero, so that an `Option` of it needs no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tick(NonZero<u64>);
 
 /// The timers of one shard.
 #[derive(Debug)]
 pub(super) struct Timers {
-    /// The connections whose ticks fall on each slot. Filled by `set`, emptied as the wheel comes by but for what has
-    /// turns to wait; bounded by the connections, and what was set within one turn.
+    /// The connections of each slot. Filled by `set`, drained as the wheel passes, except for
+    /// entries that have more turns to wait. Bounded by the number of connections, and by what was
+    /// set within one turn.
     slots: Box<[Vec<usize>]>,
-    /// The first tick that has not come.
+    /// The first tick that has not passed.
     next: Tick,
     /// The first tick from `next` on whose slot is not empty.
     occupied: Option<Tick>,
@@ -32,7 +33,7 @@ impl Tick {
         Self(NonZero::<u64>::MIN.saturating_add(ticks))
     }
 
-    /// How many there were before it.
+    /// The number of ticks before this one.
     fn ticks(self) -> u64 {
         self.0.get() - 1
     }
@@ -41,13 +42,13 @@ impl Tick {
         self.ticks().saturating_sub(earlier.ticks())
     }
 
-    /// The last tick that has come by this time.
+    /// The last tick that has passed at this time.
     pub(super) fn latest(now: Duration) -> Self {
         let ticks = now.as_nanos() / TICK.as_nanos();
         Self::number(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
 
-    /// The first tick that has not come before this time.
+    /// The first tick that is not earlier than this time.
     fn not_before(at: Duration) -> Self {
         let ticks = at.as_nanos().div_ceil(TICK.as_nanos());
         Self::number(u64::try_from(ticks).unwrap_or(u64::MAX))
@@ -77,12 +78,12 @@ impl Default for Timers {
 }
 
 impl Timers {
-    /// The tick at which a timer for this time comes.
+    /// The tick for a timer at this time.
     pub(super) fn tick(&self, at: Duration) -> Tick {
         Tick::not_before(at).max(self.next)
     }
 
-    /// Sets a timer for a connection; the tick counts for it from now on.
+    /// Sets a timer for a connection. The caller stores the tick with the client.
     pub(super) fn set(&mut self, tick: Tick, index: usize) {
         if let Some(slot) = self.slots.get_mut(tick.slot()) {
             slot.push(index);
@@ -92,14 +93,15 @@ impl Timers {
         self.occupied = Some(self.occupied.map_or(reached, |tick| tick.min(reached)));
     }
 
-    /// When the wheel is to be looked at next; it may be for nothing.
+    /// When to look at the wheel next. No timer may be due then.
     pub(super) fn next(&self) -> Option<Duration> {
         self.occupied.map(Tick::time)
     }
 
-    /// Puts the connections whose time has come into `due`; `timer` says which tick counts for a connection.
+    /// Moves the connections whose timers are due into `due`. `timer` returns the tick that a
+    /// connection has stored.
     ///
-    /// One may stand there twice, and only once with its time still to be served.
+    /// A connection may appear twice. Its timer must be served only once.
     pub(super) fn take_due(
         &mut self,
         now: Duration,
@@ -148,7 +150,7 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    /// A wheel and what the clients would know.
+    /// A wheel, and the ticks that clients would store.
     struct World {
         timers: Timers,
         counts: HashMap<usize, Tick>,
@@ -168,7 +170,7 @@ mod tests {
             self.timers.set(tick, index);
         }
 
-        /// Those whose time has come, each once.
+        /// The connections whose timers are due, each once.
         fn at(&mut self, millis: u64) -> Vec<usize> {
             let (mut due, now) = (Vec::new(), Duration::from_millis(millis));
             let counts = &self.counts;

@@ -1,4 +1,4 @@
-//! A connection of a service of the program's own: messages in, messages out.
+//! A connection of a SockJS service that the program provides: receives and sends messages.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,8 +22,9 @@ impl SockJsConnection {
         Self { connection, unread }
     }
 
-    /// The client's next message; `None` when it is gone. While messages wait here, up to the
-    /// [limit](crate::config::ClientLimits::queued_messages), the client is not read from.
+    /// The client's next message; `None` when the client is gone. While as many messages wait as
+    /// the [limit](crate::config::ClientLimits::queued_messages) allows, the client is not read
+    /// from.
     ///
     /// # Cancel safety
     ///
@@ -46,13 +47,14 @@ impl SockJsConnection {
         }
     }
 
-    /// Sends a message. It does not wait: who sends much awaits [`Connection::flowing`] in between.
+    /// Sends a message. It does not wait: a handler that sends much awaits [`Connection::flowing`]
+    /// in between.
     pub fn send(&self, text: impl Into<String>) {
         self.connection.send(Mail::Text(text.into().into()));
     }
 
-    /// Closes the connection with a code of 1000 or 3000 to 4999, and a reason of at most 123 bytes; what was sent before
-    /// arrives.
+    /// Closes the connection with a code of 1000 or 3000 to 4999, and a reason of at most 123
+    /// bytes. What was sent before arrives.
     pub fn close(&self, code: u16, reason: &str) {
         let mut end = reason.len().min(123);
         while !reason.is_char_boundary(end) {
@@ -62,7 +64,7 @@ impl SockJsConnection {
         self.connection.send(Mail::CloseWith(code, reason.into()));
     }
 
-    /// Whose connection it is.
+    /// The underlying connection.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -76,7 +78,7 @@ impl fmt::Debug for SockJsConnection {
     }
 }
 
-/// Messages that a handler has not read.
+/// Messages that the handler has not read.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
     queue: Mutex<MessageQueue>,
@@ -85,7 +87,8 @@ pub(crate) struct Unread {
 
 #[derive(Debug, Default)]
 struct MessageQueue {
-    /// Filled by the shard, drained by the handler; bounded because the shard stops reading from the client.
+    /// Filled by the shard, drained by the handler; bounded, because the shard stops reading from
+    /// the client.
     messages: VecDeque<String>,
     bytes: usize,
     is_closed: bool,
@@ -131,7 +134,7 @@ impl Stream {
         self.0.lock().bytes
     }
 
-    /// Nothing more comes.
+    /// No further message arrives.
     pub(crate) fn end(&self) {
         self.0.lock().is_closed = true;
         self.0.arrived.notify_one();

@@ -1,5 +1,5 @@
-//! SockJS services: what stands behind a prefix, DDP or messages of the program's own, and the connections of the latter.
-//! How frames look and what URLs there are is in `updraft_protocol::sockjs`.
+//! SockJS services: what answers behind a prefix, DDP or messages for a handler of the program, and
+//! the connections of the latter. Frames and URLs are defined in `updraft_protocol::sockjs`.
 
 mod connection;
 mod options;
@@ -17,17 +17,17 @@ use crate::base::error::Result;
 use crate::handler::{Connection, guard};
 use crate::mail::Mail;
 
-/// What answers below one prefix.
+/// The service behind one prefix.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) options: SockJs,
     pub(crate) speaks: Speaks,
 }
 
-/// What is said on a service's connections.
+/// What the connections of a service carry.
 pub(crate) enum Speaks {
     Ddp,
-    /// Whatever a handler of the program makes of the messages.
+    /// Messages for a handler of the program.
     Handler(StreamHandler),
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Speaks {
 pub(crate) type StreamHandler =
     Arc<dyn Fn(SockJsConnection) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// Starts a handler for a new connection, which is closed when it ends.
+/// Starts the handler for a new connection. The connection is closed when the handler ends.
 pub(crate) fn start(service: &Service, stream: &Stream, connection: &Connection) {
     let Speaks::Handler(handler) = &service.speaks else {
         return;
@@ -50,7 +50,7 @@ pub(crate) fn start(service: &Service, stream: &Stream, connection: &Connection)
         connection.send(Mail::CloseWith(code, "".into()));
     };
     let name = service.options.prefix.as_str().into();
-    // It ends by itself, when it hears that the client has gone.
+    // It ends by itself when it learns that the client is gone.
     let handling = guard(connection, "service", name, handling, done);
     drop(connection.host().spawn(handling));
 }

@@ -24,10 +24,10 @@ pub struct SockJs {
 }
 
 impl SockJs {
-    /// A service below `prefix`, such as `/echo`, with the times of sockjs-node: a heartbeat every 25 s, and a session
-    /// without a request waits 5 s for the next.
+    /// A service below `prefix`, such as `/echo`, with the times of sockjs-node: a heartbeat every
+    /// 25 s, and 5 s that a session without a request waits for the next one.
     ///
-    /// It must begin with a slash and must not end with one; `bind` says so.
+    /// The prefix must begin with a slash and must not end with one; otherwise `bind` fails.
     pub fn at(prefix: impl Into<String>) -> Self {
         Self {
             prefix: prefix.into(),
@@ -42,55 +42,58 @@ impl SockJs {
         }
     }
 
-    /// As Meteor's server has it: below `/sockjs`, a heartbeat every 45 s, and 60 s for the next request.
+    /// The service of Meteor's server: below `/sockjs`, with a heartbeat every 45 s, and 60 s for
+    /// the next request.
     pub fn meteor() -> Self {
         Self::at("/sockjs")
             .heartbeat(Duration::from_secs(45), Duration::from_secs(10))
             .disconnect_delay(Duration::from_secs(60))
     }
 
-    /// Where the service is.
+    /// Sets the path of the service.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Whether there are WebSockets; yes by default. Without them `/info` says so, and clients poll. For DDP this takes
-    /// the raw WebSocket away too, as Meteor's `DISABLE_WEBSOCKETS`.
+    /// Whether WebSockets are offered; yes by default. Without them `/info` says so, and clients
+    /// poll. For DDP this also turns off the raw WebSocket, like Meteor's `DISABLE_WEBSOCKETS`.
     #[must_use]
     pub fn websocket(mut self, offered: bool) -> Self {
         self.websocket = offered;
         self
     }
 
-    /// Whether answers set the cookie `JSESSIONID`, by which some load balancers keep a session on one server; no by
-    /// default.
+    /// Whether responses set the cookie `JSESSIONID`, with which some load balancers keep a session
+    /// on one server; no by default.
     #[must_use]
     pub fn cookies(mut self, set: bool) -> Self {
         self.cookies = set;
         self
     }
 
-    /// Whether pages of other origins may read the answers; yes by default. Which origins are let in is decided before.
+    /// Whether pages of other origins may read the responses; yes by default. Which origins are
+    /// admitted is decided before.
     #[must_use]
     pub fn cors(mut self, allowed: bool) -> Self {
         self.cors = allowed;
         self
     }
 
-    /// The URL of the client's script, for the iframe page; that of sockjs-client 1 on a public network by default.
+    /// The URL of the client's script for the iframe page; by default that of sockjs-client 1 on a
+    /// public CDN.
     ///
-    /// Pages that may not talk to the server may not show that page either, which speaks for them. Browsers keep it for a
-    /// year, together with the list of those that may.
+    /// The iframe page connects on behalf of the page that contains it, so only admitted pages may
+    /// contain it. Browsers keep the iframe page for a year, together with the list of those pages.
     #[must_use]
     pub fn script(mut self, url: impl Into<String>) -> Self {
         self.script = url.into();
         self
     }
 
-    /// After how long a connection is reminded that the server is there (zero: never), and how long a WebSocket may
-    /// take to answer (10 s by default) before it is closed.
+    /// The interval between heartbeats (zero: none), and how long a WebSocket may take to answer
+    /// one (10 s by default) before it is closed.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
         self.heartbeat = interval;
@@ -105,14 +108,15 @@ impl SockJs {
         self
     }
 
-    /// After how many bytes of frames a streaming response ends, and the client asks for the next: 128 KiB by default.
+    /// After how many bytes of frames a streaming response ends, so that the client sends the next
+    /// request: 128 KiB by default.
     #[must_use]
     pub fn response_limit(mut self, bytes: usize) -> Self {
         self.response_limit = bytes;
         self
     }
 
-    /// What is wrong with it, if anything is.
+    /// What is wrong with the options; `None` if nothing is.
     pub(crate) fn mistake(&self) -> Option<String> {
         let prefix = &self.prefix;
         let fits = prefix.len() > 1 && prefix.starts_with('/') && !prefix.ends_with('/');

@@ -1,4 +1,4 @@
-//! Counts of what is alive, kept by guards: whatever ends something, it is counted until then and no longer.
+//! Guards that keep gauges: a thing is counted until its guard is dropped, whatever ends it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Gauges;
 
-/// A kind of thing of which a gauge says how many are alive.
+/// A kind of thing whose living instances a gauge counts.
 pub(crate) trait Gauged {
     /// The gauge that counts this kind.
     fn gauge(gauges: &Gauges) -> &AtomicUsize;
 }
 
-/// One of a kind, counted until this is dropped.
+/// Counts one instance until dropped.
 pub(crate) struct GaugeGuard<K: Gauged> {
     gauges: Arc<Gauges>,
     kind: PhantomData<K>,

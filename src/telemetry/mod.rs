@@ -1,4 +1,4 @@
-//! Gauges of what is alive, so that a leak shows.
+//! Gauges of what is alive, so that a leak is visible.
 
 mod gauge_guard;
 
@@ -19,68 +19,76 @@ pub(crate) use gauge_guard::{
 pub struct Stats {
     /// Clients: sockets whose WebSocket handshake is done, and SockJS sessions over HTTP.
     pub connections: usize,
-    /// Connections that live on HTTP requests; counted above too.
+    /// SockJS sessions over HTTP requests; included in `connections`.
     pub polling_sessions: usize,
     /// Sessions that have sent `connect`, parked ones included.
     pub sessions: usize,
-    /// Sessions whose connection is lost, and that wait for their client to come back.
+    /// Sessions that have lost their connection and wait for their client to come back.
     pub parked_sessions: usize,
     /// Subscriptions, universal ones included.
     pub subscriptions: usize,
-    /// Connections on which somebody has logged in through [accounts](crate::account).
+    /// Connections on which a user has logged in through [accounts](crate::account).
     pub logins: usize,
-    /// Calls of methods that run longer than 30 s, or what
-    /// [`slow_method`](crate::config::HandlerSettings::slow_method) says.
+    /// Method calls that have run longer than
+    /// [`slow_method`](crate::config::HandlerSettings::slow_method), 30 s by default.
     pub slow_methods: usize,
     /// Handlers and other tasks of the server that have not ended.
     pub tasks: usize,
-    /// Channels of the bus that somebody follows.
+    /// Channels of the bus that are followed.
     pub channels: usize,
-    /// Messages from the bus that were no JSON, too large or too deep, and were dropped.
+    /// Messages from the bus that were dropped because they were not JSON, too large, or too deeply
+    /// nested.
     pub dropped_payloads: u64,
-    /// Handlers that panicked, or failed with an error that is not the client's business.
+    /// Handlers that panicked, or failed with an internal error.
     pub failed_handlers: u64,
-    /// Handlers that began 100 ms or more after they were asked for: others block the threads they share.
+    /// Handlers that started 100 ms or more after they were asked for, because others block the
+    /// threads that they share.
     pub late_handlers: u64,
-    /// Publications' handlers that were dropped because they took too long.
+    /// Handlers of publications that were dropped because they took too long.
     pub expired_publications: u64,
-    /// Changes and removals of documents that their subscription does not publish; nothing was sent.
+    /// Changes and removals of documents that the subscription does not publish; nothing was sent
+    /// for them.
     pub unpublished_changes: u64,
-    /// Mapping functions, and functions told of gaps, that failed or panicked: each cost one event of one subscription.
+    /// Mapping functions, and functions called for gaps, that failed or panicked. Each failure cost
+    /// one event of one subscription.
     pub failed_mappings: u64,
-    /// Times that a subscription was told that it may have missed events.
+    /// How often a subscription was told that it may have missed events.
     pub gaps: u64,
     /// Connections closed because their client did not read.
     pub slow_clients: u64,
-    /// Bytes that wait for somebody slow: output that clients do not take, input and mail that nobody has used yet.
+    /// Bytes that wait for slow clients and handlers: output that clients have not taken, and input
+    /// and mail that nobody has used yet.
     pub queued_bytes: usize,
-    /// Bytes of the parameters of handlers that run, as if these kept them.
+    /// Bytes of the parameters of running handlers, counted until the handler ends.
     pub parameter_bytes: usize,
-    /// Connections refused because too much was queued, or too many others came at once or from the same address.
+    /// Connections refused because too much was queued, or because too many came at once or from
+    /// the same address.
     pub refused_connections: u64,
-    /// Times that a connection could not be accepted, mostly because too many files were open; it
+    /// How often a connection could not be accepted, mostly because too many files were open. It
     /// waits meanwhile. See [`raise_file_limit`](crate::raise_file_limit).
     pub failed_accepts: u64,
     /// Requests refused because of their `Origin` or, on a loopback address, their `Host`.
     pub refused_origins: u64,
     /// Connections whose TLS handshake failed or took too long.
     pub failed_handshakes: u64,
-    /// Times that the files of the TLS certificate were read again and of no use, so that the former one stays.
+    /// How often the files of the TLS certificate were read again but could not be used, so that
+    /// the former certificate stays.
     pub failed_certificates: u64,
     /// Calls and subscriptions refused by a [`RateLimit`](crate::RateLimit).
     pub rate_limited: u64,
-    /// Logins by token that could not be decided in time, so that their clients were sent away to
-    /// come again: see [`login_patience`](crate::config::HandlerSettings::login_patience).
+    /// Logins by token that could not be decided in time, so that their clients had to connect
+    /// again: see [`login_patience`](crate::config::HandlerSettings::login_patience).
     pub postponed_logins: u64,
-    /// Whether the bus cannot be reached at this moment.
+    /// Whether the bus cannot be reached at the moment.
     pub bus_is_away: bool,
-    /// How often the bus was connected to and let us in; each time but the first is a gap. Zero for the bus inside this process.
+    /// How often the bus was connected successfully; each time but the first is a gap. Zero for the
+    /// bus inside this process.
     pub bus_generation: u64,
-    /// What was wrong with the bus, and how often.
+    /// The faults of the bus, and how often each occurred.
     pub bus_faults: BusFaults,
 }
 
-/// The live numbers behind [`Stats`].
+/// The counters behind [`Stats`].
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     pub(crate) connections: AtomicUsize,
@@ -100,7 +108,7 @@ pub(crate) struct Gauges {
     pub(crate) failed_accepts: AtomicU64,
     pub(crate) refused_origins: AtomicU64,
     pub(crate) failed_handshakes: AtomicU64,
-    /// Shared with the certificate, which may be read again by the program.
+    /// Shared with the certificate, which the program may have read again.
     pub(crate) failed_certificates: Arc<AtomicU64>,
     pub(crate) rate_limited: AtomicU64,
     pub(crate) postponed_logins: AtomicU64,

@@ -1,27 +1,28 @@
-//! TLS on a socket that belongs to a shard, from the handshake on: what is written is encrypted in the buffer from which
-//! it is written, what is read is decrypted into the buffer that all connections share.
+//! TLS on a socket that belongs to a shard, after the handshake. Output is encrypted in the buffer
+//! from which it is written. Input is decrypted into the buffer that all connections share.
 
 use std::io::{self, ErrorKind, Read, Write};
 
 use rustls::ServerConnection;
 
-/// The TLS of one connection. It holds no output: what the socket does not take waits where that of a plain socket
-/// waits, and is bounded there. Of input it holds one record that has not arrived whole, at most.
+/// The TLS of one connection. It holds no output: bytes that the socket does not take wait where
+/// those of a plain socket wait, and are bounded there. Of input it holds at most one incomplete
+/// record.
 #[derive(Debug)]
 pub(crate) struct Encryption(ServerConnection);
 
 impl Encryption {
-    /// Goes on with a connection whose handshake is done.
+    /// Takes over a connection whose handshake is done.
     pub(crate) fn new(mut connection: ServerConnection) -> Self {
-        // It is emptied as soon as it is filled.
+        // Its buffer needs no limit, because it is emptied as soon as it is filled.
         connection.set_buffer_limit(None);
         Self(connection)
     }
 
-    /// Reads from the socket, once at most, as [`Read::read`] does: zero is the end.
+    /// Reads from the socket at most once, like [`Read::read`]: zero is the end.
     ///
-    /// Only an error of kind [`WouldBlock`](ErrorKind::WouldBlock) says that there is nothing more to read at the moment,
-    /// a short read does not.
+    /// Only an error of kind [`WouldBlock`](ErrorKind::WouldBlock) means that there is nothing more
+    /// to read now; a short read does not.
     pub(crate) fn read(
         &mut self,
         socket: &mut (impl Read + Write),
@@ -31,7 +32,8 @@ impl Encryption {
         loop {
             match connection.reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // Without a farewell, which many do not send. A message that is cut shows by its frame.
+                // Without close_notify, which many clients do not send. A truncated message is
+                // noticed by its frame.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 read => return read,
             }
@@ -39,14 +41,16 @@ impl Encryption {
                 return Ok(0);
             }
             if let Err(error) = connection.process_new_packets() {
-                // The connection is lost, so it matters to nobody but the peer whether this arrives.
+                // Sends the alert. The connection is lost anyway, so it does not matter here
+                // whether the alert arrives.
                 connection.write_tls(socket).ok();
                 return Err(io::Error::new(ErrorKind::InvalidData, error));
             }
         }
     }
 
-    /// Encrypts what `bytes` holds. All of it must be written, in the order of the calls.
+    /// Encrypts the content of `bytes` in place. All of it must be written, in the order of the
+    /// calls.
     pub(crate) fn encrypt(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
         let Self(connection) = self;
         connection.writer().write_all(bytes)?;
@@ -57,7 +61,8 @@ impl Encryption {
         Ok(())
     }
 
-    /// Says to the peer that nothing more follows. Everything is written; a socket that is full even so does without.
+    /// Tells the peer that nothing more follows. All output has been written; if the socket is full
+    /// all the same, the message is omitted.
     pub(crate) fn finish(&mut self, socket: &mut impl Write) {
         let Self(connection) = self;
         connection.send_close_notify();

@@ -1,23 +1,23 @@
-//! How a link frames messages: what stands around each of them in what is written.
+//! How a link frames messages: the bytes around each message in the output.
 
 use updraft_protocol::message::FrameRef;
 use updraft_protocol::sockjs::Escaper;
 
 use super::websocket;
 
-/// How messages stand in what is written.
+/// How messages are framed in the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// Each is a WebSocket message.
+    /// Each message is a WebSocket message.
     Raw,
-    /// Each is in a SockJS frame, which is a WebSocket message.
+    /// Each message is in a SockJS frame, which is a WebSocket message.
     SockJs,
-    /// They are in SockJS frames, which are put into their wrapping when a request takes them.
+    /// Messages are collected into SockJS frames, which are wrapped when a request takes them.
     Lines,
 }
 
 impl Framing {
-    /// Appends a message by itself. `escaper` is that of the messages which are written together.
+    /// Appends one message. Messages that are written together share `escaper`.
     #[inline]
     pub(crate) fn write(self, message: FrameRef<'_>, escaper: &mut Escaper, out: &mut Vec<u8>) {
         if let Some(bytes) = message.as_raw() {

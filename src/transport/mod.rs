@@ -1,4 +1,5 @@
-//! How messages travel: WebSocket frames on a socket that is ours from the handshake on, encrypted or not.
+//! How messages travel: WebSocket frames on a socket that belongs to the server from the handshake
+//! on, with or without TLS.
 
 #[cfg_attr(not(feature = "tls"), path = "encryption/absent.rs")]
 pub(crate) mod encryption;

@@ -1,9 +1,10 @@
-//! BSON as the values that clients are sent: what Meteor's server makes of a document before it publishes it.
+//! Converts BSON to the values that clients are sent, as Meteor's server does before it publishes a
+//! document.
 
 use mongodb::bson::{Bson, Document};
 use updraft_protocol::ejson::{Binary, Date, Decimal, Object, ObjectId, Regexp, Value};
 
-/// A document. Members that EJSON has no form for are left out.
+/// Converts a document. Members without a form in EJSON are left out.
 pub(super) fn to_object(document: &Document) -> Object {
     let members = document.iter();
     members
@@ -11,12 +12,12 @@ pub(super) fn to_object(document: &Document) -> Object {
         .collect()
 }
 
-/// A value, unless EJSON has no form for it.
+/// Converts a value; `None` if it has no form in EJSON.
 pub(super) fn to_value(bson: &Bson) -> Option<Value> {
     let value = match bson {
         Bson::Double(number) => Value::Number(*number),
         Bson::Int32(number) => Value::Number(f64::from(*number)),
-        // JavaScript's numbers, in which those above 2^53 are not exact.
+        // As in JavaScript, where numbers above 2^53 are not exact.
         Bson::Int64(number) => Value::Number(*number as f64),
         Bson::String(text) | Bson::Symbol(text) => Value::String(text.into()),
         Bson::Boolean(value) => Value::Bool(*value),

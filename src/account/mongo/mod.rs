@@ -1,5 +1,5 @@
-//! Users as Meteor keeps them in MongoDB: the collection `users` of the app's own database, read and written as
-//! accounts-base does, so that a Meteor app and this server share their logins.
+//! Users as Meteor keeps them in MongoDB: the collection `users` of the app's database. It is read
+//! and written as accounts-base does, so that a Meteor app and this server share their logins.
 
 mod document;
 mod search;
@@ -21,7 +21,7 @@ use super::token::{HashedToken, LoginToken, TokenKey};
 use super::users::{Changes, PasswordRecord, TokenOwner, User, UserSelector, Users};
 use crate::base::error::{Error, Result};
 
-/// Where a user's login tokens are.
+/// The path of a user's login tokens.
 const TOKENS: &str = "services.resume.loginTokens";
 
 /// A store of users in MongoDB. Clones share its connections.
@@ -37,10 +37,12 @@ const TOKENS: &str = "services.resume.loginTokens";
 /// # }
 /// ```
 ///
-/// Tokens are found through the indexes that Meteor makes; nothing but `services.resume.loginTokens` is ever written.
+/// Tokens are found through the indexes that Meteor creates. Only `services.resume.loginTokens` is
+/// ever written.
 ///
-/// On a replica set, users are watched by a change stream. A single server has none, nor have some that are only
-/// compatible with MongoDB: there they are read every few seconds.
+/// On a replica set, users are watched through a change stream. A standalone server has no change
+/// streams, nor have some databases that are only compatible with MongoDB. There users are read
+/// every few seconds.
 #[derive(Clone)]
 pub struct MongoUsers {
     users: Collection<Document>,
@@ -48,17 +50,19 @@ pub struct MongoUsers {
 }
 
 impl MongoUsers {
-    /// Connects to a database. The URL is the app's `MONGO_URL`: it names the database, and its options are obeyed, for
-    /// example `maxPoolSize` (10 connections). Reading from secondaries is not advised: a token just made may not be there.
+    /// Connects to a database. The URL is the app's `MONGO_URL`: it names the database, and its
+    /// options are used, for example `maxPoolSize` (10 connections by default). Do not read from
+    /// secondaries: a new token may be missing there.
     ///
-    /// `mongodb+srv:` takes the feature `dns-resolver` of the crate `mongodb`, and TLS the feature `tls` of this one.
+    /// `mongodb+srv:` needs the feature `dns-resolver` of the crate `mongodb`, and TLS the feature
+    /// `tls` of this crate.
     ///
     /// # Errors
     ///
     /// The URL is not valid or names no database, or MongoDB does not answer.
     pub async fn connect(url: &str) -> Result<Self> {
         const PATIENCE: Duration = Duration::from_secs(10);
-        // What the crate says of it may quote a password.
+        // The crate's error may quote a password.
         let not_valid = |_| {
             let text = "the URL of MongoDB is not valid; its form is \
                         mongodb://HOST:27017/DATABASE, with USER:PASSWORD@ before HOST if need \
@@ -96,8 +100,8 @@ impl MongoUsers {
         Ok(users)
     }
 
-    /// How long MongoDB may take to answer; 10 s if nothing is said. Then a login fails with
-    /// `Internal server error`, but for one by token, which
+    /// How long MongoDB may take to answer; 10 s by default. Then a login fails with `Internal
+    /// server error`, except a login by token, which
     /// [waits](crate::config::HandlerSettings::login_patience).
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
@@ -105,7 +109,7 @@ impl MongoUsers {
         self
     }
 
-    /// What MongoDB answers, unless it takes too long.
+    /// MongoDB's answer, unless it takes too long.
     async fn answered<T>(
         &self,
         question: impl IntoFuture<Output = mongodb::error::Result<T>>,
@@ -116,8 +120,8 @@ impl MongoUsers {
         }
     }
 
-    /// Removes the records of a user's tokens that `is_meant`, in the state in which they were read: what another process
-    /// adds meanwhile stays.
+    /// Removes the records of a user's tokens for which `is_meant` is true, exactly as they were
+    /// read. Records that another process adds meanwhile stay.
     async fn remove_tokens(&self, user: &str, is_meant: impl Fn(&Value) -> bool) -> Result<()> {
         let find = self.users.find_one(doc! { "_id": user });
         let found = self.answered(find.projection(doc! { TOKENS: 1 })).await?;
@@ -131,9 +135,10 @@ impl MongoUsers {
         Ok(())
     }
 
-    /// The user with exactly this text at a path, else the one who is alone in having it in other case.
+    /// The user with exactly this text at a path, or else the only user with this text in other
+    /// case.
     ///
-    /// Both are always asked for, so that the time says nothing.
+    /// Both queries always run, so that the time they take reveals nothing.
     async fn find_by_text(&self, path: &str, text: &str) -> Result<Option<Document>> {
         let exact = self.users.find_one(doc! { path: text });
         let exact = exact.projection(password_fields());
@@ -187,7 +192,7 @@ impl Users for MongoUsers {
     }
 
     async fn read(&self, ids: &[String], fields: &[String]) -> Result<Vec<User>> {
-        // MongoDB refuses two paths of which one is within the other.
+        // MongoDB refuses two paths if one is within the other.
         let mut paths: Vec<&str> = fields.iter().map(String::as_str).collect();
         paths.push(TOKENS);
         let outermost = paths.iter().filter(|path| {
@@ -235,7 +240,8 @@ impl Users for MongoUsers {
     }
 
     async fn watch(&self, changes: &Changes) -> Result<()> {
-        // Nobody is logged in as a user who has just been made, and what has changed is read anyway.
+        // Nobody is logged in as a new user. The content of a change is not needed, because the
+        // user is read anyway.
         let pipeline = [
             doc! { "$match": { "operationType": { "$ne": "insert" } } },
             doc! { "$project": { "operationType": 1, "ns": 1, "documentKey": 1 } },
@@ -244,7 +250,7 @@ impl Users for MongoUsers {
         let mut stream = match timeout(self.patience, watching).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) if is_not_offered(&error) => {
-                tracing::info!("MongoDB has no change streams here, so users are polled");
+                tracing::info!("MongoDB has no change streams here; users are polled.");
                 return Ok(());
             }
             Ok(Err(error)) => return Err(error.into()),
@@ -258,7 +264,7 @@ impl Users for MongoUsers {
                         changes.user(id);
                     }
                 }
-                // The whole collection: dropped, renamed.
+                // The whole collection was dropped or renamed.
                 None => changes.any(),
             }
         }
@@ -274,7 +280,7 @@ impl fmt::Debug for MongoUsers {
     }
 }
 
-/// The records of a user's tokens, to be written back as they are.
+/// The records of a user's tokens as BSON, to be written back unchanged.
 fn stored_records(document: &Document) -> impl Iterator<Item = &Bson> {
     let services = document.get_document("services");
     let resume = services.and_then(|services| services.get_document("resume"));
@@ -282,27 +288,29 @@ fn stored_records(document: &Document) -> impl Iterator<Item = &Bson> {
     records.into_iter().flatten()
 }
 
-/// Ids that are no strings are no users of Meteor's accounts.
+/// A document whose id is not a string is not a user of Meteor's accounts.
 fn id(document: &Document) -> Option<String> {
     document.get_str("_id").ok().map(str::to_owned)
 }
 
-/// What is asked of a user who gives a password.
+/// The fields that are read for a login by password.
 ///
-/// Who has a second factor has, here, no password: that factor is checked by Meteor alone.
+/// A user with a second factor has no password here, because only Meteor checks that factor.
 fn password_fields() -> Document {
     doc! { "services.password.bcrypt": 1, "services.twoFactorAuthentication.type": 1 }
 }
 
-/// Whether a path lies in what another leads to.
+/// Whether a path lies within another.
 fn is_within(path: &str, other: &str) -> bool {
     let rest = path.strip_prefix(other);
     rest.is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// Whether a server knows no change streams: a single one, or one that is only compatible with MongoDB.
+/// Whether the server has no change streams: a standalone server, or a database that is only
+/// compatible with MongoDB.
 fn is_not_offered(error: &mongodb::error::Error) -> bool {
-    /// The stage is for replica sets only; it, the command or the option is unknown or not implemented.
+    /// The stage is for replica sets only; or it, the command or the option is unknown or not
+    /// implemented.
     const NOT_OFFERED: [i32; 5] = [40573, 40324, 59, 238, 115];
     matches!(&*error.kind, ErrorKind::Command(error) if NOT_OFFERED.contains(&error.code))
 }

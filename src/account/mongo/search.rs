@@ -1,15 +1,17 @@
-//! How Meteor finds a user whose name or address is written in other case: by patterns that an index can serve.
+//! Finds users whose name or address has other case as Meteor does: with patterns that can use an
+//! index.
 
 use mongodb::bson::{Bson, Document, Regex, doc};
 
 use crate::base::error::Result;
 
-/// How many characters the index is asked for. Each doubles the number of patterns.
+/// How many characters are looked up in the index. Each doubles the number of patterns.
 const PREFIX: usize = 4;
 
-/// Finds the documents that have this text at a path, in whatever case.
+/// A query for the documents that have this text at a path, ignoring case.
 ///
-/// A pattern that ignores case reads the whole index, so the first characters are asked for in each case there is.
+/// A pattern that ignores case reads the whole index. So the first characters are looked up in
+/// every combination of cases.
 pub(super) fn without_case(path: &str, text: &str) -> Result<Document> {
     let mut prefixes = vec![String::new()];
     for character in text.chars().take(PREFIX) {
@@ -37,12 +39,12 @@ fn pattern(pattern: String, options: &str) -> Result<Bson> {
     }))
 }
 
-/// A pattern that matches a text and nothing else.
+/// Escapes a text, so that the pattern matches only this text.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
-            // BSON ends a pattern there.
+            // BSON would end the pattern there.
             '\0' => out.push_str(r"\x00"),
             _ if character.is_ascii_punctuation() => out.extend(['\\', character]),
             _ => out.push(character),

@@ -68,7 +68,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Says to a new client what is said first, and begins the handler of a service.
+    /// Sends the opening frames to a new client, and starts the handler of a service.
     fn open(&mut self, index: usize, service: &Arc<Service>, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -87,7 +87,7 @@ impl EventLoop {
         self.carry_out(index, out);
     }
 
-    /// Takes in what the client has sent right behind its handshake.
+    /// Reads the bytes that the client sent directly after its handshake.
     fn take_in_leftover(&mut self, index: usize, mut leftover: Bytes, out: &mut Output) {
         let is_open = |it: &Self| {
             let client = it.clients.get(index);
@@ -101,7 +101,8 @@ impl EventLoop {
         }
     }
 
-    /// Reads what had been decrypted before the connection came here: its socket says nothing of that.
+    /// Reads bytes that were decrypted before the connection came here. The socket does not become
+    /// readable for them.
     fn read_decrypted(&mut self, index: usize, out: &mut Output) {
         let client = self.clients.get_mut(index);
         let socket = client.and_then(|client| client.link.socket_mut());
@@ -122,12 +123,12 @@ impl EventLoop {
         let index = self
             .clients
             .insert(&self.shard, link, session, register, context)?;
-        // At once, for many may arrive within a turn.
-        self.shard.inbox.has_clients(self.clients.len());
+        // At once, because many may arrive within a turn.
+        self.shard.inbox.set_clients(self.clients.len());
         Ok(index)
     }
 
-    /// The link to a new client, and what has come over it already.
+    /// The link to a new client, and the bytes that have already arrived over it.
     fn link(&self, peer: Peer, service: &Arc<Service>, seat: Option<Seat>) -> (Link, Bytes) {
         let shared = &self.shard.shared;
         let counted = GaugeGuard::new(&shared.host.gauges);

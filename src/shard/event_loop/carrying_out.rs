@@ -1,4 +1,5 @@
-//! What a session asks for is done: its messages are queued, its handlers begin, its connection ends.
+//! Carries out what a session asks for: queues its messages, starts its handlers, ends its
+//! connection.
 
 use std::sync::atomic::Ordering;
 
@@ -13,8 +14,8 @@ impl EventLoop {
     /// Carries out what a session has asked for, which empties `out`, and sets its next timer.
     pub(super) fn carry_out(&mut self, index: usize, out: &mut Output) {
         let mut actions = Vec::new();
-        // What a rule refuses has its answer at once, and the message behind it its turn: so there may
-        // be more to do.
+        // A request that a rate limit refuses is answered at once, and then the next message has
+        // its turn. So there may be more to do.
         while !(out.frames.is_empty() && out.actions.is_empty()) {
             self.queue_frames(index, out);
             std::mem::swap(&mut actions, &mut out.actions);
@@ -39,8 +40,8 @@ impl EventLoop {
         self.unsent.add(index, &mut client.outgoing);
     }
 
-    /// An action that concerns the connection takes the client's index, for the client may be gone with
-    /// it; the others take the client.
+    /// An action about the connection gets the client's index, because the client may be gone
+    /// afterwards. The other actions get the client.
     fn act(&mut self, index: usize, action: Action, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -56,7 +57,8 @@ impl EventLoop {
                     received,
                 });
             }
-            // What was kept for a client that is away has become too much, before this.
+            // The session has ended just before, because too much was kept for a client that is
+            // away.
             Action::Publish { .. } | Action::Call { .. } if !client.session.is_connected() => {}
             Action::Publish {
                 run,
@@ -111,7 +113,7 @@ impl EventLoop {
         self.watch(index);
     }
 
-    /// A publication's handler has taken too long; the session has ended its subscription.
+    /// A publication's handler took too long, and the session has ended its subscription.
     fn expired(&mut self, index: usize, run: Run) {
         let gauges = &self.shard.shared.host.gauges;
         gauges.expired_publications.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The clients of a shard, their timers, and what of their bytes is counted.
+//! The clients of a shard, their timers, and the counts of their bytes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,22 +15,23 @@ use crate::shard::conversation::Conversation;
 use crate::shard::link::Link;
 use crate::shard::timers::{Tick, Timers};
 
-/// Room for due timers that is kept between turns.
+/// The capacity for due timers that is kept between turns.
 const KEPT_DUE: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    /// Each by itself: a slab of them would be copied as it grows, which takes their memory twice.
+    /// Boxed, because a slab of clients would be copied as it grows, which takes their memory
+    /// twice.
     slab: Slab<Box<Client>>,
-    /// Those that there have ever been.
+    /// The number of clients that there have ever been.
     arrivals: u64,
-    /// When which client wants to be looked at.
+    /// The timers of the clients.
     timers: Timers,
-    /// Those whose time has come; empty between uses.
+    /// Clients whose timers are due; empty between uses.
     due: Vec<usize>,
-    /// Bytes that wait for the connections.
+    /// Bytes of output that wait for the connections.
     output: Tally,
-    /// Bytes of theirs that wait for handlers, and those that are kept until a user has changed or a
+    /// Bytes of input that wait for handlers, and bytes that are kept until a user has changed or a
     /// client is back.
     input: Tally,
 }
@@ -62,16 +63,16 @@ impl Clients {
         self.slab.iter().map(|(index, client)| (index, &**client))
     }
 
-    /// All that are taken, as they are now.
+    /// The indexes of all clients at this moment.
     pub(super) fn places(&self) -> Vec<usize> {
         self.slab.iter().map(|(index, _)| index).collect()
     }
 
-    /// Gives a client a place: `register` has its link known under the index.
+    /// Gives a client a place. `register` registers its link under the index.
     ///
     /// # Errors
     ///
-    /// That of `register`; then there is no client.
+    /// Those of `register`; then the client is not added.
     pub(super) fn insert(
         &mut self,
         shard: &ShardContext,
@@ -88,7 +89,7 @@ impl Clients {
             index,
             generation: self.arrivals,
         };
-        link.settle(&shard.inbox, place);
+        link.set_place(&shard.inbox, place);
         let address = Address::new(shard.inbox.clone(), place, shard.limits.flow);
         let context = context(Arc::new(address));
         let (output, input) = (self.output.share(), self.input.share());
@@ -100,12 +101,12 @@ impl Clients {
         self.slab.try_remove(index)
     }
 
-    /// What they hold, in bytes: output, and input.
+    /// The bytes that the clients hold: output and input.
     pub(super) fn held(&self) -> (usize, usize) {
         (self.output.bytes(), self.input.bytes())
     }
 
-    /// What input is counted with that is kept for a client elsewhere.
+    /// The count for input that another part keeps for a client.
     pub(super) fn input(&self) -> &Tally {
         &self.input
     }
@@ -114,7 +115,8 @@ impl Clients {
         self.timers.next()
     }
 
-    /// A timer that is due too early costs a look and is set anew; so only an earlier time replaces one.
+    /// Sets a client's timer, unless an earlier one is set: a timer that fires too early only costs
+    /// a look, and is set again then.
     pub(super) fn set_timer(&mut self, index: usize, limits: &ClientLimits) {
         let Some(client) = self.slab.get_mut(index) else {
             return;
@@ -129,7 +131,8 @@ impl Clients {
         }
     }
 
-    /// Those whose time has come; [`give_back`](Self::give_back) takes the room again.
+    /// Takes the clients whose timers are due. [`give_back`](Self::give_back) returns the vector,
+    /// so that its memory is used again.
     pub(super) fn take_due(&mut self, now: Duration) -> Vec<usize> {
         let mut due = std::mem::take(&mut self.due);
         let slab = &self.slab;
@@ -144,7 +147,7 @@ impl Clients {
         self.due = due;
     }
 
-    /// One of those, unless it has gone meanwhile, or its timer has been served.
+    /// One of these clients, unless it is gone or its timer has been served.
     pub(super) fn serve_timer(&mut self, index: usize, now: Duration) -> Option<&mut Client> {
         let client = self.get_mut(index)?;
         let latest = Tick::latest(now);

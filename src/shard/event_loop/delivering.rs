@@ -1,4 +1,4 @@
-//! From the bus to sessions: messages to all who follow their channel, and word of what may be missing.
+//! From the bus to sessions: messages for all who follow a channel, and notice of gaps.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,18 +11,19 @@ use crate::base::error::Error;
 use crate::mapping::Event;
 use crate::shard::fan_out::Outcome;
 
-/// What a connection needs after a message was delivered to everybody, beside its turn to be written to.
-enum Aftermath {
+/// What a connection needs after a message was delivered to all, in addition to its turn to be
+/// written to.
+enum FollowUp {
     /// The session has asked for something.
     Output(Output),
     /// The event was lost before it reached the session.
     Lost(Run),
-    /// There is hardly room for more.
+    /// There is hardly room for more output.
     Full,
 }
 
 impl EventLoop {
-    /// A message of the bus, to everybody here who follows its channel.
+    /// Delivers a message of the bus to all who follow its channel on this shard.
     pub(super) fn deliver(&mut self, message: &Arc<Message>, out: &mut Output) {
         let Self {
             fan_out,
@@ -32,23 +33,23 @@ impl EventLoop {
             ..
         } = self;
         let limits = &shard.limits;
-        let mut aftermath = Vec::new();
+        let mut follow_ups = Vec::new();
         fan_out.deliver(message, |index, run, outcome| {
             let tail = match outcome {
                 Outcome::Event(tail) => tail,
                 Outcome::Nothing => return,
-                Outcome::Lost => return aftermath.push((index, Aftermath::Lost(run))),
+                Outcome::Lost => return follow_ups.push((index, FollowUp::Lost(run))),
             };
             let Some(client) = clients.get_mut(index) else {
                 return;
             };
-            if client.misses(run, limits) {
+            if client.must_drop_event(run, limits) {
                 return;
             }
             let Some(head) = client.session.event(run, &tail, out) else {
                 if !out.actions.is_empty() {
                     let output = std::mem::take(out);
-                    aftermath.push((index, Aftermath::Output(output)));
+                    follow_ups.push((index, FollowUp::Output(output)));
                 }
                 if client.session.is_parked() {
                     client.count_input();
@@ -60,22 +61,22 @@ impl EventLoop {
             unsent.add_event(index, outgoing);
             let waiting = outgoing.bytes();
             if waiting > limits.flow && !client.waiting.is_full || waiting > limits.events {
-                aftermath.push((index, Aftermath::Full));
+                follow_ups.push((index, FollowUp::Full));
             }
         });
-        for (index, aftermath) in aftermath {
-            match aftermath {
-                Aftermath::Output(mut output) => self.carry_out(index, &mut output),
-                Aftermath::Lost(run) => {
+        for (index, follow_up) in follow_ups {
+            match follow_up {
+                FollowUp::Output(mut output) => self.carry_out(index, &mut output),
+                FollowUp::Lost(run) => {
                     self.missed(index, run, out);
                     self.carry_out(index, out);
                 }
-                Aftermath::Full => self.make_room(index, out),
+                FollowUp::Full => self.make_room(index, out),
             }
         }
     }
 
-    /// Messages of these channels may be missing: each subscription that follows any of them is told,
+    /// Messages of these channels may be missing: tells each subscription that follows one of them,
     /// once.
     pub(super) fn gap(&mut self, channels: impl IntoIterator<Item = Arc<str>>, out: &mut Output) {
         for (index, run) in self.fan_out.missed(channels) {
@@ -84,7 +85,8 @@ impl EventLoop {
         }
     }
 
-    /// The bus no longer carries a channel: whoever follows it is told, instead of hearing nothing.
+    /// The bus no longer carries a channel: ends the subscriptions that follow it with an error,
+    /// instead of leaving them silent.
     pub(super) fn refused(&mut self, channel: &str, error: BusError, out: &mut Output) {
         let mut followers: Vec<(usize, Run)> = self.fan_out.followers(channel).collect();
         followers.sort_unstable();
@@ -98,8 +100,8 @@ impl EventLoop {
         }
     }
 
-    /// Events of a subscription may be missing from here on: its handler is told, and the client of
-    /// what that says.
+    /// Events of a subscription may be missing from here on: calls its handler's gap functions, and
+    /// sends the events that they return.
     pub(super) fn missed(&mut self, index: usize, run: Run, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;

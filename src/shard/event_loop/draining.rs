@@ -9,17 +9,18 @@ use super::ending::Ending;
 use super::shard_context::Phase;
 use crate::mail::Place;
 
-/// The clients that are still to be closed, and when.
+/// The clients that are still to be closed, each with its time.
 #[derive(Debug, Default)]
-pub(super) struct Leaving {
-    /// The next one first. Filled once as the shutdown begins, drained as the times come; some may
-    /// be gone by then.
+pub(super) struct CloseSchedule {
+    /// Ordered by time. Filled once when shutdown begins, drained as the times come. Some clients
+    /// may be gone by then.
     queue: VecDeque<(Duration, Place)>,
 }
 
-impl Leaving {
-    /// Gives each of them a time: one within each of as many equal parts of `spread`, anywhere in
-    /// it, for other processes may have begun to end at the same moment.
+impl CloseSchedule {
+    /// Gives each client a time: `spread` is divided into equal parts, one per client, and the time
+    /// is random within the part, because other processes may have begun to shut down at the same
+    /// moment.
     fn new(places: Vec<Place>, now: Duration, spread: Duration) -> Self {
         let part = spread.div_f64(places.len().max(1) as f64);
         let times = (0_u32..).map(|number| {
@@ -45,39 +46,39 @@ impl Leaving {
 }
 
 impl EventLoop {
-    /// Begins to shut down. Until its turn comes a client is served as before; who is gone does not
-    /// come back.
+    /// Begins to shut down. A client is served as before until its time comes. A client that is
+    /// lost cannot come back.
     pub(super) fn drain(&mut self, spread: Duration) {
         self.shard.phase = Phase::ShuttingDown;
         let everybody = self.clients.places();
         let mut staying = Vec::new();
         for index in everybody {
-            self.give_up_absent(index);
+            self.end_if_absent(index);
             match self.clients.get(index) {
                 Some(client) if client.closing.is_none() && !client.link.is_gone() => {
                     staying.push(client.place());
                 }
-                Some(_) => self.send_away(index),
+                Some(_) => self.close_going_away(index),
                 None => {}
             }
         }
-        self.leaving = Leaving::new(staying, self.shard.now, spread);
-        self.close_leaving();
+        self.close_schedule = CloseSchedule::new(staying, self.shard.now, spread);
+        self.close_due();
     }
 
-    /// Closes those whose turn has come.
-    pub(super) fn close_leaving(&mut self) {
-        while let Some(place) = self.leaving.take_due(self.shard.now) {
+    /// Closes the clients whose time has come.
+    pub(super) fn close_due(&mut self) {
+        while let Some(place) = self.close_schedule.take_due(self.shard.now) {
             if self.clients.find(place).is_some() {
-                self.send_away(place.index);
+                self.close_going_away(place.index);
             }
         }
     }
 
-    fn send_away(&mut self, index: usize) {
+    fn close_going_away(&mut self, index: usize) {
         let (code, reason) = (1001, "Going away");
         self.end(index, Ending::Closed { code, reason });
-        self.give_up_absent(index);
+        self.end_if_absent(index);
     }
 }
 
@@ -87,12 +88,12 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(100);
 
-    fn leaving(count: usize, spread: Duration) -> Leaving {
+    fn leaving(count: usize, spread: Duration) -> CloseSchedule {
         let place = |index| Place {
             index,
             generation: 1,
         };
-        Leaving::new((0..count).map(place).collect(), NOW, spread)
+        CloseSchedule::new((0..count).map(place).collect(), NOW, spread)
     }
 
     #[test]

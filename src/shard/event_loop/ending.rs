@@ -1,8 +1,8 @@
-//! How a connection ends. Whatever ends it comes here, and everything that belonged to it is let go of
-//! here: the connection, and the session with it unless the session waits for its client to come back.
+//! How a connection ends. Whatever ends it, this module releases everything that belonged to it:
+//! the connection, and also the session unless that waits for its client to come back.
 //!
-//! What becomes of a client, by where it stands; *waits* is so where the session can be resumed and the
-//! server does not end:
+//! What becomes of a client depends on its state. A session *waits* if it can be resumed and the
+//! server is not shutting down:
 //!
 //! | | open | closing | parting | parked |
 //! | --- | --- | --- | --- | --- |
@@ -11,7 +11,7 @@
 //! | [`Parted`](Ending::Parted) | part if it waits, else close | stay | stay | stay |
 //! | [`Closed`](Ending::Closed), [`Slow`](Ending::Slow) | close | stay | close | remove |
 //!
-//! While the server ends, nobody is parked: what says so above removes.
+//! During shutdown no session is parked: `park` in the table means remove then.
 
 use std::sync::atomic::Ordering;
 
@@ -26,30 +26,31 @@ use crate::telemetry::GaugeGuard;
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending<'a> {
-    /// The peer has finished sending. It may still listen, so what waits for it is written first.
+    /// The peer has finished sending. It may still read, so waiting output is written first.
     Finished,
-    /// The connection is gone, or the last that was to be said is written.
+    /// The connection is gone, or its last frame is written.
     Lost,
-    /// The connection has had its time. What its peer has not taken by now is not kept for it.
+    /// The connection has reached a deadline. It is reset, so that the kernel does not keep bytes
+    /// which the peer has not taken.
     Overdue,
-    /// The peer leaves, or shows no sign of life: it hears this code.
+    /// The peer closes, or shows no sign of life. It is sent this code.
     Parted { code: u16, reason: &'a str },
-    /// The session ends: what it has sent is written, then the close frame.
+    /// The session ends. Its output is written, then the close frame.
     Closed { code: u16, reason: &'a str },
-    /// The client takes nothing. What waits for it is dropped.
+    /// The client takes too little of its output, or holds too much memory. Its output is dropped.
     Slow,
 }
 
-/// Where a client stands on the way to its end.
+/// The state of a client on the way to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// It has a connection, and nothing ends it.
+    /// It has a connection, and nothing has ended it.
     Open,
-    /// The close frame is queued, the session over.
+    /// The close frame is queued, and the session is over.
     Closing,
-    /// The close frame is queued, the session waits for another connection.
+    /// The close frame is queued, and the session waits for another connection.
     Parting,
-    /// The connection is gone, the session waits.
+    /// The connection is gone, and the session waits.
     Parked,
 }
 
@@ -57,17 +58,17 @@ enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Stay,
-    /// The close frame is queued, the session ends.
+    /// The close frame is queued, and the session ends.
     Close,
-    /// The close frame is queued, the session waits.
+    /// The close frame is queued, and the session waits.
     Part,
-    /// The connection is let go of, the session waits.
+    /// The connection is dropped, and the session waits.
     Park,
     Remove,
 }
 
 impl Ending<'_> {
-    /// What the peer is told.
+    /// The code and reason that the peer is sent.
     fn close_frame(&self) -> (u16, &str) {
         match self {
             Self::Parted { code, reason } | Self::Closed { code, reason } => (*code, reason),
@@ -115,7 +116,7 @@ impl Standing {
 }
 
 impl EventLoop {
-    /// Ends a connection, if it has not ended, and what goes with it.
+    /// Ends a connection, unless it has ended, and everything that ends with it.
     pub(super) fn end(&mut self, index: usize, ending: Ending<'_>) {
         let is_serving = self.shard.is_serving();
         let Some(client) = self.clients.get_mut(index) else {
@@ -137,12 +138,12 @@ impl EventLoop {
             Fate::Stay => {}
             Fate::Close => self.close(index, ending),
             Fate::Part => self.part(index, ending),
-            Fate::Park => self.lose(index),
+            Fate::Park => self.detach_and_park(index),
             Fate::Remove => self.remove(index),
         }
     }
 
-    /// Ends the session; what it has sent is written, then the close frame.
+    /// Ends the session. Its output is written, then the close frame.
     fn close(&mut self, index: usize, ending: Ending<'_>) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -155,14 +156,14 @@ impl EventLoop {
         if ending == Ending::Slow
             && let Some(closing) = &mut client.closing
         {
-            closing.patience = None;
+            closing.extension = None;
         }
         self.unsent.add(index, &mut client.outgoing);
         self.end_session(index);
         self.set_timer(index);
     }
 
-    /// Ends the connection as [`close`](Self::close) does. The session waits for another one.
+    /// Ends the connection like [`close`](Self::close), but the session waits for another one.
     fn part(&mut self, index: usize, ending: Ending<'_>) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -174,19 +175,19 @@ impl EventLoop {
         self.park(index, &Frames::default());
     }
 
-    /// The connection is gone, the session waits for another one.
-    fn lose(&mut self, index: usize) {
+    /// The connection is gone, and the session waits for another one.
+    fn detach_and_park(&mut self, index: usize) {
         let unwritten = self.detach(index);
         let client = self.clients.get(index);
         if client.is_some_and(|client| !client.session.is_parked()) {
             self.park(index, &unwritten);
         }
-        // Nothing waits for the connection any more that the session would have to wait for.
+        // No output waits for the connection any more, so the session need not wait for it either.
         self.refill(index, &mut Output::default());
         self.set_timer(index);
     }
 
-    /// Lets go of a client's connection; what is returned was not written to it.
+    /// Drops a client's connection. Returns the messages that were not written to it.
     pub(super) fn detach(&mut self, index: usize) -> Frames {
         let client = self.clients.get_mut(index);
         let Some(client) = client.filter(|it| !it.link.is_gone()) else {
@@ -196,7 +197,7 @@ impl EventLoop {
         client.link = Link::Gone;
         client.closing = None;
         let unwritten = client.outgoing.abandon();
-        client.tell_output();
+        client.report_output();
         unwritten
     }
 
@@ -218,7 +219,7 @@ impl EventLoop {
         self.carry_out(index, &mut out);
     }
 
-    /// The client is gone, and does not come back.
+    /// The client is gone for good.
     fn remove(&mut self, index: usize) {
         self.end_session(index);
         self.detach(index);
@@ -234,8 +235,8 @@ impl EventLoop {
         };
         client.session.end(&mut Output::default());
         client.waiting.forget_mail();
-        // All that began here, also what the session has ended in this very turn and has not had
-        // stopped yet.
+        // All that started here, including subscriptions that the session has ended in this very
+        // turn but that were not stopped yet.
         let subscriptions = std::mem::take(&mut client.subscriptions);
         if let Some(keeper) = client.change.take().and_then(|change| change.keeper) {
             self.fan_out.forget(keeper);
@@ -253,7 +254,7 @@ impl EventLoop {
         }
     }
 
-    /// Says that a client is closed because it takes nothing, and drops what waits for it.
+    /// Logs that a client is closed because of the output that waits for it, and drops that output.
     fn note_slow(&mut self, index: usize, standing: Standing) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -265,8 +266,8 @@ impl EventLoop {
             tracing::info!(%connection, "A client does not read; it is closed.");
             client.outgoing.drop_queue();
         } else {
-            // Its connection is gone, or on its way out with what it has yet to say.
-            tracing::info!(%connection, "Too much waits for a client that is gone.");
+            // Its connection is gone, or only its last output is still being written.
+            tracing::info!(%connection, "Too much output waits for a client that is gone.");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The handlers that sessions ask for. Those asked for in one turn begin together, so that the runtime
-//! is woken once.
+//! The handlers that sessions ask for. Those asked for in one turn start together, so that the
+//! runtime is woken once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,29 +14,30 @@ use crate::publication::{Begun, Turn};
 use crate::shard::client::{Client, Running};
 use crate::telemetry::GaugeGuard;
 
-/// Most clients have fewer subscriptions, and there are many clients: room for more is not made ahead.
-const FEW: usize = 4;
+/// Up to this many subscriptions of a client, memory is allocated one by one: most clients have
+/// few, and there are many clients.
+const FEW_SUBSCRIPTIONS: usize = 4;
 
 #[derive(Default)]
 pub(super) struct HandlerStarts {
     /// Filled by `publish` and `call`, emptied by `begin`.
     starts: Starts,
-    /// The latest publication that a session has asked for together with others.
+    /// The latest publication that a session has asked for in this turn.
     begun: Option<Begun>,
 }
 
 impl HandlerStarts {
-    /// Those asked for so far begin.
+    /// Starts the handlers that were asked for so far.
     pub(super) fn begin(&mut self, host: &Arc<Host>) {
         self.starts.begin(host);
     }
 
-    /// What is asked for from here on is not of the same moment: no order is kept with what was before.
+    /// Later requests belong to another turn: no order is kept between them and the earlier ones.
     pub(super) fn end_of_turn(&mut self) {
         self.begun = None;
     }
 
-    /// Starts the handler of a publication, unless a rule refuses it.
+    /// Starts the handler of a publication, unless a rate limit refuses it.
     pub(super) fn publish(
         &mut self,
         client: &mut Client,
@@ -46,7 +47,7 @@ impl HandlerStarts {
     ) {
         let shared = &shard.shared;
         let caller = || client.context.caller(client.user.as_deref());
-        // While the user changes, subscriptions begin again for which nobody has asked anew.
+        // While the user changes, subscriptions start again without a request from the client.
         let wait = if client.change.is_none() {
             let limiter = &shared.host.limiter;
             limiter.subscribe(publication, caller, shard.instant())
@@ -54,7 +55,7 @@ impl HandlerStarts {
             None
         };
         if let Some(wait) = wait {
-            return refuse(client, shard, wait, |session, error| {
+            return refuse_request(client, shard, wait, |session, error| {
                 session.published(run, Err(error), shard.now, out);
             });
         }
@@ -70,7 +71,7 @@ impl HandlerStarts {
         let (context, user) = (client.context.clone(), client.user.clone());
         let (subscription, start) = publication.prepare(context, user, run, params, turn);
         self.starts.push(start);
-        if client.subscriptions.len() < FEW {
+        if client.subscriptions.len() < FEW_SUBSCRIPTIONS {
             client.subscriptions.reserve_exact(1);
         }
         client.subscriptions.push(Running {
@@ -82,7 +83,7 @@ impl HandlerStarts {
         });
     }
 
-    /// Starts the handler of a method, unless a rule refuses it.
+    /// Starts the handler of a method, unless a rate limit refuses it.
     pub(super) fn call(
         &mut self,
         client: &mut Client,
@@ -94,7 +95,7 @@ impl HandlerStarts {
         let shared = &shard.shared;
         let caller = || client.context.caller(client.user.as_deref());
         if let Some(wait) = shared.host.limiter.call(method, caller, shard.instant()) {
-            return refuse(client, shard, wait, |session, error| {
+            return refuse_request(client, shard, wait, |session, error| {
                 session.returned(run, Err(error), shard.now, out);
             });
         }
@@ -108,8 +109,8 @@ impl HandlerStarts {
     }
 }
 
-/// Answers a request that a rule refuses until `wait` has passed.
-fn refuse(
+/// Answers a request that a rate limit refuses until `wait` has passed.
+fn refuse_request(
     client: &mut Client,
     shard: &ShardContext,
     wait: Duration,

@@ -1,4 +1,4 @@
-//! The letters that a shard has taken out of its inbox, read one by one.
+//! The letters that a shard has taken out of its inbox; they are read one by one.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,33 +11,34 @@ use super::EventLoop;
 use super::shard_context::Phase;
 use crate::shard::inbox::{Delivery, Inbox, Letter};
 
-/// Room for letters that is kept between turns.
+/// The capacity for letters that is kept between turns.
 const KEPT_LETTERS: usize = 1024;
 
 #[derive(Default)]
 pub(super) struct Letters {
-    /// What the inbox is emptied into; of it, what was dropped stays until it is told.
+    /// The inbox is emptied into this. The channels of dropped messages stay in it until their
+    /// subscriptions are told.
     delivery: Delivery,
-    /// Those that nobody has looked at: what was delivered before them is written first.
+    /// Letters that were not read, because the messages before them must be written first.
     waiting: VecDeque<Letter>,
-    /// The batch that was looked at last, and how many of its messages were delivered.
+    /// The batch that is being delivered, and how many of its messages were delivered.
     batch: Option<(Batch, usize)>,
 }
 
 impl Letters {
-    /// Whether nothing is left of what was taken out of the inbox.
+    /// Whether nothing is left that was taken out of the inbox.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.batch.is_none()
     }
 
-    /// Nobody reads those that are left.
+    /// Drops the letters that are left, because nobody reads them.
     pub(super) fn discard(&mut self) {
         self.waiting.drain(..).for_each(Letter::discard);
     }
 
     fn take(&mut self, inbox: &Inbox) {
         inbox.take(&mut self.delivery);
-        // Who comes in need not wait until a burst for others is delivered.
+        // New clients need not wait until a burst for others is delivered.
         let letters = &mut self.delivery.letters;
         letters.sort_by_key(|letter| !matches!(letter, Letter::Arrival(_)));
         self.waiting.extend(letters.drain(..));
@@ -60,7 +61,7 @@ impl EventLoop {
         while let Some(letter) = self.letters.waiting.pop_front() {
             self.read_letter(letter, out);
             if self.letters.batch.is_some() {
-                // What was dropped was dropped behind these letters.
+                // Gaps are told later: the dropped messages came after these letters.
                 return;
             }
         }
@@ -68,7 +69,7 @@ impl EventLoop {
         self.tell_of_dropped(out);
     }
 
-    /// A batch of which a part must wait for writes stays behind.
+    /// Reads one letter. The rest of a batch stays in `letters` if it must wait for writes.
     fn read_letter(&mut self, letter: Letter, out: &mut Output) {
         match letter {
             Letter::Batch(batch) => {
@@ -77,7 +78,7 @@ impl EventLoop {
             }
             Letter::Mail { to, address, mail } => self.mail(to, &address, mail, out),
             Letter::Arrival(arrival) => self.arrive(*arrival, out),
-            Letter::Polling { session, request } => self.requested(&session, *request, out),
+            Letter::Polling { session, request } => self.handle_request(&session, *request, out),
             Letter::Newcomer(newcomer) => self.newcomer(*newcomer, out),
             Letter::Gap(gap) => self.bus_was_away(gap, out),
             Letter::Refused(channel, error) => self.refused(&channel, error, out),
@@ -86,7 +87,7 @@ impl EventLoop {
         }
     }
 
-    /// Delivers what is left of a batch; `false` if some of it must wait for writes.
+    /// Delivers the rest of a batch. Returns `false` if some of it must wait for writes.
     fn deliver_batch(&mut self, out: &mut Output) -> bool {
         let Some((batch, delivered)) = self.letters.batch.take() else {
             return true;
@@ -124,7 +125,7 @@ impl EventLoop {
         self.gap(channels.iter().cloned(), out);
     }
 
-    /// What was dropped behind the letters of the delivery is a gap.
+    /// Tells of messages that were dropped after the letters of this delivery; they are a gap.
     fn tell_of_dropped(&mut self, out: &mut Output) {
         let dropped = self.letters.take_dropped();
         if !dropped.is_empty() {

@@ -12,7 +12,7 @@ use crate::mail::{Address, Mail, Place, UserChanged};
 use crate::mapping::{Event, Mapper};
 
 impl EventLoop {
-    /// Mail for a client: read at once, or put aside while the client has much to take.
+    /// Mail for a client: read at once, or queued while much output waits for the client.
     pub(super) fn mail(&mut self, to: Place, address: &Address, mail: Mail, out: &mut Output) {
         let Some(client) = self.clients.find(to) else {
             return address.received(&mail);
@@ -35,7 +35,7 @@ impl EventLoop {
                 let reason = &reason;
                 self.end(index, Ending::Closed { code, reason });
             }
-            // There is room for more.
+            // There is room for more; it is read below.
             Mail::Read => {}
             mail => self.read_ddp_mail(index, mail, out),
         }
@@ -43,7 +43,7 @@ impl EventLoop {
         self.read_again(index, out);
     }
 
-    /// From a handler of a publication or a method to its session.
+    /// Mail from a handler of a publication or a method to its session.
     fn read_ddp_mail(&mut self, index: usize, mail: Mail, out: &mut Output) {
         let now = self.shard.now;
         let Some(client) = self.clients.get_mut(index) else {
@@ -93,7 +93,7 @@ impl EventLoop {
         };
         let connection = (index, client.keeper());
         let encoding = client.session.ddp().and_then(|ddp| ddp.encoding(run));
-        // A subscription that is over meanwhile drops its leases here.
+        // If the subscription is over meanwhile, its leases are dropped here.
         if let Some(encoding) = encoding
             && let Some(running) = client.running_mut(run)
         {
@@ -108,7 +108,7 @@ impl EventLoop {
         }
     }
 
-    /// An asynchronous mapping function has made this of a message.
+    /// An asynchronous mapping function has returned this event for a message.
     fn mapped(
         &mut self,
         index: usize,
@@ -123,7 +123,7 @@ impl EventLoop {
         let running = client.running(run);
         let functions = running.map_or(&[][..], |running| &running.followers);
         let is_before_gap = self.fan_out.mapped(functions, message);
-        if client.misses(run, &self.shard.limits) {
+        if client.must_drop_event(run, &self.shard.limits) {
             return;
         }
         let Some(session) = client.session.ddp_mut() else {
@@ -164,7 +164,7 @@ impl EventLoop {
                 // The call may have ended without waiting.
                 done.send(Err(unblocked)).ok();
             }
-            // Dropped, it says that the client is gone.
+            // Dropping it tells the call that the client is gone.
             Err(_) => drop(done),
         }
     }

@@ -1,9 +1,10 @@
-//! The shard's thread: sockets, letters, time, and the connections with unsent output, in turns. Each
-//! turn is bounded, whatever one connection does.
+//! The event loop of a shard's thread: sockets, letters, timers, and connections with unsent output
+//! take turns. Each turn is bounded, whatever one connection does.
 //!
-//! The loop is made of parts, each of which owns its state: [`Clients`], [`FanOut`], [`UnsentQueue`],
-//! [`Letters`], [`HandlerStarts`]. What a session asks for is its [`Output`], which is passed along:
-//! whoever has something said to a session has its answer carried out (`carrying_out`).
+//! The loop is made of parts that own their state: [`Clients`], [`FanOut`], [`UnsentQueue`],
+//! [`Letters`], [`HandlerStarts`]. What a session asks for is its [`Output`], which is passed
+//! along: a function that tells a session something also has its output carried out
+//! (`carrying_out`).
 
 mod admitting;
 mod carrying_out;
@@ -39,7 +40,7 @@ use super::fan_out::FanOut;
 use super::inbox::Inbox;
 use super::shared::Shared;
 use clients::Clients;
-use draining::Leaving;
+use draining::CloseSchedule;
 use ending::Ending;
 use handler_starts::HandlerStarts;
 use letters::Letters;
@@ -47,37 +48,37 @@ use resuming::ResumeRequest;
 use shard_context::{Phase, ShardContext};
 use unsent::UnsentQueue;
 
-/// The token of the inbox's waker; connections have their place's.
+/// The token of the inbox's waker. A connection's token is its index.
 pub(super) const WAKER: Token = Token(usize::MAX);
 
-/// What is read from a socket at a time.
-const READ: usize = 64 * 1024;
+/// The most bytes of one read from a socket.
+const READ_BYTES: usize = 64 * 1024;
 
 pub(super) struct EventLoop {
     poll: Poll,
-    /// What all parts read. The time is set each turn, the phase when the server ends.
+    /// State that all parts read. The time is set each turn, the phase when the server ends.
     shard: ShardContext,
     clients: Clients,
     fan_out: FanOut,
     unsent: UnsentQueue,
-    /// Connections with more to read than they may have in a turn, each once. Filled by `read`, drained
-    /// by `read_on`.
+    /// Connections with more to read than they may in one turn, each once. Filled by `read`,
+    /// drained by `read_on`.
     unread: VecDeque<usize>,
-    /// Clients that want a session back. Filled by sessions, drained each turn; each client stands in
-    /// it once.
+    /// Clients that want to resume a session. Filled by sessions, drained each turn; each client
+    /// stands in it once.
     resume_requests: Vec<ResumeRequest>,
-    /// Who is still to be closed while the server shuts down.
-    leaving: Leaving,
+    /// The clients that are still to be closed during shutdown.
+    close_schedule: CloseSchedule,
     starts: HandlerStarts,
     letters: Letters,
     buffers: Buffers,
 }
 
-/// Shared by all connections, empty between uses.
+/// Buffers that all connections share; empty between uses.
 struct Buffers {
-    /// What was read.
+    /// Bytes of one read.
     input: Box<[u8]>,
-    /// What is put together for one write.
+    /// Bytes that are put together for one write.
     output: Vec<u8>,
 }
 
@@ -96,24 +97,24 @@ impl EventLoop {
             unsent: UnsentQueue::default(),
             unread: VecDeque::new(),
             resume_requests: Vec::new(),
-            leaving: Leaving::default(),
+            close_schedule: CloseSchedule::default(),
             starts: HandlerStarts::default(),
             letters: Letters::default(),
             buffers: Buffers {
-                input: vec![0; READ].into_boxed_slice(),
-                output: Vec::with_capacity(2 * READ),
+                input: vec![0; READ_BYTES].into_boxed_slice(),
+                output: Vec::with_capacity(2 * READ_BYTES),
             },
         }
     }
 
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
-        // Empty between uses; passed along, so that its room is used again.
+        // Empty between uses. It is passed along, so that its memory is used again.
         let mut out = Output::default();
         while self.shard.phase != Phase::Stopped {
-            self.shard.inbox.has_clients(self.clients.len());
-            let patience = self.patience();
-            if let Err(error) = self.poll.poll(&mut events, patience)
+            self.shard.inbox.set_clients(self.clients.len());
+            let poll_timeout = self.poll_timeout();
+            if let Err(error) = self.poll.poll(&mut events, poll_timeout)
                 && error.kind() != ErrorKind::Interrupted
             {
                 tracing::error!(%error, "A shard cannot wait for its sockets.");
@@ -134,7 +135,7 @@ impl EventLoop {
         self.begin_handlers();
         self.look_into_inbox(out);
         self.look_at_timers(out);
-        self.close_leaving();
+        self.close_due();
         self.answer_resume_requests(out);
         self.begin_handlers();
         self.write(out);
@@ -162,7 +163,7 @@ impl EventLoop {
         }
     }
 
-    /// The thread ends, and with it whatever is left.
+    /// The thread ends, and every connection that is left.
     fn stop(mut self) {
         self.shard.phase = Phase::Stopped;
         for index in self.clients.places() {
@@ -173,8 +174,9 @@ impl EventLoop {
         self.shed_load();
     }
 
-    /// How long to wait for sockets: not at all with something to do, else until the next timer.
-    fn patience(&self) -> Option<Duration> {
+    /// How long to wait for sockets: not at all if there is something to do, else until the next
+    /// timer.
+    fn poll_timeout(&self) -> Option<Duration> {
         let is_busy = !(self.unsent.is_empty()
             && self.unread.is_empty()
             && self.resume_requests.is_empty()
@@ -182,15 +184,15 @@ impl EventLoop {
         if is_busy || !self.shard.inbox.may_sleep() {
             return Some(Duration::ZERO);
         }
-        let next = [self.clients.next_timer(), self.leaving.next()];
+        let next = [self.clients.next_timer(), self.close_schedule.next()];
         let next = next.into_iter().flatten().min()?;
-        // Rounded up, for a timer must have come when it is looked at.
+        // Rounded up, because a timer must be due when the loop looks at it.
         let left = next.saturating_sub(self.shard.elapsed());
         Some(left.saturating_add(Duration::from_millis(1)))
     }
 
-    /// Reads the letters that are here, as far as their messages may run ahead of the writes; the rest
-    /// has its turn when some is written. The handlers that they ask for begin.
+    /// Reads the waiting letters, as far as their messages may run ahead of the writes. The rest is
+    /// read when some output is written. Then starts the handlers that were asked for.
     fn look_into_inbox(&mut self, out: &mut Output) {
         self.read_letters(out);
         self.begin_handlers();

@@ -8,7 +8,7 @@ use crate::shard::orders::Order;
 
 impl EventLoop {
     pub(super) fn apply_order(&mut self, message: &Message, out: &mut Output) {
-        let Some(order) = self.shard.shared.orders.take(message) else {
+        let Some(order) = self.shard.shared.orders.accept(message) else {
             return;
         };
         match order {
@@ -41,7 +41,7 @@ impl EventLoop {
         self.carry_out(index, out);
     }
 
-    /// The places of a user's connections.
+    /// The indexes of a user's connections.
     fn connections_of(&self, user: &str) -> Vec<usize> {
         let all = self.clients.iter();
         let of_user = all.filter(|(_, client)| client.user.as_deref() == Some(user));

@@ -1,4 +1,4 @@
-//! SockJS in the shard: heartbeats, and what the requests of polling clients want.
+//! SockJS in the shard: heartbeats, and the requests of polling clients.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use super::EventLoop;
 use super::ending::Ending;
 use super::shard_context::Phase;
 use crate::shard::link::Link;
-use crate::shard::polling::{Readiness, interrupted};
+use crate::shard::polling::{Readiness, answer_interrupted};
 use crate::shard::polling_sessions::{PollingRequest, PollingSession};
 use crate::transport::websocket;
 
 impl EventLoop {
-    /// A request of a polling client.
-    pub(super) fn requested(
+    /// Handles a request of a polling client.
+    pub(super) fn handle_request(
         &mut self,
         session: &Arc<PollingSession>,
         request: PollingRequest,
@@ -23,17 +23,17 @@ impl EventLoop {
     ) {
         let place = session.place(&self.shard.inbox);
         if place.is_none() && !session.has_ended() {
-            // It has moved meanwhile, or is about to arrive.
+            // The session has moved meanwhile, or is about to arrive.
             return session.send(request);
         }
         let found = place.and_then(|place| {
             let client = self.clients.find(place)?;
-            // The client may have come back by other requests since, and these are late.
+            // The client may have come back over other requests since; then this request is late.
             let polling = client.link.polling_mut().filter(|it| it.is_of(session));
             Some((place.index, polling?))
         });
         match (request, found) {
-            (PollingRequest::Wait(waiting), None) => interrupted(waiting),
+            (PollingRequest::Wait(waiting), None) => answer_interrupted(waiting),
             (
                 PollingRequest::Taken(_)
                 | PollingRequest::Cut(_)
@@ -68,7 +68,7 @@ impl EventLoop {
         }
     }
 
-    /// Hands posted messages to their session, while it keeps up with them.
+    /// Hands posted messages to their session while it keeps up.
     pub(super) fn read_posted(&mut self, index: usize, out: &mut Output) {
         while let Some(client) = self.clients.get_mut(index)
             && client.closing.is_none()
@@ -86,7 +86,7 @@ impl EventLoop {
         }
     }
 
-    /// Has a client asked for signs of life that nothing else asks for them.
+    /// Asks a client for signs of life if its session does not.
     pub(super) fn watch(&mut self, index: usize) {
         if let Some(client) = self.clients.get_mut(index)
             && !client.session.has_heartbeat()
@@ -96,7 +96,8 @@ impl EventLoop {
         }
     }
 
-    /// SockJS's own heartbeats, and the end of those who do not answer or ask any more.
+    /// Sends SockJS's heartbeats, and ends clients that do not answer, or send no requests, any
+    /// more.
     pub(super) fn beat(&mut self, index: usize) {
         let now = self.shard.now;
         let Some(client) = self.clients.get_mut(index) else {
@@ -108,7 +109,7 @@ impl EventLoop {
         match &mut client.link {
             Link::Socket(socket) => {
                 if client.waiting.is_paused {
-                    // We do not listen, so its silence means nothing.
+                    // The server does not read from the client, so its silence means nothing.
                     socket.alive(now);
                 }
                 match socket.beat(now) {
@@ -130,7 +131,7 @@ impl EventLoop {
             }
             Link::Polling(polling) => {
                 let is_due = polling.beat(now) | polling.end_long_wait(now);
-                // What waits says as much.
+                // Waiting output is as good as a heartbeat.
                 if is_due && client.outgoing.is_empty() {
                     client.outgoing.push_control(sockjs::HEARTBEAT.into());
                 }
@@ -140,8 +141,8 @@ impl EventLoop {
         self.set_timer(index);
     }
 
-    /// While the server shuts down, a client that nobody asks for is not waited for.
-    pub(super) fn give_up_absent(&mut self, index: usize) {
+    /// During shutdown the shard does not wait for a client without a waiting request.
+    pub(super) fn end_if_absent(&mut self, index: usize) {
         let polling = self
             .clients
             .get_mut(index)

@@ -1,5 +1,5 @@
-//! Who sends or holds too much: clients that are not read from, mail that waits, and the end of those
-//! who take nothing.
+//! Limits on what clients send and hold: clients that are not read from, mail that waits, and the
+//! end of clients that take nothing.
 
 use std::cmp::Reverse;
 
@@ -9,7 +9,7 @@ use super::EventLoop;
 use super::ending::Ending;
 
 impl EventLoop {
-    /// Counts anew what a client holds, and has wait what must.
+    /// Updates the count of what a client holds, and applies the limits that it exceeds.
     pub(super) fn check_pressure(&mut self, index: usize) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -18,7 +18,7 @@ impl EventLoop {
         client.count_input();
         let is_short = || self.shard.shared.host.memory.is_exceeded();
         client.waiting.is_paused |= client.has_enough_queued(limits, is_short);
-        client.tell_output();
+        client.report_output();
         if client.outgoing.bytes() > limits.flow && !client.waiting.is_full {
             client.waiting.is_full = true;
             if let Some(session) = client.session.ddp_mut() {
@@ -27,8 +27,8 @@ impl EventLoop {
         }
     }
 
-    /// So many events wait for a client that there is hardly room for more. It may only be that its
-    /// turn has not come.
+    /// So much output waits for a client that there is hardly room for more. That may only be
+    /// because it has not had its turn, so it is written to first.
     pub(super) fn make_room(&mut self, index: usize, out: &mut Output) {
         let client = self.clients.get(index);
         if client.is_some_and(|client| !client.outgoing.is_blocked) {
@@ -37,7 +37,7 @@ impl EventLoop {
         self.check_pressure(index);
     }
 
-    /// Tries whether a client takes something, and closes one that does not.
+    /// Tries whether a client accepts output, and closes one that does not.
     pub(super) fn check_stuck(&mut self, index: usize, out: &mut Output) {
         let now = self.shard.now;
         let client = self.clients.get(index).filter(|it| it.closing.is_none());
@@ -51,7 +51,8 @@ impl EventLoop {
         }
     }
 
-    /// Says what is held here. While the process holds far too much, closes those who hold most of it.
+    /// Reports the bytes that are held here. While the process holds far too much, closes the
+    /// clients that hold most of it.
     pub(super) fn shed_load(&mut self) {
         self.report_held();
         let shard = self.shard.inbox.number();
@@ -66,7 +67,7 @@ impl EventLoop {
                 .map_or(0, |keeper| self.fan_out.kept(keeper));
             match client.held().saturating_add(kept) {
                 0 => {}
-                // On its way out, and gone within the linger time.
+                // It is closing, and gone within the close timeout.
                 held if client.closing.is_some() && !client.session.is_parked() => {
                     excess = excess.saturating_sub(held);
                 }

@@ -1,4 +1,4 @@
-//! From sockets to sessions: what clients send, in turns that no client can make long.
+//! From sockets to sessions: reads what clients send, in turns that no client can make long.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::shard::ClientLimits;
 use crate::shard::conversation::Conversation;
 use crate::shard::outgoing::Outgoing;
 use crate::transport::Framing;
-use crate::transport::websocket::{self, Incoming, Protocol, Receiver};
+use crate::transport::websocket::{self, Incoming, ProtocolViolation, Receiver};
 
 /// Reads of one connection before the others get their turn.
 const READS_PER_TURN: usize = 16;
 
-/// Pings of one read that are answered one by one; of those behind them only the latest is.
+/// Pings of one read that are answered one by one. Of further pings only the latest is answered.
 const PONGS_PER_READ: usize = 16;
 
 impl EventLoop {
-    /// Reads what the client has sent, or as much of it as one connection may have in a turn.
+    /// Reads what the client has sent, up to what one connection may have in a turn.
     pub(super) fn read(&mut self, index: usize, out: &mut Output) {
         self.read_posted(index, out);
         for _ in 0..READS_PER_TURN {
@@ -38,7 +38,7 @@ impl EventLoop {
             }
             match socket.read(&mut self.buffers.input) {
                 Ok(0) => return self.end(index, Ending::Finished),
-                // Read for its end only.
+                // Read only to find the end of the stream.
                 Ok(_) if is_over => {}
                 Ok(count) => {
                     let is_last = !socket.may_have_more(count, self.buffers.input.len());
@@ -64,7 +64,7 @@ impl EventLoop {
         }
     }
 
-    /// Goes on with those that had more than one turn's worth.
+    /// Continues with connections that had more to read than fits into one turn.
     pub(super) fn read_on(&mut self, out: &mut Output) {
         for _ in 0..self.unread.len() {
             let Some(index) = self.unread.pop_front() else {
@@ -78,12 +78,12 @@ impl EventLoop {
         }
     }
 
-    /// A connection takes nothing any more. What its client said before is heard first: that it leaves,
-    /// for one.
-    pub(super) fn broken(&mut self, index: usize, out: &mut Output) {
+    /// A connection accepts no more output. What its client sent before is read first; it may have
+    /// said that it leaves.
+    pub(super) fn write_failed(&mut self, index: usize, out: &mut Output) {
         let client = self.clients.get_mut(index);
         if let Some(socket) = client.and_then(|client| client.link.socket_mut())
-            // Else it is read to its end anyway.
+            // Otherwise it is read to its end anyway.
             && !std::mem::replace(&mut socket.has_hung_up, true)
         {
             self.read(index, out);
@@ -91,7 +91,7 @@ impl EventLoop {
         self.end(index, Ending::Lost);
     }
 
-    /// Reads on where a connection had too many messages queued.
+    /// Resumes reading from a connection that had too many messages queued.
     pub(super) fn read_again(&mut self, index: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -103,7 +103,8 @@ impl EventLoop {
         }
     }
 
-    /// Hands the first `count` bytes of the input buffer to a connection's session, and does what that asks for.
+    /// Hands the first `count` bytes of the input buffer to a connection's session, and carries out
+    /// what the session asks for.
     pub(super) fn take_in(&mut self, index: usize, count: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -112,7 +113,7 @@ impl EventLoop {
             return;
         };
         let framing = socket.framing();
-        let mut intake = Intake {
+        let mut receiver = SessionReceiver {
             framing,
             json: &self.shard.shared.session.settings.json,
             session: &mut client.session,
@@ -125,20 +126,20 @@ impl EventLoop {
             end: None,
         };
         let bytes = self.buffers.input.get_mut(..count).unwrap_or_default();
-        if let Err(violation) = socket.reader.read(bytes, self.shard.now, &mut intake) {
-            intake.end = Some(InputEnd::Violation(violation));
+        if let Err(violation) = socket.reader.read(bytes, self.shard.now, &mut receiver) {
+            receiver.end = Some(InputEnd::Violation(violation));
         }
-        if let Some(pong) = intake.latest_ping.take() {
-            intake.outgoing.push_control(pong);
+        if let Some(pong) = receiver.latest_ping.take() {
+            receiver.outgoing.push_control(pong);
         }
-        let end = intake.end;
+        let end = receiver.end;
         if end.is_some() {
             socket.takes_no_more_frames();
         }
         self.unsent.add(index, &mut client.outgoing);
         self.carry_out(index, out);
         match end {
-            Some(InputEnd::Violation(Protocol { code, reason })) => {
+            Some(InputEnd::Violation(ProtocolViolation { code, reason })) => {
                 if code == 1009 {
                     self.note_too_big(index);
                 }
@@ -149,7 +150,7 @@ impl EventLoop {
         }
     }
 
-    /// Logs that a client is closed for the size of its message.
+    /// Logs that a client is closed because of the size of its message.
     pub(super) fn note_too_big(&self, index: usize) {
         if let Some(client) = self.clients.get(index) {
             let limit = self.shard.limits.message_of(client.session.is_connected());
@@ -159,31 +160,31 @@ impl EventLoop {
     }
 }
 
-/// Takes one read's messages to a session.
-struct Intake<'a> {
+/// Hands the messages of one read to a session.
+struct SessionReceiver<'a> {
     framing: Framing,
-    /// For the arrays of SockJS.
+    /// The limits for SockJS's arrays.
     json: &'a ejson::JsonLimits,
     session: &'a mut Conversation,
     outgoing: &'a mut Outgoing,
     out: &'a mut Output,
     limits: &'a ClientLimits,
     now: Duration,
-    /// Pings answered.
+    /// The number of pings answered.
     pongs: usize,
     /// The answer to the latest ping, once there have been many.
     latest_ping: Option<Vec<u8>>,
     end: Option<InputEnd>,
 }
 
-/// Why nothing more is read.
+/// Why no further message is read.
 enum InputEnd {
-    /// The peer closes, and hears this code.
+    /// The peer has closed, and is sent this code.
     Close(u16),
-    Violation(Protocol),
+    Violation(ProtocolViolation),
 }
 
-impl Receiver for Intake<'_> {
+impl Receiver for SessionReceiver<'_> {
     fn limits(&self) -> websocket::Limits {
         websocket::Limits {
             message: self.limits.message_of(self.session.is_connected()),
@@ -191,7 +192,7 @@ impl Receiver for Intake<'_> {
         }
     }
 
-    fn take(&mut self, incoming: Incoming<'_>) {
+    fn receive(&mut self, incoming: Incoming<'_>) {
         match incoming {
             Incoming::Message(text) if self.framing == Framing::Raw => {
                 self.session.receive(text, self.now, self.out);
@@ -208,10 +209,10 @@ impl Receiver for Intake<'_> {
     }
 }
 
-impl Intake<'_> {
-    /// Takes the messages out of a frame of SockJS.
+impl SessionReceiver<'_> {
+    /// Reads the messages of a SockJS frame.
     fn unframe(&mut self, text: &str) {
-        // What comes behind a broken frame is not looked at.
+        // Frames behind a broken one are ignored.
         if self.end.is_some() {
             return;
         }
@@ -220,7 +221,7 @@ impl Intake<'_> {
                 .iter()
                 .for_each(|message| self.session.receive(message, self.now, self.out)),
             Err(Broken) => {
-                self.end = Some(InputEnd::Violation(Protocol {
+                self.end = Some(InputEnd::Violation(ProtocolViolation {
                     code: Broken::CODE,
                     reason: Broken::REASON,
                 }));

@@ -1,8 +1,9 @@
-//! Clients that come back: the session that they had is found, on whichever shard it is, and gets their new connection.
+//! Clients that come back: finds the session that they had, on whichever shard it is, and gives it
+//! their new connection.
 //!
-//! A client that wants a session of another shard moves there with its connection and with all that it has said, and
-//! stays there, whether it gets the session or one of its own. So the two meet on one thread, and nobody has to ask
-//! across shards.
+//! A client that wants a session of another shard moves to that shard with its connection and the
+//! messages that it has sent. It stays there, whether it gets the session or a new one. So both
+//! meet on one thread, and no shard has to ask another.
 
 use std::sync::Arc;
 
@@ -16,16 +17,16 @@ use crate::shard::inbox::Letter;
 use crate::shard::link::Link;
 use crate::shard::newcomer::{Claim, Newcomer};
 
-/// A client that wants a session back.
+/// A client that wants to resume a session.
 pub(super) struct ResumeRequest {
     pub(super) by: Place,
     pub(super) session: SessionId,
-    /// What it says that it has received.
+    /// How many messages it says it has received.
     pub(super) received: Option<u64>,
 }
 
 impl EventLoop {
-    /// Sees to the clients that want a session back.
+    /// Answers the clients that want to resume a session.
     pub(super) fn answer_resume_requests(&mut self, out: &mut Output) {
         while let Some(ResumeRequest {
             by,
@@ -38,12 +39,12 @@ impl EventLoop {
                 continue;
             }
             match self.shard.shared.resumable.find(session.as_str()) {
-                None => self.refuse(by, out),
+                None => self.refuse_resume(by, out),
                 Some((inbox, session)) => {
                     let claim = Claim { session, received };
                     if Arc::ptr_eq(&inbox, &self.shard.inbox) {
                         self.claim(by, claim, out);
-                    } else if let Some(newcomer) = self.send_off(by, claim) {
+                    } else if let Some(newcomer) = self.prepare_move(by, claim) {
                         if let Link::Polling(polling) = &newcomer.link {
                             polling.leave(&inbox);
                         }
@@ -54,7 +55,7 @@ impl EventLoop {
         }
     }
 
-    /// A client comes from another shard, for a session of this one.
+    /// A client arrives from another shard, to resume a session of this one.
     pub(super) fn newcomer(&mut self, newcomer: Newcomer, out: &mut Output) {
         if !self.shard.is_serving() {
             return;
@@ -82,18 +83,19 @@ impl EventLoop {
         }
     }
 
-    /// Something was heard of a client: it is alive, and keeps its session.
+    /// Something has arrived from a client: it is alive, and keeps its session.
     pub(super) fn heard(&mut self, index: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
         client.heard(&self.shard.limits, self.shard.now);
         if let Some(rival) = client.rival.take() {
-            self.refuse(rival.place, out);
+            self.refuse_resume(rival.place, out);
         }
     }
 
-    /// Takes a connection away from its session, if it has been silent for too long while another one waited for it.
+    /// Ends the connection of a session, if it has been silent for too long while another
+    /// connection waited for the session.
     pub(super) fn check_rival(&mut self, index: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -105,7 +107,7 @@ impl EventLoop {
         else {
             return;
         };
-        // We do not listen, so its silence means nothing.
+        // The server does not read from the client, so its silence means nothing.
         let (is_paused, place) = (client.waiting.is_paused, rival.place);
         if is_paused || self.clients.find(place).is_none() {
             return self.heard(index, out);
@@ -113,7 +115,8 @@ impl EventLoop {
         self.end(index, Ending::Overdue);
     }
 
-    /// The client has lost its connection or its session: whoever waits for that tries anew.
+    /// The client has lost its connection or its session: a connection that waits for the session
+    /// tries again.
     pub(super) fn release_rival(&mut self, index: usize) {
         if let Some(client) = self.clients.get_mut(index)
             && let Some(rival) = client.rival.take()
@@ -141,16 +144,16 @@ impl EventLoop {
                 .saturating_add(self.shard.limits.takeover.timeout),
         );
         let Some(client) = self.clients.find(claim.session) else {
-            return self.refuse(by, out);
+            return self.refuse_resume(by, out);
         };
         let same_place = address == client.context.client_address();
         let Some(session) = client.session.ddp_mut() else {
-            return self.refuse(by, out);
+            return self.refuse_resume(by, out);
         };
         if same_address && !same_place {
             session.wrong_attempt(out);
             self.carry_out(index, out);
-            return self.refuse(by, out);
+            return self.refuse_resume(by, out);
         }
         if session.is_parked() {
             let is_resumed = session.resume(claim.received, now, out);
@@ -158,12 +161,13 @@ impl EventLoop {
                 return self.take_back(index, by, out);
             }
             self.carry_out(index, out);
-            return self.refuse(by, out);
+            return self.refuse_resume(by, out);
         }
         if client.closing.is_some() || !session.probe(claim.received, out) {
-            return self.refuse(by, out);
+            return self.refuse_resume(by, out);
         }
-        // Of several the latest is the most likely to be alive; the silence is counted from the first ping.
+        // Of several rivals the latest is the most likely to be alive. The silence counts from the
+        // first ping.
         let former = client.rival.take();
         client.rival = Some(Box::new(Rival {
             place: by,
@@ -172,14 +176,14 @@ impl EventLoop {
         }));
         self.carry_out(index, out);
         if let Some(former) = former {
-            self.refuse(former.place, out);
+            self.refuse_resume(former.place, out);
         }
     }
 
-    /// Gives a session, which is resumed, the connection that its client has now. What it sends is in `out`.
+    /// Gives a resumed session the new connection of its client. The session's output is in `out`.
     fn take_back(&mut self, index: usize, by: Place, out: &mut Output) {
         self.detach(index);
-        let Some(newcomer) = self.unseat(by) else {
+        let Some(newcomer) = self.take_client(by) else {
             return self.carry_out(index, out);
         };
         let mut newcomer = *newcomer;
@@ -192,7 +196,7 @@ impl EventLoop {
         client.link = newcomer.link;
         let framing = client.link.framing();
         let place = client.place();
-        client.link.settle(&self.shard.inbox, place);
+        client.link.set_place(&self.shard.inbox, place);
         let unsent = newcomer.outgoing.into_unsent(framing);
         client.outgoing.write_first(unsent);
         client.waiting.is_paused = newcomer.waiting.is_paused;
@@ -216,8 +220,8 @@ impl EventLoop {
         self.read_again(index, out);
     }
 
-    /// A client that wanted a session back gets one of its own.
-    fn refuse(&mut self, by: Place, out: &mut Output) {
+    /// A client that wanted to resume a session gets a new one.
+    fn refuse_resume(&mut self, by: Place, out: &mut Output) {
         if let Some(client) = self.clients.find(by) {
             if let Some(session) = client.session.ddp_mut() {
                 session.resume_refused(self.shard.now, out);
@@ -227,9 +231,9 @@ impl EventLoop {
         }
     }
 
-    /// Makes a client ready for its way to another shard.
-    fn send_off(&mut self, by: Place, claim: Claim) -> Option<Newcomer> {
-        let client = *self.unseat(by)?;
+    /// Takes a client from its place, to move it to another shard.
+    fn prepare_move(&mut self, by: Place, claim: Claim) -> Option<Newcomer> {
+        let client = *self.take_client(by)?;
         let unsent = client.outgoing.into_unsent(client.link.framing());
         Some(Newcomer {
             link: client.link,
@@ -241,7 +245,7 @@ impl EventLoop {
     }
 
     /// Takes a client that has no session yet from its place.
-    fn unseat(&mut self, by: Place) -> Option<Box<Client>> {
+    fn take_client(&mut self, by: Place) -> Option<Box<Client>> {
         self.clients.find(by)?;
         let mut client = self.clients.remove(by.index)?;
         client.link.deregister(self.poll.registry());

@@ -1,4 +1,5 @@
-//! What the parts of a shard's loop read: what it was given at the start, the time, and its phase.
+//! State that all parts of a shard's loop read: limits, what the shards share, the time, and the
+//! phase.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,20 +9,20 @@ use crate::shard::inbox::Inbox;
 use crate::shard::{ClientLimits, Shared};
 
 pub(super) struct ShardContext {
-    /// The shard's own.
+    /// The inbox of this shard.
     pub(super) inbox: Arc<Inbox>,
     pub(super) shared: Arc<Shared>,
     pub(super) limits: ClientLimits,
     pub(super) phase: Phase,
     started: Instant,
-    /// The time of this turn, since the start.
+    /// The time of this turn, since the start of the shard.
     pub(super) now: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Serving,
-    /// Nobody new is let in, and who is lost does not come back.
+    /// Nobody new is admitted, and lost clients cannot come back.
     ShuttingDown,
     Stopped,
 }
@@ -43,12 +44,12 @@ impl ShardContext {
         self.now = self.elapsed();
     }
 
-    /// The time at this moment, since the start.
+    /// The current time, since the start of the shard.
     pub(super) fn elapsed(&self) -> Duration {
         clock::now().duration_since(self.started)
     }
 
-    /// The time of this turn, for what is not of the shard.
+    /// The time of this turn, for code outside the shard.
     pub(super) fn instant(&self) -> Instant {
         self.started + self.now
     }

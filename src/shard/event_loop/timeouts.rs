@@ -9,12 +9,12 @@ impl EventLoop {
     pub(super) fn look_at_timers(&mut self, out: &mut Output) {
         let due = self.clients.take_due(self.shard.now);
         for &index in &due {
-            self.time_has_come(index, out);
+            self.handle_timer(index, out);
         }
         self.clients.give_back(due);
     }
 
-    fn time_has_come(&mut self, index: usize, out: &mut Output) {
+    fn handle_timer(&mut self, index: usize, out: &mut Output) {
         let now = self.shard.now;
         let Some(client) = self.clients.serve_timer(index, now) else {
             return;
@@ -24,7 +24,7 @@ impl EventLoop {
             return self.end(index, Ending::Overdue);
         }
         if client.waiting.is_paused {
-            // We do not listen, so its silence means nothing.
+            // The server does not read from the client, so its silence means nothing.
             client.session.heard();
         }
         client.session.handle_timeout(now, out);

@@ -1,21 +1,22 @@
-//! The connections with unsent output, and how far what waits for them is ahead of what is written.
+//! The connections with unsent output, and how far that output is ahead of the writes.
 
 use std::collections::VecDeque;
 
 use crate::shard::outgoing::Outgoing;
 
-/// What may wait for connections whose turn to be written to has not come, in bytes: so much for all
-/// together, or so much for each of them. It is enough for many messages to share a write. More would
-/// only cost memory, and keep others waiting behind it.
-const AHEAD: usize = 4 * 1024 * 1024;
+/// Bytes of output that may wait for connections which have not had their turn: `AHEAD_TOTAL` for
+/// all together, or `AHEAD_EACH` for each of them, whichever is more. That is enough for many
+/// messages to share a write. More would only cost memory, and delay others.
+const AHEAD_TOTAL: usize = 4 * 1024 * 1024;
 const AHEAD_EACH: usize = 32 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct UnsentQueue {
-    /// Each once; `Outgoing::is_listed` says which. Filled by whatever sends, drained by `write`.
+    /// Each connection once; `Outgoing::is_listed` marks those that are in it. Filled by every
+    /// function that queues output, drained by `write`.
     connections: VecDeque<usize>,
-    /// Bytes that were counted for them; those of connections that are gone are forgotten when there
-    /// is none left.
+    /// Bytes that were counted for these connections. The bytes of connections that are gone are
+    /// forgotten when the list is empty.
     ahead: usize,
 }
 
@@ -24,7 +25,8 @@ impl UnsentQueue {
         self.connections.is_empty()
     }
 
-    /// A connection has something to write. What is added to one that is listed is not counted.
+    /// Lists a connection that has something to write. Output that is added to a listed connection
+    /// later is not counted.
     pub(super) fn add(&mut self, index: usize, outgoing: &mut Outgoing) {
         if !outgoing.is_listed && !outgoing.is_blocked && !outgoing.is_empty() {
             outgoing.is_listed = true;
@@ -33,7 +35,7 @@ impl UnsentQueue {
         }
     }
 
-    /// A connection has been given an event of a channel: all that waits for it counts.
+    /// Lists a connection that was given an event of a channel. All its waiting output counts.
     pub(super) fn add_event(&mut self, index: usize, outgoing: &mut Outgoing) {
         if !outgoing.is_listed && !outgoing.is_blocked {
             outgoing.is_listed = true;
@@ -44,7 +46,7 @@ impl UnsentQueue {
         }
     }
 
-    /// Whose turn it is. It may be gone, and its place given to another, which is not listed.
+    /// The next connection. It may be gone, and its place given to another, which is not listed.
     pub(super) fn next(&mut self) -> Option<usize> {
         let next = self.connections.pop_front();
         if next.is_none() {
@@ -53,7 +55,7 @@ impl UnsentQueue {
         next
     }
 
-    /// Takes a connection from the list, if it stands there.
+    /// Removes a connection from the list, if it is listed.
     pub(super) fn take(&mut self, outgoing: &mut Outgoing) -> bool {
         let is_listed = std::mem::take(&mut outgoing.is_listed);
         if is_listed {
@@ -62,9 +64,9 @@ impl UnsentQueue {
         is_listed
     }
 
-    /// Whether so much waits that no more messages of the bus are to be delivered before some is
-    /// written.
+    /// Whether so much output waits that some must be written before more bus messages are
+    /// delivered.
     pub(super) fn is_far_ahead(&self) -> bool {
-        self.ahead > AHEAD.max(self.connections.len().saturating_mul(AHEAD_EACH))
+        self.ahead > AHEAD_TOTAL.max(self.connections.len().saturating_mul(AHEAD_EACH))
     }
 }

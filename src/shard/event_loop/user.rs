@@ -1,5 +1,5 @@
-//! A change of the user, on the host's side: what comes in on the channels meanwhile is kept for the
-//! functions of the new user, and those who wait for the change are told of its end.
+//! A change of the user, on the shard's side: messages that arrive meanwhile are kept for the
+//! functions of the new user, and calls that wait for the change are told of its end.
 
 use updraft_protocol::session::{Output, Run};
 
@@ -8,7 +8,7 @@ use crate::shard::client::Change;
 use crate::shard::fan_out::{FollowerId, Outcome};
 
 impl EventLoop {
-    /// A subscription begins again under another run.
+    /// A subscription starts again under another run.
     pub(super) fn deactivate(&mut self, index: usize, run: Run, next: Run) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -16,18 +16,18 @@ impl EventLoop {
         let Some(running) = client.take_running(run) else {
             return;
         };
-        client.runs_again(run, next);
+        client.replace_run(run, next);
         let mut keeper = client.keeper();
         let room = (self.shard.limits.user_change, self.clients.input());
         self.fan_out
             .keep(&mut keeper, room, (run, next), running.followers);
-        running.subscription.over();
+        running.subscription.end();
         if let Some(client) = self.clients.get_mut(index) {
             client.change.get_or_insert_default().keeper = keeper;
         }
     }
 
-    /// The client has been told of the difference and of what is ready: what was kept follows.
+    /// The client has been sent the difference and `ready`. The kept messages follow.
     pub(super) fn user_changed(&mut self, index: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;

@@ -1,5 +1,5 @@
-//! From sessions to sockets: what waits is written in turns, and who has taken it gets what has waited
-//! for that.
+//! From sessions to sockets: connections with waiting output are written to in turns. When a client
+//! has taken some of its output, what was held back for it continues.
 
 use updraft_protocol::message::Frames;
 use updraft_protocol::session::Output;
@@ -9,19 +9,19 @@ use super::ending::Ending;
 use crate::shard::link::Link;
 use crate::shard::outgoing::Flushed;
 
-/// Room for output that is kept between turns: what one large message has taken is not needed for the
-/// next small one.
+/// The capacity of the output buffer that is kept between turns. What one large message has taken
+/// is not needed for the next small one.
 const KEPT_OUTPUT: usize = 1024 * 1024;
 
-/// Connections written to before the inbox is looked at: what has come in meanwhile joins the writes
-/// still to be made.
+/// Connections written to before the inbox is read again. Messages that have arrived meanwhile join
+/// the writes that follow.
 const WRITES_PER_LOOK: usize = 32;
 
 /// Connections written to before sockets and timers get their turn.
 const WRITES_PER_TURN: usize = 512;
 
 impl EventLoop {
-    /// Notes a connection as one with unsent output, if it has some.
+    /// Lists a connection that has unsent output.
     pub(super) fn has_output(&mut self, index: usize) {
         if let Some(client) = self.clients.get_mut(index) {
             self.unsent.add(index, &mut client.outgoing);
@@ -58,27 +58,27 @@ impl EventLoop {
                 let framing = socket.framing();
                 outgoing.flush(socket, framing, scratch, now, written)
             }
-            Link::Polling(polling) => outgoing.give(polling, scratch, now, written),
+            Link::Polling(polling) => outgoing.flush_to_request(polling, scratch, now, written),
             Link::Gone => return,
         };
-        client.tell_output();
+        client.report_output();
         if progress.has_moved {
-            client.has_taken(now, progress.on_the_way);
+            client.took_output(now, progress.drain_time);
         }
         match flushed {
-            Flushed::All if client.written() => return self.end(index, Ending::Lost),
+            Flushed::All if client.finish_if_closing() => return self.end(index, Ending::Lost),
             Flushed::All => {}
             Flushed::Blocked => {
                 self.set_timer(index);
-                self.give_up_absent(index);
+                self.end_if_absent(index);
             }
-            Flushed::Lost => return self.broken(index, out),
+            Flushed::Lost => return self.write_failed(index, out),
         }
         self.refill(index, out);
     }
 
-    /// A client has taken output, or lost its connection: where there is room again, what has waited
-    /// for it has its turn.
+    /// A client has taken output, or lost its connection. If there is room again, what was held
+    /// back for it continues.
     pub(super) fn refill(&mut self, index: usize, out: &mut Output) {
         let flow = self.shard.limits.flow;
         let client = self.clients.get_mut(index);
@@ -110,8 +110,8 @@ impl EventLoop {
         }
     }
 
-    /// Where events were lost because there was no room for them, the gap is over when there is enough
-    /// again.
+    /// If events were dropped because there was no room, tells of the gap as soon as there is
+    /// enough room again.
     fn tell_of_missed(&mut self, index: usize, out: &mut Output) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
@@ -125,7 +125,7 @@ impl EventLoop {
         }
     }
 
-    /// The socket takes output again.
+    /// The socket accepts output again.
     pub(super) fn unblocked(&mut self, index: usize) {
         if let Some(client) = self.clients.get_mut(index)
             && client.outgoing.is_blocked

@@ -1,14 +1,16 @@
-//! Who follows one channel, in the order in which they began to. All of them are passed over for each message, so they
-//! stand side by side in memory; and all may leave at once, so each is found by its rank, not by a walk.
+//! The followers of one channel, in the order in which they were added. All are visited for each
+//! message, so they are next to each other in memory. All may leave at once, so each is found by
+//! its rank, not by a scan.
 
 use super::FollowerId;
 
-/// When a follower was registered, among all of its shard. Grows, and is never given twice.
+/// The position of a follower in the order of registration of its shard. Ranks grow and are never
+/// reused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank(u64);
 
 impl Rank {
-    /// This rank; the next call gives the next.
+    /// Returns this rank, and moves on to the next.
     pub(super) fn take(&mut self) -> Self {
         let rank = *self;
         self.0 = self.0.saturating_add(1);
@@ -19,22 +21,23 @@ impl Rank {
 /// The followers of one channel.
 #[derive(Debug, Default)]
 pub(super) struct Followers {
-    /// By rank. Filled by `push`, drained by `remove`; those who have left stay as holes until they are half of all.
+    /// Ordered by rank. Filled by `push`, drained by `remove`. Removed entries stay as holes until
+    /// they are half of all.
     entries: Vec<(Rank, Option<FollowerId>)>,
     holes: usize,
 }
 
 impl Followers {
-    /// Adds the latest: its rank is not lower than that of any other.
+    /// Adds a follower. Its rank is not lower than that of any other.
     pub(super) fn push(&mut self, rank: Rank, id: FollowerId) {
         if self.entries.capacity() == 0 {
-            // Where each client has channels of its own, there is never a second one.
+            // If each client has channels of its own, there is never a second follower.
             self.entries.reserve_exact(1);
         }
         self.entries.push((rank, Some(id)));
     }
 
-    /// Removes a follower, once if it is there several times.
+    /// Removes a follower; only one entry if it has several.
     pub(super) fn remove(&mut self, rank: Rank, id: FollowerId) {
         let first = self.entries.partition_point(|(other, _)| *other < rank);
         let mut entries = self.entries.iter_mut().skip(first);
@@ -87,7 +90,7 @@ mod tests {
 
     #[test]
     fn the_order_is_that_of_registration_whoever_leaves() {
-        // Places are used again, so they are in no order.
+        // Indexes are reused, so they are in no order.
         let ids = [7, 3, 9, 1, 4, 2];
         let (mut followers, ranks) = of(ids);
         followers.remove(ranks[1], 3);
@@ -116,7 +119,7 @@ mod tests {
         followers.remove(Rank(1), 5);
         followers.remove(Rank(2), 6);
         assert_eq!(left(&followers), [6, 7]);
-        // Nobody of this rank is there any more.
+        // No follower of this rank is left.
         followers.remove(Rank(1), 5);
         assert_eq!(left(&followers), [6, 7]);
     }

@@ -1,4 +1,5 @@
-//! Subscribers who gave the same function and an equal argument: it is called once per message for all of them.
+//! Subscribers with the same shared function and an equal argument. The function is called once per
+//! message for all of them.
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -11,11 +12,12 @@ use updraft_protocol::vent::Encoding;
 use super::{Outcome, Tails};
 use crate::mapping::{Event, SharedMapper};
 
-/// Equal to others with the same function and an equal argument.
+/// Equal to groups with the same function and an equal argument.
 pub(super) struct Group {
     mapper: Box<dyn SharedMapper>,
     hash: u64,
-    /// What the function made of the latest message. Filled for the first member, emptied behind the last.
+    /// The result of the function for the latest message. Filled for the first member, cleared
+    /// after the last.
     latest: RefCell<Option<(Arc<Message>, Tails)>>,
 }
 
@@ -30,12 +32,14 @@ impl Group {
         }
     }
 
-    /// Whether nobody but the holder of this reference is in the group, which stands in the list of groups too.
+    /// Whether only the holder of this reference is in the group. The other reference is that of
+    /// `FanOut::groups`.
     pub(super) fn has_one_member(self: &Rc<Self>) -> bool {
         Rc::strong_count(self) == 2
     }
 
-    /// What the group makes of a message, and whether it had not been asked before; then `call` calls the function.
+    /// The outcome of a message, and whether this is the first request for it. The first request
+    /// calls the function through `call`.
     pub(super) fn outcome(
         &self,
         message: &Arc<Message>,
@@ -53,7 +57,7 @@ impl Group {
         (tails.outcome(message, encoding), true)
     }
 
-    /// The message has been handed to all.
+    /// The message has been handed to all members.
     pub(super) fn forget(&self) {
         self.latest.take();
     }
@@ -67,7 +71,7 @@ impl Hash for Group {
 
 impl PartialEq for Group {
     fn eq(&self, other: &Self) -> bool {
-        // Whatever the program's comparison says, a group is found by itself.
+        // A group is always equal to itself, whatever the program's comparison says.
         std::ptr::eq(self, other)
             || (self.hash == other.hash && self.mapper.is_same(other.mapper.as_ref()))
     }

@@ -1,6 +1,7 @@
-//! Messages that are kept while a client's user changes: the functions of the user who was are not called any more, those
-//! of the new one are not all there yet. A keeper follows the channels of both, and holds the shares of the former, so
-//! that a channel which is still wanted is never let go of in between.
+//! Messages that are kept while a client's user changes. The functions of the former user are no
+//! longer called, and those of the new user are not all there yet. A keeper follows the channels of
+//! both and holds the leases of the former, so that a channel which is still wanted is not released
+//! in between.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,25 +14,26 @@ use super::{ChannelFollower, FanOut, FollowerId, Function, Outcome, deliver};
 use crate::base::memory::{Share, Tally};
 use crate::mapping::AsyncMapper;
 
-/// What comes in for one client meanwhile.
+/// Collects messages for one client.
 pub(super) struct Keeper {
-    /// In the order in which they came, for all channels, with the gaps between them. Filled by the bus, drained when the
-    /// change is complete, bounded by `limit`.
+    /// In the order in which they came, for all channels, with the gaps between them. Filled by the
+    /// bus, drained when the change is complete, bounded by `limit`.
     kept: Vec<Kept>,
-    /// What the asynchronous functions of the subscription that now has this run had not answered: not for others, who
-    /// may have had it. Bounded by what such a function may have waiting.
+    /// Messages that asynchronous functions of a subscription had not answered, with the
+    /// subscription's next run. Only its new functions get them, because other subscriptions may
+    /// have had them already. Bounded by the queue of an asynchronous function.
     unmapped: Vec<(Run, Arc<Message>)>,
     /// Bytes of the messages in `kept`, as the shard counts them.
     bytes: Share,
     limit: usize,
     /// Whether a message found no room. After that nothing more is kept: the gap is at the end.
     is_full: bool,
-    /// What it follows, and its place among the followers of each.
+    /// The channels that it follows, with its rank among the followers of each.
     channels: HashMap<Arc<str>, Rank>,
-    /// Channels of which a message was not kept, or was missed by the bus, behind all that is kept; bounded by the channels
-    /// that are followed.
+    /// Channels of which a message was not kept, or was lost by the bus, after all that is kept.
+    /// Bounded by the channels that are followed.
     missed: HashSet<Arc<str>>,
-    /// The shares in the channels that were followed when the change began.
+    /// The leases on the channels that were followed when the change began.
     leases: Vec<Lease>,
 }
 
@@ -41,7 +43,7 @@ enum Kept {
     Gap(HashSet<Arc<str>>),
 }
 
-/// What a message counts for beside its payload.
+/// Bytes that a message counts for in addition to its payload.
 const OVERHEAD: usize = 64;
 
 impl Keeper {
@@ -79,13 +81,13 @@ impl Keeper {
         }
     }
 
-    /// The user changes once more before the first change is complete.
-    fn runs_again(&mut self, run: Run, next: Run) {
+    /// The user changes again before the first change is complete.
+    fn replace_run(&mut self, run: Run, next: Run) {
         let of_run = self.unmapped.iter_mut().filter(|(of, _)| *of == run);
         of_run.for_each(|(of, _)| *of = next);
     }
 
-    /// What is missed from here on is another gap.
+    /// Ends the current gap: what is missed from here on is another one.
     fn end_gap(&mut self) {
         if !self.missed.is_empty() {
             let missed = std::mem::take(&mut self.missed);
@@ -101,8 +103,8 @@ impl Keeper {
 }
 
 impl FanOut {
-    /// Forgets the mapping functions of a subscription that begins again under its next run; from here on what comes in on
-    /// their channels is kept, up to so many bytes for the client.
+    /// Removes the mapping functions of a subscription that starts again under its next run. From
+    /// here on messages of their channels are kept, up to `limit` bytes for the client.
     pub(in crate::shard) fn keep(
         &mut self,
         keeper: &mut Option<FollowerId>,
@@ -135,11 +137,12 @@ impl FanOut {
         if let Some(ChannelFollower::Keeper(keeper)) =
             keeper.and_then(|id| self.followers.get_mut(id))
         {
-            keeper.runs_again(run, next);
+            keeper.replace_run(run, next);
         }
     }
 
-    /// What is followed first while there is a keeper has one order with what was followed before.
+    /// Has the keeper follow a channel. Channels that are followed for the first time during the
+    /// change join the same order of messages.
     pub(super) fn keep_channel(&mut self, id: FollowerId, channel: &Arc<str>) {
         if let Some(ChannelFollower::Keeper(keeper)) = self.followers.get_mut(id)
             && !keeper.channels.contains_key(channel)
@@ -150,15 +153,15 @@ impl FanOut {
         }
     }
 
-    /// The change is complete: hands what was kept to the client's functions, message by message and gap by gap, and lets
-    /// go of what none of them follows.
+    /// The change is complete: hands the kept messages and gaps in order to the client's new
+    /// functions, and releases the channels that none of them follows.
     pub(in crate::shard) fn release(
         &mut self,
         keeper: FollowerId,
         functions: &[FollowerId],
         mut send: impl FnMut(Run, Outcome),
     ) {
-        let Some(mut keeper) = self.dismiss(keeper) else {
+        let Some(mut keeper) = self.remove_keeper(keeper) else {
             return;
         };
         keeper.end_gap();
@@ -168,7 +171,7 @@ impl FanOut {
             }
         }
         for (run, message) in &keeper.unmapped {
-            let mut ids = self.who_of(functions, message.channel());
+            let mut ids = self.followers_of(functions, message.channel());
             ids.retain(|id| {
                 let subscriber = self.subscriber(*id);
                 subscriber.is_some_and(|it| it.run == *run && it.function.is_async())
@@ -178,12 +181,12 @@ impl FanOut {
         for kept in &keeper.kept {
             match kept {
                 Kept::Message(message) => {
-                    let ids = self.who_of(functions, message.channel());
+                    let ids = self.followers_of(functions, message.channel());
                     self.hand_over(message, ids, &mut send);
                 }
                 Kept::Gap(channels) => {
                     let ids = channels.iter();
-                    let ids = ids.flat_map(|channel| self.who_of(functions, channel));
+                    let ids = ids.flat_map(|channel| self.followers_of(functions, channel));
                     let ids: Vec<FollowerId> = ids.collect();
                     let told = self.gap_of(&ids);
                     told.into_iter()
@@ -193,7 +196,7 @@ impl FanOut {
         }
     }
 
-    /// Bytes of what is kept for a client.
+    /// Bytes that are kept for a client.
     pub(in crate::shard) fn kept(&self, keeper: FollowerId) -> usize {
         match self.followers.get(keeper) {
             Some(ChannelFollower::Keeper(keeper)) => keeper.bytes.bytes(),
@@ -201,12 +204,12 @@ impl FanOut {
         }
     }
 
-    /// Forgets what is kept for a client that is gone.
+    /// Drops what is kept for a client that is gone.
     pub(in crate::shard) fn forget(&mut self, keeper: FollowerId) {
-        drop(self.dismiss(keeper));
+        drop(self.remove_keeper(keeper));
     }
 
-    fn dismiss(&mut self, keeper: FollowerId) -> Option<Keeper> {
+    fn remove_keeper(&mut self, keeper: FollowerId) -> Option<Keeper> {
         let Some(ChannelFollower::Keeper(found)) = self.followers.try_remove(keeper) else {
             return None;
         };
@@ -216,8 +219,8 @@ impl FanOut {
         Some(*found)
     }
 
-    /// Messages of these channels may be missing: the subscriptions that are to be told of it now, connection and run of
-    /// each. For the clients whose user changes it is noted.
+    /// Messages of these channels may be missing. Returns the subscriptions that are to be told
+    /// now, each as connection and run. For clients whose user changes the keeper notes the gap.
     pub(in crate::shard) fn missed(
         &mut self,
         channels: impl IntoIterator<Item = Arc<str>>,
@@ -236,8 +239,9 @@ impl FanOut {
         self.gap_of(&followers)
     }
 
-    /// These functions may miss messages from here on: the subscriptions that are to be told of it now. Those of
-    /// asynchronous functions are told when what waits for these is mapped, so that they hear of it in order.
+    /// These functions may miss messages from here on. Returns the subscriptions that are to be
+    /// told now. A subscription with a busy asynchronous function is told when the queued messages
+    /// are mapped, so that it hears of the gap in order.
     fn gap_of(&mut self, functions: &[FollowerId]) -> Vec<(usize, Run)> {
         let (mut now, mut later) = (Vec::new(), Vec::new());
         for id in functions {
@@ -284,8 +288,8 @@ impl FanOut {
         );
     }
 
-    /// Those of the functions that follow a channel, as often as they do.
-    fn who_of(&self, functions: &[FollowerId], channel: &str) -> Vec<FollowerId> {
+    /// Those of the functions that follow a channel, each as often as it does.
+    fn followers_of(&self, functions: &[FollowerId], channel: &str) -> Vec<FollowerId> {
         let mut ids = Vec::new();
         for id in functions {
             let leases = self

@@ -1,4 +1,4 @@
-//! How mapping functions are called: whatever one does costs one event, and if it is slow, that is said.
+//! Calls mapping functions. A failure or panic costs one event, and slow functions are logged.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -10,22 +10,22 @@ use crate::base::error::{Error, Result};
 use crate::mapping::Event;
 use crate::publication::Subscription;
 
-/// Calls that take longer hold up everybody on their shard.
-const SLOW: Duration = Duration::from_millis(5);
+/// A longer call delays every client of the shard noticeably.
+const SLOW_CALL: Duration = Duration::from_millis(5);
 
-/// Calls between two looks at the clock, which costs as much as a short function.
-const CALLS: u32 = 16;
+/// Calls between two readings of the clock. A reading costs as much as a short function.
+const CALLS_PER_READING: u32 = 16;
 
-/// The calls for one message, timed together with what is made of their events.
+/// The calls for one message, timed together with the printing of their events.
 #[derive(Default)]
 pub(super) struct MappingCalls {
-    /// Those that the clock has not been looked at for yet.
-    since: Option<Since>,
+    /// The calls since the last reading of the clock.
+    timed: Option<TimedCalls>,
 }
 
-struct Since {
+struct TimedCalls {
     begun: Instant,
-    /// The first of them; the others are of the same publication.
+    /// That of the first call. The others are of the same publication.
     subscription: Subscription,
     calls: u32,
 }
@@ -48,36 +48,37 @@ impl MappingCalls {
     }
 
     fn count(&mut self, subscription: &Subscription) {
-        if let Some(since) = &mut self.since
-            && since.calls < CALLS
-            && since.subscription.publication() == subscription.publication()
+        if let Some(timed) = &mut self.timed
+            && timed.calls < CALLS_PER_READING
+            && timed.subscription.publication() == subscription.publication()
         {
-            since.calls += 1;
+            timed.calls += 1;
             return;
         }
         let now = clock::now();
-        if let Some(since) = &self.since {
-            since.judge(now);
+        if let Some(timed) = &self.timed {
+            timed.log_if_slow(now);
         }
-        self.since = Some(Since {
+        self.timed = Some(TimedCalls {
             begun: now,
             subscription: subscription.clone(),
             calls: 1,
         });
     }
 
-    /// Looks at the clock for the calls that there were since the last look, if any.
-    pub(super) fn judge(&mut self) {
-        if let Some(since) = self.since.take() {
-            since.judge(clock::now());
+    /// Reads the clock for the calls since the last reading, if there are any, and logs them if
+    /// they were slow.
+    pub(super) fn check_time(&mut self) {
+        if let Some(timed) = self.timed.take() {
+            timed.log_if_slow(clock::now());
         }
     }
 }
 
-impl Since {
-    fn judge(&self, now: Instant) {
+impl TimedCalls {
+    fn log_if_slow(&self, now: Instant) {
         let took = now.saturating_duration_since(self.begun);
-        if took > SLOW {
+        if took > SLOW_CALL {
             let (publication, calls) = (self.subscription.publication(), self.calls);
             tracing::warn!(publication, calls, ?took, "A mapping function is slow.");
         }
@@ -86,6 +87,6 @@ impl Since {
 
 impl Drop for MappingCalls {
     fn drop(&mut self) {
-        self.judge();
+        self.check_time();
     }
 }

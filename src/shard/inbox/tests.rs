@@ -266,13 +266,13 @@ fn mail_to_a_shard_that_has_ended_is_let_go_of() {
 fn a_burst_leaves_no_room_behind() {
     let (inbox, _memory, _poll) = inbox(0, 0);
     let mut delivery = Delivery::default();
-    for _ in 0..10 * KEPT {
+    for _ in 0..10 * KEPT_LETTERS {
         inbox.put(Letter::Stop);
     }
     inbox.take(&mut delivery);
     delivery.letters.clear();
     inbox.take(&mut delivery);
     inbox.take(&mut delivery);
-    assert!(delivery.letters.capacity() <= 2 * KEPT);
-    assert!(inbox.lock().letters.capacity() <= 2 * KEPT);
+    assert!(delivery.letters.capacity() <= 2 * KEPT_LETTERS);
+    assert!(inbox.lock().letters.capacity() <= 2 * KEPT_LETTERS);
 }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use updraft_protocol::message::FrameRef;
 use updraft_protocol::vent::Encoding;
 
-use super::writer::{Progress, WRITE};
+use super::writer::{Progress, WRITE_BYTES};
 use super::*;
 use crate::base::memory::Tally;
 
@@ -69,7 +69,7 @@ fn found_104_what_the_kernel_holds_takes_a_slow_client_its_time() {
         socket.0 = 100_000;
         let (_, progress) = progress(&mut outgoing, &mut socket, seconds);
         assert!(progress.has_moved);
-        assert_eq!(progress.on_the_way.as_secs(), 26);
+        assert_eq!(progress.drain_time.as_secs(), 26);
     }
     assert!(outgoing.is_empty());
     // Who keeps up is not known to be slow.
@@ -263,7 +263,7 @@ fn what_another_connection_was_to_say_comes_first() {
 fn a_polling_frame_holds_messages_or_one_thing_of_its_own() {
     let tally = Tally::default();
     let mut outgoing = Outgoing::new(tally.share());
-    let half = "x".repeat(WRITE / 2);
+    let half = "x".repeat(WRITE_BYTES / 2);
     outgoing.push_control(b"h".to_vec());
     outgoing.push(message("one"));
     outgoing.push(event(&Head::from("<".to_owned()), "2"));

@@ -1,5 +1,5 @@
-//! From the queue of one connection to its socket: as few writes as the socket allows, and what they
-//! tell of how fast the client is.
+//! From the queue of one connection to its socket: as few writes as the socket allows. The writes
+//! also show how fast the client is.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -11,34 +11,37 @@ use super::Outgoing;
 use crate::shard::polling::{Polling, Readiness};
 use crate::transport::Framing;
 
-/// What the kernel may hold for one client, on either side. Only the time that it takes is estimated from that.
-const IN_KERNEL: u128 = 512 * 1024;
+/// Bytes that the kernels of both sides may hold for one client. Used only to estimate how long the
+/// client needs for them.
+const KERNEL_BYTES: u128 = 512 * 1024;
 
-/// The longest that a client is waited for because of what the kernel may hold.
-const ON_THE_WAY: Duration = Duration::from_secs(60);
+/// The longest time that is granted to a client for the bytes in the kernels.
+const MAX_DRAIN_TIME: Duration = Duration::from_secs(60);
 
-/// How much is put together for one write. Larger writes cost memory in the kernel and save nothing more.
-pub(super) const WRITE: usize = 64 * 1024;
+/// Bytes that are put together for one write. Larger writes cost memory in the kernel and save
+/// nothing more.
+pub(super) const WRITE_BYTES: usize = 64 * 1024;
 
-/// What a client's socket has taken.
+/// The progress that a client's socket has made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::shard) struct Progress {
-    /// Whether it was full, and has taken something.
+    /// Whether the socket was full and has accepted something since.
     pub(in crate::shard) has_moved: bool,
-    /// How long the client is likely to take for what the kernel has of it, where it has been slower than we are.
-    pub(in crate::shard) on_the_way: Duration,
+    /// How long the client is likely to need for what the kernel holds, if it is slower than the
+    /// server.
+    pub(in crate::shard) drain_time: Duration,
 }
 
-/// Where output goes in the end.
+/// The destination of the bytes: a socket, with or without TLS.
 pub(in crate::shard) trait Wire {
-    /// Gives what is to be written next the form in which it travels, which in the open is the same.
+    /// Encrypts the bytes that are written next. Without TLS they stay as they are.
     fn encrypt(&mut self, bytes: &mut Vec<u8>) -> io::Result<()>;
 
-    /// As [`io::Write::write`].
+    /// Like [`io::Write::write`].
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// How a flush went.
+/// The result of a flush.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::shard) enum Flushed {
     /// Everything is written.
@@ -50,8 +53,8 @@ pub(in crate::shard) enum Flushed {
 }
 
 impl Outgoing {
-    /// Writes as much as the socket takes. `scratch` is the shard's; `written` takes those messages out of the queue that
-    /// are under way, which are so many of the first.
+    /// Writes as much as the socket accepts. `scratch` is the shard's buffer. `written` removes the
+    /// messages that are about to be written from the queue: the given number, from the front.
     pub(in crate::shard) fn flush(
         &mut self,
         socket: &mut impl Wire,
@@ -78,14 +81,14 @@ impl Outgoing {
         self.count();
         let progress = full.filter(|_| taken > 0).map(|(since, so_far)| Progress {
             has_moved: true,
-            on_the_way: time_on_the_way(now.saturating_sub(since), taken.saturating_add(so_far)),
+            drain_time: drain_time(now.saturating_sub(since), taken.saturating_add(so_far)),
         });
         (flushed, progress.unwrap_or_default())
     }
 
-    /// Gives to a request that waits as many frames as it takes. While there is none, nothing is stuck: it must come
-    /// within a time of its own.
-    pub(in crate::shard) fn give(
+    /// Gives as many frames to the waiting request as it accepts. Without a waiting request nothing
+    /// is stuck, because the next request has a deadline of its own.
+    pub(in crate::shard) fn flush_to_request(
         &mut self,
         polling: &mut Polling,
         scratch: &mut Vec<u8>,
@@ -96,7 +99,7 @@ impl Outgoing {
         let mut progress = Progress::default();
         while !self.queue.is_empty() && readiness == Readiness::Ready {
             self.gather_frame(scratch, &mut taken);
-            polling.give(scratch, now);
+            polling.give_frame(scratch, now);
             progress.has_moved = true;
             self.set_stuck_since(None);
             readiness = polling.readiness();
@@ -160,7 +163,7 @@ impl Outgoing {
         Flushed::All
     }
 
-    /// Moves messages from the queue to `scratch` until that is worth a write.
+    /// Moves messages from the queue to `scratch` until they fill a write.
     fn gather(
         &mut self,
         framing: Framing,
@@ -173,15 +176,15 @@ impl Outgoing {
         for message in &self.queue {
             framing.write(message, &mut escaper, scratch);
             count = count.saturating_add(1);
-            if scratch.len() >= WRITE {
+            if scratch.len() >= WRITE_BYTES {
                 break;
             }
         }
         taken(&mut self.queue, count);
     }
 
-    /// Moves what makes one frame of a polling client from the queue to `scratch`: messages until they are worth a
-    /// write, or a frame of its own.
+    /// Moves one frame of a polling client from the queue to `scratch`: messages until they fill a
+    /// write, or one control frame.
     pub(super) fn gather_frame(
         &mut self,
         scratch: &mut Vec<u8>,
@@ -197,7 +200,7 @@ impl Outgoing {
             None => {
                 let mut bytes: usize = 0;
                 let messages = self.queue.iter().take_while(|message| {
-                    let fits = bytes < WRITE && message.as_raw().is_none();
+                    let fits = bytes < WRITE_BYTES && message.as_raw().is_none();
                     bytes = bytes.saturating_add(message.len());
                     fits
                 });
@@ -210,15 +213,15 @@ impl Outgoing {
     }
 }
 
-/// How long a client may take for what the kernel holds for it, when so many bytes took it so long.
-fn time_on_the_way(time: Duration, bytes: usize) -> Duration {
-    let nanos = time.as_nanos().saturating_mul(IN_KERNEL) / bytes.max(1) as u128;
-    Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX)).min(ON_THE_WAY)
+/// How long a client may need for the bytes in the kernel, if it took `time` for `bytes`.
+fn drain_time(time: Duration, bytes: usize) -> Duration {
+    let nanos = time.as_nanos().saturating_mul(KERNEL_BYTES) / bytes.max(1) as u128;
+    Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX)).min(MAX_DRAIN_TIME)
 }
 
 struct Lost;
 
-/// One write; a full socket takes nothing.
+/// One write. A full socket accepts 0 bytes.
 fn write(socket: &mut impl Wire, bytes: &[u8]) -> Result<usize, Lost> {
     loop {
         match socket.write(bytes) {

@@ -1,7 +1,7 @@
-//! How many polling sessions there are, in all and of each address.
+//! The number of polling sessions, in total and per address.
 //!
-//! An address that has as many as it may loses the oldest that has not connected to the next one:
-//! sessions that are opened and left alone keep nobody out.
+//! When an address has reached its limit, its next session replaces the oldest one that has not
+//! connected. So sessions that are opened and abandoned keep nobody out.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::limit::Network;
 
-/// How many sessions may live on HTTP requests.
+/// How many SockJS sessions may exist over HTTP requests.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PollingLimits {
-    /// At a time: 10,000 by default. One more is answered with 503.
+    /// At the same time: 10,000 by default. One more is answered with 503.
     pub sessions: usize,
-    /// Of one [client address](crate::Connection::client_address): `None` by default, which is a
-    /// quarter of all. With one more, the oldest of its sessions that has not said `connect` ends;
-    /// if all have, the new one is answered with 429.
+    /// Of one [client address](crate::Connection::client_address): `None` by default, which means a
+    /// quarter of `sessions`. One more ends the oldest session of the address that has not sent
+    /// `connect`. If all have, the new one is answered with 429.
     ///
-    /// Behind a proxy that [`trusted_proxies`](crate::Settings::trusted_proxies) does not know
-    /// everybody is one address.
+    /// Behind a proxy that is not listed in [`trusted_proxies`](crate::Settings::trusted_proxies),
+    /// all clients have one address.
     pub sessions_per_address: Option<usize>,
 }
 
@@ -43,17 +43,17 @@ impl PollingLimits {
 /// Why there is no room for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// There are as many as there may be.
+    /// The limit of all sessions is reached.
     Everywhere,
-    /// There are as many from its address as there may be, and all of them have connected.
+    /// The limit of its address is reached, and all sessions of the address have connected.
     Address,
 }
 
-/// The polling sessions of a server, each an `S`, as numbers.
+/// Counts the polling sessions of a server, each an `S`.
 pub(super) struct SessionCounts<S> {
-    /// Sessions in all.
+    /// The maximum number of sessions.
     limit: usize,
-    /// Sessions of one address.
+    /// The maximum number of sessions of one address.
     per_address: usize,
     counts: Mutex<Counts<S>>,
 }
@@ -69,11 +69,12 @@ struct Counts<S> {
 /// The sessions of one address, by number.
 struct AddressSessions<S> {
     connected: HashSet<u64>,
-    /// Those that have not connected, the oldest first. One that is still being made is nowhere.
+    /// Sessions that have not connected, the oldest first. A session that is still being created
+    /// cannot be upgraded.
     waiting: BTreeMap<u64, Weak<S>>,
 }
 
-/// Counts a session as long as it is kept, unless the session has made room for another.
+/// Counts a session until dropped, or until the session was ended to make room for another.
 pub(crate) struct CountedSession<S> {
     counts: Arc<SessionCounts<S>>,
     network: Network,
@@ -89,8 +90,8 @@ impl<S> SessionCounts<S> {
         }
     }
 
-    /// Counts a new session. One that has to make room for it is returned, and is not counted any
-    /// more.
+    /// Counts a new session. A session that must end to make room is returned; it is no longer
+    /// counted.
     pub(super) fn enter(
         self: &Arc<Self>,
         network: Network,
@@ -120,7 +121,7 @@ impl<S> SessionCounts<S> {
         Ok((counted, displaced))
     }
 
-    /// Takes the oldest session of an address that has not connected out of the counts.
+    /// Removes the oldest session of an address that has not connected from the counts.
     pub(super) fn displace(&self, network: Network) -> Option<Arc<S>> {
         self.lock().displace(network)
     }
@@ -146,7 +147,7 @@ impl<S> Counts<S> {
         Some(session)
     }
 
-    /// Takes a session out, if it has not been.
+    /// Removes a session, unless that has happened already.
     fn remove(&mut self, network: Network, number: u64) {
         let Some(held) = self.by_address.get_mut(&network) else {
             return;
@@ -186,8 +187,8 @@ impl<S> AddressSessions<S> {
 }
 
 impl<S> CountedSession<S> {
-    /// What is counted is this session, which is there from now on.
-    pub(super) fn belongs_to(&self, session: &Arc<S>) {
+    /// Links the count to its session, which exists from now on.
+    pub(super) fn set_session(&self, session: &Arc<S>) {
         let mut counts = self.counts.lock();
         let held = counts.by_address.get_mut(&self.network);
         if let Some(waiting) = held.and_then(|held| held.waiting.get_mut(&self.number)) {
@@ -195,7 +196,7 @@ impl<S> CountedSession<S> {
         }
     }
 
-    /// The session has connected: it makes room for nobody.
+    /// The session has connected. From now on it is not ended to make room for another.
     pub(super) fn connected(&self) {
         let mut counts = self.counts.lock();
         if let Some(held) = counts.by_address.get_mut(&self.network)

@@ -1,5 +1,5 @@
-//! SockJS sessions that live on HTTP requests, as requests and shards know them. Nothing runs for a session: its requests
-//! leave letters at the shard that owns it, and the shard fills their responses.
+//! SockJS sessions over HTTP requests: the part that requests and shards share. A session has no
+//! task. Its requests send letters to the shard that owns it, and the shard fills their responses.
 
 mod counts;
 mod posts;

@@ -1,28 +1,30 @@
-//! What the requests of a polling session have posted, in the order in which they did.
-//! Letters of one session may overtake each other while it moves from shard to shard, so each post has a number.
+//! The messages that requests of a polling session have posted, in the order of the posts. Letters
+//! of one session may overtake each other while it moves from shard to shard, so each post has a
+//! number.
 
 use std::collections::VecDeque;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Messages that a request has brought.
+/// Messages that one request has posted.
 #[derive(Debug)]
 pub(crate) struct Posted {
-    /// Of the session's posts, from 0 on.
+    /// Counts the session's posts, from 0.
     number: u64,
     messages: std::vec::IntoIter<String>,
     /// Their part of the session's room.
     _room: OwnedSemaphorePermit,
 }
 
-/// Posts whose messages the session has not taken.
+/// Posts with messages that the session has not taken.
 #[derive(Debug, Default)]
 pub(crate) struct Posts {
-    /// By number. Filled by requests, which wait for room first, drained as the session keeps up.
+    /// Ordered by number. Filled by requests, which wait for room first; drained as the session
+    /// keeps up.
     waiting: VecDeque<Posted>,
     /// Bytes of their messages.
     bytes: usize,
-    /// The number of the post whose turn it is.
+    /// The number of the next post to read.
     next: u64,
 }
 
@@ -45,7 +47,7 @@ impl Posts {
         self.waiting.insert(at, posted);
     }
 
-    /// The next message; `None` also while the post before the first one here is on its way.
+    /// The next message. `None` if there is none, or if an earlier post has not arrived yet.
     pub(crate) fn next_message(&mut self) -> Option<String> {
         loop {
             let next = self.next;

@@ -1,4 +1,4 @@
-//! Which polling sessions there are, by name, and the last words of those that were closed.
+//! The polling sessions by name, and the close frames of sessions that have ended.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,14 +17,14 @@ use crate::limit::Network;
 
 /// The polling sessions of a server.
 pub(crate) struct PollingSessions {
-    /// Filled by first requests, drained by the shards; bounded by `counts`, and as many ended
-    /// ones.
+    /// Filled by the first request of a session, drained by the shards. Bounded by `counts`, plus
+    /// as many ended sessions.
     entries: DashMap<SessionKey, SessionEntry>,
-    /// Sessions that live.
+    /// The living sessions.
     counts: Arc<SessionCounts<PollingSession>>,
-    /// Those that were closed, in the order in which they are forgotten; bounded by `limit`.
+    /// Sessions that were closed, in the order in which they are forgotten; bounded by `limit`.
     ended: Mutex<VecDeque<(Instant, SessionKey)>>,
-    /// Numbers the requests that wait, so that a shard can tell them apart.
+    /// Numbers the waiting requests, so that a shard can tell them apart.
     requests: AtomicU64,
     limit: usize,
 }
@@ -38,7 +38,7 @@ enum SessionEntry {
 /// What is known of a name.
 pub(crate) enum Found {
     Living(Arc<PollingSession>),
-    /// It was closed with this frame, which is said again to whoever asks.
+    /// It was closed with this frame, which is repeated to every later request.
     Ended(Bytes),
 }
 
@@ -58,7 +58,7 @@ impl PollingSessions {
         self.requests.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A session that lives, to send to.
+    /// A living session.
     pub(crate) fn living(&self, key: &SessionKey) -> Option<Arc<PollingSession>> {
         let entry = self.entries.get(key)?;
         match entry.value() {
@@ -67,8 +67,8 @@ impl PollingSessions {
         }
     }
 
-    /// The session of this name; where there is none, that which `create` makes. It must leave the session at its shard,
-    /// for others find it from then on.
+    /// The session of this name. If there is none, `create` makes one; it must send the session to
+    /// its shard, because other requests find it from then on.
     pub(crate) fn find_or_create<E>(
         &self,
         key: SessionKey,
@@ -90,7 +90,8 @@ impl PollingSessions {
         Ok(Found::Living(session))
     }
 
-    /// Counts a session that is about to be made. One of the same address may have to end for it.
+    /// Counts a session that is about to be created. Another session of the same address may be
+    /// ended for it.
     pub(crate) fn enter(&self, network: Network) -> Result<CountedSession<PollingSession>, Full> {
         let (counted, displaced) = self.counts.enter(network)?;
         if let Some(session) = displaced {
@@ -105,7 +106,7 @@ impl PollingSessions {
         displaced.inspect(PollingSession::displace).is_some()
     }
 
-    /// A session has ended; `close` is what is said, for `delay`, to who still asks for it.
+    /// A session has ended. For the time of `delay`, later requests are answered with `close`.
     pub(crate) fn ended(&self, session: &PollingSession, close: Option<Bytes>, delay: Duration) {
         session.end();
         let Some(close) = close else {
@@ -119,7 +120,7 @@ impl PollingSessions {
         self.forget_ended();
     }
 
-    /// Forgets those whose time is over, and the oldest of too many.
+    /// Forgets ended sessions whose time is over, and the oldest if there are too many.
     fn forget_ended(&self) {
         let now = clock::now();
         loop {
@@ -145,7 +146,7 @@ impl PollingSessions {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sessions that live.
+    /// The number of living sessions.
     pub(crate) fn len(&self) -> usize {
         self.counts.total()
     }

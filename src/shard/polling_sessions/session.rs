@@ -1,5 +1,5 @@
-//! A session that lives on HTTP requests: what the requests and the shard that owns it share.
-//! Nothing runs for it; its requests leave letters at the shard, and the shard fills their responses.
+//! A session over HTTP requests: the state that its requests share with the shard that owns it. It
+//! has no task. Its requests send letters to the shard, and the shard fills their responses.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -18,52 +18,55 @@ use super::posts::Posted;
 use crate::limit::{Network, Seat};
 use crate::mail::Place;
 
-/// A session's service, by its number, and its name. The name is a credential: it is not logged.
+/// The number of the session's service, and the session's name. The name is a credential: it is not
+/// logged.
 pub(crate) type SessionKey = (usize, Box<str>);
 
-/// Who takes what requests want of their sessions: a shard's inbox.
+/// Receives what requests want of their sessions: a shard's inbox.
 pub(crate) trait RequestInbox: Send + Sync {
-    /// Leaves a request for its session.
+    /// Sends a request to its session.
     fn request(&self, session: Arc<PollingSession>, request: PollingRequest);
 }
 
 /// A polling session, as its requests know it.
 pub(crate) struct PollingSession {
     pub(crate) key: SessionKey,
-    /// Where it was opened from.
+    /// The network that it was opened from.
     pub(crate) network: Network,
-    /// What it has taken of its address's share; given back when it ends, or makes room for
-    /// another.
+    /// Its share of what its address may have. Released when it ends, or makes room for another
+    /// session.
     share: Mutex<Option<SessionShare>>,
-    /// Its shard's, and where that has put it: nowhere while it is on its way there.
+    /// The inbox of its shard, and its place there. It has no place while it is on its way to the
+    /// shard.
     place: Mutex<(Arc<dyn RequestInbox>, Option<Place>)>,
-    /// Bytes of messages that may still be posted. Taken by requests, given back as the session takes the messages.
+    /// Bytes of messages that may still be posted. Requests take permits; they are released as the
+    /// session takes the messages.
     room: Arc<Semaphore>,
     capacity: u32,
-    /// Requests that have posted something.
+    /// The number of posts so far.
     posts: AtomicU64,
 }
 
-/// A session's part of what its address may have.
+/// A session's share of what its address may have.
 #[derive(Debug)]
 pub(crate) struct SessionShare {
     counted: CountedSession<PollingSession>,
-    /// Its place among the connections of its address, where these are limited.
+    /// Its seat among the connections of its address, if their number is limited.
     _seat: Option<Seat>,
 }
 
 /// What a request wants of its session.
 #[derive(Debug)]
 pub(crate) enum PollingRequest {
-    /// To be given frames.
+    /// To get frames.
     Wait(WaitingRequest),
-    /// The latest chunk of this request is on its way.
+    /// The response of this request has taken the latest chunk.
     Taken(u64),
-    /// This request was cut before its response was whole.
+    /// The response of this request was cut before it was complete.
     Cut(u64),
-    /// These are from the client.
+    /// Messages from the client.
     Post(Posted),
-    /// The session has made room for another, and ends.
+    /// The session ends, because it makes room for another.
     Displaced,
 }
 
@@ -72,7 +75,7 @@ pub(crate) enum PollingRequest {
 pub(crate) struct WaitingRequest {
     pub(crate) number: u64,
     pub(crate) wrapping: Wrapping,
-    /// To the response, one chunk at a time.
+    /// The body of the response, one chunk at a time.
     pub(crate) chunks: mpsc::Sender<Bytes>,
 }
 
@@ -102,36 +105,36 @@ impl PollingSession {
             capacity,
             posts: AtomicU64::new(0),
         });
-        share.counted.belongs_to(&session);
+        share.counted.set_session(&session);
         *session.share() = Some(share);
         session
     }
 
-    /// Its client has connected: it makes room for nobody from now on.
+    /// Its client has connected. From now on it is not ended to make room for another session.
     pub(crate) fn connected(&self) {
         if let Some(share) = &*self.share() {
             share.counted.connected();
         }
     }
 
-    /// Makes room for another: its share is free at once, its shard hears of it.
+    /// Ends it to make room for another: frees its share at once, and tells its shard.
     pub(super) fn displace(self: &Arc<Self>) {
         drop(self.take_share());
         self.send(PollingRequest::Displaced);
     }
 
-    /// It has this place of this shard from now on, or is on its way there.
-    pub(crate) fn settle(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Option<Place>) {
+    /// Sets its place in the shard of this inbox. `None` means that it is on its way there.
+    pub(crate) fn set_place(&self, inbox: &Arc<impl RequestInbox + 'static>, place: Option<Place>) {
         *self.lock() = (inbox.clone(), place);
     }
 
-    /// Its place in the shard of this inbox; `None` when it is elsewhere, or on its way.
+    /// Its place in the shard of this inbox. `None` when it is elsewhere, or on its way.
     pub(crate) fn place(&self, inbox: &Arc<impl RequestInbox>) -> Option<Place> {
         let (of, place) = &*self.lock();
         place.filter(|_| ptr::addr_eq(Arc::as_ptr(of), Arc::as_ptr(inbox)))
     }
 
-    /// Whether there is nobody any more who could take what is sent.
+    /// Whether it has ended, so that nobody reads what is sent.
     pub(crate) fn has_ended(&self) -> bool {
         self.room.is_closed()
     }
@@ -141,7 +144,7 @@ impl PollingSession {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It has ended: who waits for room waits no longer.
+    /// It has ended: posts stop waiting for room.
     pub(crate) fn end(&self) {
         drop(self.take_share());
         self.room.close();
@@ -161,7 +164,7 @@ impl PollingSession {
         inbox.request(self.clone(), request);
     }
 
-    /// Hands over messages of `bytes` together, once there is room for them.
+    /// Posts messages of `bytes` bytes in total, as soon as there is room for them.
     ///
     /// # Errors
     ///
@@ -201,13 +204,13 @@ pub(crate) struct Chunks {
 #[derive(Debug, PartialEq, Eq)]
 enum ChunksState {
     Waiting,
-    /// A chunk was given out; when the next is asked for, it is on its way.
+    /// A chunk was handed out. When the next is polled for, the response has taken it.
     Given,
     Ended,
 }
 
 impl Chunks {
-    /// Asks the session for frames; what comes is the response's body.
+    /// Asks the session for frames, and returns them as the body of the response.
     pub(crate) fn wait(session: Arc<PollingSession>, number: u64, wrapping: Wrapping) -> Self {
         let (sender, receiver) = mpsc::channel(1);
         let prelude = wrapping.prelude();

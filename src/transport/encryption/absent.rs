@@ -1,9 +1,10 @@
-//! What stands for TLS where it is not built in: nothing that could exist, so that the shard need not ask.
+//! Replaces TLS when it is not compiled in: a type without values, so that the shard needs no
+//! conditions.
 
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
 
-/// The TLS of one connection, of which there is none.
+/// The TLS of one connection; it cannot exist.
 #[derive(Debug)]
 pub(crate) struct Encryption(Infallible);
 

@@ -1,13 +1,13 @@
-//! Frame headers, out and in.
+//! Frame headers, written and read.
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const MASKED: u8 = 0x80;
 
-/// Longest payload of a control frame.
+/// The longest payload of a control frame, in bytes.
 pub(super) const MAX_CONTROL: usize = 125;
 
-/// What a frame is.
+/// The type of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opcode {
     Continuation,
@@ -24,7 +24,7 @@ pub(super) struct Header {
     pub(super) is_final: bool,
     pub(super) opcode: Opcode,
     pub(super) mask: [u8; 4],
-    /// Length of the header itself.
+    /// The length of the header itself.
     pub(super) len: usize,
     pub(super) payload: usize,
 }
@@ -90,7 +90,7 @@ impl Opcode {
     }
 }
 
-/// Undoes a client's mask. `offset` is the place in the payload at which `bytes` begin.
+/// Removes a client's mask. `offset` is the position of `bytes` in the payload.
 pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
     let mut mask = mask;
     mask.rotate_left(offset % 4);
@@ -126,7 +126,7 @@ pub(crate) fn close(code: u16, reason: &str) -> Vec<u8> {
     control(8, &payload)
 }
 
-/// A ping, to see whether the peer is there.
+/// A ping, to check whether the peer is alive.
 pub(crate) fn ping() -> Vec<u8> {
     control(9, &[])
 }

@@ -1,4 +1,4 @@
-//! The opening handshake, checked here because warp's own answers a bad key with 101.
+//! The opening handshake. It is checked here, because warp answers a bad key with 101.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,21 +14,21 @@ pub(crate) enum HandshakeRefusal {
     Version,
 }
 
-/// Checks the headers of a handshake; answers with the value of `Sec-WebSocket-Accept`.
+/// Checks the headers of a handshake. Returns the value of `Sec-WebSocket-Accept`.
 ///
-/// Extensions and subprotocols are offers, and are not taken up.
+/// Extensions and subprotocols are only offers; they are declined.
 pub(crate) fn accept(headers: &HeaderMap) -> Result<HeaderValue, HandshakeRefusal> {
-    if !lists(headers, header::CONNECTION, "upgrade")
-        || !lists(headers, header::UPGRADE, "websocket")
+    if !list_contains(headers, header::CONNECTION, "upgrade")
+        || !list_contains(headers, header::UPGRADE, "websocket")
         || has_body(headers)
     {
         return Err(HandshakeRefusal::Malformed);
     }
-    let version = only(headers, header::SEC_WEBSOCKET_VERSION)?;
+    let version = single_value(headers, header::SEC_WEBSOCKET_VERSION)?;
     if version.as_bytes() != b"13" {
         return Err(HandshakeRefusal::Version);
     }
-    let key = only(headers, header::SEC_WEBSOCKET_KEY)?.as_bytes();
+    let key = single_value(headers, header::SEC_WEBSOCKET_KEY)?.as_bytes();
     if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
         return Err(HandshakeRefusal::Malformed);
     }
@@ -38,14 +38,17 @@ pub(crate) fn accept(headers: &HeaderMap) -> Result<HeaderValue, HandshakeRefusa
     HeaderValue::try_from(STANDARD.encode(hash.finalize())).map_err(|_| HandshakeRefusal::Malformed)
 }
 
-/// Whether the request has a body, which nobody would read: its bytes would be taken for frames.
+/// Whether the request has a body. Nobody would read it, so its bytes would be taken for frames.
 fn has_body(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     headers.contains_key(header::TRANSFER_ENCODING) || lengths.any(|length| length != "0")
 }
 
-/// The value of a header that must be there, once.
-fn only(headers: &HeaderMap, name: header::HeaderName) -> Result<&HeaderValue, HandshakeRefusal> {
+/// The value of a header that must occur exactly once.
+fn single_value(
+    headers: &HeaderMap,
+    name: header::HeaderName,
+) -> Result<&HeaderValue, HandshakeRefusal> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => Ok(value),
@@ -53,8 +56,8 @@ fn only(headers: &HeaderMap, name: header::HeaderName) -> Result<&HeaderValue, H
     }
 }
 
-/// Whether a header's comma-separated list holds a word, in any case.
-fn lists(headers: &HeaderMap, name: header::HeaderName, word: &str) -> bool {
+/// Whether a header's comma-separated list contains a word, ignoring case.
+fn list_contains(headers: &HeaderMap, name: header::HeaderName, word: &str) -> bool {
     headers
         .get_all(name)
         .iter()

@@ -1,28 +1,28 @@
-//! How often a client may send what costs much and carries little: control frames and small fragments.
-//! Frames are counted in fixed spans of time, which takes no memory and no timer.
+//! How often a client may send frames that cost much and carry little: control frames and small
+//! fragments. They are counted in fixed spans of time, which takes little memory and no timer.
 
 use std::time::Duration;
 
-/// So many frames within so long.
+/// A number of frames within a time.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FrameRate {
-    /// How many.
+    /// The number of frames.
     pub frames: u32,
-    /// Within which span of time, which begins with the first of them.
+    /// The span of time, which begins with the first frame.
     pub within: Duration,
 }
 
-/// The frames of one client.
+/// Counts the frames of one client.
 #[derive(Debug, Default)]
-pub(super) struct Count {
-    /// When the span began in which `frames` were counted, in milliseconds: each client has one of these.
+pub(super) struct FrameCount {
+    /// The start of the current span in milliseconds, to keep this small: each client has one.
     since: u64,
     frames: u32,
 }
 
-impl Count {
-    /// Counts a frame; whether it is one too many.
+impl FrameCount {
+    /// Counts a frame. Returns whether it exceeds the rate.
     pub(super) fn exceeds(&mut self, rate: FrameRate, now: Duration) -> bool {
         if now.saturating_sub(Duration::from_millis(self.since)) >= rate.within {
             *self = Self {
@@ -45,7 +45,7 @@ mod tests {
             frames: 2,
             within: Duration::from_secs(10),
         };
-        let mut count = Count::default();
+        let mut count = FrameCount::default();
         let at = Duration::from_secs;
         assert!(!count.exceeds(rate, at(1)));
         assert!(!count.exceeds(rate, at(2)));

@@ -1,64 +1,64 @@
-//! Frames in: from the bytes of the socket to whole messages, with every limit checked before anything is kept.
-//! Between messages a connection keeps nothing here but a count of its frames.
+//! Reads frames: from the bytes of the socket to whole messages. Every limit is checked before
+//! anything is stored. Between messages a connection stores only a count of its frames.
 
 use std::time::Duration;
 
 use super::frame::{Header, MAX_CONTROL, Opcode, unmask};
-use super::rate::{Count, FrameRate};
+use super::rate::{FrameCount, FrameRate};
 
-/// A fragment of this many bytes is worth its header, and does not count as a small one.
-const SMALL: usize = 1024;
+/// From this payload size in bytes on, a fragment is not counted as small.
+const SMALL_FRAGMENT: usize = 1024;
 
-/// Limits of what a client sends.
+/// Limits for what a client sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Bytes of one message, all its fragments together.
     pub(crate) message: usize,
-    /// Control frames, and fragments of less than a KiB.
+    /// How many control frames, and fragments of less than 1 KiB, are allowed.
     pub(crate) small_frames: FrameRate,
 }
 
-/// Who takes what arrives.
+/// Receives messages and control frames.
 pub(crate) trait Receiver {
     /// The limits for the next frame, which may depend on the messages before it.
     fn limits(&self) -> Limits;
 
-    fn take(&mut self, incoming: Incoming<'_>);
+    fn receive(&mut self, incoming: Incoming<'_>);
 }
 
-/// What arrived.
+/// A message or control frame of the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming<'a> {
-    /// A message; a binary one counts as text if it is UTF-8.
+    /// A message. A binary message is accepted if it is UTF-8.
     Message(&'a str),
-    /// A ping to answer with the same payload.
+    /// A ping. It is answered with the same payload.
     Ping(&'a [u8]),
-    /// The answer to a ping; or to none, which means nothing.
+    /// A pong, whether or not it answers a ping.
     Pong,
-    /// The peer closes; the code to answer with. Nothing follows.
+    /// The peer closes. The code is that of the answer. Nothing follows.
     Close(u16),
 }
 
-/// Why the connection must be closed, with the close code that says so.
+/// A violation for which the connection must be closed, with the close code and reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Protocol {
+pub(crate) struct ProtocolViolation {
     pub(crate) code: u16,
     pub(crate) reason: &'static str,
 }
 
-/// What has arrived of a connection's next message.
+/// The part of a connection's next message that has arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     partial: Option<Box<Partial>>,
-    small_frames: Count,
+    small_frames: FrameCount,
 }
 
 #[derive(Debug, Default)]
 struct Partial {
-    /// The start of a frame. Filled by `read` with what the buffer ended with, drained by the next; bounded by the
-    /// message limit and a header.
+    /// The start of a frame. Filled by `read` with the end of the buffer, drained by the next
+    /// `read`; bounded by the message limit plus a header.
     frame: Vec<u8>,
-    /// The fragments of a message, while its end is not here.
+    /// The fragments of a message whose end has not arrived.
     message: Option<Fragments>,
 }
 
@@ -66,31 +66,35 @@ struct Partial {
 #[derive(Debug)]
 struct Fragments {
     opcode: Opcode,
-    /// Unmasked, bounded by the message limit.
+    /// Unmasked; bounded by the message limit.
     payload: Vec<u8>,
-    /// How much of `payload` is known to be UTF-8, so that a byte is looked at once, and a bad one at once.
+    /// How many bytes of `payload` are known to be UTF-8, so that each byte is checked only once,
+    /// and as soon as it arrives.
     checked: usize,
 }
 
 impl Reader {
-    /// Takes in `bytes`, in place, and hands what they complete to `receiver`.
+    /// Reads `bytes`, which it unmasks in place, and hands complete messages and frames to
+    /// `receiver`.
     ///
     /// # Errors
     ///
-    /// A violation of the protocol or of a limit. The reader must not be used after that, nor after a close.
+    /// A violation of the protocol or of a limit. The reader must not be used after that, nor after
+    /// a close.
     pub(crate) fn read(
         &mut self,
         bytes: &mut [u8],
         now: Duration,
         receiver: &mut impl Receiver,
-    ) -> Result<(), Protocol> {
+    ) -> Result<(), ProtocolViolation> {
         match self.partial.as_deref_mut() {
             Some(partial) if !partial.frame.is_empty() => {
                 let mut frame = std::mem::take(&mut partial.frame);
                 frame.extend_from_slice(bytes);
                 match self.frames(&mut frame, now, receiver)? {
                     0 => self.keep(frame),
-                    // A copy, for the room of a large frame must not stay with the beginning of a small one.
+                    // A copy, so that the memory of a large frame is not kept for the beginning of
+                    // a small one.
                     used => self.keep(frame.get(used..).unwrap_or_default().to_vec()),
                 }
             }
@@ -123,13 +127,13 @@ impl Reader {
         self.partial.as_mut()?.message.as_mut()
     }
 
-    /// Takes whole frames off the front; returns how many bytes are done with.
+    /// Reads the complete frames at the front. Returns how many bytes they take.
     fn frames(
         &mut self,
         bytes: &mut [u8],
         now: Duration,
         receiver: &mut impl Receiver,
-    ) -> Result<usize, Protocol> {
+    ) -> Result<usize, ProtocolViolation> {
         let mut used = 0;
         while let Some(rest) = bytes.get_mut(used..) {
             let Some(header) = Header::parse(rest).map_err(|_| VIOLATION)? else {
@@ -146,8 +150,8 @@ impl Reader {
             }
             unmask(payload, header.mask, 0);
             if header.opcode == Opcode::Close {
-                receiver.take(Incoming::Close(close_code(payload)?));
-                // What a peer says after its close frame is not listened to.
+                receiver.receive(Incoming::Close(close_code(payload)?));
+                // Bytes after the peer's close frame are ignored.
                 self.partial = None;
                 return Ok(bytes.len());
             }
@@ -157,8 +161,8 @@ impl Reader {
         Ok(used)
     }
 
-    /// By the header, before a byte of the payload is kept.
-    fn check_size(&mut self, header: &Header, limits: Limits) -> Result<(), Protocol> {
+    /// Checks the header, before a byte of the payload is stored.
+    fn check_size(&mut self, header: &Header, limits: Limits) -> Result<(), ProtocolViolation> {
         let gathered = self
             .fragments()
             .map_or(0, |fragments| fragments.payload.len());
@@ -178,17 +182,17 @@ impl Reader {
         header: &Header,
         payload: &[u8],
         receiver: &mut impl Receiver,
-    ) -> Result<(), Protocol> {
+    ) -> Result<(), ProtocolViolation> {
         match (header.opcode, self.fragments()) {
-            (Opcode::Ping, _) => receiver.take(Incoming::Ping(payload)),
-            (Opcode::Pong, _) => receiver.take(Incoming::Pong),
+            (Opcode::Ping, _) => receiver.receive(Incoming::Ping(payload)),
+            (Opcode::Pong, _) => receiver.receive(Incoming::Pong),
             (Opcode::Close, _) => {}
             (Opcode::Continuation, None) | (Opcode::Text | Opcode::Binary, Some(_)) => {
                 return Err(VIOLATION);
             }
             (opcode, None) if header.is_final => {
                 let text = std::str::from_utf8(payload).map_err(|_| not_utf8(opcode))?;
-                receiver.take(Incoming::Message(text));
+                receiver.receive(Incoming::Message(text));
             }
             (opcode, None) => {
                 let mut fragments = Fragments {
@@ -202,7 +206,7 @@ impl Reader {
             (Opcode::Continuation, Some(fragments)) => {
                 fragments.add(payload)?;
                 if header.is_final {
-                    receiver.take(Incoming::Message(fragments.text()?));
+                    receiver.receive(Incoming::Message(fragments.text()?));
                     if let Some(partial) = &mut self.partial {
                         partial.message = None;
                     }
@@ -214,12 +218,12 @@ impl Reader {
 }
 
 impl Fragments {
-    fn add(&mut self, payload: &[u8]) -> Result<(), Protocol> {
+    fn add(&mut self, payload: &[u8]) -> Result<(), ProtocolViolation> {
         self.payload.extend_from_slice(payload);
         let new = self.payload.get(self.checked..).unwrap_or_default();
         match std::str::from_utf8(new) {
             Ok(_) => self.checked = self.payload.len(),
-            // A character that is cut by the end of the fragment.
+            // The end of the fragment splits a character.
             Err(error) if error.error_len().is_none() => {
                 self.checked = self.checked.saturating_add(error.valid_up_to());
             }
@@ -228,33 +232,33 @@ impl Fragments {
         Ok(())
     }
 
-    fn text(&self) -> Result<&str, Protocol> {
+    fn text(&self) -> Result<&str, ProtocolViolation> {
         std::str::from_utf8(&self.payload).map_err(|_| not_utf8(self.opcode))
     }
 }
 
-const VIOLATION: Protocol = Protocol {
+const VIOLATION: ProtocolViolation = ProtocolViolation {
     code: 1002,
     reason: "Protocol error",
 };
 
-const TOO_MANY: Protocol = Protocol {
+const TOO_MANY: ProtocolViolation = ProtocolViolation {
     code: 1008,
     reason: "Too many small frames",
 };
 
-const TOO_BIG: Protocol = Protocol {
+const TOO_BIG: ProtocolViolation = ProtocolViolation {
     code: 1009,
     reason: "Message too big",
 };
 
-fn not_utf8(opcode: Opcode) -> Protocol {
+fn not_utf8(opcode: Opcode) -> ProtocolViolation {
     match opcode {
-        Opcode::Binary => Protocol {
+        Opcode::Binary => ProtocolViolation {
             code: 1003,
             reason: "Binary data is not supported",
         },
-        _ => Protocol {
+        _ => ProtocolViolation {
             code: 1007,
             reason: "Invalid UTF-8",
         },
@@ -263,11 +267,11 @@ fn not_utf8(opcode: Opcode) -> Protocol {
 
 fn is_small(header: &Header) -> bool {
     let is_fragment = !header.is_final || header.opcode == Opcode::Continuation;
-    header.opcode.is_control() || (is_fragment && header.payload < SMALL)
+    header.opcode.is_control() || (is_fragment && header.payload < SMALL_FRAGMENT)
 }
 
 /// The code with which a close frame is answered.
-fn close_code(payload: &[u8]) -> Result<u16, Protocol> {
+fn close_code(payload: &[u8]) -> Result<u16, ProtocolViolation> {
     match payload {
         [] => Ok(1000),
         [high, low, reason @ ..] => {

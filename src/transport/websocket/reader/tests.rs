@@ -1,4 +1,5 @@
-//! The case groups of the Autobahn suite that a server without compression must pass: 1 to 7 and 10, and the limits.
+//! The case groups of the Autobahn suite that a server without compression must pass: 1 to 7 and 10,
+//! and the limits.
 //! Everything is read in one piece, byte by byte, and in pieces between.
 
 use super::*;
@@ -41,7 +42,7 @@ impl Receiver for Seen {
         self.limits
     }
 
-    fn take(&mut self, incoming: Incoming<'_>) {
+    fn receive(&mut self, incoming: Incoming<'_>) {
         self.all.push(match incoming {
             Incoming::Message(text) => text.to_owned(),
             Incoming::Ping(payload) => format!("ping {}", String::from_utf8_lossy(payload)),
@@ -82,7 +83,7 @@ fn frames<const N: usize>(all: [(u8, &str); N]) -> Vec<u8> {
         .collect()
 }
 
-fn read_in(bytes: &[u8], size: usize) -> (Vec<String>, Result<(), Protocol>) {
+fn read_in(bytes: &[u8], size: usize) -> (Vec<String>, Result<(), ProtocolViolation>) {
     let (mut reader, mut seen) = (Reader::default(), Seen::default());
     for chunk in bytes.chunks(size) {
         if let Err(violation) = reader.read(&mut chunk.to_vec(), Duration::ZERO, &mut seen) {
@@ -330,7 +331,8 @@ fn autobahn_7_row_029_030_closing() {
     fails_with(&frame(CLOSE, [3]), &[], 1002);
     fails_with(&close(1000, &"*".repeat(124)), &[], 1002);
     fails_with(&frame(CLOSE, b"\x03\xe8\xce\xba\xed\xa0\x80"), &[], 1007);
-    // Nothing after it is looked at, however broken: messages, pings, a second close, the rest of a message.
+    // Nothing after it is looked at, however broken: messages, pings, a second close, the rest of a
+    // message.
     let after = [
         frame(TEXT_BEGINS, "begun"),
         close(1001, ""),
@@ -376,13 +378,13 @@ fn row_025_026_small_frames_have_a_rate() {
     };
     for small in [PING, PONG, CONTINUES] {
         let mut reader = Reader::default();
-        let bytes = frame(TEXT_BEGINS, "x".repeat(SMALL));
+        let bytes = frame(TEXT_BEGINS, "x".repeat(SMALL_FRAGMENT));
         assert_eq!(read(&mut reader, &bytes, 0), Ok(()));
         for at in [0, 10, 20] {
             assert_eq!(read(&mut reader, &frame(small, "x").repeat(10), at), Ok(()));
         }
         // Larger fragments and whole messages are free.
-        let large = frame(CONTINUES, "x".repeat(SMALL)).repeat(20);
+        let large = frame(CONTINUES, "x".repeat(SMALL_FRAGMENT)).repeat(20);
         assert_eq!(read(&mut reader, &large, 20), Ok(()));
         assert_eq!(read(&mut reader, &frame(small, "x"), 29), Err(1008));
     }
