@@ -86,6 +86,8 @@ pub use server::Tls;
 #[cfg(feature = "server")]
 pub use server::{BoundServer, Builder, Handle, HealthChecks, ListenerGuard, RequestBody, Server};
 #[cfg(feature = "server")]
+pub use shard::{ConnectionInfo, Transport};
+#[cfg(feature = "server")]
 pub use stream::{SockJs, SockJsConnection};
 #[cfg(feature = "server")]
 pub use telemetry::Stats;

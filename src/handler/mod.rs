@@ -2,6 +2,7 @@
 
 mod connection;
 mod guard;
+mod hooks;
 mod host;
 mod params;
 mod retry;
@@ -11,6 +12,7 @@ mod starts;
 pub use connection::{Connection, Headers};
 pub use guard::Handler;
 pub(crate) use guard::{guard, unpanicked};
+pub(crate) use hooks::Hooks;
 pub(crate) use host::{Callback, Host};
 pub use params::Args;
 pub(crate) use retry::Retry;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use updraft_bus::{Batch, BusError, Gap, Port};
 
 use super::Arrival;
+use super::listing::Listing;
 use super::newcomer::Newcomer;
 use super::polling_sessions::{self as polling, RequestInbox};
 use crate::base::memory::Memory;
@@ -40,6 +41,8 @@ pub(crate) enum Letter {
         session: Arc<polling::PollingSession>,
         request: Box<polling::PollingRequest>,
     },
+    /// From the program: who is here.
+    List(Box<Listing>),
     /// Close every connection, one after the other within this time, and let nobody in.
     ShutDown { spread: Duration },
     /// Drop every connection and end.

@@ -9,7 +9,7 @@ use updraft_protocol::session::SessionConfig;
 use super::orders::Orders;
 use super::polling_sessions;
 use super::registry::ResumableSessions;
-use crate::handler::Host;
+use crate::handler::{Hooks, Host};
 use crate::method::Methods;
 use crate::publication::Publication;
 
@@ -24,6 +24,7 @@ pub(crate) struct Shared {
     /// Methods by the number that `session` gives them.
     pub(crate) methods: Arc<Methods>,
     pub(crate) orders: Orders,
+    pub(crate) hooks: Hooks,
     /// Cancelled as the server begins to end, before the first client is sent away: the server is
     /// not ready any more, and nobody new is let in.
     pub(crate) draining: CancellationToken,

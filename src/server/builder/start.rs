@@ -99,6 +99,7 @@ impl Builder {
             methods: Arc::new(Methods::new(session.clone(), self.methods)),
             session,
             orders: self.orders,
+            hooks: self.hooks,
             draining: CancellationToken::new(),
             shards: TaskTracker::new(),
             background: TaskTracker::new(),

@@ -62,6 +62,11 @@ impl Clients {
         self.slab.iter().map(|(index, client)| (index, &**client))
     }
 
+    /// Behind the last place that is or was taken.
+    pub(super) fn places_end(&self) -> usize {
+        self.slab.capacity()
+    }
+
     /// All that are taken, as they are now.
     pub(super) fn places(&self) -> Vec<usize> {
         self.slab.iter().map(|(index, _)| index).collect()

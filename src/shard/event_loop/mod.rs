@@ -13,6 +13,7 @@ mod draining;
 mod ending;
 mod handler_starts;
 mod letters;
+mod listing;
 mod mail;
 mod orders;
 mod polling;
