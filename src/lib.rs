@@ -70,7 +70,7 @@ pub use base::files::raise_file_limit;
 #[cfg(feature = "server")]
 pub use base::panics::log_panics;
 #[cfg(feature = "server")]
-pub use config::{Settings, TrustedProxies};
+pub use config::{AddressSource, Settings, TrustedProxies};
 #[cfg(feature = "server")]
 pub use handler::{Args, Connection, Handler, Headers};
 #[cfg(feature = "server")]

@@ -32,7 +32,7 @@ pub use drain::DrainSettings;
 pub use http::HttpSettings;
 pub use listener::ListenerSettings;
 pub use origins::OriginSettings;
-pub use proxies::TrustedProxies;
+pub use proxies::{AddressSource, TrustedProxies};
 #[cfg(feature = "tls")]
 pub use tls::TlsSettings;
 pub use updraft_bus::{ChannelSettings, PayloadLimits, WhenAway};
@@ -82,6 +82,8 @@ pub struct Settings {
     pub origins: OriginSettings,
     /// Whose word about a client's address counts: nobody's by default.
     pub trusted_proxies: TrustedProxies,
+    /// Where they say it: in `X-Forwarded-For` by default.
+    pub address_source: AddressSource,
     /// What one address may have.
     pub addresses: AddressLimits,
     /// What [rules about rates](crate::RateLimit) may remember.

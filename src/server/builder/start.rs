@@ -49,7 +49,7 @@ impl Builder {
             return Err(mistake);
         }
         settings.check()?;
-        let proxies = Proxies::parse(&settings.trusted_proxies)?;
+        let proxies = Proxies::parse(&settings.trusted_proxies, &settings.address_source)?;
         let policy = Policy::parse(&settings.origins)?;
         sockjs::check(&self.sockjs, &self.services)?;
         let health = self.health.as_ref();
