@@ -89,7 +89,7 @@ pub use base::files::raise_file_limit;
 #[cfg(feature = "server")]
 pub use base::panics::log_panics;
 #[cfg(feature = "server")]
-pub use config::{Settings, TrustedProxies};
+pub use config::{AddressSource, Settings, TrustedProxies};
 #[cfg(feature = "server")]
 pub use handler::{Args, Connection, Handler, HandlerFn, HandlerResult, Headers, UserId};
 #[cfg(feature = "server")]
@@ -104,6 +104,8 @@ pub use publication::{DocumentId, Subscription, Vent};
 pub use server::Tls;
 #[cfg(feature = "server")]
 pub use server::{BoundServer, Builder, Handle, HealthChecks, ListenerGuard, RequestBody, Server};
+#[cfg(feature = "server")]
+pub use shard::{ConnectionInfo, Transport};
 #[cfg(feature = "server")]
 pub use stream::{SockJs, SockJsConnection};
 #[cfg(feature = "server")]

@@ -32,7 +32,7 @@ pub use drain::DrainSettings;
 pub use http::HttpSettings;
 pub use listener::ListenerSettings;
 pub use origins::OriginSettings;
-pub use proxies::TrustedProxies;
+pub use proxies::{AddressSource, TrustedProxies};
 #[cfg(feature = "tls")]
 pub use tls::TlsSettings;
 pub use updraft_bus::{ChannelSettings, PayloadLimits, WhenAway};
@@ -84,6 +84,8 @@ pub struct Settings {
     pub origins: OriginSettings,
     /// Proxies whose information about a client's address is used: none by default.
     pub trusted_proxies: TrustedProxies,
+    /// Where trusted proxies pass on a client's address: in `X-Forwarded-For` by default.
+    pub address_source: AddressSource,
     /// Limits for one address.
     pub addresses: AddressLimits,
     /// How much [rate limits](crate::RateLimit) may remember.

@@ -1,6 +1,7 @@
-//! Which proxies stand between clients and the server.
+//! Which proxies stand between clients and the server, and where they say who the client is.
 
 /// Proxies whose information about a [client's address](crate::Connection::client_address) is used.
+/// The [`AddressSource`] says where they pass it on.
 ///
 /// With trusted proxies their `X-Forwarded-Host` is used as the request's host, and a loopback
 /// address no longer means that clients are on this machine: see
@@ -8,9 +9,9 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrustedProxies {
-    /// This many proxies stand in a row before the server, whatever their addresses: 0 by default.
-    /// Each of them appends the address of its client to `X-Forwarded-For`. It is Meteor's
-    /// `HTTP_FORWARDED_COUNT`.
+    /// So many proxies stand in a row before the server, whoever they are, each of which appends the
+    /// address that it is asked from to `X-Forwarded-For`, or says it where the [`AddressSource`] is:
+    /// none by default. It is Meteor's `HTTP_FORWARDED_COUNT`.
     ///
     /// The client's address is the entry that many from the right. Entries that a client writes
     /// itself are further left and are ignored. Up to 3.2.1 Meteor did the same; later versions
@@ -29,4 +30,25 @@ impl Default for TrustedProxies {
     fn default() -> Self {
         Self::Hops(0)
     }
+}
+
+/// Where [trusted proxies](TrustedProxies) say what the client's address is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AddressSource {
+    /// In `X-Forwarded-For`, to which each of them appends.
+    #[default]
+    XForwardedFor,
+    /// In the parameter `for` of `Forwarded` (RFC 7239), to which each of them appends. `unknown` and
+    /// what is obfuscated is no address. `X-Forwarded-For` means nothing then.
+    Forwarded,
+    /// In this header, which the outermost of them sets and the others leave as it is, such as
+    /// `CF-Connecting-IP` or `Fly-Client-IP`. Of several entries the last counts. The outermost has to
+    /// replace what a client sends in it, and no client may reach the others around it.
+    Header(String),
+    /// Before everything else on a connection, even TLS: the PROXY protocol of HAProxy and of load
+    /// balancers, version 1 or 2. A trusted proxy must speak it, or its connection is closed: with
+    /// `Hops` everybody who connects, with `Networks` who is in one of them. Whoever else begins so
+    /// is answered with 400. What stands in headers means nothing then.
+    ProxyProtocol,
 }

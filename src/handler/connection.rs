@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use updraft_protocol::ejson::{Object, Text, Value};
+use updraft_protocol::ejson::{Date, Object, Text, Value};
 use updraft_protocol::message::WireError;
 use uuid::Uuid;
 
 use super::host::{Callback, Host};
+use crate::base::clock;
 use crate::base::error::Error;
 use crate::base::memory::CountedParameters;
 use crate::limit::Caller;
@@ -25,6 +26,7 @@ struct Inner {
     session: Arc<str>,
     /// What logs call this connection.
     log_id: Uuid,
+    since: Date,
     client_address: Option<IpAddr>,
     headers: Headers,
     address: Arc<Address>,
@@ -111,6 +113,7 @@ impl Connection {
         Self(Arc::new(Inner {
             session,
             log_id: Uuid::new_v4(),
+            since: clock::date(),
             client_address,
             headers,
             address,
@@ -124,6 +127,7 @@ impl Connection {
         Self(Arc::new(Inner {
             session: self.0.session.clone(),
             log_id: self.0.log_id,
+            since: self.0.since,
             client_address: self.0.client_address,
             headers: self.0.headers.clone(),
             address,
@@ -149,6 +153,11 @@ impl Connection {
     /// What to call this connection in logs, and as a key: a random UUID, which no client is told.
     pub fn log_id(&self) -> Uuid {
         self.0.log_id
+    }
+
+    /// When the client came, by the wall clock. After a resumption it is still the time of the first connection.
+    pub fn since(&self) -> Date {
+        self.0.since
     }
 
     /// Where the client is: the address of the socket's other end or, behind [trusted

@@ -3,6 +3,7 @@
 mod connection;
 mod function;
 mod guard;
+mod hooks;
 mod host;
 mod mismatch;
 mod params;
@@ -15,6 +16,7 @@ pub use connection::{Connection, Headers};
 pub(crate) use function::{Body, body};
 pub use function::{Handler, HandlerFn, HandlerResult};
 pub(crate) use guard::{guard, unpanicked};
+pub(crate) use hooks::Hooks;
 pub(crate) use host::{Callback, Host};
 pub(crate) use mismatch::Mismatches;
 pub use params::Args;

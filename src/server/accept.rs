@@ -20,6 +20,7 @@ use warp::http::Request;
 use super::front::Front;
 use super::http;
 use super::incoming::{IncomingBody, too_late};
+use super::proxy_protocol;
 use super::routes::Routes;
 #[cfg(feature = "tls")]
 use super::tls::Handshake;
@@ -106,20 +107,68 @@ impl Acceptor {
     /// Serves a connection as a task of its own.
     fn connection(&self, socket: TcpStream, peer: SocketAddr) {
         let (front, routes) = (self.front.clone(), self.routes.clone());
+        if front.admission().is_announced(peer) {
+            #[cfg(feature = "tls")]
+            let handshake = self.handshake.clone();
+            self.front.spawn(async move {
+                let Some((socket, peer)) = announced(&front, socket, peer).await else {
+                    return;
+                };
+                #[cfg(feature = "tls")]
+                if let Some(handshake) = handshake {
+                    return serve_encrypted(front, handshake, socket, peer, routes).await;
+                }
+                serve(front, socket, peer, routes).await;
+            });
+            return;
+        }
         #[cfg(feature = "tls")]
         if let Some(handshake) = self.handshake.clone() {
-            return self.front.spawn(async move {
-                let done = tokio::select! {
-                    done = handshake.with(socket) => done,
-                    () = front.draining().cancelled() => return,
-                };
-                match done {
-                    Ok(socket) => serve(front, socket, peer, routes).await,
-                    Err(error) => handshake_failed(&front, peer, &error),
-                }
-            });
+            let serving = serve_encrypted(front, handshake, socket, peer, routes);
+            return self.front.spawn(serving);
         }
         self.front.spawn(serve(front, socket, peer, routes));
+    }
+}
+
+/// Takes off what a proxy says of the connection; from then on its peer is the client, if the proxy has named it.
+async fn announced(
+    front: &Front,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+) -> Option<(TcpStream, SocketAddr)> {
+    let read = proxy_protocol::read_header(&mut socket);
+    let timeout = front.settings().http.header_timeout;
+    let timeout = if timeout.is_zero() { LONGEST } else { timeout };
+    let header = tokio::select! {
+        header = tokio::time::timeout(timeout, read) => header.unwrap_or_else(|late| Err(late.into())),
+        () = front.draining().cancelled() => return None,
+    };
+    match header {
+        Ok(client) => Some((socket, client.unwrap_or(peer))),
+        Err(error) => {
+            front.admission().unannounced(peer, &error);
+            None
+        }
+    }
+}
+
+/// Begins with a TLS handshake.
+#[cfg(feature = "tls")]
+async fn serve_encrypted(
+    front: Arc<Front>,
+    handshake: Handshake,
+    socket: TcpStream,
+    peer: SocketAddr,
+    routes: Arc<Routes>,
+) {
+    let done = tokio::select! {
+        done = handshake.with(socket) => done,
+        () = front.draining().cancelled() => return,
+    };
+    match done {
+        Ok(socket) => serve(front, socket, peer, routes).await,
+        Err(error) => handshake_failed(&front, peer, &error),
     }
 }
 

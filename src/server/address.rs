@@ -2,31 +2,47 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use warp::http::HeaderMap;
+use warp::http::{HeaderMap, HeaderName};
 
 use crate::base::error::{Error, Result};
-use crate::config::TrustedProxies;
+use crate::config::{AddressSource, TrustedProxies};
 
-/// Whose word about a client's address counts: the settings, understood.
+/// Whose word about a client's address counts, and where it stands: the settings, understood.
 #[derive(Clone, Debug)]
-pub(super) enum Proxies {
+pub(super) struct Proxies {
+    trusted: Trusted,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Trusted {
     /// So many stand in a row before the server, whoever they are.
     Hops(usize),
     /// All that are in these networks.
     Networks(Vec<Subnet>),
 }
 
+#[derive(Clone, Debug)]
+enum Source {
+    /// A header to which each proxy appends an entry, and what reads one.
+    Appended(HeaderName, fn(&[u8]) -> Option<IpAddr>),
+    /// A header that one of them sets.
+    Set(HeaderName),
+    /// What the connection begins with, which has been read when it is asked for.
+    Connection,
+}
+
 /// A network, or a single address.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Subnet {
+struct Subnet {
     address: IpAddr,
     /// How many bits of the address are those of the network.
     bits: u32,
 }
 
 impl Proxies {
-    /// Refuses what is no network.
-    pub(super) fn parse(settings: &TrustedProxies) -> Result<Self> {
+    /// Refuses what is no network or no header, and a source that nobody may speak at.
+    pub(super) fn parse(trusted: &TrustedProxies, source: &AddressSource) -> Result<Self> {
         let parse = |text: &String| {
             Subnet::parse(text).ok_or_else(|| {
                 Error::configuration(format!(
@@ -34,20 +50,59 @@ impl Proxies {
                 ))
             })
         };
-        match settings {
-            TrustedProxies::Hops(hops) => Ok(Self::Hops(*hops)),
+        let trusted = match trusted {
+            TrustedProxies::Hops(hops) => Trusted::Hops(*hops),
             TrustedProxies::Networks(networks) => {
                 let networks = networks.iter().map(parse);
-                Ok(Self::Networks(networks.collect::<Result<_>>()?))
+                Trusted::Networks(networks.collect::<Result<_>>()?)
             }
+        };
+        let proxies = Self {
+            trusted,
+            source: Source::parse(source)?,
+        };
+        if proxies.is_empty() && *source != AddressSource::default() {
+            return Err(Error::configuration(
+                "address_source: there are no trusted_proxies whose word would count",
+            ));
         }
+        Ok(proxies)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        match self {
-            Self::Hops(hops) => *hops == 0,
-            Self::Networks(networks) => networks.is_empty(),
+        match &self.trusted {
+            Trusted::Hops(hops) => *hops == 0,
+            Trusted::Networks(networks) => networks.is_empty(),
         }
+    }
+
+    /// Whether a connection begins with what a proxy says of it.
+    pub(super) fn speaks_first(&self, peer: SocketAddr) -> bool {
+        matches!(self.source, Source::Connection) && self.trusts(peer.ip().to_canonical())
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        match &self.trusted {
+            Trusted::Hops(hops) => *hops > 0,
+            Trusted::Networks(networks) => networks.iter().any(|it| it.contains(address)),
+        }
+    }
+}
+
+impl Source {
+    fn parse(source: &AddressSource) -> Result<Self> {
+        Ok(match source {
+            AddressSource::XForwardedFor => {
+                Self::Appended(HeaderName::from_static("x-forwarded-for"), parse)
+            }
+            AddressSource::Forwarded => {
+                Self::Appended(HeaderName::from_static("forwarded"), parse_forwarded)
+            }
+            AddressSource::Header(name) => Self::Set(name.parse().map_err(|_| {
+                Error::configuration(format!("address_source: {name:?} is no name of a header"))
+            })?),
+            AddressSource::ProxyProtocol => Self::Connection,
+        })
     }
 }
 
@@ -82,8 +137,8 @@ impl Subnet {
     }
 }
 
-/// The client's address behind trusted proxies: without any the socket's, else an entry of
-/// `X-Forwarded-For`. What stands to the left of that anybody may have written.
+/// The client's address behind trusted proxies: without any the socket's, else an entry of the header to which they
+/// append. What stands to the left of that anybody may have written.
 ///
 /// With a number of proxies it is the entry that the outermost of them has added, which is that
 /// many from the right. With fewer entries, or when that entry is no address, the client has none.
@@ -93,21 +148,28 @@ impl Subnet {
 ///
 /// With networks it is the first from the right that is in none of them, if the socket's other end
 /// is in one. A client that no proxy has spoken of is the proxy itself.
+///
+/// Where one of them sets a header, it is the last entry there, if the socket's other end is a proxy.
 pub(super) fn client_address(
     proxies: &Proxies,
     peer: SocketAddr,
     headers: &HeaderMap,
 ) -> Option<IpAddr> {
-    let lines = headers.get_all("x-forwarded-for").iter().rev();
-    let mut entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     let mut address = peer.ip().to_canonical();
-    match proxies {
-        Proxies::Hops(hops) => match hops.checked_sub(1) {
-            None => Some(address),
-            Some(behind) => parse(entries.nth(behind)?),
+    match (&proxies.source, &proxies.trusted) {
+        (Source::Connection, _) => Some(address),
+        (_, Trusted::Hops(0)) => Some(address),
+        (Source::Set(header), trusted) => match entries(headers, header).next() {
+            Some(entry) if proxies.trusts(address) => parse(entry),
+            None if matches!(trusted, Trusted::Hops(_)) => None,
+            _ => Some(address),
         },
-        Proxies::Networks(networks) => {
-            while networks.iter().any(|network| network.contains(address))
+        (Source::Appended(header, parse), Trusted::Hops(hops)) => {
+            parse(entries(headers, header).nth(hops.checked_sub(1)?)?)
+        }
+        (Source::Appended(header, parse), Trusted::Networks(_)) => {
+            let mut entries = entries(headers, header);
+            while proxies.trusts(address)
                 && let Some(entry) = entries.next()
             {
                 address = parse(entry)?;
@@ -115,6 +177,37 @@ pub(super) fn client_address(
             Some(address)
         }
     }
+}
+
+/// The entries of a header, from the right.
+fn entries<'a>(headers: &'a HeaderMap, header: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let lines = headers.get_all(header).iter().rev();
+    lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
+}
+
+/// The address in an element of `Forwarded`.
+///
+/// Elements are told apart by their commas and parameters by their semicolons, within quotes too: no parameter of the RFC
+/// has any there, and a quotation mark that a client leaves open must not swallow what its proxies say.
+fn parse_forwarded(element: &[u8]) -> Option<IpAddr> {
+    let mut found = element.split(|byte| *byte == b';').filter_map(|pair| {
+        let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("for").then_some(value)
+    });
+    let (Some(node), None) = (found.next(), found.next()) else {
+        return None;
+    };
+    let node = node.trim();
+    let quoted = node
+        .strip_prefix('"')
+        .and_then(|node| node.strip_suffix('"'));
+    let node = quoted.unwrap_or(node);
+    // The port may be hidden where the address is not.
+    let node = match node.rsplit_once(':') {
+        Some((address, port)) if port.starts_with('_') => address,
+        _ => node,
+    };
+    parse(node.as_bytes())
 }
 
 /// An address, with or without a port.
@@ -134,45 +227,176 @@ mod tests {
     use warp::http::HeaderValue;
 
     fn behind(proxies: usize, lines: &[&'static [u8]]) -> String {
-        client(&Proxies::Hops(proxies), lines)
+        client(Trusted::Hops(proxies), lines)
     }
 
-    fn client(proxies: &Proxies, lines: &[&'static [u8]]) -> String {
+    fn client(trusted: Trusted, lines: &[&'static [u8]]) -> String {
+        of(
+            "x-forwarded-for",
+            &AddressSource::XForwardedFor,
+            trusted,
+            lines,
+        )
+    }
+
+    /// The address by lines of a header, and one that it would be by another.
+    fn of(
+        header: &'static str,
+        source: &AddressSource,
+        trusted: Trusted,
+        lines: &[&'static [u8]],
+    ) -> String {
         let mut headers = HeaderMap::new();
         for line in lines {
             let line = HeaderValue::from_bytes(line).unwrap();
-            headers.append("x-forwarded-for", line);
+            headers.append(header, line);
         }
+        for other in ["x-forwarded-for", "forwarded", "cf-connecting-ip"] {
+            if other != header {
+                let line = HeaderValue::from_static("for=6.6.6.6, 6.6.6.6");
+                headers.append(other, line);
+            }
+        }
+        let source = Source::parse(source).unwrap();
+        let proxies = Proxies { trusted, source };
         let peer = "[::ffff:127.0.0.1]:4000".parse().unwrap();
-        let address = client_address(proxies, peer, &headers);
+        let address = client_address(&proxies, peer, &headers);
         address.map_or_else(|| "none".to_owned(), |address| address.to_string())
+    }
+
+    fn networks(texts: &[&str]) -> Trusted {
+        let networks = texts.iter().map(|text| Subnet::parse(text).unwrap());
+        Trusted::Networks(networks.collect())
+    }
+
+    #[test]
+    fn found_318_forwarded_is_read_from_the_right() {
+        let behind = |hops: usize, line: &'static str| {
+            let line = [line.as_bytes()];
+            of(
+                "forwarded",
+                &AddressSource::Forwarded,
+                Trusted::Hops(hops),
+                &line,
+            )
+        };
+        for (element, expected) in [
+            ("for=192.0.2.1", "192.0.2.1"),
+            ("For=192.0.2.1;proto=http;by=203.0.113.43", "192.0.2.1"),
+            ("proto=https ; for = \"192.0.2.1:4711\"", "192.0.2.1"),
+            ("for=\"[2001:db8::1]\"", "2001:db8::1"),
+            ("for=\"[2001:db8::1]:4711\"", "2001:db8::1"),
+            ("for=\"[2001:db8::1]:_port\"", "2001:db8::1"),
+            ("for=\"192.0.2.1:_port\"", "192.0.2.1"),
+            ("for=\"[::ffff:192.0.2.1]\"", "192.0.2.1"),
+            ("for=unknown", "none"),
+            ("for=_hidden", "none"),
+            ("for=\"_hidden:4711\"", "none"),
+            ("for=", "none"),
+            ("for=\"", "none"),
+            ("by=192.0.2.1", "none"),
+            ("192.0.2.1", "none"),
+            ("forx=192.0.2.1", "none"),
+            ("for=192.0.2.1;for=192.0.2.2", "none"),
+            // What the client says stands to the left, whatever it looks like.
+            ("for=6.6.6.6, for=192.0.2.1", "192.0.2.1"),
+            ("for=\"6.6.6.6, for=192.0.2.1", "192.0.2.1"),
+            ("for=\"6.6.6.6\\\", for=192.0.2.1", "192.0.2.1"),
+            ("for=192.0.2.1,", "none"),
+        ] {
+            assert_eq!(behind(1, element), expected, "{element}");
+        }
+        assert_eq!(
+            behind(2, "for=6.6.6.6, for=192.0.2.1, for=10.0.0.1"),
+            "192.0.2.1"
+        );
+        assert_eq!(behind(2, "for=192.0.2.1"), "none");
+        let lines: [&[u8]; 2] = [b"for=6.6.6.6, for=192.0.2.1", b"for=10.0.0.1"];
+        let local = networks(&["127.0.0.1", "10.0.0.0/8"]);
+        let found = of("forwarded", &AddressSource::Forwarded, local, &lines);
+        assert_eq!(found, "192.0.2.1", "lines are one list");
+        let elsewhere = networks(&["10.0.0.0/8"]);
+        let found = of("forwarded", &AddressSource::Forwarded, elsewhere, &lines);
+        assert_eq!(found, "127.0.0.1", "no proxy's word");
+    }
+
+    #[test]
+    fn found_318_a_named_header_counts_if_a_proxy_sends_it() {
+        let source = AddressSource::Header("CF-Connecting-IP".to_owned());
+        let by = |trusted: Trusted, lines: &[&'static [u8]]| {
+            of("cf-connecting-ip", &source, trusted, lines)
+        };
+        let local = || networks(&["127.0.0.0/8"]);
+        for trusted in [|| Trusted::Hops(1), || Trusted::Hops(2), local] {
+            assert_eq!(by(trusted(), &[b"192.0.2.1"]), "192.0.2.1");
+            assert_eq!(by(trusted(), &[b"[2001:db8::1]:80"]), "2001:db8::1");
+            assert_eq!(by(trusted(), &[b"6.6.6.6, 192.0.2.1"]), "192.0.2.1");
+            assert_eq!(by(trusted(), &[b"6.6.6.6", b"192.0.2.1"]), "192.0.2.1");
+            for bad in [&b"unknown"[..], b"", b"_hidden", b"\xff", b"192.0.2"] {
+                assert_eq!(by(trusted(), &[bad]), "none", "{bad:?}");
+            }
+        }
+        // Nobody has spoken of the client: it is the proxy itself, if that is known.
+        assert_eq!(by(local(), &[]), "127.0.0.1");
+        assert_eq!(by(Trusted::Hops(1), &[]), "none");
+        let elsewhere = networks(&["10.0.0.0/8"]);
+        assert_eq!(by(elsewhere, &[b"6.6.6.6"]), "127.0.0.1", "no proxy's word");
+    }
+
+    #[test]
+    fn found_318_a_source_that_is_of_no_use_is_refused() {
+        let header = |name: &str| AddressSource::Header(name.to_owned());
+        let one = TrustedProxies::Hops(1);
+        let nobody = TrustedProxies::Networks(Vec::new());
+        for (trusted, source, expected) in [
+            (
+                &one,
+                header(""),
+                "address_source: \"\" is no name of a header",
+            ),
+            (
+                &one,
+                header("a b"),
+                "address_source: \"a b\" is no name of a header",
+            ),
+            (
+                &nobody,
+                header("a"),
+                "address_source: there are no trusted_proxies",
+            ),
+            (
+                &TrustedProxies::default(),
+                AddressSource::ProxyProtocol,
+                "address_source: there",
+            ),
+        ] {
+            let error = Proxies::parse(trusted, &source).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+        assert!(Proxies::parse(&nobody, &AddressSource::default()).is_ok());
     }
 
     #[test]
     fn row_016_proxies_are_known_by_their_networks() {
-        let networks = |texts: &[&str]| {
-            let networks = texts.iter().map(|text| Subnet::parse(text).unwrap());
-            Proxies::Networks(networks.collect())
-        };
-        let local = networks(&["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"]);
-        assert_eq!(client(&local, &[]), "127.0.0.1", "the proxy itself");
-        assert_eq!(client(&local, &[b"192.0.2.1"]), "192.0.2.1");
+        let local = || networks(&["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"]);
+        assert_eq!(client(local(), &[]), "127.0.0.1", "the proxy itself");
+        assert_eq!(client(local(), &[b"192.0.2.1"]), "192.0.2.1");
         let chain: &[u8] = b"1.1.1.1, 192.0.2.1, 2001:db8::7, 10.1.2.3";
         assert_eq!(
-            client(&local, &[chain]),
+            client(local(), &[chain]),
             "192.0.2.1",
             "the first in no network"
         );
-        assert_eq!(client(&local, &[b"10.0.0.1, 10.0.0.2"]), "10.0.0.1");
-        assert_eq!(client(&local, &[b"192.0.2.1, x"]), "none");
+        assert_eq!(client(local(), &[b"10.0.0.1, 10.0.0.2"]), "10.0.0.1");
+        assert_eq!(client(local(), &[b"192.0.2.1, x"]), "none");
         let elsewhere = networks(&["10.0.0.0/8"]);
         assert_eq!(
-            client(&elsewhere, &[b"192.0.2.1"]),
+            client(elsewhere, &[b"192.0.2.1"]),
             "127.0.0.1",
             "no proxy's word"
         );
         assert_eq!(
-            client(&networks(&["0.0.0.0/0"]), &[b"192.0.2.1"]),
+            client(networks(&["0.0.0.0/0"]), &[b"192.0.2.1"]),
             "192.0.2.1"
         );
     }

@@ -2,6 +2,7 @@
 //! sessions. Asked before a request of DDP or SockJS is answered; the program's own routes are its
 //! own business.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,6 +57,26 @@ impl Admission {
             shared,
             origins_log: ThrottledLog::default(),
             addresses_log: ThrottledLog::default(),
+        }
+    }
+
+    /// Whether a connection from there begins with what a proxy says of it.
+    pub(super) fn is_announced(&self, peer: SocketAddr) -> bool {
+        self.proxies.speaks_first(peer)
+    }
+
+    /// A connection from a proxy did not begin with what the proxy says of it.
+    pub(super) fn unannounced(&self, peer: SocketAddr, error: &io::Error) {
+        let refused = &self.shared.host.gauges.refused_connections;
+        refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(left_out) = self.addresses_log.left_out(clock::now()) {
+            tracing::warn!(
+                %peer,
+                %error,
+                left_out,
+                "A connection is refused: by the settings trusted_proxies and address_source it has to \
+                 begin with a PROXY header."
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a server is made of: settings, publications, methods, a bus, routes.
 
 mod accounts;
+mod hooks;
 mod rates;
 mod sockjs;
 mod start;
@@ -33,7 +34,7 @@ use super::unread::RequestBody;
 use crate::account::{Accounts, AnyAuthenticator};
 use crate::base::error::{Error, Result};
 use crate::config::Settings;
-use crate::handler::Handler;
+use crate::handler::{Handler, Hooks};
 use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
 use crate::shard::orders::Orders;
@@ -65,6 +66,7 @@ pub struct Builder {
     tls: Option<Tls>,
     rates: rates::Rates,
     orders: Orders,
+    hooks: Hooks,
     /// The first mistake in what was registered.
     mistake: Option<Error>,
 }
@@ -91,6 +93,7 @@ impl Default for Builder {
             tls: None,
             rates: rates::Rates::default(),
             orders: Orders::default(),
+            hooks: Hooks::default(),
             mistake: None,
         }
     }

@@ -17,7 +17,7 @@ use crate::base::error::Result;
 use crate::config::DrainSettings;
 use crate::handler::Host;
 use crate::shard::orders::Order;
-use crate::shard::{Shard, Shared};
+use crate::shard::{ConnectionInfo, Shard, Shared};
 use crate::telemetry::Stats;
 
 /// A running server, for the rest of the program. Clones are the same server.
@@ -123,6 +123,33 @@ impl Handle {
             bus_faults: self.shared.host.channels.faults(),
             ..self.shared.host.gauges.read()
         }
+    }
+
+    /// The clients of this process, in no order. Sessions that wait for their clients are among them, and so are clients
+    /// of [SockJS services](crate::Builder::sockjs_service).
+    ///
+    /// Each shard makes its part of the list in slices of 256 clients, between which it goes on with its work; a client
+    /// that comes or goes meanwhile may be on the list or not.
+    ///
+    /// ```
+    /// # async fn run(handle: updraft::Handle) {
+    /// let all = handle.connections().await;
+    /// let of_ada = all.iter().filter(|it| it.user.as_deref() == Some("ada"));
+    /// println!("Ada has {} connections.", of_ada.count());
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, nobody goes on making the list.
+    pub async fn connections(&self) -> Vec<ConnectionInfo> {
+        let asked: Vec<_> = self.shards.iter().map(Shard::list).collect();
+        let mut all = Vec::new();
+        for list in asked {
+            // A shard that has ended has none.
+            all.extend(list.await.unwrap_or_default());
+        }
+        all
     }
 
     /// What went wrong with messages, by channel: payloads that were dropped, mapping functions

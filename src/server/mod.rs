@@ -13,6 +13,7 @@ mod http;
 mod incoming;
 mod listening;
 mod origin;
+mod proxy_protocol;
 mod routes;
 mod signals;
 mod sites;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use updraft_bus::{Batch, BusError, Gap, Port};
 
 use super::Arrival;
+use super::listing::Listing;
 use super::newcomer::Newcomer;
 use super::polling_sessions::{self as polling, RequestInbox};
 use crate::base::memory::Memory;
@@ -41,6 +42,8 @@ pub(crate) enum Letter {
         session: Arc<polling::PollingSession>,
         request: Box<polling::PollingRequest>,
     },
+    /// From the program: list the clients.
+    List(Box<Listing>),
     /// Close every connection, one after the other within `spread`, and admit nobody.
     ShutDown { spread: Duration },
     /// Drop every connection and end.

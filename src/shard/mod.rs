@@ -11,6 +11,7 @@ mod fan_out;
 pub(crate) mod inbox;
 mod limits;
 mod link;
+mod listing;
 mod newcomer;
 pub(crate) mod orders;
 mod outgoing;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use updraft_bus::internal::InternalChannel;
 
 use crate::base::error::Result;
@@ -37,9 +38,11 @@ use crate::transport::Framing;
 use crate::transport::encryption::Encryption;
 use event_loop::EventLoop;
 use inbox::{Inbox, Letter};
+use listing::Listing;
 
 pub use inbox::InboxLimits;
 pub use limits::{ClientLimits, SilenceLimit, TakeoverLimits};
+pub use listing::{ConnectionInfo, Transport};
 pub(crate) use registry::ResumableSessions;
 pub(crate) use shared::Shared;
 
@@ -141,6 +144,13 @@ impl Shard {
     /// The inbox that takes letters for its clients.
     pub(crate) fn inbox(&self) -> Arc<Inbox> {
         self.inbox.clone()
+    }
+
+    /// Asks for the list of its clients. There comes none when it has ended.
+    pub(crate) fn list(&self) -> oneshot::Receiver<Vec<ConnectionInfo>> {
+        let (listing, receiver) = Listing::new();
+        self.inbox.put(Letter::List(Box::new(listing)));
+        receiver
     }
 
     /// Closes every connection with 1001, one after the other, within `spread`. The thread ends

@@ -9,7 +9,7 @@ use updraft_protocol::session::SessionConfig;
 use super::orders::Orders;
 use super::polling_sessions;
 use super::registry::ResumableSessions;
-use crate::handler::Host;
+use crate::handler::{Hooks, Host};
 use crate::method::Methods;
 use crate::publication::Publication;
 
@@ -24,6 +24,7 @@ pub(crate) struct Shared {
     /// Methods, indexed by the number that `session` gives them.
     pub(crate) methods: Arc<Methods>,
     pub(crate) orders: Orders,
+    pub(crate) hooks: Hooks,
     /// Cancelled when shutdown begins, before the first client is closed. From then on the server
     /// is not ready and admits no new client.
     pub(crate) draining: CancellationToken,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::common::Running;
 use updraft::prelude::*;
-use updraft::{Builder, ErrorKind, Object, TrustedProxies};
+use updraft::{AddressSource, Builder, ErrorKind, Object, TrustedProxies};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::http::Http;
@@ -452,6 +452,108 @@ fn row_016_the_address_is_that_behind_proxies_in_these_networks() {
         error.starts_with("trusted_proxies: \"10.0.0.0/99\""),
         "{error}"
     );
+}
+
+/// The address that a client is seen to have, by a setting and headers.
+fn address(
+    source: &AddressSource,
+    proxies: TrustedProxies,
+    headers: &[(&'static str, &str)],
+) -> String {
+    let server = Server::builder().configure(|settings| {
+        settings.address_source = source.clone();
+        settings.trusted_proxies = proxies;
+    });
+    let seen = seen(server, headers);
+    let (_, address) = seen.split_once(r#""addr":"#).unwrap();
+    address.split(',').next().unwrap().to_owned()
+}
+
+#[test]
+fn found_318_forwarded_and_named_headers_say_the_address_if_a_proxy_sends_them() {
+    let headers = [
+        (
+            "Forwarded",
+            r#"for=6.6.6.6, for="[2001:db8::1]:4711";proto=https"#,
+        ),
+        ("X-Forwarded-For", "6.6.6.6"),
+        ("Fly-Client-IP", "192.0.2.7"),
+    ];
+    let named = AddressSource::Header("Fly-Client-IP".to_owned());
+    for (source, expected) in [
+        (AddressSource::Forwarded, r#""2001:db8::1""#),
+        (named, r#""192.0.2.7""#),
+        (AddressSource::XForwardedFor, r#""6.6.6.6""#),
+    ] {
+        let local = || trusted(&["127.0.0.0/8"]);
+        assert_eq!(address(&source, local(), &headers), expected);
+        assert_eq!(
+            address(&source, TrustedProxies::Hops(1), &headers),
+            expected
+        );
+        // Whoever is no proxy may say what it likes.
+        let elsewhere = trusted(&["10.0.0.0/8"]);
+        assert_eq!(address(&source, elsewhere, &headers), r#""127.0.0.1""#);
+    }
+    let bad =
+        Server::builder().configure(|settings| settings.address_source = AddressSource::Forwarded);
+    let bound = crate::common::runtime().block_on(bad.bind("127.0.0.1:0"));
+    let error = bound.expect_err("nobody is trusted").to_string();
+    assert!(error.starts_with("address_source: "), "{error}");
+}
+
+/// A server that believes what these say in the PROXY protocol.
+fn announced(proxies: TrustedProxies) -> Running {
+    let builder = Server::builder()
+        .publish("conn", shown)
+        .configure(|settings| {
+            settings.address_source = AddressSource::ProxyProtocol;
+            settings.trusted_proxies = proxies;
+        });
+    Running::start(builder)
+}
+
+/// The address of a client whose connection begins with this.
+fn announced_address(server: &Running, header: &[u8]) -> Option<String> {
+    let host = server.url().strip_prefix("ws://").unwrap();
+    let mut socket = TcpStream::connect(host.strip_suffix(WEBSOCKET).unwrap()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(header).unwrap();
+    let mut client = Client::over(socket, server.url()).ok()?;
+    client.send_text(CONNECT);
+    client.expect_any_text();
+    client.send_text(r#"{"msg":"sub","id":"1","name":"conn"}"#);
+    let seen = client.expect_any_text();
+    client.close();
+    let (_, address) = seen.split_once(r#""addr":"#).unwrap();
+    Some(address.split(',').next().unwrap().to_owned())
+}
+
+#[test]
+fn found_318_a_proxy_says_the_address_before_everything_else() {
+    const V1: &[u8] = b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 80\r\n";
+    const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x02\x0a\0\0\x01\x12\x67\0\x50";
+    const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    let found = |text: &str| Some(text.to_owned());
+    for proxies in [TrustedProxies::Hops(1), trusted(&["127.0.0.1"])] {
+        let server = announced(proxies);
+        assert_eq!(announced_address(&server, V1), found(r#""192.0.2.1""#));
+        assert_eq!(announced_address(&server, V2), found(r#""192.0.2.2""#));
+        assert_eq!(announced_address(&server, LOCAL), found(r#""127.0.0.1""#));
+        let refused = server.stats().refused_connections;
+        assert_eq!(
+            announced_address(&server, b""),
+            None,
+            "it must say something"
+        );
+        assert_eq!(announced_address(&server, b"PROXY nonsense\r\n"), None);
+        assert_eq!(server.stats().refused_connections, refused + 2);
+    }
+    // Whoever is no proxy cannot say anything.
+    let server = announced(trusted(&["10.0.0.0/8"]));
+    assert_eq!(announced_address(&server, b""), found(r#""127.0.0.1""#));
+    assert_eq!(announced_address(&server, V1), None);
+    assert_eq!(announced_address(&server, V2), None);
 }
 
 #[test]

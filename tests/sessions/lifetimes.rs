@@ -1,13 +1,16 @@
 //! How long things live that belong to a client: handlers, tasks and callbacks of those that leave
 //! or fail.
 
+use std::collections::HashSet;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::common::{Count, Gate, Running, eventually_within, talk};
 use updraft::prelude::*;
-use updraft::{Builder, Connection};
+use updraft::{Builder, Connection, Transport};
 use updraft_test_support::client::{Client, PATIENCE};
+use updraft_test_support::http::Http;
 use updraft_test_support::redis::RedisServer;
 
 /// What a handler hands out to the test.
@@ -472,4 +475,156 @@ fn ddp_147_sessions_do_not_wait_for_each_other() {
         <- {"msg":"ready","subs":["S2"]}
         "#,
     );
+}
+
+/// Becomes a user, or nobody.
+async fn become_user(call: Call, user: Option<String>) -> Result<()> {
+    call.set_user_id(user).await
+}
+
+#[test]
+fn found_319_a_program_is_told_who_comes_logs_in_and_out_and_leaves() {
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let note = |told: &Arc<Mutex<Vec<String>>>, text: String| told.lock().unwrap().push(text);
+    let [connects, logins, logouts] = [(); 3].map(|()| told.clone());
+    let builder = Server::builder()
+        .method("become", become_user)
+        .method("unblocked", async |call: Call| {
+            call.unblock();
+            call.set_user_id(Some("nobody")).await
+        })
+        .on_connect(|_| panic!("it costs this call only"))
+        .on_connect(move |connection| {
+            note(&connects, "connect".to_owned());
+            let (closes, id) = (connects.clone(), connection.log_id());
+            connection.on_close(move || note(&closes, "close".to_owned()));
+            assert_eq!(connection.log_id(), id);
+            // It may start tasks.
+            tokio::runtime::Handle::current().spawn(async {});
+        })
+        .on_login(move |_, user| note(&logins, format!("login {user}")))
+        .on_logout(move |_, user| note(&logouts, format!("logout {user}")));
+    let server = Running::start(builder);
+    let is_told = |expected: &[&str]| *told.lock().unwrap() == expected;
+    // Who has not said `connect` is nobody yet.
+    Client::connect(server.url()).close();
+    let mut client = server.client();
+    assert!(is_told(&["connect"]), "before anything is begun: {told:?}");
+    for (id, user) in [
+        (1, r#""ada""#),
+        (2, r#""ada""#),
+        (3, r#""bob""#),
+        (4, "null"),
+    ] {
+        talk(
+            &mut client,
+            &format!(
+                r#"
+                -> {{"msg":"method","id":"{id}","method":"become","params":[{user}]}}
+                <- {{"msg":"updated","methods":["{id}"]}}
+                <- {{"msg":"result","id":"{id}"}}
+                "#
+            ),
+        );
+    }
+    talk(
+        &mut client,
+        r#"
+        -> {"msg":"method","id":"5","method":"unblocked"}
+        <- {"msg":"updated","methods":["5"]}
+        <- {"msg":"result","id":"5","error":…
+        "#,
+    );
+    let mut expected = vec![
+        "connect",
+        "login ada",
+        "logout ada",
+        "login bob",
+        "logout bob",
+    ];
+    assert!(is_told(&expected), "{told:?}");
+    client.close();
+    expected.push("close");
+    assert!(
+        eventually_within(PATIENCE, || is_told(&expected)),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn found_319_connections_are_listed_with_all_but_their_credentials() {
+    let builder = Server::builder()
+        .method("become", become_user)
+        .vent("tm", async |vent: Vent| vent.relay("c").await);
+    let server = Running::start_resumable(builder);
+    let list = || {
+        let mut all = server.wait(server.handle().connections());
+        all.sort_by_key(|it| (it.transport.map(|it| format!("{it:?}")), it.user.clone()));
+        all
+    };
+    assert_eq!(list(), []);
+    let before = Date::from(SystemTime::now());
+    let (mut ada, session) = Client::ddp_connect(server.url());
+    talk(
+        &mut ada,
+        r#"
+        -> {"msg":"method","id":"1","method":"become","params":["ada"]}
+        <- {"msg":"updated","methods":["1"]}
+        <- {"msg":"result","id":"1"}
+        -> {"msg":"sub","id":"S1","name":"tm","params":["VID"]}
+        <- {"msg":"ready","subs":["S1"]}
+        "#,
+    );
+    let address = server.url().trim_start_matches("ws://");
+    let address = address.trim_end_matches("/websocket");
+    let sockjs = Client::connect(&format!("ws://{address}/sockjs/000/abcdefgh/websocket"));
+    let mut http = Http::connect(address);
+    assert_eq!(http.body("POST /sockjs/000/ijklmnop/xhr", ""), "o\n");
+    let found = |count: usize| eventually_within(PATIENCE, || list().len() == count);
+    assert!(found(3), "{:?}", list());
+    let all = list();
+    let transports: Vec<_> = all.iter().map(|it| it.transport).collect();
+    let [http_, socket, raw] = [
+        Transport::SockJsHttp,
+        Transport::SockJsWebSocket,
+        Transport::WebSocket,
+    ];
+    assert_eq!(transports, [Some(http_), Some(socket), Some(raw)]);
+    let of_ada = &all[2];
+    assert_eq!(of_ada.user.as_deref(), Some("ada"));
+    assert_eq!(of_ada.subscriptions, 1);
+    assert!(of_ada.client_address.is_some_and(|it| it.is_loopback()));
+    assert!(before.millis() <= of_ada.since.millis());
+    assert_eq!((&all[0].user, all[0].subscriptions), (&None, 0));
+    assert!(!format!("{all:?}").contains(&session), "a credential");
+
+    // Lost without a word, her session waits.
+    ada.reset();
+    drop(sockjs);
+    let is_away = || {
+        list()
+            .iter()
+            .any(|it| it.transport.is_none() && it.user.is_some())
+    };
+    assert!(eventually_within(PATIENCE, is_away), "{:?}", list());
+    server.wait(server.handle().disconnect_user("ada")).unwrap();
+    server.wait(server.handle().shutdown(PATIENCE));
+    assert_eq!(list(), [], "nobody is left to ask");
+}
+
+#[test]
+fn found_319_a_long_list_is_made_in_slices() {
+    let shards = NonZero::new(1);
+    let server = Running::start(Server::builder().configure(|settings| settings.shards = shards));
+    let mut clients: Vec<Client> = (0..300).map(|_| Client::connect(server.url())).collect();
+    assert!(eventually_within(PATIENCE, || server.stats().connections == 300));
+    let count = || {
+        let all = server.wait(server.handle().connections());
+        let ids: HashSet<_> = all.iter().map(|it| it.log_id).collect();
+        assert_eq!(ids.len(), all.len(), "nobody is listed twice");
+        ids.len()
+    };
+    assert_eq!(count(), 300);
+    clients.drain(50..250).for_each(Client::reset);
+    assert!(eventually_within(PATIENCE, || count() == 100));
 }

@@ -50,7 +50,7 @@ impl Builder {
             return Err(mistake);
         }
         settings.check()?;
-        let proxies = Proxies::parse(&settings.trusted_proxies)?;
+        let proxies = Proxies::parse(&settings.trusted_proxies, &settings.address_source)?;
         let policy = Policy::parse(&settings.origins)?;
         sockjs::check(&self.sockjs, &self.services)?;
         let health = self.health.as_ref();
@@ -103,6 +103,7 @@ impl Builder {
             methods: Arc::new(Methods::new(session.clone(), self.methods)),
             session,
             orders: self.orders,
+            hooks: self.hooks,
             draining: CancellationToken::new(),
             shards: TaskTracker::new(),
             background: TaskTracker::new(),

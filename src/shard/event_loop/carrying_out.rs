@@ -110,6 +110,7 @@ impl EventLoop {
                 .resumable
                 .insert(id, client.context.address().clone());
         }
+        shared.hooks.connected(&client.context);
         self.watch(index);
     }
 

@@ -63,6 +63,11 @@ impl Clients {
         self.slab.iter().map(|(index, client)| (index, &**client))
     }
 
+    /// One more than any index that a client can have at this moment.
+    pub(super) fn places_end(&self) -> usize {
+        self.slab.capacity()
+    }
+
     /// The indexes of all clients at this moment.
     pub(super) fn places(&self) -> Vec<usize> {
         self.slab.iter().map(|(index, _)| index).collect()

@@ -82,6 +82,7 @@ impl EventLoop {
             Letter::Newcomer(newcomer) => self.newcomer(*newcomer, out),
             Letter::Gap(gap) => self.bus_was_away(gap, out),
             Letter::Refused(channel, error) => self.refused(&channel, error, out),
+            Letter::List(listing) => self.list(listing),
             Letter::ShutDown { spread } => self.drain(spread),
             Letter::Stop => self.shard.phase = Phase::Stopped,
         }

@@ -157,7 +157,10 @@ impl EventLoop {
         };
         match session.set_user(run, self.shard.now, out) {
             Ok(()) => {
-                client.user = user;
+                let former = std::mem::replace(&mut client.user, user);
+                let (former, user) = (former.as_deref(), client.user.as_deref());
+                let hooks = &self.shard.shared.hooks;
+                hooks.user_changed(&client.context, former, user);
                 client.change.get_or_insert_default().calls.push(done);
             }
             Err(unblocked) if session.is_connected() => {

@@ -14,6 +14,7 @@ mod draining;
 mod ending;
 mod handler_starts;
 mod letters;
+mod listing;
 mod mail;
 mod orders;
 mod polling;
