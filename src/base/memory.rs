@@ -52,6 +52,11 @@ impl Memory {
         }
     }
 
+    /// How many shards it counts.
+    pub(crate) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
     /// Bytes queued in the process.
     pub(crate) fn queued(&self) -> usize {
         let held = self.shards.iter().map(ShardMemory::bytes);

@@ -40,47 +40,110 @@ use crate::telemetry::Gauges;
 
 impl Builder {
     pub(super) async fn start(
-        self,
+        mut self,
         address: impl ToSocketAddrs + fmt::Debug,
         logins: Option<Arc<Logins>>,
     ) -> Result<BoundServer> {
-        let is_encrypted = self.is_encrypted();
-        let settings = Arc::new(self.settings);
-        if let Some(mistake) = self.mistake {
-            return Err(mistake);
-        }
-        settings.check()?;
-        let proxies = Proxies::parse(&settings.trusted_proxies, &settings.address_source)?;
-        let policy = Policy::parse(&settings.origins)?;
-        sockjs::check(&self.sockjs, &self.services)?;
-        let health = self.health.as_ref();
-        if let Some(mistake) = health.and_then(HealthChecks::mistake) {
-            return Err(Error::configuration(mistake));
-        }
-        let ddp = Service {
-            options: self.sockjs,
-            speaks: Speaks::Ddp,
-        };
-        let sites = Sites::new(settings.http.path_prefix.clone(), ddp, self.services)
-            .with_health(self.health);
-        let paths: Vec<&str> = self.routes.iter().map(|(path, _)| path.as_str()).collect();
-        routes::check(&paths, &sites)?;
-        let polling = settings.polling;
-        files::check(polling.sessions.saturating_add(settings.inbox.arrivals));
+        let (proxies, policy) = self.check()?;
+        let sites = self.take_sites()?;
+        let settings = Arc::new(std::mem::take(&mut self.settings));
+        let polling = settings.polling.sessions;
+        files::check(polling.saturating_add(settings.inbox.arrivals));
         let socket = accept::bind(&settings.listener, address).await?;
         let local_addr = socket.local_addr()?;
         // Whether only this machine reaches the server.
         let is_local = local_addr.ip().to_canonical().is_loopback() && proxies.is_empty();
-        let count = settings
-            .shards
-            .or_else(|| std::thread::available_parallelism().ok());
-        let count = count.map_or(1, NonZero::get);
-        let memory = Arc::new(Memory::new(memory_limit(settings.memory_limit), count));
-        let prepared = (0..count)
-            .map(|number| Prepared::new(number, settings.inbox, memory.clone()))
-            .collect::<Result<Vec<_>>>()?;
-        let (rates, rules) = (self.rates, settings.rules);
-        let limiter = rates.limiter(rules, &self.methods, &self.publications);
+        let is_encrypted = self.is_encrypted();
+        let routes = std::mem::take(&mut self.routes);
+        #[cfg(feature = "tls")]
+        let tls = self.tls.clone();
+        let memory = memory(&settings);
+        let prepared = prepare_shards(&settings, &memory)?;
+        let shared = self.share(&settings, &prepared, memory, is_local);
+        let shards = start_shards(prepared, &shared, &settings)?;
+        let origins = Origins::new(policy, local_addr.ip(), !proxies.is_empty(), is_encrypted);
+        let admission = Admission::new(proxies, origins, settings.addresses, shared.clone());
+        let front = Front::new(
+            shards.clone(),
+            shared.clone(),
+            admission,
+            sites,
+            settings.clone(),
+        );
+        let close_timeout = settings.clients.close_timeout;
+        let handle = Handle::new(shared.clone(), shards, settings.drain, close_timeout);
+        if let Some(logins) = logins {
+            let watch = logins.watch(handle.deserted().clone());
+            shared.background.spawn_on(watch, &shared.host.runtime);
+        }
+        let routes = routes.into_iter();
+        let routes = routes.map(|(path, route)| (path, route(handle.clone())));
+        let acceptor = Acceptor::new(Arc::new(front), Routes::new(routes.collect()));
+        #[cfg(feature = "tls")]
+        let acceptor = match &tls {
+            Some(tls) => {
+                super::tls::watch(tls, settings.tls.watch_interval, &shared);
+                acceptor.with_handshake(Handshake::new(tls, settings.tls.handshake_timeout))
+            }
+            None => acceptor,
+        };
+        Ok(BoundServer {
+            // Last: nobody connects to a server that does not come to be.
+            listener: socket
+                .listen(settings.listener.backlog.into())
+                .map_err(|error| not_bound(local_addr, &error))?,
+            local_addr,
+            acceptor,
+            hears_signals: settings.drain.signals,
+            #[cfg(feature = "tls")]
+            tls,
+            stop: StopOnDrop(handle.clone()),
+            handle,
+        })
+    }
+
+    /// Refuses what cannot work, the first mistake in what was registered first.
+    fn check(&mut self) -> Result<(Proxies, Policy)> {
+        if let Some(mistake) = self.mistake.take() {
+            return Err(mistake);
+        }
+        self.settings.check()?;
+        let settings = &self.settings;
+        let proxies = Proxies::parse(&settings.trusted_proxies, &settings.address_source)?;
+        let policy = Policy::parse(&settings.origins)?;
+        sockjs::check(&self.sockjs, &self.services)?;
+        let health = self.health.as_ref();
+        match health.and_then(HealthChecks::mistake) {
+            Some(mistake) => Err(Error::configuration(mistake)),
+            None => Ok((proxies, policy)),
+        }
+    }
+
+    /// Which paths are those of DDP, SockJS and health checks. No route may stand in their way.
+    fn take_sites(&mut self) -> Result<Sites> {
+        let ddp = Service {
+            options: self.sockjs.clone(),
+            speaks: Speaks::Ddp,
+        };
+        let prefix = self.settings.http.path_prefix.clone();
+        let services = std::mem::take(&mut self.services);
+        let sites = Sites::new(prefix, ddp, services).with_health(self.health.take());
+        let paths: Vec<&str> = self.routes.iter().map(|(path, _)| path.as_str()).collect();
+        routes::check(&paths, &sites)?;
+        Ok(sites)
+    }
+
+    /// What handlers and shards reach.
+    fn share(
+        self,
+        settings: &Settings,
+        prepared: &[Prepared],
+        memory: Arc<Memory>,
+        is_local: bool,
+    ) -> Arc<Shared> {
+        let limiter = self
+            .rates
+            .limiter(settings.rules, &self.methods, &self.publications);
         let gauges = Gauges {
             #[cfg(feature = "tls")]
             failed_certificates: self.tls.as_ref().map(Tls::failures).unwrap_or_default(),
@@ -96,8 +159,8 @@ impl Builder {
             gauges: Arc::new(gauges),
             memory,
         });
-        let session = Arc::new(session_config(&settings, self.names, self.strategies));
-        let shared = Arc::new(Shared {
+        let session = Arc::new(session_config(settings, self.names, self.strategies));
+        Arc::new(Shared {
             host,
             publications: self.publications,
             methods: Arc::new(Methods::new(session.clone(), self.methods)),
@@ -107,61 +170,40 @@ impl Builder {
             draining: CancellationToken::new(),
             shards: TaskTracker::new(),
             background: TaskTracker::new(),
-            polling: Arc::new(PollingSessions::new(polling)),
+            polling: Arc::new(PollingSessions::new(settings.polling)),
             resumable: ResumableSessions::of(prepared.iter().map(Prepared::inbox)),
-        });
-        let ports = prepared
-            .iter()
-            .map(|shard| shard.inbox() as Arc<dyn Port>)
-            .collect();
-        let shards = prepared
-            .into_iter()
-            .map(|shard| shard.start(shared.clone(), settings.clients))
-            .collect::<Result<Arc<[Shard]>>>()?;
-        shared.host.channels.start(ports, &shared.background)?;
-        let has_proxies = !proxies.is_empty();
-        let origins = Origins::new(policy, local_addr.ip(), has_proxies, is_encrypted);
-        let admission = Admission::new(proxies, origins, settings.addresses, shared.clone());
-        let front = Front::new(
-            shards.clone(),
-            shared.clone(),
-            admission,
-            sites,
-            settings.clone(),
-        );
-        let close_timeout = settings.clients.close_timeout;
-        let handle = Handle::new(shared.clone(), shards, settings.drain, close_timeout);
-        if let Some(logins) = logins {
-            let watch = logins.watch(handle.deserted().clone());
-            shared.background.spawn_on(watch, &shared.host.runtime);
-        }
-        let routes = self.routes.into_iter();
-        let routes = routes.map(|(path, route)| (path, route(handle.clone())));
-        let routes = Routes::new(routes.collect());
-        let acceptor = Acceptor::new(Arc::new(front), routes);
-        #[cfg(feature = "tls")]
-        let acceptor = match &self.tls {
-            Some(tls) => {
-                super::tls::watch(tls, settings.tls.watch_interval, &shared);
-                acceptor.with_handshake(Handshake::new(tls, settings.tls.handshake_timeout))
-            }
-            None => acceptor,
-        };
-        let stop = StopOnDrop(handle.clone());
-        Ok(BoundServer {
-            // Last: nobody connects to a server that does not come to be.
-            listener: socket
-                .listen(settings.listener.backlog.into())
-                .map_err(|error| not_bound(local_addr, &error))?,
-            local_addr,
-            acceptor,
-            hears_signals: settings.drain.signals,
-            #[cfg(feature = "tls")]
-            tls: self.tls,
-            stop,
-            handle,
         })
     }
+}
+
+/// Makes the shards' inboxes; their threads need what is shared, which needs these.
+fn prepare_shards(settings: &Settings, memory: &Arc<Memory>) -> Result<Vec<Prepared>> {
+    (0..memory.shards())
+        .map(|number| Prepared::new(number, settings.inbox, memory.clone()))
+        .collect()
+}
+
+/// Starts the shards' threads, then the bus, which delivers to their inboxes.
+fn start_shards(
+    prepared: Vec<Prepared>,
+    shared: &Arc<Shared>,
+    settings: &Settings,
+) -> Result<Arc<[Shard]>> {
+    let inboxes = prepared.iter().map(|shard| shard.inbox() as Arc<dyn Port>);
+    let ports = inboxes.collect();
+    let shards = prepared
+        .into_iter()
+        .map(|shard| shard.start(shared.clone(), settings.clients))
+        .collect::<Result<Arc<[Shard]>>>()?;
+    shared.host.channels.start(ports, &shared.background)?;
+    Ok(shards)
+}
+
+/// The account of what waits in the process, for as many shards as there will be.
+fn memory(settings: &Settings) -> Arc<Memory> {
+    let cores = || std::thread::available_parallelism().ok();
+    let shards = settings.shards.or_else(cores).map_or(1, NonZero::get);
+    Arc::new(Memory::new(memory_limit(settings.memory_limit), shards))
 }
 
 /// What all sessions share.
