@@ -24,7 +24,7 @@ const USERS: &str = "users";
 pub(super) struct Directory {
     state: Mutex<DirectoryState>,
     /// Notified when `unread` may have been filled.
-    pub(super) noted: Notify,
+    pub(super) unread_added: Notify,
     /// Notified of each login, because it may expire sooner than the earlier ones.
     pub(super) entered: Notify,
 }
@@ -241,11 +241,11 @@ impl Directory {
             }
             StoreChange::Any => {
                 state.reports_changes = true;
-                state.note_everybody();
+                state.mark_all_unread();
             }
         }
         drop(state);
-        self.noted.notify_one();
+        self.unread_added.notify_one();
     }
 
     /// The store does not report changes, or no longer does.
@@ -257,7 +257,7 @@ impl Directory {
     pub(super) fn poll(&self) {
         let mut state = self.lock();
         if !state.reports_changes {
-            state.note_everybody();
+            state.mark_all_unread();
         }
     }
 
@@ -318,7 +318,7 @@ impl DirectoryState {
         }
     }
 
-    fn note_everybody(&mut self) {
+    fn mark_all_unread(&mut self) {
         self.unread.extend(self.users.keys().cloned());
     }
 }

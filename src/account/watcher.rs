@@ -76,7 +76,7 @@ impl Watcher {
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.directory.noted.notified() => {}
+                () = self.directory.unread_added.notified() => {}
                 _ = poll.tick() => self.directory.poll(),
             }
             self.read().await;

@@ -71,10 +71,10 @@ impl Publication {
             0 => tracing::info!(publication, ?encoding, "Events have this encoding."),
             seen if seen & bit == 0 => tracing::warn!(
                 publication,
-                "Some subscriptions get redis-oplog's frames, others those of a collection. A Vent id of \
-                 17 characters of Meteor's id alphabet, such as Random.id(), selects the former. Prefix \
-                 the names of collections, for example with \"vent.\", or choose one encoding \
-                 (VentOptions::encoding)."
+                "Some subscriptions get redis-oplog's frames, others those of a collection. A Vent id \
+                 of 17 characters of Meteor's id alphabet, such as Random.id(), selects the former. \
+                 Prefix the names of collections, for example with \"vent.\", or choose one \
+                 encoding (VentOptions::encoding)."
             ),
             _ => {}
         }

@@ -118,7 +118,8 @@ pub(super) struct Rival {
 pub(super) struct Running {
     pub(super) run: Run,
     pub(super) subscription: Subscription,
-    /// Its mapping functions.
+    /// Its mapping functions. Filled by `Mail::On`, drained when the subscription ends or runs
+    /// again.
     pub(super) followers: Vec<FollowerId>,
     /// Filled by its handler; called for each gap.
     pub(super) on_gap: Vec<OnGap>,

@@ -33,10 +33,13 @@ pub(super) struct FanOut {
     /// Filled by `add` and when users change, drained when the last follower of a channel leaves.
     /// None is empty.
     channels: HashMap<Arc<str>, Followers, RandomState>,
+    /// Filled by `add` and when users change, drained as subscriptions and changes end; bounded by
+    /// the mapping functions of all subscriptions, and one keeper per client.
     followers: Slab<ChannelFollower>,
     /// Each group once. Filled by `add`, drained when the last subscriber of a group leaves;
     /// bounded by the subscribers.
     groups: HashSet<Rc<Group>, RandomState>,
+    /// The rank of the next follower.
     next_rank: Rank,
 }
 

@@ -43,7 +43,7 @@ impl<K: Gauged> fmt::Debug for GaugeGuard<K> {
 
 macro_rules! alive {
     ($($kind:ident counts $gauge:ident;)*) => {$(
-        #[doc = concat!("GaugeGuard by [`Stats::", stringify!($gauge), "`](super::Stats).")]
+        #[doc = concat!("Counted by [`Stats::", stringify!($gauge), "`](super::Stats).")]
         #[derive(Debug)]
         pub(crate) enum $kind {}
 

@@ -20,6 +20,7 @@ const KEPT_DUE: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Clients {
+    /// Filled by `insert`, drained by `remove`; bounded by the connections and parked sessions.
     /// Boxed, because a slab of clients would be copied as it grows, which takes their memory
     /// twice.
     slab: Slab<Box<Client>>,

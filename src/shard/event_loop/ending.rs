@@ -11,7 +11,8 @@
 //! | [`Parted`](Ending::Parted) | part if it waits, else close | stay | stay | stay |
 //! | [`Closed`](Ending::Closed), [`Slow`](Ending::Slow) | close | stay | close | remove |
 //!
-//! During shutdown no session is parked: `park` in the table means remove then.
+//! During shutdown no session waits: in the first two rows `park`, and `stay` of a parked client,
+//! mean remove then.
 
 use std::sync::atomic::Ordering;
 
@@ -43,7 +44,7 @@ pub(super) enum Ending<'a> {
 
 /// The state of a client on the way to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum ClientState {
     /// It has a connection, and nothing has ended it.
     Open,
     /// The close frame is queued, and the session is over.
@@ -56,7 +57,7 @@ enum Standing {
 
 /// What becomes of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum EndAction {
     Stay,
     /// The close frame is queued, and the session ends.
     Close,
@@ -77,31 +78,49 @@ impl Ending<'_> {
         }
     }
 
-    fn fate(self, standing: Standing, has_output: bool, waits: bool, is_serving: bool) -> Fate {
-        let or = |may: bool, fate: Fate, otherwise: Fate| if may { fate } else { otherwise };
-        match (standing, self) {
-            (Standing::Open, Self::Parted { .. }) => or(waits, Fate::Part, Fate::Close),
-            (Standing::Open, Self::Finished) if has_output => or(waits, Fate::Part, Fate::Close),
-            (Standing::Open, Self::Finished | Self::Lost | Self::Overdue) => {
-                or(waits, Fate::Park, Fate::Remove)
+    fn action(
+        self,
+        state: ClientState,
+        has_output: bool,
+        waits: bool,
+        is_serving: bool,
+    ) -> EndAction {
+        let or = |may: bool, action: EndAction, otherwise: EndAction| {
+            if may { action } else { otherwise }
+        };
+        match (state, self) {
+            (ClientState::Open, Self::Parted { .. }) => {
+                or(waits, EndAction::Part, EndAction::Close)
             }
-            (Standing::Open | Standing::Parting, Self::Closed { .. } | Self::Slow) => Fate::Close,
-            (Standing::Closing | Standing::Parting, Self::Finished) if has_output => Fate::Stay,
-            (Standing::Closing, Self::Finished | Self::Lost | Self::Overdue) => Fate::Remove,
-            (Standing::Parting, Self::Finished | Self::Lost | Self::Overdue) => {
-                or(is_serving, Fate::Park, Fate::Remove)
+            (ClientState::Open, Self::Finished) if has_output => {
+                or(waits, EndAction::Part, EndAction::Close)
             }
-            (Standing::Parked, Self::Finished | Self::Lost | Self::Overdue) => {
-                or(is_serving, Fate::Stay, Fate::Remove)
+            (ClientState::Open, Self::Finished | Self::Lost | Self::Overdue) => {
+                or(waits, EndAction::Park, EndAction::Remove)
             }
-            (Standing::Parked, Self::Closed { .. } | Self::Slow) => Fate::Remove,
-            (Standing::Closing, Self::Closed { .. } | Self::Slow) => Fate::Stay,
-            (_, Self::Parted { .. }) => Fate::Stay,
+            (ClientState::Open | ClientState::Parting, Self::Closed { .. } | Self::Slow) => {
+                EndAction::Close
+            }
+            (ClientState::Closing | ClientState::Parting, Self::Finished) if has_output => {
+                EndAction::Stay
+            }
+            (ClientState::Closing, Self::Finished | Self::Lost | Self::Overdue) => {
+                EndAction::Remove
+            }
+            (ClientState::Parting, Self::Finished | Self::Lost | Self::Overdue) => {
+                or(is_serving, EndAction::Park, EndAction::Remove)
+            }
+            (ClientState::Parked, Self::Finished | Self::Lost | Self::Overdue) => {
+                or(is_serving, EndAction::Stay, EndAction::Remove)
+            }
+            (ClientState::Parked, Self::Closed { .. } | Self::Slow) => EndAction::Remove,
+            (ClientState::Closing, Self::Closed { .. } | Self::Slow) => EndAction::Stay,
+            (_, Self::Parted { .. }) => EndAction::Stay,
         }
     }
 }
 
-impl Standing {
+impl ClientState {
     fn of(client: &Client) -> Self {
         if client.link.is_gone() {
             Self::Parked
@@ -127,19 +146,19 @@ impl EventLoop {
             Ending::Overdue => client.link.reset(),
             _ => {}
         }
-        let standing = Standing::of(client);
+        let state = ClientState::of(client);
         let has_output = !client.outgoing.is_empty();
         let waits = is_serving && client.session.is_resumable();
-        let fate = ending.fate(standing, has_output, waits, is_serving);
-        if ending == Ending::Slow && fate != Fate::Stay {
-            self.note_slow(index, standing);
+        let action = ending.action(state, has_output, waits, is_serving);
+        if ending == Ending::Slow && action != EndAction::Stay {
+            self.note_slow(index, state);
         }
-        match fate {
-            Fate::Stay => {}
-            Fate::Close => self.close(index, ending),
-            Fate::Part => self.part(index, ending),
-            Fate::Park => self.detach_and_park(index),
-            Fate::Remove => self.remove(index),
+        match action {
+            EndAction::Stay => {}
+            EndAction::Close => self.close(index, ending),
+            EndAction::Part => self.part(index, ending),
+            EndAction::Park => self.detach_and_park(index),
+            EndAction::Remove => self.remove(index),
         }
     }
 
@@ -255,12 +274,12 @@ impl EventLoop {
     }
 
     /// Logs that a client is closed because of the output that waits for it, and drops that output.
-    fn note_slow(&mut self, index: usize, standing: Standing) {
+    fn note_slow(&mut self, index: usize, state: ClientState) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
         let connection = client.context.log_id();
-        if standing == Standing::Open {
+        if state == ClientState::Open {
             let gauges = &self.shard.shared.host.gauges;
             gauges.slow_clients.fetch_add(1, Ordering::Relaxed);
             tracing::info!(%connection, "A client does not read; it is closed.");
@@ -285,46 +304,46 @@ mod tests {
         reason: "Protocol error",
     };
 
-    /// The fates of a client that is open, closing, parting and parked; without output left.
-    fn fates(ending: Ending<'_>, waits: bool, is_serving: bool) -> [Fate; 4] {
-        let standings = [
-            Standing::Open,
-            Standing::Closing,
-            Standing::Parting,
-            Standing::Parked,
+    /// The actions of a client that is open, closing, parting and parked; without output left.
+    fn actions(ending: Ending<'_>, waits: bool, is_serving: bool) -> [EndAction; 4] {
+        let states = [
+            ClientState::Open,
+            ClientState::Closing,
+            ClientState::Parting,
+            ClientState::Parked,
         ];
-        standings.map(|standing| ending.fate(standing, false, waits, is_serving))
+        states.map(|state| ending.action(state, false, waits, is_serving))
     }
 
     #[test]
     fn found_403_a_session_that_can_wait_outlives_its_connection() {
-        use Fate::{Close, Park, Part, Remove, Stay};
+        use EndAction::{Close, Park, Part, Remove, Stay};
         for ending in [Ending::Finished, Ending::Lost, Ending::Overdue] {
-            assert_eq!(fates(ending, true, true), [Park, Remove, Park, Stay]);
-            assert_eq!(fates(ending, false, true), [Remove, Remove, Park, Stay]);
+            assert_eq!(actions(ending, true, true), [Park, Remove, Park, Stay]);
+            assert_eq!(actions(ending, false, true), [Remove, Remove, Park, Stay]);
         }
-        assert_eq!(fates(PARTED, true, true), [Part, Stay, Stay, Stay]);
-        assert_eq!(fates(PARTED, false, true), [Close, Stay, Stay, Stay]);
+        assert_eq!(actions(PARTED, true, true), [Part, Stay, Stay, Stay]);
+        assert_eq!(actions(PARTED, false, true), [Close, Stay, Stay, Stay]);
     }
 
     #[test]
     fn found_403_nobody_waits_for_what_is_closed_or_a_server_that_ends() {
-        use Fate::{Close, Remove, Stay};
+        use EndAction::{Close, Remove, Stay};
         for ending in [CLOSED, Ending::Slow] {
-            assert_eq!(fates(ending, true, true), [Close, Stay, Close, Remove]);
+            assert_eq!(actions(ending, true, true), [Close, Stay, Close, Remove]);
         }
         for ending in [Ending::Finished, Ending::Lost, Ending::Overdue] {
-            assert_eq!(fates(ending, false, false), [Remove; 4]);
+            assert_eq!(actions(ending, false, false), [Remove; 4]);
         }
-        assert_eq!(fates(PARTED, false, false), [Close, Stay, Stay, Stay]);
+        assert_eq!(actions(PARTED, false, false), [Close, Stay, Stay, Stay]);
     }
 
     #[test]
     fn found_403_who_has_finished_sending_gets_what_waits_for_it() {
-        let fate = |standing, waits| Ending::Finished.fate(standing, true, waits, true);
-        assert_eq!(fate(Standing::Open, true), Fate::Part);
-        assert_eq!(fate(Standing::Open, false), Fate::Close);
-        assert_eq!(fate(Standing::Closing, false), Fate::Stay);
-        assert_eq!(fate(Standing::Parting, true), Fate::Stay);
+        let action = |state, waits| Ending::Finished.action(state, true, waits, true);
+        assert_eq!(action(ClientState::Open, true), EndAction::Part);
+        assert_eq!(action(ClientState::Open, false), EndAction::Close);
+        assert_eq!(action(ClientState::Closing, false), EndAction::Stay);
+        assert_eq!(action(ClientState::Parting, true), EndAction::Stay);
     }
 }

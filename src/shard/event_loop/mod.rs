@@ -164,7 +164,7 @@ impl EventLoop {
         }
     }
 
-    /// The thread ends, and every connection that is left.
+    /// Ends every connection that is left, because the thread ends.
     fn stop(mut self) {
         self.shard.phase = Phase::Stopped;
         for index in self.clients.places() {

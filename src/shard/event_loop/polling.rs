@@ -77,7 +77,7 @@ impl EventLoop {
             && let Some(message) = polling.posts.next_message()
         {
             if message.len() > self.shard.limits.message_of(client.session.is_connected()) {
-                self.note_too_big(index);
+                self.log_too_big(index);
                 let (code, reason) = (1009, "Message too big");
                 return self.end(index, Ending::Closed { code, reason });
             }

@@ -141,7 +141,7 @@ impl EventLoop {
         match end {
             Some(InputEnd::Violation(ProtocolViolation { code, reason })) => {
                 if code == 1009 {
-                    self.note_too_big(index);
+                    self.log_too_big(index);
                 }
                 self.end(index, Ending::Closed { code, reason });
             }
@@ -151,7 +151,7 @@ impl EventLoop {
     }
 
     /// Logs that a client is closed because of the size of its message.
-    pub(super) fn note_too_big(&self, index: usize) {
+    pub(super) fn log_too_big(&self, index: usize) {
         if let Some(client) = self.clients.get(index) {
             let limit = self.shard.limits.message_of(client.session.is_connected());
             let mismatches = &self.shard.shared.host.mismatches;

@@ -158,7 +158,7 @@ impl EventLoop {
         if session.is_parked() {
             let is_resumed = session.resume(claim.received, now, out);
             if is_resumed {
-                return self.take_back(index, by, out);
+                return self.attach(index, by, out);
             }
             self.carry_out(index, out);
             return self.refuse_resume(by, out);
@@ -181,7 +181,7 @@ impl EventLoop {
     }
 
     /// Gives a resumed session the new connection of its client. The session's output is in `out`.
-    fn take_back(&mut self, index: usize, by: Place, out: &mut Output) {
+    fn attach(&mut self, index: usize, by: Place, out: &mut Output) {
         self.detach(index);
         let Some(newcomer) = self.take_client(by) else {
             return self.carry_out(index, out);

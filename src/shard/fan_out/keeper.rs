@@ -33,7 +33,8 @@ pub(super) struct Keeper {
     /// Channels of which a message was not kept, or was lost by the bus, after all that is kept.
     /// Bounded by the channels that are followed.
     missed: HashSet<Arc<str>>,
-    /// The leases on the channels that were followed when the change began.
+    /// The leases on the channels that were followed when the change began. Filled by `keep`,
+    /// dropped with the keeper.
     leases: Vec<Lease>,
 }
 

@@ -1,5 +1,5 @@
-//! The case groups of the Autobahn suite that a server without compression must pass: 1 to 7 and 10,
-//! and the limits.
+//! The case groups of the Autobahn suite that a server without compression must pass: 1 to 7 and
+//! 10, and the limits.
 //! Everything is read in one piece, byte by byte, and in pieces between.
 
 use super::*;
