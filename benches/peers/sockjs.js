@@ -1,5 +1,6 @@
-// DDP on sockjs-node and faye-websocket, the stack that Meteor's server stands on. Each client's message is printed for
-// itself, as Meteor does; there is no merge box and no copy of the value, so it is kinder than Meteor.
+// DDP on sockjs-node and faye-websocket, the stack that Meteor's server stands on. Each client's
+// message is printed for itself, as Meteor does; there is no merge box and no copy of the value, so
+// it is kinder than Meteor.
 const http = require('http');
 const sockjs = require('sockjs');
 const Redis = require('ioredis');

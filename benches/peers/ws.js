@@ -1,4 +1,5 @@
-// Plain WebSocket fan-out: what a Redis channel gets goes to all sockets whose path names the channel.
+// Plain WebSocket fan-out: what a Redis channel gets goes to all sockets whose path names the
+// channel.
 const { WebSocketServer } = require('ws');
 const Redis = require('ioredis');
 

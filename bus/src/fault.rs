@@ -141,10 +141,10 @@ impl fmt::Display for BusFault {
             Self::Silent => "the connection to Redis fell silent",
             Self::Detached => "published messages do not arrive on the connection to Redis",
             Self::Tls => "the TLS handshake with Redis failed",
-            Self::Authentication => "Redis wants a password, or another one",
+            Self::Authentication => "Redis requires a password, or another one",
             Self::Denied => "Redis denies this user a channel or a command",
             Self::Loading => "Redis is loading its data",
-            Self::ReadOnly => "Redis is a replica that takes no writes",
+            Self::ReadOnly => "Redis is a replica that accepts no writes",
             Self::OutOfMemory => "Redis has no memory left",
             Self::Refused => "Redis answered with an error",
         })

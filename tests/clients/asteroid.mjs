@@ -1,8 +1,10 @@
-// asteroid 2.0.3 with `ws`, over ddp.js. It connects, calls methods, passes on the documents of a publication, gets
-// every event of a Vent once and in order in both encodings, and none after it has stopped. When the connection is lost
-// it comes back by itself (`reconnectInterval`, 10 s by default) and subscribes again under the same subscription ids.
+// asteroid 2.0.3 with `ws`, over ddp.js. It connects, calls methods, passes on the documents of a
+// publication, gets every event of a Vent once and in order in both encodings, and none after it
+// has stopped. When the connection is lost it comes back by itself (`reconnectInterval`, 10 s by
+// default) and subscribes again under the same subscription ids.
 //
-// Every event: `asteroid.ddp.on('changed', f)` in both encodings. It keeps no documents and decodes nothing.
+// Every event: `asteroid.ddp.on('changed', f)` in both encodings. It keeps no documents and decodes
+// nothing.
 
 import { Documents, eventsOf, load, server } from './harness.mjs';
 import { drive } from './scenario.mjs';

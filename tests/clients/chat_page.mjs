@@ -1,7 +1,8 @@
-// The page of the chat example in headless Chromium: two people, one at a desk and one with a phone, and Redis.
+// The page of the chat example in headless Chromium: two people, one at a desk and one with a
+// phone, and Redis.
 //
-// Started as `node chat_page.mjs URL FOLDER`; screenshots go to the folder. `> publish CHANNEL PAYLOAD` asks the test to
-// publish over Redis.
+// Started as `node chat_page.mjs URL FOLDER`; screenshots go to the folder. `> publish CHANNEL
+// PAYLOAD` asks the test to publish over Redis.
 
 import path from 'node:path';
 

@@ -1,10 +1,11 @@
-// ddp 0.12.1 (node-ddp-client) over its own faye-websocket, which offers no compression. It connects, calls methods,
-// keeps the documents of a publication, gets every event of a Vent once and in order, and none after it has stopped.
-// When the connection is lost it connects again by itself (`autoReconnect`); subscribing again is left to the program.
+// ddp 0.12.1 (node-ddp-client) over its own faye-websocket, which offers no compression. It
+// connects, calls methods, keeps the documents of a publication, gets every event of a Vent once
+// and in order, and none after it has stopped. When the connection is lost it connects again by
+// itself (`autoReconnect`); subscribing again is left to the program.
 //
-// Every event: `client.observe(vent).changed` for a Vent id that is a collection, of which `client.collections` has the
-// latest event only; `client.on('message', text => …)` for the encoding of redis-oplog, which it knows nothing about.
-// It decodes dates.
+// Every event: `client.observe(vent).changed` for a Vent id that is a collection, of which
+// `client.collections` has the latest event only; `client.on('message', text => …)` for the
+// encoding of redis-oplog, which it knows nothing about. It decodes dates.
 
 import { encoding, load, server } from './harness.mjs';
 import { drive } from './scenario.mjs';

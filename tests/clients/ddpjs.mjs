@@ -1,7 +1,7 @@
-// ddp.js 2.2.1 with `ws`, a thin layer over the protocol. It connects, calls methods, passes on the documents of a
-// publication, gets every event of a Vent once and in order in both encodings, and none after it has stopped. When the
-// connection is lost it comes back by itself (`reconnectInterval`, 10 s by default); subscribing again is left to the
-// program.
+// ddp.js 2.2.1 with `ws`, a thin layer over the protocol. It connects, calls methods, passes on the
+// documents of a publication, gets every event of a Vent once and in order in both encodings, and
+// none after it has stopped. When the connection is lost it comes back by itself
+// (`reconnectInterval`, 10 s by default); subscribing again is left to the program.
 //
 // Every event: `ddp.on('changed', f)` in both encodings. It keeps no documents and decodes nothing.
 

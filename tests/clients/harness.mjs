@@ -1,8 +1,8 @@
 // What the scripts share: where the server is, waits that end, and one line for each thing checked.
 //
-// A script is started as `node SCRIPT URL`, and what else it needs; for those that use the scenario, ENCODING. The
-// clients are installed in the folder that UPDRAFT_CLIENTS names. It ends with status 0 when all held, and otherwise
-// says what did not.
+// A script is started as `node SCRIPT URL`, and what else it needs; for those that use the
+// scenario, ENCODING. The clients are installed in the folder that UPDRAFT_CLIENTS names. It ends
+// with status 0 when all held, and otherwise says what did not.
 
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -105,8 +105,8 @@ export class Events {
 }
 
 /**
- * Runs a script to its end, and the process with it: clients keep timers and sockets. `leaves` says which rejections a
- * client is known to leave unhandled.
+ * Runs a script to its end, and the process with it: clients keep timers and sockets. `leaves` says
+ * which rejections a client is known to leave unhandled.
  */
 export async function run(script, leaves = () => false) {
   const fail = (error) => {

@@ -54,7 +54,8 @@ def sub(id, name, params):
 
 def unsub(id):
     client.unsubscribe(subscriptions.pop(id))
-    # It says nothing about the end of a subscription that was ready. What is asked later is answered later.
+    # It says nothing about the end of a subscription that was ready. What is asked later is
+    # answered later.
     client.call("echo", [], lambda _error, _result: tell("nosub", id=id))
 
 

@@ -1,10 +1,12 @@
-// An adapter for a client of another language. A small program of that language holds the client and stands at the
-// other end of a pipe. It is told what to do, and tells what the client tells, in the words of DDP, a JSON text a line:
+// An adapter for a client of another language. A small program of that language holds the client
+// and stands at the other end of a pipe. It is told what to do, and tells what the client tells, in
+// the words of DDP, a JSON text a line:
 //
-//   to it     {"msg":"connect"}, {"msg":"method","id","method","params"}, {"msg":"sub","id","name","params"},
-//             {"msg":"unsub","id"}
-//   from it   {"msg":"connected"}, also after a cut; {"msg":"result","id","error","result"}, {"msg":"ready","id"},
-//             {"msg":"nosub","id","error"}; `added`, `changed`, `removed` with `collection`, `id`, `fields`
+//   to it     {"msg":"connect"}, {"msg":"method","id","method","params"},
+//             {"msg":"sub","id","name","params"}, {"msg":"unsub","id"}
+//   from it   {"msg":"connected"}, also after a cut; {"msg":"result","id","error","result"},
+//             {"msg":"ready","id"}, {"msg":"nosub","id","error"}; `added`, `changed`, `removed`
+//             with `collection`, `id`, `fields`
 //
 // It ends when its input does.
 

@@ -1,10 +1,11 @@
-// @rocket.chat/ddp-client 1.1.2, Rocket.Chat's own SDK, with `ws` in the place of a browser's WebSocket. It connects,
-// calls methods, is told of the documents of a publication, gets every event of a Vent once and in order in both
-// encodings, and none after it has stopped. When the connection is lost it comes back by itself and subscribes again
-// under the same subscription ids.
+// @rocket.chat/ddp-client 1.1.2, Rocket.Chat's own SDK, with `ws` in the place of a browser's
+// WebSocket. It connects, calls methods, is told of the documents of a publication, gets every
+// event of a Vent once and in order in both encodings, and none after it has stopped. When the
+// connection is lost it comes back by itself and subscribes again under the same subscription ids.
 //
-// Every event: `sdk.client.onCollection(vent, f)` for a Vent id that is a collection; in the encoding of redis-oplog,
-// which names no collection, the same call with 'undefined'. It keeps no documents and decodes nothing.
+// Every event: `sdk.client.onCollection(vent, f)` for a Vent id that is a collection; in the
+// encoding of redis-oplog, which names no collection, the same call with 'undefined'. It keeps no
+// documents and decodes nothing.
 
 import { Documents, encoding, load, server } from './harness.mjs';
 import { drive } from './scenario.mjs';
@@ -42,6 +43,7 @@ await drive({
   },
 
   documents: (collection) => documents.in(collection),
-  // Its `ready` has been resolved and does not ask a second time; whoever listens for changes is told.
+  // Its `ready` has been resolved and does not ask a second time; whoever listens for changes is
+  // told.
   again: (handle) => new Promise((resolve) => handle.onChange(resolve)),
 });

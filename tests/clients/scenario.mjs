@@ -1,5 +1,6 @@
-// What is asked of every client: methods, documents, events one by one, an end of them, and a connection that is cut.
-// A client is driven through an adapter, which each script makes of that client's own API:
+// What is asked of every client: methods, documents, events one by one, an end of them, and a
+// connection that is cut. A client is driven through an adapter, which each script makes of that
+// client's own API:
 //
 //   connect()                      resolves when the client says that it is connected
 //   call(method, ...params)        resolves to the result, rejects with the server's error
@@ -8,9 +9,12 @@
 //   stop(handle)                   unsubscribes; resolves at `nosub`
 //   onEvent(vent, publication, f)  calls f with every event of that Vent id
 //   documents(collection)          what the client has of a collection: an object from id to fields
-//   again(handle)                  resolves when, after a cut, the client is connected and subscribed again
-//   date                           five seconds after the beginning of 1970, as this client has dates
-//   leaves(error)                  whether the client itself leaves this rejection to nobody, if it ever does that
+//   again(handle)                  resolves when, after a cut, the client is connected and
+//                                  subscribed again
+//   date                           five seconds after the beginning of 1970, as this client has
+//                                  dates
+//   leaves(error)                  whether the client itself leaves this rejection to nobody, if it
+//                                  ever does that
 
 import { Events, check, cutConnections, encoding, run, within } from './harness.mjs';
 

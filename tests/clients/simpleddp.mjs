@@ -1,9 +1,11 @@
-// simpleddp 2.2.4 with `ws`, driven as its documentation says. It connects, calls methods, keeps the documents of a
-// publication, gets every event of a Vent once and in order in both encodings, and none after it has stopped. When the
-// connection is lost it comes back by itself, unsubscribes its old subscription ids, and subscribes under new ones.
+// simpleddp 2.2.4 with `ws`, driven as its documentation says. It connects, calls methods, keeps
+// the documents of a publication, gets every event of a Vent once and in order in both encodings,
+// and none after it has stopped. When the connection is lost it comes back by itself, unsubscribes
+// its old subscription ids, and subscribes under new ones.
 //
-// Every event: `client.collection(vent).onChange(f)` for a Vent id that is a collection (`fetch()` has the latest event
-// only); `client.on('changed', f)` for the encoding of redis-oplog. It decodes dates.
+// Every event: `client.collection(vent).onChange(f)` for a Vent id that is a collection (`fetch()`
+// has the latest event only); `client.on('changed', f)` for the encoding of redis-oplog. It decodes
+// dates.
 
 import { encoding, eventsOf, load, server } from './harness.mjs';
 import { drive } from './scenario.mjs';

@@ -1,7 +1,7 @@
 // sockjs-client 1.6.1 in Node, over each transport alone.
 //
-// Started as `node sockjs.mjs URL`, where there are `/echo`, `/close` and `/sockjs`; or as `node sockjs.mjs URL
-// TRANSPORT`, which is then the one that the client must take from Meteor's list.
+// Started as `node sockjs.mjs URL`, where there are `/echo`, `/close` and `/sockjs`; or as `node
+// sockjs.mjs URL TRANSPORT`, which is then the one that the client must take from Meteor's list.
 
 import './sockjs_talk.js';
 

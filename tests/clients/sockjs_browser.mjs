@@ -1,4 +1,5 @@
-// Pages of headless Chromium with sockjs-client 1.6.1 in them. Names end on this machine: it is all of `*.example`.
+// Pages of headless Chromium with sockjs-client 1.6.1 in them. Names end on this machine: it is all
+// of `*.example`.
 
 import path from 'node:path';
 

@@ -24,8 +24,8 @@ const MESSAGES = Array.from({ length: COUNT }, (_, number) => {
 });
 
 /**
- * Talks over the transport that the client takes from `transports`. `talk(what, ...parameters)` has it talked where the
- * client is.
+ * Talks over the transport that the client takes from `transports`. `talk(what, ...parameters)` has
+ * it talked where the client is.
  */
 export async function checkTransport(talk, url, transports, transport) {
   const talked = (what, ...more) => within(`${what} over ${transport}`, talk(what, url, transports, ...more));

@@ -1,8 +1,9 @@
 // sockjs-client 1.6.1 in headless Chromium, over each transport alone.
 //
-// Started as `node sockjs_page.mjs URL PORT HOST`, where there are `/echo`, `/close`, `/sockjs`, `/page` and the client as
-// `/sockjs.js`. The page is the server's own, or one of `http://HOST:PORT`, which names this machine: that of a friend,
-// which may talk to the server, or of a stranger.
+// Started as `node sockjs_page.mjs URL PORT HOST`, where there are `/echo`, `/close`, `/sockjs`,
+// `/page` and the client as `/sockjs.js`. The page is the server's own, or one of
+// `http://HOST:PORT`, which names this machine: that of a friend, which may talk to the server, or
+// of a stranger.
 
 import http from 'node:http';
 

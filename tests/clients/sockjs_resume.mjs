@@ -1,8 +1,9 @@
-// A DDP client over sockjs-client 1.6.1 in headless Chromium, whose connections are cut while it is sent events: it comes
-// back over another transport each time, and has missed nothing.
+// A DDP client over sockjs-client 1.6.1 in headless Chromium, whose connections are cut while it is
+// sent events: it comes back over another transport each time, and has missed nothing.
 //
-// Started as `node sockjs_resume.mjs URL`, where there are `/sockjs`, `/page` and the client as `/sockjs.js`. With each
-// cut the test emits the next `EVENTS` numbers, and lets nobody in for a moment.
+// Started as `node sockjs_resume.mjs URL`, where there are `/sockjs`, `/page` and the client as
+// `/sockjs.js`. With each cut the test emits the next `EVENTS` numbers, and lets nobody in for a
+// moment.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 

@@ -1,6 +1,8 @@
-// What is said over SockJS, in Node and in pages alike: a classic script that leaves `talk`, and finds `SockJS`.
+// What is said over SockJS, in Node and in pages alike: a classic script that leaves `talk`, and
+// finds `SockJS`.
 //
-// A browser on a busy machine may need longer than the client grants a transport by itself, hence `timeout`.
+// A browser on a busy machine may need longer than the client grants a transport by itself, hence
+// `timeout`.
 
 globalThis.talk = (() => {
   const TIMEOUT = 15_000;

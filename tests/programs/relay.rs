@@ -131,7 +131,7 @@ fn found_107_a_redis_that_cannot_be_listened_to_is_said_at_the_start() {
     let ended = command.output().expect("the binary runs");
     let text = String::from_utf8_lossy(&ended.stderr);
     assert!(!ended.status.success(), "{text}");
-    let said = "(the connection that listens): user or password refused, or none wanted";
+    let said = "(the connection that listens): it refuses this user or password";
     assert!(text.contains(said) && !text.contains("needless"), "{text}");
 }
 
@@ -310,15 +310,15 @@ fn found_304_a_bad_start_is_one_line_with_thing_value_and_remedy() {
         (
             vec!["--redis", &format!("redis://127.0.0.1:{there}")],
             format!(
-                "Redis at 127.0.0.1:{there}: it wants a password; USER:PASSWORD@ stands before \
+                "Redis at 127.0.0.1:{there}: it requires a password; put USER:PASSWORD@ before \
                  the host in its URL; --redis says where"
             ),
         ),
         (
             vec!["--redis", &format!("redis://:wrong@127.0.0.1:{there}")],
             format!(
-                "Redis at 127.0.0.1:{there}: user or password refused, or none wanted; its URL \
-                 has them before the host; --redis says where"
+                "Redis at 127.0.0.1:{there}: it refuses this user or password, or requires \
+                 none; they stand before the host in its URL; --redis says where"
             ),
         ),
         (

@@ -31,7 +31,7 @@ const LONGEST_INPUT: usize = 2048;
 const LIMITS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=1024"];
 
 /// Enough to notice what a change has broken; `cargo xtask soak` finds rarer faults.
-pub(crate) const BRIEFLY: Duration = Duration::from_secs(10);
+pub(crate) const SHORT_RUN: Duration = Duration::from_secs(10);
 
 /// Lints the targets and runs each for a time, as many at once as there are processors.
 ///

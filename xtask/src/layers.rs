@@ -21,7 +21,7 @@ use paths::mentions;
 use table::Table;
 
 /// The most lines of a file for one idea.
-const LINES: usize = 500;
+const MAX_LINES: usize = 500;
 
 /// The sources of the server, whose folders are layers.
 const SERVER: &str = "src";
@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<(), String> {
     let table = Table::parse(&text)?;
     let mut faults = Vec::new();
     for source in CRATES {
-        faults.extend(look_into(source, &table)?);
+        faults.extend(check_crate(source, &table)?);
     }
     for fault in &faults {
         println!("{fault}");
@@ -48,7 +48,7 @@ pub(crate) fn run() -> Result<(), String> {
 }
 
 /// The faults in the files of a crate.
-fn look_into(crate_: &str, table: &Table) -> Result<Vec<String>, String> {
+fn check_crate(crate_: &str, table: &Table) -> Result<Vec<String>, String> {
     let source = root().join(crate_);
     let mut faults = Vec::new();
     let mut texts = Vec::new();
@@ -56,19 +56,19 @@ fn look_into(crate_: &str, table: &Table) -> Result<Vec<String>, String> {
         let text =
             fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         let path = file.strip_prefix(&source).unwrap_or(&file);
-        faults.extend(look_at_length(&Path::new(crate_).join(path), &text));
+        faults.extend(check_length(&Path::new(crate_).join(path), &text));
         if crate_ == SERVER {
-            faults.extend(look_at_imports(path, &text, table));
+            faults.extend(check_imports(path, &text, table));
         }
         texts.push((path.to_owned(), text));
     }
-    faults.extend(look_for_circles(crate_, &texts));
+    faults.extend(find_circles(crate_, &texts));
     Ok(faults)
 }
 
 /// Which files of a crate import each other, directly or by a chain. A module and its submodules
 /// count as one: an import from a module that encloses the file makes no circle.
-fn look_for_circles(crate_: &str, texts: &[(PathBuf, String)]) -> Vec<String> {
+fn find_circles(crate_: &str, texts: &[(PathBuf, String)]) -> Vec<String> {
     let modules = Modules::of(texts.iter().map(|(path, text)| (&**path, &**text)));
     let circles = circles(&modules.imports()).into_iter().map(|chain| {
         let files = chain.iter().map(|file| file.display().to_string());
@@ -79,16 +79,16 @@ fn look_for_circles(crate_: &str, texts: &[(PathBuf, String)]) -> Vec<String> {
 }
 
 /// The fault of a file that is too long for one idea.
-fn look_at_length(path: &Path, text: &str) -> Option<String> {
+fn check_length(path: &Path, text: &str) -> Option<String> {
     let lines = code::without_tests(text).lines().count();
     let path = path.display();
-    (lines > LINES)
-        .then(|| format!("{path}: {lines} lines without tests; one idea has room in {LINES}"))
+    (lines > MAX_LINES)
+        .then(|| format!("{path}: {lines} lines without tests; one idea has room in {MAX_LINES}"))
 }
 
 /// Which imports of a file, whose path is below `src`, break the table.
-fn look_at_imports(path: &Path, text: &str, table: &Table) -> Vec<String> {
-    let place = table::place_of(path);
+fn check_imports(path: &Path, text: &str, table: &Table) -> Vec<String> {
+    let place = table::layer_name(path);
     let shown = Path::new("src").join(path);
     let shown = shown.display();
     let mut faults = Vec::new();
@@ -158,7 +158,7 @@ mod tests {
 ";
 
     fn faults(path: &str, text: &str) -> Vec<String> {
-        look_at_imports(Path::new(path), text, &Table::parse(PAGE).unwrap())
+        check_imports(Path::new(path), text, &Table::parse(PAGE).unwrap())
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
         let files: Vec<_> = files
             .map(|(path, text)| (PathBuf::from(path), (*text).to_owned()))
             .collect();
-        look_for_circles("src", &files)
+        find_circles("src", &files)
     }
 
     #[test]
@@ -260,9 +260,9 @@ mod tests {
             faults("misc/a.rs", ""),
             ["src/misc/a.rs: the table has no row `misc`"]
         );
-        let (path, long) = (Path::new("a.rs"), "\n".repeat(LINES + 1));
-        assert!(look_at_length(path, &long).is_some());
+        let (path, long) = (Path::new("a.rs"), "\n".repeat(MAX_LINES + 1));
+        assert!(check_length(path, &long).is_some());
         let tests = format!("#[cfg(test)]\nmod tests {{{long}}}\n");
-        assert_eq!(look_at_length(path, &tests), None);
+        assert_eq!(check_length(path, &tests), None);
     }
 }

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         ["layers"] => layers::run()
             .inspect_err(|reason| eprintln!("{reason}"))
             .is_ok(),
-        ["fuzz"] => fuzz::run(fuzz::BRIEFLY).is_ok(),
+        ["fuzz"] => fuzz::run(fuzz::SHORT_RUN).is_ok(),
         ["soak"] => soak::run(None),
         ["soak", "--minutes", minutes] => soak::run(Some(minutes)),
         ["conformance", url] => conformance::run(url, None),

@@ -53,7 +53,7 @@ pub(crate) fn run() -> bool {
     steps.run("Rust clients", other_clients::crates);
     steps.run("MongoDB", other_clients::mongo);
     steps.run("tests", || tests(&mut results));
-    steps.run("fuzzing", || fuzz::run(fuzz::BRIEFLY));
+    steps.run("fuzzing", || fuzz::run(fuzz::SHORT_RUN));
     steps.run("documentation", || {
         let mut doc = cargo(&["doc", "--workspace", "--all-features", "--no-deps"]);
         run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))
@@ -103,11 +103,11 @@ fn tests(results: &mut Results) -> Result<(), String> {
     if results.passed == 0 {
         return Err("no test ran".into());
     }
-    say_why(&results.skipped)
+    check_reasons(&results.skipped)
 }
 
 /// Fails if a test was skipped without a reason.
-fn say_why(skipped: &[Skipped]) -> Result<(), String> {
+fn check_reasons(skipped: &[Skipped]) -> Result<(), String> {
     let silent = skipped.iter().filter(|skipped| skipped.reason.is_empty());
     let silent: Vec<&str> = silent.map(|skipped| skipped.name.as_str()).collect();
     if silent.is_empty() {
@@ -135,9 +135,9 @@ mod tests {
             name: "later".into(),
             reason: reason.into(),
         };
-        assert!(say_why(&[]).is_ok());
-        assert!(say_why(&[skipped("needs a cluster")]).is_ok());
-        let wrong = say_why(&[skipped("needs a cluster"), skipped("")]);
+        assert!(check_reasons(&[]).is_ok());
+        assert!(check_reasons(&[skipped("needs a cluster")]).is_ok());
+        let wrong = check_reasons(&[skipped("needs a cluster"), skipped("")]);
         assert_eq!(wrong, Err("skipped without a reason: later".into()));
     }
 

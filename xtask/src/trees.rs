@@ -4,10 +4,10 @@
 use crate::workspace::cargo;
 
 /// Dependencies of the server only.
-const OF_THE_SERVER: [&str; 5] = ["updraft", "warp", "hyper", "hyper-util", "tungstenite"];
+const SERVER_PACKAGES: [&str; 5] = ["updraft", "warp", "hyper", "hyper-util", "tungstenite"];
 
 /// Dependencies of the binary, or of a feature that is off by default.
-const OF_THE_BINARY: [&str; 6] = [
+const BINARY_PACKAGES: [&str; 6] = [
     "anyhow",
     "clap",
     "mimalloc",
@@ -22,7 +22,7 @@ pub(crate) fn bus() -> Result<(), String> {
     // Tokio's own `mio` is beneath every socket; a second event loop is the server's.
     let is_second_loop = |name: &str, by: Option<&str>| name == "mio" && by != Some("tokio");
     let found = unwanted(&tree, |name, by| {
-        is_second_loop(name, by) || OF_THE_SERVER.contains(&name)
+        is_second_loop(name, by) || SERVER_PACKAGES.contains(&name)
     });
     refuse(
         &found,
@@ -33,7 +33,7 @@ pub(crate) fn bus() -> Result<(), String> {
 /// Fails if the library with default features depends on what only the binary needs.
 pub(crate) fn library() -> Result<(), String> {
     let tree = tree(&["-p", "updraft"])?;
-    let found = unwanted(&tree, |name, _| OF_THE_BINARY.contains(&name));
+    let found = unwanted(&tree, |name, _| BINARY_PACKAGES.contains(&name));
     refuse(
         &found,
         "the library must build without what the binary needs",

@@ -23,7 +23,7 @@ const SERVER_ON: [&str; 2] = ["0", "0,1"];
 const LOAD_ON: usize = 1;
 const START: Duration = Duration::from_secs(10);
 /// How long a server that has just started is left alone before it is measured.
-const SETTLE: Duration = Duration::from_millis(700);
+const STARTUP_PAUSE: Duration = Duration::from_millis(700);
 
 /// What all runs need.
 pub(crate) struct Runner {
@@ -101,7 +101,7 @@ impl Runner {
             .copied()
             .unwrap_or_default();
         let process = Process::start(processors, &command, port)?;
-        sleep(SETTLE);
+        sleep(STARTUP_PAUSE);
         let from_redis = matches!(server.program, Program::Updraft | Program::Node(_));
         let feed = case.feed.unwrap_or(server.feed);
         let feed_port = match feed {

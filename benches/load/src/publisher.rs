@@ -31,7 +31,7 @@ const BATCH: u64 = 64;
 /// Longest wait for the server to accept a message, or to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The interval between checks for room.
-const LOOK: Duration = Duration::from_micros(50);
+const POLL_INTERVAL: Duration = Duration::from_micros(50);
 
 /// Publishes until told to stop.
 pub(crate) fn publish(job: &Job, clock: Clock, progress: &Progress) -> Result<()> {
@@ -63,7 +63,7 @@ pub(crate) fn publish(job: &Job, clock: Clock, progress: &Progress) -> Result<()
             }
         };
         if due <= published {
-            sleep(LOOK);
+            sleep(POLL_INTERVAL);
             continue;
         }
         let next = due.min(published + BATCH);

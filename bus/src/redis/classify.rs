@@ -89,17 +89,17 @@ fn reason(fault: BusFault, address: &ConnectionAddr, error: &RedisError) -> Stri
         BusFault::Unreachable => return format!("{error}; is this its address?"),
         BusFault::Tls => return format!("the TLS handshake failed: {error}"),
         BusFault::Authentication if error.code() == Some("NOAUTH") => {
-            "it wants a password; USER:PASSWORD@ stands before the host in its URL"
+            "it requires a password; put USER:PASSWORD@ before the host in its URL"
         }
         BusFault::Authentication => {
-            "user or password refused, or none wanted; its URL has them before the host"
+            "it refuses this user or password, or requires none; they stand before the host in its URL"
         }
         BusFault::Denied => {
-            "the rights of this user do not suffice; its ACL must allow PING, PUBLISH, SUBSCRIBE \
-             and UNSUBSCRIBE"
+            "this user has too few rights; its ACL must allow PING, PUBLISH, SUBSCRIBE and \
+             UNSUBSCRIBE"
         }
         BusFault::Loading => "it is still loading its data; try again",
-        BusFault::ReadOnly => "it is a replica, which takes no messages; connect to its master",
+        BusFault::ReadOnly => "it is a replica, which accepts no messages; connect to its master",
         BusFault::OutOfMemory => "it has no memory left; see its maxmemory",
         BusFault::Lost | BusFault::Silent | BusFault::Detached | BusFault::Refused => {
             let said = error.detail().map(str::to_owned);

@@ -204,7 +204,7 @@ impl Backend for Redis {
         let token = tasks.token();
         thread::Builder::new().name("redis".into()).spawn(move || {
             if let Err(error) = runtime.block_on(listening) {
-                tracing::error!(%error, "The bus has ended.");
+                tracing::error!(%error, "the listener to Redis has ended");
             }
             drop(token);
         })?;

@@ -31,7 +31,7 @@ impl Client {
     }
 
     /// The client's subscription starts again, and will be ready again.
-    pub(crate) fn begins_again(&mut self, id: String) {
+    pub(crate) fn starts_again(&mut self, id: String) {
         assert!(self.subscriptions.insert(id, false).is_some());
     }
 

@@ -42,7 +42,7 @@ pub(crate) enum Action {
     /// The client sends a message.
     Receive(String),
     /// A handler acts; the number chooses which one, the latest first.
-    Handle(usize, Deed),
+    Handle(usize, HandlerAction),
     /// Time passes.
     Pass(Duration),
     /// Time passes until the session's next timeout.
@@ -55,7 +55,7 @@ pub(crate) enum Action {
 
 /// What a handler does.
 #[derive(Debug)]
-pub(crate) enum Deed {
+pub(crate) enum HandlerAction {
     Add(Document, Object),
     Change(Document, Object),
     Remove(Document),
@@ -158,25 +158,25 @@ impl<'a> Script<'a> {
         format!(r#"{{"msg":"method","id":"{id}","method":"{method}","params":{params}}}"#)
     }
 
-    fn deed(&mut self, letter: u8) -> Option<Deed> {
+    fn action(&mut self, letter: u8) -> Option<HandlerAction> {
         Some(match letter {
-            b'+' => Deed::Add(self.document(), self.fields()),
-            b'~' => Deed::Change(self.document(), self.fields()),
-            b'-' => Deed::Remove(self.document()),
-            b'y' => Deed::Ready,
-            b'h' => Deed::HoldReady,
-            b'x' => Deed::Stop {
+            b'+' => HandlerAction::Add(self.document(), self.fields()),
+            b'~' => HandlerAction::Change(self.document(), self.fields()),
+            b'-' => HandlerAction::Remove(self.document()),
+            b'y' => HandlerAction::Ready,
+            b'h' => HandlerAction::HoldReady,
+            b'x' => HandlerAction::Stop {
                 failed: self.chance(),
             },
-            b'f' => Deed::Finish {
+            b'f' => HandlerAction::Finish {
                 failed: self.chance(),
                 value: self.value(),
             },
-            b'b' => Deed::BeginWrite,
-            b'e' => Deed::EndWrite,
-            b'n' => Deed::Unblock,
-            b'l' => Deed::SetUser,
-            b'v' => Deed::Event(self.one_of(&BODIES)),
+            b'b' => HandlerAction::BeginWrite,
+            b'e' => HandlerAction::EndWrite,
+            b'n' => HandlerAction::Unblock,
+            b'l' => HandlerAction::SetUser,
+            b'v' => HandlerAction::Event(self.one_of(&BODIES)),
             _ => return None,
         })
     }
@@ -212,11 +212,11 @@ impl Iterator for Script<'_> {
                 letter => {
                     let mut ahead = Script { rest: self.rest };
                     let run = usize::from(ahead.byte());
-                    let Some(deed) = ahead.deed(*letter) else {
+                    let Some(action) = ahead.action(*letter) else {
                         continue;
                     };
                     self.rest = ahead.rest;
-                    Action::Handle(run, deed)
+                    Action::Handle(run, action)
                 }
             };
             return Some(action);

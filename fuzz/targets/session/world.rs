@@ -13,7 +13,7 @@ use updraft_protocol::vent::{EncodingChoice, VentOptions};
 
 use crate::client::Client;
 use crate::documents::Documents;
-use crate::script::{Action, Deed};
+use crate::script::{Action, HandlerAction};
 
 /// The number of the publication that has no name.
 const UNIVERSAL: usize = usize::MAX;
@@ -76,10 +76,10 @@ impl World {
     pub(crate) fn act(&mut self, action: Action) {
         match action {
             Action::Receive(text) => self.receive(&text),
-            Action::Handle(back, deed) => {
+            Action::Handle(back, action) => {
                 let count = self.runs.len();
                 if count > 0 {
-                    self.handle(count - 1 - back % count, deed);
+                    self.handle(count - 1 - back % count, action);
                 }
             }
             Action::Pass(time) => self.pass(self.now + time),
@@ -91,11 +91,11 @@ impl World {
             Action::Close => self.session.close(&mut self.out),
             Action::End => {
                 self.session.end(&mut self.out);
-                self.look();
+                self.check_output();
                 self.closed = true;
             }
         }
-        self.look();
+        self.check_output();
         self.compare();
     }
 
@@ -103,9 +103,9 @@ impl World {
     pub(crate) fn finish(mut self) {
         while let Some(index) = self.runs.iter().position(|started| !started.ended) {
             while self.runs[index].writes > 0 {
-                self.act_on(index, Deed::EndWrite);
+                self.act_on(index, HandlerAction::EndWrite);
             }
-            let finish = Deed::Finish {
+            let finish = HandlerAction::Finish {
                 failed: false,
                 value: Value::Null,
             };
@@ -113,7 +113,7 @@ impl World {
         }
         for index in 0..self.runs.len() {
             while self.runs[index].writes > 0 {
-                self.act_on(index, Deed::EndWrite);
+                self.act_on(index, HandlerAction::EndWrite);
             }
         }
         if !self.closed {
@@ -126,15 +126,15 @@ impl World {
         assert_eq!(self.session.next_timeout(), None);
         self.act(Action::Receive(r#"{"msg":"ping"}"#.into()));
         for index in 0..self.runs.len() {
-            self.act_on(index, Deed::Ready);
-            self.act_on(index, Deed::Event("1"));
+            self.act_on(index, HandlerAction::Ready);
+            self.act_on(index, HandlerAction::Event("1"));
         }
         self.act(Action::Close);
     }
 
-    fn act_on(&mut self, index: usize, deed: Deed) {
-        self.handle(index, deed);
-        self.look();
+    fn act_on(&mut self, index: usize, action: HandlerAction) {
+        self.handle(index, action);
+        self.check_output();
         self.compare();
     }
 
@@ -159,10 +159,11 @@ impl World {
             }
             Some(Some("connect" | "disconnect")) => {}
             Some(Some("ping" | "pong")) if self.has_heartbeat => {}
-            Some(_) if is_connected => {
-                self.waiting
-                    .push_back(ClientRequest::parse(message, text.len(), &CONFIG.settings.bounds))
-            }
+            Some(_) if is_connected => self.waiting.push_back(ClientRequest::parse(
+                message,
+                text.len(),
+                &CONFIG.settings.bounds,
+            )),
             Some(_) => {}
         }
         self.session.receive(text, self.now, &mut self.out);
@@ -172,37 +173,37 @@ impl World {
         while let Some(due) = self.session.next_timeout().filter(|due| *due <= until) {
             self.now = self.now.max(due);
             self.session.handle_timeout(self.now, &mut self.out);
-            self.look();
+            self.check_output();
             let next = self.session.next_timeout();
             assert!(next.is_none_or(|next| next > self.now), "time stands still");
         }
         self.now = self.now.max(until);
     }
 
-    fn handle(&mut self, index: usize, deed: Deed) {
+    fn handle(&mut self, index: usize, action: HandlerAction) {
         let run = self.runs[index].run;
         let error = WireError::new("no", "It failed");
         let (session, out) = (&mut self.session, &mut self.out);
-        match deed {
-            Deed::Add((collection, id), fields) => {
+        match action {
+            HandlerAction::Add((collection, id), fields) => {
                 session.added(run, collection, id, fields.clone(), out);
-                self.look();
+                self.check_output();
                 if self.is_live(index) {
                     self.documents.add(run, (collection, id), fields);
                 }
             }
-            Deed::Change((collection, id), fields) => {
+            HandlerAction::Change((collection, id), fields) => {
                 session.changed(run, collection, id, fields.clone(), out);
                 self.documents.change(run, (collection, id), fields);
             }
-            Deed::Remove((collection, id)) => {
+            HandlerAction::Remove((collection, id)) => {
                 session.removed(run, collection, id, out);
                 self.documents.remove(run, (collection, id));
             }
-            Deed::Ready => session.ready(run, out),
-            Deed::HoldReady => session.hold_ready(run),
-            Deed::Stop { failed } => session.stop(run, failed.then_some(&error), out),
-            Deed::Finish { failed, value } => {
+            HandlerAction::Ready => session.ready(run, out),
+            HandlerAction::HoldReady => session.hold_ready(run),
+            HandlerAction::Stop { failed } => session.stop(run, failed.then_some(&error), out),
+            HandlerAction::Finish { failed, value } => {
                 // The host reports the end of a handler only once.
                 let started = &mut self.runs[index];
                 if std::mem::replace(&mut started.ended, true) {
@@ -217,23 +218,23 @@ impl World {
                     What::Subscription { .. } => session.published(run, Ok(()), self.now, out),
                 }
             }
-            Deed::BeginWrite => {
+            HandlerAction::BeginWrite => {
                 session.begin_write(run);
                 self.runs[index].writes += 1;
             }
-            Deed::EndWrite => {
+            HandlerAction::EndWrite => {
                 session.end_write(run, out);
                 let started = &mut self.runs[index];
                 started.writes = started.writes.saturating_sub(1);
             }
-            Deed::Unblock => session.unblock(run, self.now, out),
-            Deed::SetUser => {
+            HandlerAction::Unblock => session.unblock(run, self.now, out),
+            HandlerAction::SetUser => {
                 if session.set_user(run, self.now, out).is_ok() {
                     assert!(matches!(self.runs[index].what, What::Call));
                     self.changing = true;
                 }
             }
-            Deed::Event(body) => self.event(index, body),
+            HandlerAction::Event(body) => self.event(index, body),
         }
     }
 
@@ -259,7 +260,7 @@ impl World {
     }
 
     /// Takes the session's output since the last call, and checks it.
-    fn look(&mut self) {
+    fn check_output(&mut self) {
         let frames: Vec<String> = self
             .out
             .frames
@@ -288,7 +289,7 @@ impl World {
                     let id = self.stop(*run);
                     id.iter()
                         .cloned()
-                        .for_each(|id| self.client.begins_again(id));
+                        .for_each(|id| self.client.starts_again(id));
                     self.reruns.insert(*next, id);
                 }
                 session::Action::UserChanged => {

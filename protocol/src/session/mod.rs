@@ -154,7 +154,8 @@ pub struct Session {
     running: Option<Run>,
     /// Whether no message may start a handler, because the client has much output to receive.
     is_held: bool,
-    /// Subscriptions by run, in the order in which they began.
+    /// Subscriptions by run, in the order in which they began. Filled by `begin`, drained by `stop`
+    /// and `end`; bounded by `max_subscriptions` and the universal publications.
     subscriptions: Vec<ActiveSubscription>,
     view: View,
     /// Runs that have begun.

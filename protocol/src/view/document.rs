@@ -18,11 +18,12 @@ pub(super) enum MergedDocument {
 pub(super) struct Joint {
     /// Each publisher with its fields, in the order in which they came. The client has each field's
     /// value from the first publisher that has the field, except for the fields in `late`. Filled
-    /// by `added`, drained by `removed` and `stop`; bounded by the subscriptions of the session.
+    /// by `added`, drained by `remove_publisher`; bounded by the session's subscriptions.
     publishers: Vec<(Publisher, Fields)>,
     /// The fields for which that does not hold, because a publisher added the field after later
     /// publishers had it: their publishers, in the order in which they published the field. Each
-    /// list has at least two.
+    /// list has at least two. Filled by `note_late`, drained by `field_removed`; bounded by the
+    /// fields of the document.
     late: Vec<(Text, Vec<Publisher>)>,
 }
 

@@ -1,5 +1,6 @@
-// A MongoDB-compatible server for tests: FerretDB over SQLite, on a free port of the loopback interface. It prints its
-// URL, and ends when its standard input does, so that neither it nor its files outlive the test that started it.
+// A MongoDB-compatible server for tests: FerretDB over SQLite, on a free port of the loopback
+// interface. It prints its URL, and ends when its standard input does, so that neither it nor its
+// files outlive the test that started it.
 package main
 
 import (
@@ -20,7 +21,8 @@ func main() {
 }
 
 func run() error {
-	// Not in memory: there, FerretDB has one connection, and an update waits for ever for the one that it reads with.
+	// Not in memory: there, FerretDB has one connection, and an update waits for ever for the one that
+	// it reads with.
 	dir, err := os.MkdirTemp("", "updraft-ferretdb-")
 	if err != nil {
 		return err

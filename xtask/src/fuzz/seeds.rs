@@ -43,7 +43,7 @@ fn session(case: &Case) -> Vec<u8> {
                 script.extend_from_slice(text.as_bytes());
                 script.push(b'\n');
             }
-            Step::Expect(text) => script.extend_from_slice(deed(text)),
+            Step::Expect(text) => script.extend_from_slice(handler_action(text)),
             Step::Wait(_) => script.push(b'!'),
             // The fuzzed session has one connection.
             Step::Reconnect => break,
@@ -53,7 +53,7 @@ fn session(case: &Case) -> Vec<u8> {
     script
 }
 
-fn deed(answer: &str) -> &'static [u8] {
+fn handler_action(answer: &str) -> &'static [u8] {
     let msg = answer.strip_prefix(r#"{"msg":""#);
     match msg.and_then(|rest| rest.split('"').next()) {
         Some("added") => b"+\0\0\x02\0\x01\0\x01\x01\x01",

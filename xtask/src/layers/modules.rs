@@ -9,7 +9,7 @@ use super::paths::{Mention, Purpose, mentions};
 pub(super) type ModulePath = Vec<String>;
 
 /// How many re-exports of a name are followed.
-const STEPS: usize = 8;
+const MAX_REEXPORTS: usize = 8;
 
 /// The modules of a crate that have files of their own.
 #[derive(Debug, Default)]
@@ -53,12 +53,12 @@ impl Modules {
 
     /// The module that defines the name of a path, seen from the module `at`.
     fn target(&self, at: &[String], path: &[String]) -> Option<ModulePath> {
-        let mut path = self.absolute(at, path, STEPS)?;
-        for _ in 0..STEPS {
+        let mut path = self.absolute(at, path, MAX_REEXPORTS)?;
+        for _ in 0..MAX_REEXPORTS {
             let longest = (0..=path.len()).rev();
             let mut prefixes = longest.filter_map(|length| path.get(..length));
             let module = prefixes.find(|prefix| self.0.contains_key(*prefix))?;
-            match self.handed_on(module, path.get(module.len()..)?) {
+            match self.reexported(module, path.get(module.len()..)?) {
                 Some(further) => path = further,
                 None => return Some(module.to_vec()),
             }
@@ -67,14 +67,14 @@ impl Modules {
     }
 
     /// Where a module gets what it re-exports under this name.
-    fn handed_on(&self, module: &[String], rest: &[String]) -> Option<ModulePath> {
+    fn reexported(&self, module: &[String], rest: &[String]) -> Option<ModulePath> {
         let (wanted, rest) = rest.split_first()?;
         let mentions = self.0.get(module)?.mentions.iter();
         let path = mentions.into_iter().find_map(|it| match &it.purpose {
             Purpose::Reexport(name) if name == wanted => Some(&it.segments),
             _ => None,
         })?;
-        let path = self.absolute(module, path, STEPS)?;
+        let path = self.absolute(module, path, MAX_REEXPORTS)?;
         Some([&path, rest].concat())
     }
 

@@ -38,7 +38,7 @@ pub(super) fn mentions(text: &str) -> Vec<Mention> {
         };
         if word == "use" {
             reader.at += word.len();
-            reader.declaration(&[], is_handed_on(before), &mut found);
+            reader.declaration(&[], is_reexport(before), &mut found);
         } else {
             reader.path(&mut found);
         }
@@ -48,7 +48,7 @@ pub(super) fn mentions(text: &str) -> Vec<Mention> {
 }
 
 /// Whether the `use` after this text is `pub`, with any visibility.
-fn is_handed_on(before: &str) -> bool {
+fn is_reexport(before: &str) -> bool {
     let line = before.rsplit([';', '}', ']']).next().unwrap_or_default();
     line.trim_start().starts_with("pub")
 }
@@ -81,7 +81,7 @@ impl Reader<'_> {
     }
 
     /// Reads the imports of one `use`, or of one part of it in braces.
-    fn declaration(&mut self, prefix: &[String], is_handed_on: bool, found: &mut Vec<Mention>) {
+    fn declaration(&mut self, prefix: &[String], is_reexport: bool, found: &mut Vec<Mention>) {
         let mut segments = prefix.to_vec();
         self.skip_space();
         let line = self.line();
@@ -104,7 +104,7 @@ impl Reader<'_> {
             found.push(Mention {
                 line,
                 segments,
-                purpose: match is_handed_on {
+                purpose: match is_reexport {
                     true => Purpose::Reexport(name),
                     false => Purpose::Import(name),
                 },
@@ -112,7 +112,7 @@ impl Reader<'_> {
             return;
         }
         while !self.takes("}") && self.at < self.code.len() {
-            self.declaration(&segments, is_handed_on, found);
+            self.declaration(&segments, is_reexport, found);
             self.takes(",");
         }
     }

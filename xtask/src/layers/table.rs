@@ -71,7 +71,7 @@ fn names(cell: &str) -> impl Iterator<Item = String> {
 }
 
 /// The layer of a file: its folder, or its own name if it is beside the folders.
-pub(super) fn place_of(path: &Path) -> String {
+pub(super) fn layer_name(path: &Path) -> String {
     let first = path.components().next();
     let first = first.map(|first| first.as_os_str().to_string_lossy().into_owned());
     first.unwrap_or_default()
