@@ -1,7 +1,7 @@
 //! A publication server for Meteor and DDP clients.
 //!
-//! Publications and methods are async functions, registered at start-up; events come from Redis, or from this process;
-//! the clients that exist today connect unchanged.
+//! Publications and methods are async functions, registered at start-up. Events come from Redis or
+//! from this process. The clients that exist today connect unchanged.
 //!
 //! ```no_run
 //! use updraft::prelude::*;
@@ -18,7 +18,8 @@
 //! }
 //!
 //! async fn add_message(call: Call, (thread_id, message): (String, Value)) -> Result<()> {
-//!     call.emit(channel!["threads", thread_id, "new_message"], ejson!({ "message": message })).await
+//!     let event = ejson!({ "message": message });
+//!     call.emit(channel!["threads", thread_id, "new_message"], event).await
 //! }
 //!
 //! #[tokio::main]
@@ -34,7 +35,8 @@
 //! }
 //! ```
 //!
-//! What handlers share, a pool of connections for example, is captured by a closure, which hands it to each call:
+//! What handlers share, for example a pool of connections, is captured by a closure, which passes
+//! it to each call:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -51,7 +53,11 @@
 //!     .method("messages.history", move |call, id| history(call, id, pool.clone()));
 //! ```
 //!
-//! Logs go through `tracing`: without a subscriber, such as `tracing_subscriber::fmt::init()`, there are none.
+//! Logs go through `tracing`: without a subscriber, such as `tracing_subscriber::fmt::init()`,
+//! nothing is logged.
+//!
+//! [`Server::builder`] is where a server begins, [`Settings`] has every number and time of it, and
+//! [`Handle`] is what the rest of the program reaches it by.
 
 #[cfg(feature = "server")]
 pub mod account;
@@ -123,8 +129,8 @@ pub use updraft_protocol::message::{ErrorCode, WireError};
 pub use updraft_protocol::random::{RandomStream, is_meteor_id};
 pub use updraft_protocol::vent::{EncodingChoice, VentOptions};
 pub use updraft_protocol::view::{Fields, IntoFields, PublicationStrategy};
-/// For [`Builder::route`], whose filters are tower services by [`warp::service`]. Any other version of warp does
-/// as well, and so does any other crate whose services are tower's: a program that wants to choose names its own.
+/// For [`Builder::route`]: [`warp::service`] makes a tower service of a filter. Any other version
+/// of warp does as well, and so does any other crate whose services are tower's.
 #[cfg(feature = "warp")]
 pub use warp;
 

@@ -1,4 +1,5 @@
-//! A relay without code: publications that pass on channels of Redis as they are, declared on the command line.
+//! A relay without code: its publications pass on channels of Redis unchanged, and are declared on
+//! the command line.
 
 use std::env;
 use std::fmt::Display;
@@ -17,15 +18,15 @@ use tracing_subscriber::prelude::*;
 use updraft::prelude::*;
 use updraft::{Channel, ErrorKind, HealthChecks, Object, TrustedProxies};
 
-/// What is kept of each event until its receivers have confirmed it goes in the order in which it came; this allocator
-/// makes that cheap (`docs/how-fast.md`).
+/// Events are kept until their receivers have confirmed them, and freed in the order in which they
+/// came. This allocator makes that cheap (`docs/how-fast.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Publishes channels of Redis to Meteor and DDP clients.
 ///
-/// Whoever connects may subscribe: what is not for everybody needs a server of your own, with a function that asks
-/// `user_id()`.
+/// Every client may subscribe. Channels that are not for everybody need a server of your own, whose
+/// publications ask for `user_id()`.
 ///
 /// RUST_LOG says what is logged to standard error, for example debug, or warn,updraft::server=info.
 #[derive(Debug, Parser)]
@@ -37,20 +38,20 @@ struct Options {
     /// Where the messages come from.
     #[arg(long, env = "UPDRAFT_REDIS", default_value = "redis://127.0.0.1")]
     redis: String,
-    /// Lets pages of this origin talk to the relay, for example https://app.example.com or https://*.example.com. May be
-    /// given several times. Pages of the relay's own origin and, where it listens on a loopback address, of this machine
-    /// may anyway.
+    /// Lets pages of this origin connect, for example https://app.example.com or
+    /// https://*.example.com. May be given several times. Pages of the relay's own origin may
+    /// connect in any case and, if it listens on a loopback address, pages of this machine.
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     origins: Vec<String>,
-    /// How many proxies that append to X-Forwarded-For stand in front.
+    /// How many proxies in front of the relay append to X-Forwarded-For.
     #[arg(long, env = "UPDRAFT_TRUSTED_PROXIES", default_value_t = 0)]
     trusted_proxies: usize,
     /// Answers load balancers: at /healthz with 200, at /readyz with 200 or, while no new clients
-    /// should come, with 503.
+    /// should be sent, with 503.
     #[arg(long, env = "UPDRAFT_HEALTH_CHECKS", value_parser = FalseyValueParser::new())]
     health_checks: bool,
-    /// Over how many seconds clients are sent away when the relay is told to end, where there are
-    /// many. All of it takes 15 seconds more at most.
+    /// Over how many seconds clients are closed when the relay is told to end, if there are many.
+    /// The relay ends at most 15 seconds after that.
     #[arg(
         long,
         env = "UPDRAFT_DRAIN",
@@ -58,9 +59,9 @@ struct Options {
         default_value_t = 10
     )]
     drain: u32,
-    /// Speaks TLS, and nothing else on its port, with the certificate in this file; those between
-    /// it and its authority stand behind it. It may be replaced while the relay runs, which is
-    /// noticed within 10 s, or at SIGHUP.
+    /// Speaks TLS, and nothing else on its port, with the certificate in this file, behind which
+    /// are the certificates between it and its authority. The file may be replaced while the relay
+    /// runs, which the relay notices within 10 s, or at SIGHUP.
     #[cfg(feature = "tls")]
     #[arg(
         long,
@@ -78,8 +79,8 @@ struct Options {
         requires = "tls_cert"
     )]
     tls_key: Option<PathBuf>,
-    /// A publication and its channel, for example threadMessage=threads::{threadId}::new_message. {x} stands for member x
-    /// of the subscription's parameter. May be given several times.
+    /// A publication and its channel, for example threadMessage=threads::{threadId}::new_message.
+    /// {x} stands for member x of the subscription's parameter. May be given several times.
     #[arg(long = "relay", value_name = "NAME=CHANNEL", required = true, value_parser = relay)]
     relays: Vec<Relay>,
 }
@@ -106,7 +107,7 @@ fn relay(text: &str) -> anyhow::Result<Relay> {
     if publication.is_empty() {
         bail!("the publication has no name");
     }
-    // Such a name would be one channel's, which nobody means.
+    // It would be the name of one channel, while the operator probably means a pattern.
     if channel.contains(|c: char| c.is_whitespace() || r"*?[]^\".contains(c)) {
         bail!(
             "a channel's name has no white space, and is no pattern; where a part of it differs, \
@@ -133,7 +134,7 @@ fn relay(text: &str) -> anyhow::Result<Relay> {
         publication: publication.to_owned(),
         channel,
     };
-    // Any member will do to see whether the fixed parts are of use.
+    // Any member will do to check the fixed parts.
     let named = relay.name(|_| Ok("x".to_owned()))?;
     Channel::trusted(named)?;
     Ok(relay)
@@ -146,14 +147,14 @@ impl Relay {
             let part = match parameter.get(member) {
                 Some(Value::String(text)) => text.to_string(),
                 Some(number @ Value::Number(_)) => ejson::to_json(number),
-                None => return Err(unfit(member, "is missing")),
-                Some(_) => return Err(unfit(member, "is no text and no number")),
+                None => return Err(mismatch(member, "is missing")),
+                Some(_) => return Err(mismatch(member, "is no text and no number")),
             };
-            // It is the client's, and no more than a part.
-            let part = channel![part].map_err(|error| unfit(member, &error.to_string()))?;
+            // The client sent it, so it may be one part of the name and no more.
+            let part = channel![part].map_err(|error| mismatch(member, &error.to_string()))?;
             Ok(part.to_string())
         })?;
-        // The rest is the operator's.
+        // The operator wrote the rest.
         Ok(Channel::trusted(name)?)
     }
 
@@ -166,8 +167,8 @@ impl Relay {
     }
 }
 
-/// A client's member does not fit.
-fn unfit(member: &str, why: &str) -> Error {
+/// The error for a member of a client's parameter that does not fit.
+fn mismatch(member: &str, why: &str) -> Error {
     Error::match_failed().because(format!("{member}: {why}"))
 }
 
@@ -183,14 +184,15 @@ async fn main() -> ExitCode {
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not as a line of the log, whose level may leave it out.
+            // Printed and not logged: the level of the log may leave it out.
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Logs what `RUST_LOG` names, from `info` on where it names nothing; in colours on a terminal only.
+/// Logs what `RUST_LOG` names, or `info` and above if it names nothing; in colours on a terminal
+/// only.
 fn log_to_stderr() {
     let wanted = env::var("RUST_LOG").unwrap_or_default();
     let parsed = (!wanted.is_empty()).then(|| wanted.parse::<Targets>());
@@ -213,12 +215,12 @@ fn log_to_stderr() {
 async fn run(options: Options) -> anyhow::Result<()> {
     let drain = Duration::from_secs(options.drain.into());
     let redis = Redis::connect(&options.redis).await;
-    let redis = redis.map_err(|error| named(error, "--redis"))?;
+    let redis = redis.map_err(|error| with_option(error, "--redis"))?;
     let mut server = Server::builder().bus(redis).configure(|settings| {
         settings.trusted_proxies = TrustedProxies::Hops(options.trusted_proxies);
         settings.origins.allowed = options.origins;
         settings.drain.spread = drain;
-        settings.drain.within = drain.saturating_add(REST);
+        settings.drain.within = drain.saturating_add(AFTER_SPREAD);
     });
     #[cfg_attr(
         not(feature = "tls"),
@@ -243,18 +245,18 @@ async fn run(options: Options) -> anyhow::Result<()> {
     }
     let bound = server.bind(&options.listen).await;
     let bound = bound.map_err(|error| match error.kind() {
-        ErrorKind::Address => named(error, "--listen"),
+        ErrorKind::Address => with_option(error, "--listen"),
         _ => anyhow::Error::from(error),
     })?;
     tracing::info!("Listening on {scheme}://{}/websocket", bound.local_addr());
     Ok(bound.serve().await?)
 }
 
-/// How long the relay may take to end, beside the time over which closes are spread.
-const REST: Duration = Duration::from_secs(15);
+/// How much longer the relay may take to end than the time over which closes are spread.
+const AFTER_SPREAD: Duration = Duration::from_secs(15);
 
-/// An error of the start, with the option that says otherwise.
-fn named(error: impl Display, option: &str) -> anyhow::Error {
+/// An error of the start, with the option that names another address.
+fn with_option(error: impl Display, option: &str) -> anyhow::Error {
     let error = error.to_string();
     let asks = error.ends_with('?');
     let joint = if asks { "" } else { ";" };

@@ -1,7 +1,8 @@
 //! What can be a handler: an async function of a context and one typed value.
 //!
-//! There are three traits, so that the compiler says which of three things is wrong: [`Handler`] is all of it, `HandlerFn`
-//! what the function takes, `HandlerResult` what it returns.
+//! There are three traits, so that the compiler can say which part of a function is wrong:
+//! `HandlerFn` is about what it takes, `HandlerResult` about what it returns, [`Handler`] about
+//! both.
 
 use std::sync::Arc;
 
@@ -15,17 +16,20 @@ use crate::base::error::Result;
 /// An async function that can serve a publication or a method: `async fn(Context) -> Result<T>` or
 /// `async fn(Context, Params) -> Result<T>`, or a closure like these.
 ///
-/// The context is a [`Subscription`](crate::Subscription), a [`Vent`](crate::Vent) or a [`Call`](crate::Call).
+/// The context is a [`Subscription`](crate::Subscription), a [`Vent`](crate::Vent) or a
+/// [`Call`](crate::Call).
 ///
-/// `Params` is any type that serde can read. A tuple takes all parameters, anything else the first; a missing one reads
-/// as `{}` for a struct and as absent for an `Option`; surplus parameters and unknown members are ignored;
-/// [`Args`](crate::Args) is all of them, as they came. What does not fit is 400 `Match failed`.
+/// `Params` is any type that serde can read. A tuple takes all parameters, any other type the
+/// first. A missing parameter is `{}` for a struct and absent for an `Option`. Surplus parameters
+/// and unknown members are ignored. [`Args`](crate::Args) takes all parameters, as they came.
+/// Parameters that do not fit are answered with 400 `Match failed`.
 ///
-/// A method returns a [`Result`](crate::Result) of anything that serde can write, a publication of `()`: what it publishes
-/// goes through its context. The error is [`Error`](crate::Error), so that closures need not say it, and `?` converts to
-/// it. The future is `Send`: nothing that is not may be held across an await.
+/// A method returns a [`Result`](crate::Result) of any type that serde can write, a publication a
+/// `Result` of `()`, because it publishes through its context. The error is
+/// [`Error`](crate::Error), so that closures need not name it, and `?` converts other errors to it.
+/// The future is `Send`: a value that is not `Send` may not be held across an await.
 ///
-/// What a handler needs beside its parameters, a closure captures, a clone for each call:
+/// A closure captures what a handler needs beside its parameters, and clones it for each call:
 ///
 /// ```
 /// # use updraft::prelude::*;
@@ -74,8 +78,8 @@ pub trait HandlerFn<C, M> {
     fn call(&self, context: C, params: Self::Params) -> Self::Future;
 }
 
-/// What a [`Handler`] of a `C` returns: a method's a `Result` of anything that serde can write, a publication's
-/// `Result<()>`.
+/// What a [`Handler`] of a `C` returns: a method a `Result` of any type that serde can write, a
+/// publication `Result<()>`.
 #[diagnostic::on_unimplemented(
     message = "a handler of a `{C}` cannot return `{Self}`",
     label = "returns `{Self}`",
@@ -113,7 +117,7 @@ where
     }
 }
 
-// The only one, so that the compiler looks at each bound by itself.
+// The only implementation, so that the compiler checks each bound by itself.
 impl<C, M, F> Handler<C, M> for F
 where
     C: Send + 'static,
@@ -130,7 +134,7 @@ where
     }
 }
 
-/// A handler as registries hold it, whatever it takes. Nothing of it runs before the future is polled.
+/// A handler of any type, as registries hold it. None of its code runs before the future is polled.
 pub(crate) type Body<C> =
     Box<dyn Fn(C, Vec<Value>) -> BoxFuture<'static, Result<Value>> + Send + Sync>;
 

@@ -1,4 +1,4 @@
-//! Runs handlers, and tells how each ended, exactly once.
+//! Runs handlers, and reports exactly once how each ended.
 
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
@@ -12,11 +12,11 @@ use super::Connection;
 use crate::base::error::{Error, Result};
 use crate::base::{clock, panics};
 
-/// A handler that begins so much later than it was asked for found all threads blocked.
+/// If a handler begins so much later than it was asked for, all threads were blocked.
 const LATE: Duration = Duration::from_millis(100);
 
-/// Runs a handler, as a task to be spawned, and tells `done` how it ended, exactly once: also when it panics, and when
-/// the task is dropped before its end.
+/// The task that runs a handler. It calls `done` exactly once with how the handler ended, also when
+/// the handler panics and when the task is dropped before its end.
 pub(crate) fn guard<T: Send + 'static>(
     connection: &Connection,
     what: &'static str,
@@ -35,7 +35,10 @@ pub(crate) fn guard<T: Send + 'static>(
         let late = asked.elapsed();
         if late >= LATE {
             gauges.late_handlers.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(%what, ?name, ?late, "A handler began late: something blocks the runtime's threads.");
+            tracing::warn!(
+                %what, ?name, ?late,
+                "A handler began late: something blocks the runtime's threads."
+            );
         }
         let outcome = unpanicked(handling).await;
         if let Err(error) = &outcome
@@ -48,14 +51,14 @@ pub(crate) fn guard<T: Send + 'static>(
         let host = ending.connection.host();
         let told = |error| {
             host.mismatches
-                .noted(ending.connection.log_id(), what, &name, error)
+                .report(ending.connection.log_id(), what, &name, error)
         };
         let outcome = outcome.map_err(told);
-        ending.tell(outcome);
+        ending.finish(outcome);
     }
 }
 
-/// Turns a panic into an internal error.
+/// Makes a panic of the future an internal error.
 pub(crate) async fn unpanicked<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let outcome = AssertUnwindSafe(future).catch_unwind().await;
     outcome.unwrap_or_else(|panic| {
@@ -64,15 +67,16 @@ pub(crate) async fn unpanicked<T>(future: impl Future<Output = Result<T>>) -> Re
     })
 }
 
-/// Sees to it that an ending is told.
+/// Calls `done` when the handler has ended or, at the latest, when this is dropped.
 struct CompletionGuard<T, F: FnOnce(&Connection, Result<T>)> {
     connection: Connection,
+    /// None once it was called.
     done: Option<F>,
     _value: PhantomData<fn(T)>,
 }
 
 impl<T, F: FnOnce(&Connection, Result<T>)> CompletionGuard<T, F> {
-    fn tell(&mut self, outcome: Result<T>) {
+    fn finish(&mut self, outcome: Result<T>) {
         if let Some(done) = self.done.take() {
             done(&self.connection, outcome);
         }
@@ -81,6 +85,6 @@ impl<T, F: FnOnce(&Connection, Result<T>)> CompletionGuard<T, F> {
 
 impl<T, F: FnOnce(&Connection, Result<T>)> Drop for CompletionGuard<T, F> {
     fn drop(&mut self) {
-        self.tell(Err(Error::internal("the handler was dropped")));
+        self.finish(Err(Error::internal("the handler was dropped")));
     }
 }

@@ -1,4 +1,5 @@
-//! What every context reaches: the bus, the runtime that handlers run on, and what bounds and counts them.
+//! What every context uses: the bus, the runtime of the handlers, and the limits and gauges of
+//! both.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,7 +25,8 @@ pub(crate) struct Host {
     pub(crate) mismatches: Mismatches,
     /// The runtime that awaits `serve()`.
     pub(crate) runtime: Handle,
-    /// What begins and ends with clients: handlers, their tasks and callbacks, HTTP connections. Shutdown waits for them.
+    /// Tasks that clients have caused: handlers, their tasks and callbacks, HTTP connections.
+    /// Shutdown waits for them.
     pub(crate) tasks: TaskTracker,
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) memory: Arc<Memory>,
@@ -51,7 +53,7 @@ impl Host {
         self.tasks.spawn_on(future, &self.runtime)
     }
 
-    /// Runs what is to happen at an end, on the handlers' runtime; a panic costs one of them.
+    /// Runs callbacks on the handlers' runtime, one after the other. A panic costs one callback.
     pub(crate) fn call_back(&self, callbacks: Vec<Callback>) {
         if callbacks.is_empty() {
             return;
@@ -66,5 +68,5 @@ impl Host {
     }
 }
 
-/// Something to do at the end of a subscription or a connection.
+/// What a program wants to be called at the end of a subscription or a connection.
 pub(crate) type Callback = Box<dyn FnOnce() + Send>;

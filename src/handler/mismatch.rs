@@ -1,5 +1,5 @@
-//! What a client has sent that does not fit: the log hears of it once in a while, and a client on this machine, which
-//! somebody is just writing, at once.
+//! Reports parameters and messages that do not fit: to the log, at most once a second, and to a
+//! client on this machine, which somebody is probably just writing, each time.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::base::redact::{Redacted, without_quotes};
 pub(crate) struct Mismatches {
     parameters: ThrottledLog,
     messages: ThrottledLog,
-    /// Whether clients are told more than Meteor tells them.
+    /// Whether clients are told the cause, which Meteor does not tell them.
     are_told: bool,
 }
 
 impl Mismatches {
-    /// `is_local` says that only this machine reaches the server.
+    /// `is_local` says that only clients on this machine can connect.
     pub(crate) fn new(is_local: bool) -> Self {
         Self {
             parameters: ThrottledLog::default(),
@@ -29,9 +29,9 @@ impl Mismatches {
         }
     }
 
-    /// A handler has ended with an error: if it is about what the client has sent, the cause is logged. Returns what
-    /// the client is told.
-    pub(super) fn noted(
+    /// Logs the cause of a handler's error if the error is about what the client has sent. Returns
+    /// the error that the client is told.
+    pub(super) fn report(
         &self,
         connection: Uuid,
         what: &'static str,
@@ -44,9 +44,12 @@ impl Mismatches {
         let cause = without_quotes(&cause);
         if let Some(left_out) = self.parameters.left_out(clock::now()) {
             let cause = Redacted(&cause);
-            tracing::warn!(%connection, %what, ?name, %cause, left_out, "What a client sent does not fit.");
+            tracing::warn!(
+                %connection, %what, ?name, %cause, left_out,
+                "What a client sent does not fit."
+            );
         }
-        // A handler that has failed the match itself has said what it has to say.
+        // Without a source the handler itself has failed the match, and chosen what to tell.
         if self.are_told && error.source().is_some() {
             error.or_details(cause)
         } else {
@@ -54,7 +57,7 @@ impl Mismatches {
         }
     }
 
-    /// A client is closed with 1009.
+    /// Logs that a client is closed with 1009.
     pub(crate) fn too_big(&self, connection: Uuid, limit: usize) {
         if let Some(left_out) = self.messages.left_out(clock::now()) {
             tracing::warn!(

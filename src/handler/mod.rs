@@ -1,4 +1,5 @@
-//! What a handler is and what it gets: parameters, its client's connection, its host, and a guard that tells how it ended.
+//! What a handler is and what it gets: parameters, its client's connection, its host, and a guard
+//! that reports how it ended.
 
 mod connection;
 mod function;

@@ -1,4 +1,4 @@
-//! Typed parameters: what a client sent, read as the type that the handler names.
+//! Typed parameters: what a client sent, deserialized as the type that the handler names.
 
 use std::fmt;
 
@@ -17,7 +17,8 @@ use crate::base::redact::Redacted;
 )]
 pub struct Args(pub Vec<Value>);
 
-/// For logs: as JSON, escaped, cut, and without what members such as `password`, `resume` and `token` hold.
+/// For logs: JSON, escaped, cut, and without the values of members such as `password`, `resume` and
+/// `token`.
 impl fmt::Debug for Args {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let json = self.0.iter().map(ejson::to_json).collect::<Vec<_>>();
@@ -56,11 +57,11 @@ impl<'de> Deserialize<'de> for Args {
     }
 }
 
-/// The parameters of one call, to a type that does not know that there are several.
+/// Deserializes the parameters of one call as a type that takes one of them or, as a tuple, all.
 struct Params(Vec<Value>);
 
 impl Params {
-    /// The first parameter, and what stands for it when it is missing.
+    /// The first parameter, or `missing` if there is none.
     fn first(self, missing: Value) -> Value {
         self.0
             .into_iter()
@@ -77,7 +78,8 @@ impl Params {
     }
 }
 
-/// Everything that is not a tuple takes the first parameter; what is missing is undefined, or `{}` for a struct.
+/// Every type that is not a tuple takes the first parameter. A missing one is undefined, or `{}`
+/// for a struct.
 macro_rules! forward {
     ($($method:ident($($name:ident: $kind:ty),*) or $missing:expr;)+) => {
         $(fn $method<V: Visitor<'de>>(self, $($name: $kind,)* visitor: V) -> Result<V::Value, SerdeError> {
@@ -119,7 +121,7 @@ impl<'de> Deserializer<'de> for Params {
             let all = Value::Array(self.0);
             return visitor.visit_newtype_struct(all);
         }
-        // What is missing is what it is to the type inside, unless that is one of EJSON's own.
+        // The inner type says what a missing parameter is, unless it is one of EJSON's own types.
         if self.0.is_empty() && !name.starts_with('$') {
             return visitor.visit_newtype_struct(self);
         }
@@ -157,7 +159,7 @@ impl<'de> Deserializer<'de> for Params {
     }
 }
 
-/// The parameters of a tuple; those that are missing read as a parameter list of none.
+/// The parameters of a tuple. A missing one is read from an empty list of parameters.
 struct Elements {
     rest: std::vec::IntoIter<Value>,
     read: usize,

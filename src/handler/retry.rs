@@ -1,4 +1,4 @@
-//! Another attempt, and another, each after a longer pause, until a time is over.
+//! Attempts until a time is over, with growing pauses in between.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use crate::base::clock;
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Pauses between attempts. They are partly chance, so that those who wait for the same do not come
-/// in step.
+/// Pauses between attempts. They are partly random, so that tasks which wait for the same thing do
+/// not try all at once.
 #[derive(Debug)]
 pub(crate) struct Retry {
     until: Instant,
@@ -17,7 +17,7 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// Attempts within this time from now on.
+    /// Allows attempts for this time from now on.
     pub(crate) fn within(patience: Duration) -> Self {
         const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
         let now = clock::now();
@@ -32,7 +32,7 @@ impl Retry {
         self.until
     }
 
-    /// Waits until it is time for the next attempt. Whether there is to be one.
+    /// Waits for the next attempt. False when the time is over and there is to be none.
     pub(crate) async fn again(&mut self) -> bool {
         let left = self.until.saturating_duration_since(clock::now());
         if left.is_zero() {

@@ -1,6 +1,7 @@
-//! Handlers that are about to begin. Those that a shard has asked for together are started by one task, so that the
-//! runtime is woken once for all of them. Which of them runs first is left to it: publications that must be in order wait
-//! for their turn, and a session asks for one method after the other.
+//! Handlers that are about to begin. One task starts all handlers that a shard has asked for
+//! together, so that the runtime is woken once. The runtime chooses which of them runs first:
+//! publications that must keep an order wait for their turn, and a session asks for one method
+//! after the other.
 
 use std::sync::Arc;
 
@@ -9,23 +10,24 @@ use tokio::task::AbortHandle;
 
 use super::Host;
 
-/// A handler that has not begun. Dropped, it ends as one that is aborted.
+/// A handler that has not begun. Dropping it ends it as aborting it would.
 pub(crate) struct Start {
     handling: BoxFuture<'static, ()>,
-    /// What it ends with, if that is not itself.
+    /// Ends the handler from outside, if anything does.
     lifetime: Option<Box<dyn Lifetime>>,
 }
 
-/// What a handler is dropped with.
+/// A subscription or the like, with which a handler ends.
 pub(crate) trait Lifetime: Send {
-    /// Whether it is over: the handler need not begin.
+    /// Whether it is over, so that the handler need not begin.
     fn is_over(&self) -> bool;
 
-    /// The handler has begun, and is to be aborted at the end.
+    /// Takes the handle of a handler that has begun, to abort it at the end.
     fn began(&self, handler: AbortHandle);
 }
 
-/// Those that a shard has asked for together.
+/// The handlers that a shard has asked for together. Filled by `push`, drained by `begin` each
+/// turn.
 #[derive(Default)]
 pub(crate) struct Starts(Vec<Start>);
 
@@ -37,7 +39,7 @@ impl Start {
         }
     }
 
-    /// One that is dropped with something else.
+    /// A handler that ends with `lifetime`.
     pub(crate) fn within(
         lifetime: impl Lifetime + 'static,
         handling: impl Future<Output = ()> + Send + 'static,

@@ -9,8 +9,9 @@ use serde::{Serialize, Serializer};
 
 /// The id of a user who has logged in.
 ///
-/// It is a text that is shared: clones cost nothing, so that mapping functions may keep one. It goes where a `&str` goes
-/// (`&user`), can be part of a channel, id of a document, member of an `ejson!` and result of a method.
+/// It is a shared text: clones cost nothing, so that mapping functions may keep one. It goes where
+/// a `&str` goes (`&user`), and can be part of a channel, id of a document, member of an `ejson!`
+/// and result of a method.
 ///
 /// ```
 /// # use updraft::prelude::*;

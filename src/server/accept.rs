@@ -1,4 +1,4 @@
-//! The accept loop: HTTP/1.1 by hyper with limits that warp's own server has not.
+//! The accept loop: HTTP/1.1 by hyper, with limits that warp's own server does not have.
 
 use std::fmt;
 use std::future::pending;
@@ -33,22 +33,22 @@ use crate::config::ListenerSettings;
 /// The pause after a failed `accept`, which is mostly because too many files are open.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often at most the log says so.
+/// How often at most the log says that `accept` failed.
 const FAILURES_TOLD: Duration = Duration::from_secs(60);
 
-/// Takes connections, and speaks HTTP with them until they end or are WebSockets.
+/// Accepts connections, and serves HTTP on them until they end or become WebSockets.
 pub(super) struct Acceptor {
     front: Arc<Front>,
     /// The program's own routes.
     routes: Arc<Routes>,
-    /// For the line about connections that could not be accepted.
+    /// Throttles the line about connections that could not be accepted.
     failures: ThrottledLog,
-    /// None where clients speak in the open.
+    /// None without TLS.
     #[cfg(feature = "tls")]
     handshake: Option<Handshake>,
 }
 
-/// The longest time that hyper is told: it adds it to another.
+/// The longest timeout that hyper gets: it adds it to a time, which must not overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Acceptor {
@@ -62,14 +62,14 @@ impl Acceptor {
         }
     }
 
-    /// Begins each connection with this handshake.
+    /// Begins each connection with this TLS handshake.
     #[cfg(feature = "tls")]
     pub(super) fn with_handshake(self, handshake: Handshake) -> Self {
         let handshake = Some(handshake);
         Self { handshake, ..self }
     }
 
-    /// Takes connections until the server begins to end.
+    /// Accepts connections until the server begins to shut down.
     pub(super) async fn run(self, listener: TcpListener) {
         let mut draining = std::pin::pin!(self.front.draining().cancelled());
         loop {
@@ -80,9 +80,9 @@ impl Acceptor {
             match accepted {
                 Ok((socket, peer)) => self.connection(socket, peer),
                 Err(error) => {
-                    self.failed(&error);
-                    // What is wrong with one connection is gone with it.
-                    if !is_of_one(&error) {
+                    self.count_failure(&error);
+                    // The next connection is not affected by an error of this one.
+                    if !concerns_one_connection(&error) {
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
@@ -91,7 +91,7 @@ impl Acceptor {
     }
 
     /// Counts a connection that could not be accepted.
-    fn failed(&self, error: &io::Error) {
+    fn count_failure(&self, error: &io::Error) {
         let failed = &self.front.gauges().failed_accepts;
         failed.fetch_add(1, Ordering::Relaxed);
         if let Some(left_out) = self.failures.left_out(clock::now()) {
@@ -104,7 +104,7 @@ impl Acceptor {
         }
     }
 
-    /// Serves a connection as a task of its own.
+    /// Serves a connection in a task of its own.
     fn connection(&self, socket: TcpStream, peer: SocketAddr) {
         let (front, routes) = (self.front.clone(), self.routes.clone());
         if front.admission().is_announced(peer) {
@@ -179,7 +179,7 @@ fn handshake_failed(front: &Front, peer: SocketAddr, error: &io::Error) {
     tracing::debug!(%peer, %error, "A TLS handshake came to nothing.");
 }
 
-/// Speaks HTTP until the connection ends, or is a WebSocket.
+/// Serves HTTP until the connection ends or becomes a WebSocket.
 async fn serve<S>(front: Arc<Front>, socket: S, peer: SocketAddr, routes: Arc<Routes>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -204,10 +204,10 @@ where
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = draining.cancelled() => {
-            // An idle connection ends with this. What has been asked for is answered, but a
-            // client that is still asking is waited for briefly only.
+            // This ends an idle connection. Complete requests are answered, but the first request
+            // of a connection is waited for only briefly.
             connection.as_mut().graceful_shutdown();
-            let still_asks = async {
+            let asks_too_late = async {
                 too_late(draining).await;
                 if has_asked.load(Ordering::Relaxed) {
                     pending().await
@@ -215,7 +215,7 @@ where
             };
             tokio::select! {
                 ended = &mut connection => ended,
-                () = still_asks => return,
+                () = asks_too_late => return,
             }
         }
     };
@@ -224,16 +224,16 @@ where
     }
 }
 
-/// Whether a failure is that of a connection which has ended before it was accepted.
-fn is_of_one(error: &io::Error) -> bool {
+/// Whether a connection that ended before it was accepted is the cause of this error.
+fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
     )
 }
 
-/// A socket with these settings at one of the addresses, which does not listen yet. Those that it
-/// will accept have its options, at no cost of their own.
+/// A socket that is bound to one of the addresses and does not listen yet. The sockets that it will
+/// accept inherit its options, which saves system calls.
 pub(super) async fn bind(
     settings: &ListenerSettings,
     addresses: impl ToSocketAddrs + fmt::Debug,
@@ -255,10 +255,11 @@ fn bind_to(settings: &ListenerSettings, address: SocketAddr) -> io::Result<TcpSo
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // As every server on Unix: what is left of old connections is no reason not to start again.
+    // As every server on Unix does: connections of an earlier process in TIME_WAIT must not prevent
+    // a new start.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
-    // Each message is one write already, so waiting for more can only hurt.
+    // Each message is one write already, so Nagle's algorithm could only delay it.
     socket.set_nodelay(true)?;
     let options = SockRef::from(&socket);
     if let Err(error) = options.set_send_buffer_size(settings.send_buffer) {
@@ -272,7 +273,7 @@ fn bind_to(settings: &ListenerSettings, address: SocketAddr) -> io::Result<TcpSo
     Ok(socket)
 }
 
-/// What was given is no address, or the name of none.
+/// The error for a text that is no address, or a name that has none.
 fn not_an_address(given: &str, error: &io::Error) -> Error {
     let text = if error.kind() == ErrorKind::InvalidInput {
         format!("{given} is no address to listen on; its form is HOST:PORT, as in 127.0.0.1:3000")
@@ -282,7 +283,7 @@ fn not_an_address(given: &str, error: &io::Error) -> Error {
     Error::of_address(text)
 }
 
-/// The operating system lets nobody listen here, or not us.
+/// The error for an address on which the operating system does not let us listen.
 pub(super) fn not_bound(address: SocketAddr, error: &io::Error) -> Error {
     let why = match error.kind() {
         ErrorKind::AddrInUse => "address in use; does another server listen there?",

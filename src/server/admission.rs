@@ -1,6 +1,6 @@
-//! Who is let in: a client's origin, what its address has already, and its guesses at others'
-//! sessions. Asked before a request of DDP or SockJS is answered; the program's own routes are its
-//! own business.
+//! Decides whether a client is let in, by its origin, by what its address has already, and by its
+//! guesses at other clients' sessions. Requests for DDP and SockJS are checked before they are
+//! answered. Requests for the program's own routes are not.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +23,7 @@ use crate::shard::polling_sessions::{CountedSession, Full, PollingSession, Sessi
 /// Most characters of a refused origin in the log.
 const SHOWN: usize = 200;
 
-/// Lets clients in.
+/// The checks, and what they share.
 #[derive(Debug)]
 pub(super) struct Admission {
     proxies: Proxies,
@@ -39,7 +39,7 @@ pub(super) struct Admission {
 pub(super) struct Admitted {
     pub(super) client_address: Option<IpAddr>,
     pub(super) headers: Headers,
-    /// To be kept as long as the connection.
+    /// Kept as long as the connection: it counts the connection for its address.
     pub(super) seat: Option<Seat>,
 }
 
@@ -80,7 +80,7 @@ impl Admission {
         }
     }
 
-    /// Lets a new client in, if there is room for it, or says why not.
+    /// Lets a new client in, or says why not.
     pub(super) fn admit(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Admitted, Refused> {
         self.screen(headers)?;
         if self.shared.host.memory.is_overloaded() {
@@ -89,7 +89,7 @@ impl Admission {
         let client_address = client_address(&self.proxies, peer, headers);
         let network = Network::of(client_address);
         let seat = self.addresses.seat(network).or_else(|full| {
-            // Sessions that are opened and left alone keep nobody out.
+            // Sessions that were opened and left alone must not keep other clients out.
             match self.shared.polling.make_room(network) {
                 true => self.addresses.seat(network),
                 false => Err(full),
@@ -106,7 +106,8 @@ impl Admission {
         })
     }
 
-    /// Refuses what a page of another origin asks for. Enough for requests that open nothing.
+    /// Refuses requests from pages of origins that are not allowed. Enough for requests that open
+    /// no session or connection.
     pub(super) fn screen(&self, headers: &HeaderMap) -> Result<(), Refused> {
         self.origins.judge(headers).map_err(|refusal| {
             let refused = &self.shared.host.gauges.refused_origins;
@@ -135,8 +136,8 @@ impl Admission {
         })
     }
 
-    /// Looks at any request, whatever it is for: refuses one without a host.
-    pub(super) fn look_at<B>(request: &Request<B>) -> Result<(), Refused> {
+    /// Refuses a request without a valid host, whatever its path.
+    pub(super) fn require_host<B>(request: &Request<B>) -> Result<(), Refused> {
         match has_host(request.version(), request.headers()) {
             true => Ok(()),
             false => Err(Refused::NoHost),
@@ -145,8 +146,8 @@ impl Admission {
 
     /// Finds the SockJS session that a request names, to send to it.
     ///
-    /// An address that has named too many which do not exist may be guessing: it is told of none
-    /// any more, but goes on with those that it has opened itself.
+    /// An address that has named too many sessions which do not exist may be guessing: it gets 429
+    /// for every session but those that it has opened itself.
     pub(super) fn find_session(
         &self,
         key: &SessionKey,
@@ -171,7 +172,7 @@ impl Admission {
         Err(Refused::Unknown)
     }
 
-    /// Which pages may have one of this server's in a frame.
+    /// Which pages may have a page of this server in a frame.
     pub(super) fn frame_ancestors(&self) -> Option<&HeaderValue> {
         self.origins.frame_ancestors()
     }
@@ -184,9 +185,9 @@ impl Admission {
             OriginRefusal::Host(host) => tracing::warn!(
                 host = %shown(host),
                 left_out,
-                "A request was refused: a loopback address answers to loopback hosts only. Another, such as a tunnel's, is \
-                 allowed by the setting origins.allowed (--allow-origin), a proxy's by \
-                 trusted_proxies (--trusted-proxies)."
+                "A request was refused: a loopback address answers to loopback hosts only. \
+                 Another, such as a tunnel's, is allowed by the setting origins.allowed \
+                 (--allow-origin), a proxy's by trusted_proxies (--trusted-proxies)."
             ),
             OriginRefusal::Origin(origin) => tracing::warn!(
                 origin = %shown(origin),
@@ -202,7 +203,7 @@ impl Admission {
         }
     }
 
-    /// Counts a connection that is refused.
+    /// Counts a connection as refused.
     fn refused(&self, why: Refused) -> Refused {
         let refused = &self.shared.host.gauges.refused_connections;
         refused.fetch_add(1, Ordering::Relaxed);
@@ -222,18 +223,18 @@ impl Admission {
     }
 }
 
-/// Why a client is not let in, as far as it may know.
+/// Why a client is not let in, as far as the client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// It does not say where it has come.
+    /// Its request has no valid `Host`.
     NoHost,
-    /// Where it thinks it has come.
+    /// Its `Host` is not allowed.
     Host,
-    /// Where it comes from.
+    /// Its `Origin` is not allowed.
     Origin,
-    /// Its address has or asks for too much.
+    /// Its address has too many connections or sessions, or has sent too many requests.
     TooMany,
-    /// All addresses together have too much.
+    /// The server has no room for any client.
     Busy,
     /// It asks for a session that does not exist.
     Unknown,
@@ -253,7 +254,7 @@ impl Refused {
     }
 }
 
-/// Whether a request says where it has come, once and in words that can be understood; HTTP/1.0 need not.
+/// Whether a request has exactly one `Host` that can be parsed. HTTP/1.0 needs none.
 fn has_host(version: Version, headers: &HeaderMap) -> bool {
     match only(headers, header::HOST) {
         Some(host) => Authority::parse(host).is_some(),
@@ -261,7 +262,7 @@ fn has_host(version: Version, headers: &HeaderMap) -> bool {
     }
 }
 
-/// What a peer said, for the log: escaped and cut.
+/// A peer's text for the log: escaped and cut.
 fn shown(text: &str) -> String {
     let cut: String = text.chars().take(SHOWN).collect();
     format!("{cut:?}")

@@ -1,4 +1,4 @@
-//! Answers of plain text, for whatever a request has come to.
+//! Answers of plain text.
 
 use warp::Reply;
 use warp::http::StatusCode;

@@ -1,14 +1,13 @@
-//! How long a server takes to end: over which time its clients are sent away, and when whatever is
-//! left is given up.
+//! Over which time a server that shuts down closes its clients.
 
 use std::time::Duration;
 
-/// So many clients take all of the time over which closes may be spread, fewer a part of it.
+/// With so many clients or more, closes take all of the time over which they may be spread.
 const MANY: u32 = 100;
 
-/// Over how long so many clients are closed, which is `most` where there are many. The last one has
-/// time to answer, which is `close_timeout`, before the deadline; or half of the time there is, if
-/// that is longer.
+/// Over how long so many clients are closed: `most` if there are many, fewer take a part of it. The
+/// last client is closed `close_timeout` before the deadline, so that it has time to answer, but
+/// not before half of the time is over.
 pub(super) fn spread(
     most: Duration,
     clients: usize,

@@ -1,5 +1,5 @@
-//! What stands between the listener and the shards: who is let in, which service a path belongs to, and the hand-over of
-//! a client to its shard.
+//! What is between the listener and the shards: admission, the services and their paths, and the
+//! hand-over of a client to its shard.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,13 +16,14 @@ use crate::shard::polling_sessions::PollingSessions;
 use crate::shard::{Arrival, Shard, Shared};
 use crate::telemetry::Gauges;
 
-/// Knows the shards, and what a request must pass before its client comes to one of them.
+/// The shards, and everything that a request passes before its client is handed to one of them.
 #[derive(Debug)]
 pub(super) struct Front {
     shards: Arc<[Shard]>,
-    /// Counts clients, to begin the search for a shard elsewhere each time.
+    /// Counts searches for a shard, to begin each at another one.
     next: AtomicUsize,
-    /// Room on the way to the shards: who finds none waits. Taken by `hand_over`, given back as a shard takes the client.
+    /// Permits for clients on their way to the shards. Taken by `hand_over`, which waits for one;
+    /// given back when a shard takes the client. Bounded by `inbox.arrivals`.
     room: Arc<Semaphore>,
     shared: Arc<Shared>,
     admission: Admission,
@@ -62,25 +63,26 @@ impl Front {
         &self.settings
     }
 
-    /// Depth and breadth of what is posted.
+    /// The limits of JSON in the body of a SockJS request.
     pub(super) fn json_limits(&self) -> &ejson::JsonLimits {
         &self.shared.session.settings.json
     }
 
-    /// Gives a client to the shard that has fewest. Where many are on their way, it waits for its turn: a storm of
-    /// connections does not keep the shards from those who are there already.
+    /// Hands a client to the shard that has the fewest. If many clients are on their way, it waits
+    /// for its turn, so that many connections at once do not keep the shards from connected
+    /// clients.
     pub(super) async fn hand_over(&self, mut arrival: Arrival) {
         let room = self.room.clone().acquire_owned();
         match tokio::time::timeout(self.settings.inbox.arrival_timeout, room).await {
             Ok(Ok(room)) => arrival.room = Some(room),
-            _ => return self.too_many(),
+            _ => return self.count_refused(),
         }
         if let Some(shard) = self.next_shard() {
             self.hand_over_to(shard, arrival);
         }
     }
 
-    /// The shard with the fewest clients; those that have equally few take turns.
+    /// The shard with the fewest clients; shards that have equally few take turns.
     pub(super) fn next_shard(&self) -> Option<&Shard> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let (last, first) = self.shards.split_at(turn.checked_rem(self.shards.len())?);
@@ -88,16 +90,17 @@ impl Front {
         shards.min_by_key(|shard| shard.load())
     }
 
-    /// Gives a client to this shard; whether it is taken. One that is not is counted as refused.
+    /// Hands a client to this shard. False if the shard does not take it; the client is then
+    /// counted as refused.
     pub(super) fn hand_over_to(&self, shard: &Shard, arrival: Arrival) -> bool {
         let is_taken = shard.arrive(arrival);
         if !is_taken {
-            self.too_many();
+            self.count_refused();
         }
         is_taken
     }
 
-    fn too_many(&self) {
+    fn count_refused(&self) {
         tracing::warn!("A connection was refused: too many came at once.");
         let refused = &self.gauges().refused_connections;
         refused.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +110,7 @@ impl Front {
         &self.admission
     }
 
-    /// What says whether new clients may come.
+    /// Whether new clients may come, for health checks.
     pub(super) fn condition(&self) -> Condition {
         Condition {
             is_shutting_down: self.shared.draining.is_cancelled(),
@@ -121,7 +124,7 @@ impl Front {
         self.shared.host.tasks.spawn(future);
     }
 
-    /// The same, for what is not worth waiting for when the server shuts down.
+    /// The same, but the task is dropped when the server begins to shut down.
     pub(super) fn spawn_until_draining(&self, future: impl Future<Output = ()> + Send + 'static) {
         let draining = self.shared.draining.clone();
         self.spawn(async move {
@@ -129,7 +132,7 @@ impl Front {
         });
     }
 
-    /// Cancelled when the server begins to end.
+    /// Cancelled when the server begins to shut down.
     pub(super) fn draining(&self) -> &CancellationToken {
         &self.shared.draining
     }

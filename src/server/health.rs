@@ -1,4 +1,4 @@
-//! What a load balancer is told: whether the server lives, and whether new clients may come.
+//! Health checks: whether the process answers, and whether new clients may come.
 
 use warp::Reply;
 use warp::http::{HeaderValue, Method, StatusCode, header};
@@ -6,7 +6,7 @@ use warp::reply::Response;
 
 use super::answer::plain;
 
-/// Where a load balancer asks how the server is: see
+/// The paths of health checks: see
 /// [`Builder::health_checks`](crate::Builder::health_checks).
 #[derive(Clone, Debug)]
 pub struct HealthChecks {
@@ -23,12 +23,12 @@ pub(super) enum Check {
     Ready,
 }
 
-/// What says whether new clients may come.
+/// What decides whether new clients may come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Condition {
     pub(super) is_shutting_down: bool,
     pub(super) bus_is_away: bool,
-    /// Whether more waits in the whole process than may.
+    /// Whether twice the `memory_limit` waits in the process.
     pub(super) memory_is_overloaded: bool,
 }
 
@@ -41,21 +41,21 @@ impl HealthChecks {
         }
     }
 
-    /// Where to ask whether the process answers; the answer is always 200.
+    /// The path that tells whether the process answers; the answer is always 200.
     #[must_use]
     pub fn live(mut self, path: impl Into<String>) -> Self {
         self.live = path.into();
         self
     }
 
-    /// Where to ask whether new clients may come: 200, or 503 with a word of why not.
+    /// The path that tells whether new clients may come: 200, or 503 with the reason as text.
     #[must_use]
     pub fn ready(mut self, path: impl Into<String>) -> Self {
         self.ready = path.into();
         self
     }
 
-    /// What is asked at this path, if anything is.
+    /// The check at this path, if there is one.
     pub(super) fn find(&self, path: &str) -> Option<Check> {
         match path {
             _ if path == self.live => Some(Check::Live),
@@ -64,7 +64,7 @@ impl HealthChecks {
         }
     }
 
-    /// What is wrong with it, if anything is.
+    /// What is wrong with the paths, if anything is.
     pub(super) fn mistake(&self) -> Option<String> {
         let Self { live, ready } = self;
         let mut paths = [live, ready].into_iter();

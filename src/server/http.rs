@@ -1,4 +1,5 @@
-//! What is where: SockJS and WebSocket, the program's own routes, and answers for everything else.
+//! Sends each request to SockJS, WebSocket, a health check or the program's own routes, and answers
+//! all others.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -28,7 +29,7 @@ pub(super) async fn answer(
 ) -> Result<AnyResponse<ResponseBody>, Infallible> {
     let (request, unread) = unread::watch(request);
     let response = respond(&front, &routes, peer, request).await;
-    let (response, rest) = unread.settle(response).await;
+    let (response, rest) = unread.finish(response).await;
     if let Some(rest) = rest {
         front.spawn_until_draining(rest.throw_away());
     }
@@ -45,15 +46,15 @@ async fn respond(
         return boxed(ambiguous());
     }
     let destination = front.sites().find(request.uri().path());
-    // A load balancer asks by whatever name it knows the server, or by none.
+    // A load balancer may use any name for the server, or none.
     if !matches!(destination, Destination::Health(_))
-        && let Err(refused) = Admission::look_at(&request)
+        && let Err(refused) = Admission::require_host(&request)
     {
         return boxed(refused.answer());
     }
     boxed(match destination {
         Destination::Health(check) => check.answer(request.method(), front.condition()),
-        Destination::WebSocket => open(front, request, peer),
+        Destination::WebSocket => open_websocket(front, request, peer),
         Destination::SockJs(site) => sockjs::answer(front, site, request, peer).await,
         Destination::Elsewhere => match routes.answer(request) {
             Some(answer) => return answer.await,
@@ -62,8 +63,8 @@ async fn respond(
     })
 }
 
-/// Whether it is clear where a request's body ends. Hyper looks at the last transfer coding only;
-/// what stands before it a proxy may have understood otherwise, and sent the next request within.
+/// Whether it is clear where a request's body ends. Hyper looks only at the last transfer coding. A
+/// proxy may have read the others differently, and sent another request inside the body.
 fn has_clear_end(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
@@ -81,7 +82,7 @@ fn ambiguous() -> Response {
 }
 
 /// Answers a request for a raw WebSocket.
-fn open<B>(front: &Arc<Front>, mut request: Request<B>, peer: SocketAddr) -> Response {
+fn open_websocket<B>(front: &Arc<Front>, mut request: Request<B>, peer: SocketAddr) -> Response {
     let ddp = front.sites().ddp();
     if !ddp.options.websocket {
         return plain(StatusCode::NOT_FOUND, "Not found");

@@ -1,5 +1,5 @@
-//! The body of a request. While the server ends, one that is still on its way is waited for briefly
-//! only, whatever reads it: a program's own route, or SockJS.
+//! The body of a request. While the server shuts down, an incomplete body is waited for only
+//! briefly, whether a program's own route or SockJS reads it.
 
 use std::error::Error;
 use std::fmt;
@@ -11,20 +11,20 @@ use bytes::Bytes;
 use hyper::body::{self, Body, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
-/// How long the rest of a request may take when the server has begun to end.
+/// How long the rest of a request may take once the server has begun to shut down.
 const REST: Duration = Duration::from_secs(1);
 
-/// Resolves when the rest of a request is not waited for any more.
+/// Resolves when the rest of a request is no longer waited for.
 pub(super) async fn too_late(draining: &CancellationToken) {
     draining.cancelled().await;
     tokio::time::sleep(REST).await;
 }
 
-/// What hyper reads of a body, and an error when the server does not wait for the rest.
+/// The body that hyper reads. It ends with an error when the server no longer waits for the rest.
 pub(super) struct IncomingBody {
     body: body::Incoming,
     draining: CancellationToken,
-    /// There once the body has been waited for.
+    /// None until the body has been waited for.
     too_late: Option<TooLate>,
 }
 

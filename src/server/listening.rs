@@ -1,4 +1,4 @@
-//! What a program listens to itself: a channel of the bus, and a function for what comes on it.
+//! Listeners of the program's own: a channel of the bus, and a function for its messages and gaps.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::base::error::{Error, Result};
 use crate::handler::unpanicked;
 use crate::shard::Shared;
 
-/// Keeps a channel listened to: see [`Handle::on`](crate::Handle::on). Dropping it ends that, and drops a call of the
-/// function where it awaits.
+/// Listens to a channel until it is dropped: see [`Handle::on`](crate::Handle::on). Dropping it
+/// also drops a call of the function that is under way, where it awaits.
 #[derive(Debug)]
-#[must_use = "what listens ends when this is dropped"]
+#[must_use = "listening ends when this is dropped"]
 pub struct ListenerGuard {
-    /// None once it was detached.
+    /// None once it is detached.
     task: Option<AbortHandle>,
 }
 
@@ -27,12 +27,14 @@ impl ListenerGuard {
         let host = &shared.host;
         let listener = host.channels.listen(&channel).await;
         let listener = listener.map_err(Error::not_followed)?;
-        let task = shared.background.spawn_on(hear(listener, f), &host.runtime);
+        let task = shared
+            .background
+            .spawn_on(call_for_each(listener, f), &host.runtime);
         let task = Some(task.abort_handle());
         Ok(Self { task })
     }
 
-    /// Listens as long as there is the server.
+    /// Listens until the server has shut down.
     pub fn detach(mut self) {
         self.task = None;
     }
@@ -46,8 +48,9 @@ impl Drop for ListenerGuard {
     }
 }
 
-/// Calls `f` for all that comes, one after the other, until the channels are closed. A panic costs one call.
-async fn hear<F, Fut>(mut listener: Listener, mut f: F)
+/// Calls `f` for each message and gap, one after the other, until the bus is closed. A panic costs
+/// one call.
+async fn call_for_each<F, Fut>(mut listener: Listener, mut f: F)
 where
     F: FnMut(Received) -> Fut,
     Fut: Future<Output = ()>,

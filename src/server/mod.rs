@@ -1,4 +1,5 @@
-//! The server: what is registered becomes a listener, shards and a bus, and is served until it is told to stop.
+//! The server: makes a listener, shards and a bus of what is registered, and serves until it is
+//! told to stop.
 
 mod accept;
 mod address;
@@ -40,7 +41,7 @@ use tokio::net::TcpListener;
 
 use crate::base::error::Result;
 use accept::Acceptor;
-use signals::{Signals, Told};
+use signals::{ProcessSignal, Signals};
 
 /// Where a server begins: [`Server::builder`].
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Server {
     }
 }
 
-/// A server that has its address, and serves when [`serve`](Self::serve) is awaited.
+/// A server that is bound to its address, and serves when [`serve`](Self::serve) is awaited.
 ///
 /// Dropping it, or the future of `serve`, shuts it down at once.
 pub struct BoundServer {
@@ -62,7 +63,7 @@ pub struct BoundServer {
     local_addr: SocketAddr,
     acceptor: Acceptor,
     handle: Handle,
-    /// Whether `serve` hears signals.
+    /// Whether `serve` listens to signals.
     hears_signals: bool,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
@@ -70,12 +71,12 @@ pub struct BoundServer {
 }
 
 impl BoundServer {
-    /// The address in use; with port 0 the one that was chosen.
+    /// The address in use; with port 0 it has the port that was chosen.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// What the rest of the program reaches the server by.
+    /// The handle by which the rest of the program reaches the server.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -83,22 +84,24 @@ impl BoundServer {
     /// Serves until the process is told to end, by SIGTERM or Ctrl-C, or the program calls
     /// [`Handle::shutdown`].
     ///
-    /// Told to end, the server shuts down as [`DrainSettings`](crate::config::DrainSettings) says,
-    /// and this resolves. Told so again, it does not wait: the process exits at once, with the
-    /// status that a shell reports of that signal (143 for SIGTERM). SIGHUP has the files of the
-    /// [certificate](Builder::tls) read again, where there is one, and does nothing else.
+    /// At the first signal the server shuts down as
+    /// [`DrainSettings`](crate::config::DrainSettings) says, and this resolves. At the second the
+    /// process exits at once, with the status that a shell reports of that signal (143 for
+    /// SIGTERM). SIGHUP has the files of the [certificate](Builder::tls) read again, if there is
+    /// one, and does nothing else.
     ///
-    /// A program that sees to signals itself uses [`serve_until`](Self::serve_until) or
+    /// A program that handles signals itself uses [`serve_until`](Self::serve_until) or
     /// [`DrainSettings::signals`](crate::config::DrainSettings::signals).
     ///
     /// # Errors
     ///
-    /// Signals cannot be heard. None so far that arise while serving; what fails for one client is
-    /// logged.
+    /// The process cannot listen to signals. Serving itself fails with no error so far: the failure
+    /// of one client is logged.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, the server stops: connections are dropped, methods that have begun run to their end.
+    /// When the future is dropped, the server stops: connections are dropped, and methods that have
+    /// begun run to their end.
     pub async fn serve(self) -> Result<()> {
         if !self.hears_signals {
             return self.serve_until(pending()).await;
@@ -108,23 +111,23 @@ impl BoundServer {
         #[cfg(feature = "tls")]
         let tls = self.tls.clone();
         let mut serving = pin!(self.run());
-        let mut is_told_to_end = false;
+        let mut is_ending = false;
         loop {
-            let told = tokio::select! {
+            let signal = tokio::select! {
                 () = &mut serving => return Ok(()),
-                told = signals.next() => told,
+                signal = signals.next() => signal,
             };
-            match told {
-                Told::End { .. } if !is_told_to_end => {
-                    is_told_to_end = true;
+            match signal {
+                ProcessSignal::End { .. } if !is_ending => {
+                    is_ending = true;
                     tracing::info!("The process is told to end; the server shuts down.");
                     handle.begin_drain();
                 }
-                Told::End { status } => {
+                ProcessSignal::End { status } => {
                     tracing::warn!("The process is told again to end; it does not wait.");
                     std::process::exit(status);
                 }
-                Told::Reload =>
+                ProcessSignal::Reload =>
                 {
                     #[cfg(feature = "tls")]
                     if let Some(tls) = tls.clone() {
@@ -136,8 +139,8 @@ impl BoundServer {
     }
 
     /// Serves until `end` resolves, then shuts down as
-    /// [`DrainSettings`](crate::config::DrainSettings) says; or until [`Handle::shutdown`]. Signals
-    /// are left to the program.
+    /// [`DrainSettings`](crate::config::DrainSettings) says; or until [`Handle::shutdown`]. It does
+    /// not listen to signals.
     ///
     /// ```no_run
     /// # use updraft::prelude::*;
@@ -150,7 +153,7 @@ impl BoundServer {
     ///
     /// # Errors
     ///
-    /// None so far that arise while serving; what fails for one client is logged.
+    /// None so far: the failure of one client is logged.
     ///
     /// # Cancel safety
     ///
@@ -181,7 +184,7 @@ impl BoundServer {
     }
 }
 
-/// Ends the shards and the bus, however serving ends.
+/// Ends the shards and the bus when it is dropped, however serving ends.
 struct StopOnDrop(Handle);
 
 impl Drop for StopOnDrop {

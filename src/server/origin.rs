@@ -1,5 +1,6 @@
-//! Which pages may talk to the server: a browser says where its page is from, and sends the user's requests from any.
-//! Same-origin pages may, those of configured origins, and on a loopback listener those of this machine.
+//! Which pages may use the server. A browser sends its user's requests from any page, and names the
+//! page's origin. Pages of the same origin may, pages of configured origins, and on a loopback
+//! listener pages of this machine.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,7 +9,7 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::base::error::{Error, Result};
 use crate::config::OriginSettings;
 
-/// What the program says about origins.
+/// The origins of the settings, parsed.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     any: bool,
@@ -17,21 +18,22 @@ pub(super) struct Policy {
     allowed: Vec<Allowed>,
 }
 
-/// An origin of the settings.
+/// One origin of the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Allowed {
-    /// Of pages that have none: `null`.
+    /// `null`, which pages without an origin send.
     Opaque,
     Origin {
         scheme: String,
         host: String,
-        /// Whether the hosts below `host` are meant, and not itself.
+        /// Whether it means all hosts below `host`, and not `host` itself.
         is_wildcard: bool,
         port: Option<u16>,
     },
 }
 
-/// The pages of this machine. There is no way to write IPv6 addresses here.
+/// The pages of this machine, for `Content-Security-Policy`, in which IPv6 addresses cannot be
+/// written.
 const LOCAL_SOURCES: [&str; 4] = [
     "http://localhost:*",
     "https://localhost:*",
@@ -39,20 +41,21 @@ const LOCAL_SOURCES: [&str; 4] = [
     "https://127.0.0.1:*",
 ];
 
-/// Judges requests.
+/// Decides whether the origin of a request is allowed.
 #[derive(Clone, Debug)]
 pub(super) struct Origins {
     policy: Policy,
-    /// Whether only this machine can reach the listener, and no proxy speaks for others.
+    /// Whether only this machine can reach the listener, with no proxy in between.
     is_local: bool,
     is_behind_proxies: bool,
-    /// The policy in the words of `Content-Security-Policy`; nothing where any page may.
+    /// The policy as a `Content-Security-Policy`; none if any page may.
     frame_ancestors: Option<HeaderValue>,
-    /// Whether clients can have come over TLS only. A proxy may be asked without, though it asks us with it.
+    /// Whether all clients use TLS. Behind proxies nobody knows: the client may not use TLS to a
+    /// proxy that uses it to us.
     is_https: bool,
 }
 
-/// Why a request is refused, with what its sender said.
+/// Why a request is refused, with the header that is the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OriginRefusal {
     Host(String),
@@ -60,7 +63,7 @@ pub(super) enum OriginRefusal {
     NoOrigin,
 }
 
-/// An origin as a request has it.
+/// The origin that a request names.
 #[derive(Clone, Copy, Debug)]
 struct Origin<'a> {
     scheme: &'a str,
@@ -75,7 +78,11 @@ pub(super) struct Authority<'a> {
 }
 
 impl Policy {
-    /// Refuses what is no origin.
+    /// Parses the settings.
+    ///
+    /// # Errors
+    ///
+    /// A text is not an origin.
     pub(super) fn parse(settings: &OriginSettings) -> Result<Self> {
         let OriginSettings {
             allowed,
@@ -85,8 +92,8 @@ impl Policy {
         let parse = |text: &String| {
             Allowed::parse(text).ok_or_else(|| {
                 Error::configuration(format!(
-                    "origins.allowed: {text:?} is not an origin; its form is https://app.example.com, \
-                     without a path"
+                    "origins.allowed: {text:?} is not an origin; its form is \
+                     https://app.example.com, without a path"
                 ))
             })
         };
@@ -108,14 +115,15 @@ impl Policy {
             policy.push(' ');
             policy.push_str(&source);
         }
-        // All of it was parsed, so there is nothing in it that could not be in a header.
+        // All parts were parsed, so they have only characters that a header may have.
         let refuses = HeaderValue::from_static("frame-ancestors 'none'");
         Some(HeaderValue::try_from(policy).unwrap_or(refuses))
     }
 }
 
 impl Allowed {
-    /// `https://app.example.com`, `https://app.example.com:8443`, `https://*.example.com` or `null`.
+    /// `https://app.example.com`, `https://app.example.com:8443`, `https://*.example.com` or
+    /// `null`.
     fn parse(text: &str) -> Option<Self> {
         if text == "null" {
             return Some(Self::Opaque);
@@ -134,7 +142,7 @@ impl Allowed {
         })
     }
 
-    /// As a source of `Content-Security-Policy`, which knows no pages without an origin.
+    /// As a source of `Content-Security-Policy`, in which `null` cannot be written.
     fn as_source(&self) -> Option<String> {
         let Self::Origin {
             scheme,
@@ -201,19 +209,20 @@ impl Origins {
         }
     }
 
-    /// Which pages may have a page of this server in a frame, as a `Content-Security-Policy`: those that may talk to it.
-    /// What SockJS's page for frames does for the page around it, it does in the name of this server's origin.
+    /// Which pages may have a page of this server in a frame, as a `Content-Security-Policy`: those
+    /// that may use the server. SockJS's page for frames acts for the page around it, with this
+    /// server's origin.
     pub(super) fn frame_ancestors(&self) -> Option<&HeaderValue> {
         self.frame_ancestors.as_ref()
     }
 
-    /// Whether a request may be answered, going by where it says it comes from and where it thinks it has come.
+    /// Whether a request may be answered, by its `Origin` and its `Host`.
     pub(super) fn judge(&self, headers: &HeaderMap) -> Result<(), OriginRefusal> {
         if self.policy.any {
             return Ok(());
         }
         let host = only(headers, header::HOST).unwrap_or_default();
-        // A page may have its own name point to 127.0.0.1, and is of the same origin then.
+        // A page whose own host name points to 127.0.0.1 would be of the same origin.
         if self.is_local && !self.may_be_called(host) {
             return Err(OriginRefusal::Host(host.to_owned()));
         }
@@ -227,8 +236,8 @@ impl Origins {
         self.judge_origin(origin, headers, host)
     }
 
-    /// Browsers send no `Origin` for scripts and frames of any site, nor for what a page gets from its own; but newer
-    /// ones say which it is.
+    /// Browsers send no `Origin` for scripts and frames of any site, nor for requests of a page to
+    /// its own site. Newer browsers tell these apart by `Sec-Fetch-Site`.
     fn judge_without_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), OriginRefusal> {
         let site = headers.get("sec-fetch-site").map(|it| it.as_bytes());
         match site {
@@ -281,8 +290,8 @@ impl<'a> Origin<'a> {
         self.scheme.eq_ignore_ascii_case("https")
     }
 
-    /// Whether this is the origin of what a request asked for. Where nobody knows whether TLS was in between, the scheme
-    /// does not count.
+    /// Whether this origin is that of the host which the request was sent to. The scheme is not
+    /// compared, because a proxy may have taken off TLS.
     fn is_of(&self, host: &str) -> bool {
         let Some(Authority { host, port }) = Authority::parse(host) else {
             return false;
@@ -290,7 +299,8 @@ impl<'a> Origin<'a> {
         host.eq_ignore_ascii_case(self.authority.host) && self.authority.has_port(port, self.scheme)
     }
 
-    /// The same, for the host by which a proxy was asked. A page cannot set the header for another site.
+    /// The same, for the host that a proxy was asked for. A page cannot set this header for another
+    /// site.
     fn is_of_forwarded(&self, headers: &HeaderMap) -> bool {
         let lines = headers.get_all("x-forwarded-host").iter();
         let mut hosts = lines
@@ -325,7 +335,7 @@ impl<'a> Authority<'a> {
         Some(Self { host, port })
     }
 
-    /// Whether another port is the same, where none is that of the scheme.
+    /// Whether another port is the same; no port means the usual one of the scheme.
     fn has_port(&self, other: Option<u16>, scheme: &str) -> bool {
         let usual = match scheme.to_ascii_lowercase().as_str() {
             "https" | "wss" => Some(443),
@@ -336,7 +346,7 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// The only value of a header, if it is text.
+/// The value of a header that occurs exactly once and is text.
 pub(super) fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -345,7 +355,7 @@ pub(super) fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     }
 }
 
-/// What stands before the path.
+/// The part of a URL before its path.
 fn origin_of_url(url: &str) -> &str {
     let path = url
         .find("://")
@@ -364,7 +374,7 @@ fn is_scheme(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// Whether this could be a host's name, or an IPv4 address.
+/// Whether this could be the name of a host, or an IPv4 address.
 fn is_name(text: &str) -> bool {
     (1..=253).contains(&text.len())
         && text

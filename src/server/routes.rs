@@ -1,4 +1,4 @@
-//! The program's own routes: tower services, each at a path and all below it.
+//! The program's own routes: tower services, each at a path and everything below it.
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -18,10 +18,10 @@ use super::sites::{Destination, Sites};
 use super::unread::RequestBody;
 use crate::base::error::{Error, Result};
 
-/// What a body may fail with.
+/// The error of a body.
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// The body of any response, made piece by piece.
+/// The body of any response, as a stream of pieces.
 pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
 type Answer = Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>;
@@ -30,7 +30,7 @@ type Answer = Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>;
 pub(super) struct Route(Box<dyn Fn(Request<RequestBody>) -> Answer + Send + Sync>);
 
 impl Route {
-    /// Each request gets a clone of the service, which is asked when it is ready.
+    /// Each request gets a clone of the service, and is sent to it once it is ready.
     pub(super) fn new<S, B>(service: S) -> Self
     where
         S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
@@ -52,7 +52,7 @@ impl Route {
     }
 }
 
-/// A response, whatever its body is.
+/// Boxes the body of a response.
 pub(super) fn boxed<B>(response: Response<B>) -> Response<ResponseBody>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -70,8 +70,8 @@ impl Routes {
         Self(routes)
     }
 
-    /// What the route with the longest path answers, at which or below which the request is. None is there for it
-    /// otherwise.
+    /// The answer of the route with the longest path that the request is at or below; none if there
+    /// is no such route.
     pub(super) fn answer(&self, request: Request<RequestBody>) -> Option<Answer> {
         let path = request.uri().path();
         let routes = self.0.iter().filter(|(at, _)| is_below(path, at));
@@ -80,7 +80,7 @@ impl Routes {
     }
 }
 
-/// Refuses paths at which nothing would ever be asked.
+/// Refuses paths that no request would ever reach.
 pub(super) fn check(paths: &[&str], sites: &Sites) -> Result<()> {
     for (index, path) in paths.iter().enumerate() {
         let is_path = path.starts_with('/') && !path.contains(['?', '#', '*']);

@@ -1,21 +1,21 @@
-//! What the operating system tells a process: to end, or to read its files again.
+//! Signals that tell the process to shut down, or to read its files again.
 
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a process is told.
+/// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    /// To end. A process that has to end at once exits with this status.
+pub(super) enum ProcessSignal {
+    /// To end. If the process has to end at once, it exits with this status.
     End { status: i32 },
     /// To read its files again.
     Reload,
 }
 
-/// The signals that [`serve`](super::BoundServer::serve) hears. From the first of these on, no signal of
-/// these kinds ends the process by itself.
+/// Listens to the signals of [`serve`](super::BoundServer::serve). Once one of these exists, none
+/// of these signals ends the process by itself.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(super) struct Signals {
@@ -34,20 +34,20 @@ impl Signals {
         })
     }
 
-    /// The next one.
-    pub(super) async fn next(&mut self) -> Told {
+    /// Waits for the next signal.
+    pub(super) async fn next(&mut self) -> ProcessSignal {
         let kind = tokio::select! {
             _ = self.terminate.recv() => SignalKind::terminate(),
             _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.hang_up.recv() => return Told::Reload,
+            _ = self.hang_up.recv() => return ProcessSignal::Reload,
         };
-        // What a shell reports of a process that this signal has ended.
+        // The status that a shell reports of a process that this signal has ended.
         let status = 128_i32.saturating_add(kind.as_raw_value());
-        Told::End { status }
+        ProcessSignal::End { status }
     }
 }
 
-/// Ctrl-C, where there are no signals.
+/// Listens to Ctrl-C, where there are no signals.
 #[cfg(not(unix))]
 #[derive(Debug)]
 pub(super) struct Signals(());
@@ -58,12 +58,12 @@ impl Signals {
         Ok(Self(()))
     }
 
-    /// The next one.
-    pub(super) async fn next(&mut self) -> Told {
+    /// Waits for the next signal.
+    pub(super) async fn next(&mut self) -> ProcessSignal {
         if let Err(error) = tokio::signal::ctrl_c().await {
             tracing::error!(%error, "Ctrl-C cannot be heard.");
             std::future::pending::<()>().await;
         }
-        Told::End { status: 1 }
+        ProcessSignal::End { status: 1 }
     }
 }

@@ -8,36 +8,37 @@ use crate::stream::Service;
 /// The services of a server, by path.
 #[derive(Debug)]
 pub(super) struct Sites {
-    /// Before every path; empty, or as Meteor takes it from `ROOT_URL`: a slash and more, without one at the end.
+    /// Before every path: empty, or as Meteor takes it from `ROOT_URL`, with a slash at its
+    /// beginning and none at its end.
     path_prefix: String,
-    /// DDP's own, whose number is 0.
+    /// The service of DDP, whose number is 0.
     ddp: Arc<Service>,
-    /// The program's own, numbered from 1.
+    /// The program's own services, numbered from 1.
     others: Vec<Arc<Service>>,
-    /// Where a load balancer asks, if it does: before everything else, and without the path prefix.
+    /// Health checks, if there are any: before everything else, and without the path prefix.
     health: Option<HealthChecks>,
 }
 
-/// What a request has come to.
+/// What a request is for.
 #[derive(Clone, Debug)]
 pub(super) enum Destination {
     /// Below the prefix of a service.
     SockJs(Site),
-    /// DDP's own WebSocket.
+    /// DDP's raw WebSocket.
     WebSocket,
-    /// What a load balancer asks.
+    /// A health check.
     Health(Check),
-    /// A route of the program's, or nothing.
+    /// A route of the program's own, or nothing.
     Elsewhere,
 }
 
-/// Where below a service a request has come to.
+/// A service, and the path below it that a request is for.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
     /// The service's number.
     pub(super) number: usize,
     pub(super) service: Arc<Service>,
-    /// What follows the service's prefix.
+    /// The part of the path behind the service's prefix.
     pub(super) path: String,
 }
 
@@ -55,16 +56,16 @@ impl Sites {
         Self { health, ..self }
     }
 
-    /// DDP, without SockJS where the client likes.
+    /// The service of DDP, over SockJS and raw WebSocket.
     pub(super) fn ddp(&self) -> &Arc<Service> {
         &self.ddp
     }
 
     /// What is at a path.
     ///
-    /// It belongs to the service with the longest prefix. Raw WebSocket is at `/websocket` and `/websocket/`: behind the
-    /// path prefix or, where none is configured, behind any path that no service has, so that a proxy need not take one
-    /// off.
+    /// A path belongs to the service with the longest prefix. Raw WebSocket is at `/websocket` and
+    /// `/websocket/`, behind the path prefix. If none is configured, it is behind any path that
+    /// belongs to no service, so that a proxy need not remove a prefix.
     pub(super) fn find(&self, path: &str) -> Destination {
         let checks = self.health.as_ref();
         if let Some(check) = checks.and_then(|checks| checks.find(path)) {

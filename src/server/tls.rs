@@ -1,4 +1,4 @@
-//! The server's certificate, and the handshakes in which it is shown. The files that it came from may be replaced while
+//! The server's certificate, and the TLS handshakes that use it. Its files may be replaced while
 //! the server runs.
 
 use std::fmt::{self, Display};
@@ -24,45 +24,47 @@ use tokio_util::task::TaskTracker;
 
 use crate::base::error::{Error, Result};
 
-/// A certificate with its key, for a server to which clients speak TLS: `wss:` and `https:`, and nothing else on its
-/// port. See [`Builder::tls`](crate::Builder::tls).
+/// A certificate with its key, for a server that speaks TLS with its clients: `wss:` and `https:`,
+/// and nothing else on its port. See [`Builder::tls`](crate::Builder::tls).
 ///
-/// Clones are the same certificate, so that a program can keep one to [`reload`](Self::reload) it. TLS 1.2 and 1.3 are
-/// spoken, HTTP/1.1 is what is agreed upon, and clients that come back may resume with a ticket.
+/// Clones share the certificate, so that a program can keep one to [`reload`](Self::reload) it. The
+/// server speaks TLS 1.2 and 1.3, agrees on HTTP/1.1, and lets clients that come back resume with a
+/// ticket.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ServerConfig>,
     source: Arc<Source>,
 }
 
-/// Where the certificate comes from, and which one is shown.
+/// The files of the certificate, and the certificate in use.
 struct Source {
     certificates: PathBuf,
     key: PathBuf,
     provider: Arc<CryptoProvider>,
     shown: RwLock<Arc<CertifiedKey>>,
-    /// Of the files that were read last, whether or not they were of use. Locked while they are read.
+    /// The fingerprint of the files that were read last, whether or not they could be used. Locked
+    /// while files are read.
     latest: Mutex<Fingerprint>,
-    /// How often the files were of no use when they were read again.
+    /// How often the files could not be used when they were read again.
     failures: Arc<AtomicU64>,
 }
 
 type Fingerprint = [u8; 32];
 
-/// What the files hold.
+/// The contents of the files.
 struct Contents {
     certificates: Vec<u8>,
     key: Vec<u8>,
 }
 
 impl Tls {
-    /// Reads a certificate, with those between it and its authority behind it, and its private key. The two may stand in
-    /// one file.
+    /// Reads a certificate and its private key, in PEM. The certificates between it and its
+    /// authority follow it in its file. The key may be in the same file.
     ///
     /// # Errors
     ///
-    /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for files that cannot be read, are not what they should
-    /// be, or do not belong together.
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration) if a file cannot be read, has no
+    /// certificate or no key, or if the two do not belong together.
     pub fn from_pem_files(
         certificates: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
@@ -86,7 +88,8 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(source.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // What a client needs to resume is with the client: after an outage all of them come back at once.
+        // Tickets keep the state of a resumption with the client: after an outage all clients come
+        // back at once.
         config.ticketer = ring::Ticketer::new().map_err(unusable)?;
         Ok(Self {
             config: Arc::new(config),
@@ -94,24 +97,23 @@ impl Tls {
         })
     }
 
-    /// Reads the files again. Connections from now on are shown the new certificate, those that are there keep theirs. A
+    /// Reads the files again. New connections get the new certificate, open ones keep theirs. A
     /// server does so by itself when the files have changed.
     ///
     /// # Errors
     ///
-    /// As [`from_pem_files`](Self::from_pem_files). The certificate remains what it was; the log says so, and it is
-    /// counted in [`Stats::failed_certificates`](crate::Stats::failed_certificates).
+    /// As [`from_pem_files`](Self::from_pem_files). The former certificate stays in use. The log
+    /// says so, and [`Stats::failed_certificates`](crate::Stats::failed_certificates) counts it.
     pub fn reload(&self) -> Result<()> {
         self.source.read_again(|_, _| true)
     }
 
-    /// How often the files were of no use when they were read again.
+    /// How often the files could not be used when they were read again.
     pub(super) fn failures(&self) -> Arc<AtomicU64> {
         self.source.failures.clone()
     }
 
-    /// Looks at the files every `interval` until `draining`, and reads them again when they are
-    /// others.
+    /// Reads the files every `interval` until `draining`, and uses them if they have changed.
     pub(super) async fn watch(
         self,
         interval: Duration,
@@ -125,7 +127,7 @@ impl Tls {
             }
             let source = self.source.clone();
             let look = tasks.spawn_blocking(move || {
-                // What fails has been logged and counted.
+                // `read_again` has logged and counted an error.
                 source.read_again(|latest, found| latest != found).ok();
             });
             if look.await.is_err() {
@@ -135,7 +137,7 @@ impl Tls {
     }
 }
 
-/// The handshake that begins a connection.
+/// The TLS handshake that begins a connection.
 #[derive(Clone)]
 pub(super) struct Handshake {
     acceptor: TlsAcceptor,
@@ -148,7 +150,11 @@ impl Handshake {
         Self { acceptor, within }
     }
 
-    /// Agrees with a client on how to go on. One that does not is closed; in time, whatever it does.
+    /// Does the handshake.
+    ///
+    /// # Errors
+    ///
+    /// The client does not speak TLS, agrees on nothing, or takes too long.
     pub(super) async fn with(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let done = tokio::time::timeout(self.within, self.acceptor.accept(socket));
         done.await?
@@ -164,11 +170,13 @@ impl fmt::Debug for Handshake {
 }
 
 impl Source {
-    /// Reads the files, and takes up what they hold if their fingerprint is wanted.
+    /// Reads the files. If `is_wanted`, given the latest fingerprint and that of the files, says
+    /// so, their certificate is used from now on.
     fn read_again(&self, is_wanted: impl Fn(&Fingerprint, &Fingerprint) -> bool) -> Result<()> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = Contents::read(&self.certificates, &self.key);
-        // Files that are missing are told apart from those that were read before, and from nothing else.
+        // All files that cannot be read have the same fingerprint, so that each failure is logged
+        // once.
         let fingerprint = loaded.as_ref().map_or([0; 32], Contents::fingerprint);
         if !is_wanted(&latest, &fingerprint) {
             return Ok(());
@@ -178,12 +186,18 @@ impl Source {
         match parsed {
             Ok(shown) => {
                 *self.shown.write().unwrap_or_else(PoisonError::into_inner) = shown;
-                tracing::info!(certificates = %self.certificates.display(), "The certificate was read again.");
+                tracing::info!(
+                    certificates = %self.certificates.display(),
+                    "The certificate was read again."
+                );
                 Ok(())
             }
             Err(error) => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, "The certificate could not be read again; the former one stays in use.");
+                tracing::error!(
+                    %error,
+                    "The certificate could not be read again; the former one stays in use."
+                );
                 Err(error)
             }
         }

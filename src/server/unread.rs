@@ -1,5 +1,5 @@
-//! What is left of a request's body when its answer is there. A little is read and thrown away, so
-//! that the connection goes on; with more, the answer says that the connection ends.
+//! The unread part of a request's body when the answer is ready. A little is read and thrown away,
+//! so that the connection goes on. If there is more, the answer says that the connection ends.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -15,62 +15,62 @@ use warp::http::{HeaderValue, Request, header};
 
 use super::incoming::IncomingBody;
 
-/// What is thrown away before the answer.
-const BEFORE: Most = Most {
+/// How much is thrown away before the answer.
+const BEFORE: ReadLimit = ReadLimit {
     bytes: 64 * 1024,
     time: Duration::from_secs(1),
 };
 
-/// What is thrown away behind an answer that ends the connection: one that is closed with something
-/// unread is reset, and its peer may lose the answer.
-const BEHIND: Most = Most {
+/// How much is thrown away behind an answer that ends the connection: the kernel resets a
+/// connection that is closed with unread bytes, and its peer may lose the answer.
+const BEHIND: ReadLimit = ReadLimit {
     bytes: 8 * 1024 * 1024,
     time: Duration::from_secs(5),
 };
 
-/// What is thrown away at most.
+/// How much of a body is thrown away at most.
 #[derive(Clone, Copy, Debug)]
-struct Most {
+struct ReadLimit {
     bytes: u64,
     time: Duration,
 }
 
-/// The body of a request, for whoever answers it: a [route](crate::Builder::route) of the program's own, for example.
+/// The body of a request, for example for a [route](crate::Builder::route) of the program's own.
 ///
-/// It is read as any [`http_body::Body`](https://docs.rs/http-body), and need not be read to its end.
-/// How much of it there may be is for the route to limit.
+/// It is read as any [`http_body::Body`](https://docs.rs/http-body), and need not be read to its
+/// end. The route has to limit how much of it it reads.
 #[derive(Debug)]
 pub struct RequestBody {
-    /// There until the body is dropped.
+    /// None once the body was dropped.
     incoming: Option<IncomingBody>,
-    /// Where it is left when it is dropped; none for a request without a body.
+    /// Receives the rest of the body when it is dropped; none for a request without a body.
     left: Option<Arc<Mutex<Left>>>,
 }
 
-/// What has become of a body.
+/// What is left of a body.
 #[derive(Debug, Default)]
 enum Left {
-    /// It was read to its end, or somebody still reads it.
+    /// Nothing: it was read to its end, or is still being read.
     #[default]
     Nothing,
     Rest(IncomingBody),
-    /// It cannot be read any further, or nobody waits for it any longer.
+    /// It cannot be read any further, or is no longer waited for.
     Broken,
 }
 
-/// Knows what is left of a request's body.
+/// Handles the unread part of a request's body once the answer is ready.
 #[derive(Debug)]
 pub(super) struct UnreadBody {
     left: Option<Arc<Mutex<Left>>>,
-    /// Whether the peer wants to be asked for the body, which is done by reading it.
+    /// Whether the peer sends the body only when it is asked (`Expect`), which reading it does.
     is_held_back: bool,
 }
 
-/// A body that is still on its way, behind an answer that ends its connection.
+/// The rest of a body, to be read behind an answer that ends its connection.
 #[derive(Debug)]
 pub(super) struct Rest(IncomingBody);
 
-/// Has an eye on the body of a request.
+/// Makes the body of a request leave its unread part behind when it is dropped.
 pub(super) fn watch(request: Request<IncomingBody>) -> (Request<RequestBody>, UnreadBody) {
     let left: Option<Arc<Mutex<Left>>> = (!request.body().is_end_stream()).then(Arc::default);
     let unread = UnreadBody {
@@ -85,13 +85,14 @@ pub(super) fn watch(request: Request<IncomingBody>) -> (Request<RequestBody>, Un
 }
 
 impl UnreadBody {
-    /// Makes an answer ready. What is returned with it is to be thrown away meanwhile.
-    pub(super) async fn settle<B>(self, mut response: Response<B>) -> (Response<B>, Option<Rest>) {
+    /// Reads a little of the rest, or marks the answer as the last of its connection. The caller
+    /// throws away the returned rest while the answer is sent.
+    pub(super) async fn finish<B>(self, mut response: Response<B>) -> (Response<B>, Option<Rest>) {
         let left = self.left.map(|left| std::mem::take(&mut *lock(&left)));
         let rest = match left {
             None | Some(Left::Nothing) => return (response, None),
             Some(Left::Broken) => None,
-            // Without a word from us it mostly does not come, and nothing is lost with it.
+            // The peer mostly does not send it unasked, so there is nothing to read.
             Some(Left::Rest(_)) if self.is_held_back => None,
             Some(Left::Rest(mut incoming)) => {
                 let goes_on = !response.headers().contains_key(header::CONNECTION)
@@ -109,14 +110,14 @@ impl UnreadBody {
 }
 
 impl Rest {
-    /// Reads what comes, up to a limit, so that the peer gets to read its answer.
+    /// Reads the rest, up to a limit, so that the peer can read its answer.
     pub(super) async fn throw_away(mut self) {
         throw_away(&mut self.0, BEHIND).await;
     }
 }
 
-/// Whether that was all of it.
-async fn throw_away(incoming: &mut IncomingBody, most: Most) -> bool {
+/// Reads a body up to a limit. True if that was all of it.
+async fn throw_away(incoming: &mut IncomingBody, limit: ReadLimit) -> bool {
     let read = async {
         let mut bytes: u64 = 0;
         while let Some(frame) =
@@ -125,13 +126,15 @@ async fn throw_away(incoming: &mut IncomingBody, most: Most) -> bool {
             let Ok(frame) = frame else { return false };
             let piece = frame.data_ref().map_or(0, Bytes::len);
             bytes = bytes.saturating_add(piece as u64);
-            if bytes > most.bytes {
+            if bytes > limit.bytes {
                 return false;
             }
         }
         true
     };
-    tokio::time::timeout(most.time, read).await.unwrap_or(false)
+    tokio::time::timeout(limit.time, read)
+        .await
+        .unwrap_or(false)
 }
 
 fn lock(left: &Mutex<Left>) -> MutexGuard<'_, Left> {
@@ -140,12 +143,12 @@ fn lock(left: &Mutex<Left>) -> MutexGuard<'_, Left> {
 }
 
 impl RequestBody {
-    /// Nobody waits for the rest.
+    /// The rest is no longer waited for.
     pub(super) fn give_up(&mut self) {
         self.ends(Left::Broken);
     }
 
-    /// Its end has come, one way or the other.
+    /// Records what is left of the body, once.
     fn ends(&mut self, how: Left) {
         if let Some(left) = self.left.take() {
             *lock(&left) = how;

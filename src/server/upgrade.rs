@@ -1,4 +1,5 @@
-//! A request that becomes a WebSocket: the handshake, the socket taken back from hyper, and the way to a shard.
+//! A request that becomes a WebSocket: its handshake, the socket taken back from hyper, and the
+//! hand-over to a shard.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,12 +23,12 @@ use crate::transport::Framing;
 use crate::transport::encryption::Encryption;
 use crate::transport::websocket::{self, HandshakeRefusal};
 
-/// What hyper has for a request that may become something else.
+/// Takes hyper's upgrade out of a request that may become a WebSocket.
 pub(super) fn upgrade_of<B>(request: &mut Request<B>) -> Option<OnUpgrade> {
     request.extensions_mut().remove()
 }
 
-/// Makes a WebSocket of a request, for the shard.
+/// Answers the handshake of a WebSocket, and hands its socket to a shard in a task of its own.
 pub(super) fn upgrade(
     front: &Arc<Front>,
     service: &Arc<Service>,
@@ -50,9 +51,9 @@ pub(super) fn upgrade(
         match on_upgrade
             .await
             .map_err(|error| error.to_string())
-            .and_then(socket)
+            .and_then(take_socket)
         {
-            Ok(Taken {
+            Ok(UpgradedSocket {
                 socket,
                 encryption,
                 leftover,
@@ -100,34 +101,34 @@ fn refusal(reason: HandshakeRefusal) -> Response {
     }
 }
 
-/// A socket that hyper has let go of.
-struct Taken {
+/// A socket that was taken back from hyper.
+struct UpgradedSocket {
     socket: std::net::TcpStream,
     encryption: Option<Box<Encryption>>,
-    /// What the client sent behind its handshake.
+    /// Bytes that the client sent behind its handshake.
     leftover: Bytes,
 }
 
 /// Takes the socket back from hyper.
-fn socket(upgraded: Upgraded) -> Result<Taken, String> {
+fn take_socket(upgraded: Upgraded) -> Result<UpgradedSocket, String> {
     let (socket, encryption, leftover) = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => (parts.io.into_inner(), None, parts.read_buf),
         Err(upgraded) => encrypted(upgraded)?,
     };
     let socket = socket.into_std().map_err(|error| error.to_string())?;
-    // From here on the shard sees to it that a client which takes nothing is given up.
+    // From here on the shard closes clients that take nothing.
     #[cfg(target_os = "linux")]
     if let Err(error) = SockRef::from(&socket).set_tcp_user_timeout(None) {
-        tracing::debug!(%error, "The kernel's own time could not be restored.");
+        tracing::debug!(%error, "The kernel's own TCP timeout could not be restored.");
     }
-    Ok(Taken {
+    Ok(UpgradedSocket {
         socket,
         encryption,
         leftover,
     })
 }
 
-/// The same, where it speaks TLS: the TCP socket, and the state of what was spoken on it.
+/// The same for a TLS connection: the TCP socket, and the state of its TLS.
 fn encrypted(upgraded: Upgraded) -> Result<(TcpStream, Option<Box<Encryption>>, Bytes), String> {
     #[cfg(feature = "tls")]
     let upgraded = match upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() {

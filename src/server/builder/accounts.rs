@@ -1,4 +1,5 @@
-//! What makes the methods and publications of accounts part of a server, and what a stock client's page asks of any.
+//! Registers the methods and publications of accounts, and the publications that every stock client
+//! subscribes to.
 
 use std::sync::Arc;
 
@@ -10,14 +11,16 @@ use crate::method::Call;
 use crate::publication::Subscription;
 use crate::shard::orders::{Orders, Secret};
 
-/// What Meteor's client asks for to learn of a new version of its page. Ready and silent, it never reloads.
+/// By this publication Meteor's client learns of a new version of its page. It is ready and silent,
+/// so the client never reloads.
 const CLIENT_VERSIONS: &str = "meteor_autoupdate_clientVersions";
 
-/// How logins by other services are configured: there are none that a client could configure.
+/// By this publication clients learn how logins by other services are configured. There are none.
 const LOGIN_SERVICES: &str = "meteor.loginServiceConfiguration";
 
 impl Builder {
-    /// Switches [accounts](crate::account) on: `login` and its kin, resume tokens, the user's own document.
+    /// Switches [accounts](crate::account) on: `login`, `logout` and their like, resume tokens, the
+    /// user's own document.
     ///
     /// ```
     /// # use updraft::account::{Accounts, MemoryUsers};
@@ -31,10 +34,11 @@ impl Builder {
         self
     }
 
-    /// Adds a kind of login. Authenticators are asked in the order of these calls, after resume tokens; the first that
-    /// knows a request answers it.
+    /// Adds a kind of login. Authenticators are asked in the order of these calls, after resume
+    /// tokens; the first that knows a request answers it.
     ///
-    /// Without [`accounts`](Self::accounts) there are no stored users, and logins last as long as their connection.
+    /// Without [`accounts`](Self::accounts) there are no stored users, and a login lasts as long as
+    /// its session.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticators.push(Box::new(authenticator));
@@ -42,11 +46,12 @@ impl Builder {
     }
 
     /// Signs the orders of [`Handle::disconnect_user`](crate::Handle::disconnect_user) and
-    /// [`Handle::stop_subscriptions`](crate::Handle::stop_subscriptions), and obeys none that is not signed so. Every
-    /// process on the bus has the same secret, of 32 bytes or more, and a clock that is right within a minute.
+    /// [`Handle::stop_subscriptions`](crate::Handle::stop_subscriptions), and refuses orders that
+    /// are not signed with this secret. Every process on the bus needs the same secret, of 32 bytes
+    /// or more, and a clock that is right within a minute.
     ///
-    /// Without a secret anybody who may publish on the channel `updraft:orders` of that Redis can give orders; no client
-    /// can, whatever channels the program lets it choose.
+    /// Without a secret, every program that may publish on the channel `updraft:orders` of that
+    /// Redis can give orders. No client can, whatever channels the program lets it choose.
     #[must_use]
     pub fn orders_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
         match Secret::new(secret.as_ref()) {
@@ -60,7 +65,7 @@ impl Builder {
         self
     }
 
-    /// Registers what accounts offer to clients.
+    /// Registers the methods and publications of accounts.
     pub(super) fn with_accounts(mut self) -> (Self, Option<Arc<Logins>>) {
         self = self.stock_publication(CLIENT_VERSIONS);
         let authenticators = std::mem::take(&mut self.authenticators);
@@ -90,7 +95,7 @@ impl Builder {
         (server, Some(logins))
     }
 
-    /// Answers for a publication that stock clients ask for, unless the program does.
+    /// Registers a publication that stock clients ask for, unless the program has registered it.
     fn stock_publication(self, name: &str) -> Self {
         let is_defined = self.publications.iter().any(|it| it.name() == name);
         if is_defined {

@@ -1,11 +1,11 @@
-//! Rules of how often clients may ask.
+//! Rules about how often clients may call methods and subscribe.
 
 use super::Builder;
 use crate::limit::{Limiter, RateLimit, RuleLimits};
 use crate::method::Method;
 use crate::publication::Publication;
 
-/// The rules about rates.
+/// The rules of the program, and those for logging in.
 #[derive(Debug)]
 pub(super) struct Rates {
     own: Vec<RateLimit>,
@@ -22,7 +22,7 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// Puts the rules to work for what is registered.
+    /// The limiter that applies the rules to the registered methods and publications.
     pub(super) fn limiter(
         self,
         limits: RuleLimits,
@@ -38,9 +38,10 @@ impl Rates {
 }
 
 impl Builder {
-    /// Adds a rule of how often clients may call methods and subscribe: see [`RateLimit`]. What exceeds
-    /// it fails with `too-many-requests`, as with Meteor's `ddp-rate-limiter`, and is counted in
-    /// [`Stats::rate_limited`](crate::Stats::rate_limited). Rules count in this process only.
+    /// Adds a rule about how often clients may call methods and subscribe: see [`RateLimit`]. A
+    /// request that exceeds it fails with `too-many-requests`, as with Meteor's `ddp-rate-limiter`,
+    /// and is counted in [`Stats::rate_limited`](crate::Stats::rate_limited). Each process counts
+    /// by itself.
     #[must_use]
     pub fn rate_limit(mut self, rule: RateLimit) -> Self {
         self.rates.own.push(rule);
@@ -48,7 +49,7 @@ impl Builder {
     }
 
     /// Replaces the rules for logging in, which are those of [`RateLimit::login`] by default; `[]`
-    /// switches them off. Where no such method is registered they cost nothing.
+    /// switches them off. If no such method is registered, they cost nothing.
     #[must_use]
     pub fn login_rules(mut self, rules: impl IntoIterator<Item = RateLimit>) -> Self {
         self.rates.login = rules.into_iter().collect();

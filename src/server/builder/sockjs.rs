@@ -1,4 +1,4 @@
-//! SockJS: where it is, what else it serves, and how much of it there may be.
+//! SockJS: its options for DDP, and services of the program's own.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ impl Builder {
         self
     }
 
-    /// Serves plain messages over SockJS, apart from DDP. The handler is called for each connection, which is closed when
-    /// the handler ends.
+    /// Serves plain messages over SockJS, apart from DDP. The handler is called for each
+    /// connection, and the connection is closed when the handler ends.
     ///
     /// ```
     /// # use updraft::prelude::*;
@@ -40,7 +40,7 @@ impl Builder {
         let handler = Arc::new(handler);
         let handler = move |connection| {
             let handler = handler.clone();
-            // Called where a panic in it harms nobody else.
+            // Called inside the future, so that a panic costs only this connection.
             async move { handler(connection).await }.boxed()
         };
         self.services.push(Service {
@@ -51,7 +51,7 @@ impl Builder {
     }
 }
 
-/// Refuses services whose paths are of no use.
+/// Refuses services whose paths are not valid, or are taken.
 pub(super) fn check(ddp: &SockJs, services: &[Service]) -> Result<()> {
     let others = services.iter().map(|service| &service.options);
     let mut seen = Vec::new();

@@ -1,4 +1,4 @@
-//! TLS towards clients: the certificate, and how long they may take over it.
+//! TLS towards clients: its certificate, and the task that looks for a new one.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::Builder;
 use crate::server::tls::Tls;
 use crate::shard::Shared;
 
-/// Has the certificate's files looked at until the server begins to end.
+/// Spawns the task that looks at the certificate's files until the server begins to shut down.
 pub(super) fn watch(tls: &Tls, interval: Duration, shared: &Shared) {
     if !interval.is_zero() {
         let background = &shared.background;
@@ -29,9 +29,9 @@ impl Builder {
     /// # }
     /// ```
     ///
-    /// An idle client takes 7 to 8 KiB more than one in the open. Pages of the server's own origin
-    /// are then those that came over `https:`, unless
-    /// [`trusted_proxies`](crate::Settings::trusted_proxies) stand in between.
+    /// An idle client takes 7 to 8 KiB more than one without TLS. Pages of the server's own origin
+    /// must then have come over `https:`, unless
+    /// [`trusted_proxies`](crate::Settings::trusted_proxies) are configured.
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);

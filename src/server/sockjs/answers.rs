@@ -1,4 +1,4 @@
-//! Answers, with the headers that SockJS prescribes for each.
+//! SockJS's answers, each with the headers that SockJS prescribes.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -26,7 +26,7 @@ impl<'a> Answers<'a> {
         Self { options, request }
     }
 
-    /// What the server can do. A client that asks also learns how far away the server is.
+    /// `/info`: what the server offers. Clients also measure the round trip by it.
     pub(super) fn info(&self) -> Response {
         let entropy = getrandom::u32().unwrap_or_default();
         let origins = if self.options.cors {
@@ -42,11 +42,11 @@ impl<'a> Answers<'a> {
         let content_type = "application/json; charset=UTF-8";
         set(&mut response, header::CONTENT_TYPE, content_type);
         set(&mut response, header::CACHE_CONTROL, PRIVATE);
-        self.share(&mut response);
+        self.allow_cross_origin(&mut response);
         response
     }
 
-    /// What a browser may do, good for a year.
+    /// The answer to a preflight request, valid for a year.
     pub(super) fn options(&self, methods: &'static str) -> Response {
         let mut response = empty(StatusCode::NO_CONTENT);
         for (name, value) in [
@@ -58,11 +58,12 @@ impl<'a> Answers<'a> {
             }
         }
         keep_for_a_year(&mut response);
-        self.share(&mut response);
+        self.allow_cross_origin(&mut response);
         response
     }
 
-    /// The page of the iframe, which depends on nothing but the options, for the pages that may have it in a frame.
+    /// The page for the iframe, which depends only on the options. `ancestors` names the pages that
+    /// may have it in a frame.
     pub(super) fn iframe(&self, ancestors: Option<&HeaderValue>) -> Response {
         let page = sockjs::iframe(&self.options.script);
         let digest = Sha1::digest(page.as_bytes());
@@ -96,10 +97,10 @@ impl<'a> Answers<'a> {
         response
     }
 
-    /// Adds what all answers of a session's URLs have.
+    /// Adds the headers that all answers at a session's URLs have.
     pub(super) fn of_session(&self, mut response: Response) -> Response {
         set(&mut response, header::CACHE_CONTROL, PRIVATE);
-        self.share(&mut response);
+        self.allow_cross_origin(&mut response);
         if self.options.cookies {
             let cookie = format!("JSESSIONID={}; path=/", self.cookie().unwrap_or("dummy"));
             if let Ok(cookie) = HeaderValue::try_from(cookie) {
@@ -109,7 +110,7 @@ impl<'a> Answers<'a> {
         response
     }
 
-    /// The client's own cookie.
+    /// The cookie that the client has sent.
     fn cookie(&self) -> Option<&str> {
         let cookies = self.request.get_all(header::COOKIE).iter();
         cookies
@@ -118,8 +119,8 @@ impl<'a> Answers<'a> {
             .find_map(|cookie| cookie.trim().strip_prefix("JSESSIONID="))
     }
 
-    /// Lets the page that asks read the answer.
-    fn share(&self, response: &mut Response) {
+    /// Lets pages of other origins read the answer.
+    fn allow_cross_origin(&self, response: &mut Response) {
         if !self.options.cors {
             return;
         }
@@ -150,7 +151,7 @@ pub(super) fn text(text: &'static str) -> Response {
     response
 }
 
-/// 204, with a type nevertheless: without one there are browsers that expect XML.
+/// 204, with a type nevertheless: without one some browsers expect XML.
 pub(super) fn no_content() -> Response {
     let mut response = empty(StatusCode::NO_CONTENT);
     set(&mut response, header::CONTENT_TYPE, PLAIN);
@@ -168,14 +169,14 @@ pub(super) fn not_allowed(methods: &'static str) -> Response {
     response
 }
 
-/// 500 with the reason, as SockJS has it for what is the client's fault.
+/// 500 with the reason, which SockJS answers to mistakes of the client.
 pub(super) fn failure(reason: &impl fmt::Display) -> Response {
     let mut response = with_text(StatusCode::INTERNAL_SERVER_ERROR, reason.to_string());
     set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     response
 }
 
-/// There are as many sessions, or messages, as there may be.
+/// 503: there are as many sessions, or messages, as there may be.
 pub(super) fn busy() -> Response {
     with_text(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -183,7 +184,7 @@ pub(super) fn busy() -> Response {
     )
 }
 
-/// A body that is not read to its end.
+/// The answer to a body that is not read to its end.
 pub(super) fn refusal(status: StatusCode) -> Response {
     with_text(
         status,

@@ -1,4 +1,4 @@
-//! Bodies of requests: bounded in bytes, in the time without progress, and in time altogether.
+//! Bodies of requests, bounded in bytes, in time without progress, and in time altogether.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,8 +15,8 @@ use crate::server::unread::RequestBody;
 ///
 /// # Errors
 ///
-/// 415 for a compressed one; 413 for one that is too large, as soon as that is known; 408 for one
-/// that does not come, or not in time; 400 for one that is broken.
+/// 415 for a compressed body; 413 for a body that is too large, as soon as that is known; 408 for a
+/// body that does not arrive in time; 400 for a body that is broken.
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: RequestBody,
@@ -51,7 +51,7 @@ async fn collect(body: &mut RequestBody, settings: &HttpSettings) -> Result<Vec<
         };
         match next {
             Some(Ok(frame)) => {
-                // Nobody asks for trailers.
+                // Trailers are not used.
                 let piece = frame.into_data().unwrap_or_default();
                 if read.len().saturating_add(piece.len()) > settings.body_bytes {
                     return Err(StatusCode::PAYLOAD_TOO_LARGE);

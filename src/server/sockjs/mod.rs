@@ -1,5 +1,5 @@
-//! SockJS over HTTP: what each of its URLs answers. Which request asks for what is decided in `updraft_protocol`; frames
-//! come from the shard that owns the session.
+//! SockJS over HTTP: the answer at each of its URLs. `updraft_protocol` decides what a request asks
+//! for; frames come from the shard that owns the session.
 
 mod answers;
 mod body;
@@ -25,7 +25,7 @@ use crate::stream::Speaks;
 use crate::transport::Framing;
 use answers::Answers;
 
-/// What nginx, and others since, look for in a response.
+/// The header by which a response tells nginx, and other proxies, not to buffer it.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Answers a request below the prefix of a service.
@@ -41,8 +41,8 @@ pub(super) async fn answer(
     let options = &site.service.options;
     let answers = Answers::new(options, headers);
     let route = sockjs::route(request.method.as_str(), &site.path);
-    // WebSockets and new sessions are looked at more closely below. The page for frames is judged by browsers, which know
-    // who asks for it even when it comes out of their cache.
+    // WebSockets and new sessions are checked more closely below. For the page for frames the
+    // browser itself checks which page has it in a frame, also when the page comes from its cache.
     if !matches!(route, Route::Greeting | Route::Iframe)
         && let Err(refused) = front.admission().screen(headers)
     {
@@ -86,7 +86,7 @@ pub(super) async fn answer(
     }
 }
 
-/// A response of frames: those of the session of this name, which is made where there is none.
+/// A response of frames of the session with this name, which is created if there is none.
 fn receive(
     front: &Front,
     site: &Site,
@@ -114,7 +114,7 @@ fn receive(
             front.settings().clients.queued_bytes,
         );
         if matches!(site.service.speaks, Speaks::Handler(_)) {
-            // There is nothing that its client would have to say first.
+            // Its client need not send anything first.
             session.connected();
         }
         let arrival = Arrival {
@@ -147,14 +147,14 @@ fn receive(
     answers::set(&mut response, header::CONTENT_TYPE, content_type);
     answers::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     if is_stream {
-        // Else nginx keeps frames to itself until it has a buffer full of them. A response of one
-        // frame is over with it, so it is passed on at once in any case.
+        // Otherwise nginx buffers frames until its buffer is full. A response of one frame ends
+        // with it, so nginx passes it on at once.
         answers::set(&mut response, X_ACCEL_BUFFERING, "no");
     }
     response
 }
 
-/// Takes the messages of a body to their session.
+/// Posts the messages of a body to their session.
 async fn post(
     front: &Front,
     session: &Arc<PollingSession>,
