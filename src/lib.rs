@@ -104,8 +104,9 @@ pub use updraft_protocol::message::{ErrorCode, WireError};
 pub use updraft_protocol::random::{RandomStream, is_meteor_id};
 pub use updraft_protocol::vent::{EncodingChoice, VentOptions};
 pub use updraft_protocol::view::{Fields, IntoFields, PublicationStrategy};
-/// For [`Builder::route`], whose filters are tower services by [`warp::service`]. Any other version of warp does
-/// as well, and so does any other crate whose services are tower's: a program that wants to choose names its own.
+/// For [`Builder::route`]: a filter is a tower service by [`warp::service`]. Any other version of warp
+/// does as well, and so does any other crate whose services are tower's; a program that wants to
+/// choose names its own.
 #[cfg(feature = "warp")]
 pub use warp;
 

@@ -9,8 +9,8 @@ use crate::base::error::{Error, Result};
 use crate::handler::unpanicked;
 use crate::shard::Shared;
 
-/// Keeps a channel listened to: see [`Handle::on`](crate::Handle::on). Dropping it ends that, and drops a call of the
-/// function where it awaits.
+/// Keeps a channel listened to: see [`Handle::on`](crate::Handle::on). Dropping it ends that, and
+/// drops a call of the function where it awaits.
 #[derive(Debug)]
 #[must_use = "what listens ends when this is dropped"]
 pub struct ListenerGuard {
@@ -46,7 +46,8 @@ impl Drop for ListenerGuard {
     }
 }
 
-/// Calls `f` for all that comes, one after the other, until the channels are closed. A panic costs one call.
+/// Calls `f` for all that comes, one after the other, until the channels are closed. A panic costs
+/// one call.
 async fn hear<F, Fut>(mut listener: Listener, mut f: F)
 where
     F: FnMut(Received) -> Fut,

@@ -70,8 +70,8 @@ impl Routes {
         Self(routes)
     }
 
-    /// What the route with the longest path answers, at which or below which the request is. None is there for it
-    /// otherwise.
+    /// What the route with the longest path answers, at which or below which the request is. None
+    /// is there for it otherwise.
     pub(super) fn answer(&self, request: Request<RequestBody>) -> Option<Answer> {
         let path = request.uri().path();
         let routes = self.0.iter().filter(|(at, _)| is_below(path, at));

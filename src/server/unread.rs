@@ -35,10 +35,11 @@ struct Most {
     time: Duration,
 }
 
-/// The body of a request, for whoever answers it: a [route](crate::Builder::route) of the program's own, for example.
+/// The body of a request, for whoever answers it: a [route](crate::Builder::route) of the program's
+/// own, for example.
 ///
-/// It is read as any [`http_body::Body`](https://docs.rs/http-body), and need not be read to its end.
-/// How much of it there may be is for the route to limit.
+/// It is read as any [`http_body::Body`](https://docs.rs/http-body), and need not be read to its
+/// end. How much of it there may be is for the route to limit.
 #[derive(Debug)]
 pub struct RequestBody {
     /// There until the body is dropped.

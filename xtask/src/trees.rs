@@ -1,4 +1,5 @@
-//! What a program has to build that uses a part of the workspace: the bus alone to emit, or the library without the binary.
+//! What a program has to build that uses a part of the workspace: the bus alone to emit, or the
+//! library without the binary.
 
 use crate::workspace::cargo;
 
