@@ -9,9 +9,9 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrustedProxies {
-    /// So many proxies stand in a row before the server, whoever they are, each of which appends the
-    /// address that it is asked from to `X-Forwarded-For`, or says it where the [`AddressSource`] is:
-    /// none by default. It is Meteor's `HTTP_FORWARDED_COUNT`.
+    /// So many proxies stand in a row before the server, whoever they are, each of which appends
+    /// the address that it is asked from to `X-Forwarded-For`, or says it where the
+    /// [`AddressSource`] is: none by default. It is Meteor's `HTTP_FORWARDED_COUNT`.
     ///
     /// The client's address is the entry that many from the right. Entries that a client writes
     /// itself are further left and are ignored. Up to 3.2.1 Meteor did the same; later versions
@@ -39,12 +39,12 @@ pub enum AddressSource {
     /// In `X-Forwarded-For`, to which each of them appends.
     #[default]
     XForwardedFor,
-    /// In the parameter `for` of `Forwarded` (RFC 7239), to which each of them appends. `unknown` and
-    /// what is obfuscated is no address. `X-Forwarded-For` means nothing then.
+    /// In the parameter `for` of `Forwarded` (RFC 7239), to which each of them appends. `unknown`
+    /// and what is obfuscated is no address. `X-Forwarded-For` means nothing then.
     Forwarded,
     /// In this header, which the outermost of them sets and the others leave as it is, such as
-    /// `CF-Connecting-IP` or `Fly-Client-IP`. Of several entries the last counts. The outermost has to
-    /// replace what a client sends in it, and no client may reach the others around it.
+    /// `CF-Connecting-IP` or `Fly-Client-IP`. Of several entries the last counts. The outermost has
+    /// to replace what a client sends in it, and no client may reach the others around it.
     Header(String),
     /// Before everything else on a connection, even TLS: the PROXY protocol of HAProxy and of load
     /// balancers, version 1 or 2. A trusted proxy must speak it, or its connection is closed: with

@@ -155,7 +155,8 @@ impl Connection {
         self.0.log_id
     }
 
-    /// When the client came, by the wall clock. After a resumption it is still the time of the first connection.
+    /// When the client came, by the wall clock. After a resumption it is still the time of the
+    /// first connection.
     pub fn since(&self) -> Date {
         self.0.since
     }

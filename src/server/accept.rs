@@ -131,7 +131,8 @@ impl Acceptor {
     }
 }
 
-/// Takes off what a proxy says of the connection; from then on its peer is the client, if the proxy has named it.
+/// Takes off what a proxy says of the connection; from then on its peer is the client, if the proxy
+/// has named it.
 async fn announced(
     front: &Front,
     mut socket: TcpStream,
@@ -141,10 +142,10 @@ async fn announced(
     let timeout = front.settings().http.header_timeout;
     let timeout = if timeout.is_zero() { LONGEST } else { timeout };
     let header = tokio::select! {
-        header = tokio::time::timeout(timeout, read) => header.unwrap_or_else(|late| Err(late.into())),
+        header = tokio::time::timeout(timeout, read) => header,
         () = front.draining().cancelled() => return None,
     };
-    match header {
+    match header.unwrap_or_else(|late| Err(late.into())) {
         Ok(client) => Some((socket, client.unwrap_or(peer))),
         Err(error) => {
             front.admission().unannounced(peer, &error);

@@ -137,8 +137,8 @@ impl Subnet {
     }
 }
 
-/// The client's address behind trusted proxies: without any the socket's, else an entry of the header to which they
-/// append. What stands to the left of that anybody may have written.
+/// The client's address behind trusted proxies: without any the socket's, else an entry of the
+/// header to which they append. What stands to the left of that anybody may have written.
 ///
 /// With a number of proxies it is the entry that the outermost of them has added, which is that
 /// many from the right. With fewer entries, or when that entry is no address, the client has none.
@@ -149,7 +149,8 @@ impl Subnet {
 /// With networks it is the first from the right that is in none of them, if the socket's other end
 /// is in one. A client that no proxy has spoken of is the proxy itself.
 ///
-/// Where one of them sets a header, it is the last entry there, if the socket's other end is a proxy.
+/// Where one of them sets a header, it is the last entry there, if the socket's other end is a
+/// proxy.
 pub(super) fn client_address(
     proxies: &Proxies,
     peer: SocketAddr,
@@ -187,8 +188,9 @@ fn entries<'a>(headers: &'a HeaderMap, header: &HeaderName) -> impl Iterator<Ite
 
 /// The address in an element of `Forwarded`.
 ///
-/// Elements are told apart by their commas and parameters by their semicolons, within quotes too: no parameter of the RFC
-/// has any there, and a quotation mark that a client leaves open must not swallow what its proxies say.
+/// Elements are told apart by their commas and parameters by their semicolons, within quotes too:
+/// no parameter of the RFC has any there, and a quotation mark that a client leaves open must not
+/// swallow what its proxies say.
 fn parse_forwarded(element: &[u8]) -> Option<IpAddr> {
     let mut found = element.split(|byte| *byte == b';').filter_map(|pair| {
         let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;

@@ -74,8 +74,8 @@ impl Admission {
                 %peer,
                 %error,
                 left_out,
-                "A connection is refused: by the settings trusted_proxies and address_source it has to \
-                 begin with a PROXY header."
+                "A connection is refused: by the settings trusted_proxies and address_source it \
+                 has to begin with a PROXY header."
             );
         }
     }

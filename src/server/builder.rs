@@ -209,15 +209,17 @@ impl Builder {
         self
     }
 
-    /// Mounts a tower service beside DDP: a router of axum, for example, or a filter of warp by `warp::service`.
+    /// Mounts a tower service beside DDP: a router of axum, for example, or a filter of warp by
+    /// `warp::service`.
     ///
-    /// It is asked for everything at `path` and below, and sees paths whole. Of several routes that is the one with the
-    /// longest path, so that one at `/` gets what no other takes; without it that is 404. Health checks, SockJS and
-    /// DDP's WebSockets come before all routes: with an empty [`path_prefix`](crate::config::HttpSettings::path_prefix)
-    /// whatever ends in `/websocket` is DDP's. A response may be a stream, and a request may be upgraded.
+    /// It is asked for everything at `path` and below, and sees paths whole. Of several routes that
+    /// is the one with the longest path, so that one at `/` gets what no other takes; without it
+    /// that is 404. Health checks, SockJS and DDP's WebSockets come before all routes: with an
+    /// empty [`path_prefix`](crate::config::HttpSettings::path_prefix) whatever ends in
+    /// `/websocket` is DDP's. A response may be a stream, and a request may be upgraded.
     ///
-    /// A path that does not begin with a slash or that ends with one, two routes at the same path, and a route at a
-    /// path that is DDP's or SockJS's are errors of [`bind`](Self::bind).
+    /// A path that does not begin with a slash or that ends with one, two routes at the same path,
+    /// and a route at a path that is DDP's or SockJS's are errors of [`bind`](Self::bind).
     ///
     /// ```
     /// # use updraft::prelude::*;
@@ -225,7 +227,7 @@ impl Builder {
     /// use updraft::warp::{self, Filter};
     ///
     /// let version = warp::path!("api" / "version").map(|| env!("CARGO_PKG_VERSION"));
-    /// let page = warp::path::end().map(|| warp::reply::html("<!doctype html><title>Home</title>"));
+    /// let page = warp::path::end().map(|| warp::reply::html("<title>Home</title>"));
     /// let builder = Server::builder()
     ///     .route("/api", warp::service(version))
     ///     .route("/", warp::service(page));

@@ -66,13 +66,16 @@ impl Handle {
         self.shared.host.emit(channel, value).await
     }
 
-    /// Calls `f` for each message of a channel, whoever has published it, and for each [gap](Received::Gap) where some
-    /// may be missing, until what is returned is dropped or the server has shut down.
+    /// Calls `f` for each message of a channel, whoever has published it, and for each
+    /// [gap](Received::Gap) where some may be missing, until what is returned is dropped or the
+    /// server has shut down.
     ///
-    /// Resolves when the bus has confirmed the channel: what is published after that arrives, or leaves a gap. `f` runs
-    /// on the runtime that awaits `serve`, one call at a time and in order; the next waits for its future. What waits is
-    /// bounded ([`ChannelSettings::queued_messages`](crate::config::ChannelSettings::queued_messages)): a function that
-    /// does not keep up has a gap, and keeps nobody else waiting. A panic costs one call.
+    /// Resolves when the bus has confirmed the channel: what is published after that arrives, or
+    /// leaves a gap. `f` runs on the runtime that awaits `serve`, one call at a time and in order;
+    /// the next waits for its future. What waits is bounded
+    /// ([`ChannelSettings::queued_messages`](crate::config::ChannelSettings::queued_messages)): a
+    /// function that does not keep up has a gap, and keeps nobody else waiting. A panic costs one
+    /// call.
     ///
     /// ```
     /// # use updraft::prelude::*;
@@ -125,11 +128,11 @@ impl Handle {
         }
     }
 
-    /// The clients of this process, in no order. Sessions that wait for their clients are among them, and so are clients
-    /// of [SockJS services](crate::Builder::sockjs_service).
+    /// The clients of this process, in no order. Sessions that wait for their clients are among
+    /// them, and so are clients of [SockJS services](crate::Builder::sockjs_service).
     ///
-    /// Each shard makes its part of the list in slices of 256 clients, between which it goes on with its work; a client
-    /// that comes or goes meanwhile may be on the list or not.
+    /// Each shard makes its part of the list in slices of 256 clients, between which it goes on
+    /// with its work; a client that comes or goes meanwhile may be on the list or not.
     ///
     /// ```
     /// # async fn run(handle: updraft::Handle) {

@@ -1,5 +1,6 @@
-//! The PROXY protocol, versions 1 and 2: a header before everything else on a connection, in which a proxy says who
-//! has connected to it. What it means is for the crate `proxy-header`; here exactly its bytes are taken off.
+//! The PROXY protocol, versions 1 and 2: a header before everything else on a connection, in which
+//! a proxy says who has connected to it. What it means is for the crate `proxy-header`; here
+//! exactly its bytes are taken off.
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -19,10 +20,12 @@ const SHORTEST: usize = 15;
 /// The most bytes of a line of version 1.
 const LONGEST_LINE: usize = 107;
 
-/// The most bytes behind the fixed part of version 2: addresses, and what else proxies say, which is not used.
+/// The most bytes behind the fixed part of version 2: addresses, and what else proxies say, which
+/// is not used.
 const LONGEST_REST: u16 = 4096;
 
-/// Reads the header of a connection. The client's address, unless the proxy speaks for itself or does not know.
+/// Reads the header of a connection. The client's address, unless the proxy speaks for itself or
+/// does not know.
 ///
 /// # Errors
 ///

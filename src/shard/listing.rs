@@ -1,4 +1,5 @@
-//! The list of a shard's clients, for the program: asked for by letter, and made in slices, between which the shard goes on.
+//! The list of a shard's clients, for the program: asked for by letter, and made in slices, between
+//! which the shard goes on.
 
 use std::net::IpAddr;
 
@@ -11,11 +12,13 @@ use super::client::Client;
 use super::link::Link;
 use crate::transport::Framing;
 
-/// What is known of one client's connection: see [`Handle::connections`](crate::Handle::connections).
+/// What is known of one client's connection: see
+/// [`Handle::connections`](crate::Handle::connections).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
-    /// What logs call it: [`Connection::log_id`](crate::Connection::log_id). The session's id is a credential, and not here.
+    /// What logs call it: [`Connection::log_id`](crate::Connection::log_id). The session's id is a
+    /// credential, and not here.
     pub log_id: Uuid,
     /// Who is logged in.
     pub user: Option<String>,

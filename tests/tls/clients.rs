@@ -20,7 +20,7 @@ use rustls::version::TLS12;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, StreamOwned};
 use socket2::{Domain, Socket, Type};
 use updraft::prelude::*;
-use updraft::{Builder, SockJs, Tls};
+use updraft::{AddressSource, Builder, SockJs, Tls, TrustedProxies};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
 use updraft_test_support::process::{Process, free_port};
@@ -593,4 +593,32 @@ fn found_113_the_relay_reads_its_certificate_again_when_it_is_told_to() {
     });
     before.close();
     Client::ddp_connect(&url).0.close();
+}
+
+#[test]
+fn found_318_a_proxy_says_the_address_before_tls_begins() {
+    let address = async |call: Call| {
+        let address = call.connection().client_address();
+        Ok::<_, Error>(address.map(|it| it.to_string()))
+    };
+    let server = start(builder().method("address", address).configure(|settings| {
+        settings.trusted_proxies = TrustedProxies::Hops(1);
+        settings.address_source = AddressSource::ProxyProtocol;
+    }));
+    let mut socket = TcpStream::connect(host(&server)).unwrap();
+    socket
+        .write_all(b"PROXY TCP6 2001:db8::1 ::1 4711 443\r\n")
+        .unwrap();
+    let mut client = Client::over(socket, &url(&server)).unwrap();
+    client.send_text(CONNECT);
+    client.expect_any_text();
+    client.send_text(r#"{"msg":"method","id":"1","method":"address"}"#);
+    let answers = [(); 2].map(|()| client.expect_any_text());
+    let result = r#"{"msg":"result","id":"1","result":"2001:db8::1"}"#.to_owned();
+    assert!(answers.contains(&result), "{answers:?}");
+    client.close();
+    assert!(
+        Client::try_connect(&url(&server)).is_err(),
+        "it begins with TLS"
+    );
 }

@@ -51,7 +51,8 @@ pub use text::Text;
 pub use value::{IntoIter, Iter, Object, Value};
 pub use write::{to_ejson, to_json};
 
-// What the macro needs, and what lets the server pass values on without making trees of them; subject to no promise.
+// What the macro needs, and what lets the server pass values on without making trees of them;
+// subject to no promise.
 #[doc(hidden)]
 pub use id::wire_id;
 #[doc(hidden)]

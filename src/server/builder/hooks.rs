@@ -4,13 +4,14 @@ use super::Builder;
 use crate::handler::Connection;
 
 impl Builder {
-    /// Calls `f` for each DDP client, once it has connected: Meteor's `onConnection`. What is to happen when it has left
-    /// is for [`Connection::on_close`]. May be called several times, as [`on_login`](Self::on_login) and
-    /// [`on_logout`](Self::on_logout).
+    /// Calls `f` for each DDP client, once it has connected: Meteor's `onConnection`. What is to
+    /// happen when it has left is for [`Connection::on_close`]. May be called several times, as
+    /// [`on_login`](Self::on_login) and [`on_logout`](Self::on_logout).
     ///
-    /// All three are called where the sockets are, before anything that the client has asked for is begun, and in the
-    /// order in which things happen to that client. They must not block; they may start tasks, which run on the runtime
-    /// that awaits `serve`. A client that resumes its session is the connection that it was.
+    /// All three are called where the sockets are, before anything that the client has asked for is
+    /// begun, and in the order in which things happen to that client. They must not block; they may
+    /// start tasks, which run on the runtime that awaits `serve`. A client that resumes its session
+    /// is the connection that it was.
     ///
     /// ```
     /// # use updraft::prelude::*;
@@ -30,17 +31,18 @@ impl Builder {
         self
     }
 
-    /// Calls `f` when a user logs in, with the user's id: whenever [`Call::set_user_id`](crate::Call::set_user_id) makes
-    /// somebody the user of a connection who was not before, which is what `login` does. See
-    /// [`on_connect`](Self::on_connect).
+    /// Calls `f` when a user logs in, with the user's id: whenever
+    /// [`Call::set_user_id`](crate::Call::set_user_id) makes somebody the user of a connection who
+    /// was not before, which is what `login` does. See [`on_connect`](Self::on_connect).
     #[must_use]
     pub fn on_login(mut self, f: impl Fn(&Connection, &str) + Send + Sync + 'static) -> Self {
         self.hooks.on_login.push(Box::new(f));
         self
     }
 
-    /// Calls `f` when a user logs out, with the id of who it was; or when somebody else logs in on that connection,
-    /// before that is told. Not when the connection ends. See [`on_connect`](Self::on_connect).
+    /// Calls `f` when a user logs out, with the id of who it was; or when somebody else logs in on
+    /// that connection, before that is told. Not when the connection ends. See
+    /// [`on_connect`](Self::on_connect).
     #[must_use]
     pub fn on_logout(mut self, f: impl Fn(&Connection, &str) + Send + Sync + 'static) -> Self {
         self.hooks.on_logout.push(Box::new(f));
