@@ -29,7 +29,7 @@ pub struct HttpSettings {
     /// answered with 408.
     pub body_progress_timeout: Duration,
     /// How long a request body for SockJS may take in total: 60 s by default. Then it is answered
-    /// with 408. Bodies for [routes](crate::Builder::route) are read by their filters, which must
+    /// with 408. Bodies for [routes](crate::Builder::route) are read by their services, which must
     /// limit the time themselves.
     pub body_timeout: Duration,
     /// How long posted messages may wait for room in their session, which is limited by
