@@ -35,8 +35,8 @@
 //! }
 //! ```
 //!
-//! What handlers share, for example a pool of connections, is captured by a closure, which passes
-//! it to each call:
+//! What handlers share, for example a pool of connections, is captured by a closure, which passes a
+//! clone of it to each call ([`Handler`]):
 //!
 //! ```
 //! use std::sync::Arc;
@@ -44,13 +44,13 @@
 //!
 //! struct Pool;
 //!
-//! async fn history(_: Call, _thread_id: String, _pool: Arc<Pool>) -> Result<Vec<String>> {
+//! async fn history(_pool: Arc<Pool>, _: Call, _thread_id: String) -> Result<Vec<String>> {
 //!     Ok(Vec::new())
 //! }
 //!
 //! let pool = Arc::new(Pool);
 //! let builder = Server::builder()
-//!     .method("messages.history", move |call, id| history(call, id, pool.clone()));
+//!     .method("messages.history", move |call, id| history(pool.clone(), call, id));
 //! ```
 //!
 //! Logs go through `tracing`: without a subscriber, such as `tracing_subscriber::fmt::init()`,

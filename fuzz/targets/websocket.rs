@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use websocket::rate::FrameRate;
-use websocket::reader::{Incoming, Limits, Protocol, Reader, Receiver};
+use websocket::reader::{Incoming, Limits, ProtocolViolation, Reader, Receiver};
 
 /// The output of a reader, and how it ended.
-type Seen = (Vec<String>, Result<(), Protocol>);
+type Seen = (Vec<String>, Result<(), ProtocolViolation>);
 
 /// Longest header of a frame, and longest payload of a control frame.
 const HEADER: usize = 14;
@@ -57,7 +57,7 @@ impl Receiver for Client {
         self.limits
     }
 
-    fn take(&mut self, incoming: Incoming<'_>) {
+    fn receive(&mut self, incoming: Incoming<'_>) {
         assert!(!self.closed, "something after the close");
         match incoming {
             Incoming::Message(text) => assert!(text.len() <= self.limits.message),

@@ -95,8 +95,8 @@ impl Accounts {
         self
     }
 
-    /// How often the users who are logged in are read again if the store does not report changes:
-    /// every 10 s by default.
+    /// The interval at which the server reads the logged-in users from the store, if the store does
+    /// not report changes itself: 10 s by default.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval;

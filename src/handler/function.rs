@@ -20,16 +20,26 @@ use crate::base::error::Result;
 /// [`Call`](crate::Call).
 ///
 /// `Params` is any type that serde can read. A tuple takes all parameters, any other type the
-/// first. A missing parameter is `{}` for a struct and absent for an `Option`. Surplus parameters
-/// and unknown members are ignored. [`Args`](crate::Args) takes all parameters, as they came.
-/// Parameters that do not fit are answered with 400 `Match failed`.
+/// first. [`Args`](crate::Args) takes all parameters, as they came. Surplus parameters and unknown
+/// members are ignored. Parameters that do not fit are answered with 400 `Match failed`.
+///
+/// A missing parameter is `None` for an `Option` and undefined for a [`Value`]. A struct is read
+/// from `{}`, so it fits if each of its members may be missing. For any other type, such as
+/// `String` or `Vec`, a missing parameter does not fit.
 ///
 /// A method returns a [`Result`](crate::Result) of any type that serde can write, a publication a
 /// `Result` of `()`, because it publishes through its context. The error is
 /// [`Error`](crate::Error), so that closures need not name it, and `?` converts other errors to it.
 /// The future is `Send`: a value that is not `Send` may not be held across an await.
 ///
-/// A closure captures what a handler needs beside its parameters, and clones it for each call:
+/// The handler of a publication is dropped after 60 s
+/// ([`publication_timeout`](crate::config::SessionSettings::publication_timeout)), the handler of a
+/// method never.
+///
+/// A closure captures what a handler needs beside its parameters, and clones it for each call.
+/// Either it calls a function with the clone, or it makes an `async` block that owns the clone. An
+/// `async` closure that captures is not a handler, because it lends what it has captured to its
+/// future.
 ///
 /// ```
 /// # use updraft::prelude::*;
@@ -41,9 +51,14 @@ use crate::base::error::Result;
 /// }
 ///
 /// let pool = Pool;
+/// let for_notes = pool.clone();
 /// let builder = Server::builder()
 ///     .method("version", async |_: Call| Ok(env!("CARGO_PKG_VERSION")))
-///     .method("tasks.add", move |call, params| add(pool.clone(), call, params));
+///     .method("tasks.add", move |call, params| add(pool.clone(), call, params))
+///     .method("notes.add", move |_: Call, text: String| {
+///         let pool = for_notes.clone();
+///         async move { Ok(pool.add(&text).await?) }
+///     });
 /// ```
 #[diagnostic::on_unimplemented(
     message = "this function does not take what a handler of a `{C}` is given",

@@ -57,11 +57,22 @@ impl Call {
         self.user().clone().map(UserId::new)
     }
 
-    /// Logs a user in, or with `None` out. All subscriptions of the client run again for the new
-    /// user, and the client is sent the difference. Resolves when that is done.
+    /// Logs a user in, or with `None::<String>` out. All subscriptions of the client run again for
+    /// the new user, and the client is sent the difference. Resolves when that is done.
+    ///
+    /// Methods that call this are not limited by default. Without a
+    /// [`RateLimit`](crate::RateLimit), clients can guess codes as fast as the method answers.
+    ///
+    /// With [accounts](crate::Builder::accounts), the client also gets the user's own document, if
+    /// the store has the user, and `logout` logs it out. It gets no token, and its connection is not
+    /// closed when the user is removed from the store. An
+    /// [authenticator](crate::Builder::authenticator) can issue tokens.
     ///
     /// ```
     /// # use updraft::prelude::*;
+    /// # use std::time::Duration;
+    /// use updraft::RateLimit;
+    ///
     /// # async fn owner_of(code: &str) -> Option<String> { None }
     /// async fn login_with_code(call: Call, code: String) -> Result<()> {
     ///     let user = owner_of(&code).await.ok_or(Error::forbidden("Unknown code"))?;
@@ -71,6 +82,12 @@ impl Call {
     /// async fn logout(call: Call) -> Result<()> {
     ///     call.set_user_id(None::<String>).await
     /// }
+    ///
+    /// let guesses = RateLimit::failed_methods(["loginWithCode"]).per_address();
+    /// let builder = Server::builder()
+    ///     .method("loginWithCode", login_with_code)
+    ///     .method("logout", logout)
+    ///     .rate_limit(guesses.limit(20, Duration::from_secs(60)));
     /// ```
     ///
     /// # Errors

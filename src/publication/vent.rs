@@ -29,7 +29,8 @@ impl Vent {
     }
 
     /// Calls `f` for each message of a channel, or of several channels. What `f` returns is sent as
-    /// an event, or nothing is sent.
+    /// an event, or nothing is sent. A value that JavaScript takes for false (`null`, `false`, 0,
+    /// NaN, an empty text) is not sent either, unless `f` returns [`Event::always`].
     ///
     /// Resolves when the bus has confirmed the channels: every message published after that
     /// arrives. `f` runs on the thread of the client's shard, one message at a time and in order;
@@ -95,7 +96,8 @@ impl Vent {
     }
 
     /// Sends each message of a channel unchanged. This is the cheapest way: no function is called,
-    /// and nothing is parsed.
+    /// and nothing is parsed. A message that JavaScript takes for false (`null`, `false`, 0, an
+    /// empty text) is not sent: see [`on`](Self::on).
     ///
     /// # Errors
     ///

@@ -131,6 +131,11 @@ impl Builder {
 
     /// Registers a publication of documents.
     ///
+    /// A handler that has not returned after 60 s
+    /// ([`publication_timeout`](crate::config::SessionSettings::publication_timeout)) is dropped,
+    /// and the client gets `nosub` with `Publication timed out [503]`. Longer work goes on in
+    /// [`Subscription::run`].
+    ///
     /// ```
     /// # use updraft::prelude::*;
     /// async fn greeting(subscription: Subscription) -> Result<()> {
@@ -147,7 +152,8 @@ impl Builder {
         self
     }
 
-    /// Registers a publication that starts by itself for every client: Meteor's publication without a name.
+    /// Registers a publication that starts by itself for every client: Meteor's publication without
+    /// a name.
     #[must_use]
     pub fn publish_universal<M>(mut self, handler: impl Handler<Subscription, M>) -> Self {
         self.names.universal(self.publications.len());
@@ -156,6 +162,18 @@ impl Builder {
     }
 
     /// Registers a publication of events.
+    ///
+    /// The handler says by [`Vent::on`] and its like which channels the subscription follows, and
+    /// returns. Like that of [`publish`](Self::publish), it is dropped after 60 s.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// async fn room(vent: Vent, room: String) -> Result<()> {
+    ///     vent.on(channel!["rooms", room], |m: &Message| m.event()).await
+    /// }
+    ///
+    /// let builder = Server::builder().vent("room", room);
+    /// ```
     #[must_use]
     pub fn vent<M>(self, name: &str, handler: impl Handler<Vent, M>) -> Self {
         self.vent_with(name, VentOptions::new(), handler)
@@ -174,7 +192,8 @@ impl Builder {
         self
     }
 
-    /// Registers a publication of events as Rocket.Chat's streamer: clients subscribe to `stream-NAME`.
+    /// Registers a publication of events as Rocket.Chat's streamer: clients subscribe to
+    /// `stream-NAME`.
     ///
     /// The handler gets the event name and the subscriber's arguments.
     #[must_use]
@@ -212,11 +231,13 @@ impl Builder {
     /// Mounts a tower service beside DDP: a router of axum, for example, or a filter of warp by
     /// `warp::service`.
     ///
-    /// It is asked for everything at `path` and below, and sees paths whole. Of several routes that
-    /// is the one with the longest path, so that one at `/` gets what no other takes; without it
-    /// that is 404. Health checks, SockJS and DDP's WebSockets come before all routes: with an
-    /// empty [`path_prefix`](crate::config::HttpSettings::path_prefix) whatever ends in
-    /// `/websocket` is DDP's. A response may be a stream, and a request may be upgraded.
+    /// It gets all requests for `path` and everything below it, and sees the whole path. If several
+    /// routes fit, the one with the longest path gets the request, so a route at `/` gets what no
+    /// other takes. A request that no route takes gets 404. Health checks, SockJS and DDP's
+    /// WebSockets come before all routes: with an empty
+    /// [`path_prefix`](crate::config::HttpSettings::path_prefix) every path that ends in
+    /// `/websocket` is DDP's. That prefix does not apply to routes. A response may be a stream, and
+    /// a request may be upgraded.
     ///
     /// A path that does not begin with a slash or that ends with one, two routes at the same path,
     /// and a route at a path that is DDP's or SockJS's are errors of [`bind`](Self::bind).
@@ -312,9 +333,10 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice, an origin that is none
-    /// and the like; of kind [`Address`](crate::ErrorKind::Address) where the address cannot be listened on, because
-    /// another program does for example. Either is one line that names the value and the remedy.
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice,
+    /// an origin that is none and the like; of kind [`Address`](crate::ErrorKind::Address) where the
+    /// address cannot be listened on, because another program does for example. Either is one line
+    /// that names the value and the remedy.
     pub async fn bind(self, address: impl ToSocketAddrs + fmt::Debug) -> Result<BoundServer> {
         let (this, logins) = self.with_accounts();
         this.start(address, logins).await

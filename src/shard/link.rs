@@ -324,6 +324,11 @@ impl Link {
         }
     }
 
+    /// Whether the peer has finished sending.
+    pub(super) fn has_hung_up(&self) -> bool {
+        matches!(self, Self::Socket(socket) if socket.has_hung_up)
+    }
+
     /// Notes that the peer has finished sending.
     pub(super) fn hung_up(&mut self) {
         match self {

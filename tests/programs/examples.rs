@@ -57,7 +57,6 @@ fn found_301_found_307_the_program_of_the_readme_does_what_the_readme_says() {
 const POOL: &str = r#"
 #[allow(dead_code, unused_imports)]
 mod state {
-    use std::sync::Arc;
     use updraft::prelude::*;
 
     struct Pool;

@@ -44,6 +44,49 @@ impl<T> Clone for Held<T> {
 /// The ways in which a client can go.
 const WAYS_TO_GO: [fn(Client); 3] = [Client::reset, Client::close, drop];
 
+/// A client that has finished sending while the server does not read from it, because much of it
+/// waits behind a method, is heard to its end.
+#[test]
+fn what_came_before_a_half_close_is_heard_when_the_client_is_read_from_again() {
+    use std::io::Read;
+    use std::net::Shutdown;
+
+    const CALLS: usize = 20;
+    let gate = Gate::new();
+    let inside = gate.clone();
+    let server = Server::builder()
+        .method("wait", move |_: Call| {
+            let inside = inside.clone();
+            async move {
+                inside.pass().await;
+                Ok(())
+            }
+        })
+        .method("long", async |_: Call, _: String| Ok(()))
+        .configure(|settings| settings.clients.queued_messages = 2);
+    let server = Running::start(server);
+    let mut client = server.client();
+    client.send_text(r#"{"msg":"method","id":"first","method":"wait","params":[]}"#);
+    gate.await_arrival(&server);
+    // More than the server takes in with one read, and less than the kernel holds beside that.
+    let text = "x".repeat(5_000);
+    for id in 0..CALLS {
+        client.send_text(&format!(
+            r#"{{"msg":"method","id":"{id}","method":"long","params":["{text}"]}}"#
+        ));
+    }
+    let mut socket = client.tcp();
+    socket.shutdown(Shutdown::Write).expect("it is open");
+    // The server asks whether there is still somebody: it has heard of the end.
+    socket.set_read_timeout(Some(PATIENCE)).expect("it is open");
+    assert!(socket.peek(&mut [0; 1]).is_ok_and(|count| count == 1));
+    gate.open(1);
+    let mut said = Vec::new();
+    socket.read_to_end(&mut said).expect("it comes to an end");
+    let results = String::from_utf8_lossy(&said).matches("\"result\"").count();
+    assert_eq!(results, 1 + CALLS);
+}
+
 #[test]
 fn a_method_runs_to_its_end_when_its_client_has_gone() {
     let (gate, effects) = (Gate::new(), Count::default());

@@ -209,6 +209,26 @@ fn deviation_026_a_connection_that_does_not_answer_loses_its_session() {
 }
 
 #[test]
+fn deviation_026_a_rival_that_has_left_takes_no_session() {
+    let timeout = Duration::from_millis(1500);
+    let (builder, _) =
+        noting(two_shards().configure(|settings| settings.clients.takeover.timeout = timeout));
+    let server = Running::start_resumable(builder);
+    let mut client = Returning::subscribed(&server);
+    let mut rival = client.past.ask(&server);
+    client.client.expect_text(PING);
+    // It closes in order, but its end of the connection stays open.
+    rival
+        .send(tungstenite::Message::Close(None))
+        .expect("it is open");
+    client.client.expect_silence(2 * 1500);
+    server.emit("room", 1);
+    client.expect_events([1]);
+    drop(rival);
+    client.leave();
+}
+
+#[test]
 fn a_session_that_waits_anew_goes_to_the_one_who_waits_for_it() {
     let (builder, _) =
         noting(two_shards().configure(|settings| settings.clients.takeover.timeout = GRACE));

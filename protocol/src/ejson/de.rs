@@ -125,6 +125,10 @@ impl<'de> Deserializer<'de> for Value {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, SerdeError> {
+        // Serde would fill the members by their places, which are no part of a struct's interface.
+        if matches!(self, Self::Array(_)) {
+            return Err(SerdeError::invalid_type(Unexpected::Seq, &visitor));
+        }
         self.deserialize_map(visitor)
     }
 

@@ -30,8 +30,12 @@ pub enum Encoding {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodingChoice {
-    /// Chosen by the Vent id: exactly 17 characters of Meteor's id alphabet mean
-    /// [`Encoding::Vent`], anything else [`Encoding::Collection`].
+    /// Chosen by the Vent id. If it looks like a Meteor id
+    /// ([`is_meteor_id`](crate::random::is_meteor_id)), it is [`Encoding::Vent`], otherwise
+    /// [`Encoding::Collection`].
+    ///
+    /// A Meteor id has exactly 17 characters out of
+    /// `23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz`.
     #[default]
     Auto,
     /// Always [`Encoding::Collection`].

@@ -156,8 +156,8 @@ impl EventLoop {
             self.unblocked(index);
         }
         let has_hung_up = event.is_read_closed() || event.is_error();
-        if has_hung_up && let Some(client) = self.clients.get_mut(index) {
-            client.link.hung_up();
+        if has_hung_up {
+            self.hung_up(index, event.is_error() || event.is_write_closed());
         }
         if event.is_readable() || has_hung_up {
             self.read(index, out);

@@ -17,13 +17,17 @@ impl EventLoop {
         let limits = &self.shard.limits;
         client.count_input();
         let is_short = || self.shard.shared.host.memory.is_exceeded();
-        client.waiting.is_paused |= client.has_enough_queued(limits, is_short);
+        let must_pause = !client.waiting.is_paused && client.has_enough_queued(limits, is_short);
+        client.waiting.is_paused |= must_pause;
         client.report_output();
         if client.outgoing.bytes() > limits.flow && !client.waiting.is_full {
             client.waiting.is_full = true;
             if let Some(session) = client.session.ddp_mut() {
                 session.hold();
             }
+        }
+        if must_pause {
+            self.probe_half_closed(index);
         }
     }
 

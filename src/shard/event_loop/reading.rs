@@ -29,13 +29,13 @@ impl EventLoop {
             let Some(client) = self.clients.get_mut(index) else {
                 return;
             };
-            let is_over = client.closing.is_some() || client.waiting.is_paused;
+            let is_over = client.closing.is_some();
+            if client.waiting.is_paused && !is_over {
+                return;
+            }
             let Some(socket) = client.link.socket_mut() else {
                 return;
             };
-            if client.waiting.is_paused && !socket.has_hung_up {
-                return;
-            }
             match socket.read(&mut self.buffers.input) {
                 Ok(0) => return self.end(index, Ending::Finished),
                 // Read only to find the end of the stream.
@@ -61,6 +61,36 @@ impl EventLoop {
         {
             client.waiting.is_unread = true;
             self.unread.push_back(index);
+        }
+    }
+
+    /// The peer has finished sending, or has gone altogether.
+    ///
+    /// What a client sent before this is read when the server reads from it again.
+    pub(super) fn hung_up(&mut self, index: usize, is_gone: bool) {
+        let Some(client) = self.clients.get_mut(index) else {
+            return;
+        };
+        let is_news = !client.link.has_hung_up();
+        client.link.hung_up();
+        if client.waiting.is_paused && client.closing.is_none() {
+            if is_gone {
+                self.end(index, Ending::Lost);
+            } else if is_news {
+                self.probe_half_closed(index);
+            }
+        }
+    }
+
+    /// Pings a client that has finished sending and is not read from now. If it does not listen
+    /// either, the socket says so when it is written to.
+    pub(super) fn probe_half_closed(&mut self, index: usize) {
+        if let Some(client) = self.clients.get_mut(index)
+            && client.link.has_hung_up()
+            && client.closing.is_none()
+        {
+            client.outgoing.push_control(websocket::ping());
+            self.unsent.add(index, &mut client.outgoing);
         }
     }
 

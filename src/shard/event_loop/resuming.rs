@@ -109,10 +109,17 @@ impl EventLoop {
         };
         // The server does not read from the client, so its silence means nothing.
         let (is_paused, place) = (client.waiting.is_paused, rival.place);
-        if is_paused || self.clients.find(place).is_none() {
-            return self.heard(index, out);
+        let rival = self.clients.find(place);
+        if rival.is_none_or(|rival| rival.closing.is_some()) {
+            // It has left, and does not want the session any more.
+            if let Some(client) = self.clients.get_mut(index) {
+                client.rival = None;
+            }
+        } else if is_paused {
+            self.heard(index, out);
+        } else {
+            self.end(index, Ending::Overdue);
         }
-        self.end(index, Ending::Overdue);
     }
 
     /// The client has lost its connection or its session: a connection that waits for the session
@@ -163,7 +170,11 @@ impl EventLoop {
             self.carry_out(index, out);
             return self.refuse_resume(by, out);
         }
-        if client.closing.is_some() || !session.probe(claim.received, out) {
+        // While the server does not read from a client, its silence would mean nothing.
+        if client.closing.is_some()
+            || client.waiting.is_paused
+            || !session.probe(claim.received, out)
+        {
             return self.refuse_resume(by, out);
         }
         // Of several rivals the latest is the most likely to be alive. The silence counts from the
