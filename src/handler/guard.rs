@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::Connection;
+use crate::base::clock;
 use crate::base::error::{Error, Result};
-use crate::base::{clock, panics};
 
 /// If a handler begins so much later than it was asked for, all threads were blocked.
 const LATE: Duration = Duration::from_millis(100);
@@ -49,6 +49,10 @@ pub(crate) fn guard<T: Send + 'static>(
             tracing::error!(connection = %id, %what, ?name, ?error, "A handler failed.");
         }
         let host = ending.connection.host();
+        if let Err(error) = &outcome {
+            let id = ending.connection.log_id();
+            host.mismatches.refused(id, what, &name, error);
+        }
         let told = |error| {
             host.mismatches
                 .report(ending.connection.log_id(), what, &name, error)
@@ -61,10 +65,7 @@ pub(crate) fn guard<T: Send + 'static>(
 /// Makes a panic of the future an internal error.
 pub(crate) async fn unpanicked<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let outcome = AssertUnwindSafe(future).catch_unwind().await;
-    outcome.unwrap_or_else(|panic| {
-        let text = panics::text_of(&*panic);
-        Err(Error::internal(format!("panicked: {text}")))
-    })
+    outcome.unwrap_or_else(|panic| Err(Error::panicked(&*panic)))
 }
 
 /// Calls `done` when the handler has ended or, at the latest, when this is dropped.

@@ -13,6 +13,7 @@ use updraft::account::{
 };
 use updraft::prelude::*;
 use updraft_test_support::client::Client;
+use updraft_test_support::eventually;
 
 /// Everything that was logged.
 #[derive(Clone, Debug, Default)]
@@ -365,7 +366,7 @@ fn found_302_many_misfits_are_one_line_a_second() {
         client.send_text(r#"{"msg":"method","id":"1","method":"flood","params":["x"]}"#);
         answered(&mut client);
     }
-    let lines = lines(&log, r#"name="flood""#);
+    let lines = lines(&log, r#"name="flood" cause"#);
     assert!((1..200).contains(&lines.len()), "{} lines", lines.len());
 }
 
@@ -379,4 +380,105 @@ fn found_302_a_message_that_is_too_big_is_logged_with_the_limit_and_its_setting(
     let lines = lines(&log, "clients.message");
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("limit=10000 left_out=0"), "{}", lines[0]);
+}
+
+/// Waits until a line of the log has all of this in it.
+fn wait_for_line(log: &Log, parts: &[&str]) -> String {
+    let mut found = None;
+    eventually("a line of the log", || {
+        let all = log.text();
+        let mut lines = all.lines();
+        let line = lines.find(|line| parts.iter().all(|part| line.contains(part)));
+        found = line.map(str::to_owned);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// A server with publications whose functions always fail, and one whose function panics.
+fn failing() -> updraft::Builder {
+    let fails = |channel: &'static str| {
+        move |vent: Vent| async move {
+            let map = |_: &Message| Err::<Option<()>, _>(Error::internal("it is Friday"));
+            vent.on(channel, map).await
+        }
+    };
+    Server::builder()
+        .vent("failing.often", fails("failing.often"))
+        .vent("failing.once", fails("failing.once"))
+        .vent("failing.panic", async |vent: Vent| {
+            let map = |_: &Message| -> Option<()> { panic!("it is Saturday") };
+            vent.on("failing.panic", map).await
+        })
+}
+
+#[test]
+fn found_302_the_first_failure_of_each_publication_is_logged() {
+    let log = log();
+    let _shown = ShownOnFailure(log.clone());
+    let server = Running::start(failing());
+    let mut client = server.client();
+    let names = ["failing.often", "failing.once", "failing.panic"];
+    for name in names {
+        client.send_text(&format!(
+            r#"{{"msg":"sub","id":"{name}","name":"{name}","params":["kpNzWxsDHYcxAHj5M"]}}"#
+        ));
+        client.expect_text(&format!(r#"{{"msg":"ready","subs":["{name}"]}}"#));
+    }
+    for _ in 0..100 {
+        server.emit(names[0], 1);
+    }
+    server.emit(names[1], 1);
+    server.emit(names[2], 1);
+    for (name, error) in [
+        (names[0], "it is Friday"),
+        (names[1], "it is Friday"),
+        (names[2], "panicked: it is Saturday"),
+    ] {
+        let publication = format!(r#"publication="{name}" channel="{name}""#);
+        let line = wait_for_line(&log, &["A mapping function failed", &publication, error]);
+        assert!(line.contains(" WARN "), "{line}");
+        assert!(line.ends_with("left_out=0"), "{line}");
+    }
+    let often = lines(&log, r#"publication="failing.often""#);
+    let failures = often.iter().filter(|line| line.contains("left_out"));
+    assert!(failures.count() < 100, "{often:?}");
+}
+
+fn refused() -> Error {
+    Error::forbidden("no").because("token=CauseSecret the room is archived")
+}
+
+#[test]
+fn found_302_the_cause_of_a_refusal_is_logged() {
+    let log = log();
+    let _shown = ShownOnFailure(log.clone());
+    let server = Server::builder()
+        .method("refusing", async |_: Call| Err::<(), _>(refused()))
+        .publish("refusing", async |_: Subscription| Err(refused()))
+        .publish("refusing.late", async |subscription: Subscription| {
+            subscription.error(refused());
+            Ok(())
+        });
+    let server = Running::start(server);
+    let mut client = server.client();
+    client.send_text(r#"{"msg":"method","id":"1","method":"refusing","params":[]}"#);
+    answered(&mut client);
+    for name in ["refusing", "refusing.late"] {
+        client.send_text(&format!(
+            r#"{{"msg":"sub","id":"{name}","name":"{name}","params":[]}}"#
+        ));
+        assert!(answer(&mut client).contains(r#""reason":"no""#));
+    }
+    for (what, name) in [
+        ("method", "refusing"),
+        ("publication", "refusing"),
+        ("publication", "refusing.late"),
+    ] {
+        let named = format!("what={what} name=\"{name}\" error=no [403] (Client)");
+        let line = wait_for_line(&log, &["gave a cause", &named]);
+        assert!(line.contains(" INFO "), "{line}");
+    }
+    let causes = lines(&log, "because: token=[hidden] the room is archived");
+    assert_eq!(causes.len(), 3, "{causes:?}");
 }

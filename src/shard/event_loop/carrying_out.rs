@@ -123,7 +123,8 @@ impl EventLoop {
             let publication = running.subscription.publication();
             tracing::warn!(
                 publication,
-                "A publication's handler took too long; it is dropped."
+                "A publication's handler took too long; it is dropped. Work that goes on longer \
+                 belongs in `run`."
             );
         }
     }
