@@ -67,7 +67,8 @@ impl Logins {
     /// `login [OPTIONS]`.
     pub(crate) async fn login(self: Arc<Self>, call: Call, Args(params): Args) -> Result<Value> {
         let Some(Value::Object(options)) = params.into_iter().next() else {
-            return Err(Error::match_failed());
+            let missing = "the first parameter is no object of options; login takes one";
+            return Err(Error::match_failed().because(missing));
         };
         let users = self.users.clone();
         let request = LoginRequest::new(options, users, call.connection().clone());
@@ -118,7 +119,7 @@ impl Logins {
         let service = params.first().and_then(|options| options.get("service"));
         match service.and_then(Value::as_text) {
             Some(_) => Err(Error::forbidden("Service unknown")),
-            None => Err(Error::match_failed()),
+            None => Err(Error::match_failed().because("service: expected a string")),
         }
     }
 

@@ -16,6 +16,7 @@ use updraft_protocol::view::IntoFields;
 use super::PublicationLog;
 use crate::base::clock;
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::redact::Redacted;
 use crate::handler::{Callback, Connection, Lifetime, UserId, unpanicked};
 use crate::mail::{Document, Mail};
 
@@ -155,6 +156,12 @@ impl Subscription {
             tracing::error!(connection = %id, publication, ?error, "A publication failed.");
         }
         self.log_refusal(&error);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let (connection, name) = (self.connection().log_id(), self.publication());
+            let code = error.wire().error.to_string();
+            let outcome = format!("nosub {}", Redacted(&code));
+            tracing::debug!(%connection, what = "publication", ?name, outcome, "A handler ends its subscription.");
+        }
         self.send(Mail::Stop(self.0.run, Some(Box::new(error.into_wire()))));
     }
 

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use updraft_protocol::ejson::Value;
 use updraft_protocol::session::Run;
-use updraft_protocol::vent::Encoding;
+use updraft_protocol::vent::{Encoding, EncodingChoice};
 
 use crate::base::ThrottledLog;
 use crate::base::error::{Error, Result};
@@ -27,6 +27,8 @@ use crate::mail::Mail;
 pub(crate) struct Publication {
     log: Arc<PublicationLog>,
     body: Body<Vent>,
+    /// Its own choice of the encoding, if it makes one.
+    choice: Option<EncodingChoice>,
     /// The encodings that its events have had, as bits. The first is logged. A second causes a
     /// warning: perhaps the name of a collection looks like a Vent id of redis-oplog.
     encodings: AtomicU8,
@@ -55,6 +57,11 @@ impl Publication {
         Self::new(name, handler::body(handler))
     }
 
+    /// The same publication, which chooses the encoding of its events.
+    pub(crate) fn with_encoding(self, choice: Option<EncodingChoice>) -> Self {
+        Self { choice, ..self }
+    }
+
     fn new(name: &str, body: Body<Vent>) -> Self {
         Self {
             log: Arc::new(PublicationLog {
@@ -62,6 +69,7 @@ impl Publication {
                 failures: ThrottledLog::default(),
             }),
             body,
+            choice: None,
             encodings: AtomicU8::new(0),
         }
     }
@@ -72,8 +80,8 @@ impl Publication {
     }
 
     /// Logs once how events of this publication are encoded, and warns once if not all have the
-    /// same encoding.
-    pub(crate) fn log_encoding(&self, encoding: Encoding) {
+    /// same encoding. `server` is the server's choice for publications that do not choose.
+    pub(crate) fn log_encoding(&self, encoding: Encoding, server: EncodingChoice) {
         let bit = if encoding == Encoding::Collection {
             1
         } else {
@@ -81,6 +89,16 @@ impl Publication {
         };
         let publication = self.name();
         match self.encodings.fetch_or(bit, Ordering::Relaxed) {
+            0 if matches!(encoding, Encoding::Vent | Encoding::VentEjson)
+                && self.choice.unwrap_or(server) == EncodingChoice::Auto =>
+            {
+                tracing::info!(
+                    publication,
+                    ?encoding,
+                    "Events are sent as redis-oplog's frames, because the Vent id has 17 \
+                     characters of Meteor's id alphabet. A collection of that name stays empty."
+                );
+            }
             0 => tracing::info!(publication, ?encoding, "Events have this encoding."),
             seen if seen & bit == 0 => tracing::warn!(
                 publication,
