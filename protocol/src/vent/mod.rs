@@ -30,13 +30,15 @@ pub enum Encoding {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodingChoice {
-    /// Chosen by the Vent id: exactly 17 characters of Meteor's id alphabet mean
-    /// [`Encoding::Vent`], anything else [`Encoding::Collection`].
+    /// Chosen by the Vent id: exactly 17 characters of Meteor's id alphabet mean redis-oplog's
+    /// frames, as [`Vent`](Self::Vent), anything else a collection, as
+    /// [`Collection`](Self::Collection).
     #[default]
     Auto,
-    /// Always [`Encoding::Collection`].
+    /// Always `changed` messages on a collection of the subscription's own, which any DDP client
+    /// understands.
     Collection,
-    /// Always [`Encoding::Vent`].
+    /// Always the frames that redis-oplog's `Vent.subscribe` expects.
     Vent,
 }
 
