@@ -68,7 +68,7 @@ impl Logins {
     pub(crate) async fn login(self: Arc<Self>, call: Call, Args(params): Args) -> Result<Value> {
         let Some(Value::Object(options)) = params.into_iter().next() else {
             let missing = "the first parameter is no object of options; login takes one";
-            return Err(Error::match_failed().because(missing));
+            return Err(Error::match_failed().because_for_log(missing));
         };
         let users = self.users.clone();
         let request = LoginRequest::new(options, users, call.connection().clone());
@@ -119,7 +119,7 @@ impl Logins {
         let service = params.first().and_then(|options| options.get("service"));
         match service.and_then(Value::as_text) {
             Some(_) => Err(Error::forbidden("Service unknown")),
-            None => Err(Error::match_failed().because("service: expected a string")),
+            None => Err(Error::match_failed()),
         }
     }
 

@@ -64,7 +64,7 @@ struct Inner {
     wire: WireError,
     /// The cause or, if [`is_its_source`](Error::is_its_source), what the error itself says.
     source: Option<Source>,
-    /// The cause of an error whose source is what it says.
+    /// The cause of an error whose source is what it says, or one that is only for the log.
     because: Option<Source>,
 }
 
@@ -297,10 +297,25 @@ impl Error {
         Self::internal(format!("panicked: {}", panics::text_of(panic)))
     }
 
+    /// The same error with a cause that no client is told, not even one on this machine, because
+    /// Meteor's answer is known.
+    pub(crate) fn because_for_log(mut self, cause: &'static str) -> Self {
+        self.0.because = Some(cause.into());
+        self
+    }
+
+    /// Whether a client on this machine may be told the cause of its mismatch. Without one the
+    /// handler itself has failed the match, and chosen what to tell.
+    pub(crate) fn has_cause_to_tell(&self) -> bool {
+        self.0.source.is_some()
+    }
+
     /// The cause of an error that tells the client something else.
     pub(crate) fn untold_cause(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         let is_told = self.kind() == ErrorKind::Client && self.mismatch().is_none();
-        self.source().filter(|_| is_told)
+        // An error that has been in an `anyhow::Error` may have itself as its cause.
+        let says_more = |cause: &&_| is_told && ToString::to_string(*cause) != self.to_string();
+        self.source().filter(says_more)
     }
 
     /// The client has left, or is being disconnected; nobody is told of this error.
@@ -561,7 +576,10 @@ mod tests {
         assert_eq!(error.to_string(), "the address is in use");
         assert_eq!(error.chain().count(), 1);
 
+        let bare = Error::from(anyhow::Error::from(Error::forbidden("not you")));
+        assert!(bare.untold_cause().is_none());
         let error = handle(Error::forbidden("not you").because("a reason")).unwrap_err();
+        assert!(error.untold_cause().is_some());
         assert_eq!(error.kind(), ErrorKind::Client);
         assert_eq!(error.to_string(), "not you [403]");
         assert_eq!(

@@ -51,8 +51,7 @@ impl Mismatches {
                 "What a client sent does not fit."
             );
         }
-        // Without a source the handler itself has failed the match, and chosen what to tell.
-        if self.are_told && error.source().is_some() {
+        if self.are_told && error.has_cause_to_tell() {
             error.or_details(cause)
         } else {
             error
@@ -93,8 +92,11 @@ impl Mismatches {
 #[derive(Debug, Default)]
 struct HandlerLogs {
     /// Filled by the first line about a handler; bounded by the registered handlers.
-    logs: Mutex<HashMap<(Line, &'static str, Arc<str>), ThrottledLog>>,
+    logs: Mutex<HashMap<LogKey, ThrottledLog>>,
 }
+
+/// What a line is about, `publication` or `method`, and the handler's name.
+type LogKey = (Line, &'static str, Arc<str>);
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

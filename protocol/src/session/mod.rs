@@ -112,8 +112,7 @@ pub enum Action {
         /// The client's seed for random ids.
         seed: Option<String>,
     },
-    /// The session has refused a request before any handler, and has told the client. There is
-    /// nothing to do; a host may log it.
+    /// The session has refused a request before any handler, and the client is told; for logs.
     Refused {
         /// What was asked for.
         what: Requested,

@@ -246,7 +246,9 @@ impl MemoryLimit {
     pub(in crate::server) fn log(&self) {
         let mebibytes = |bytes: u64| format!("{} MiB", bytes / (1024 * 1024));
         let limit = mebibytes(u64::try_from(self.bytes).unwrap_or(u64::MAX));
-        let available = self.available.map_or("unknown".to_owned(), mebibytes);
+        let available = self
+            .available
+            .map_or_else(|| "unknown".to_owned(), mebibytes);
         let set_by = if self.is_default {
             "default"
         } else {
