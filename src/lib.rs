@@ -138,7 +138,7 @@ pub use warp;
 pub mod prelude {
     #[cfg(feature = "server")]
     pub use crate::{Args, Call, Error, Event, MessageEvent, Result, Server, Subscription, Vent};
-    pub use crate::{Date, Fields, Message, ObjectId, Value, channel, ejson};
+    pub use crate::{Binary, Date, Fields, Message, ObjectId, Value, channel, ejson};
     #[cfg(feature = "redis")]
     pub use crate::{Emitter, Redis};
     pub use serde::{Deserialize, Serialize};

@@ -222,16 +222,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
         settings.drain.spread = drain;
         settings.drain.within = drain.saturating_add(AFTER_SPREAD);
     });
-    #[cfg_attr(
-        not(feature = "tls"),
-        expect(unused_mut, reason = "nothing else is spoken")
-    )]
-    let mut scheme = "ws";
     #[cfg(feature = "tls")]
     if let (Some(certificates), Some(key)) = (options.tls_cert, options.tls_key) {
         let tls = updraft::Tls::from_pem_files(certificates, key)?;
         server = server.tls(tls);
-        scheme = "wss";
     }
     if options.health_checks {
         server = server.health_checks(HealthChecks::new());
@@ -248,7 +242,6 @@ async fn run(options: Options) -> anyhow::Result<()> {
         ErrorKind::Address => with_option(error, "--listen"),
         _ => anyhow::Error::from(error),
     })?;
-    tracing::info!("Listening on {scheme}://{}/websocket", bound.local_addr());
     Ok(bound.serve().await?)
 }
 

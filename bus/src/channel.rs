@@ -117,15 +117,22 @@ impl InternalChannel {
 
 /// Joins the parts of a channel name with `::`.
 ///
-/// Evaluates to a `Result`, which `on`, `relay`, `emit` and similar functions accept directly. A
-/// part is 1 to 128 bytes without colons, white space, control characters or characters of a Redis
-/// pattern. Anything else is an error 400, so no text of a client can choose another channel.
+/// Evaluates to a `Result`, which `on`, `relay`, `emit` and similar functions accept directly.
+///
+/// A part is anything that implements [`Display`](fmt::Display): a text, a number, a `UserId`. It
+/// may hold 1 to 128 bytes of any characters but colons, white space, control characters and those
+/// that are special in a Redis pattern, `*?[]^\`. Anything else is an error 400, so no text of a
+/// client can choose another channel.
 ///
 /// ```
+/// # extern crate updraft_bus as updraft;
+/// use updraft::channel;
+///
 /// let thread = "7".to_string();
-/// let channel = updraft_bus::channel!["threads", thread, "new_message"];
+/// let channel = channel!["threads", thread, "new_message"];
 /// assert_eq!(channel.unwrap().as_str(), "threads::7::new_message");
-/// assert!(updraft_bus::channel!["threads", "7::8"].is_err());
+/// assert_eq!(channel!["scores", 2026].unwrap().as_str(), "scores::2026");
+/// assert!(channel!["threads", "7::8"].is_err());
 /// ```
 #[macro_export]
 macro_rules! channel {
@@ -144,15 +151,17 @@ macro_rules! channel {
 /// No other string does, alone or in an array:
 ///
 /// ```compile_fail
-/// # fn name(from_a_client: String) -> Result<(), updraft_bus::InvalidChannel> {
-/// updraft_bus::IntoChannel::into_channel(from_a_client)?;
+/// # extern crate updraft_bus as updraft;
+/// # fn name(from_a_client: String) -> Result<(), updraft::InvalidChannel> {
+/// updraft::IntoChannel::into_channel(from_a_client)?;
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// ```compile_fail
-/// # fn name(from_a_client: String) -> Result<(), updraft_bus::InvalidChannel> {
-/// updraft_bus::IntoChannel::into_channel(from_a_client.as_str())?;
+/// # extern crate updraft_bus as updraft;
+/// # fn name(from_a_client: String) -> Result<(), updraft::InvalidChannel> {
+/// updraft::IntoChannel::into_channel(from_a_client.as_str())?;
 /// # Ok(())
 /// # }
 /// ```

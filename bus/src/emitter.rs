@@ -11,8 +11,9 @@ use crate::{BusError, EmitError, IntoChannel, Redis};
 /// Emits to channels over Redis. Clones share one connection, which is replaced when it fails.
 ///
 /// ```no_run
+/// # extern crate updraft_bus as updraft;
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// use updraft_bus::Emitter;
+/// use updraft::Emitter;
 ///
 /// let emitter = Emitter::connect("redis://127.0.0.1").await?;
 /// emitter.emit("threads::7::new_message", serde_json::json!({ "message": "hi" })).await?;

@@ -33,7 +33,7 @@ fn a_streamer_is_not_announced_in_a_collection_that_holds_documents() {
 
     let announced = r#"{"msg":"sub","id":"2","name":"stream-room","params":["1/typing",true]}"#;
     let refused = receive(&mut session, announced);
-    assert!(refused.actions.is_empty());
+    assert!(matches!(*refused.actions, [Action::Refused { .. }]));
     let answer = refused.frames[0].to_text();
     assert!(
         answer.starts_with(r#"{"msg":"nosub","id":"2","error":{"isClientSafe":true,"error":400,"#),

@@ -67,7 +67,8 @@ impl Logins {
     /// `login [OPTIONS]`.
     pub(crate) async fn login(self: Arc<Self>, call: Call, Args(params): Args) -> Result<Value> {
         let Some(Value::Object(options)) = params.into_iter().next() else {
-            return Err(Error::match_failed());
+            let missing = "the first parameter is no object of options; login takes one";
+            return Err(Error::match_failed().because_for_log(missing));
         };
         let users = self.users.clone();
         let request = LoginRequest::new(options, users, call.connection().clone());

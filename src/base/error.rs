@@ -11,6 +11,7 @@ use updraft_protocol::ejson;
 use updraft_protocol::ejson::Value;
 use updraft_protocol::message::{ErrorCode, WireError};
 
+use crate::base::panics;
 use crate::base::redact::Redacted;
 
 /// The result of this library's functions.
@@ -61,7 +62,10 @@ struct Inner {
     kind: ErrorKind,
     /// What the client is told.
     wire: WireError,
+    /// The cause or, if [`is_its_source`](Error::is_its_source), what the error itself says.
     source: Option<Source>,
+    /// The cause of an error whose source is what it says, or one that is only for the log.
+    because: Option<Source>,
 }
 
 /// The kind of an [`Error`].
@@ -149,10 +153,29 @@ impl Error {
         self
     }
 
-    /// The same error with a cause, for the log.
+    /// The same error with a cause, for the log: what the client is told stays the same, and so
+    /// does the text of an internal error.
+    ///
+    /// ```
+    /// use updraft::Error;
+    ///
+    /// let refused = Error::forbidden("Not allowed").because("the room is archived");
+    /// assert_eq!(refused.to_string(), "Not allowed [403]");
+    /// let failed = Error::internal("the rooms cannot be read").because("connection refused");
+    /// assert_eq!(
+    ///     format!("{failed:?}"),
+    ///     "the rooms cannot be read (Internal)\n  because: connection refused"
+    /// );
+    /// ```
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        let says_something = self.is_its_source() && self.0.source.is_some();
+        let cause = if says_something {
+            &mut self.0.because
+        } else {
+            &mut self.0.source
+        };
+        *cause = Some(source.into());
         self
     }
 
@@ -163,7 +186,7 @@ impl Error {
 
     /// The cause, if there is one.
     pub fn source(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
-        self.0.source.as_deref()
+        self.0.because.as_deref().or(self.0.source.as_deref())
     }
 
     /// This error as a `std::error::Error`, for functions that return one.
@@ -186,10 +209,14 @@ impl Error {
         &self.0.wire
     }
 
-    /// The cause, its own cause, and so on.
+    /// The cause, its own cause, and so on; before them what the error itself says, if that is its
+    /// source.
     fn causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        let text = self.0.because.as_ref().and(self.0.source.as_deref());
+        let text = text.map(|text| text as &dyn StdError);
         let first = self.source().map(|source| source as &dyn StdError);
-        successors(first, |&cause| cause.source())
+        text.into_iter()
+            .chain(successors(first, |&cause| cause.source()))
     }
 
     /// Whether its cause says everything about it.
@@ -229,6 +256,7 @@ impl Error {
             kind,
             wire,
             source: None,
+            because: None,
         }))
     }
 
@@ -262,6 +290,32 @@ impl Error {
             ),
         };
         Self::with(kind, wire).because(error)
+    }
+
+    /// A function of the program has panicked.
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        Self::internal(format!("panicked: {}", panics::text_of(panic)))
+    }
+
+    /// The same error with a cause that no client is told, not even one on this machine, because
+    /// Meteor's answer is known.
+    pub(crate) fn because_for_log(mut self, cause: &'static str) -> Self {
+        self.0.because = Some(cause.into());
+        self
+    }
+
+    /// Whether a client on this machine may be told the cause of its mismatch. Without one the
+    /// handler itself has failed the match, and chosen what to tell.
+    pub(crate) fn has_cause_to_tell(&self) -> bool {
+        self.0.source.is_some()
+    }
+
+    /// The cause of an error that tells the client something else.
+    pub(crate) fn untold_cause(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        let is_told = self.kind() == ErrorKind::Client && self.mismatch().is_none();
+        // An error that has been in an `anyhow::Error` may have itself as its cause.
+        let says_more = |cause: &&_| is_told && ToString::to_string(*cause) != self.to_string();
+        self.source().filter(says_more)
     }
 
     /// The client has left, or is being disconnected; nobody is told of this error.
@@ -309,13 +363,18 @@ impl fmt::Display for Error {
 
 /// For logs: each cause on its own line, escaped, shortened, and without the values of names such
 /// as `password`, `token`, `secret`, `jwt` or `Authorization`, because a cause may quote what a
-/// client sent. An error at start-up is one line.
+/// client sent. An error at start-up is one line, unless it has got a cause by
+/// [`because`](Error::because).
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_of_start() {
-            return write!(f, "{}", Redacted(&self.to_string()));
+            write!(f, "{}", Redacted(&self.to_string()))?;
+            if self.0.because.is_none() {
+                return Ok(());
+            }
+        } else {
+            write!(f, "{} ({:?})", Redacted(&self.to_string()), self.kind())?;
         }
-        write!(f, "{} ({:?})", Redacted(&self.to_string()), self.kind())?;
         for cause in self.causes().skip(self.is_its_source().into()) {
             write!(f, "\n  because: {}", Redacted(&cause.to_string()))?;
         }
@@ -418,6 +477,27 @@ mod tests {
     }
 
     #[test]
+    fn found_302_a_cause_is_logged_beside_the_text() {
+        let inner = || std::io::Error::other("inner");
+        let internal = Error::internal("outer").because(inner());
+        assert_eq!(internal.to_string(), "outer");
+        let logged = format!("{internal:?}");
+        assert_eq!(logged, "outer (Internal)\n  because: inner");
+        assert!(
+            internal
+                .source()
+                .is_some_and(|source| source.is::<std::io::Error>())
+        );
+        let start = Error::configuration("outer").because(inner());
+        assert_eq!(start.to_string(), "outer");
+        assert_eq!(format!("{start:?}"), "outer\n  because: inner");
+        let passed = Error::internal("outer").because(inner()).into_boxed();
+        assert_eq!(passed.source().unwrap().to_string(), "inner");
+        let again = Error::from(inner()).because("again");
+        assert_eq!(format!("{again:?}"), "inner (Internal)\n  because: again");
+    }
+
+    #[test]
     fn found_305_whatever_fails_becomes_an_internal_error() {
         fn io() -> Result<()> {
             std::fs::read_to_string("/nowhere/at/all")?;
@@ -496,7 +576,10 @@ mod tests {
         assert_eq!(error.to_string(), "the address is in use");
         assert_eq!(error.chain().count(), 1);
 
+        let bare = Error::from(anyhow::Error::from(Error::forbidden("not you")));
+        assert!(bare.untold_cause().is_none());
         let error = handle(Error::forbidden("not you").because("a reason")).unwrap_err();
+        assert!(error.untold_cause().is_some());
         assert_eq!(error.kind(), ErrorKind::Client);
         assert_eq!(error.to_string(), "not you [403]");
         assert_eq!(

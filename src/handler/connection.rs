@@ -272,13 +272,23 @@ impl Connection {
         CountedParameters::new(memory, shard, bytes)
     }
 
-    /// Counts a request that a rule refuses; what the client is told.
-    pub(crate) fn limited(&self, wait: Duration, now: Instant) -> WireError {
+    /// Counts a request that a rule refuses, for this method or publication; what the client is
+    /// told.
+    pub(crate) fn limited(
+        &self,
+        what: &'static str,
+        name: &str,
+        wait: Duration,
+        now: Instant,
+    ) -> WireError {
         let host = self.host();
         host.gauges.rate_limited.fetch_add(1, Ordering::Relaxed);
         if let Some(left_out) = host.limiter.log.left_out(now) {
             let (connection, address) = (self.log_id(), self.client_address());
-            tracing::info!(%connection, ?address, left_out, "A client asks more often than a rule allows.");
+            tracing::info!(
+                %connection, ?address, %what, ?name, left_out,
+                "A client asks more often than a rule allows."
+            );
         }
         Error::too_many_requests(wait).into_wire()
     }

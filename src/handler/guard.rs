@@ -1,5 +1,6 @@
 //! Runs handlers, and reports exactly once how each ended.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -7,10 +8,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use updraft_protocol::message::ErrorCode;
 
 use super::Connection;
+use crate::base::clock;
 use crate::base::error::{Error, Result};
-use crate::base::{clock, panics};
+use crate::base::redact::Redacted;
 
 /// If a handler begins so much later than it was asked for, all threads were blocked.
 const LATE: Duration = Duration::from_millis(100);
@@ -49,11 +52,20 @@ pub(crate) fn guard<T: Send + 'static>(
             tracing::error!(connection = %id, %what, ?name, ?error, "A handler failed.");
         }
         let host = ending.connection.host();
+        if let Err(error) = &outcome {
+            let id = ending.connection.log_id();
+            host.mismatches.refused(id, what, &name, error);
+        }
         let told = |error| {
             host.mismatches
                 .report(ending.connection.log_id(), what, &name, error)
         };
         let outcome = outcome.map_err(told);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let (connection, took) = (ending.connection.log_id(), asked.elapsed());
+            let outcome = OutcomeForLog::of(what, &outcome);
+            tracing::debug!(%connection, %what, ?name, %outcome, ?took, "A handler has ended.");
+        }
         ending.finish(outcome);
     }
 }
@@ -61,10 +73,38 @@ pub(crate) fn guard<T: Send + 'static>(
 /// Makes a panic of the future an internal error.
 pub(crate) async fn unpanicked<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let outcome = AssertUnwindSafe(future).catch_unwind().await;
-    outcome.unwrap_or_else(|panic| {
-        let text = panics::text_of(&*panic);
-        Err(Error::internal(format!("panicked: {text}")))
-    })
+    outcome.unwrap_or_else(|panic| Err(Error::panicked(&*panic)))
+}
+
+/// What the client is sent when a handler has ended.
+enum OutcomeForLog<'a> {
+    Ready,
+    Nosub(&'a ErrorCode),
+    Result,
+    Error(&'a ErrorCode),
+}
+
+impl<'a> OutcomeForLog<'a> {
+    fn of<T>(what: &str, outcome: &'a Result<T>) -> Self {
+        let code = outcome.as_ref().err().map(|error| &error.wire().error);
+        match (what, code) {
+            ("publication", None) => Self::Ready,
+            ("publication", Some(code)) => Self::Nosub(code),
+            (_, None) => Self::Result,
+            (_, Some(code)) => Self::Error(code),
+        }
+    }
+}
+
+impl fmt::Display for OutcomeForLog<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => f.write_str("ready"),
+            Self::Result => f.write_str("result"),
+            Self::Nosub(code) => write!(f, "nosub {}", Redacted(&code.to_string())),
+            Self::Error(code) => write!(f, "error {}", Redacted(&code.to_string())),
+        }
+    }
 }
 
 /// Calls `done` when the handler has ended or, at the latest, when this is dropped.

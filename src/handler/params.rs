@@ -311,6 +311,19 @@ mod tests {
                 cause::<String>(r#"[{"$date":5}]"#),
                 "invalid type: map, expected a string",
             ),
+            (
+                cause::<(u8, i64)>("[1,9007199254740993]"),
+                "parameter 2: invalid type: integer beyond ±(2^53 − 1), which JavaScript rounds, \
+                 expected i64",
+            ),
+            (
+                cause::<u64>("[-1e300]"),
+                "invalid type: integer beyond ±(2^53 − 1), which JavaScript rounds, expected u64",
+            ),
+            (
+                cause::<i64>("[0.5]"),
+                "invalid type: floating point number, expected i64",
+            ),
         ] {
             assert_eq!(cause, expected);
         }

@@ -138,7 +138,8 @@ impl MessageEvent for Message {
 #[diagnostic::on_unimplemented(
     message = "a mapping function cannot return `{Self}`",
     note = "it returns `Option<T>`, where `T` implements `Serialize`, an `Event`, or an `updraft::Result` of these",
-    note = "the error is `updraft::Error`, to which `?` converts others"
+    note = "the error is `updraft::Error`, to which `?` converts others",
+    note = "a function that awaits, with an `async` block, is given to `on_async` instead of `on`"
 )]
 pub trait IntoEvent {
     /// The event.

@@ -1,5 +1,7 @@
 //! Calls for which a rule limits the failures: mostly logins, which may be guesses.
 
+use std::sync::Arc;
+
 use updraft_protocol::ejson::Value;
 
 use crate::base::clock;
@@ -14,6 +16,7 @@ pub(super) struct Attempt {
     pub(super) caller: Caller,
     /// The number of the method.
     pub(super) method: usize,
+    pub(super) name: Arc<str>,
     /// Whether it is a login by a token, which must not be refused because of other callers'
     /// failures.
     pub(super) is_resumption: bool,
@@ -45,7 +48,7 @@ impl Attempt {
             if self.is_resumption && retry.again().await {
                 continue;
             }
-            let refused = self.connection.limited(wait, now);
+            let refused = self.connection.limited("method", &self.name, wait, now);
             return Err(if self.is_resumption {
                 self.connection.postpone_login()
             } else {

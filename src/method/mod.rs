@@ -44,6 +44,11 @@ impl Methods {
         Self { session, all }
     }
 
+    /// The name of the method with this number.
+    pub(crate) fn name(&self, number: usize) -> Option<&str> {
+        self.all.get(number).map(Method::name)
+    }
+
     fn find(&self, name: &str) -> Option<&Method> {
         self.all.get(self.session.names.find_method(name)?)
     }
@@ -116,6 +121,7 @@ impl Method {
             connection: connection.clone(),
             caller: connection.caller(user),
             method: self.number,
+            name: self.name.clone(),
             is_resumption: &*self.name == "login" && attempt::is_resumption(params),
         })
     }

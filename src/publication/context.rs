@@ -13,7 +13,10 @@ use updraft_protocol::ejson::{self, ObjectId, Value};
 use updraft_protocol::session::Run;
 use updraft_protocol::view::IntoFields;
 
+use super::PublicationLog;
+use crate::base::clock;
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::redact::Redacted;
 use crate::handler::{Callback, Connection, Lifetime, UserId, unpanicked};
 use crate::mail::{Document, Mail};
 
@@ -28,8 +31,8 @@ struct Inner {
     connection: Connection,
     user: Option<Arc<str>>,
     run: Run,
-    /// For logs; empty for a universal publication.
-    publication: Arc<str>,
+    /// For logs.
+    publication: Arc<PublicationLog>,
     life: Mutex<Life>,
 }
 
@@ -59,7 +62,7 @@ impl Subscription {
         connection: Connection,
         user: Option<Arc<str>>,
         run: Run,
-        publication: Arc<str>,
+        publication: Arc<PublicationLog>,
     ) -> Self {
         Self(Arc::new(Inner {
             connection,
@@ -152,6 +155,13 @@ impl Subscription {
             let id = self.0.connection.log_id();
             let publication = self.publication();
             tracing::error!(connection = %id, publication, ?error, "A publication failed.");
+        }
+        self.log_refusal(&error);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let (connection, name) = (self.connection().log_id(), self.publication());
+            let code = error.wire().error.to_string();
+            let outcome = format!("nosub {}", Redacted(&code));
+            tracing::debug!(%connection, what = "publication", ?name, outcome, "A handler ends its subscription.");
         }
         self.send(Mail::Stop(self.0.run, Some(Box::new(error.into_wire()))));
     }
@@ -278,7 +288,7 @@ impl Subscription {
 
     /// The publication's name; empty for a universal publication.
     pub(crate) fn publication(&self) -> &str {
-        &self.0.publication
+        &self.0.publication.name
     }
 
     pub(super) fn run_id(&self) -> Run {
@@ -366,14 +376,19 @@ impl Subscription {
 
     fn function_failed(&self, what: &str, channel: Option<&str>, error: &Error) {
         let failed = &self.connection().host().gauges.failed_mappings;
-        // A function that always fails must not fill the log: the first failure is logged, then
-        // each time their number doubles.
-        let failed = failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if !failed.is_power_of_two() {
-            return;
+        failed.fetch_add(1, Ordering::Relaxed);
+        // A function that always fails must not fill the log.
+        if let Some(left_out) = self.0.publication.failures.left_out(clock::now()) {
+            let (publication, channel) = (self.publication(), channel.map(tracing::field::debug));
+            tracing::warn!(publication, channel, ?error, left_out, "{what}");
         }
-        let (publication, channel) = (self.publication(), channel.map(tracing::field::debug));
-        tracing::warn!(publication, failed, channel, ?error, "{what}");
+    }
+
+    /// Logs the cause of an error that the client is told without it.
+    fn log_refusal(&self, error: &Error) {
+        let (connection, mismatches) = (self.connection(), &self.connection().host().mismatches);
+        let name = &self.0.publication.name;
+        mismatches.refused(connection.log_id(), "publication", name, error);
     }
 }
 

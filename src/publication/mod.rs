@@ -16,20 +16,32 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use updraft_protocol::ejson::Value;
 use updraft_protocol::session::Run;
-use updraft_protocol::vent::Encoding;
+use updraft_protocol::vent::{Encoding, EncodingChoice};
 
+use crate::base::ThrottledLog;
 use crate::base::error::{Error, Result};
 use crate::handler::{self, Body, Connection, Handler, HandlerResult, Start, guard};
 use crate::mail::Mail;
 
 /// A registered publication.
 pub(crate) struct Publication {
-    /// Empty for a universal publication.
-    name: Arc<str>,
+    log: Arc<PublicationLog>,
     body: Body<Vent>,
+    /// Its own choice of the encoding, if it makes one.
+    choice: Option<EncodingChoice>,
     /// The encodings that its events have had, as bits. The first is logged. A second causes a
     /// warning: perhaps the name of a collection looks like a Vent id of redis-oplog.
     encodings: AtomicU8,
+}
+
+/// What the logs of all subscriptions of a publication share.
+#[derive(Debug)]
+struct PublicationLog {
+    /// Empty for a universal publication.
+    name: Arc<str>,
+    /// Lines about functions that fail. Each publication has its own, so that one which always
+    /// fails hides no other.
+    failures: ThrottledLog,
 }
 
 impl Publication {
@@ -45,29 +57,48 @@ impl Publication {
         Self::new(name, handler::body(handler))
     }
 
+    /// The same publication, which chooses the encoding of its events.
+    pub(crate) fn with_encoding(self, choice: Option<EncodingChoice>) -> Self {
+        Self { choice, ..self }
+    }
+
     fn new(name: &str, body: Body<Vent>) -> Self {
         Self {
-            name: name.into(),
+            log: Arc::new(PublicationLog {
+                name: name.into(),
+                failures: ThrottledLog::default(),
+            }),
             body,
+            choice: None,
             encodings: AtomicU8::new(0),
         }
     }
 
     /// Empty for a universal publication.
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        &self.log.name
     }
 
     /// Logs once how events of this publication are encoded, and warns once if not all have the
-    /// same encoding.
-    pub(crate) fn log_encoding(&self, encoding: Encoding) {
+    /// same encoding. `server` is the server's choice for publications that do not choose.
+    pub(crate) fn log_encoding(&self, encoding: Encoding, server: EncodingChoice) {
         let bit = if encoding == Encoding::Collection {
             1
         } else {
             2
         };
-        let publication = &*self.name;
+        let publication = self.name();
         match self.encodings.fetch_or(bit, Ordering::Relaxed) {
+            0 if matches!(encoding, Encoding::Vent | Encoding::VentEjson)
+                && self.choice.unwrap_or(server) == EncodingChoice::Auto =>
+            {
+                tracing::info!(
+                    publication,
+                    ?encoding,
+                    "Events are sent as redis-oplog's frames, because the Vent id has 17 \
+                     characters of Meteor's id alphabet. A collection of that name stays empty."
+                );
+            }
             0 => tracing::info!(publication, ?encoding, "Events have this encoding."),
             seen if seen & bit == 0 => tracing::warn!(
                 publication,
@@ -90,7 +121,7 @@ impl Publication {
         params: Vec<Value>,
         turn: Turn,
     ) -> (Subscription, Start) {
-        let subscription = Subscription::new(connection.clone(), user, run, self.name.clone());
+        let subscription = Subscription::new(connection.clone(), user, run, self.log.clone());
         let counted = connection.count_parameters(&params);
         let publishing = (self.body)(Vent::new(subscription.clone()), params);
         let publishing = turn.clone().run(publishing);
@@ -101,7 +132,7 @@ impl Publication {
             drop(counted);
             outcome
         };
-        let name = self.name.clone();
+        let name = self.log.name.clone();
         let over = subscription.clone();
         let handling = guard(
             &connection,
@@ -134,7 +165,7 @@ impl HandlerResult<Vent> for Result<()> {
 impl fmt::Debug for Publication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publication")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .finish_non_exhaustive()
     }
 }

@@ -8,6 +8,8 @@ mod start;
 #[cfg(feature = "tls")]
 mod tls;
 
+pub(super) use start::MemoryLimit;
+
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
@@ -187,7 +189,7 @@ impl Builder {
         options: VentOptions,
         handler: impl Handler<Vent, M>,
     ) -> Self {
-        let publication = Publication::vent(name, handler);
+        let publication = Publication::vent(name, handler).with_encoding(options.encoding);
         self.add(name, PublicationKind::Vent(options), publication);
         self
     }

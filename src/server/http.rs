@@ -18,6 +18,7 @@ use super::sites::Destination;
 use super::sockjs;
 use super::unread::{self, RequestBody};
 use super::upgrade::{upgrade, upgrade_of};
+use crate::base::redact::Redacted;
 use crate::transport::Framing;
 
 /// Answers any request.
@@ -27,13 +28,27 @@ pub(super) async fn answer(
     peer: SocketAddr,
     request: Request<IncomingBody>,
 ) -> Result<AnyResponse<ResponseBody>, Infallible> {
+    let asked_for = websocket_path(&request);
     let (request, unread) = unread::watch(request);
     let response = respond(&front, &routes, peer, request).await;
+    if let Some(path) = asked_for
+        && response.status() == StatusCode::NOT_FOUND
+    {
+        let (path, right) = (Redacted(&path), front.sites().websocket_path());
+        tracing::debug!(%path, right, "There is no WebSocket at this path.");
+    }
     let (response, rest) = unread.finish(response).await;
     if let Some(rest) = rest {
         front.spawn_until_draining(rest.throw_away());
     }
     Ok(response)
+}
+
+/// The path of a request for a WebSocket, if it can be logged.
+fn websocket_path<B>(request: &Request<B>) -> Option<String> {
+    let is_websocket = || request.headers().contains_key(header::SEC_WEBSOCKET_KEY);
+    let is_logged = tracing::enabled!(tracing::Level::DEBUG) && is_websocket();
+    is_logged.then(|| request.uri().path().to_owned())
 }
 
 async fn respond(

@@ -41,6 +41,7 @@ use tokio::net::TcpListener;
 
 use crate::base::error::Result;
 use accept::Acceptor;
+use builder::MemoryLimit;
 use signals::{ProcessSignal, Signals};
 
 /// Where a server begins: [`Server::builder`].
@@ -61,6 +62,8 @@ impl Server {
 pub struct BoundServer {
     listener: TcpListener,
     local_addr: SocketAddr,
+    is_encrypted: bool,
+    memory_limit: MemoryLimit,
     acceptor: Acceptor,
     handle: Handle,
     /// Whether `serve` listens to signals.
@@ -171,6 +174,9 @@ impl BoundServer {
 
     /// Serves until the server has shut down.
     async fn run(self) {
+        let scheme = if self.is_encrypted { "https://" } else { "" };
+        tracing::info!(address = %format_args!("{scheme}{}", self.local_addr), "Listening.");
+        self.memory_limit.log();
         let Self {
             listener,
             acceptor,

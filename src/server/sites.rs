@@ -61,6 +61,17 @@ impl Sites {
         &self.ddp
     }
 
+    /// Where DDP is to be asked for: at its raw WebSocket or, without that, below SockJS's prefix.
+    pub(super) fn websocket_path(&self) -> String {
+        let options = &self.ddp.options;
+        let path = if options.websocket {
+            ""
+        } else {
+            &*options.prefix
+        };
+        format!("{}{path}/websocket", self.path_prefix)
+    }
+
     /// What is at a path.
     ///
     /// A path belongs to the service with the longest prefix. Raw WebSocket is at `/websocket` and

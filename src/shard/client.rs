@@ -428,7 +428,7 @@ impl Running {
         } = self;
         on_gap.iter_mut().map(|on_gap| {
             let outcome = catch_unwind(AssertUnwindSafe(on_gap))
-                .unwrap_or_else(|_| Err(Error::internal("the function panicked")));
+                .unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
             outcome.unwrap_or_else(|error| {
                 subscription.gap_failed(&error);
                 Event::none()

@@ -3,16 +3,18 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::common::{Running, received};
 use tracing::level_filters::LevelFilter;
-use updraft::Server;
 use updraft::account::{
     Accounts, Authenticator, Login, LoginRequest, LoginToken, MemoryUsers, Token, TokenKey, Users,
 };
 use updraft::prelude::*;
+use updraft::{RateLimit, Server};
 use updraft_test_support::client::Client;
+use updraft_test_support::eventually;
+use updraft_test_support::http::Http;
 
 /// Everything that was logged.
 #[derive(Clone, Debug, Default)]
@@ -365,7 +367,7 @@ fn found_302_many_misfits_are_one_line_a_second() {
         client.send_text(r#"{"msg":"method","id":"1","method":"flood","params":["x"]}"#);
         answered(&mut client);
     }
-    let lines = lines(&log, r#"name="flood""#);
+    let lines = lines(&log, r#"name="flood" cause"#);
     assert!((1..200).contains(&lines.len()), "{} lines", lines.len());
 }
 
@@ -379,4 +381,273 @@ fn found_302_a_message_that_is_too_big_is_logged_with_the_limit_and_its_setting(
     let lines = lines(&log, "clients.message");
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("limit=10000 left_out=0"), "{}", lines[0]);
+}
+
+#[test]
+fn found_310_a_vent_id_that_selects_redis_oplogs_frames_is_explained() {
+    let log = log();
+    let server = Server::builder()
+        .vent("explained", async |vent: Vent| vent.relay("c").await)
+        .vent_with(
+            "chosen",
+            updraft::VentOptions::new().encoding(updraft::EncodingChoice::Vent),
+            async |vent: Vent| vent.relay("c").await,
+        );
+    let server = Running::start(server);
+    let mut client = server.client();
+    for name in ["explained", "chosen"] {
+        client.send_text(&format!(
+            r#"{{"msg":"sub","id":"{name}","name":"{name}","params":["kpNzWxsDHYcxAHj5M"]}}"#
+        ));
+        client.expect_text(&format!(r#"{{"msg":"ready","subs":["{name}"]}}"#));
+    }
+    let why = "because the Vent id has 17 characters of Meteor's id alphabet";
+    let line = wait_for_line(&log, &[why, r#"publication="explained""#]);
+    assert!(line.contains(" INFO "), "{line}");
+    let chosen = lines(&log, r#"publication="chosen""#);
+    assert!(
+        chosen
+            .iter()
+            .any(|line| line.contains("have this encoding"))
+    );
+    assert!(!chosen.iter().any(|line| line.contains(why)), "{chosen:?}");
+}
+
+#[test]
+fn found_302_what_login_lacks_is_logged() {
+    let log = log();
+    let users = Accounts::new(MemoryUsers::new());
+    let server = Running::start(Server::builder().accounts(users));
+    let mut client = server.client();
+    client.send_text(r#"{"msg":"method","id":"1","method":"login","params":[]}"#);
+    answered(&mut client);
+    let lacks = "the first parameter is no object of options";
+    wait_for_line(
+        &log,
+        &["does not fit", r#"what=method name="login""#, lacks],
+    );
+}
+
+#[test]
+fn found_302_a_user_that_changes_after_unblock_is_an_error_that_says_so() {
+    let log = log();
+    let server = Server::builder().method("unblocked", async |call: Call| {
+        call.unblock();
+        call.set_user_id(Some("ada")).await
+    });
+    let server = Running::start(server);
+    let mut client = server.client();
+    client.send_text(r#"{"msg":"method","id":"1","method":"unblocked","params":[]}"#);
+    answered(&mut client);
+    wait_for_line(
+        &log,
+        &["A handler failed", r#"name="unblocked""#, "after `unblock`"],
+    );
+}
+
+#[test]
+fn found_302_a_request_that_a_rule_refuses_is_logged_by_name() {
+    let log = log();
+    let hour = Duration::from_secs(3600);
+    for (rule, request, named) in [
+        (
+            RateLimit::methods(["rare"]),
+            r#"{"msg":"method","id":"1","method":"rare","params":[]}"#,
+            r#"what=method name="rare""#,
+        ),
+        (
+            RateLimit::subscriptions(["scarce"]),
+            r#"{"msg":"sub","id":"1","name":"scarce","params":[]}"#,
+            r#"what=publication name="scarce""#,
+        ),
+    ] {
+        // Each is the first of its server, which the log is never without.
+        let server = Server::builder()
+            .method("rare", async |_: Call| Ok::<(), Error>(()))
+            .publish("scarce", async |_: Subscription| Ok(()))
+            .rate_limit(rule.per_connection().limit(0, hour));
+        let server = Running::start(server);
+        server.client().send_text(request);
+        wait_for_line(&log, &["more often than a rule allows", named]);
+    }
+}
+
+#[test]
+fn found_303_debug_has_a_line_for_each_request_with_its_outcome() {
+    let log = log();
+    let _shown = ShownOnFailure(log.clone());
+    let server = Server::builder()
+        .method("told.method", async |_: Call, fails: bool| match fails {
+            true => Err(Error::new("told-code", "no")),
+            false => Ok(()),
+        })
+        .vent("told.vent", async |vent: Vent, fails: bool| match fails {
+            true => Err(Error::forbidden("no")),
+            false => vent.relay("told").await,
+        });
+    let server = Running::start(server);
+    let mut client = server.client();
+    for request in [
+        r#"{"msg":"method","id":"1","method":"told.method","params":[false]}"#,
+        r#"{"msg":"method","id":"2","method":"told.method","params":[true]}"#,
+        r#"{"msg":"method","id":"3","method":"told.nowhere","params":["ToldSecret"]}"#,
+        r#"{"msg":"sub","id":"4","name":"told.vent","params":["vent.told",false]}"#,
+        r#"{"msg":"sub","id":"5","name":"told.vent","params":["vent.told",true]}"#,
+        r#"{"msg":"sub","id":"6","name":"told.vent","params":[]}"#,
+        r#"{"msg":"sub","id":"7","name":"told.password=ToldSecret","params":["ToldSecret"]}"#,
+    ] {
+        client.send_text(request);
+    }
+    for line in [
+        r#"what=method name="told.method" outcome=result took="#,
+        r#"what=method name="told.method" outcome=error told-code took="#,
+        "what=method name=told.nowhere outcome=error 404",
+        r#"what=publication name="told.vent" outcome=ready took="#,
+        r#"what=publication name="told.vent" outcome=nosub 403 took="#,
+        "what=publication name=told.vent outcome=nosub 400",
+        "what=publication name=told.password=[hidden] outcome=nosub 404",
+    ] {
+        let line = wait_for_line(&log, &["connection=", line]);
+        assert!(line.contains(" DEBUG "), "{line}");
+    }
+    assert_eq!(lines(&log, "ToldSecret"), [""; 0]);
+}
+
+#[test]
+fn found_303_a_websocket_at_a_wrong_path_is_told_the_right_one_in_the_log() {
+    let log = log();
+    let server = Running::start(Server::builder().configure(|settings| {
+        settings.http.path_prefix = "/shop".to_owned();
+    }));
+    let mut http = Http::connect(&server.address().to_string());
+    let answer = http.ask(
+        "GET /shop.elsewhere",
+        &[
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ],
+        "",
+    );
+    assert_eq!(answer.status, 404);
+    let line = wait_for_line(&log, &["no WebSocket", "path=/shop.elsewhere"]);
+    assert!(line.contains(r#"right="/shop/websocket""#), "{line}");
+}
+
+#[test]
+fn found_303_a_server_that_serves_says_where() {
+    let log = log();
+    let server = Running::start(Server::builder());
+    let address = format!("Listening. address={}", server.address());
+    let line = wait_for_line(&log, &[&address]);
+    assert!(line.contains(" INFO "), "{line}");
+    let all = log.text();
+    let (_, after) = all.split_once(&address).unwrap();
+    assert!(
+        after.contains("So much may wait in memory. limit="),
+        "{after}"
+    );
+    assert!(!all.contains("available=Some"), "{all}");
+}
+
+/// Waits until a line of the log has all of this in it.
+fn wait_for_line(log: &Log, parts: &[&str]) -> String {
+    let mut found = None;
+    eventually("a line of the log", || {
+        let all = log.text();
+        let mut lines = all.lines();
+        let line = lines.find(|line| parts.iter().all(|part| line.contains(part)));
+        found = line.map(str::to_owned);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// A server with publications whose functions always fail, and one whose function panics.
+fn failing() -> updraft::Builder {
+    let fails = |channel: &'static str| {
+        move |vent: Vent| async move {
+            let map = |_: &Message| Err::<Option<()>, _>(Error::internal("it is Friday"));
+            vent.on(channel, map).await
+        }
+    };
+    Server::builder()
+        .vent("failing.often", fails("failing.often"))
+        .vent("failing.once", fails("failing.once"))
+        .vent("failing.panic", async |vent: Vent| {
+            let map = |_: &Message| -> Option<()> { panic!("it is Saturday") };
+            vent.on("failing.panic", map).await
+        })
+}
+
+#[test]
+fn found_302_the_first_failure_of_each_publication_is_logged() {
+    let log = log();
+    let _shown = ShownOnFailure(log.clone());
+    let server = Running::start(failing());
+    let mut client = server.client();
+    let names = ["failing.often", "failing.once", "failing.panic"];
+    for name in names {
+        client.send_text(&format!(
+            r#"{{"msg":"sub","id":"{name}","name":"{name}","params":["kpNzWxsDHYcxAHj5M"]}}"#
+        ));
+        client.expect_text(&format!(r#"{{"msg":"ready","subs":["{name}"]}}"#));
+    }
+    for _ in 0..100 {
+        server.emit(names[0], 1);
+    }
+    server.emit(names[1], 1);
+    server.emit(names[2], 1);
+    for (name, error) in [
+        (names[0], "it is Friday"),
+        (names[1], "it is Friday"),
+        (names[2], "panicked: it is Saturday"),
+    ] {
+        let publication = format!(r#"publication="{name}" channel="{name}""#);
+        let line = wait_for_line(&log, &["A mapping function failed", &publication, error]);
+        assert!(line.contains(" WARN "), "{line}");
+        assert!(line.ends_with("left_out=0"), "{line}");
+    }
+    let often = lines(&log, r#"publication="failing.often""#);
+    let failures = often.iter().filter(|line| line.contains("left_out"));
+    assert!(failures.count() < 100, "{often:?}");
+}
+
+fn refused() -> Error {
+    Error::forbidden("no").because("token=CauseSecret the room is archived")
+}
+
+#[test]
+fn found_302_the_cause_of_a_refusal_is_logged() {
+    let log = log();
+    let _shown = ShownOnFailure(log.clone());
+    let server = Server::builder()
+        .method("refusing", async |_: Call| Err::<(), _>(refused()))
+        .publish("refusing", async |_: Subscription| Err(refused()))
+        .publish("refusing.late", async |subscription: Subscription| {
+            subscription.error(refused());
+            Ok(())
+        });
+    let server = Running::start(server);
+    let mut client = server.client();
+    client.send_text(r#"{"msg":"method","id":"1","method":"refusing","params":[]}"#);
+    answered(&mut client);
+    for name in ["refusing", "refusing.late"] {
+        client.send_text(&format!(
+            r#"{{"msg":"sub","id":"{name}","name":"{name}","params":[]}}"#
+        ));
+        assert!(answer(&mut client).contains(r#""reason":"no""#));
+    }
+    for (what, name) in [
+        ("method", "refusing"),
+        ("publication", "refusing"),
+        ("publication", "refusing.late"),
+    ] {
+        let named = format!("what={what} name=\"{name}\" error=no [403] (Client)");
+        let line = wait_for_line(&log, &["gave a cause", &named]);
+        assert!(line.contains(" INFO "), "{line}");
+    }
+    let causes = lines(&log, "because: token=[hidden] the room is archived");
+    assert_eq!(causes.len(), 3, "{causes:?}");
 }

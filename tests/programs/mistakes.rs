@@ -177,3 +177,33 @@ fn found_306_what_is_no_event_is_named() {
         ],
     );
 }
+
+#[test]
+fn found_306_an_async_block_is_sent_to_on_async() {
+    vent(
+        "async fn f(vent: Vent) -> Result<()> {
+            vent.on(\"c\", |m: &Message| { let event = m.event(); async move { event } }).await
+        }",
+        &[
+            "a mapping function cannot return `",
+            "is given to `on_async`",
+        ],
+    );
+}
+
+#[test]
+fn found_306_a_text_that_is_no_channel_is_sent_to_the_macro() {
+    for function in [
+        "async fn f(vent: Vent, id: String) -> Result<()> { vent.relay(format!(\"c.{id}\")).await }",
+        "async fn f(vent: Vent, id: String) -> Result<()> { vent.relay(&id).await }",
+        "async fn f(vent: Vent, id: String) -> Result<()> { vent.emit(id, 1).await }",
+    ] {
+        vent(
+            function,
+            &[
+                "does not name",
+                "`channel![\"threads\", id]` makes a channel of parts",
+            ],
+        );
+    }
+}

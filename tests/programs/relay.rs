@@ -4,6 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use updraft::account::{Accounts, MemoryUsers};
 use updraft::prelude::*;
 use updraft::{ErrorKind, TrustedProxies};
 use updraft_test_support::client::{Client, PATIENCE};
@@ -247,8 +248,16 @@ fn found_110_many_clients_are_not_sent_away_at_the_same_moment() {
 fn found_303_the_log_is_what_rust_log_wants_and_has_no_colours_in_a_file() {
     let redis = RedisServer::start();
     for (wanted, has, has_not) in [
-        (None, " INFO updraft: Listening on ws://", "DEBUG"),
-        (Some(""), " INFO updraft: Listening on ws://", "DEBUG"),
+        (
+            None,
+            " INFO updraft::server: Listening. address=127.0.0.1:",
+            "DEBUG",
+        ),
+        (
+            Some(""),
+            " INFO updraft::server: Listening. address=127.0.0.1:",
+            "DEBUG",
+        ),
         (Some("debug"), "A client arrived.", "\u{1b}"),
         (
             Some("warn,updraft::shard=debug"),
@@ -403,6 +412,15 @@ fn found_304_what_a_program_prints_when_it_returns_an_error_of_the_start_is_that
                 .method("a", async |_: Call| Ok::<(), Error>(())),
             ErrorKind::Configuration,
             "the method 'a' is defined twice; rename or remove one".to_owned(),
+        ),
+        (
+            Server::builder()
+                .accounts(Accounts::new(MemoryUsers::new()))
+                .method("login", async |_: Call| Ok::<(), Error>(())),
+            ErrorKind::Configuration,
+            "the method 'login' is defined twice: by the program and by .accounts(…), which \
+             defines it itself; remove one"
+                .to_owned(),
         ),
     ] {
         let error = runtime.block_on(builder.bind(taken)).expect_err("an error");

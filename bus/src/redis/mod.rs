@@ -37,9 +37,10 @@ use crate::registry::ChannelRegistry;
 /// each connection.
 ///
 /// ```no_run
+/// # extern crate updraft_bus as updraft;
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
-/// use updraft_bus::{EmitQueue, Redis};
+/// use updraft::{EmitQueue, Redis};
 ///
 /// let redis = Redis::connect("redis://127.0.0.1")
 ///     .await?

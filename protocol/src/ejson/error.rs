@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::de::{Expected, Unexpected};
 
+use super::number::is_inexact_integer;
+
 /// Text that is not JSON, exceeds a limit, or holds EJSON that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseError {
@@ -191,6 +193,9 @@ fn kind_of(unexpected: Unexpected<'_>) -> &'static str {
     match unexpected {
         Unexpected::Bool(_) => "boolean",
         Unexpected::Unsigned(_) | Unexpected::Signed(_) => "integer",
+        Unexpected::Float(number) if is_inexact_integer(number) => {
+            "integer beyond ±(2^53 − 1), which JavaScript rounds"
+        }
         Unexpected::Float(_) => "floating point number",
         Unexpected::Char(_) => "character",
         Unexpected::Str(_) => "string",

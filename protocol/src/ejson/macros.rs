@@ -6,8 +6,9 @@
 /// literal, a variable, or an expression in parentheses.
 ///
 /// ```
-/// use updraft_protocol::ejson;
-/// use updraft_protocol::ejson::{Date, to_ejson};
+/// # extern crate updraft_protocol as updraft;
+/// use updraft::ejson;
+/// use updraft::ejson::{Date, to_ejson};
 ///
 /// let (name, key) = ("Ada", "born");
 /// let born = Date::from_millis(0.0);

@@ -29,8 +29,15 @@ pub(super) fn number_text(number: f64) -> String {
     ryu_js::Buffer::new().format(number).to_owned()
 }
 
+/// The largest integer up to which all integers are doubles, JavaScript's `MAX_SAFE_INTEGER`.
+const SAFE: f64 = 9_007_199_254_740_991.0;
+
+/// Whether the double may stand for any of several integers.
+pub(super) fn is_inexact_integer(number: f64) -> bool {
+    number.abs() > SAFE && number.fract() == 0.0
+}
+
 /// The integer that a double represents, if all integers near it are doubles too.
 pub(super) fn integer(number: f64) -> Option<i64> {
-    const SAFE: f64 = 9_007_199_254_740_991.0;
     (number.abs() <= SAFE && number.fract() == 0.0).then_some(number as i64)
 }

@@ -19,7 +19,8 @@ pub const ID_LENGTH: usize = 17;
 /// The default length of a secret, such as a login token.
 pub const SECRET_LENGTH: usize = 43;
 
-/// Whether `text` looks like an id that Meteor made: exactly 17 characters of [`UNMISTAKABLE`].
+/// Whether `text` looks like an id that Meteor made: exactly 17 characters of its id
+/// alphabet, the letters and digits that are not easily taken for others.
 pub fn is_meteor_id(text: &str) -> bool {
     text.len() == ID_LENGTH
         && text

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Output, Run, Session};
+use super::{Action, Output, Requested, Run, Session};
 use crate::ejson::Value;
 use crate::message::{self, MethodCall, ServerMessage, WireError};
 
@@ -117,7 +117,12 @@ impl Session {
         let Some(method) = self.config.names.find_method(&name) else {
             let error = WireError::method_not_found(&name);
             self.send(&ServerMessage::Failure(&id, &error), out);
-            return self.send(&ServerMessage::Updated(&id), out);
+            self.send(&ServerMessage::Updated(&id), out);
+            return out.actions.push(Action::Refused {
+                what: Requested::Method,
+                name,
+                code: error.error,
+            });
         };
         let run = self.new_run();
         let bytes = message::memory(&params);

@@ -61,8 +61,7 @@ pub struct SessionSettings {
     /// is sent without waiting for them.
     pub fence_timeout: Duration,
     /// When the user changes, the client is sent the difference in slices of this many bytes: 256
-    /// KiB by default. The host [asks for the next slice](super::Session::tell_more) when the
-    /// client has received one.
+    /// KiB by default. The host asks for the next slice when the client has received one.
     pub difference_slice: usize,
     /// Events held for a subscription that is not ready yet: 256 by default. One more causes a gap.
     pub held_events: usize,

@@ -43,7 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ejson::Value;
-use crate::message::{Frame, ServerMessage};
+use crate::message::{ErrorCode, Frame, ServerMessage};
 use crate::view::View;
 use calls::CallState;
 use heartbeat::{Due, Heartbeat};
@@ -65,6 +65,16 @@ pub struct Output {
     pub frames: Vec<Frame>,
     /// Things that the host must do.
     pub actions: Vec<Action>,
+}
+
+/// What a client may ask for by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Requested {
+    /// A `sub`.
+    Publication,
+    /// A `method`.
+    Method,
 }
 
 /// Something that only the host can do.
@@ -101,6 +111,15 @@ pub enum Action {
         params: Vec<Value>,
         /// The client's seed for random ids.
         seed: Option<String>,
+    },
+    /// The session has refused a request before any handler, and the client is told; for logs.
+    Refused {
+        /// What was asked for.
+        what: Requested,
+        /// The name that the client has sent.
+        name: Box<str>,
+        /// What the client was told.
+        code: ErrorCode,
     },
     /// A subscription has ended: drop its handler if it still runs, release its channels and run
     /// its stop callbacks.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::request::SubscriptionRequest;
 use super::subscription::{ActiveSubscription, EVENT_DOCUMENT, Events, Ready};
-use super::{Action, Output, PublicationKind, Run, Session};
+use super::{Action, Output, PublicationKind, Requested, Run, Session};
 use crate::ejson::Value;
 use crate::message::{self, ServerMessage, Subscribe, WireError};
 use crate::vent::EventDelivery;
@@ -207,7 +207,7 @@ impl Session {
         // The name is looked up before the id: an unknown name is refused even if the id is in use.
         let Some((publication, kind)) = config.names.find_publication(&name) else {
             let error = WireError::publication_not_found(&name);
-            return self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out);
+            return self.refuse_subscription(&id, name, error, out);
         };
         if self
             .subscriptions
@@ -222,7 +222,7 @@ impl Session {
                 config.settings.max_subscriptions
             );
             let error = WireError::new("too-many-subscriptions", reason);
-            return self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out);
+            return self.refuse_subscription(&id, name, error, out);
         }
         let delivery = match kind {
             PublicationKind::Ordinary => Ok(None),
@@ -246,8 +246,24 @@ impl Session {
                 self.begin(run, Some(id), (request, params), events, now, out);
                 self.running = Some(run);
             }
-            Err(error) => self.send(&ServerMessage::Nosub(&Value::from(&*id), Some(&error)), out),
+            Err(error) => self.refuse_subscription(&id, name, error, out),
         }
+    }
+
+    /// Answers a `sub` for which no handler starts.
+    fn refuse_subscription(
+        &mut self,
+        id: &str,
+        name: Box<str>,
+        error: WireError,
+        out: &mut Output,
+    ) {
+        self.send(&ServerMessage::Nosub(&Value::from(id), Some(&error)), out);
+        out.actions.push(Action::Refused {
+            what: Requested::Publication,
+            name,
+            code: error.error,
+        });
     }
 
     pub(super) fn unsubscribe(&mut self, id: &Value, out: &mut Output) {

@@ -163,7 +163,7 @@ impl Session {
 
 impl fmt::Display for Unblocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a call that does not hold its client's queue cannot change the user")
+        f.write_str("the user cannot change after `unblock`, or once the call has ended: another call may run")
     }
 }
 

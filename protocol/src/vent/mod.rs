@@ -30,17 +30,16 @@ pub enum Encoding {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodingChoice {
-    /// Chosen by the Vent id. If it looks like a Meteor id
-    /// ([`is_meteor_id`](crate::random::is_meteor_id)), it is [`Encoding::Vent`], otherwise
-    /// [`Encoding::Collection`].
-    ///
-    /// A Meteor id has exactly 17 characters out of
+    /// Chosen by the Vent id: exactly 17 characters of Meteor's id alphabet mean redis-oplog's
+    /// frames, as [`Vent`](Self::Vent), anything else a collection, as
+    /// [`Collection`](Self::Collection). The alphabet is
     /// `23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz`.
     #[default]
     Auto,
-    /// Always [`Encoding::Collection`].
+    /// Always `changed` messages on a collection of the subscription's own, which any DDP client
+    /// understands.
     Collection,
-    /// Always [`Encoding::Vent`].
+    /// Always the frames that redis-oplog's `Vent.subscribe` expects.
     Vent,
 }
 

@@ -16,8 +16,8 @@ use crate::ejson::{self, Object, SerdeError, Text, Value};
 /// beside the fields.
 ///
 /// ```
-/// use updraft_protocol::view::Fields;
-/// use updraft_protocol::ejson;
+/// # mod updraft { pub use updraft_protocol::{ejson, view::Fields}; }
+/// use updraft::{Fields, ejson};
 ///
 /// let fields = Fields::new(ejson!({ "_id": "x", "n": 1 }))?;
 /// assert_eq!(fields.len(), 1);

@@ -7,7 +7,7 @@ use super::Builder;
 use crate::account::{Accounts, Authenticator, Logins, MemoryUsers, nothing};
 use crate::base::error::Error;
 use crate::handler::Args;
-use crate::method::Call;
+use crate::method::{Call, Method};
 use crate::publication::Subscription;
 use crate::shard::orders::{Orders, Secret};
 
@@ -17,6 +17,15 @@ const CLIENT_VERSIONS: &str = "meteor_autoupdate_clientVersions";
 
 /// By this publication clients learn how logins by other services are configured. There are none.
 const LOGIN_SERVICES: &str = "meteor.loginServiceConfiguration";
+
+/// The methods of accounts.
+const METHODS: [&str; 5] = [
+    "login",
+    "logout",
+    "getNewToken",
+    "removeOtherTokens",
+    "configureLoginService",
+];
 
 impl Builder {
     /// Switches [accounts](crate::account) on: `login`, `logout` and their like, resume tokens, the
@@ -70,9 +79,14 @@ impl Builder {
         self = self.stock_publication(CLIENT_VERSIONS);
         let authenticators = std::mem::take(&mut self.authenticators);
         let users = (!authenticators.is_empty()).then(|| Accounts::new(MemoryUsers::new()));
+        let switched_on_by = match &self.accounts {
+            Some(_) => ".accounts(…)",
+            None => ".authenticator(…)",
+        };
         let Some(accounts) = self.accounts.take().or(users) else {
             return (self, None);
         };
+        self.refuse_methods_of_accounts(switched_on_by);
         let logins = Arc::new(Logins::new(accounts, authenticators));
         let it = [(); 5].map(|()| logins.clone());
         let [login, logout, new_token, remove_others, own_document] = it;
@@ -93,6 +107,19 @@ impl Builder {
             })
             .stock_publication(LOGIN_SERVICES);
         (server, Some(logins))
+    }
+
+    /// Notes as a mistake that the program has a method which accounts have too.
+    fn refuse_methods_of_accounts(&mut self, switched_on_by: &str) {
+        let mut names = self.methods.iter().map(Method::name);
+        if let Some(name) = names.find(|name| METHODS.contains(name)) {
+            let text = format!(
+                "the method '{name}' is defined twice: by the program and by {switched_on_by}, \
+                 which defines it itself; remove one"
+            );
+            self.mistake
+                .get_or_insert_with(|| Error::configuration(text));
+        }
     }
 
     /// Registers a publication that stock clients ask for, unless the program has registered it.

@@ -57,7 +57,8 @@ impl Builder {
         let routes = std::mem::take(&mut self.routes);
         #[cfg(feature = "tls")]
         let tls = self.tls.clone();
-        let memory = memory(&settings);
+        let memory_limit = MemoryLimit::of(&settings);
+        let memory = memory(&settings, memory_limit.bytes);
         let prepared = prepare_shards(&settings, &memory)?;
         let shared = self.share(&settings, &prepared, memory, is_local);
         let shards = start_shards(prepared, &shared, &settings)?;
@@ -93,6 +94,8 @@ impl Builder {
                 .listen(settings.listener.backlog.into())
                 .map_err(|error| not_bound(local_addr, &error))?,
             local_addr,
+            is_encrypted,
+            memory_limit,
             acceptor,
             hears_signals: settings.drain.signals,
             #[cfg(feature = "tls")]
@@ -200,10 +203,10 @@ fn start_shards(
 }
 
 /// The account of what waits in the process, for as many shards as there will be.
-fn memory(settings: &Settings) -> Arc<Memory> {
+fn memory(settings: &Settings, limit: usize) -> Arc<Memory> {
     let cores = || std::thread::available_parallelism().ok();
     let shards = settings.shards.or_else(cores).map_or(1, NonZero::get);
-    Arc::new(Memory::new(memory_limit(settings.memory_limit), shards))
+    Arc::new(Memory::new(limit, shards))
 }
 
 /// What all sessions share.
@@ -221,11 +224,36 @@ fn session_config(
     config
 }
 
-/// How much may wait in the whole process, which is said once.
-fn memory_limit(set: Option<usize>) -> usize {
-    let available = machine::memory();
-    let bytes = set.unwrap_or_else(|| machine::share(available));
-    let is_default = set.is_none();
-    tracing::info!(bytes, ?available, is_default, "So much may wait in memory.");
-    bytes
+/// How much may wait in the whole process, and where that number comes from.
+pub(in crate::server) struct MemoryLimit {
+    bytes: usize,
+    /// The memory of the machine or of the control group, if it is known.
+    available: Option<u64>,
+    is_default: bool,
+}
+
+impl MemoryLimit {
+    fn of(settings: &Settings) -> Self {
+        let available = machine::memory();
+        let set = settings.memory_limit;
+        Self {
+            bytes: set.unwrap_or_else(|| machine::share(available)),
+            available,
+            is_default: set.is_none(),
+        }
+    }
+
+    pub(in crate::server) fn log(&self) {
+        let mebibytes = |bytes: u64| format!("{} MiB", bytes / (1024 * 1024));
+        let limit = mebibytes(u64::try_from(self.bytes).unwrap_or(u64::MAX));
+        let available = self
+            .available
+            .map_or_else(|| "unknown".to_owned(), mebibytes);
+        let set_by = if self.is_default {
+            "default"
+        } else {
+            "memory_limit"
+        };
+        tracing::info!(%limit, %available, set_by, "So much may wait in memory.");
+    }
 }

@@ -3,11 +3,14 @@
 
 use std::sync::atomic::Ordering;
 
-use updraft_protocol::session::{Action, Output, Run};
+use updraft_protocol::message::ErrorCode;
+use updraft_protocol::session::{Action, Output, Requested, Run};
 
 use super::EventLoop;
 use super::ending::Ending;
 use super::resuming::ResumeRequest;
+use crate::base::redact::Redacted;
+use crate::shard::client::Client;
 use crate::telemetry::GaugeGuard;
 
 impl EventLoop {
@@ -77,6 +80,7 @@ impl EventLoop {
                 let what = (run, method, params);
                 self.starts.call(client, &self.shard, what, seed, out);
             }
+            Action::Refused { what, name, code } => log_refused(client, what, &name, &code),
             Action::Stop(run) => {
                 if let Some(running) = client.take_running(run) {
                     running.end(&mut self.fan_out);
@@ -123,8 +127,24 @@ impl EventLoop {
             let publication = running.subscription.publication();
             tracing::warn!(
                 publication,
-                "A publication's handler took too long; it is dropped."
+                "A publication's handler took too long; it is dropped. Work that goes on longer \
+                 belongs in `run`."
             );
         }
+    }
+}
+
+/// Logs a request that no handler gets, mostly because its name is unknown.
+fn log_refused(client: &Client, what: Requested, name: &str, code: &ErrorCode) {
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        let (what, answer) = match what {
+            Requested::Publication => ("publication", "nosub"),
+            _ => ("method", "error"),
+        };
+        let (connection, name) = (client.context.log_id(), Redacted(name));
+        tracing::debug!(
+            %connection, %what, %name, outcome = %format_args!("{answer} {code}"),
+            "A request was refused."
+        );
     }
 }

@@ -10,7 +10,7 @@ use updraft_protocol::session::{Output, Run, Session};
 
 use super::shard_context::ShardContext;
 use crate::handler::{Host, Starts};
-use crate::publication::{Begun, Turn};
+use crate::publication::{Begun, Publication, Turn};
 use crate::shard::client::{Client, Running};
 use crate::telemetry::GaugeGuard;
 
@@ -55,7 +55,9 @@ impl HandlerStarts {
             None
         };
         if let Some(wait) = wait {
-            return refuse_request(client, shard, wait, |session, error| {
+            let publication = shared.publications.get(publication);
+            let what = ("publication", publication.map_or("", Publication::name));
+            return refuse_request(client, shard, what, wait, |session, error| {
                 session.published(run, Err(error), shard.now, out);
             });
         }
@@ -64,7 +66,7 @@ impl HandlerStarts {
         };
         let session = client.session.ddp();
         if let Some(encoding) = session.and_then(|session| session.encoding(run)) {
-            publication.log_encoding(encoding);
+            publication.log_encoding(encoding, shared.session.settings.encoding);
         }
         let (turn, begun) = Turn::after(self.begun.take());
         self.begun = Some(begun);
@@ -95,7 +97,8 @@ impl HandlerStarts {
         let shared = &shard.shared;
         let caller = || client.context.caller(client.user.as_deref());
         if let Some(wait) = shared.host.limiter.call(method, caller, shard.instant()) {
-            return refuse_request(client, shard, wait, |session, error| {
+            let what = ("method", shared.methods.name(method).unwrap_or_default());
+            return refuse_request(client, shard, what, wait, |session, error| {
                 session.returned(run, Err(error), shard.now, out);
             });
         }
@@ -113,10 +116,11 @@ impl HandlerStarts {
 fn refuse_request(
     client: &mut Client,
     shard: &ShardContext,
+    (what, name): (&'static str, &str),
     wait: Duration,
     answer: impl FnOnce(&mut Session, WireError),
 ) {
-    let error = client.context.limited(wait, shard.instant());
+    let error = client.context.limited(what, name, wait, shard.instant());
     if let Some(session) = client.session.ddp_mut() {
         answer(session, error);
     }

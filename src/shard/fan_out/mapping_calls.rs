@@ -40,7 +40,7 @@ impl MappingCalls {
     ) -> Event {
         self.count(subscription);
         let outcome = catch_unwind(AssertUnwindSafe(map))
-            .unwrap_or_else(|_| Err(Error::internal("the mapping function panicked")));
+            .unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
         outcome.unwrap_or_else(|error| {
             subscription.mapping_failed(message, &error);
             Event::none()
