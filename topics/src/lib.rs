@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod log;
+mod name;
+mod position;
+mod random;
+mod record;
+mod register;
+mod stored;
+
+pub use self::error::{Cause, Item, TopicError};
+pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
+pub use self::name::{MAX_TOPIC_NAME, TopicName};
+pub use self::position::{Epoch, Mark, Offset, Place, Position};
+pub use self::record::{Appended, AppendedBatch, Bounds, Content, Limit, NewRecord, Page, Record};
+pub use self::register::{
+    MAX_REGISTER_KEY, MAX_REGISTER_VALUE, Register, RegisterKey, Registers, Swap, Swapped, Version,
+};
+pub use self::stored::Damaged;
