@@ -5,8 +5,6 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::Offset;
-
 /// The underlying error, shared by all callers that waited for the same thing.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
@@ -42,13 +40,13 @@ pub enum TopicError {
     /// `conflict`: the last offset is not the expected one. Nothing was stored.
     Conflict {
         /// The last offset.
-        last: Offset,
+        last: u64,
     },
     /// `damaged-record`: the record is stored, and is not what was written. The records around it
     /// can be read.
     Damaged {
         /// Its offset.
-        offset: Offset,
+        offset: u64,
     },
     /// `damaged-store`: the store cannot be opened.
     DamagedStore(Cause),

@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod log;
+mod memory;
 mod name;
 mod position;
 mod random;
@@ -11,6 +14,7 @@ mod stored;
 
 pub use self::error::{Cause, Item, TopicError};
 pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
+pub use self::memory::Memory;
 pub use self::name::{MAX_TOPIC_NAME, TopicName};
 pub use self::position::{Epoch, Mark, Offset, Place, Position};
 pub use self::record::{Appended, AppendedBatch, Bounds, Content, Limit, NewRecord, Page, Record};

@@ -1,6 +1,7 @@
 //! Records, as they go to a store and as they come back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -11,13 +12,13 @@ use crate::{Epoch, Mark, Offset, Place};
 #[non_exhaustive]
 pub struct Content {
     /// Records of one key keep their order, in groups too.
-    pub key: Option<Box<str>>,
+    pub key: Option<Arc<str>>,
     /// What the record is the state of: a later record with the same id makes this one redundant.
-    pub compact: Option<Box<str>>,
+    pub compact: Option<Arc<str>>,
     /// Named texts beside the payload.
     pub meta: BTreeMap<String, String>,
     /// The type of the payload; `None` if it is EJSON.
-    pub content_type: Option<Box<str>>,
+    pub content_type: Option<Arc<str>>,
     /// `None` in a tombstone, which ends the id in `compact`.
     pub payload: Option<Bytes>,
 }
@@ -131,7 +132,7 @@ impl Content {
     /// The bytes that it counts for in limits: those of the payload, the key, the ids, and of the
     /// names and texts of the metadata.
     pub fn size(&self) -> usize {
-        let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        let text = |text: &Option<Arc<str>>| text.as_deref().map_or(0, str::len);
         self.payload
             .as_ref()
             .map_or(0, Bytes::len)

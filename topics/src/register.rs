@@ -134,6 +134,14 @@ impl RegisterKey {
         })
     }
 
+    /// The least key of a namespace whose name is not less than `from`.
+    pub(crate) fn bound(namespace: &str, from: &str) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: from.into(),
+        }
+    }
+
     /// The namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace
