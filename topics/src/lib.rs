@@ -3,6 +3,8 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+#[cfg(feature = "file")]
+pub mod file;
 mod log;
 mod memory;
 mod name;
@@ -13,6 +15,8 @@ mod register;
 mod stored;
 
 pub use self::error::{Cause, Item, TopicError};
+#[cfg(feature = "file")]
+pub use self::file::{FileOptions, FileStore};
 pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
 pub use self::memory::Memory;
 pub use self::name::{MAX_TOPIC_NAME, TopicName};
