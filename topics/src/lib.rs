@@ -4,7 +4,7 @@
 pub mod conformance;
 mod error;
 #[cfg(feature = "file")]
-pub mod file;
+mod file;
 mod log;
 mod memory;
 mod name;

@@ -111,7 +111,7 @@ impl Database {
         };
         let open = open.as_ref().ok_or_else(|| known(closed()))?;
         let prepared = no_panic(|| {
-            // Its durability is that of the default: synced when the commit returns.
+            // It is synced when the commit returns, as is redb's default.
             let transaction = open.begin_write()?;
             let number = change(&mut Tables::open(&transaction)?)?;
             Ok::<_, redb::Error>((transaction, number))

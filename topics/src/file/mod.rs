@@ -1,56 +1,5 @@
-//! Topics and registers in a file, with the database [`redb`] and without a server.
-//!
-//! ```
-//! use updraft_topics::{Append, Content, Create, FileStore, Log, NewRecord, TopicName};
-//!
-//! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let path = std::env::temp_dir().join(format!("updraft-topics-{}", std::process::id()));
-//! let store = FileStore::open(&path).await?;
-//! let topic = TopicName::new("orders")?;
-//! store.open(&topic, Create::IfMissing).await?;
-//! let record = NewRecord::new(1, Content::new("{}"));
-//! let batch = store.append(&topic, Append::new(vec![record])).await?;
-//! assert_eq!(batch.records[0].offset, 1);
-//! store.close().await;
-//! # std::fs::remove_file(&path)?;
-//! # std::fs::remove_file(path.with_extension("lock")).ok();
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # What is guaranteed
-//!
-//! | what happens | what is there afterwards |
-//! | --- | --- |
-//! | a call was answered | what it stored, and everything that was answered before |
-//! | a call was dropped, or its answer was lost | what it was to store, as a whole or not at all |
-//! | the process is killed | everything that was answered; the next one opens the store |
-//! | power is lost | everything that was answered, if the file system and the disk keep what `fsync` promises. Where they answer before the data is safe, the latest of it may be lost, and the database may be damaged if they also change the order of writes |
-//! | the disk is full | an append is `store-full` and stores nothing. Each call that follows tries again, so that nothing is to be done but to make room. Reading goes on where the database can be opened without growing; otherwise it is `store-full` too, until there is room |
-//! | a write fails otherwise | the call is `backend-unavailable`, the file is opened again, and the store goes on |
-//! | a sync fails | what was being stored is `backend-unavailable`. The store does nothing more until the process starts again, because nobody can know what has reached the disk |
-//! | a record is damaged | `damaged-record` with its offset; the records around it, and other topics, can be read |
-//! | a page of the database is damaged | `damaged-store` when the store is opened. If only pages of the last transaction are, the database goes back to the one before it; whoever has seen the lost records is told by [`Read::Ahead`] or [`Read::Diverged`] |
-//! | a second process opens the store | `store-in-use`, with the id of the first |
-//! | the clock is set back | times of records stay what they were until it has caught up |
-//!
-//! A batch is atomic. Offsets are never given twice, also after a trim, a removal or a restart.
-//! Ids for deduplication and registers survive what records survive.
-//!
-//! # How it works
-//!
-//! One thread writes. Changes that wait at the same time, up to 1 MiB or 1,024 of them, are one
-//! transaction, which is answered when it has been synced; see [`FileOptions::patience`]. At most
-//! 16 MiB wait, then callers wait for room. Up to four threads of tokio's blocking pool read.
-//!
-//! The file does not become smaller by a trim, a removal or a deletion, but what they free is used
-//! again. Much of it is freed in steps, in between other changes. All of the file is read once when
-//! it is opened, to compare checksums.
-//!
-//! `<path>.lock`, beside the file, is locked by the process that has the store open, and holds its
-//! id and the name of its machine as text. The lock ends with the process; the file stays and means
-//! nothing by itself. Use local file systems: a network file system may not share locks.
+//! Topics and registers in a file. `mod.rs` is what callers await, `writer` the thread that writes,
+//! `change` and `view` what is done with the tables.
 
 mod change;
 mod clock;
@@ -92,9 +41,71 @@ const CHANGE_BYTES: usize = 4096;
 /// Calls that read at the same time.
 const READERS: usize = 4;
 
-/// Topics and registers in a file. Its clones are one store, which is closed with the last of them.
+/// Topics and registers in a file, with the database [redb](::redb) and without a server. Its clones
+/// are one store, which is closed with the last of them. Its functions need a tokio runtime.
 ///
-/// Its functions need a tokio runtime. See [the module](self) for what it guarantees.
+/// ```
+/// use updraft_topics::{Append, Content, Create, FileStore, Log, NewRecord, TopicName};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let path = std::env::temp_dir().join(format!("updraft-topics-{}", std::process::id()));
+/// let store = FileStore::open(&path).await?;
+/// let topic = TopicName::new("orders")?;
+/// store.open(&topic, Create::IfMissing).await?;
+/// let record = NewRecord::new(1, Content::new("{}"));
+/// let batch = store.append(&topic, Append::new(vec![record])).await?;
+/// assert_eq!(batch.records[0].offset, 1);
+/// store.close().await;
+/// # std::fs::remove_file(&path)?;
+/// # std::fs::remove_file(path.with_extension("lock"))?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What is guaranteed
+///
+/// | what happens | what is there afterwards |
+/// | --- | --- |
+/// | a call was answered | what it stored, and everything before it |
+/// | a call was dropped, or its answer was lost | what it was to store, whole or not at all |
+/// | the process is killed | everything that was answered; the next one opens the store |
+/// | power is lost | the same, as far as `fsync` keeps what it promises (1) |
+/// | the disk is full | `store-full`, nothing stored, until there is room (2) |
+/// | a write or a read fails otherwise | `backend-unavailable`; the store goes on (3) |
+/// | a sync fails | `backend-unavailable` until the process starts again (4) |
+/// | a record is damaged | `damaged-record` with its offset; all others can be read |
+/// | the database is damaged | `damaged-store` when the store is opened (5) |
+/// | a second process opens the store | `store-in-use`, with the id of the first (6) |
+/// | the clock is set back | times stay what they were until it has caught up |
+///
+/// 1. Each answer waits for a sync of the file. Where the file system or the disk answers a sync
+///    before the data is safe, a power loss can lose the latest records. If it also changes the order
+///    of writes, the database can be damaged.
+/// 2. Each call tries again, and nothing needs to be done but to make room. Records can be read if
+///    the database can be opened without growing; otherwise reading is `store-full` too.
+/// 3. The file is opened again, for which all of it is read. If it is found there that the records
+///    were stored, the call is answered as if nothing had failed.
+/// 4. Nobody can know what has reached the disk: a later sync that succeeds does not tell. Nothing is
+///    acknowledged that rests on it.
+/// 5. All pages are compared with their checksums. If only pages of the last transaction are damaged,
+///    the database goes back to the one before it. Who has seen the lost records is told, by
+///    [`Read::Ahead`] or [`Read::Diverged`].
+/// 6. `<path>.lock`, beside the file, is locked by the process that has the store open, and holds its
+///    id and the name of its machine as text. The lock ends with the process, the file stays and
+///    means nothing by itself. A network file system may not share locks: use a local one.
+///
+/// A batch is atomic. Offsets are never given twice, also after a trim, a removal or a restart. Ids
+/// for deduplication and registers survive what records survive.
+///
+/// # What it costs
+///
+/// One thread writes. Changes that wait at the same time, up to 1 MiB or 1,024 of them, are one
+/// transaction with one sync; see [`FileOptions::patience`]. At most 16 MiB wait, then callers wait
+/// for room. Up to four threads of tokio's pool for blocking calls read.
+///
+/// All of the file is read once when it is opened. It does not become smaller by a trim, a removal or
+/// a deletion, but what they free is used again; much of it is freed in steps, between other changes.
 #[derive(Clone)]
 pub struct FileStore(Arc<Inner>);
 
@@ -358,8 +369,8 @@ impl Log for FileStore {
 impl Registers for FileStore {
     fn get<'a>(&'a self, keys: &'a [RegisterKey]) -> Answer<'a, Vec<Option<Register>>> {
         let keys = keys.to_owned();
-        let now = self.0.clock.now();
-        Box::pin(self.view(move |view| view::registers(view, &keys, now)))
+        let clock = self.0.clock.clone();
+        Box::pin(self.view(move |view| view::registers(view, &keys, clock.now())))
     }
 
     fn swap<'a>(&'a self, swaps: Vec<Swap>) -> Answer<'a, Vec<Swapped>> {

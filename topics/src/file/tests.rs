@@ -17,7 +17,7 @@ use super::tables::{GARBAGE, RECORDS};
 use super::{FileOptions, FileStore};
 use crate::{
     Append, Bounds, Content, Create, End, Limit, Log, NewRecord, Place, Read, Record, RegisterKey,
-    Registers, Swap, Swapped, TopicError, TopicName,
+    Registers, Swap, Swapped, TopicError, TopicName, Version,
 };
 
 /// A folder of its own for a test, which is removed with it.
@@ -477,6 +477,81 @@ async fn topic_088_a_full_disk_is_an_error_until_there_is_room() {
     assert_eq!(bounds.last, last);
 }
 
+/// A file system of 3 MiB, where this user may mount one. Otherwise the test above has to do.
+#[test]
+fn topic_088_a_small_file_system_is_filled_and_gets_room() {
+    let folder = Folder::new();
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-ec"]);
+        command
+    };
+    let mount = "mount -t tmpfs -o size=3m tmpfs \"$1\"";
+    let can_mount = unshare().args([mount, "sh"]).arg(folder.path("")).output();
+    if !can_mount.is_ok_and(|output| output.status.success()) {
+        eprintln!("no file system can be mounted here");
+        return;
+    }
+    let output = unshare()
+        .arg(format!("{mount}; shift; exec \"$@\""))
+        .arg("sh")
+        .arg(folder.path(""))
+        .arg(env::current_exe().unwrap())
+        .args(CHILD_ARGUMENTS)
+        .arg("file::tests::child_with_a_small_disk")
+        .env(CHILD, folder.path("store"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{output:?}"
+    );
+}
+
+#[tokio::test]
+#[ignore = "another test starts it as a process that has a small disk"]
+async fn child_with_a_small_disk() {
+    let Ok(path) = env::var(CHILD) else {
+        return;
+    };
+    let ballast = Path::new(&path).with_extension("ballast");
+    fs::write(&ballast, vec![1; 1024 * 1024]).unwrap();
+    let store = FileStore::open(&path).await.unwrap();
+    let (orders, _) = topic(&store, "orders").await;
+    let payload = "x".repeat(10_000);
+    let mut last = 0;
+    let error = loop {
+        match append(&store, &orders, &[&payload]).await {
+            Ok(offset) => last = offset,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code(), "store-full", "{error:?}");
+    assert!(last > 10, "{last}");
+    for _ in 0..3 {
+        if let Err(error) = append(&store, &orders, &[&payload]).await {
+            assert_eq!(error.code(), "store-full", "{error:?}");
+        } else {
+            last += 1;
+        }
+    }
+    println!("records are read while the disk is full: {:?}", {
+        let read = read(&store, &orders, last - 1).await;
+        read.map(|records| offsets(&records))
+    });
+    fs::remove_file(&ballast).unwrap();
+    assert_eq!(append(&store, &orders, &["y"]).await.unwrap(), last + 1);
+    let mut next = 0;
+    while next <= last {
+        let held = offsets(&read(&store, &orders, next).await.unwrap());
+        for offset in held {
+            next += 1;
+            assert_eq!(offset, next);
+        }
+    }
+}
+
 #[tokio::test]
 async fn topic_013_a_store_goes_on_after_failed_reads_and_writes() {
     let folder = Folder::new();
@@ -583,9 +658,24 @@ async fn registers_whose_time_is_over_leave_the_file() {
     assert_eq!(names, ["b", "c"]);
 }
 
-const CHILD: &str = "UPDRAFT_TOPICS_TEST_CHILD";
+#[tokio::test]
+async fn topic_112_no_name_reaches_a_path() {
+    let folder = Folder::new();
+    let (store, _) = open(&folder.path("store")).await;
+    for name in ["../up", "/etc/passwd", "a/b", "C:\\x", "store.lock", "."] {
+        let (name, _) = topic(&store, name).await;
+        append(&store, &name, &["x"]).await.unwrap();
+    }
+    let files = fs::read_dir(folder.path("")).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["store", "store.lock"]);
+}
 
-/// Runs in a process of its own: appends, and tells each acknowledged record.
+const CHILD: &str = "UPDRAFT_TOPICS_TEST_CHILD";
+const CHILD_ARGUMENTS: [&str; 3] = ["--ignored", "--nocapture", "--exact"];
+
+/// Runs in a process of its own: appends, trims and swaps, and tells what was acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "other tests start it as a process, and kill it"]
 async fn child_that_writes() {
@@ -602,19 +692,52 @@ async fn child_that_writes() {
                 let payload = format!("{}.{producer}.{n}", bounds.last);
                 let payload = [payload.as_str(), &"x".repeat(100)].join(" ");
                 let offset = append(&store, &orders, &[&payload, "second"]).await;
-                let mut out = io::stdout().lock();
-                writeln!(out, "stored {} {payload}", offset.unwrap()).unwrap();
-                out.flush().unwrap();
+                tell("stored", &format!("{} {payload}", offset.unwrap()));
             }
         });
     }
+    producers.spawn(trim_as_it_goes(store.clone()));
     producers.join_all().await;
+}
+
+/// Keeps 100 records, and the last of them in a register.
+async fn trim_as_it_goes(store: FileStore) {
+    let (short, bounds) = topic(&store, "short").await;
+    let mut version = last_told(&store).await.map(|(version, _)| version);
+    loop {
+        let offset = append(&store, &short, &["x"; 50]).await.unwrap();
+        let up_to = offset.saturating_sub(100);
+        let bounds = store.trim(&short, bounds.epoch, up_to).await.unwrap();
+        let swap = Swap::write(last_key(), version, offset.to_string()).unwrap();
+        let swapped = store.swap(vec![swap]).await.unwrap();
+        let [Swapped::Written(written)] = swapped[..] else {
+            panic!("{swapped:?}");
+        };
+        version = Some(written);
+        tell("trimmed", &format!("{} {offset}", bounds.first));
+    }
+}
+
+fn last_key() -> RegisterKey {
+    RegisterKey::new("test", "last").unwrap()
+}
+
+async fn last_told(store: &FileStore) -> Option<(Version, u64)> {
+    let found = store.get(&[last_key()]).await.unwrap().remove(0)?;
+    let offset = str::from_utf8(&found.value).unwrap().parse().unwrap();
+    Some((found.version, offset))
+}
+
+fn tell(what: &str, text: &str) {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{what} {text}").unwrap();
+    out.flush().unwrap();
 }
 
 fn start_child(path: &Path) -> Child {
     Command::new(env::current_exe().unwrap())
-        .args(["--exact", "file::tests::child_that_writes"])
-        .args(["--ignored", "--nocapture"])
+        .args(CHILD_ARGUMENTS)
+        .arg("file::tests::child_that_writes")
         .env(CHILD, path)
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -626,6 +749,7 @@ async fn kill_a_writer(rounds: usize) {
     let folder = Folder::new();
     let path = folder.path("store");
     let mut told: Vec<(u64, String)> = Vec::new();
+    let mut trimmed = (0, 0);
     for round in 0..rounds {
         let mut child = start_child(&path);
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -633,7 +757,10 @@ async fn kill_a_writer(rounds: usize) {
         let mut line = String::new();
         // The last line may have been cut by the kill.
         while out.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
-            if let Some((_, stored)) = line.trim_end().split_once("stored ") {
+            if let Some((_, bounds)) = line.trim_end().split_once("trimmed ") {
+                let (first, last) = bounds.split_once(' ').unwrap();
+                trimmed = (first.parse().unwrap(), last.parse().unwrap());
+            } else if let Some((_, stored)) = line.trim_end().split_once("stored ") {
                 let (offset, payload) = stored.split_once(' ').unwrap();
                 told.push((offset.parse().unwrap(), payload.to_owned()));
                 left = left.saturating_sub(1);
@@ -662,6 +789,13 @@ async fn kill_a_writer(rounds: usize) {
         assert_eq!(all[index - 1].content, Content::new(payload));
         assert_eq!(all[index].content, Content::new("second"));
     }
+
+    let (short, bounds) = topic(&store, "short").await;
+    let (first, last): (u64, u64) = trimmed;
+    assert!(bounds.first >= first && bounds.last >= last + 49);
+    assert!(last_told(&store).await.unwrap().1 >= last);
+    let held = read(&store, &short, 0).await.unwrap();
+    assert!(offsets(&held).into_iter().eq(bounds.first..=bounds.last));
 }
 
 async fn in_use_by(path: &Path, id: u32) {

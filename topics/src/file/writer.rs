@@ -1,7 +1,6 @@
 //! The one thread that writes. The changes of callers that wait at the same time become one
 //! transaction, so that they share its sync.
 
-use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -97,12 +96,12 @@ impl Writer {
     fn gather(&self, first: Box<dyn Change>, last: usize, batch: &mut Vec<Box<dyn Change>>) {
         let mut bytes = first.bytes();
         batch.push(first);
-        let mut until = None;
+        let mut since = None;
         while batch.len() < BATCH && bytes < BATCH_BYTES {
             let next = match self.queue.try_recv() {
                 Err(TryRecvError::Empty) if batch.len() < last => {
-                    let until = *until.get_or_insert_with(|| now() + self.patience);
-                    let left = until.saturating_duration_since(now());
+                    let waited = since.get_or_insert_with(now).elapsed();
+                    let left = self.patience.saturating_sub(waited);
                     self.queue.recv_timeout(left).map_err(|error| match error {
                         RecvTimeoutError::Timeout => TryRecvError::Empty,
                         RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
@@ -218,10 +217,4 @@ where
 )]
 fn now() -> Instant {
     Instant::now()
-}
-
-impl fmt::Debug for Writer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").finish_non_exhaustive()
-    }
 }
