@@ -111,12 +111,12 @@ impl RegisterKey {
     ///
     /// # Errors
     ///
-    /// [`TopicError::BadName`], or [`TopicError::TooLarge`].
+    /// [`TopicError::BadRegisterKey`], or [`TopicError::TooLarge`].
     pub fn new(namespace: &str, name: &str) -> Result<Self, TopicError> {
         for text in [namespace, name] {
             if text.is_empty() || text.chars().any(char::is_control) {
-                return Err(TopicError::BadName {
-                    reason: "a part of a register's key is empty or has a control character",
+                return Err(TopicError::BadRegisterKey {
+                    reason: "a part of it is empty or has a control character",
                 });
             }
             if text.len() > MAX_REGISTER_KEY {
