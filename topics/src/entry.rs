@@ -1,5 +1,6 @@
 //! What a program publishes.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use crate::{Content, Item, NewRecord, TopicError};
 /// let entry = Entry::value(&paid).key("customer 3").compact("order 7").meta("source", "shop");
 /// # let _ = entry;
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "an entry is stored when it is published"]
 pub struct Entry {
     payload: Payload,
@@ -29,7 +30,7 @@ pub struct Entry {
     dedup: Option<Box<str>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Payload {
     /// The text of a value, or why it has none.
     Ejson(Result<Bytes, TopicError>),
@@ -132,6 +133,12 @@ impl Entry {
         let mut record = NewRecord::new(draw_mark(), content);
         record.dedup = self.dedup;
         Ok(record)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").finish_non_exhaustive()
     }
 }
 

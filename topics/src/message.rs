@@ -80,7 +80,8 @@ impl Message {
         self.record.content.payload.as_ref()
     }
 
-    /// The value, decoded anew at each call.
+    /// The value, with EJSON's types decoded; what looks like EJSON but has no known type stays a
+    /// plain object. Decoded anew at each call.
     ///
     /// # Errors
     ///
@@ -92,7 +93,10 @@ impl Message {
             (None, Some(payload)) => payload,
         };
         let text = std::str::from_utf8(payload).map_err(|error| self.not_decoded(error.into()))?;
-        ejson::parse(text, &LIMITS).map_err(|error| self.not_decoded(error.into()))
+        match ejson::parse(text, &LIMITS) {
+            Ok(value) => Ok(value.decode_lenient()),
+            Err(error) => Err(self.not_decoded(error.into())),
+        }
     }
 
     /// The value as a type of the caller's choice.
