@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn topic_033_a_malformed_or_foreign_token_is_a_bad_position() {
+    fn topic_017_033_a_malformed_or_foreign_token_is_a_bad_position() {
         let good = Position::new(&topic("orders"), Epoch::draw(), 7, 9).to_string();
         assert!(Position::parse(&good, &topic("payments")).is_err());
         let mut bad = vec![String::new(), "7".into(), "-1".into(), format!("{good}0")];

@@ -162,7 +162,7 @@ async fn topic_035_a_reader_that_is_not_woken_looks_for_itself() {
 }
 
 #[tokio::test]
-async fn topic_036_wake_ups_may_come_too_often_and_for_nothing() {
+async fn topic_036_039_wake_ups_may_come_too_often_and_for_nothing() {
     let memory = Memory::new();
     let topics = Topics::open(memory.clone());
     let topic = topics.topic("orders", no_poll()).await.unwrap();

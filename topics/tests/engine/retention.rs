@@ -276,7 +276,7 @@ async fn topic_082_a_snapshot_is_one_record_of_each_id_and_then_every_change() {
 }
 
 #[tokio::test]
-async fn topic_084_a_reader_that_is_overtaken_by_a_trim_is_told() {
+async fn topic_045_084_a_reader_that_is_overtaken_by_a_trim_is_told() {
     let (_topics, topic) = topic(Settings::default()).await;
     fill(&topic, 1, 100).await;
     let reader = topic
