@@ -4,7 +4,6 @@
 //! callers can share a transaction.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
@@ -12,6 +11,7 @@ use super::tables::{
     COMMIT_ROW, DEDUP, DEDUP_BY_AGE, EVERYTHING, EXPIRY, FORMAT, FORMAT_ROW, GARBAGE, NEVER,
     NUMBER_ROW, RECORDS, REGISTERS, STORE, TOPICS, Topic, TopicRow, encode,
 };
+use crate::clock::millis;
 use crate::{
     Append, Appended, AppendedBatch, Bounds, End, Epoch, Mark, Offset, Removal, Swap, Swapped,
     TopicError, TopicName, Version,
@@ -337,11 +337,6 @@ impl<'a> Tables<'a> {
         }
         Ok(())
     }
-}
-
-/// A time in milliseconds.
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What is needed of some rows, so that their table can be changed.

@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
-use super::change::millis;
+use crate::clock::now;
 
 /// Where a store has its time from.
 #[derive(Clone)]
@@ -22,7 +21,7 @@ impl Clock {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self::new(|| millis(UNIX_EPOCH.elapsed().unwrap_or_default()))
+        Self::new(now)
     }
 }
 

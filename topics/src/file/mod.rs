@@ -15,13 +15,14 @@ mod writer;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use redb::ReadTransaction;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::spawn_blocking;
+use updraft_bus::{Bus, ChannelSettings, Channels};
 
 use self::change::{Failure, Tables};
 use self::clock::Clock;
@@ -31,7 +32,7 @@ use self::lock::Lock;
 use self::writer::{Call, Change, Writer};
 use crate::{
     Answer, Append, AppendedBatch, Bounds, Create, End, Epoch, Features, Limit, Log, Offset, Place,
-    Read, Register, RegisterKey, Registers, Removal, Swap, Swapped, TopicError, TopicName,
+    Read, Register, RegisterKey, Registers, Removal, Store, Swap, Swapped, TopicError, TopicName,
 };
 
 /// Bytes of changes that may wait for the writer, and those that each counts for at least.
@@ -45,17 +46,16 @@ const READERS: usize = 4;
 /// are one store, which is closed with the last of them. Its functions need a tokio runtime.
 ///
 /// ```
-/// use updraft_topics::{Append, Content, Create, FileStore, Log, NewRecord, TopicName};
+/// use updraft_topics::{Entry, FileStore, Settings, Topics};
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let path = std::env::temp_dir().join(format!("updraft-topics-{}", std::process::id()));
 /// let store = FileStore::open(&path).await?;
-/// let topic = TopicName::new("orders")?;
-/// store.open(&topic, Create::IfMissing).await?;
-/// let record = NewRecord::new(1, Content::new("{}"));
-/// let batch = store.append(&topic, Append::new(vec![record])).await?;
-/// assert_eq!(batch.records[0].offset, 1);
+/// let topics = Topics::open(store.clone());
+/// let orders = topics.topic("orders", Settings::default()).await?;
+/// let published = orders.publish(Entry::value(&7)).await?;
+/// assert_eq!(published.offset, 1);
 /// store.close().await;
 /// # std::fs::remove_file(&path)?;
 /// # std::fs::remove_file(path.with_extension("lock"))?;
@@ -127,6 +127,8 @@ struct Inner {
     readers: Arc<Semaphore>,
     database: Arc<Database>,
     clock: Clock,
+    /// What wakes readers: they are all in this process.
+    channels: OnceLock<Arc<Channels>>,
     /// Its other end is dropped by the writer, after the file and its lock were given back.
     ended: watch::Receiver<()>,
 }
@@ -278,6 +280,7 @@ impl FileOptions {
             readers: Arc::new(Semaphore::new(READERS)),
             database,
             clock: self.clock,
+            channels: OnceLock::new(),
             ended,
         })))
     }
@@ -295,6 +298,15 @@ impl Inner {
     fn take_queue(&self) -> Option<SyncSender<Box<dyn Change>>> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.take()
+    }
+}
+
+impl From<FileStore> for Store {
+    fn from(file: FileStore) -> Self {
+        let open = || Channels::new(Bus::default(), ChannelSettings::default());
+        let channels = file.0.channels.get_or_init(|| Arc::new(open()));
+        let channels = Arc::clone(channels);
+        Self::new(Arc::new(file.clone()), Arc::new(file), channels)
     }
 }
 

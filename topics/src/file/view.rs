@@ -101,7 +101,9 @@ pub(super) fn list(
         if !name.value().starts_with(prefix) {
             break;
         }
-        names.push(TopicName::new(name.value()).map_err(Failure::Refused)?);
+        names.push(
+            TopicName::new(name.value()).map_err(|invalid| Failure::Refused(invalid.into()))?,
+        );
     }
     Ok(names)
 }
