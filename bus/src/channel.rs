@@ -37,6 +37,8 @@ pub struct Channel(Box<str>);
 pub enum InternalChannel {
     /// Orders about a user, for every process.
     Orders,
+    /// Names of durable topics that have something new to read.
+    Topics,
 }
 
 /// A text that cannot be the name of a channel, or a part of one. The error does not repeat the
@@ -107,10 +109,13 @@ impl Channel {
 }
 
 impl InternalChannel {
+    pub(crate) const ALL: [Self; 2] = [Self::Orders, Self::Topics];
+
     /// Its name on the bus.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Orders => "updraft:orders",
+            Self::Topics => "updraft:topics",
         }
     }
 }

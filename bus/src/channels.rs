@@ -136,6 +136,17 @@ impl Channels {
         Ok(Listener::new(lease))
     }
 
+    /// As [`listen`](Self::listen), to one of the server's own channels.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join).
+    #[doc(hidden)]
+    pub async fn listen_internally(&self, channel: InternalChannel) -> Result<Listener, BusError> {
+        let lease = self.follow(channel.name(), Follower::Listeners).await?;
+        Ok(Listener::new(lease))
+    }
+
     async fn follow(&self, channel: &str, follower: Follower) -> Result<Lease, BusError> {
         let patience = match self.when_away {
             WhenAway::Hold(patience) => patience,
@@ -216,9 +227,10 @@ impl Channels {
 
     /// How many channels are in use, not counting the server's own.
     pub fn channel_count(&self) -> usize {
-        let is_held = self.registry.is_wanted(InternalChannel::Orders.name());
-        let all = self.registry.channel_count();
-        all.saturating_sub(usize::from(is_held))
+        let held = InternalChannel::ALL
+            .into_iter()
+            .filter(|channel| self.registry.is_wanted(channel.name()));
+        self.registry.channel_count().saturating_sub(held.count())
     }
 
     /// How many payloads were dropped because they failed their check.

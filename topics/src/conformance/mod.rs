@@ -1,0 +1,190 @@
+//! The tests that every store must pass, those of other crates too.
+//!
+//! A store brings a [`Harness`], and [`conformance_tests!`](crate::conformance_tests) makes a test
+//! of each function here. What a store cannot do, by its [`Features`](crate::Features), is not tested.
+//!
+//! ```
+//! use updraft_topics::Memory;
+//! use updraft_topics::conformance::{Handles, Harness};
+//!
+//! struct InMemory(Memory);
+//!
+//! impl Harness for InMemory {
+//!     async fn open(&self) -> Handles {
+//!         Handles::new(&self.0)
+//!     }
+//! }
+//!
+//! updraft_topics::conformance_tests!(InMemory(Memory::new()));
+//! ```
+
+mod append;
+mod cancel;
+mod read;
+mod registers;
+mod remove;
+
+pub use self::append::*;
+pub use self::cancel::*;
+pub use self::read::*;
+pub use self::registers::*;
+pub use self::remove::*;
+
+use std::sync::Arc;
+
+use crate::{
+    Append, AppendedBatch, Bounds, Content, Create, Limit, Log, NewRecord, Page, Place, Read,
+    Record, Registers, TopicError, TopicName,
+};
+
+/// What opens a store for the tests. Each test makes one, and expects its store to be empty.
+pub trait Harness: Send + Sync {
+    /// Opens the store. With [`Features::shared`](crate::Features::shared) it is called again while the store is open, and
+    /// answers another handle, as another process has it.
+    fn open(&self) -> impl Future<Output = Handles> + Send;
+
+    /// Ends everything that has the store open, as hard as a crash. It is called only with
+    /// [`Features::durable`](crate::Features::durable); the store is opened again afterwards. What was opened before is not
+    /// used any more, but may not have been dropped.
+    fn kill(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+}
+
+/// A store that was opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Handles {
+    /// Its logs.
+    pub log: Arc<dyn Log>,
+    /// Its registers.
+    pub registers: Arc<dyn Registers>,
+}
+
+impl Handles {
+    /// A store that is both.
+    pub fn new<S: Log + Registers + Clone>(store: &S) -> Self {
+        Self {
+            log: Arc::new(store.clone()),
+            registers: Arc::new(store.clone()),
+        }
+    }
+}
+
+/// Makes a test of each function in [`conformance`](crate::conformance). The argument is an
+/// expression that makes a [`Harness`](crate::conformance::Harness), which may await. The crate
+/// `tokio`, with its macros and several threads, must be a dependency.
+#[macro_export]
+macro_rules! conformance_tests {
+    ($harness:expr) => {
+        $crate::conformance_tests! { @each $harness;
+            topic_001_002_offsets_have_no_holes_and_are_seen_in_order
+            topic_003_batches_are_not_mixed
+            topic_005_an_id_is_stored_once
+            topic_006_an_id_counts_for_its_time
+            topic_008_two_that_expect_the_same_offset_race
+            topic_010_a_topic_is_created_or_is_unknown
+            topic_012_a_closed_topic_is_read_only
+            topic_014_times_never_decrease
+            appends_are_checked_for_duplicates_then_for_the_end_then_for_the_offset
+            topic_019_a_page_keeps_to_its_limits
+            topic_021_022_contents_come_back
+            topic_024_the_end_has_nothing_behind_it
+            topic_026_027_028_places_that_are_not_of_this_topic
+            an_offset_without_a_mark_is_not_compared
+            topic_025_a_trim_raises_the_first_offset
+            topic_026_a_topic_that_is_created_again_has_another_epoch
+            topic_031_single_records_are_removed
+            topic_084_a_reader_sees_records_or_the_trim
+            topic_112_hostile_names_do_not_touch_other_topics
+            topics_are_listed_by_name
+            topic_086_a_killed_process_loses_nothing_acknowledged
+            topic_098_an_append_that_is_dropped_is_done_or_not
+            topic_098_other_calls_may_be_dropped
+            registers_are_written_by_who_knows_the_version
+            registers_64_with_two_owners
+            registers_tell_what_became_of_a_lost_answer
+            registers_are_scanned_by_name
+            registers_expire
+            registers_survive_a_kill
+        }
+    };
+    (@each $harness:expr; $($test:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                $crate::conformance::$test(&$harness).await;
+            }
+        )*
+    };
+}
+
+/// The topic that most tests use.
+async fn orders(log: &dyn Log) -> (TopicName, Bounds) {
+    let topic = TopicName::new("orders").unwrap();
+    let bounds = log.open(&topic, Create::IfMissing).await.unwrap();
+    (topic, bounds)
+}
+
+fn text(payload: impl Into<String>) -> NewRecord {
+    NewRecord::new(7, Content::new(payload.into()))
+}
+
+async fn append(
+    log: &dyn Log,
+    topic: &TopicName,
+    records: impl IntoIterator<Item = NewRecord>,
+) -> Result<AppendedBatch, TopicError> {
+    let records = records.into_iter().collect();
+    log.append(topic, Append::new(records)).await
+}
+
+/// Appends so many records, whose payloads are their offsets if they are the first.
+async fn fill(log: &dyn Log, topic: &TopicName, count: usize) {
+    let records = (1..=count).map(|n| text(n.to_string()));
+    append(log, topic, records).await.unwrap();
+}
+
+async fn page(log: &dyn Log, topic: &TopicName, after: Place, limit: Limit) -> Page {
+    match log.read(topic, after, limit).await.unwrap() {
+        Read::Page(page) => page,
+        other => panic!("not a page: {other:?}"),
+    }
+}
+
+/// All records of the topic, page by page.
+async fn all(log: &dyn Log, topic: &TopicName) -> Vec<Record> {
+    let bounds = log.open(topic, Create::Never).await.unwrap();
+    let mut place = Place::start(bounds.epoch);
+    let mut records = Vec::new();
+    loop {
+        let page = page(log, topic, place, Limit::default()).await;
+        if page.records.is_empty() {
+            return records;
+        }
+        records.extend(page.records);
+        place = page.next;
+    }
+}
+
+fn payload(record: &Record) -> &str {
+    let payload = record.content.payload.as_ref().unwrap();
+    std::str::from_utf8(payload).unwrap()
+}
+
+fn payloads(records: &[Record]) -> Vec<&str> {
+    records.iter().map(payload).collect()
+}
+
+fn offsets(records: &[Record]) -> Vec<u64> {
+    records.iter().map(|record| record.offset).collect()
+}
+
+/// As another process has the store, where several can have it.
+async fn second(harness: &impl Harness, first: &Handles) -> Handles {
+    if first.log.features().shared {
+        harness.open().await
+    } else {
+        first.clone()
+    }
+}

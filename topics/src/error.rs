@@ -1,0 +1,273 @@
+//! The errors of topics. Each has a code that does not change, and a text that says what is wrong
+//! and what to do. No text repeats what a client sent.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::loss::{Gap, Reset};
+use crate::{InvalidPosition, InvalidTopicName, Position};
+
+/// The underlying error, shared by all callers that waited for the same thing.
+pub type Cause = Arc<dyn Error + Send + Sync>;
+
+/// Why something with a topic failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TopicError {
+    /// `bad-name`: the text cannot be the name of a topic.
+    BadName(InvalidTopicName),
+    /// `bad-name`: the text cannot be the key of a register.
+    BadRegisterKey {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// `bad-position`: the token is malformed, or one of another topic.
+    BadPosition(InvalidPosition),
+    /// `unknown-topic`: there is no such topic, and it may not be created.
+    UnknownTopic,
+    /// `topic-closed`: the topic takes no more records.
+    Closed,
+    /// `too-large`: a part of a record is larger than it may be. Nothing was stored.
+    TooLarge {
+        /// Which part.
+        item: Item,
+        /// Which record of the batch, from 0.
+        index: usize,
+        /// Its bytes.
+        bytes: usize,
+        /// The bytes that it may have.
+        limit: usize,
+    },
+    /// `conflict`: the last offset is not the expected one. Nothing was stored.
+    Conflict {
+        /// The last offset.
+        last: u64,
+    },
+    /// `damaged-record`: the record is stored, and is not what was written. The records around it
+    /// can be read.
+    Damaged {
+        /// Its offset.
+        offset: u64,
+    },
+    /// `damaged-store`: the store cannot be opened.
+    DamagedStore(Cause),
+    /// `store-in-use`: another process has opened the store.
+    StoreInUse {
+        /// The id of that process, if it is known.
+        process: Option<u32>,
+    },
+    /// `store-full`: the store has no room left. Nothing was stored.
+    StoreFull(Cause),
+    /// `backend-unavailable`: the store did not answer, or not in time. A record may or may not have
+    /// been stored.
+    Unavailable(Option<Cause>),
+    /// `unsupported`: the store cannot do this, as its features say.
+    Unsupported {
+        /// What it cannot do.
+        what: &'static str,
+    },
+    /// `gap`: records behind the place are gone. Nothing was read.
+    Gap(Gap),
+    /// `reset`: the place is not one of this topic any more. Nothing was read.
+    Reset(Reset),
+    /// `busy`: too many records wait for the store already. Nothing was stored.
+    Busy,
+    /// `topic-full`: the topic holds as much as it may. Nothing was stored.
+    Full,
+    /// `wrong-codec`: a value for a topic of bytes, or bytes for a topic of values.
+    WrongCodec,
+    /// `not-encoded`: the value cannot be written as EJSON. Nothing was stored.
+    NotEncoded(Cause),
+    /// `not-decoded`: the payload of a record is not what the program expects. The reader goes on.
+    NotDecoded {
+        /// The position of the record.
+        position: Position,
+        /// What is wrong with it.
+        cause: Cause,
+    },
+    /// `config-conflict`: the topic is open in this process with other settings.
+    ConfigConflict,
+    /// `shutting-down`: the store, or this process, is being closed. Nothing was stored.
+    ShuttingDown,
+}
+
+/// A part of a record, or of a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Item {
+    /// The payload.
+    Payload,
+    /// The key.
+    Key,
+    /// The compact id.
+    Compact,
+    /// The id for deduplication.
+    Dedup,
+    /// All names and texts of the metadata together.
+    Meta,
+    /// The content type.
+    ContentType,
+    /// The key of a register.
+    RegisterKey,
+    /// The value of a register.
+    RegisterValue,
+}
+
+impl TopicError {
+    /// The code of the error, for programs and clients. It does not change.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::BadName(_) | Self::BadRegisterKey { .. } => "bad-name",
+            Self::BadPosition(_) => "bad-position",
+            Self::UnknownTopic => "unknown-topic",
+            Self::Closed => "topic-closed",
+            Self::TooLarge { .. } => "too-large",
+            Self::Conflict { .. } => "conflict",
+            Self::Damaged { .. } => "damaged-record",
+            Self::DamagedStore(_) => "damaged-store",
+            Self::StoreInUse { .. } => "store-in-use",
+            Self::StoreFull(_) => "store-full",
+            Self::Unavailable(_) => "backend-unavailable",
+            Self::Unsupported { .. } => "unsupported",
+            Self::Gap(_) => "gap",
+            Self::Reset(_) => "reset",
+            Self::Busy => "busy",
+            Self::Full => "topic-full",
+            Self::WrongCodec => "wrong-codec",
+            Self::NotEncoded(_) => "not-encoded",
+            Self::NotDecoded { .. } => "not-decoded",
+            Self::ConfigConflict => "config-conflict",
+            Self::ShuttingDown => "shutting-down",
+        }
+    }
+
+    /// The store did not answer because of this.
+    pub fn unavailable(cause: impl Error + Send + Sync + 'static) -> Self {
+        Self::Unavailable(Some(Arc::new(cause)))
+    }
+}
+
+impl From<InvalidTopicName> for TopicError {
+    fn from(invalid: InvalidTopicName) -> Self {
+        Self::BadName(invalid)
+    }
+}
+
+impl From<InvalidPosition> for TopicError {
+    fn from(invalid: InvalidPosition) -> Self {
+        Self::BadPosition(invalid)
+    }
+}
+
+impl fmt::Display for TopicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadName(invalid) => invalid.fmt(f),
+            Self::BadPosition(invalid) => invalid.fmt(f),
+            Self::BadRegisterKey { reason } => {
+                write!(
+                    f,
+                    "the key of the register cannot be used: {reason}; use another one"
+                )
+            }
+            Self::UnknownTopic => f.write_str(
+                "there is no such topic; create it, or allow topics to be created when they are \
+                 used",
+            ),
+            Self::Closed => {
+                f.write_str("the topic is closed and takes no more records; use another one")
+            }
+            Self::TooLarge {
+                item,
+                index,
+                bytes,
+                limit,
+            } => write!(
+                f,
+                "{item} of record {index} has {bytes} bytes and may have {limit}; make it smaller, \
+                 nothing was stored"
+            ),
+            Self::Conflict { last } => write!(
+                f,
+                "the last offset is {last} and not the expected one; read up to it and try again"
+            ),
+            Self::Damaged { offset } => write!(
+                f,
+                "record {offset} is damaged in the store; read on behind it, and look at the disk"
+            ),
+            Self::DamagedStore(_) => {
+                f.write_str("the store is damaged; restore it from a copy, or begin a new one")
+            }
+            Self::StoreInUse { process: Some(id) } => write!(
+                f,
+                "the store is in use by process {id}; stop that process, or use another store"
+            ),
+            Self::StoreInUse { process: None } => f.write_str(
+                "the store is in use by another process; stop that process, or use another store",
+            ),
+            Self::StoreFull(_) => f.write_str(
+                "the store has no room left, nothing was stored; make room, no restart is needed",
+            ),
+            Self::Unavailable(_) => f.write_str(
+                "the store did not answer in time, the outcome is not known; try again with the \
+                 same id for deduplication",
+            ),
+            Self::Unsupported { what } => {
+                write!(
+                    f,
+                    "the store cannot {what}; use another store for this topic"
+                )
+            }
+            Self::Gap(gap) => gap.fmt(f),
+            Self::Reset(reset) => reset.fmt(f),
+            Self::Busy => f.write_str(
+                "too many records wait for the store, nothing was stored; publish more slowly",
+            ),
+            Self::Full => f.write_str(
+                "the topic is full, nothing was stored; trim it, or let it drop its oldest records",
+            ),
+            Self::WrongCodec => f.write_str(
+                "values are for topics of EJSON and bytes for topics with a content type; use the \
+                 other one, or change the topic's codec",
+            ),
+            Self::NotEncoded(_) => {
+                f.write_str("the value cannot be written as EJSON, nothing was stored; change it")
+            }
+            Self::NotDecoded { position, .. } => write!(
+                f,
+                "the record at {position} cannot be decoded; read on behind it, or as another type"
+            ),
+            Self::ConfigConflict => f.write_str(
+                "the topic is open in this process with other settings; use the same ones",
+            ),
+            Self::ShuttingDown => f.write_str("topics are being closed; try another process"),
+        }
+    }
+}
+
+impl Error for TopicError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::DamagedStore(cause) | Self::StoreFull(cause) | Self::Unavailable(Some(cause)) => {
+                Some(&**cause)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Payload => "the payload",
+            Self::Key => "the key",
+            Self::Compact => "the compact id",
+            Self::Dedup => "the id for deduplication",
+            Self::Meta => "the metadata",
+            Self::ContentType => "the content type",
+            Self::RegisterKey => "the key of a register",
+            Self::RegisterValue => "the value of a register",
+        })
+    }
+}
