@@ -85,7 +85,9 @@ mod tests {
 
     #[test]
     fn topic_092_112_all_keys_of_a_topic_have_one_hash_tag_and_no_two_topics_share_a_key() {
-        let names = ["a", "a}meta", "{a}", "}{", "%7Ba%7D", "{}", "}", "a}t{b", "*"];
+        let names = [
+            "a", "a}meta", "{a}", "}{", "%7Ba%7D", "{}", "}", "a}t{b", "*",
+        ];
         let mut seen = BTreeSet::new();
         for prefix in ["", "a", "at", "ar", "{x}", "t{a}"] {
             let keys = Keys::new(prefix);

@@ -43,12 +43,16 @@ impl Log for RedisStore {
 
     fn open<'a>(&'a self, topic: &'a TopicName, create: Create) -> Answer<'a, Bounds> {
         Box::pin(async move {
-            if create == Create::IfMissing {
-                return self.open_or_create(topic).await;
-            }
             let is_opened = self.opened().contains(topic);
-            self.open_topic(topic, if is_opened { "lost" } else { "never" })
-                .await
+            let if_missing = if is_opened { "lost" } else { "never" };
+            match self.open_topic(topic, if_missing).await {
+                Err(TopicError::UnknownTopic) if create == Create::IfMissing => {
+                    // Entered before it is there, so that it cannot be there without.
+                    self.enter(topic).await?;
+                    self.open_topic(topic, "always").await
+                }
+                opened => opened,
+            }
         })
     }
 
@@ -164,24 +168,32 @@ impl Log for RedisStore {
     ) -> Answer<'a, Vec<TopicName>> {
         Box::pin(async move {
             let key = self.0.keys.topics();
-            let after = after.map(TopicName::as_str);
-            let names: Vec<String> = self.names(&key, prefix, after, limit).await?;
-            names.iter().map(|name| TopicName::new(name)).collect()
+            let mut after = after.map(|after| after.as_str().to_owned());
+            let mut found = Vec::new();
+            // Names may be left of topics that are gone: pages are read until enough are found.
+            while found.len() < limit {
+                let wanted = limit.saturating_sub(found.len());
+                let names = self.names(&key, prefix, after.as_deref(), wanted).await?;
+                let Some(last) = names.last() else {
+                    break;
+                };
+                after = Some(last.clone());
+                let mut commands = redis::pipe();
+                for name in &names {
+                    let [meta, ..] = self.0.keys.topic(name);
+                    commands.cmd("HEXISTS").arg(meta).arg("epoch");
+                }
+                let held: Vec<bool> = self.0.connection.ask(Request::All(&commands)).await?;
+                for (name, _) in names.iter().zip(held).filter(|(_, is_held)| *is_held) {
+                    found.push(TopicName::new(name)?);
+                }
+            }
+            Ok(found)
         })
     }
 }
 
 impl RedisStore {
-    /// The list of topics has a hash tag of its own, so that no script writes both. The name is
-    /// entered in front of the topic, and again behind it in case that another process has just
-    /// deleted the topic and is about to take out the name.
-    async fn open_or_create(&self, topic: &TopicName) -> Result<Bounds, TopicError> {
-        self.enter(topic).await?;
-        let bounds = self.open_topic(topic, "always").await?;
-        self.enter(topic).await?;
-        Ok(bounds)
-    }
-
     async fn delete(&self, topic: &TopicName, call: &Call) -> Result<(), TopicError> {
         self.call(call).await?;
         self.opened().remove(topic);
@@ -198,19 +210,21 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Enters a topic into the list.
+    /// Enters a topic into the list. The list has a hash tag of its own, so that no script writes
+    /// both.
     async fn enter(&self, topic: &TopicName) -> Result<(), TopicError> {
         let mut enter = redis::cmd("ZADD");
-        enter
-            .arg(self.0.keys.topics())
-            .arg(0)
-            .arg(topic.as_str());
+        enter.arg(self.0.keys.topics()).arg(0).arg(topic.as_str());
         self.0.connection.ask(Request::Command(&enter)).await
     }
 
     /// Opens a topic, with a new epoch if it is not as its keys say. `create` is `always`, `never`,
     /// or `lost` if it is to be created unless it was deleted.
-    async fn open_topic(&self, topic: &TopicName, create: &'static str) -> Result<Bounds, TopicError> {
+    async fn open_topic(
+        &self,
+        topic: &TopicName,
+        create: &'static str,
+    ) -> Result<Bounds, TopicError> {
         let mark = random() & 0xffff_ffff;
         let call = self
             .topic_call(Script::Open, topic)
@@ -220,16 +234,18 @@ impl RedisStore {
             .with(self.0.channel.clone())
             .with(wake_up(topic));
         let mut parts = Parts(self.call(&call).await?.into_iter());
-        match &*parts.text()? {
-            "ok" => {
-                self.opened().insert(topic.clone());
-                parts.bounds()
-            }
-            _ => {
-                self.opened().remove(topic);
-                Err(TopicError::UnknownTopic)
-            }
+        let status = parts.text()?;
+        if status == "unknown" {
+            self.opened().remove(topic);
+            return Err(TopicError::UnknownTopic);
         }
+        self.opened().insert(topic.clone());
+        if status == "new" {
+            // Also if it was entered before: another process may have been taking out the name
+            // of a topic that it had deleted.
+            self.enter(topic).await?;
+        }
+        parts.bounds()
     }
 
     fn topic_call(&self, script: Script, topic: &TopicName) -> Call {
@@ -238,20 +254,18 @@ impl RedisStore {
 
     /// Calls a script of a topic. If its keys are gone, or not as they were left, the topic is
     /// opened first. Answers the first part, which says how it went, and the rest.
-    async fn use_topic(&self, topic: &TopicName, call: &Call) -> Result<(String, Parts), TopicError> {
+    async fn use_topic(
+        &self,
+        topic: &TopicName,
+        call: &Call,
+    ) -> Result<(String, Parts), TopicError> {
         for _ in 0..ATTEMPTS {
             let mut parts = Parts(self.call(call).await?.into_iter());
             let status = parts.text()?;
             if status != "absent" {
                 return Ok((status, parts));
             }
-            let is_opened = self.opened().contains(topic);
-            if is_opened {
-                self.open_topic(topic, "lost").await?;
-                self.enter(topic).await?;
-            } else {
-                self.open_topic(topic, "never").await?;
-            }
+            Log::open(self, topic, Create::Never).await?;
         }
         Err(TopicError::Unavailable(None))
     }
@@ -404,7 +418,11 @@ mod tests {
 
     #[test]
     fn a_wake_up_is_a_json_string() {
-        for (name, expected) in [("a", r#""a""#), ("a\"\\", r#""a\"\\""#), ("ä/{}", r#""ä/{}""#)] {
+        for (name, expected) in [
+            ("a", r#""a""#),
+            ("a\"\\", r#""a\"\\""#),
+            ("ä/{}", r#""ä/{}""#),
+        ] {
             assert_eq!(wake_up(&TopicName::new(name).unwrap()), expected);
         }
     }

@@ -5,9 +5,7 @@ use bytes::Bytes;
 use super::connection::Request;
 use super::script::{Call, Script};
 use super::{RedisStore, unexpected};
-use crate::{
-    Answer, Register, RegisterKey, Registers, Swap, Swapped, TopicError, Version,
-};
+use crate::{Answer, Register, RegisterKey, Registers, Swap, Swapped, TopicError, Version};
 
 /// The version and the sign behind it, in front of a register's value.
 const HEAD: usize = 17;
@@ -27,7 +25,10 @@ impl Registers for RedisStore {
                 let same = left.extract_if(.., |(swap, _)| swap.key.namespace() == namespace);
                 self.swap_in(namespace, same.collect()).await?;
             }
-            results.into_iter().collect::<Option<_>>().ok_or_else(unexpected)
+            results
+                .into_iter()
+                .collect::<Option<_>>()
+                .ok_or_else(unexpected)
         })
     }
 
@@ -44,13 +45,13 @@ impl Registers for RedisStore {
             let mut found = Vec::new();
             // Names of registers whose time is over may be left: pages are read until enough are
             // found.
-            loop {
+            while found.len() < limit {
                 let wanted = limit.saturating_sub(found.len());
                 let names = self
                     .names(&names_key, prefix, after.as_deref(), wanted)
                     .await?;
                 let Some(last) = names.last() else {
-                    return Ok(found);
+                    break;
                 };
                 after = Some(last.clone());
                 let keys = names.iter().map(|name| RegisterKey::bound(namespace, name));
@@ -59,6 +60,7 @@ impl Registers for RedisStore {
                 let pairs = keys.into_iter().zip(registers);
                 found.extend(pairs.filter_map(|(key, register)| Some((key, register?))));
             }
+            Ok(found)
         })
     }
 }
@@ -104,7 +106,8 @@ impl RedisStore {
             versions.push(version);
         }
         let answers = self.call(&call).await?;
-        for ((_, result), (answer, version)) in swaps.into_iter().zip(answers.iter().zip(versions)) {
+        for ((_, result), (answer, version)) in swaps.into_iter().zip(answers.iter().zip(versions))
+        {
             *result = Some(swapped(answer, version).ok_or_else(unexpected)?);
         }
         Ok(())

@@ -1,5 +1,5 @@
 -- ARGV: a new epoch, a new mark, whether it may be created, channel, wake-up.
--- The answer: `ok` and the bounds, or `unknown`.
+-- The answer: `ok`, or `new` if the topic has a new epoch, and the bounds. Or `unknown`.
 local new_epoch, new_mark, create, channel, wake_up = unpack(ARGV)
 if is_intact() then
   return bounds('ok')
@@ -36,17 +36,15 @@ end
 if last == 0 then
   mark = '0'
 end
-first = last + 1
 local oldest = redis.call('XRANGE', LOG, '1', '+', 'COUNT', 1)[1]
-if oldest then
-  first = offset_of(oldest[1])
-end
+first = oldest and math.max(epoch and first or 1, offset_of(oldest[1])) or last + 1
 local is_new = not epoch and not is_held and create ~= 'lost'
-epoch, horizon, closed, time = new_epoch, 0, '0', time or 0
+horizon, closed, time = epoch and horizon or 0, closed or '0', time or 0
+epoch = new_epoch
 redis.call('UNLINK', META, IDS, AGES)
 redis.call('HSET', META, 'epoch', epoch, 'first', text(first), 'last', text(last), 'mark', mark,
-  'horizon', '0', 'closed', closed, 'time', text(time), 'top', top)
+  'horizon', text(horizon), 'closed', closed, 'time', text(time), 'top', top)
 if not is_new then
   redis.call('PUBLISH', channel, wake_up)
 end
-return bounds('ok')
+return bounds('new')
