@@ -5,6 +5,9 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::loss::{Gap, Reset};
+use crate::{InvalidPosition, InvalidTopicName, Position};
+
 /// The underlying error, shared by all callers that waited for the same thing.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
@@ -13,15 +16,14 @@ pub type Cause = Arc<dyn Error + Send + Sync>;
 #[non_exhaustive]
 pub enum TopicError {
     /// `bad-name`: the text cannot be the name of a topic.
-    BadName {
+    BadName(InvalidTopicName),
+    /// `bad-name`: the text cannot be the key of a register.
+    BadRegisterKey {
         /// What is wrong with it.
         reason: &'static str,
     },
     /// `bad-position`: the token is malformed, or one of another topic.
-    BadPosition {
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    BadPosition(InvalidPosition),
     /// `unknown-topic`: there is no such topic, and it may not be created.
     UnknownTopic,
     /// `topic-closed`: the topic takes no more records.
@@ -65,6 +67,27 @@ pub enum TopicError {
         /// What it cannot do.
         what: &'static str,
     },
+    /// `gap`: records behind the place are gone. Nothing was read.
+    Gap(Gap),
+    /// `reset`: the place is not one of this topic any more. Nothing was read.
+    Reset(Reset),
+    /// `busy`: too many records wait for the store already. Nothing was stored.
+    Busy,
+    /// `topic-full`: the topic holds as much as it may. Nothing was stored.
+    Full,
+    /// `wrong-codec`: a value for a topic of bytes, or bytes for a topic of values.
+    WrongCodec,
+    /// `not-encoded`: the value cannot be written as EJSON. Nothing was stored.
+    NotEncoded(Cause),
+    /// `not-decoded`: the payload of a record is not what the program expects. The reader goes on.
+    NotDecoded {
+        /// The position of the record.
+        position: Position,
+        /// What is wrong with it.
+        cause: Cause,
+    },
+    /// `config-conflict`: the topic is open in this process with other settings.
+    ConfigConflict,
     /// `shutting-down`: the store, or this process, is being closed. Nothing was stored.
     ShuttingDown,
 }
@@ -95,8 +118,8 @@ impl TopicError {
     /// The code of the error, for programs and clients. It does not change.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::BadName { .. } => "bad-name",
-            Self::BadPosition { .. } => "bad-position",
+            Self::BadName(_) | Self::BadRegisterKey { .. } => "bad-name",
+            Self::BadPosition(_) => "bad-position",
             Self::UnknownTopic => "unknown-topic",
             Self::Closed => "topic-closed",
             Self::TooLarge { .. } => "too-large",
@@ -107,6 +130,14 @@ impl TopicError {
             Self::StoreFull(_) => "store-full",
             Self::Unavailable(_) => "backend-unavailable",
             Self::Unsupported { .. } => "unsupported",
+            Self::Gap(_) => "gap",
+            Self::Reset(_) => "reset",
+            Self::Busy => "busy",
+            Self::Full => "topic-full",
+            Self::WrongCodec => "wrong-codec",
+            Self::NotEncoded(_) => "not-encoded",
+            Self::NotDecoded { .. } => "not-decoded",
+            Self::ConfigConflict => "config-conflict",
             Self::ShuttingDown => "shutting-down",
         }
     }
@@ -117,18 +148,29 @@ impl TopicError {
     }
 }
 
+impl From<InvalidTopicName> for TopicError {
+    fn from(invalid: InvalidTopicName) -> Self {
+        Self::BadName(invalid)
+    }
+}
+
+impl From<InvalidPosition> for TopicError {
+    fn from(invalid: InvalidPosition) -> Self {
+        Self::BadPosition(invalid)
+    }
+}
+
 impl fmt::Display for TopicError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadName { reason } => write!(
-                f,
-                "the name of the topic cannot be used: {reason}; use 1 to 255 bytes without \
-                 control characters"
-            ),
-            Self::BadPosition { reason } => write!(
-                f,
-                "the position cannot be used: {reason}; read from the earliest or the latest record"
-            ),
+            Self::BadName(invalid) => invalid.fmt(f),
+            Self::BadPosition(invalid) => invalid.fmt(f),
+            Self::BadRegisterKey { reason } => {
+                write!(
+                    f,
+                    "the key of the register cannot be used: {reason}; use another one"
+                )
+            }
             Self::UnknownTopic => f.write_str(
                 "there is no such topic; create it, or allow topics to be created when they are \
                  used",
@@ -177,6 +219,28 @@ impl fmt::Display for TopicError {
                     "the store cannot {what}; use another store for this topic"
                 )
             }
+            Self::Gap(gap) => gap.fmt(f),
+            Self::Reset(reset) => reset.fmt(f),
+            Self::Busy => f.write_str(
+                "too many records wait for the store, nothing was stored; publish more slowly",
+            ),
+            Self::Full => f.write_str(
+                "the topic is full, nothing was stored; trim it, or let it drop its oldest records",
+            ),
+            Self::WrongCodec => f.write_str(
+                "values are for topics of EJSON and bytes for topics with a content type; use the \
+                 other one, or change the topic's codec",
+            ),
+            Self::NotEncoded(_) => {
+                f.write_str("the value cannot be written as EJSON, nothing was stored; change it")
+            }
+            Self::NotDecoded { position, .. } => write!(
+                f,
+                "the record at {position} cannot be decoded; read on behind it, or as another type"
+            ),
+            Self::ConfigConflict => f.write_str(
+                "the topic is open in this process with other settings; use the same ones",
+            ),
             Self::ShuttingDown => f.write_str("topics are being closed; try another process"),
         }
     }

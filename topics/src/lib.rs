@@ -1,28 +1,55 @@
 #![doc = include_str!("../README.md")]
 
+mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod core;
+mod entry;
 mod error;
+mod index;
 mod log;
+mod loss;
 mod memory;
+mod message;
 mod name;
 mod position;
+mod publish;
 mod random;
+mod reader;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod register;
+mod resume;
+mod seek;
+mod settings;
+mod snapshot;
+mod store;
 mod stored;
+mod sweep;
+mod topic;
+mod topics;
+mod wake;
 
+pub use self::entry::Entry;
 pub use self::error::{Cause, Item, TopicError};
 pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
+pub use self::loss::{Gap, Reset, ResetReason};
 pub use self::memory::Memory;
-pub use self::name::{MAX_TOPIC_NAME, TopicName};
-pub use self::position::{Epoch, Mark, Offset, Place, Position};
+pub use self::message::{Message, Received};
+pub use self::name::{InvalidTopicName, MAX_TOPIC_NAME, TopicName};
+pub use self::position::{Epoch, InvalidPosition, Mark, Offset, Place, Position};
+pub use self::publish::Published;
+pub use self::reader::{OnLoss, Reader};
 pub use self::record::{Appended, AppendedBatch, Bounds, Content, Limit, NewRecord, Page, Record};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisSettings, RedisStore};
 pub use self::register::{
     MAX_REGISTER_KEY, MAX_REGISTER_VALUE, Register, RegisterKey, Registers, Swap, Swapped, Version,
 };
+pub use self::seek::Start;
+pub use self::settings::{Codec, Compaction, RecordLimits, Retention, Settings, WhenFull};
+pub use self::store::Store;
 pub use self::stored::Damaged;
+pub use self::topic::{Batch, Producer, Topic};
+pub use self::topics::Topics;

@@ -4,13 +4,16 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
+use updraft_bus::{Bus, ChannelSettings, Channels};
+
+use crate::clock::{millis, now};
 use crate::{
     Answer, Append, Appended, AppendedBatch, Bounds, Create, End, Epoch, Features, Limit, Log,
-    NewRecord, Offset, Page, Place, Read, Record, Register, RegisterKey, Registers, Removal, Swap,
-    Swapped, TopicError, TopicName, Version,
+    NewRecord, Offset, Page, Place, Read, Record, Register, RegisterKey, Registers, Removal, Store,
+    Swap, Swapped, TopicError, TopicName, Version,
 };
 
 /// Topics and registers in this process' memory. Its clones are one store, which is gone with the
@@ -24,6 +27,8 @@ struct State {
     topics: Mutex<BTreeMap<TopicName, Arc<Mutex<Topic>>>>,
     registers: Mutex<RegisterTable>,
     clock: Clock,
+    /// What wakes readers, in this process only.
+    channels: OnceLock<Arc<Channels>>,
 }
 
 /// Milliseconds since 1970.
@@ -82,6 +87,15 @@ impl Memory {
 
     fn now(&self) -> u64 {
         (self.0.clock.0)()
+    }
+}
+
+impl From<Memory> for Store {
+    fn from(memory: Memory) -> Self {
+        let open = || Channels::new(Bus::default(), ChannelSettings::default());
+        let channels = memory.0.channels.get_or_init(|| Arc::new(open()));
+        let channels = Arc::clone(channels);
+        Self::new(Arc::new(memory.clone()), Arc::new(memory), channels)
     }
 }
 
@@ -401,9 +415,7 @@ impl Kept {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self(Box::new(|| {
-            millis(UNIX_EPOCH.elapsed().unwrap_or_default())
-        }))
+        Self(Box::new(now))
     }
 }
 
@@ -411,10 +423,6 @@ impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State").finish_non_exhaustive()
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

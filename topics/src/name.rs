@@ -1,11 +1,10 @@
 //! Names of topics. A name is checked once, when it is made.
 
 use std::borrow::Borrow;
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-
-use crate::TopicError;
 
 /// Longest name of a topic, in bytes.
 pub const MAX_TOPIC_NAME: usize = 255;
@@ -17,13 +16,19 @@ pub const MAX_TOPIC_NAME: usize = 255;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicName(Arc<str>);
 
+/// A text that cannot be the name of a topic: the code is `bad-name`. The error does not repeat it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidTopicName {
+    reason: &'static str,
+}
+
 impl TopicName {
     /// Checks a name.
     ///
     /// # Errors
     ///
-    /// [`TopicError::BadName`].
-    pub fn new(name: &str) -> Result<Self, TopicError> {
+    /// [`InvalidTopicName`].
+    pub fn new(name: &str) -> Result<Self, InvalidTopicName> {
         let reason = if name.is_empty() {
             "it is empty"
         } else if name.len() > MAX_TOPIC_NAME {
@@ -35,7 +40,7 @@ impl TopicName {
         } else {
             return Ok(Self(name.into()));
         };
-        Err(TopicError::BadName { reason })
+        Err(InvalidTopicName { reason })
     }
 
     /// The name.
@@ -50,17 +55,17 @@ impl TopicName {
 }
 
 impl FromStr for TopicName {
-    type Err = TopicError;
+    type Err = InvalidTopicName;
 
-    fn from_str(name: &str) -> Result<Self, TopicError> {
+    fn from_str(name: &str) -> Result<Self, InvalidTopicName> {
         Self::new(name)
     }
 }
 
 impl TryFrom<&str> for TopicName {
-    type Error = TopicError;
+    type Error = InvalidTopicName;
 
-    fn try_from(name: &str) -> Result<Self, TopicError> {
+    fn try_from(name: &str) -> Result<Self, InvalidTopicName> {
         Self::new(name)
     }
 }
@@ -83,16 +88,31 @@ impl fmt::Display for TopicName {
     }
 }
 
+impl fmt::Display for InvalidTopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the name of the topic cannot be used: {}; use 1 to 255 bytes without control \
+             characters",
+            self.reason
+        )
+    }
+}
+
+impl Error for InvalidTopicName {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TopicError;
 
     #[test]
     fn topic_112_hostile_names_are_refused_or_kept_as_they_are() {
         let long = "x".repeat(256);
         let longest = "x".repeat(255);
         for name in ["", "_topics", "a\0b", "a\nb", "a\u{85}b", &long] {
-            assert_eq!(TopicName::new(name).unwrap_err().code(), "bad-name");
+            let error = TopicError::from(TopicName::new(name).unwrap_err());
+            assert_eq!(error.code(), "bad-name");
         }
         for name in ["../../etc/passwd", "a{b}c", "*", "a b", "ä", &longest] {
             assert_eq!(TopicName::new(name).unwrap().as_str(), name);

@@ -1,13 +1,14 @@
 //! Places in a log, and the token by which a reader names one.
 
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::{Serialize, Serializer};
 
+use crate::TopicName;
 use crate::random::random;
-use crate::{TopicError, TopicName};
 
 /// The number of a record in its topic, from 1. 0 is the place before the first record.
 pub type Offset = u64;
@@ -43,10 +44,18 @@ pub struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     offset: Offset,
+    /// 0 if it is not known.
     mark: Mark,
     epoch: Epoch,
     /// 24 bits of a hash of the topic's name.
     topic: u32,
+}
+
+/// A token that is malformed, or one of another topic: the code is `bad-position`. The error does not
+/// repeat it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidPosition {
+    reason: &'static str,
 }
 
 /// The characters of a token, each for 6 bits, in the order of their bytes.
@@ -108,10 +117,15 @@ impl Place {
 impl Position {
     /// The position of a record.
     pub fn new(topic: &TopicName, epoch: Epoch, offset: Offset, mark: Mark) -> Self {
+        Self::at(topic, Place::new(epoch, offset, mark))
+    }
+
+    /// The position of a place.
+    pub fn at(topic: &TopicName, place: Place) -> Self {
         Self {
-            offset,
-            mark,
-            epoch,
+            offset: place.offset,
+            mark: place.mark.unwrap_or_default(),
+            epoch: place.epoch,
             topic: topic.hash24(),
         }
     }
@@ -120,8 +134,8 @@ impl Position {
     ///
     /// # Errors
     ///
-    /// [`TopicError::BadPosition`] if it is malformed or one of another topic.
-    pub fn parse(token: &str, topic: &TopicName) -> Result<Self, TopicError> {
+    /// [`InvalidPosition`] if it is malformed or one of another topic.
+    pub fn parse(token: &str, topic: &TopicName) -> Result<Self, InvalidPosition> {
         let position: Self = token.parse()?;
         position.check(topic)?;
         Ok(position)
@@ -131,12 +145,12 @@ impl Position {
     ///
     /// # Errors
     ///
-    /// [`TopicError::BadPosition`].
-    pub fn check(&self, topic: &TopicName) -> Result<(), TopicError> {
+    /// [`InvalidPosition`].
+    pub fn check(&self, topic: &TopicName) -> Result<(), InvalidPosition> {
         if self.topic == topic.hash24() {
             return Ok(());
         }
-        Err(TopicError::BadPosition {
+        Err(InvalidPosition {
             reason: "it is a position of another topic",
         })
     }
@@ -146,11 +160,6 @@ impl Position {
         self.offset
     }
 
-    /// The mark of the record.
-    pub const fn mark(&self) -> Mark {
-        self.mark
-    }
-
     /// The epoch of the record.
     pub const fn epoch(&self) -> Epoch {
         self.epoch
@@ -158,6 +167,9 @@ impl Position {
 
     /// The place behind the record.
     pub const fn place(&self) -> Place {
+        if self.offset > 0 && self.mark == 0 {
+            return Place::unmarked(self.epoch, self.offset);
+        }
         Place::new(self.epoch, self.offset, self.mark)
     }
 
@@ -195,15 +207,15 @@ impl fmt::Display for Position {
 }
 
 impl FromStr for Position {
-    type Err = TopicError;
+    type Err = InvalidPosition;
 
     /// Reads a token of any topic.
     ///
     /// # Errors
     ///
-    /// [`TopicError::BadPosition`].
-    fn from_str(token: &str) -> Result<Self, TopicError> {
-        decode(token).ok_or(TopicError::BadPosition {
+    /// [`InvalidPosition`].
+    fn from_str(token: &str) -> Result<Self, InvalidPosition> {
+        decode(token).ok_or(InvalidPosition {
             reason: "it is not a token of this server",
         })
     }
@@ -239,9 +251,21 @@ fn decode(token: &str) -> Option<Position> {
         epoch: Epoch(second << 32 | third >> 32),
         topic: u32::try_from(third >> 8 & 0x00ff_ffff).ok()?,
     };
-    // The place before the first record has no mark, and every record has one.
-    ((position.offset == 0) == (position.mark == 0)).then_some(position)
+    // The place before the first record has no mark.
+    (position.offset > 0 || position.mark == 0).then_some(position)
 }
+
+impl fmt::Display for InvalidPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the position cannot be used: {}; read from the earliest or the latest record",
+            self.reason
+        )
+    }
+}
+
+impl Error for InvalidPosition {}
 
 impl Serialize for Position {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -259,6 +283,7 @@ impl<'de> Deserialize<'de> for Position {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TopicError;
 
     fn topic(name: &str) -> TopicName {
         TopicName::new(name).unwrap()
@@ -282,14 +307,9 @@ mod tests {
     }
 
     #[test]
-    fn topic_033_a_malformed_or_foreign_token_is_a_bad_position() {
+    fn topic_017_033_a_malformed_or_foreign_token_is_a_bad_position() {
         let good = Position::new(&topic("orders"), Epoch::draw(), 7, 9).to_string();
-        assert_eq!(
-            Position::parse(&good, &topic("payments"))
-                .unwrap_err()
-                .code(),
-            "bad-position"
-        );
+        assert!(Position::parse(&good, &topic("payments")).is_err());
         let mut bad = vec![String::new(), "7".into(), "-1".into(), format!("{good}0")];
         bad.push(good.replace(|c: char| c.is_ascii(), "é"));
         bad.push("-".repeat(TOKEN));
@@ -297,7 +317,7 @@ mod tests {
         // Offset 0 with a mark.
         bad.push(Position::new(&topic("orders"), Epoch::draw(), 0, 9).to_string());
         for token in bad {
-            let error = token.parse::<Position>().unwrap_err();
+            let error = TopicError::from(token.parse::<Position>().unwrap_err());
             assert_eq!(error.code(), "bad-position", "{token}");
         }
     }

@@ -1,4 +1,6 @@
-//! Random numbers of the operating system.
+//! Random numbers of the operating system, and those that are made from one of them.
+
+use std::cell::RefCell;
 
 /// A number that is not 0.
 ///
@@ -11,6 +13,14 @@ pub(crate) fn random() -> u64 {
             return number;
         }
     }
+}
+
+/// The mark of a new record.
+pub(crate) fn draw_mark() -> u32 {
+    thread_local! {
+        static MARKS: RefCell<fastrand::Rng> = RefCell::new(fastrand::Rng::with_seed(random()));
+    }
+    MARKS.with_borrow_mut(|marks| marks.u32(1..))
 }
 
 fn time() -> u64 {

@@ -1,6 +1,7 @@
 //! Records, as they go to a store and as they come back.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use crate::{Epoch, Mark, Offset, Place};
 
 /// What a program put into a record.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Content {
     /// Records of one key keep their order, in groups too.
@@ -147,6 +148,16 @@ impl Content {
         self.meta.iter().fold(0, |sum: usize, (name, text)| {
             sum.saturating_add(name.len()).saturating_add(text.len())
         })
+    }
+}
+
+// Payloads do not belong in logs.
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content")
+            .field("bytes", &self.size())
+            .field("is_tombstone", &self.payload.is_none())
+            .finish_non_exhaustive()
     }
 }
 

@@ -67,7 +67,7 @@ pub struct RegisterKey {
 pub struct Version(u64);
 
 /// A value and its version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Register {
     /// The version that a swap must expect.
@@ -77,7 +77,7 @@ pub struct Register {
 }
 
 /// A register that is to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Swap {
     /// Which register.
@@ -111,12 +111,12 @@ impl RegisterKey {
     ///
     /// # Errors
     ///
-    /// [`TopicError::BadName`], or [`TopicError::TooLarge`].
+    /// [`TopicError::BadRegisterKey`], or [`TopicError::TooLarge`].
     pub fn new(namespace: &str, name: &str) -> Result<Self, TopicError> {
         for text in [namespace, name] {
             if text.is_empty() || text.chars().any(char::is_control) {
-                return Err(TopicError::BadName {
-                    reason: "a part of a register's key is empty or has a control character",
+                return Err(TopicError::BadRegisterKey {
+                    reason: "a part of it is empty or has a control character",
                 });
             }
             if text.len() > MAX_REGISTER_KEY {
@@ -220,6 +220,26 @@ impl Swap {
     pub const fn expires(mut self, after: Duration) -> Self {
         self.expires = Some(after);
         self
+    }
+}
+
+// Values do not belong in logs.
+impl fmt::Debug for Register {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Register")
+            .field("version", &self.version)
+            .field("bytes", &self.value.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Swap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Swap")
+            .field("key", &self.key)
+            .field("expected", &self.expected)
+            .field("bytes", &self.value.as_ref().map(Bytes::len))
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,19 +5,22 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::{Client, Connection, FromRedisValue};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use updraft_bus::{ChannelSettings, Channels, Redis};
 use updraft_test_support::eventually;
 use updraft_test_support::process::{Process, free_port};
 use updraft_test_support::redis::RedisServer;
 use updraft_topics::conformance::{Handles, Harness};
 use updraft_topics::{
-    Append, AppendedBatch, Bounds, Content, Create, End, Limit, Log, NewRecord, Page, Place, Read,
-    Record, RedisSettings, RedisStore, RegisterKey, Registers, Removal, Swap, Swapped, TopicName,
+    Append, AppendedBatch, Bounds, Content, Create, End, Entry, Limit, Log, NewRecord, OnLoss,
+    Page, Place, Read, Reader, Received, Record, RedisSettings, RedisStore, RegisterKey, Registers,
+    Removal, ResetReason, Settings, Start, Store, Swap, Swapped, TopicName, Topics,
 };
 
 /// A Redis whose data outlives it.
@@ -44,6 +47,24 @@ impl DurableRedis {
 
     fn url(&self) -> String {
         url(self.port)
+    }
+
+    /// Its data, as it is now.
+    fn copy(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let files = fs::read_dir(self.directory.join("appendonlydir")).unwrap();
+        let paths = files.map(|file| file.unwrap().path());
+        let contents = paths.map(|path| (path.clone(), fs::read(&path).unwrap()));
+        contents.collect()
+    }
+
+    /// Kills it, and starts one that has an earlier copy of its data.
+    fn set_back(&self, copy: &[(PathBuf, Vec<u8>)]) {
+        let mut process = self.process.lock().unwrap();
+        process.kill();
+        for (path, content) in copy {
+            fs::write(path, content).unwrap();
+        }
+        *process = start(self.port, &self.directory);
     }
 
     fn kill_and_restart(&self) {
@@ -547,7 +568,7 @@ async fn promote_replicas_that_lack_the_tail(rounds: usize) {
         drop(master);
         assert!(matches!(read(&new, &orders, tail(0)).await, Read::Ahead(_)));
         assert!(matches!(read(&new, &orders, tail(1)).await, Read::Ahead(_)));
-        let more = (0..round % 10).map(|_| marked(5, "more"));
+        let more = (0..=round % 10).map(|_| marked(5, "more"));
         append(&new, &orders, [marked(5, "more")].into_iter().chain(more)).await;
         for n in [0, 1] {
             let told = read(&new, &orders, tail(n)).await;
@@ -776,4 +797,80 @@ async fn topic_001_two_processes_append_and_read_at_the_same_time() {
         }
     }
     tasks.join_all().await;
+}
+
+/// Topics as a process has them: this store, and wake-ups over the same Redis.
+async fn topics(url: &str) -> Topics {
+    let store = Arc::new(open(url).await);
+    let bus = Redis::connect(url).await.unwrap();
+    let channels = Arc::new(Channels::new(bus, ChannelSettings::default()));
+    Topics::open(Store::new(store.clone(), store, channels))
+}
+
+async fn next(reader: &mut Reader) -> Received {
+    let next = timeout(Duration::from_secs(60), reader.next());
+    let next = next.await.expect("the reader has something to return");
+    next.unwrap().unwrap()
+}
+
+/// The next record, which must be this number.
+async fn expect(reader: &mut Reader, number: u64) {
+    match next(reader).await {
+        Received::Message(message) => assert_eq!(message.parse::<u64>().unwrap(), number),
+        other => panic!("not a record: {other:?}"),
+    }
+}
+
+/// And woken by what other processes append.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topic_090_a_live_reader_is_told_that_redis_was_emptied() {
+    let server = RedisServer::start();
+    let (here, there) = (topics(&server.url()).await, topics(&server.url()).await);
+    let settings = Settings::default();
+    let read = here.topic("orders", settings.clone()).await.unwrap();
+    let written = there.topic("orders", settings).await.unwrap();
+    let mut reader = read.reader(Start::Latest, OnLoss::Earliest).await.unwrap();
+    for n in 0..20_u64 {
+        written.publish(Entry::value(&n)).await.unwrap();
+        expect(&mut reader, n).await;
+    }
+    server.tell("FLUSHALL", &[]);
+    written.publish(Entry::value(&20)).await.unwrap();
+    let Received::Reset(reset) = next(&mut reader).await else {
+        panic!("the reader was not told");
+    };
+    assert_eq!(reset.reason, ResetReason::UnknownEpoch);
+    expect(&mut reader, 20).await;
+}
+
+/// It has read what is not there any more, and other records were given those offsets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topic_028_a_reader_that_was_live_is_told_that_redis_was_set_back() {
+    let server = DurableRedis::start();
+    let here = topics(&server.url()).await;
+    let orders = here.topic("orders", Settings::default()).await.unwrap();
+    orders.publish(Entry::value(&1)).await.unwrap();
+    let copy = server.copy();
+    let mut reader = orders
+        .reader(Start::Earliest, OnLoss::Earliest)
+        .await
+        .unwrap();
+    for n in 2..=4 {
+        orders.publish(Entry::value(&n)).await.unwrap();
+    }
+    for n in 1..=4 {
+        expect(&mut reader, n).await;
+    }
+    server.set_back(&copy);
+    let there = topics(&server.url()).await;
+    let written = there.topic("orders", Settings::default()).await.unwrap();
+    let numbers = (12..=19_u64).map(|n| Entry::value(&n));
+    written.publish_many(numbers).await.unwrap();
+    let Received::Reset(reset) = next(&mut reader).await else {
+        panic!("the reader was not told");
+    };
+    assert_eq!(reset.reason, ResetReason::Diverged);
+    for n in [1].into_iter().chain(12..=19) {
+        expect(&mut reader, n).await;
+    }
 }

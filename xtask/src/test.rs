@@ -42,11 +42,14 @@ pub(crate) fn run() -> bool {
             "-p",
             "updraft-bus",
             "-p",
+            "updraft-topics",
+            "-p",
             "updraft-dependencies",
         ];
         clippy(&[&packages[..], &["--no-default-features"]].concat())
     });
     steps.run("emitting alone", trees::bus);
+    steps.run("topics alone", trees::topics);
     steps.run("the library alone", trees::library);
     steps.run("npm clients", other_clients::npm);
     steps.run("Python clients", other_clients::pip);

@@ -1,5 +1,5 @@
-//! What must be built for a part of the workspace: for the bus alone, or for the library without
-//! the binary.
+//! What must be built for a part of the workspace: for the bus alone, for topics alone, or for the
+//! library without the binary.
 
 use crate::workspace::cargo;
 
@@ -27,6 +27,18 @@ pub(crate) fn bus() -> Result<(), String> {
     refuse(
         &found,
         "a program that only emits must build without the server",
+    )
+}
+
+/// Fails if topics depend on any part of the server or, without features, on Redis.
+pub(crate) fn topics() -> Result<(), String> {
+    let tree = tree(&["-p", "updraft-topics", "--no-default-features"])?;
+    let found = unwanted(&tree, |name, _| {
+        name == "redis" || OF_THE_SERVER.contains(&name)
+    });
+    refuse(
+        &found,
+        "a program with topics must build without the server",
     )
 }
 
@@ -111,6 +123,7 @@ mod tests {
     fn found_311_the_library_builds_without_what_the_binary_needs() {
         library().unwrap();
         bus().unwrap();
+        topics().unwrap();
         let tree = tree(&["-p", "updraft", "--features", "cli"]).unwrap();
         let found = unwanted(&tree, |name, _| name == "clap");
         assert_eq!(found, ["updraft > clap"], "the test would see it");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::connection::Request;
 use super::script::{Call, Script};
 use super::{RedisStore, unexpected};
-use crate::random::random;
+use crate::random::draw_mark;
 use crate::{
     Answer, Append, Appended, AppendedBatch, Bounds, Content, Create, End, Epoch, Features, Limit,
     Log, Mark, Offset, Page, Place, Read, Record, Removal, TopicError, TopicName,
@@ -225,11 +225,10 @@ impl RedisStore {
         topic: &TopicName,
         create: &'static str,
     ) -> Result<Bounds, TopicError> {
-        let mark = random() & 0xffff_ffff;
         let call = self
             .topic_call(Script::Open, topic)
             .with(hex(Epoch::draw()))
-            .with(mark.max(1).to_string())
+            .with(draw_mark().to_string())
             .with(create)
             .with(self.0.channel.clone())
             .with(wake_up(topic));

@@ -1,0 +1,150 @@
+//! What all handles of a topic in this process share: its settings, the calls to the store, and how
+//! many records may wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use crate::index::Index;
+use crate::resume::page_of;
+use crate::settings::Settings;
+use crate::wake::{WakeUps, Watcher};
+use crate::{Answer, Bounds, Create, Limit, Log, NewRecord, Page, Place, TopicError, TopicName};
+
+/// An open topic.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) name: TopicName,
+    pub(crate) settings: Settings,
+    pub(crate) log: Arc<dyn Log>,
+    wake_ups: Arc<WakeUps>,
+    /// One permit for each record that may wait for the store.
+    records: Semaphore,
+    /// One permit for each byte of these.
+    bytes: Semaphore,
+    /// Set when a handle of this process has deleted the topic: then it is not created again.
+    is_deleted: AtomicBool,
+    /// What retention and compaction know of the topic, as soon as they have looked.
+    pub(crate) index: Mutex<Option<Index>>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        name: TopicName,
+        settings: Settings,
+        log: Arc<dyn Log>,
+        wake_ups: Arc<WakeUps>,
+    ) -> Self {
+        Self {
+            name,
+            records: Semaphore::new(permits(settings.queued_records)),
+            bytes: Semaphore::new(permits(settings.queued_bytes)),
+            settings,
+            log,
+            wake_ups,
+            is_deleted: AtomicBool::new(false),
+            index: Mutex::default(),
+        }
+    }
+
+    /// An answer of the store, within the deadline.
+    pub(crate) async fn call<T>(&self, answer: Answer<'_, T>) -> Result<T, TopicError> {
+        if self.wake_ups.closed().is_cancelled() {
+            return Err(TopicError::ShuttingDown);
+        }
+        match timeout(self.settings.deadline, answer).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(TopicError::Unavailable(None)),
+        }
+    }
+
+    /// Waits for something, but not for longer than the topics are open.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::ShuttingDown`].
+    pub(crate) async fn until_closed<T>(
+        &self,
+        waiting: impl Future<Output = T>,
+    ) -> Result<T, TopicError> {
+        let closed = self.wake_ups.closed();
+        let waited = closed.run_until_cancelled(waiting).await;
+        waited.ok_or(TopicError::ShuttingDown)
+    }
+
+    /// As [`call`](Self::call). A topic that has vanished from the store is created again first.
+    pub(crate) async fn call_again<'a, T>(
+        &'a self,
+        ask: impl Fn() -> Answer<'a, T>,
+    ) -> Result<T, TopicError> {
+        match self.call(ask()).await {
+            Err(TopicError::UnknownTopic) if !self.is_deleted() => {
+                self.call(self.log.open(&self.name, Create::IfMissing))
+                    .await?;
+                self.call(ask()).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    pub(crate) async fn bounds(&self) -> Result<Bounds, TopicError> {
+        self.call_again(|| self.log.open(&self.name, Create::Never))
+            .await
+    }
+
+    /// The records behind a place of this topic.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::Reset`], or as [`Log::read`].
+    pub(crate) async fn page(&self, after: Place, limit: Limit) -> Result<Page, TopicError> {
+        let read = self
+            .call_again(|| self.log.read(&self.name, after, limit))
+            .await?;
+        page_of(read, &self.name)
+    }
+
+    /// A place in the queue, which is given up when it is dropped. A batch that is larger than the
+    /// queue has all of it.
+    pub(crate) async fn queue(
+        &self,
+        records: &[NewRecord],
+    ) -> Option<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
+        let count = permits(self.settings.queued_records).min(records.len());
+        let bytes = records.iter().fold(0, |sum: usize, record| {
+            sum.saturating_add(record.content.size())
+        });
+        let bytes = permits(self.settings.queued_bytes).min(bytes);
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        // They are never closed.
+        let count = self.records.acquire_many(number(count)).await.ok()?;
+        let bytes = self.bytes.acquire_many(number(bytes)).await.ok()?;
+        Some((count, bytes))
+    }
+
+    /// Wakes the readers.
+    pub(crate) fn grew(&self) {
+        let store_announces = self.log.features().announces;
+        self.wake_ups.grew(&self.name, store_announces);
+    }
+
+    pub(crate) fn watch(&self) -> Watcher {
+        self.wake_ups.watch(&self.name)
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_deleted(&self) {
+        self.is_deleted.store(true, Ordering::Release);
+    }
+}
+
+/// At least one, and no more than a caller can ask for at once.
+fn permits(count: usize) -> usize {
+    let most = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
+    count.clamp(1, most.min(Semaphore::MAX_PERMITS))
+}

@@ -1,0 +1,141 @@
+//! Retention and compaction: which records a topic has to give up, and when.
+
+use crate::clock::{millis, now};
+use crate::core::Core;
+use crate::index::{Held, Index};
+use crate::seek::first_at;
+use crate::settings::WhenFull;
+use crate::{Bounds, Create, Limit, Offset, Place, Removal, TopicError};
+
+/// Records that one call removes.
+const REMOVED_AT_ONCE: usize = 1000;
+
+/// Calls of one sweep that remove records or read the topic. What is left is for the next one.
+const CALLS: usize = 100;
+
+/// Applies the topic's settings to what it holds.
+///
+/// # Errors
+///
+/// That of the store. What was not removed is removed the next time.
+pub(crate) async fn sweep(core: &Core) -> Result<(), TopicError> {
+    let mut index = core.index.lock().await;
+    let mut bounds = core.call(core.log.open(&core.name, Create::Never)).await?;
+    let is_known = core.settings.needs_index() && catch_up(core, &mut index, &bounds).await?;
+    if let Some(first) = first_to_keep(core, index.as_ref().filter(|_| is_known), &bounds).await?
+        && first > bounds.first
+    {
+        let trim = core
+            .log
+            .trim(&core.name, bounds.epoch, first.saturating_sub(1));
+        bounds = core.call(trim).await?;
+        if let Some(index) = &mut *index {
+            index.trimmed(bounds.first);
+        }
+    }
+    if let Some(index) = index.as_mut().filter(|_| is_known) {
+        compact(core, index, &bounds).await?;
+    }
+    Ok(())
+}
+
+/// What the topic holds now.
+pub(crate) async fn held(core: &Core) -> Result<Held, TopicError> {
+    let mut index = core.index.lock().await;
+    let bounds = core.bounds().await?;
+    if core.settings.needs_index() {
+        while !catch_up(core, &mut index, &bounds).await? {}
+        if let Some(index) = &*index {
+            return Ok(index.held());
+        }
+    }
+    let records = bounds.last.saturating_add(1).saturating_sub(bounds.first);
+    Ok(Held { records, bytes: 0 })
+}
+
+/// Reads what the index does not know yet; whether that is all of it.
+async fn catch_up(
+    core: &Core,
+    index: &mut Option<Index>,
+    bounds: &Bounds,
+) -> Result<bool, TopicError> {
+    let by_id = core.settings.compaction.is_some();
+    let known = index
+        .take()
+        .filter(|index| index.read.epoch == bounds.epoch);
+    let index = index.insert(known.unwrap_or_else(|| Index::new(bounds.epoch)));
+    index.trimmed(bounds.first);
+    for _ in 0..CALLS {
+        if index.read.offset >= bounds.last {
+            return Ok(true);
+        }
+        match core.page(index.read, Limit::default()).await {
+            Ok(page) => {
+                for record in &page.records {
+                    index.add(record, by_id);
+                }
+                index.read = page.next;
+            }
+            // It goes with the records around it.
+            Err(TopicError::Damaged { offset }) => {
+                index.read = Place::unmarked(bounds.epoch, offset);
+            }
+            // The topic is another one: the index is made anew.
+            Err(TopicError::Reset(_)) => {
+                *index = Index::new(bounds.epoch);
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// The first offset that may stay.
+async fn first_to_keep(
+    core: &Core,
+    index: Option<&Index>,
+    bounds: &Bounds,
+) -> Result<Option<Offset>, TopicError> {
+    let retention = &core.settings.retention;
+    let mut first = None;
+    if retention.when_full == WhenFull::DropOldest {
+        first = match (index, retention.max_records) {
+            (Some(index), records) => index.first_within(records, retention.max_bytes),
+            // With compaction there are holes, which only the index knows.
+            (None, Some(records)) if core.settings.compaction.is_none() => {
+                Some(bounds.last.saturating_add(1).saturating_sub(records))
+            }
+            (None, _) => None,
+        };
+    }
+    if let Some(age) = retention.max_age
+        && bounds.first <= bounds.last
+    {
+        let oldest = now().saturating_sub(millis(age));
+        first = first.max(Some(first_at(core, bounds, oldest).await?));
+    }
+    Ok(first)
+}
+
+async fn compact(core: &Core, index: &mut Index, bounds: &Bounds) -> Result<(), TopicError> {
+    let Some(compaction) = &core.settings.compaction else {
+        return Ok(());
+    };
+    let now = now();
+    for _ in 0..CALLS {
+        let mut offsets = index.redundant(now, compaction, REMOVED_AT_ONCE);
+        let mut horizon = 0;
+        if offsets.is_empty() {
+            offsets = index.tombstones(now, compaction, REMOVED_AT_ONCE);
+            horizon = offsets.last().copied().unwrap_or_default();
+        }
+        if offsets.is_empty() {
+            break;
+        }
+        let removal = Removal::new(bounds.epoch, offsets.clone(), horizon);
+        core.call(core.log.remove(&core.name, removal)).await?;
+        index.removed(&offsets);
+    }
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! The topics of a process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::core::Core;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::sweep::sweep;
+use crate::topic::Topic;
+use crate::wake::WakeUps;
+use crate::{Create, End, TopicError, TopicName};
+
+/// How often retention and compaction are applied.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// The topics of a store, as a process uses them. A process needs one of these for each store.
+///
+/// Dropping it, or [`close`](Self::close), ends the readers.
+#[derive(Debug)]
+pub struct Topics {
+    store: Store,
+    wake_ups: Arc<WakeUps>,
+    open: Arc<OpenTopics>,
+}
+
+/// The topics of which there are handles.
+#[derive(Debug, Default)]
+struct OpenTopics {
+    /// Filled by `topic`, which also drains those without handles, whenever there are twice as many
+    /// as the last time.
+    by_name: Mutex<HashMap<TopicName, Weak<Core>>>,
+}
+
+impl Topics {
+    /// The topics of this store. Must be called in a Tokio runtime with time.
+    pub fn open(store: impl Into<Store>) -> Self {
+        let store = store.into();
+        let wake_ups = WakeUps::new(Arc::clone(&store.channels));
+        let open = Arc::<OpenTopics>::default();
+        let (sweeping, closed) = (Arc::clone(&open), wake_ups.closed().clone());
+        wake_ups.tasks().spawn(async move {
+            closed.run_until_cancelled(sweeping.sweep()).await;
+        });
+        Self {
+            store,
+            wake_ups,
+            open,
+        }
+    }
+
+    /// Opens a topic, and creates it if the settings allow that.
+    ///
+    /// While there is a handle of it in this process, another one must have the same settings.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::BadName`], [`TopicError::UnknownTopic`], [`TopicError::ConfigConflict`],
+    /// [`TopicError::Unsupported`], or that of the store.
+    pub async fn topic<N>(&self, name: N, settings: Settings) -> Result<Topic, TopicError>
+    where
+        N: TryInto<TopicName>,
+        TopicError: From<N::Error>,
+    {
+        let name = name.try_into()?;
+        if settings.compaction.is_some() && !self.store.log.features().remove {
+            let what = "remove single records, which compaction does";
+            return Err(TopicError::Unsupported { what });
+        }
+        let create = if settings.auto_create {
+            Create::IfMissing
+        } else {
+            Create::Never
+        };
+        let log = Arc::clone(&self.store.log);
+        let core = Core::new(name.clone(), settings, log, Arc::clone(&self.wake_ups));
+        core.call(core.log.open(&core.name, create)).await?;
+        self.open.add(core).map(Topic::new)
+    }
+
+    /// The names of topics that begin with `prefix`, in the order of their bytes: at most `limit` of
+    /// those behind `after`.
+    ///
+    /// # Errors
+    ///
+    /// That of the store.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&TopicName>,
+        limit: usize,
+    ) -> Result<Vec<TopicName>, TopicError> {
+        self.store.log.list(prefix, after, limit).await
+    }
+
+    /// Removes a topic with its records, which need not be open here. No error if there is none.
+    /// See [`Topic::delete`] for its handles.
+    ///
+    /// # Errors
+    ///
+    /// That of the store.
+    pub async fn delete(&self, name: &TopicName) -> Result<(), TopicError> {
+        if let Some(core) = self.open.get(name) {
+            return Topic::new(core).delete().await;
+        }
+        self.store.log.end(name, End::Delete).await?;
+        let store_announces = self.store.log.features().announces;
+        self.wake_ups.grew(name, store_announces);
+        Ok(())
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Ends the readers, and every later call, with [`TopicError::ShuttingDown`].
+    pub fn close(&self) {
+        self.wake_ups.closed().cancel();
+    }
+}
+
+impl Drop for Topics {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl OpenTopics {
+    fn get(&self, name: &TopicName) -> Option<Arc<Core>> {
+        self.lock().get(name).and_then(Weak::upgrade)
+    }
+
+    /// The topic that is open under this name, else this one.
+    fn add(&self, core: Core) -> Result<Arc<Core>, TopicError> {
+        let mut open = self.lock();
+        let found = open.get(&core.name).and_then(Weak::upgrade);
+        match found.filter(|open| !open.is_deleted()) {
+            Some(open) if open.settings == core.settings => Ok(open),
+            Some(_) => Err(TopicError::ConfigConflict),
+            None => {
+                let core = Arc::new(core);
+                if open.len() == open.capacity() {
+                    open.retain(|_, core| core.strong_count() > 0);
+                }
+                open.insert(core.name.clone(), Arc::downgrade(&core));
+                Ok(core)
+            }
+        }
+    }
+
+    async fn sweep(&self) {
+        loop {
+            sleep(SWEEP_EVERY).await;
+            let open: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+            for core in open {
+                if core.settings.needs_sweeps()
+                    && let Err(error) = sweep(&core).await
+                {
+                    tracing::debug!(topic = %core.name, %error, "retention was not applied");
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TopicName, Weak<Core>>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,208 @@
+//! Wake-ups: whoever appends says so on the bus, and one listener in each process wakes the readers
+//! there. A wake-up is a hint. One that is lost costs the time until a reader's next poll.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use updraft_bus::internal::InternalChannel;
+use updraft_bus::{Channels, Listener, Received};
+use updraft_protocol::ejson::Value;
+
+use crate::TopicName;
+
+/// After how long the bus is asked again when it does not carry the channel.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// The wake-ups of a process.
+pub(crate) struct WakeUps {
+    channels: Arc<Channels>,
+    state: Mutex<State>,
+    /// Says that there is something to announce.
+    dirty: Notify,
+    closed: CancellationToken,
+    tasks: TaskTracker,
+}
+
+#[derive(Default)]
+struct State {
+    /// One entry for each topic that has watchers. Filled by `watch`, drained with the last of them.
+    watched: HashMap<TopicName, watch::Sender<()>>,
+    /// Topics that grew and were not announced yet. Filled by `grew`, drained by the announcer.
+    grown: BTreeSet<TopicName>,
+    is_listening: bool,
+    is_announcing: bool,
+}
+
+/// Waits for one topic to grow.
+pub(crate) struct Watcher {
+    topic: TopicName,
+    grew: watch::Receiver<()>,
+    wake_ups: Arc<WakeUps>,
+}
+
+impl WakeUps {
+    pub(crate) fn new(channels: Arc<Channels>) -> Arc<Self> {
+        Arc::new(Self {
+            channels,
+            state: Mutex::default(),
+            dirty: Notify::new(),
+            closed: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Watches a topic. What is appended after this wakes the watcher.
+    pub(crate) fn watch(self: &Arc<Self>, topic: &TopicName) -> Watcher {
+        let mut state = self.lock();
+        let sender = state.watched.entry(topic.clone()).or_default();
+        let grew = sender.subscribe();
+        if !std::mem::replace(&mut state.is_listening, true) {
+            self.tasks.spawn(Arc::clone(self).listen());
+        }
+        Watcher {
+            topic: topic.clone(),
+            grew,
+            wake_ups: Arc::clone(self),
+        }
+    }
+
+    /// Wakes those who watch the topic here, and elsewhere unless the store does so.
+    pub(crate) fn grew(self: &Arc<Self>, topic: &TopicName, store_announces: bool) {
+        let mut state = self.lock();
+        state.wake(topic);
+        if store_announces {
+            return;
+        }
+        if state.grown.insert(topic.clone()) {
+            self.dirty.notify_one();
+        }
+        if !std::mem::replace(&mut state.is_announcing, true) {
+            self.tasks.spawn(Arc::clone(self).announce());
+        }
+    }
+
+    pub(crate) fn closed(&self) -> &CancellationToken {
+        &self.closed
+    }
+
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    async fn announce(self: Arc<Self>) {
+        let announcing = async {
+            loop {
+                self.dirty.notified().await;
+                let grown = std::mem::take(&mut self.lock().grown);
+                for topic in grown {
+                    let name = Value::from(topic.as_str());
+                    let sent = self
+                        .channels
+                        .emit_internally(InternalChannel::Topics, &name);
+                    if let Err(error) = sent.await {
+                        tracing::debug!(%error, "readers elsewhere were not woken");
+                    }
+                }
+            }
+        };
+        self.closed.run_until_cancelled(announcing).await;
+    }
+
+    async fn listen(self: Arc<Self>) {
+        let listening = async {
+            loop {
+                match self
+                    .channels
+                    .listen_internally(InternalChannel::Topics)
+                    .await
+                {
+                    Ok(listener) => self.hear(listener).await,
+                    Err(error) => tracing::debug!(%error, "readers wait for their next poll"),
+                }
+                sleep(LISTEN_AGAIN).await;
+            }
+        };
+        self.closed.run_until_cancelled(listening).await;
+    }
+
+    async fn hear(&self, mut listener: Listener) {
+        // What was appended before the bus had confirmed the channel was not announced here.
+        self.lock().wake_all();
+        while let Some(received) = listener.next().await {
+            match received {
+                Received::Message(message) => {
+                    if let Some(name) = message.value().as_str() {
+                        self.lock().wake(name);
+                    }
+                }
+                Received::Gap => self.lock().wake_all(),
+                _ => {}
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wake(&self, topic: impl AsRef<str>) {
+        if let Some(sender) = self.watched.get(topic.as_ref()) {
+            sender.send_replace(());
+        }
+    }
+
+    fn wake_all(&self) {
+        for sender in self.watched.values() {
+            sender.send_replace(());
+        }
+    }
+}
+
+impl Watcher {
+    /// Forgets the wake-ups up to now. What is read after this has their records.
+    pub(crate) fn arm(&mut self) {
+        self.grew.mark_unchanged();
+    }
+
+    /// Resolves at the first wake-up after [`arm`](Self::arm), which may be over already, and after
+    /// `patience`, give or take a fifth.
+    pub(crate) async fn grew(&mut self, patience: Duration) {
+        let spread = patience.mul_f64(fastrand::f64() * 0.4);
+        let patience = patience.mul_f64(0.8).saturating_add(spread);
+        tokio::select! {
+            _ = self.grew.changed() => {}
+            () = sleep(patience) => {}
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let mut state = self.wake_ups.lock();
+        if let Some(sender) = state.watched.get(&self.topic)
+            && sender.receiver_count() <= 1
+        {
+            state.watched.remove(&self.topic);
+        }
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for WakeUps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WakeUps").finish_non_exhaustive()
+    }
+}
