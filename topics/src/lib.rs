@@ -19,6 +19,8 @@ mod publish;
 mod random;
 mod reader;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod register;
 mod resume;
 mod seek;
@@ -44,6 +46,8 @@ pub use self::position::{Epoch, InvalidPosition, Mark, Offset, Place, Position};
 pub use self::publish::Published;
 pub use self::reader::{OnLoss, Reader};
 pub use self::record::{Appended, AppendedBatch, Bounds, Content, Limit, NewRecord, Page, Record};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisSettings, RedisStore};
 pub use self::register::{
     MAX_REGISTER_KEY, MAX_REGISTER_VALUE, Register, RegisterKey, Registers, Swap, Swapped, Version,
 };

@@ -34,7 +34,7 @@ pub(crate) fn bus() -> Result<(), String> {
 pub(crate) fn topics() -> Result<(), String> {
     let tree = tree(&["-p", "updraft-topics", "--no-default-features"])?;
     let found = unwanted(&tree, |name, _| {
-        name == "redis" || OF_THE_SERVER.contains(&name)
+        name == "redis" || SERVER_PACKAGES.contains(&name)
     });
     refuse(
         &found,
