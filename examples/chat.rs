@@ -1,13 +1,13 @@
-//! A chat with a page of its own: a Vent publication per room, a method that speaks into it, a route that does so for
-//! `curl`, and a page that shows every DDP frame it sends and gets.
+//! A chat with a page of its own: a Vent publication per room, a method that speaks into it, a
+//! route that does so for `curl`, and a page that shows every DDP frame it sends and gets.
 //!
 //! ```text
 //! cargo run --release --example chat
 //! curl -d '{"message":"hi"}' http://127.0.0.1:3000/threads/lobby
 //! ```
 //!
-//! Then open <http://127.0.0.1:3000/> in two tabs. `LISTEN=0.0.0.0:3000` lets your phone in. With `REDIS_URL` the messages
-//! go over Redis, and whatever can publish there speaks into the rooms:
+//! Then open <http://127.0.0.1:3000/> in two tabs. `LISTEN=0.0.0.0:3000` lets your phone in. With
+//! `REDIS_URL` the messages go over Redis, and whatever can publish there speaks into the rooms:
 //!
 //! ```text
 //! REDIS_URL=redis://127.0.0.1 cargo run --release --example chat

@@ -1,5 +1,5 @@
-//! A webhook that reaches the browser: a payment provider posts to a route of this server, and the client that waits for
-//! that payment is told at once.
+//! A webhook that reaches the browser: a payment provider posts to a route of this server, and the
+//! client that waits for that payment is told at once.
 //!
 //! ```text
 //! WEBHOOK_SECRET=change-me cargo run --release --example payment_status
@@ -7,7 +7,8 @@
 //!      -d '{"paymentId":"p1","status":"paid"}'
 //! ```
 //!
-//! Nothing is stored: once `ready`, a client asks for the present state by a method of yours, and hears of every change.
+//! Nothing is stored: once `ready`, a client asks for the present state by a method of yours, and
+//! hears of every change.
 
 use std::env;
 
@@ -25,12 +26,14 @@ struct Payment {
     status: String,
 }
 
-/// Every change of one payment. A real one asks first whether it is the payment of `vent.user_id()`.
+/// Every change of one payment. A real one asks first whether it is the payment of
+/// `vent.user_id()`.
 async fn payment_status(vent: Vent, Payment { payment_id, .. }: Payment) -> Result<()> {
     vent.relay(channel!["payments", payment_id, "status"]).await
 }
 
-/// Takes what the provider says. It hears 2xx only once the message is out; otherwise it says it again.
+/// Takes what the provider says. It hears 2xx only once the message is out; otherwise it says it
+/// again.
 async fn webhook(server: Handle, secret: &str, given: Option<String>, body: Bytes) -> StatusCode {
     match given {
         None => return StatusCode::UNAUTHORIZED,

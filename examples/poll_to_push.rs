@@ -1,13 +1,13 @@
-//! Something that can only be polled becomes something that is pushed: clients see one document, which follows a file's
-//! length and time of change.
+//! Something that can only be polled becomes something that is pushed: clients see one document,
+//! which follows a file's length and time of change.
 //!
 //! ```text
 //! WATCH=notes.txt cargo run --release --example poll_to_push
 //! ```
 //!
-//! A client subscribes to `watchedFile` and reads the document `watched` of the collection `files`. Only what differs is
-//! sent. Each subscriber polls for itself here; where a poll is dear and subscribers are many, poll once and emit what
-//! differs to a Vent publication.
+//! A client subscribes to `watchedFile` and reads the document `watched` of the collection `files`.
+//! Only what differs is sent. Each subscriber polls for itself here; where a poll is dear and
+//! subscribers are many, poll once and emit what differs to a Vent publication.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,7 +1,9 @@
-//! SockJS apart from DDP: the services that sockjs-protocol's test suite expects, on 127.0.0.1:$PORT (8081).
+//! SockJS apart from DDP: the services that sockjs-protocol's test suite expects, on
+//! 127.0.0.1:$PORT (8081).
 //!
-//! `/echo` says what it hears, and ends a streaming response after 4,096 bytes; `/disabled_websocket_echo` does so without
-//! WebSockets, `/cookie_needed_echo` with a cookie for load balancers; `/close` closes at once.
+//! `/echo` says what it hears, and ends a streaming response after 4,096 bytes;
+//! `/disabled_websocket_echo` does so without WebSockets, `/cookie_needed_echo` with a cookie for
+//! load balancers; `/close` closes at once.
 
 use updraft::prelude::*;
 use updraft::{SockJs, SockJsConnection};

@@ -36,7 +36,8 @@ struct Inner {
 
 /// Whether a connection has ended, and what is to be called when it does.
 enum CloseState {
-    /// Filled by handlers, drained when the connection ends; bounded by what the server's own handlers ask for.
+    /// Filled by handlers, drained when the connection ends; bounded by what the server's own
+    /// handlers ask for.
     Open(Vec<Callback>),
     Closed,
 }
@@ -138,9 +139,9 @@ impl Connection {
 
     /// The id of the session, which the client was told at `connect`.
     ///
-    /// **A secret**: who knows it can take the session over, with its user. Tell it nobody but this client, keep it out of
-    /// logs and databases, and use [`log_id`](Self::log_id) wherever a connection has to have a name. It is in no `Debug`
-    /// of this library.
+    /// **A secret**: who knows it can take the session over, with its user. Tell it nobody but this
+    /// client, keep it out of logs and databases, and use [`log_id`](Self::log_id) wherever a
+    /// connection has to have a name. It is in no `Debug` of this library.
     pub fn session_id(&self) -> &str {
         &self.0.session
     }
@@ -217,8 +218,8 @@ impl Connection {
     /// what the server has sent is on its way to this client, or anything is while too much waits
     /// for all clients together ([`Settings::memory_limit`](crate::Settings::memory_limit)).
     ///
-    /// So who sends much takes no more memory than that: sending itself never waits. Everything else that is awaited of a
-    /// context waits for this as well.
+    /// So who sends much takes no more memory than that: sending itself never waits. Everything
+    /// else that is awaited of a context waits for this as well.
     ///
     /// It ends when the client has taken it, and when the connection has ended.
     ///
@@ -234,7 +235,8 @@ impl Connection {
         self.0.host.memory.is_short()
     }
 
-    /// Waits until there is memory for another handler of this client; `false` when the client has left first.
+    /// Waits until there is memory for another handler of this client; `false` when the client has
+    /// left first.
     pub(crate) async fn room(&self) -> bool {
         self.0.address.room().await
     }

@@ -64,8 +64,8 @@ impl Call {
     /// [`RateLimit`](crate::RateLimit), clients can guess codes as fast as the method answers.
     ///
     /// With [accounts](crate::Builder::accounts), the client also gets the user's own document, if
-    /// the store has the user, and `logout` logs it out. It gets no token, and its connection is not
-    /// closed when the user is removed from the store. An
+    /// the store has the user, and `logout` logs it out. It gets no token, and its connection is
+    /// not closed when the user is removed from the store. An
     /// [authenticator](crate::Builder::authenticator) can issue tokens.
     ///
     /// ```

@@ -91,8 +91,8 @@ impl Subscription {
     /// copy.
     ///
     /// The client is sent what its other subscriptions have not sent it yet. `_id` among the fields
-    /// is ignored. An undefined field is sent as cleared. If the subscription has added the document
-    /// before, these fields are merged into it; the others stay.
+    /// is ignored. An undefined field is sent as cleared. If the subscription has added the
+    /// document before, these fields are merged into it; the others stay.
     ///
     /// Fields that do not serialize to an object end the subscription with an internal error.
     ///

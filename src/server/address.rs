@@ -1,4 +1,5 @@
-//! Where a client is, as far as the server can know: the socket's other end, or what trusted proxies have said of it.
+//! Where a client is, as far as the server can know: the socket's other end, or what trusted
+//! proxies have said of it.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -336,9 +336,9 @@ impl Builder {
     /// # Errors
     ///
     /// Of kind [`Configuration`](crate::ErrorKind::Configuration) for a name that was given twice,
-    /// an origin that is none and the like; of kind [`Address`](crate::ErrorKind::Address) where the
-    /// address cannot be listened on, because another program does for example. Either is one line
-    /// that names the value and the remedy.
+    /// an origin that is none and the like; of kind [`Address`](crate::ErrorKind::Address) where
+    /// the address cannot be listened on, because another program does for example. Either is one
+    /// line that names the value and the remedy.
     pub async fn bind(self, address: impl ToSocketAddrs + fmt::Debug) -> Result<BoundServer> {
         let (this, logins) = self.with_accounts();
         this.start(address, logins).await

@@ -56,8 +56,8 @@ impl Handle {
     /// # Errors
     ///
     /// [`ErrorKind::NotSent`](crate::ErrorKind::NotSent) or
-    /// [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when the bus fails; 400 for a bad channel or
-    /// value.
+    /// [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when the bus fails; 400 for
+    /// a bad channel or value.
     ///
     /// # Cancel safety
     ///
@@ -162,13 +162,13 @@ impl Handle {
         self.shared.host.channels.failures()
     }
 
-    /// Closes every connection on which this user is logged in, with 1000 and in every process that is on the bus. A
-    /// client whose token is still good connects and logs in again; take the token out of the store first to keep it
-    /// out.
+    /// Closes every connection on which this user is logged in, with 1000 and in every process that
+    /// is on the bus. A client whose token is still good connects and logs in again; take the token
+    /// out of the store first to keep it out.
     ///
-    /// Resolves when the order has been published. A process that cannot reach the bus at this moment does not hear of it.
-    /// Whoever may publish on the bus can give such an order too, unless there is a
-    /// [secret](crate::Builder::orders_secret).
+    /// Resolves when the order has been published. A process that cannot reach the bus at this
+    /// moment does not hear of it. Whoever may publish on the bus can give such an order too,
+    /// unless there is a [secret](crate::Builder::orders_secret).
     ///
     /// # Errors
     ///
@@ -183,8 +183,9 @@ impl Handle {
         self.give(&Order::Disconnect { user }).await
     }
 
-    /// Ends this user's subscriptions to a publication, in every process that is on the bus: their documents are removed,
-    /// the client gets `nosub` without an error. It may subscribe again, and the publication decides again.
+    /// Ends this user's subscriptions to a publication, in every process that is on the bus: their
+    /// documents are removed, the client gets `nosub` without an error. It may subscribe again, and
+    /// the publication decides again.
     ///
     /// Resolves, fails and is cancelled as [`disconnect_user`](Self::disconnect_user).
     ///
@@ -205,8 +206,8 @@ impl Handle {
         self.shared.orders.give(order, channels).await
     }
 
-    /// Stops taking connections, closes those that are there with 1001, and waits for methods that have begun, at most
-    /// until `deadline` has passed.
+    /// Stops taking connections, closes those that are there with 1001, and waits for methods that
+    /// have begun, at most until `deadline` has passed.
     ///
     /// Clients are closed one after the other, over as long as
     /// [`DrainSettings`] says, so that they do not all come back at the

@@ -77,8 +77,9 @@ fn blocks(language: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Builds a program as a crate of its own beside the workspace, with these dependencies, and answers where it is. What it
-/// depends on is what the workspace has built already, as far as cargo can know.
+/// Builds a program as a crate of its own beside the workspace, with these dependencies, and
+/// answers where it is. What it depends on is what the workspace has built already, as far as cargo
+/// can know.
 fn fresh_crate(dependencies: &str, program: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");

@@ -144,7 +144,8 @@ mod tests {
         assert_eq!(wrong, Err("skipped without a reason: later".into()));
     }
 
-    /// The step `clippy` refuses a public type that cannot grow, unless it says why, in every package.
+    /// The step `clippy` refuses a public type that cannot grow, unless it says why, in every
+    /// package.
     #[test]
     fn found_313_public_types_are_non_exhaustive_or_say_why() {
         let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();

@@ -24,8 +24,9 @@ pub(crate) fn clients() -> PathBuf {
     target().join("clients")
 }
 
-/// A call of the cargo that called this program, as if it came from a shell: build scripts that look at what cargo tells
-/// this program of its own package would otherwise run again, and everything behind them with them.
+/// A call of the cargo that called this program, as if it came from a shell: build scripts that
+/// look at what cargo tells this program of its own package would otherwise run again, and
+/// everything behind them with them.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());

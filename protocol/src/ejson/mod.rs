@@ -1,6 +1,6 @@
 //! EJSON: the values that DDP carries, and their text. Values are parsed ([`parse()`], then
-//! [`Value::decode`]), written ([`to_ejson`], [`to_json`]), compared ([`equals()`]) and converted to
-//! and from Rust types ([`from_value`], [`to_value`]). [`print()`] writes a Rust value without
+//! [`Value::decode`]), written ([`to_ejson`], [`to_json`]), compared ([`equals()`]) and converted
+//! to and from Rust types ([`from_value`], [`to_value`]). [`print()`] writes a Rust value without
 //! building a [`Value`]; `scan` checks a payload that is passed on unchanged.
 
 mod binary;

@@ -1,5 +1,5 @@
-//! From what the program has said to a server that listens: the parts are made and wired, in the order in which they need
-//! each other.
+//! From what the program has said to a server that listens: the parts are made and wired, in the
+//! order in which they need each other.
 
 use std::fmt;
 use std::num::NonZero;

@@ -11,9 +11,9 @@
 //! | [`Parted`](Ending::Parted) | part if it waits, else close | stay | stay | stay |
 //! | [`Closed`](Ending::Closed), [`Slow`](Ending::Slow) | close | stay | close | remove |
 //!
-//! The columns are the states of a client (`ClientState`), the rows say why its connection ends, and
-//! the cells say what becomes of it (`EndAction`). To *part* is to close the connection while the
-//! session waits: once the close frame is written, the client is *parked*.
+//! The columns are the states of a client (`ClientState`), the rows say why its connection ends,
+//! and the cells say what becomes of it (`EndAction`). To *part* is to close the connection while
+//! the session waits: once the close frame is written, the client is *parked*.
 //!
 //! During shutdown no session waits: in the first two rows `park`, and `stay` of a parked client,
 //! mean remove then.
