@@ -19,7 +19,13 @@ pub(crate) fn run(minutes: Option<&str>) -> bool {
     let mut steps = Steps::default();
     steps.run("fuzzing", || fuzz::run(time));
     steps.run("soak tests", || {
-        let arguments = ["test", "--workspace", "--release", "--no-fail-fast"];
+        let arguments = [
+            "test",
+            "--workspace",
+            "--all-features",
+            "--release",
+            "--no-fail-fast",
+        ];
         let mut tests = cargo(&arguments);
         // One at a time: they measure what is left when they end.
         tests.args([

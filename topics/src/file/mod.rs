@@ -42,8 +42,8 @@ const CHANGE_BYTES: usize = 4096;
 /// Calls that read at the same time.
 const READERS: usize = 4;
 
-/// Topics and registers in a file, with the database [redb](::redb) and without a server. Its clones
-/// are one store, which is closed with the last of them. Its functions need a tokio runtime.
+/// Topics and registers in a file, with the database [redb](::redb) and without a server. Its
+/// clones are one store, which is closed with the last of them. Its functions need a tokio runtime.
 ///
 /// ```
 /// use updraft_topics::{Entry, FileStore, Settings, Topics};
@@ -80,20 +80,20 @@ const READERS: usize = 4;
 /// | the clock is set back | times stay what they were until it has caught up |
 ///
 /// 1. Each answer waits for a sync of the file. Where the file system or the disk answers a sync
-///    before the data is safe, a power loss can lose the latest records. If it also changes the order
-///    of writes, the database can be damaged.
+///    before the data is safe, a power loss can lose the latest records. If it also changes the
+///    order of writes, the database can be damaged.
 /// 2. Each call tries again, and nothing needs to be done but to make room. Records can be read if
 ///    the database can be opened without growing; otherwise reading is `store-full` too.
 /// 3. The file is opened again, for which all of it is read. If it is found there that the records
 ///    were stored, the call is answered as if nothing had failed.
-/// 4. Nobody can know what has reached the disk: a later sync that succeeds does not tell. Nothing is
-///    acknowledged that rests on it.
-/// 5. All pages are compared with their checksums. If only pages of the last transaction are damaged,
-///    the database goes back to the one before it. Who has seen the lost records is told, by
-///    [`Read::Ahead`] or [`Read::Diverged`].
-/// 6. `<path>.lock`, beside the file, is locked by the process that has the store open, and holds its
-///    id and the name of its machine as text. The lock ends with the process, the file stays and
-///    means nothing by itself. A network file system may not share locks: use a local one.
+/// 4. Nobody can know what has reached the disk: a later sync that succeeds does not tell. Nothing
+///    is acknowledged that rests on it.
+/// 5. All pages are compared with their checksums. If only pages of the last transaction are
+///    damaged, the database goes back to the one before it. Who has seen the lost records is told,
+///    by [`Read::Ahead`] or [`Read::Diverged`].
+/// 6. `<path>.lock`, beside the file, is locked by the process that has the store open, and holds
+///    its id and the name of its machine as text. The lock ends with the process, the file stays
+///    and means nothing by itself. A network file system may not share locks: use a local one.
 ///
 /// A batch is atomic. Offsets are never given twice, also after a trim, a removal or a restart. Ids
 /// for deduplication and registers survive what records survive.
@@ -104,8 +104,9 @@ const READERS: usize = 4;
 /// transaction with one sync; see [`FileOptions::patience`]. At most 16 MiB wait, then callers wait
 /// for room. Up to four threads of tokio's pool for blocking calls read.
 ///
-/// All of the file is read once when it is opened. It does not become smaller by a trim, a removal or
-/// a deletion, but what they free is used again; much of it is freed in steps, between other changes.
+/// All of the file is read once when it is opened. It does not become smaller by a trim, a removal
+/// or a deletion, but what they free is used again; much of it is freed in steps, between other
+/// changes.
 #[derive(Clone)]
 pub struct FileStore(Arc<Inner>);
 
@@ -143,8 +144,9 @@ impl FileStore {
         FileOptions::new().open(path).await
     }
 
-    /// Ends the store, for all its clones: what was begun is finished, and what is called afterwards
-    /// answers [`TopicError::ShuttingDown`]. When this resolves, the file can be opened again.
+    /// Ends the store, for all its clones: what was begun is finished, and what is called
+    /// afterwards answers [`TopicError::ShuttingDown`]. When this resolves, the file can be opened
+    /// again.
     ///
     /// A program should call it before it ends. Otherwise nothing is lost, but the next one has to
     /// put the database in order when it opens it.

@@ -91,8 +91,8 @@ impl Writer {
         self.database.close();
     }
 
-    /// Collects what is in the queue. If the last transaction had more changes, their callers may be
-    /// about to send again, and are given some time. A caller that is alone never waits.
+    /// Collects what is in the queue. If the last transaction had more changes, their callers may
+    /// be about to send again, and are given some time. A caller that is alone never waits.
     fn gather(&self, first: Box<dyn Change>, last: usize, batch: &mut Vec<Box<dyn Change>>) {
         let mut bytes = first.bytes();
         batch.push(first);

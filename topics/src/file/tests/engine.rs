@@ -44,9 +44,8 @@ async fn topic_023_024_a_reader_goes_on_after_a_restart() {
     for number in 4..=5 {
         assert_eq!(message(&mut reader).await.parse::<u64>().unwrap(), number);
     }
-    let live = tokio::spawn(async move { message(&mut reader).await });
-    publish(&topic, 6..=6).await;
-    assert_eq!(live.await.unwrap().parse::<u64>().unwrap(), 6);
+    let (live, _) = tokio::join!(message(&mut reader), publish(&topic, 6..=6));
+    assert_eq!(live.parse::<u64>().unwrap(), 6);
 }
 
 /// The file was replaced by an older copy of it.
@@ -87,12 +86,12 @@ async fn reset(topic: &Topic, position: Position) -> ResetReason {
 async fn topic_078_081_a_compaction_that_is_killed_loses_no_latest_record() {
     let folder = Folder::new();
     let path = folder.path("store");
-    let settings = || {
-        let mut compaction = Compaction::default();
-        compaction.min_lag = Duration::ZERO;
-        let mut settings = Settings::default();
-        settings.compaction = Some(compaction);
-        settings
+    let settings = || Settings {
+        compaction: Some(Compaction {
+            min_lag: Duration::ZERO,
+            ..Compaction::default()
+        }),
+        ..Settings::default()
     };
     let mut held = 0;
     for round in 0_u64..10 {

@@ -142,7 +142,7 @@ async fn topic_086_089_a_writer_that_is_killed_loses_nothing_acknowledged() {
 }
 
 #[tokio::test]
-#[ignore = "200 rounds take minutes"]
+#[ignore = "200 processes: run by cargo xtask soak"]
 async fn soak_topic_086_089_a_writer_that_is_killed_loses_nothing_acknowledged() {
     kill_a_writer(200).await;
 }
