@@ -20,7 +20,7 @@ use updraft_topics::conformance::{Handles, Harness};
 use updraft_topics::{
     Append, AppendedBatch, Bounds, Content, Create, End, Entry, Limit, Log, NewRecord, OnLoss,
     Page, Place, Read, Reader, Received, Record, RedisSettings, RedisStore, RegisterKey, Registers,
-    Removal, ResetReason, Settings, Start, Store, Swap, Swapped, TopicName, Topics,
+    Removal, ResetReason, Settings, Start, Store, Swap, Swapped, TopicError, TopicName, Topics,
 };
 
 /// A Redis whose data outlives it.
@@ -873,4 +873,26 @@ async fn topic_028_a_reader_that_was_live_is_told_that_redis_was_set_back() {
     for n in [1].into_iter().chain(12..=19) {
         expect(&mut reader, n).await;
     }
+}
+
+/// And reads on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topic_038_a_reader_finds_what_was_appended_around_a_restart() {
+    let server = DurableRedis::start();
+    let (here, there) = (topics(&server.url()).await, topics(&server.url()).await);
+    let settings = Settings::default();
+    let read = here.topic("orders", settings.clone()).await.unwrap();
+    let written = there.topic("orders", settings).await.unwrap();
+    let mut reader = read.reader(Start::Latest, OnLoss::Fail).await.unwrap();
+    written.publish(Entry::value(&1)).await.unwrap();
+    expect(&mut reader, 1).await;
+    server.kill_and_restart();
+    // The first may meet a connection of which nobody has told yet that it is gone.
+    let mut stored = Err(TopicError::Busy);
+    while stored.is_err() {
+        stored = written.publish(Entry::value(&2).dedup("two")).await;
+    }
+    expect(&mut reader, 2).await;
+    written.publish(Entry::value(&3)).await.unwrap();
+    expect(&mut reader, 3).await;
 }

@@ -20,6 +20,24 @@ use crate::{TopicError, TopicName};
 
 /// Topics and registers in Redis 7.0 or newer, or in Valkey. Its clones share one connection.
 ///
+/// ```no_run
+/// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use updraft_bus::{ChannelSettings, Channels, Redis};
+/// use updraft_topics::{RedisSettings, RedisStore, Store, Topics};
+///
+/// let url = "redis://127.0.0.1:6379";
+/// let store = Arc::new(RedisStore::open(url, RedisSettings::default()).await?);
+/// // Scripts publish the wake-ups that readers hear over this bus.
+/// let bus = Channels::new(Redis::connect(url).await?, ChannelSettings::default());
+/// let topics = Topics::open(Store::new(store.clone(), store, Arc::new(bus)));
+/// # Ok(()) }
+/// ```
+///
+/// It uses the one server that its URL leads to, which must be the master; neither Sentinel nor a
+/// cluster is asked where that is. A connection that has failed, or leads to a replica, is replaced
+/// with the next call, for which the host's name is resolved again.
+///
 /// # What it keeps, and what it may lose
 ///
 /// | | |
