@@ -178,6 +178,19 @@ mod tests {
     }
 
     #[test]
+    fn the_form_of_a_stored_record_does_not_change() {
+        let content = Content {
+            key: Some("k".into()),
+            meta: [("n".into(), "text".into())].into(),
+            ..Content::new("{}")
+        };
+        let body = b"\x19\0\0\0\x01k\0\0\0\x0d\0\0\0\x01n\0\0\0\x04text\0\0\0\x02{}";
+        let stored = content.encode(7);
+        assert_eq!(stored[0], 1);
+        assert_eq!(&stored[HEAD..], body);
+    }
+
+    #[test]
     fn topic_087_each_changed_bit_and_each_cut_is_found() {
         for content in contents() {
             let stored = content.encode(7);
