@@ -307,6 +307,12 @@ mod tests {
     }
 
     #[test]
+    fn the_form_of_a_token_does_not_change() {
+        let position = Position::new(&topic("a"), Epoch::from_u64(9), 5, 7);
+        assert_eq!(position.to_string(), "----------J----6----------bFFn-0");
+    }
+
+    #[test]
     fn topic_017_033_a_malformed_or_foreign_token_is_a_bad_position() {
         let good = Position::new(&topic("orders"), Epoch::draw(), 7, 9).to_string();
         assert!(Position::parse(&good, &topic("payments")).is_err());

@@ -80,6 +80,9 @@ impl Content {
             return Err(Damaged);
         }
         let flags = stored.try_get_u8().map_err(|_| Damaged)?;
+        if flags & !(KEY | COMPACT | CONTENT_TYPE | META | PAYLOAD) != 0 {
+            return Err(Damaged);
+        }
         let mut content = Self::default();
         if flags & KEY != 0 {
             content.key = Some(take_text(&mut stored)?.into());
@@ -172,6 +175,19 @@ mod tests {
             let stored = content.encode(7);
             assert_eq!(Content::decode(stored, 7), Ok(content));
         }
+    }
+
+    #[test]
+    fn the_form_of_a_stored_record_does_not_change() {
+        let content = Content {
+            key: Some("k".into()),
+            meta: [("n".into(), "text".into())].into(),
+            ..Content::new("{}")
+        };
+        let body = b"\x19\0\0\0\x01k\0\0\0\x0d\0\0\0\x01n\0\0\0\x04text\0\0\0\x02{}";
+        let stored = content.encode(7);
+        assert_eq!(stored[0], 1);
+        assert_eq!(&stored[HEAD..], body);
     }
 
     #[test]

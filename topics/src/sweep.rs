@@ -42,15 +42,18 @@ pub(crate) async fn sweep(core: &Core) -> Result<(), TopicError> {
 /// What the topic holds now.
 pub(crate) async fn held(core: &Core) -> Result<Held, TopicError> {
     let mut index = core.index.lock().await;
-    let bounds = core.bounds().await?;
-    if core.settings.needs_index() {
-        while !catch_up(core, &mut index, &bounds).await? {}
-        if let Some(index) = &*index {
+    loop {
+        let bounds = core.bounds().await?;
+        if !core.settings.needs_index() {
+            let records = bounds.last.saturating_add(1).saturating_sub(bounds.first);
+            return Ok(Held { records, bytes: 0 });
+        }
+        if catch_up(core, &mut index, &bounds).await?
+            && let Some(index) = &*index
+        {
             return Ok(index.held());
         }
     }
-    let records = bounds.last.saturating_add(1).saturating_sub(bounds.first);
-    Ok(Held { records, bytes: 0 })
 }
 
 /// Reads what the index does not know yet; whether that is all of it.

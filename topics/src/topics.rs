@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::core::Core;
 use crate::settings::Settings;
@@ -12,10 +12,13 @@ use crate::store::Store;
 use crate::sweep::sweep;
 use crate::topic::Topic;
 use crate::wake::WakeUps;
-use crate::{Create, End, TopicError, TopicName};
+use crate::{Answer, Create, End, TopicError, TopicName};
 
 /// How often retention and compaction are applied.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a call waits that is not about an open topic.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The topics of a store, as a process uses them. A process needs one of these for each store.
 ///
@@ -93,7 +96,7 @@ impl Topics {
         after: Option<&TopicName>,
         limit: usize,
     ) -> Result<Vec<TopicName>, TopicError> {
-        self.store.log.list(prefix, after, limit).await
+        self.call(self.store.log.list(prefix, after, limit)).await
     }
 
     /// Removes a topic with its records, which need not be open here. No error if there is none.
@@ -106,10 +109,19 @@ impl Topics {
         if let Some(core) = self.open.get(name) {
             return Topic::new(core).delete().await;
         }
-        self.store.log.end(name, End::Delete).await?;
+        self.call(self.store.log.end(name, End::Delete)).await?;
         let store_announces = self.store.log.features().announces;
         self.wake_ups.grew(name, store_announces);
         Ok(())
+    }
+
+    /// An answer of the store that is not about an open topic.
+    async fn call<T>(&self, answer: Answer<'_, T>) -> Result<T, TopicError> {
+        if self.wake_ups.closed().is_cancelled() {
+            return Err(TopicError::ShuttingDown);
+        }
+        let answered = timeout(DEADLINE, answer).await;
+        answered.unwrap_or(Err(TopicError::Unavailable(None)))
     }
 
     /// The store.

@@ -16,8 +16,11 @@ use updraft_protocol::ejson::{self, Value};
 
 use self::support::{Process, Recorder, heard, value};
 use crate::backend::{Backend, Bus, Publishing};
+use crate::channel::InternalChannel;
 use crate::registry::{ChannelRegistry, Follower};
-use crate::{BusError, ChannelSettings, EmitError, Lease, Message, PayloadLimits, Port, WhenAway};
+use crate::{
+    BusError, ChannelSettings, EmitError, Lease, Message, PayloadLimits, Port, Received, WhenAway,
+};
 
 fn message(payload: &'static [u8]) -> Message {
     Message::check(
@@ -53,6 +56,25 @@ async fn a_channel_lasts_as_long_as_its_last_lease() {
     process.emit("c", &value("3")).await.unwrap();
     assert_eq!(process.shards[0].messages(), ["c 1"]);
     assert_eq!(process.shards[1].messages(), ["c 1", "c 2"]);
+    assert_eq!(process.channels.channel_count(), 0);
+}
+
+#[tokio::test]
+async fn the_servers_own_channels_are_heard_and_not_counted() {
+    let process = Process::local();
+    let topics = InternalChannel::Topics;
+    let mut listener = process.channels.listen_internally(topics).await.unwrap();
+    let name = Value::from("orders");
+    process
+        .channels
+        .emit_internally(topics, &name)
+        .await
+        .unwrap();
+    let Some(Received::Message(message)) = listener.next().await else {
+        panic!("nothing heard");
+    };
+    assert!(message.is_on(topics));
+    assert_eq!(*message.value(), name);
     assert_eq!(process.channels.channel_count(), 0);
 }
 

@@ -187,6 +187,45 @@ async fn topic_036_039_wake_ups_may_come_too_often_and_for_nothing() {
 }
 
 #[tokio::test]
+async fn a_gap_of_the_bus_means_read_again() {
+    let memory = Memory::new();
+    let topics = Topics::open(memory.clone());
+    let topic = topics.topic("orders", no_poll()).await.unwrap();
+    let mut reader = topic.reader(Start::Earliest, OnLoss::Fail).await.unwrap();
+    assert!(is_silent(&mut reader).await);
+    // The listener does not run meanwhile, so that its queue overflows.
+    let channels = updraft_topics::Store::from(memory.clone()).channels;
+    let names = updraft_bus::internal::InternalChannel::Topics;
+    for _ in 0..2000 {
+        channels
+            .emit_internally(names, &text("payments"))
+            .await
+            .unwrap();
+    }
+    let record = NewRecord::new(7, Content::new("1"));
+    memory
+        .append(topic.name(), Append::new(vec![record]))
+        .await
+        .unwrap();
+    channels
+        .emit_internally(names, &text("orders"))
+        .await
+        .unwrap();
+    assert_eq!(numbers(&mut reader, 1).await, [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn topic_013_with_the_store_away_topics_are_not_listed_either() {
+    let (faulty, store) = Faulty::new().store();
+    let topics = Topics::open(store);
+    faulty.away.store(true, Ordering::SeqCst);
+    let error = topics.list("", None, 10).await.unwrap_err();
+    assert_eq!(error.code(), "backend-unavailable");
+    let error = topics.delete(&"orders".parse().unwrap()).await.unwrap_err();
+    assert_eq!(error.code(), "backend-unavailable");
+}
+
+#[tokio::test]
 async fn topic_037_a_wake_up_during_a_read_is_not_lost() {
     let (faulty, store) = Faulty::new().store();
     let topics = Topics::open(store);
