@@ -80,6 +80,9 @@ impl Content {
             return Err(Damaged);
         }
         let flags = stored.try_get_u8().map_err(|_| Damaged)?;
+        if flags & !(KEY | COMPACT | CONTENT_TYPE | META | PAYLOAD) != 0 {
+            return Err(Damaged);
+        }
         let mut content = Self::default();
         if flags & KEY != 0 {
             content.key = Some(take_text(&mut stored)?.into());
