@@ -35,8 +35,8 @@ use crate::{TopicError, TopicName};
 /// ```
 ///
 /// It uses the one server that its URL leads to, which must be the master; neither Sentinel nor a
-/// cluster is asked where that is. A connection that has failed, or leads to a replica, is replaced
-/// with the next call, for which the host's name is resolved again.
+/// cluster is asked where that is. A connection that has failed, or leads to a replica, is
+/// replaced with the next call, for which the host's name is resolved again.
 ///
 /// # What it keeps, and what it may lose
 ///
@@ -86,10 +86,11 @@ use crate::{TopicError, TopicName};
 /// | 10 | 2.0–2.4 | 5.2–5.4 | 8.9–9.9 |
 /// | 100 | 1.3 | 2.6–2.7 | 6.1–6.2 |
 ///
-/// A page of 256 records costs 1.9 a record (`XRANGE` 0.5), a read that finds nothing 27. A swap of
-/// 64 registers of 200 bytes costs 186, or 375 if they expire. One such swap for every 64 records
-/// of 20,000 a second is 8 % of a core (18 % if they expire), with no answer later than 6 ms; Redis
-/// is saturated by 3,800 (2,100) of them a second.
+/// A page of 256 records costs 1.9 a record (`XRANGE` 0.5), a read that finds nothing 27. A swap
+/// of 64 registers of 200 bytes costs 186, or 375 if they expire. One such swap for every 64
+/// records of 20,000 a second keeps up, with 8–12 % of a core (17–18 % if they expire) and no
+/// answer later than 6 ms, or 30 ms where other programs keep both cores busy. Redis is saturated
+/// by 3,800 (2,100) of them a second.
 #[derive(Clone, Debug)]
 pub struct RedisStore(Arc<State>);
 
@@ -97,13 +98,13 @@ pub struct RedisStore(Arc<State>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisSettings {
-    /// What the names of all keys begin with. Stores with different prefixes have nothing in
-    /// common.
+    /// What the names of all keys begin with. Stores with different prefixes share nothing.
     pub prefix: String,
     /// What the bus on the same Redis puts before the names of its channels.
     pub bus_prefix: String,
-    /// How long a call may take, for everything together: connecting, the answer, and asking again
-    /// when a connection has failed.
+    /// How long a step may take, for everything together: connecting, the answer, and asking again
+    /// when a connection has failed. Most calls are one step; a trim of many records, or the
+    /// creation of a topic, are several.
     pub deadline: Duration,
     /// Whether a Redis that may remove keys to make room is refused. Otherwise there is a warning.
     pub refuse_eviction: bool,
