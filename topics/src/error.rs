@@ -60,8 +60,8 @@ pub enum TopicError {
     },
     /// `store-full`: the store has no room left. Nothing was stored.
     StoreFull(Cause),
-    /// `backend-unavailable`: the store did not answer, or not in time. A record may or may not have
-    /// been stored.
+    /// `backend-unavailable`: the store did not answer, or not in time. A record may or may not
+    /// have been stored.
     Unavailable(Option<Cause>),
     /// `unsupported`: the store cannot do this, as its features say.
     Unsupported {

@@ -19,10 +19,10 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, TopicError>> + Se
 ///
 /// - offsets of an epoch begin at 1, have no holes when written, and are never given twice, not
 ///   after a trim or a restart either;
-/// - when a record can be read, every one with a lower offset can be read too, unless it was trimmed
-///   or removed;
-/// - a record that was acknowledged is there after whatever the store says it survives. If the store
-///   has lost one, the epoch is a new one, or the offset has a record with another mark;
+/// - when a record can be read, every one with a lower offset can be read too, unless it was
+///   trimmed or removed;
+/// - a record that was acknowledged is there after whatever the store says it survives. If the
+///   store has lost one, the epoch is a new one, or the offset has a record with another mark;
 /// - times never decrease with the offset, even if the store's clock is set back.
 ///
 /// Everything except [`open`](Self::open), [`end`](Self::end) and [`list`](Self::list) answers
@@ -42,8 +42,8 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// [`Features::atomic_batch`] all of them are stored or none.
     ///
     /// In this order: a record whose id for deduplication is known, from earlier in the same batch
-    /// too, is answered as a duplicate. If any other is left, the topic must not be closed, and then
-    /// its last offset must be the expected one.
+    /// too, is answered as a duplicate. If any other is left, the topic must not be closed, and
+    /// then its last offset must be the expected one.
     ///
     /// # Errors
     ///
@@ -55,13 +55,13 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// its epoch, its offset with the last one, and its mark with the record of that offset if that
     /// is still held or is the last.
     ///
-    /// Fewer records than the limit allows may be returned, but none only if none is held behind the
-    /// place.
+    /// Fewer records than the limit allows may be returned, but none only if none is held behind
+    /// the place.
     ///
     /// # Errors
     ///
-    /// [`TopicError::Damaged`] if the first record behind the place is damaged; a page ends in front
-    /// of a damaged record. Or that of the store.
+    /// [`TopicError::Damaged`] if the first record behind the place is damaged; a page ends in
+    /// front of a damaged record. Or that of the store.
     fn read<'a>(&'a self, topic: &'a TopicName, after: Place, limit: Limit) -> Answer<'a, Read>;
 
     /// Removes the records of all offsets up to and with this one. One behind the last means all. A
@@ -103,8 +103,9 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Answer<'a, Vec<TopicName>>;
 
-    /// For a store that can wait for records itself: resolves with true as soon as there is a record
-    /// behind `after` or the topic was closed or deleted, and with false when the time is over.
+    /// For a store that can wait for records itself: resolves with true as soon as there is a
+    /// record behind `after` or the topic was closed or deleted, and with false when the time is
+    /// over.
     ///
     /// `None`, the default, if wake-ups come over the bus.
     fn grew<'a>(

@@ -39,8 +39,8 @@ pub struct Place {
 /// continues after it.
 ///
 /// As text it is an opaque token of 32 characters: letters, digits, `-` and `_`. The tokens of one
-/// topic and epoch sort by their bytes as the records do. A token is not secret, and proves nothing:
-/// one that was made up is answered like any other.
+/// topic and epoch sort by their bytes as the records do. A token is not secret, and proves
+/// nothing: one that was made up is answered like any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     offset: Offset,
@@ -51,8 +51,8 @@ pub struct Position {
     topic: u32,
 }
 
-/// A token that is malformed, or one of another topic: the code is `bad-position`. The error does not
-/// repeat it.
+/// A token that is malformed, or one of another topic: the code is `bad-position`. The error does
+/// not repeat it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidPosition {
     reason: &'static str,

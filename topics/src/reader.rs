@@ -13,7 +13,8 @@ use crate::{Limit, Offset, Place, Position, Record, TopicError};
 
 /// Reads a topic, waits at its end for more, and ends when the topic is closed.
 ///
-/// It holds one page of records at a time: a slow reader falls behind in the log, and delays nobody.
+/// It holds one page of records at a time: a slow reader falls behind in the log, and delays
+/// nobody.
 #[derive(Debug)]
 #[must_use = "a reader does nothing until it is asked for the next record"]
 pub struct Reader {

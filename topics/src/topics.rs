@@ -84,8 +84,8 @@ impl Topics {
         self.open.add(core).map(Topic::new)
     }
 
-    /// The names of topics that begin with `prefix`, in the order of their bytes: at most `limit` of
-    /// those behind `after`.
+    /// The names of topics that begin with `prefix`, in the order of their bytes: at most `limit`
+    /// of those behind `after`.
     ///
     /// # Errors
     ///

@@ -31,7 +31,8 @@ pub(crate) struct WakeUps {
 
 #[derive(Default)]
 struct State {
-    /// One entry for each topic that has watchers. Filled by `watch`, drained with the last of them.
+    /// One entry for each topic that has watchers. Filled by `watch`, drained with the last of
+    /// them.
     watched: HashMap<TopicName, watch::Sender<()>>,
     /// Topics that grew and were not announced yet. Filled by `grew`, drained by the announcer.
     grown: BTreeSet<TopicName>,

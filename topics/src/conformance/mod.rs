@@ -1,7 +1,8 @@
 //! The tests that every store must pass, those of other crates too.
 //!
 //! A store brings a [`Harness`], and [`conformance_tests!`](crate::conformance_tests) makes a test
-//! of each function here. What a store cannot do, by its [`Features`](crate::Features), is not tested.
+//! of each function here. What a store cannot do, by its [`Features`](crate::Features), is not
+//! tested.
 //!
 //! ```
 //! use updraft_topics::Memory;
@@ -39,13 +40,13 @@ use crate::{
 
 /// What opens a store for the tests. Each test makes one, and expects its store to be empty.
 pub trait Harness: Send + Sync {
-    /// Opens the store. With [`Features::shared`](crate::Features::shared) it is called again while the store is open, and
-    /// answers another handle, as another process has it.
+    /// Opens the store. With [`Features::shared`](crate::Features::shared) it is called again while
+    /// the store is open, and answers another handle, as another process has it.
     fn open(&self) -> impl Future<Output = Handles> + Send;
 
     /// Ends everything that has the store open, as hard as a crash. It is called only with
-    /// [`Features::durable`](crate::Features::durable); the store is opened again afterwards. What was opened before is not
-    /// used any more, but may not have been dropped.
+    /// [`Features::durable`](crate::Features::durable); the store is opened again afterwards. What
+    /// was opened before is not used any more, but may not have been dropped.
     fn kill(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
