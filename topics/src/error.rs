@@ -1,6 +1,7 @@
 //! The errors of topics. Each has a code that does not change, and a text that says what is wrong
 //! and what to do. No text repeats what a client sent.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -151,6 +152,13 @@ impl TopicError {
 impl From<InvalidTopicName> for TopicError {
     fn from(invalid: InvalidTopicName) -> Self {
         Self::BadName(invalid)
+    }
+}
+
+/// For what is a name already.
+impl From<Infallible> for TopicError {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

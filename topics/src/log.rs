@@ -19,10 +19,10 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, TopicError>> + Se
 ///
 /// - offsets of an epoch begin at 1, have no holes when written, and are never given twice, not
 ///   after a trim or a restart either;
-/// - when a record can be read, every one with a lower offset can be read too, unless it was trimmed
-///   or removed;
-/// - a record that was acknowledged is there after whatever the store says it survives. If the store
-///   has lost one, the epoch is a new one, or the offset has a record with another mark;
+/// - when a record can be read, every one with a lower offset can be read too, unless it was
+///   trimmed or removed;
+/// - a record that was acknowledged is there after whatever the store says it survives. If the
+///   store has lost one, the epoch is a new one, or the offset has a record with another mark;
 /// - times never decrease with the offset, even if the store's clock is set back.
 ///
 /// Everything except [`open`](Self::open), [`end`](Self::end) and [`list`](Self::list) answers

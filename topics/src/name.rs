@@ -70,6 +70,14 @@ impl TryFrom<&str> for TopicName {
     }
 }
 
+impl TryFrom<String> for TopicName {
+    type Error = InvalidTopicName;
+
+    fn try_from(name: String) -> Result<Self, InvalidTopicName> {
+        Self::new(&name)
+    }
+}
+
 impl AsRef<str> for TopicName {
     fn as_ref(&self) -> &str {
         &self.0

@@ -1,5 +1,7 @@
 //! The way of records into the store.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, timeout_at};
 
 use crate::core::Core;
@@ -7,6 +9,9 @@ use crate::entry::Entry;
 use crate::settings::WhenFull;
 use crate::sweep::held;
 use crate::{Append, AppendedBatch, Features, NewRecord, Offset, Place, Position, TopicError};
+
+/// The longest deadline: longer ones cannot be told from none.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A record that was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +77,10 @@ fn check_support(append: &Append, features: Features) -> Result<(), TopicError> 
 
 /// Waits for room in the queue, and then for the store.
 async fn store(core: &Core, append: Append) -> Result<AppendedBatch, TopicError> {
-    let deadline = Instant::now().checked_add(core.settings.deadline);
-    let deadline = deadline.ok_or(TopicError::Unavailable(None))?;
+    let began = Instant::now();
+    let deadline = began
+        .checked_add(core.settings.deadline.min(LONGEST))
+        .unwrap_or(began);
     let queued = timeout_at(deadline, core.queue(&append.records)).await;
     let _queued = queued.map_err(|_| TopicError::Busy)?;
     let storing = async {

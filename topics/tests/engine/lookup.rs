@@ -144,6 +144,18 @@ async fn topics_are_listed_and_deleted_by_name() {
             .collect::<Vec<_>>()
     };
     assert_eq!(names().await, ["orders", "payments"]);
+    // Names that were listed can be opened.
+    for name in topics.list("", None, 10).await.unwrap() {
+        let opened = topics
+            .topic(name.clone(), Settings::default())
+            .await
+            .unwrap();
+        assert_eq!(*opened.name(), name);
+        topics
+            .topic(name.to_string(), Settings::default())
+            .await
+            .unwrap();
+    }
     topics
         .delete(&TopicName::new("payments").unwrap())
         .await

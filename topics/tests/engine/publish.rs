@@ -134,30 +134,44 @@ async fn topic_013_with_the_store_away_publishing_fails_in_time() {
     topic.publish(text("a")).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn more_than_the_queue_holds_waits_and_is_refused_at_its_deadline() {
     let (faulty, store) = Faulty::new().store();
     let topics = Topics::open(store);
-    for bytes in [100, 1 << 20] {
+    // Room for one record, by count or by bytes.
+    for (records, bytes) in [(1, 1 << 20), (10, 100)] {
         let mut settings = impatient();
-        settings.queued_records = 2;
+        settings.queued_records = records;
         settings.queued_bytes = bytes;
-        let name = format!("orders {bytes}");
-        let topic = topics.topic(name.as_str(), settings).await.unwrap();
-        faulty.away.store(true, Ordering::SeqCst);
+        let topic = topics
+            .topic(format!("orders {bytes}"), settings)
+            .await
+            .unwrap();
         let long = "x".repeat(60);
-        let outcomes = tokio::join!(
-            topic.publish(text(&long)),
-            topic.publish(text(&long)),
-            topic.publish(text(&long)),
-        );
-        let codes = [outcomes.0, outcomes.1, outcomes.2].map(|it| it.unwrap_err().code());
-        let busy = codes.iter().filter(|code| **code == "busy").count();
-        assert_eq!(busy, if bytes == 100 { 2 } else { 1 }, "{codes:?}");
+        faulty.away.store(true, Ordering::SeqCst);
+        let mut first = std::pin::pin!(topic.publish(text(&long)));
+        tokio::select! {
+            biased;
+            outcome = &mut first => panic!("the store is away: {outcome:?}"),
+            () = std::future::ready(()) => {}
+        }
+        // Both are at their deadlines together, and the first has its place until then.
+        let (second, first) = tokio::join!(biased; topic.publish(text(&long)), first);
+        assert_eq!(second.unwrap_err().code(), "busy");
+        assert_eq!(first.unwrap_err().code(), "backend-unavailable");
         faulty.away.store(false, Ordering::SeqCst);
         // A batch that is larger than the queue has all of it.
         fill(&topic, 1, 100).await;
     }
+}
+
+#[tokio::test]
+async fn a_deadline_may_be_as_long_as_it_likes() {
+    let mut settings = Settings::default();
+    settings.deadline = Duration::MAX;
+    let (_topics, topic) = topic(settings).await;
+    fill(&topic, 1, 3).await;
+    assert_eq!(topic.bounds().await.unwrap().last, 3);
 }
 
 #[tokio::test]
