@@ -93,13 +93,14 @@ async fn kill_a_writer(rounds: usize) {
             } else if let Some((_, stored)) = line.trim_end().split_once("stored ") {
                 let (offset, payload) = stored.split_once(' ').unwrap();
                 told.push((offset.parse().unwrap(), payload.to_owned()));
-                left = left.saturating_sub(1);
-                if left == 0 {
+                // What it has said before it was killed is still read.
+                if left == 1 {
                     if round == 0 {
                         in_use_by(&path, child.id()).await;
                     }
                     child.kill().unwrap();
                 }
+                left = left.saturating_sub(1);
             }
             line.clear();
         }
