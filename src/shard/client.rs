@@ -121,9 +121,10 @@ pub(super) struct Running {
     /// Its mapping functions. Filled by `Mail::On`, drained when the subscription ends or runs
     /// again.
     pub(super) followers: Vec<FollowerId>,
-    /// Filled by its handler; called for each gap.
-    pub(super) on_gap: Vec<OnGap>,
-    pub(super) _counted: GaugeGuard<LiveSubscription>,
+    /// Filled by its handler; called for each gap. A slice, for there are many subscriptions and
+    /// few of these.
+    on_gap: Box<[OnGap]>,
+    _counted: GaugeGuard<LiveSubscription>,
 }
 
 impl Client {
@@ -410,6 +411,27 @@ impl Waiting {
 }
 
 impl Running {
+    pub(super) fn new(
+        run: Run,
+        subscription: Subscription,
+        counted: GaugeGuard<LiveSubscription>,
+    ) -> Self {
+        Self {
+            run,
+            subscription,
+            followers: Vec::new(),
+            on_gap: Box::default(),
+            _counted: counted,
+        }
+    }
+
+    /// Adds a function that is called for each gap.
+    pub(super) fn add_on_gap(&mut self, on_gap: OnGap) {
+        let mut all = std::mem::take(&mut self.on_gap).into_vec();
+        all.push(on_gap);
+        self.on_gap = all.into_boxed_slice();
+    }
+
     /// Ends the subscription: removes its mapping functions and tells its handler.
     pub(super) fn end(self, fan_out: &mut FanOut) {
         for follower in self.followers {

@@ -76,13 +76,9 @@ impl HandlerStarts {
         if client.subscriptions.len() < FEW_SUBSCRIPTIONS {
             client.subscriptions.reserve_exact(1);
         }
-        client.subscriptions.push(Running {
-            run,
-            subscription,
-            followers: Vec::new(),
-            on_gap: Vec::new(),
-            _counted: GaugeGuard::new(&shared.host.gauges),
-        });
+        let counted = GaugeGuard::new(&shared.host.gauges);
+        let running = Running::new(run, subscription, counted);
+        client.subscriptions.push(running);
     }
 
     /// Starts the handler of a method, unless a rate limit refuses it.

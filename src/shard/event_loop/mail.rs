@@ -72,7 +72,7 @@ impl EventLoop {
             } => self.follow(index, run, leases, mapper),
             Mail::OnGap(run, on_gap) => {
                 if let Some(running) = client.running_mut(run) {
-                    running.on_gap.push(on_gap);
+                    running.add_on_gap(on_gap);
                 }
             }
             Mail::Event {
