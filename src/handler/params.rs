@@ -259,6 +259,8 @@ mod tests {
         assert!(read::<String>(params(r#"[{"$ne":null}]"#)).is_err());
         assert!(read::<String>(Vec::new()).is_err());
         assert!(read::<(String, u32)>(params(r#"["a",-1]"#)).is_err());
+        // Members have names, not places.
+        assert!(read::<Thread>(params(r#"[["lobby"]]"#)).is_err());
         let error = read::<Thread>(params(r#"[{"threadId":5}]"#)).unwrap_err();
         assert_eq!(error.to_string(), "Match failed [400]");
     }
