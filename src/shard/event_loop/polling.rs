@@ -137,7 +137,7 @@ impl EventLoop {
                 }
             }
         }
-        self.has_output(index);
+        self.list_output(index);
         self.set_timer(index);
     }
 

@@ -226,7 +226,7 @@ impl EventLoop {
             client.session.receive(&text, self.shard.now, out);
             self.carry_out(index, out);
         }
-        self.has_output(index);
+        self.list_output(index);
         self.refill(index, out);
         self.read_again(index, out);
     }

@@ -69,6 +69,6 @@ impl EventLoop {
                 Outcome::Lost => self.missed(index, run, out),
             }
         }
-        self.has_output(index);
+        self.list_output(index);
     }
 }

@@ -22,7 +22,7 @@ const WRITES_PER_TURN: usize = 512;
 
 impl EventLoop {
     /// Lists a connection that has unsent output.
-    pub(super) fn has_output(&mut self, index: usize) {
+    pub(super) fn list_output(&mut self, index: usize) {
         if let Some(client) = self.clients.get_mut(index) {
             self.unsent.add(index, &mut client.outgoing);
         }
