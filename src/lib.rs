@@ -129,6 +129,9 @@ pub use updraft_protocol::message::{ErrorCode, WireError};
 pub use updraft_protocol::random::{RandomStream, is_meteor_id};
 pub use updraft_protocol::vent::{EncodingChoice, VentOptions};
 pub use updraft_protocol::view::{Fields, IntoFields, PublicationStrategy};
+/// Durable logs: topics, their stores, and positions in them.
+#[cfg(feature = "server")]
+pub use updraft_topics as topics;
 /// For [`Builder::route`]: [`warp::service`] makes a tower service of a filter. Any other version
 /// of warp does as well, and so does any other crate whose services are tower's.
 #[cfg(feature = "warp")]
