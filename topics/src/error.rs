@@ -1,5 +1,6 @@
 //! The errors of topics. Each has a code that does not change, and a text that says what is wrong
-//! and what to do. No text repeats what a client sent.
+//! and what to do. No text repeats what a client sent. When a store is opened, the text is all that
+//! an operator needs; later texts are constant, and `source()` has the details.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -51,18 +52,39 @@ pub enum TopicError {
         /// Its offset.
         offset: u64,
     },
-    /// `damaged-store`: the store cannot be opened.
-    DamagedStore(Cause),
+    /// `not-opened`: the store cannot be opened.
+    NotOpened {
+        /// Which: the path of a file, or the address of a server.
+        store: Box<str>,
+        /// Why.
+        cause: Cause,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// `damaged-store`: the store is not what was written.
+    DamagedStore {
+        /// Which: the path of a file, or the address of a server.
+        store: Box<str>,
+        /// How that was found.
+        cause: Cause,
+    },
     /// `store-in-use`: another process has opened the store.
     StoreInUse {
+        /// The path of its file.
+        store: Box<str>,
         /// The id of that process, if it is known.
         process: Option<u32>,
+        /// The machine on which that process runs, if it is known.
+        host: Option<Box<str>>,
     },
     /// `store-full`: the store has no room left. Nothing was stored.
     StoreFull(Cause),
     /// `backend-unavailable`: the store did not answer, or not in time. A record may or may not
     /// have been stored.
     Unavailable(Option<Cause>),
+    /// `backend-unavailable`: the store could not make sure of what it has written, and does nothing
+    /// any more until it is opened by another process. A record may or may not have been stored.
+    SyncFailed,
     /// `unsupported`: the store cannot do this, as its features say.
     Unsupported {
         /// What it cannot do.
@@ -126,10 +148,11 @@ impl TopicError {
             Self::TooLarge { .. } => "too-large",
             Self::Conflict { .. } => "conflict",
             Self::Damaged { .. } => "damaged-record",
-            Self::DamagedStore(_) => "damaged-store",
+            Self::NotOpened { .. } => "not-opened",
+            Self::DamagedStore { .. } => "damaged-store",
             Self::StoreInUse { .. } => "store-in-use",
             Self::StoreFull(_) => "store-full",
-            Self::Unavailable(_) => "backend-unavailable",
+            Self::Unavailable(_) | Self::SyncFailed => "backend-unavailable",
             Self::Unsupported { .. } => "unsupported",
             Self::Gap(_) => "gap",
             Self::Reset(_) => "reset",
@@ -143,10 +166,17 @@ impl TopicError {
         }
     }
 
-    /// The store did not answer because of this.
+    /// The store failed, or did not answer, because of this.
     pub fn unavailable(cause: impl Error + Send + Sync + 'static) -> Self {
         Self::Unavailable(Some(Arc::new(cause)))
     }
+}
+
+/// A cause in words.
+#[cfg(any(feature = "file", feature = "redis"))]
+pub(crate) fn because(text: impl Into<Box<str>>) -> Cause {
+    let cause: Box<dyn Error + Send + Sync> = text.into().into_string().into();
+    cause.into()
 }
 
 impl From<InvalidTopicName> for TopicError {
@@ -204,22 +234,40 @@ impl fmt::Display for TopicError {
                 f,
                 "record {offset} is damaged in the store; read on behind it, and look at the disk"
             ),
-            Self::DamagedStore(_) => {
-                f.write_str("the store is damaged; restore it from a copy, or begin a new one")
-            }
-            Self::StoreInUse { process: Some(id) } => write!(
+            Self::NotOpened {
+                store,
+                cause,
+                advice,
+            } => write!(f, "the store {store} cannot be opened: {cause}; {advice}"),
+            Self::DamagedStore { store, cause } => write!(
                 f,
-                "the store is in use by process {id}; stop that process, or use another store"
+                "the store {store} is damaged: {cause}; restore it from a copy, or begin a new one"
             ),
-            Self::StoreInUse { process: None } => f.write_str(
-                "the store is in use by another process; stop that process, or use another store",
-            ),
+            Self::StoreInUse {
+                store,
+                process,
+                host,
+            } => {
+                write!(f, "the store {store} is in use by ")?;
+                match process {
+                    Some(id) => write!(f, "process {id}")?,
+                    None => f.write_str("another process")?,
+                }
+                if let Some(host) = host {
+                    write!(f, " on {host}")?;
+                }
+                f.write_str("; stop that process, or use another store")
+            }
             Self::StoreFull(_) => f.write_str(
                 "the store has no room left, nothing was stored; make room, no restart is needed",
             ),
             Self::Unavailable(_) => f.write_str(
-                "the store did not answer in time, the outcome is not known; try again with the \
-                 same id for deduplication",
+                "the store failed, or did not answer in time; what was to be stored may be stored: \
+                 try again with the same id for deduplication",
+            ),
+            Self::SyncFailed => f.write_str(
+                "the store could not be synced, what was to be stored may be stored; look at the \
+                 disk, and start this process again",
             ),
             Self::Unsupported { what } => {
                 write!(
@@ -239,9 +287,10 @@ impl fmt::Display for TopicError {
                 "values are for topics of EJSON and bytes for topics with a content type; use the \
                  other one, or change the topic's codec",
             ),
-            Self::NotEncoded(_) => {
-                f.write_str("the value cannot be written as EJSON, nothing was stored; change it")
-            }
+            Self::NotEncoded(_) => f.write_str(
+                "the value cannot be written as EJSON, nothing was stored; leave out what is \
+                 undefined, and more than 64 levels",
+            ),
             Self::NotDecoded { position, .. } => write!(
                 f,
                 "the record at {position} cannot be decoded; read on behind it, or as another type"
@@ -257,9 +306,12 @@ impl fmt::Display for TopicError {
 impl Error for TopicError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::DamagedStore(cause) | Self::StoreFull(cause) | Self::Unavailable(Some(cause)) => {
-                Some(&**cause)
-            }
+            Self::NotOpened { cause, .. }
+            | Self::DamagedStore { cause, .. }
+            | Self::StoreFull(cause)
+            | Self::Unavailable(Some(cause))
+            | Self::NotEncoded(cause)
+            | Self::NotDecoded { cause, .. } => Some(&**cause),
             _ => None,
         }
     }
@@ -277,5 +329,89 @@ impl fmt::Display for Item {
             Self::RegisterKey => "the key of a register",
             Self::RegisterValue => "the value of a register",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{Bounds, Epoch, TopicName, loss::ResetReason};
+
+    /// One of each kind.
+    fn all() -> Vec<TopicError> {
+        let cause = || Arc::from(Box::<dyn Error + Send + Sync>::from("the cause"));
+        let topic = TopicName::new("a").unwrap();
+        let bounds = Bounds::new(Epoch::draw());
+        let store = || "/a/store".into();
+        vec![
+            TopicName::new("").unwrap_err().into(),
+            TopicError::BadRegisterKey {
+                reason: "it is empty",
+            },
+            "x".parse::<Position>().unwrap_err().into(),
+            TopicError::UnknownTopic,
+            TopicError::Closed,
+            TopicError::TooLarge {
+                item: Item::Payload,
+                index: 3,
+                bytes: 2,
+                limit: 1,
+            },
+            TopicError::Conflict { last: 7 },
+            TopicError::Damaged { offset: 7 },
+            TopicError::NotOpened {
+                store: store(),
+                cause: cause(),
+                advice: "make its folder",
+            },
+            TopicError::DamagedStore {
+                store: store(),
+                cause: cause(),
+            },
+            TopicError::StoreInUse {
+                store: store(),
+                process: Some(7),
+                host: Some("host".into()),
+            },
+            TopicError::StoreFull(cause()),
+            TopicError::Unavailable(Some(cause())),
+            TopicError::SyncFailed,
+            TopicError::Unsupported { what: "fly" },
+            TopicError::Gap(Gap {
+                requested: 1,
+                first: 3,
+                lost: 1,
+            }),
+            TopicError::Reset(Reset::new(ResetReason::Ahead, &topic, &bounds)),
+            TopicError::Busy,
+            TopicError::Full,
+            TopicError::WrongCodec,
+            TopicError::NotEncoded(cause()),
+            TopicError::NotDecoded {
+                position: Position::at(&topic, bounds.end()),
+                cause: cause(),
+            },
+            TopicError::ConfigConflict,
+            TopicError::ShuttingDown,
+        ]
+    }
+
+    #[test]
+    fn each_error_says_what_to_do_and_has_a_code_that_the_readme_explains() {
+        let readme = include_str!("../README.md");
+        let rows = readme.lines().filter(|line| line.starts_with("| `"));
+        let explained: BTreeSet<_> = rows
+            .filter_map(|row| row.split('|').nth(1))
+            .flat_map(|codes| codes.split('`').skip(1).step_by(2))
+            .collect();
+        for error in all() {
+            let text = error.to_string();
+            let (wrong, advice) = text.rsplit_once("; ").expect("what to do");
+            assert!(wrong.len() > 10 && advice.len() > 10, "{text}");
+            assert!(!text.contains('\n'), "{text}");
+            assert!(explained.contains(error.code()), "{}", error.code());
+        }
     }
 }

@@ -8,6 +8,9 @@ mod entry;
 mod error;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod log;
 mod loss;

@@ -444,8 +444,13 @@ async fn topic_091_a_redis_that_makes_room_is_warned_of() {
     let mut settings = settings();
     settings.refuse_eviction = true;
     let error = RedisStore::open(&server.url(), settings).await.unwrap_err();
-    assert_eq!(error.code(), "unsupported");
-    assert!(error.to_string().contains("maxmemory-policy"), "{error}");
+    assert_eq!(error.code(), "not-opened");
+    let expected = format!(
+        "the store 127.0.0.1:{} cannot be opened: its maxmemory-policy is allkeys-lru; set it to \
+         noeviction",
+        server.port()
+    );
+    assert_eq!(error.to_string(), expected);
 }
 
 /// Reading and trimming go on, and so does everything when there is room.
@@ -520,7 +525,10 @@ async fn topic_013_a_redis_that_is_away_is_an_error_within_the_deadline() {
     }
     let error = store.list("", None, 1).await.unwrap_err();
     assert_eq!(error.code(), "backend-unavailable");
-    assert!(RedisStore::open(&server.url(), settings).await.is_err());
+    let error = RedisStore::open(&server.url(), settings).await.unwrap_err();
+    assert_eq!(error.code(), "not-opened");
+    let address = format!("the store 127.0.0.1:{} cannot be opened: ", server.port());
+    assert!(error.to_string().starts_with(&address), "{error}");
     server.restart();
     // It has forgotten everything. The first may meet a connection of which nobody has told yet
     // that it is gone.

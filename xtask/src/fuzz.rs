@@ -17,7 +17,14 @@ use std::time::Duration;
 use crate::workspace::{cargo, root, run as run_command, target};
 
 /// The binaries of `fuzz/Cargo.toml`.
-const TARGETS: [&str; 5] = ["message", "ejson", "websocket", "topics", "session"];
+const TARGETS: [&str; 6] = [
+    "message",
+    "ejson",
+    "websocket",
+    "positions",
+    "records",
+    "session",
+];
 
 /// The compiler flags that libFuzzer needs, as cargo-fuzz sets them.
 const RUSTFLAGS: &str = "--cfg=fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

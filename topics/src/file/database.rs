@@ -10,9 +10,10 @@ use redb::backends::FileBackend;
 use redb::{Builder, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use super::change::{Failure, Tables};
-use super::disk::{Disk, DiskState, because, io_error, storage_error};
+use super::disk::{Disk, DiskState, io_error, name, storage_error};
 use super::tables::{COMMIT_ROW, FORMAT, FORMAT_ROW, STORE};
 use crate::TopicError;
+use crate::error::because;
 
 /// A file with tables. Any number of threads reads it, one writes.
 pub(super) struct Database {
@@ -70,8 +71,7 @@ impl Database {
     pub(super) fn reopen(&self) -> Result<(), TopicError> {
         self.close();
         if self.disk.sync_failed() {
-            let cause = "a sync of the file has failed; start the process again";
-            return Err(TopicError::Unavailable(Some(because(cause))));
+            return Err(TopicError::SyncFailed);
         }
         self.fill(Check::AfterCrash)
     }
@@ -140,18 +140,26 @@ impl Database {
         })
     }
 
+    /// What an error means to a caller of whose records none was stored.
+    pub(super) fn failed(&self, error: redb::Error) -> TopicError {
+        storage_error(&self.path, error)
+    }
+
     fn fill(&self, check: Check) -> Result<(), TopicError> {
-        let opened = no_panic(|| self.build(check)).map_err(storage_error)??;
+        let opened = no_panic(|| self.build(check)).map_err(|error| self.failed(error))??;
         let open = self.open.write();
         *open.unwrap_or_else(PoisonError::into_inner) = Some(opened);
         let format = self.format().map_err(|error| {
             self.close();
-            storage_error(error)
+            self.failed(error)
         })?;
         if format != FORMAT {
             self.close();
-            let cause = "the file is one of a later version of this library";
-            return Err(TopicError::DamagedStore(because(cause)));
+            return Err(TopicError::NotOpened {
+                store: name(&self.path),
+                cause: because("it was written by a later version of this library"),
+                advice: "use that version",
+            });
         }
         Ok(())
     }
@@ -164,15 +172,15 @@ impl Database {
             .create(true)
             .truncate(false)
             .open(&self.path)
-            .map_err(io_error)?;
-        let file = FileBackend::new(file).map_err(|error| storage_error(error.into()))?;
+            .map_err(|error| io_error(&self.path, error))?;
+        let file = FileBackend::new(file).map_err(|error| self.failed(error.into()))?;
         let opened = Builder::new()
             .set_cache_size(self.cache)
             .set_check_integrity_on_open(check == Check::Always)
             .create_with_backend(Disk::new(file, Arc::clone(&self.disk)))
-            .map_err(|error| storage_error(error.into()))?;
+            .map_err(|error| self.failed(error.into()))?;
         if is_new {
-            sync_folder(&self.path).map_err(io_error)?;
+            sync_folder(&self.path).map_err(|error| io_error(&self.path, error))?;
         }
         Ok(opened)
     }

@@ -1,15 +1,15 @@
 //! The file under the database, and what its errors mean.
 
-use std::error::Error as StdError;
 use std::io;
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
-use crate::{Cause, TopicError};
+use crate::TopicError;
 
 /// A file that remembers whether it could once not be synced.
 #[derive(Debug)]
@@ -126,35 +126,64 @@ impl StorageBackend for Disk {
 }
 
 /// What an error of the database means to a caller of whose records none was stored.
-pub(super) fn storage_error(error: redb::Error) -> TopicError {
+pub(super) fn storage_error(store: &Path, error: redb::Error) -> TopicError {
     match error {
-        redb::Error::Io(error) => io_error(error),
-        redb::Error::DatabaseAlreadyOpen => TopicError::StoreInUse { process: None },
+        redb::Error::Io(error) => io_error(store, error),
+        redb::Error::DatabaseAlreadyOpen => TopicError::StoreInUse {
+            store: name(store),
+            process: None,
+            host: None,
+        },
         redb::Error::Corrupted(_)
         | redb::Error::RepairAborted
         | redb::Error::UpgradeRequired(_)
         | redb::Error::TableTypeMismatch { .. }
-        | redb::Error::TypeDefinitionChanged { .. } => TopicError::DamagedStore(Arc::new(error)),
+        | redb::Error::TypeDefinitionChanged { .. } => TopicError::DamagedStore {
+            store: name(store),
+            cause: Arc::new(error),
+        },
         _ => TopicError::unavailable(error),
     }
 }
 
 /// The same for an error of the operating system.
-pub(super) fn io_error(error: io::Error) -> TopicError {
+pub(super) fn io_error(store: &Path, error: io::Error) -> TopicError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             TopicError::StoreFull(Arc::new(error))
         }
         // The file is another one than that of a database, or has been cut.
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            TopicError::DamagedStore(Arc::new(error))
-        }
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => TopicError::DamagedStore {
+            store: name(store),
+            cause: Arc::new(error),
+        },
         _ => TopicError::unavailable(error),
     }
 }
 
-/// A cause in words.
-pub(super) fn because(text: &str) -> Cause {
-    let cause: Box<dyn StdError + Send + Sync> = text.into();
-    cause.into()
+/// The same for a store that is being opened.
+pub(super) fn open_error(store: &Path, error: TopicError) -> TopicError {
+    use io::ErrorKind::{IsADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    let TopicError::Unavailable(Some(cause)) = error else {
+        return error;
+    };
+    let kind = cause.downcast_ref().map(io::Error::kind);
+    let advice = match kind {
+        Some(NotFound) => "only the file is made: make its folder",
+        Some(IsADirectory) => "name a file in that folder",
+        Some(PermissionDenied | ReadOnlyFilesystem) => {
+            "let this user read and write the file and its folder"
+        }
+        _ => "look at the disk",
+    };
+    TopicError::NotOpened {
+        store: name(store),
+        cause,
+        advice,
+    }
+}
+
+/// The path, for an error.
+pub(super) fn name(store: &Path) -> Box<str> {
+    store.to_string_lossy().into()
 }

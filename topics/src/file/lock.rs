@@ -25,15 +25,18 @@ impl Lock {
             .create(true)
             .truncate(false)
             .open(path(store))
-            .map_err(super::disk::io_error)?;
+            .map_err(|error| super::disk::io_error(store, error))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
+                let (process, host) = holder(&mut file);
                 return Err(TopicError::StoreInUse {
-                    process: holder(&mut file),
+                    store: super::disk::name(store),
+                    process,
+                    host,
                 });
             }
-            Err(TryLockError::Error(error)) => return Err(super::disk::io_error(error)),
+            Err(TryLockError::Error(error)) => return Err(super::disk::io_error(store, error)),
         }
         // The text is information: a full disk must not keep a store from being opened.
         let text = format!("{} {}\n", process::id(), host());
@@ -65,11 +68,16 @@ fn write(file: &mut File, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// The process that holds the lock, if it has written its id yet.
-fn holder(file: &mut File) -> Option<u32> {
+/// The process that holds the lock, and its machine, if it has written them yet.
+fn holder(file: &mut File) -> (Option<u32>, Option<Box<str>>) {
     let mut text = String::new();
-    file.take(1024).read_to_string(&mut text).ok()?;
-    text.split_whitespace().next()?.parse().ok()
+    if file.take(1024).read_to_string(&mut text).is_err() {
+        return (None, None);
+    }
+    let mut words = text.split_whitespace();
+    let process = words.next().and_then(|id| id.parse().ok());
+    let host = words.next().filter(|_| process.is_some());
+    (process, host.map(Into::into))
 }
 
 /// The name of this machine, where it can be read.
@@ -89,20 +97,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn topic_089_a_second_holder_is_told_the_process_of_the_first() {
+    fn topic_089_a_second_holder_is_told_the_process_and_the_machine_of_the_first() {
         let folder = Folder::new();
         let store = folder.path("store");
         let lock = Lock::take(&store).unwrap();
         let text = fs::read_to_string(path(&store)).unwrap();
         assert_eq!(text, format!("{} {}\n", process::id(), host()));
         let error = Lock::take(&store).unwrap_err();
-        assert!(matches!(
-            error,
-            TopicError::StoreInUse { process: Some(id) } if id == process::id()
-        ));
+        let expected = format!(
+            "the store {} is in use by process {} on {}; stop that process, or use another store",
+            store.display(),
+            process::id(),
+            host()
+        );
+        assert_eq!(error.to_string(), expected);
         drop(lock);
         assert_eq!(fs::read_to_string(path(&store)).unwrap(), "");
         drop(Lock::take(&store).unwrap());
+    }
+
+    #[test]
+    fn topic_089_a_holder_that_has_not_said_who_it_is_is_another_process() {
+        let folder = Folder::new();
+        let store = folder.path("store");
+        let _lock = Lock::take(&store).unwrap();
+        for text in ["", "\u{fffd}", "no-number elsewhere\n"] {
+            fs::write(path(&store), text).unwrap();
+            let error = Lock::take(&store).unwrap_err().to_string();
+            assert!(error.contains("in use by another process;"), "{error}");
+        }
     }
 
     #[test]

@@ -27,8 +27,10 @@ use updraft_bus::{Bus, ChannelSettings, Channels};
 use self::change::{Failure, Tables};
 use self::clock::Clock;
 use self::database::Database;
-use self::disk::{DiskState, storage_error};
+use self::disk::{DiskState, io_error, open_error};
 use self::lock::Lock;
+#[cfg(fuzzing)]
+pub(crate) use self::tables::{decode, encode};
 use self::writer::{Call, Change, Writer};
 use crate::{
     Answer, Append, AppendedBatch, Bounds, Create, End, Epoch, Features, Limit, Log, Offset, Place,
@@ -76,7 +78,7 @@ const READERS: usize = 4;
 /// | a sync fails | `backend-unavailable` until the process starts again (4) |
 /// | a record is damaged | `damaged-record` with its offset; all others can be read |
 /// | the database is damaged | `damaged-store` when the store is opened (5) |
-/// | a second process opens the store | `store-in-use`, with the id of the first (6) |
+/// | a second process opens the store | `store-in-use`, with the id and the machine of the first (6) |
 /// | the clock is set back | times stay what they were until it has caught up |
 ///
 /// 1. Each answer waits for a sync of the file. Where the file system or the disk answers a sync
@@ -139,7 +141,8 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// [`TopicError::StoreInUse`], [`TopicError::DamagedStore`], or that of the operating system.
+    /// [`TopicError::NotOpened`], [`TopicError::StoreInUse`], [`TopicError::DamagedStore`], or
+    /// [`TopicError::StoreFull`].
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, TopicError> {
         FileOptions::new().open(path).await
     }
@@ -194,7 +197,7 @@ impl FileStore {
         // The writer opens the file again if it has to.
         self.change(0, |_, _| Ok(())).await?;
         match self.view_once(view).await {
-            Err(Failure::Storage(error)) => Err(storage_error(error)),
+            Err(Failure::Storage(error)) => Err(self.0.database.failed(error)),
             Err(Failure::Refused(error)) => Err(error),
             Ok(seen) => Ok(seen),
         }
@@ -249,10 +252,14 @@ impl FileOptions {
     ///
     /// # Errors
     ///
-    /// [`TopicError::StoreInUse`], [`TopicError::DamagedStore`], or that of the operating system.
+    /// [`TopicError::NotOpened`], [`TopicError::StoreInUse`], [`TopicError::DamagedStore`], or
+    /// [`TopicError::StoreFull`].
     pub async fn open(self, path: impl AsRef<Path>) -> Result<FileStore, TopicError> {
         let path = path.as_ref().to_owned();
-        let opened = spawn_blocking(move || self.open_on(path, Arc::default()));
+        let opened = spawn_blocking(move || {
+            let opened = self.open_on(path.clone(), Arc::default());
+            opened.map_err(|error| open_error(&path, error))
+        });
         opened.await.unwrap_or(Err(TopicError::ShuttingDown))
     }
 
@@ -274,7 +281,7 @@ impl FileOptions {
             drop(lock);
             drop(ending);
         };
-        thread.spawn(run).map_err(disk::io_error)?;
+        thread.spawn(run).map_err(|error| io_error(&path, error))?;
         Ok(FileStore(Arc::new(Inner {
             path,
             queue: Mutex::new(Some(queue)),

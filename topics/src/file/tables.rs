@@ -97,7 +97,7 @@ impl Topic {
 const HEAD: usize = 16;
 
 /// A record as bytes.
-pub(super) fn encode(record: &NewRecord, offset: Offset, time: u64) -> Vec<u8> {
+pub(crate) fn encode(record: &NewRecord, offset: Offset, time: u64) -> Vec<u8> {
     let content = record.content.encode(record.mark);
     let mut row = Vec::with_capacity(HEAD.saturating_add(content.len()));
     row.put_u64(time);
@@ -112,7 +112,7 @@ pub(super) fn encode(record: &NewRecord, offset: Offset, time: u64) -> Vec<u8> {
 /// # Errors
 ///
 /// The bytes are others, or those of another offset.
-pub(super) fn decode(row: &[u8], offset: Offset) -> Result<Record, Damaged> {
+pub(crate) fn decode(row: &[u8], offset: Offset) -> Result<Record, Damaged> {
     let (mark, time) = head(row, offset)?;
     let content = Bytes::copy_from_slice(row.get(HEAD..).unwrap_or_default());
     Ok(Record::new(

@@ -11,7 +11,6 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::change::{Failure, Tables};
 use super::clock::Clock;
 use super::database::{Database, Stage};
-use super::disk::storage_error;
 use crate::TopicError;
 
 /// Changes and their bytes that one transaction takes together.
@@ -159,7 +158,7 @@ impl Writer {
         let reopened = self.database.reopen();
         if aborted.stage == Stage::Preparing {
             let is_earlier = matches!(aborted.error, redb::Error::PreviousIo);
-            let error = storage_error(aborted.error);
+            let error = self.database.failed(aborted.error);
             return if is_earlier && reopened.is_ok() {
                 Outcome::Again(error)
             } else {
@@ -172,7 +171,7 @@ impl Writer {
             None | Some(Err(_)) if aborted.stage == Stage::Syncing => {
                 Outcome::Failed(TopicError::unavailable(aborted.error))
             }
-            _ => Outcome::Failed(storage_error(aborted.error)),
+            _ => Outcome::Failed(self.database.failed(aborted.error)),
         }
     }
 }

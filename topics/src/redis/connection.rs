@@ -12,8 +12,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, PushInfo, PushKind, RedisError, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo,
+    Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, Value,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -82,8 +82,14 @@ impl SharedConnection {
         request: Request<'_>,
     ) -> Result<T, TopicError> {
         let answer = self.ask_until(request, Instant::now() + self.deadline);
-        let answer = answer.await.map_err(failed)?;
-        T::from_redis_value(answer).map_err(|error| failed(error.into()))
+        let answer = answer
+            .await
+            .and_then(|answer| Ok(T::from_redis_value(answer)?));
+        answer.map_err(|error| failed(self.address(), error))
+    }
+
+    pub(super) fn address(&self) -> &ConnectionAddr {
+        self.client.get_connection_info().addr()
     }
 
     async fn ask_until(&self, request: Request<'_>, until: Instant) -> Result<Value, RedisError> {
@@ -175,7 +181,7 @@ impl fmt::Debug for SharedConnection {
     // Without the client, which would show the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedConnection")
-            .field("address", self.client.get_connection_info().addr())
+            .field("address", self.address())
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ConnectionAddr, ErrorKind, RedisError, ServerErrorKind};
 
 use crate::TopicError;
 
-pub(super) fn failed(error: RedisError) -> TopicError {
+pub(super) fn failed(address: &ConnectionAddr, error: RedisError) -> TopicError {
     match error.code() {
         // No memory, or no disk: a script is refused before it begins.
         Some("OOM" | "MISCONF") => TopicError::StoreFull(Arc::new(error)),
         // A key of ours has a value of another kind.
-        Some("WRONGTYPE") => TopicError::DamagedStore(Arc::new(error)),
+        Some("WRONGTYPE") => TopicError::DamagedStore {
+            store: address.to_string().into(),
+            cause: Arc::new(error),
+        },
         _ => TopicError::unavailable(error),
     }
 }

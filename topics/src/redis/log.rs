@@ -387,6 +387,14 @@ fn decode(id: &[u8], time: &[u8], content: Vec<u8>) -> (Offset, Option<Record>) 
     (offset, record())
 }
 
+/// What a read of this answer finds, as fuzzing makes it up.
+#[cfg(fuzzing)]
+pub(crate) fn page(answer: Vec<Vec<u8>>, limit: Limit) -> Result<Page, TopicError> {
+    let mut parts = Parts(answer.into_iter());
+    let bounds = parts.bounds()?;
+    parts.page(bounds, limit)
+}
+
 /// `offset mark time` of a record that was stored before.
 fn duplicate(stored: &[u8]) -> Option<Appended> {
     let mut parts = std::str::from_utf8(stored).ok()?.split(' ');

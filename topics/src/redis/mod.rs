@@ -13,10 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::connection::{Request, SharedConnection};
-use self::error::failed;
 use self::keys::Keys;
+#[cfg(fuzzing)]
+pub(crate) use self::log::page;
 use self::script::Call;
-use crate::{TopicError, TopicName};
+use crate::error::because;
+use crate::{Cause, TopicError, TopicName};
 
 /// Topics and registers in Redis 7.0 or newer, or in Valkey. Its clones share one connection.
 ///
@@ -128,9 +130,8 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// [`TopicError::Unavailable`] if there is no answer, or the URL cannot be used.
-    /// [`TopicError::Unsupported`] if it is older than Redis 7.0, or removes keys to make room and
-    /// [`RedisSettings::refuse_eviction`] is set.
+    /// [`TopicError::NotOpened`] if the URL cannot be used, there is no answer, Redis is older than
+    /// 7.0, or it removes keys to make room and [`RedisSettings::refuse_eviction`] is set.
     pub async fn open(url: &str, settings: RedisSettings) -> Result<Self, TopicError> {
         let RedisSettings {
             prefix,
@@ -138,24 +139,32 @@ impl RedisStore {
             deadline,
             refuse_eviction,
         } = settings;
-        let connection = SharedConnection::new(url, deadline).map_err(failed)?;
-        let info: String = connection
-            .ask(Request::Command(&redis::cmd("INFO")))
-            .await?;
+        let connection = SharedConnection::new(url, deadline).map_err(|error| {
+            let advice = "write it as redis://HOST:PORT, with the password as redis://:PASSWORD@";
+            not_opened("of this URL", Arc::new(error), advice)
+        })?;
+        let address = connection.address().to_string();
+        let info = connection.ask(Request::Command(&redis::cmd("INFO"))).await;
+        let info: String = info.map_err(|error| {
+            let cause = match error {
+                TopicError::Unavailable(Some(cause)) => cause,
+                error => Arc::new(error),
+            };
+            let advice = "see that it runs, and that the URL has its address and its password";
+            not_opened(&address, cause, advice)
+        })?;
         let is_old = value(&info, "redis_version")
             .and_then(|version| version.split('.').next()?.parse::<u32>().ok())
             .is_some_and(|major| major < 7);
         if is_old {
-            return Err(TopicError::Unsupported {
-                what: "work, since it is older than Redis 7.0",
-            });
+            let cause = because("it is older than Redis 7.0");
+            return Err(not_opened(&address, cause, "use a newer one, or Valkey"));
         }
         let eviction = value(&info, "maxmemory_policy").filter(|policy| *policy != "noeviction");
         if let Some(policy) = eviction {
             if refuse_eviction {
-                return Err(TopicError::Unsupported {
-                    what: "keep records, since its `maxmemory-policy` is not `noeviction`",
-                });
+                let cause = because(format!("its maxmemory-policy is {policy}"));
+                return Err(not_opened(&address, cause, "set it to noeviction"));
             }
             tracing::warn!(
                 policy,
@@ -202,7 +211,16 @@ fn value<'a>(info: &'a str, field: &str) -> Option<&'a str> {
     fields.find_map(|(name, value)| (name == field).then(|| value.trim()))
 }
 
+fn not_opened(store: &str, cause: Cause, advice: &'static str) -> TopicError {
+    TopicError::NotOpened {
+        store: store.into(),
+        cause,
+        advice,
+    }
+}
+
 /// The error for an answer that is not one of our scripts.
 fn unexpected() -> TopicError {
-    TopicError::unavailable(std::io::Error::from(std::io::ErrorKind::InvalidData))
+    let cause = "Redis did not answer as the scripts of this version do";
+    TopicError::Unavailable(Some(because(cause)))
 }

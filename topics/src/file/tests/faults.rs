@@ -135,6 +135,39 @@ async fn topic_088_a_full_disk_is_an_error_until_there_is_room() {
     assert_eq!(bounds.last, last);
 }
 
+/// An operator has nothing but the text.
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_says_which_and_what_to_do() {
+    let folder = Folder::new();
+    let later = folder.path("later");
+    FileStore::open(&later).await.unwrap().close().await;
+    let database = redb::Database::open(&later).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut store = transaction.open_table(STORE).unwrap();
+        store.insert(FORMAT_ROW, FORMAT + 1).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(database);
+    fs::create_dir(folder.path("folder")).unwrap();
+    for (path, advice) in [
+        (folder.path("missing/store"), "make its folder"),
+        (folder.path("folder"), "name a file in that folder"),
+        (later, "use that version"),
+    ] {
+        let error = FileStore::open(&path).await.unwrap_err();
+        assert_eq!(error.code(), "not-opened");
+        let text = error.to_string();
+        let begin = format!("the store {} cannot be opened: ", path.display());
+        assert!(text.starts_with(&begin) && text.ends_with(advice), "{text}");
+    }
+    let path = folder.path("text");
+    fs::write(&path, "not a database").unwrap();
+    let text = FileStore::open(&path).await.unwrap_err().to_string();
+    let begin = format!("the store {} is damaged: ", path.display());
+    assert!(text.starts_with(&begin), "{text}");
+}
+
 #[tokio::test]
 async fn topic_013_a_store_goes_on_after_failed_reads_and_writes() {
     let folder = Folder::new();
@@ -175,8 +208,12 @@ async fn topic_086_nothing_is_acknowledged_after_a_failed_sync() {
     for _ in 0..2 {
         let error = append(&store, &orders, &["3"]).await.unwrap_err();
         assert_eq!(error.code(), "backend-unavailable");
+        assert!(
+            error.to_string().contains("start this process again"),
+            "{error}"
+        );
         let error = read(&store, &orders, 0).await.unwrap_err();
-        assert_eq!(error.code(), "backend-unavailable");
+        assert!(matches!(error, TopicError::SyncFailed));
     }
     store.close().await;
     let (store, _) = open(&path).await;

@@ -17,7 +17,7 @@ use redb::ReadableTable;
 use tokio::task::JoinSet;
 
 use super::disk::DiskState;
-use super::tables::{GARBAGE, RECORDS};
+use super::tables::{FORMAT, FORMAT_ROW, GARBAGE, RECORDS, STORE};
 use super::{FileOptions, FileStore};
 use crate::{
     Append, Bounds, Content, Create, End, Limit, Log, NewRecord, Place, Read, Record, RegisterKey,

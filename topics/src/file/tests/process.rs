@@ -132,7 +132,7 @@ async fn kill_a_writer(rounds: usize) {
 async fn in_use_by(path: &Path, id: u32) {
     let error = FileStore::open(path).await.unwrap_err();
     assert!(
-        matches!(error, TopicError::StoreInUse { process: Some(process) } if process == id),
+        matches!(error, TopicError::StoreInUse { process: Some(process), .. } if process == id),
         "{error:?}"
     );
 }
