@@ -21,6 +21,7 @@ pub mod checker;
 pub mod client;
 pub mod compiler;
 pub mod example;
+pub mod folder;
 pub mod http;
 pub mod mongo;
 pub mod process;

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::folder::Folder;
 use crate::holds_within;
 use crate::process::{Process, free_port};
 
@@ -72,12 +73,12 @@ impl MongoServer {
             Source::Given(url) => (url.clone(), Running::Elsewhere),
             Source::Mongod => {
                 let port = free_port();
-                let folder = Folder::new(port);
+                let folder = Folder::new("mongod");
                 let mut mongod = Command::new("mongod");
                 mongod
                     .args(["--bind_ip", "127.0.0.1", "--port", &port.to_string()])
                     .arg("--dbpath")
-                    .arg(&folder.0);
+                    .arg(folder.path());
                 let url = format!("mongodb://127.0.0.1:{port}/");
                 let process = Process::start(&mut mongod, port);
                 (url, Running::Mongod(process, folder))
@@ -148,25 +149,6 @@ impl Drop for FerretDb {
             drop(self.0.kill());
             drop(self.0.wait());
         }
-    }
-}
-
-/// A folder for the files of a server, gone with it.
-#[derive(Debug)]
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(port: u16) -> Self {
-        let name = format!("updraft-mongod-{}-{port}", std::process::id());
-        let path = env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).expect("a folder for mongod");
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
     }
 }
 

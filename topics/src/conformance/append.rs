@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::{Harness, all, append, fill, offsets, orders, page, payload, second, text};
 use crate::{Append, Create, End, Limit, NewRecord, Place, TopicName};
 
-/// A thousand records each of eight producers, while a reader looks.
+/// A thousand records of eight producers, while a reader looks.
 pub async fn topic_001_002_offsets_have_no_holes_and_are_seen_in_order(harness: &impl Harness) {
     let store = harness.open().await;
     let (topic, bounds) = orders(&*store.log).await;

@@ -24,13 +24,16 @@ mod cancel;
 mod read;
 mod registers;
 mod remove;
+mod topics;
 
 pub use self::append::*;
 pub use self::cancel::*;
 pub use self::read::*;
 pub use self::registers::*;
 pub use self::remove::*;
+pub use self::topics::*;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::{
@@ -72,13 +75,25 @@ impl Handles {
     }
 }
 
+/// A test with this harness.
+pub type Test<H> = fn(&H) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+
+/// All tests and their names, for a runner of one's own: one that can say that it has skipped them.
+/// The futures need a tokio runtime of several threads.
+pub fn tests<H: Harness>() -> Vec<(&'static str, Test<H>)> {
+    crate::conformance_tests! { @all by_name [H] }
+}
+
 /// Makes a test of each function in [`conformance`](crate::conformance). The argument is an
 /// expression that makes a [`Harness`](crate::conformance::Harness), which may await. The crate
 /// `tokio`, with its macros and several threads, must be a dependency.
 #[macro_export]
 macro_rules! conformance_tests {
     ($harness:expr) => {
-        $crate::conformance_tests! { @each $harness;
+        $crate::conformance_tests! { @all each [$harness] }
+    };
+    (@all $what:ident [$($given:tt)*]) => {
+        $crate::conformance_tests! { @$what [$($given)*]
             topic_001_002_offsets_have_no_holes_and_are_seen_in_order
             topic_003_batches_are_not_mixed
             topic_005_an_id_is_stored_once
@@ -108,9 +123,21 @@ macro_rules! conformance_tests {
             registers_are_scanned_by_name
             registers_expire
             registers_survive_a_kill
+            topic_015_017_each_start_is_where_it_should_be
+            topic_012_023_034_a_reader_gets_each_record_once_up_to_the_end
+            topic_023_a_reader_goes_on_after_a_kill
+            topic_025_084_a_reader_that_is_overtaken_by_a_trim_is_told
+            topic_073_074_count_and_bytes_bound_a_topic
+            topic_031_078_079_080_the_newest_of_each_id_and_all_without_one_survive
+            topic_081_082_a_compaction_may_stop_anywhere
         }
     };
-    (@each $harness:expr; $($test:ident)*) => {
+    (@by_name [$harness:ty] $($test:ident)*) => {
+        vec![$((stringify!($test), |harness: &$harness| {
+            Box::pin($crate::conformance::$test(harness))
+        })),*]
+    };
+    (@each [$harness:expr] $($test:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {

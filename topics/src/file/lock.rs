@@ -93,13 +93,14 @@ fn host() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Folder;
+    use updraft_test_support::folder::Folder;
+
     use super::*;
 
     #[test]
     fn topic_089_a_second_holder_is_told_the_process_and_the_machine_of_the_first() {
-        let folder = Folder::new();
-        let store = folder.path("store");
+        let folder = Folder::new("topics");
+        let store = folder.file("store");
         let lock = Lock::take(&store).unwrap();
         let text = fs::read_to_string(path(&store)).unwrap();
         assert_eq!(text, format!("{} {}\n", process::id(), host()));
@@ -118,8 +119,8 @@ mod tests {
 
     #[test]
     fn topic_089_a_holder_that_has_not_said_who_it_is_is_another_process() {
-        let folder = Folder::new();
-        let store = folder.path("store");
+        let folder = Folder::new("topics");
+        let store = folder.file("store");
         let _lock = Lock::take(&store).unwrap();
         for text in ["", "\u{fffd}", "no-number elsewhere\n"] {
             fs::write(path(&store), text).unwrap();
@@ -130,8 +131,8 @@ mod tests {
 
     #[test]
     fn topic_089_the_text_of_a_process_that_was_killed_locks_nothing() {
-        let folder = Folder::new();
-        let store = folder.path("store");
+        let folder = Folder::new("topics");
+        let store = folder.file("store");
         for text in ["1 elsewhere\n", "", "\u{fffd}", &"9".repeat(5000)] {
             fs::write(path(&store), text).unwrap();
             drop(Lock::take(&store).unwrap());

@@ -30,8 +30,8 @@ async fn message(reader: &mut Reader) -> Message {
 
 #[tokio::test]
 async fn topic_023_024_a_reader_goes_on_after_a_restart() {
-    let folder = Folder::new();
-    let path = folder.path("store");
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
     let (store, _) = open(&path).await;
     let (_topics, topic) = orders(&store, Settings::default()).await;
     let position = publish(&topic, 1..=3).await;
@@ -51,18 +51,18 @@ async fn topic_023_024_a_reader_goes_on_after_a_restart() {
 /// The file was replaced by an older copy of it.
 #[tokio::test]
 async fn topic_027_028_a_reader_is_told_that_the_store_is_an_older_one() {
-    let folder = Folder::new();
-    let path = folder.path("store");
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
     let (store, _) = open(&path).await;
     let (_topics, topic) = orders(&store, Settings::default()).await;
     let kept = publish(&topic, 1..=3).await;
     store.close().await;
-    fs::copy(&path, folder.path("copy")).unwrap();
+    fs::copy(&path, folder.file("copy")).unwrap();
     let (store, _) = open(&path).await;
     let (_topics, topic) = orders(&store, Settings::default()).await;
     let lost = publish(&topic, 4..=5).await;
     store.close().await;
-    fs::copy(folder.path("copy"), &path).unwrap();
+    fs::copy(folder.file("copy"), &path).unwrap();
 
     let (store, _) = open(&path).await;
     let (_topics, topic) = orders(&store, Settings::default()).await;
@@ -84,8 +84,8 @@ async fn reset(topic: &Topic, position: Position) -> ResetReason {
 /// Whatever was removed when the process was killed: the latest record of each id is there.
 #[tokio::test]
 async fn topic_078_081_a_compaction_that_is_killed_loses_no_latest_record() {
-    let folder = Folder::new();
-    let path = folder.path("store");
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
     let settings = || Settings {
         compaction: Some(Compaction {
             min_lag: Duration::ZERO,

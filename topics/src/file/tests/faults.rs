@@ -4,8 +4,8 @@ use super::*;
 
 #[tokio::test]
 async fn topic_087_a_damaged_record_is_an_error_and_all_others_can_be_read() {
-    let folder = Folder::new();
-    let path = folder.path("store");
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
     let (store, _) = open(&path).await;
     let (orders, bounds) = topic(&store, "orders").await;
     let (other, _) = topic(&store, "other").await;
@@ -49,8 +49,8 @@ fn change_record(path: &Path, offset: u64) {
 /// told.
 #[tokio::test]
 async fn topic_087_damaged_pages_are_an_error_when_the_store_is_opened() {
-    let folder = Folder::new();
-    let path = folder.path("store");
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
     let (store, _) = open(&path).await;
     let (orders, _) = topic(&store, "orders").await;
     let payload = "x".repeat(2000);
@@ -64,7 +64,7 @@ async fn topic_087_damaged_pages_are_an_error_when_the_store_is_opened() {
         for byte in [1, 70, 1000] {
             let mut damaged = intact.clone();
             damaged[page * 4096 + byte] ^= 4;
-            let path = folder.path("damaged");
+            let path = folder.file("damaged");
             fs::write(&path, &damaged).unwrap();
             match FileOptions::new().open(&path).await {
                 Err(error) => {
@@ -91,12 +91,12 @@ async fn topic_087_damaged_pages_are_an_error_when_the_store_is_opened() {
     }
     assert!(refused > 10, "{refused}");
     for text in ["not a database".repeat(1000), "x".to_owned()] {
-        let path = folder.path("text");
+        let path = folder.file("text");
         fs::write(&path, text).unwrap();
         let error = FileStore::open(&path).await.unwrap_err();
         assert_eq!(error.code(), "damaged-store");
     }
-    let half = folder.path("half");
+    let half = folder.file("half");
     fs::write(&half, &intact[..intact.len() / 2]).unwrap();
     let error = FileStore::open(&half).await.unwrap_err();
     assert_eq!(error.code(), "damaged-store");
@@ -106,8 +106,8 @@ async fn topic_087_damaged_pages_are_an_error_when_the_store_is_opened() {
 /// that fails.
 #[tokio::test]
 async fn topic_088_a_full_disk_is_an_error_until_there_is_room() {
-    let folder = Folder::new();
-    let (store, disk) = open(&folder.path("store")).await;
+    let folder = Folder::new("topics");
+    let (store, disk) = open(&folder.file("store")).await;
     let (orders, _) = topic(&store, "orders").await;
     append(&store, &orders, &["1"]).await.unwrap();
     let mut last = 1;
@@ -130,7 +130,7 @@ async fn topic_088_a_full_disk_is_an_error_until_there_is_room() {
         last = offset;
     }
     store.close().await;
-    let (store, _) = open(&folder.path("store")).await;
+    let (store, _) = open(&folder.file("store")).await;
     let (_, bounds) = topic(&store, "orders").await;
     assert_eq!(bounds.last, last);
 }
@@ -138,8 +138,8 @@ async fn topic_088_a_full_disk_is_an_error_until_there_is_room() {
 /// An operator has nothing but the text.
 #[tokio::test]
 async fn a_store_that_cannot_be_opened_says_which_and_what_to_do() {
-    let folder = Folder::new();
-    let later = folder.path("later");
+    let folder = Folder::new("topics");
+    let later = folder.file("later");
     FileStore::open(&later).await.unwrap().close().await;
     let database = redb::Database::open(&later).unwrap();
     let transaction = database.begin_write().unwrap();
@@ -149,10 +149,10 @@ async fn a_store_that_cannot_be_opened_says_which_and_what_to_do() {
     }
     transaction.commit().unwrap();
     drop(database);
-    fs::create_dir(folder.path("folder")).unwrap();
+    fs::create_dir(folder.file("folder")).unwrap();
     for (path, advice) in [
-        (folder.path("missing/store"), "make its folder"),
-        (folder.path("folder"), "name a file in that folder"),
+        (folder.file("missing/store"), "make its folder"),
+        (folder.file("folder"), "name a file in that folder"),
         (later, "use that version"),
     ] {
         let error = FileStore::open(&path).await.unwrap_err();
@@ -161,7 +161,7 @@ async fn a_store_that_cannot_be_opened_says_which_and_what_to_do() {
         let begin = format!("the store {} cannot be opened: ", path.display());
         assert!(text.starts_with(&begin) && text.ends_with(advice), "{text}");
     }
-    let path = folder.path("text");
+    let path = folder.file("text");
     fs::write(&path, "not a database").unwrap();
     let text = FileStore::open(&path).await.unwrap_err().to_string();
     let begin = format!("the store {} is damaged: ", path.display());
@@ -170,8 +170,8 @@ async fn a_store_that_cannot_be_opened_says_which_and_what_to_do() {
 
 #[tokio::test]
 async fn topic_013_a_store_goes_on_after_failed_reads_and_writes() {
-    let folder = Folder::new();
-    let (store, disk) = open(&folder.path("store")).await;
+    let folder = Folder::new("topics");
+    let (store, disk) = open(&folder.file("store")).await;
     let (orders, _) = topic(&store, "orders").await;
     let payload = "x".repeat(100_000);
     for _ in 0..30 {
@@ -196,8 +196,8 @@ async fn topic_013_a_store_goes_on_after_failed_reads_and_writes() {
 
 #[tokio::test]
 async fn topic_086_nothing_is_acknowledged_after_a_failed_sync() {
-    let folder = Folder::new();
-    let path = folder.path("store");
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
     let (store, disk) = open(&path).await;
     let (orders, _) = topic(&store, "orders").await;
     append(&store, &orders, &["1"]).await.unwrap();

@@ -7,7 +7,7 @@ mod process;
 use std::env;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use redb::ReadableTable;
 use tokio::task::JoinSet;
+use updraft_test_support::folder::Folder;
 
 use super::disk::DiskState;
 use super::tables::{FORMAT, FORMAT_ROW, GARBAGE, RECORDS, STORE};
@@ -23,10 +24,6 @@ use crate::{
     Append, Bounds, Content, Create, End, Limit, Log, NewRecord, Place, Read, Record, RegisterKey,
     Registers, Swap, Swapped, TopicError, TopicName, Version,
 };
-
-/// A folder of its own for a test, which is removed with it.
-#[derive(Debug)]
-pub(super) struct Folder(PathBuf);
 
 /// What a file refuses on demand.
 #[derive(Debug, Default)]
@@ -38,27 +35,6 @@ pub(crate) struct Faults {
     full: AtomicBool,
     /// Bytes that are written before the disk is full.
     room: AtomicU64,
-}
-
-impl Folder {
-    pub(super) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("updraft-topics-{}-{number}", std::process::id());
-        let path = env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub(super) fn path(&self, name: &str) -> PathBuf {
-        Path::join(&self.0, name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
 }
 
 impl Faults {
@@ -167,7 +143,7 @@ mod conformance {
             if let Some((store, _)) = self.open.lock().await.take() {
                 store.close().await;
             }
-            let opened = open(&self.folder.path("store")).await;
+            let opened = open(&self.folder.file("store")).await;
             let handles = Handles::new(&opened.0);
             *self.open.lock().await = Some(opened);
             handles
@@ -182,15 +158,15 @@ mod conformance {
     }
 
     crate::conformance_tests!(InFile {
-        folder: Folder::new(),
+        folder: Folder::new("topics"),
         open: Mutex::default(),
     });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topic_001_003_callers_share_transactions_and_each_batch_stays_together() {
-    let folder = Folder::new();
-    let (store, _) = open(&folder.path("store")).await;
+    let folder = Folder::new("topics");
+    let (store, _) = open(&folder.file("store")).await;
     let (orders, _) = topic(&store, "orders").await;
     let before = store.0.database.commits().ok().unwrap();
     let mut callers = JoinSet::new();
@@ -225,8 +201,8 @@ async fn topic_001_003_callers_share_transactions_and_each_batch_stays_together(
 
 #[tokio::test]
 async fn topic_006_ids_are_known_after_a_restart_until_their_time_is_over() {
-    let folder = Folder::new();
-    let path = folder.path("store");
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
     let now = Arc::new(AtomicU64::new(1_000_000));
     let options = || {
         let now = Arc::clone(&now);
@@ -269,8 +245,8 @@ async fn topic_006_ids_are_known_after_a_restart_until_their_time_is_over() {
 
 #[tokio::test]
 async fn topic_097_times_and_ids_survive_a_clock_that_is_set_back() {
-    let folder = Folder::new();
-    let path = folder.path("store");
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
     let now = Arc::new(AtomicU64::new(10_000_000));
     let clock = Arc::clone(&now);
     let options = FileOptions::new().clock(move || clock.load(Ordering::SeqCst));
@@ -291,8 +267,8 @@ async fn topic_097_times_and_ids_survive_a_clock_that_is_set_back() {
 
 #[tokio::test]
 async fn topic_014_numbers_go_on_after_a_trim_a_removal_and_a_restart() {
-    let folder = Folder::new();
-    let path = folder.path("store");
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
     let (store, _) = open(&path).await;
     let (orders, old) = topic(&store, "orders").await;
     append(&store, &orders, &["1", "2", "3"]).await.unwrap();
@@ -314,8 +290,8 @@ async fn topic_014_numbers_go_on_after_a_trim_a_removal_and_a_restart() {
 /// Also when the process ends in between.
 #[tokio::test]
 async fn topic_084_what_was_trimmed_is_removed_in_steps() {
-    let folder = Folder::new();
-    let path = folder.path("store");
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
     let (store, disk) = open(&path).await;
     let (orders, bounds) = topic(&store, "orders").await;
     let (gone, _) = topic(&store, "gone").await;
@@ -350,8 +326,8 @@ async fn topic_084_what_was_trimmed_is_removed_in_steps() {
 
 #[tokio::test]
 async fn a_store_that_was_closed_says_so_and_can_be_opened_again() {
-    let folder = Folder::new();
-    let path = folder.path("store");
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
     let (store, _) = open(&path).await;
     let (orders, _) = topic(&store, "orders").await;
     let other = store.clone();
@@ -377,11 +353,11 @@ async fn a_store_that_was_closed_says_so_and_can_be_opened_again() {
 
 #[tokio::test]
 async fn registers_whose_time_is_over_leave_the_file() {
-    let folder = Folder::new();
+    let folder = Folder::new("topics");
     let now = Arc::new(AtomicU64::new(1_000));
     let clock = Arc::clone(&now);
     let options = FileOptions::new().clock(move || clock.load(Ordering::SeqCst));
-    let store = options.open(folder.path("store")).await.unwrap();
+    let store = options.open(folder.file("store")).await.unwrap();
     let key = |name: &str| RegisterKey::new("space", name).unwrap();
     let second = Duration::from_secs(1);
     let write = |name: &str| Swap::write(key(name), None, "x").unwrap().expires(second);
@@ -407,13 +383,13 @@ async fn registers_whose_time_is_over_leave_the_file() {
 
 #[tokio::test]
 async fn topic_112_no_name_reaches_a_path() {
-    let folder = Folder::new();
-    let (store, _) = open(&folder.path("store")).await;
+    let folder = Folder::new("topics");
+    let (store, _) = open(&folder.file("store")).await;
     for name in ["../up", "/etc/passwd", "a/b", "C:\\x", "store.lock", "."] {
         let (name, _) = topic(&store, name).await;
         append(&store, &name, &["x"]).await.unwrap();
     }
-    let files = fs::read_dir(folder.path("")).unwrap();
+    let files = fs::read_dir(folder.path()).unwrap();
     let mut files: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
     files.sort();
     assert_eq!(files, ["store", "store.lock"]);

@@ -76,8 +76,8 @@ fn start_child(path: &Path) -> Child {
 }
 
 async fn kill_a_writer(rounds: usize) {
-    let folder = Folder::new();
-    let path = folder.path("store");
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
     let mut told: Vec<(u64, String)> = Vec::new();
     let mut trimmed = (0, 0);
     for round in 0..rounds {
@@ -151,14 +151,14 @@ async fn soak_topic_086_089_a_writer_that_is_killed_loses_nothing_acknowledged()
 /// A file system of 3 MiB, where this user may mount one. Otherwise the test above has to do.
 #[test]
 fn topic_088_a_small_file_system_is_filled_and_gets_room() {
-    let folder = Folder::new();
+    let folder = Folder::new("topics");
     let unshare = || {
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", "--mount", "sh", "-ec"]);
         command
     };
     let mount = "mount -t tmpfs -o size=3m tmpfs \"$1\"";
-    let can_mount = unshare().args([mount, "sh"]).arg(folder.path("")).output();
+    let can_mount = unshare().args([mount, "sh"]).arg(folder.path()).output();
     if !can_mount.is_ok_and(|output| output.status.success()) {
         eprintln!("no file system can be mounted here");
         return;
@@ -166,11 +166,11 @@ fn topic_088_a_small_file_system_is_filled_and_gets_room() {
     let output = unshare()
         .arg(format!("{mount}; shift; exec \"$@\""))
         .arg("sh")
-        .arg(folder.path(""))
+        .arg(folder.path())
         .arg(env::current_exe().unwrap())
         .args(CHILD_ARGUMENTS)
         .arg("file::tests::process::child_with_a_small_disk")
-        .env(CHILD, folder.path("store"))
+        .env(CHILD, folder.file("store"))
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
