@@ -117,14 +117,22 @@ impl WakeUps {
 
     async fn listen(self: Arc<Self>) {
         let listening = async {
+            let mut is_told = false;
             loop {
                 match self
                     .channels
                     .listen_internally(InternalChannel::Topics)
                     .await
                 {
-                    Ok(listener) => self.hear(listener).await,
-                    Err(error) => tracing::debug!(%error, "readers wait for their next poll"),
+                    Ok(listener) => {
+                        is_told = false;
+                        self.hear(listener).await;
+                    }
+                    Err(error) if !std::mem::replace(&mut is_told, true) => tracing::warn!(
+                        %error,
+                        "Readers of topics are not woken, and wait for their next poll."
+                    ),
+                    Err(_) => {}
                 }
                 sleep(LISTEN_AGAIN).await;
             }

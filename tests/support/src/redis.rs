@@ -113,6 +113,11 @@ impl RedisServer {
         self.process = start_on(self.port, &self.program, self.data.as_ref());
     }
 
+    /// The folder of its data, if it has one.
+    pub fn folder(&self) -> Option<&Path> {
+        self.data.as_ref().map(Folder::path)
+    }
+
     /// What it has on disk now, by file.
     ///
     /// # Panics
