@@ -12,6 +12,7 @@ mod file;
 #[doc(hidden)]
 pub mod fuzzing;
 mod index;
+mod lease;
 mod log;
 mod loss;
 mod memory;
@@ -40,6 +41,7 @@ pub use self::entry::Entry;
 pub use self::error::{Cause, Item, TopicError};
 #[cfg(feature = "file")]
 pub use self::file::{FileOptions, FileStore};
+pub use self::lease::{Held, Lease};
 pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
 pub use self::loss::{Gap, Reset, ResetReason};
 pub use self::memory::Memory;
