@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::index::Index;
 use crate::resume::page_of;
 use crate::settings::Settings;
+use crate::sweep_lease::SweepLeases;
 use crate::wake::{WakeUps, Watcher};
-use crate::{Answer, Bounds, Create, Limit, Log, NewRecord, Page, Place, TopicError, TopicName};
+use crate::{
+    Answer, Bounds, Create, End, Limit, Log, NewRecord, Page, Place, TopicError, TopicName,
+};
 
 /// An open topic.
 #[derive(Debug)]
@@ -20,12 +24,15 @@ pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) log: Arc<dyn Log>,
     wake_ups: Arc<WakeUps>,
+    sweep_leases: Arc<SweepLeases>,
     /// One permit for each record that may wait for the store.
     records: Semaphore,
     /// One permit for each byte of these.
     bytes: Semaphore,
     /// Set when a handle of this process has deleted the topic: then it is not created again.
     is_deleted: AtomicBool,
+    /// Cancelled when nobody in this process has the topic open any more, or it was deleted.
+    ended: CancellationToken,
     /// What retention and compaction know of the topic, as soon as they have looked.
     pub(crate) index: Mutex<Option<Index>>,
 }
@@ -36,6 +43,7 @@ impl Core {
         settings: Settings,
         log: Arc<dyn Log>,
         wake_ups: Arc<WakeUps>,
+        sweep_leases: Arc<SweepLeases>,
     ) -> Self {
         Self {
             name,
@@ -43,7 +51,9 @@ impl Core {
             bytes: Semaphore::new(permits(settings.queued_bytes)),
             settings,
             log,
+            ended: wake_ups.closed().child_token(),
             wake_ups,
+            sweep_leases,
             is_deleted: AtomicBool::new(false),
             index: Mutex::default(),
         }
@@ -134,12 +144,32 @@ impl Core {
         self.wake_ups.watch(&self.name)
     }
 
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
     pub(crate) fn is_deleted(&self) -> bool {
         self.is_deleted.load(Ordering::Acquire)
     }
 
-    pub(crate) fn set_deleted(&self) {
+    /// Removes the topic from the store.
+    ///
+    /// # Errors
+    ///
+    /// That of the store.
+    pub(crate) async fn delete(&self) -> Result<(), TopicError> {
         self.is_deleted.store(true, Ordering::Release);
+        self.ended.cancel();
+        self.call(self.log.end(&self.name, End::Delete)).await?;
+        self.grew();
+        self.sweep_leases.forget(&self.name).await;
+        Ok(())
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.ended.cancel();
     }
 }
 

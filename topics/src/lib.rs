@@ -33,6 +33,8 @@ mod snapshot;
 mod store;
 mod stored;
 mod sweep;
+mod sweep_lease;
+mod sweeper;
 mod topic;
 mod topics;
 mod wake;

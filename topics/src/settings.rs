@@ -56,7 +56,8 @@ pub struct RecordLimits {
 }
 
 /// What a topic keeps. Limits are applied about once a second while the topic is open in some
-/// process with these settings; until then a topic may hold more.
+/// process with these settings; until then a topic may hold more. On a store that processes share,
+/// one of them does that at a time, by its own settings: let all of them have the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {

@@ -189,11 +189,7 @@ impl Topic {
     ///
     /// That of the store.
     pub async fn delete(&self) -> Result<(), TopicError> {
-        let core = &self.0;
-        core.set_deleted();
-        core.call(core.log.end(&core.name, End::Delete)).await?;
-        core.grew();
-        Ok(())
+        self.0.delete().await
     }
 }
 

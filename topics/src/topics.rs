@@ -4,18 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::core::Core;
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::sweep::sweep;
+use crate::sweeper::Sweeper;
 use crate::topic::Topic;
 use crate::wake::WakeUps;
 use crate::{Answer, Create, End, TopicError, TopicName};
-
-/// How often retention and compaction are applied.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a call waits that is not about an open topic.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -27,7 +24,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Topics {
     store: Store,
     wake_ups: Arc<WakeUps>,
-    open: Arc<OpenTopics>,
+    open: OpenTopics,
+    sweeper: Sweeper,
 }
 
 /// The topics of which there are handles.
@@ -42,16 +40,11 @@ impl Topics {
     /// The topics of this store. Must be called in a Tokio runtime with time.
     pub fn open(store: impl Into<Store>) -> Self {
         let store = store.into();
-        let wake_ups = WakeUps::new(Arc::clone(&store.channels));
-        let open = Arc::<OpenTopics>::default();
-        let (sweeping, closed) = (Arc::clone(&open), wake_ups.closed().clone());
-        wake_ups.tasks().spawn(async move {
-            closed.run_until_cancelled(sweeping.sweep()).await;
-        });
         Self {
+            wake_ups: WakeUps::new(Arc::clone(&store.channels)),
+            open: OpenTopics::default(),
+            sweeper: Sweeper::new(&store),
             store,
-            wake_ups,
-            open,
         }
     }
 
@@ -79,9 +72,15 @@ impl Topics {
             Create::Never
         };
         let log = Arc::clone(&self.store.log);
-        let core = Core::new(name.clone(), settings, log, Arc::clone(&self.wake_ups));
+        let (wake_ups, leases) = (Arc::clone(&self.wake_ups), Arc::clone(&self.sweeper.leases));
+        let core = Core::new(name.clone(), settings, log, wake_ups, leases);
         core.call(core.log.open(&core.name, create)).await?;
-        self.open.add(core).map(Topic::new)
+        let core = Arc::new(core);
+        let open = self.open.add(&core)?;
+        if Arc::ptr_eq(&open, &core) {
+            self.sweeper.start(&core, self.wake_ups.tasks());
+        }
+        Ok(Topic::new(open))
     }
 
     /// The names of topics that begin with `prefix`, in the order of their bytes: at most `limit`
@@ -112,6 +111,7 @@ impl Topics {
         self.call(self.store.log.end(name, End::Delete)).await?;
         let store_announces = self.store.log.features().announces;
         self.wake_ups.grew(name, store_announces);
+        self.sweeper.leases.forget(name).await;
         Ok(())
     }
 
@@ -147,33 +147,18 @@ impl OpenTopics {
     }
 
     /// The topic that is open under this name, else this one.
-    fn add(&self, core: Core) -> Result<Arc<Core>, TopicError> {
+    fn add(&self, core: &Arc<Core>) -> Result<Arc<Core>, TopicError> {
         let mut open = self.lock();
         let found = open.get(&core.name).and_then(Weak::upgrade);
         match found.filter(|open| !open.is_deleted()) {
             Some(open) if open.settings == core.settings => Ok(open),
             Some(_) => Err(TopicError::ConfigConflict),
             None => {
-                let core = Arc::new(core);
                 if open.len() == open.capacity() {
                     open.retain(|_, core| core.strong_count() > 0);
                 }
-                open.insert(core.name.clone(), Arc::downgrade(&core));
-                Ok(core)
-            }
-        }
-    }
-
-    async fn sweep(&self) {
-        loop {
-            sleep(SWEEP_EVERY).await;
-            let open: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
-            for core in open {
-                if core.settings.needs_sweeps()
-                    && let Err(error) = sweep(&core).await
-                {
-                    tracing::debug!(topic = %core.name, %error, "retention was not applied");
-                }
+                open.insert(core.name.clone(), Arc::downgrade(core));
+                Ok(Arc::clone(core))
             }
         }
     }

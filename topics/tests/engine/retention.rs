@@ -1,12 +1,15 @@
 //! What a topic gives up: by count, bytes and age, and by compaction. And snapshots.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::sleep;
 use updraft_topics::{
-    Compaction, Entry, Limit, OnLoss, Received, Settings, Start, Topic, WhenFull,
+    Compaction, Entry, Limit, Memory, OnLoss, Received, Registers, Settings, Start, Topic, Topics,
+    WhenFull,
 };
 
+use crate::store::Faulty;
 use crate::{eventually, fill, item, message, next, number, numbers, text, topic};
 
 /// The numbers that a topic holds, tombstones left out.
@@ -101,6 +104,51 @@ async fn topic_074_a_full_topic_refuses_until_it_is_trimmed() {
         );
         assert_eq!(topic.publish(entry()).await.unwrap().offset, 4);
     }
+}
+
+/// The others look on, and one of them goes on when it is gone.
+#[tokio::test(start_paused = true)]
+async fn topic_073_one_of_the_processes_that_share_a_store_sweeps_a_topic() {
+    let memory = Memory::new();
+    let start = async |max_records| {
+        let mut faulty = Faulty::over(&memory);
+        faulty.features.shared = true;
+        let (faulty, store) = faulty.store();
+        let topics = Topics::open(store);
+        let mut settings = Settings::default();
+        settings.retention.max_records = Some(max_records);
+        let topic = topics.topic("orders", settings).await.unwrap();
+        // Whoever comes first has the lease.
+        sleep(Duration::from_secs(1)).await;
+        (faulty, topics, topic)
+    };
+    // By what is left one sees who has swept.
+    let (first, first_topics, topic) = start(20).await;
+    let (_second, second_topics, second_topic) = start(10).await;
+    let (_third, _third_topics, third_topic) = start(5).await;
+    let held = async || {
+        let bounds = third_topic.bounds().await.unwrap();
+        bounds.last + 1 - bounds.first
+    };
+    fill(&topic, 1, 100).await;
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(held().await, 20);
+    // One that is cut off is replaced after the time of the lease, and one that ends at once.
+    first.away.store(true, Ordering::SeqCst);
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(held().await, 20);
+    sleep(Duration::from_secs(8)).await;
+    assert!(matches!(held().await, 10 | 5));
+    first.away.store(false, Ordering::SeqCst);
+    drop((first_topics, topic, second_topics, second_topic));
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(held().await, 5);
+    // Nothing is left of a topic that was deleted.
+    let leases = async || memory.scan("updraft/sweeper", "", None, 9).await.unwrap();
+    assert_eq!(leases().await.len(), 1);
+    third_topic.delete().await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(leases().await.len(), 0);
 }
 
 fn compacted(min_lag: Duration, tombstone_retention: Duration) -> Settings {
@@ -205,10 +253,10 @@ async fn topic_080_a_tombstone_hides_its_id_at_once_and_goes_after_its_time() {
 #[tokio::test]
 async fn topic_081_compaction_can_stop_and_begin_again_anywhere() {
     let settings = compacted(Duration::ZERO, Duration::ZERO);
-    let memory = updraft_topics::Memory::new();
+    let memory = Memory::new();
     for n in 0..20_u64 {
         // Each time the process has just started, and is stopped in the middle.
-        let topics = updraft_topics::Topics::open(memory.clone());
+        let topics = Topics::open(memory.clone());
         let topic = topics.topic("states", settings.clone()).await.unwrap();
         for id in 0..5 {
             topic

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use updraft_topics::{
     Answer, Append, AppendedBatch, Bounds, Create, End, Epoch, Features, Limit, Log, Memory,
-    Offset, Place, Read, Removal, Store, TopicError, TopicName,
+    Offset, Place, Read, Register, RegisterKey, Registers, Removal, Store, Swap, Swapped,
+    TopicError, TopicName,
 };
 
 #[derive(Debug)]
@@ -29,7 +30,12 @@ pub(crate) struct Faulty {
 
 impl Faulty {
     pub(crate) fn new() -> Self {
-        let memory = Memory::new();
+        Self::over(&Memory::new())
+    }
+
+    /// The way of one of several processes to this store.
+    pub(crate) fn over(memory: &Memory) -> Self {
+        let memory = memory.clone();
         Self {
             away: AtomicBool::new(false),
             silent: false,
@@ -46,6 +52,7 @@ impl Faulty {
         let log = Arc::new(self);
         let mut store = Store::from(log.memory.clone());
         store.log = log.clone();
+        store.registers = log.clone();
         (log, store)
     }
 
@@ -117,6 +124,26 @@ impl Log for Faulty {
         limit: usize,
     ) -> Answer<'a, Vec<TopicName>> {
         Box::pin(self.answer(self.memory.list(prefix, after, limit)))
+    }
+}
+
+impl Registers for Faulty {
+    fn get<'a>(&'a self, keys: &'a [RegisterKey]) -> Answer<'a, Vec<Option<Register>>> {
+        Box::pin(self.answer(self.memory.get(keys)))
+    }
+
+    fn swap<'a>(&'a self, swaps: Vec<Swap>) -> Answer<'a, Vec<Swapped>> {
+        Box::pin(self.answer(self.memory.swap(swaps)))
+    }
+
+    fn scan<'a>(
+        &'a self,
+        namespace: &'a str,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> Answer<'a, Vec<(RegisterKey, Register)>> {
+        Box::pin(self.answer(self.memory.scan(namespace, prefix, after, limit)))
     }
 }
 

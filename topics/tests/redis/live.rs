@@ -104,3 +104,41 @@ async fn topic_038_a_reader_looks_again_when_it_has_its_redis_back() {
     written.publish(Entry::value(&4)).await.unwrap();
     expect(&mut reader, 4).await;
 }
+
+/// The other one looks on, and goes on when it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topic_073_one_of_two_processes_sweeps_a_topic() {
+    let server = RedisServer::start();
+    let start = async |max_records| {
+        let topics = topics(&server.url()).await;
+        let mut settings = no_poll();
+        settings.retention.max_records = Some(max_records);
+        let topic = topics.topic("orders", settings).await.unwrap();
+        (topics, topic)
+    };
+    let (first_topics, first) = start(20).await;
+    let lease = "updraft:topics:r{updraft/sweeper}=orders";
+    let mut direct = server.connection();
+    eventually("the first has the lease", || {
+        ask(&mut direct, &format!("EXISTS {lease}"))
+    });
+    let (_second_topics, second) = start(10).await;
+    let numbers = (0..100_u64).map(|n| Entry::value(&n));
+    first.publish_many(numbers).await.unwrap();
+    assert_eq!(held_below(&second, 100).await, 20);
+    drop((first_topics, first));
+    assert_eq!(held_below(&second, 20).await, 10);
+}
+
+/// How many records a topic holds as soon as it holds fewer than this.
+async fn held_below(topic: &Topic, count: u64) -> u64 {
+    for _ in 0..6000 {
+        let bounds = topic.bounds().await.unwrap();
+        let held = bounds.last + 1 - bounds.first;
+        if held < count {
+            return held;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("nobody sweeps");
+}
