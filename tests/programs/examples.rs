@@ -24,18 +24,22 @@ fn found_301_found_307_the_program_of_the_readme_does_what_the_readme_says() {
         .expect("a version");
     let (version, _) = version.split_once('"').expect("a version");
     assert!(README.contains(&format!("Rust {version} or newer")));
-    let [dependencies] = blocks("toml")[..] else {
+    let [dependencies] = blocks(README, "toml")[..] else {
         panic!("one block has the dependencies");
     };
-    let [program, state] = blocks("rust")[..] else {
+    let [program, state] = blocks(README, "rust")[..] else {
         panic!("one block has the program, and one shows state");
     };
-    let [conversation] = blocks("text")[..] else {
+    let [conversation] = blocks(README, "text")[..] else {
         panic!("one block has the conversation");
     };
     let port = free_port();
     let program = program.replace("127.0.0.1:3000", &format!("127.0.0.1:{port}"));
-    let built = fresh_crate(dependencies, &format!("{program}\n{POOL}\n{state}\n}}"));
+    let built = fresh_crate(
+        "readme",
+        dependencies,
+        &format!("{program}\n{POOL}\n{state}\n}}"),
+    );
     let _process = Process::start(&mut Command::new(built), port);
     let mut client = Client::connect(&format!("ws://127.0.0.1:{port}/websocket"));
     for line in conversation.lines() {
@@ -53,6 +57,15 @@ fn found_301_found_307_the_program_of_the_readme_does_what_the_readme_says() {
     }
 }
 
+#[test]
+fn the_program_of_the_readme_of_topics_runs_in_a_crate_of_its_own() {
+    let readme = include_str!("../../topics/README.md");
+    let dependencies = blocks(readme, "toml")[0];
+    let built = fresh_crate("readme-topics", dependencies, blocks(readme, "rust")[0]);
+    let ran = Command::new(built).output().expect("it is built");
+    assert!(ran.status.success(), "{ran:?}");
+}
+
 /// What the README's second block takes for granted.
 const POOL: &str = r#"
 #[allow(dead_code, unused_imports)]
@@ -68,30 +81,30 @@ mod state {
     }
 "#;
 
-/// The README's blocks in a language.
-fn blocks(language: &str) -> Vec<&'static str> {
+/// A README's blocks in a language.
+fn blocks(readme: &'static str, language: &str) -> Vec<&'static str> {
     let begin = format!("```{language}\n");
-    let blocks = README.split(&begin).skip(1);
+    let blocks = readme.split(&begin).skip(1);
     blocks
         .filter_map(|rest| Some(rest.split_once("```")?.0))
         .collect()
 }
 
-/// Builds a program as a crate of its own beside the workspace, with these dependencies, and
-/// answers where it is. What it depends on is what the workspace has built already, as far as cargo
+/// Builds a program as a crate of its own beside the workspace, with these dependencies and without
+/// a warning, and answers where it is. What it depends on is what the workspace has built already, as far as cargo
 /// can know.
-fn fresh_crate(dependencies: &str, program: &str) -> PathBuf {
+fn fresh_crate(name: &str, dependencies: &str, program: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(home.join("src")).unwrap();
-    let here = r#""../updraft""#;
+    let here = r#""../updraft"#;
     assert!(dependencies.contains(here), "{dependencies}");
-    let dependencies = dependencies.replace(here, &format!("{root:?}"));
+    let dependencies = dependencies.replace(here, &format!("\"{}", root.display()));
     let others = root.join("tests/dependencies");
     let workspace = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
     let (_, profiles) = workspace.split_once("\n[profile.").expect("profiles");
     let manifest = format!(
-        "[package]\nname = \"readme\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
+        "[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
          {dependencies}updraft-dependencies = {{ path = {others:?} }}\n\n[profile.{profiles}"
     );
     std::fs::write(home.join("Cargo.toml"), manifest).unwrap();
@@ -107,8 +120,11 @@ fn fresh_crate(dependencies: &str, program: &str) -> PathBuf {
     }
     let built = build.output().expect("cargo runs");
     let said = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "{said}");
-    folder().join("readme")
+    assert!(
+        built.status.success() && !said.contains("warning"),
+        "{said}"
+    );
+    folder().join(name)
 }
 
 #[test]
