@@ -36,7 +36,7 @@ struct Head {
 
 /// What a topic holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct TopicSize {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
 }
@@ -54,8 +54,8 @@ impl Index {
         }
     }
 
-    pub(crate) fn held(&self) -> Held {
-        Held {
+    pub(crate) fn held(&self) -> TopicSize {
+        TopicSize {
             records: u64::try_from(self.sizes.len()).unwrap_or(u64::MAX),
             bytes: self.bytes,
         }
@@ -176,7 +176,7 @@ mod tests {
         }
         assert_eq!(
             index.held(),
-            Held {
+            TopicSize {
                 records: 5,
                 bytes: 20
             }
@@ -195,7 +195,7 @@ mod tests {
         index.trimmed(4);
         assert_eq!(
             index.held(),
-            Held {
+            TopicSize {
                 records: 2,
                 bytes: 8
             }

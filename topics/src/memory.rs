@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use updraft_bus::{Bus, ChannelSettings, Channels};
 
-use crate::clock::{millis, now};
+use crate::clock::{StoreClock, millis};
 use crate::{
     Answer, Append, Appended, AppendedBatch, Bounds, Create, End, Epoch, Features, Limit, Log,
     NewRecord, Offset, Page, Place, Read, Record, Register, RegisterKey, Registers, Removal, Store,
@@ -19,22 +19,19 @@ use crate::{
 /// Topics and registers in this process' memory. Its clones are one store, which is gone with the
 /// last of them.
 #[derive(Clone, Debug, Default)]
-pub struct Memory(Arc<State>);
+pub struct Memory(Arc<MemoryState>);
 
 #[derive(Default)]
-struct State {
+struct MemoryState {
     /// Filled by `open`, drained by `end`; bounded by the topics that a program allows.
-    topics: Mutex<BTreeMap<TopicName, Arc<Mutex<Topic>>>>,
+    topics: Mutex<BTreeMap<TopicName, Arc<Mutex<MemoryTopic>>>>,
     registers: Mutex<RegisterTable>,
-    clock: Clock,
+    clock: StoreClock,
     /// What wakes readers, in this process only.
     channels: OnceLock<Arc<Channels>>,
 }
 
-/// Milliseconds since 1970.
-struct Clock(Box<dyn Fn() -> u64 + Send + Sync>);
-
-struct Topic {
+struct MemoryTopic {
     bounds: Bounds,
     /// Filled by `append`, drained by `trim` and `remove`.
     records: BTreeMap<Offset, Record>,
@@ -56,11 +53,11 @@ struct DedupIds {
 struct RegisterTable {
     /// Filled and drained by `swap`, which also removes those whose time is over, whenever there
     /// are twice as many as the last time.
-    by_key: BTreeMap<RegisterKey, Kept>,
+    by_key: BTreeMap<RegisterKey, KeptRegister>,
     tidy_at: usize,
 }
 
-struct Kept {
+struct KeptRegister {
     register: Register,
     /// When it may be removed.
     expires: Option<u64>,
@@ -74,19 +71,19 @@ impl Memory {
 
     /// An empty store whose clock is this function: milliseconds since 1970. For tests.
     pub fn with_clock(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(State {
-            clock: Clock(Box::new(now)),
-            ..State::default()
+        Self(Arc::new(MemoryState {
+            clock: StoreClock::new(now),
+            ..MemoryState::default()
         }))
     }
 
-    fn topic(&self, name: &TopicName) -> Result<Arc<Mutex<Topic>>, TopicError> {
+    fn topic(&self, name: &TopicName) -> Result<Arc<Mutex<MemoryTopic>>, TopicError> {
         let topics = lock(&self.0.topics);
         topics.get(name).cloned().ok_or(TopicError::UnknownTopic)
     }
 
     fn now(&self) -> u64 {
-        (self.0.clock.0)()
+        self.0.clock.now()
     }
 }
 
@@ -190,7 +187,7 @@ impl Log for Memory {
     }
 }
 
-impl Topic {
+impl MemoryTopic {
     fn append(&mut self, append: Append, now: u64) -> Result<AppendedBatch, TopicError> {
         let time = now.max(self.time);
         self.dedup.forget(time, append.dedup_window);
@@ -298,7 +295,7 @@ impl Topic {
     }
 }
 
-impl Default for Topic {
+impl Default for MemoryTopic {
     fn default() -> Self {
         Self {
             bounds: Bounds::new(Epoch::draw()),
@@ -388,7 +385,7 @@ impl RegisterTable {
             return Swapped::Removed;
         };
         let version = Version::draw();
-        let kept = Kept {
+        let kept = KeptRegister {
             register: Register::new(version, value),
             expires: swap.expires.map(|after| now.saturating_add(millis(after))),
         };
@@ -405,7 +402,7 @@ impl RegisterTable {
     }
 }
 
-impl Kept {
+impl KeptRegister {
     /// The register, if its time is not over.
     fn at(&self, now: u64) -> Option<&Register> {
         let is_over = self.expires.is_some_and(|expires| expires <= now);
@@ -413,15 +410,9 @@ impl Kept {
     }
 }
 
-impl Default for Clock {
-    fn default() -> Self {
-        Self(Box::new(now))
-    }
-}
-
-impl fmt::Debug for State {
+impl fmt::Debug for MemoryState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").finish_non_exhaustive()
+        f.debug_struct("MemoryState").finish_non_exhaustive()
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{Limit, Offset, Place, Position, Record, TopicError};
 pub struct Reader {
     core: Arc<Core>,
     watcher: Watcher,
-    state: State,
+    phase: Phase,
     on_loss: OnLoss,
     /// Behind the last record that was returned; `None` before the first one of a snapshot.
     place: Option<Place>,
@@ -51,7 +51,7 @@ pub enum OnLoss {
 }
 
 #[derive(Debug)]
-enum State {
+enum Phase {
     /// Records were lost, and where to go on is still to be looked up.
     Starting(Start),
     Snapshot(Snapshot),
@@ -68,7 +68,7 @@ impl Reader {
         let mut reader = Self {
             watcher: core.watch(),
             core,
-            state: State::Starting(start),
+            phase: Phase::Starting(start),
             on_loss,
             place: None,
             read: None,
@@ -105,7 +105,7 @@ impl Reader {
             if let Some(message) = self.take() {
                 return Some(Ok(Received::Message(message)));
             }
-            if let State::Ended = self.state {
+            if let Phase::Ended = self.phase {
                 return None;
             }
             if let Err(error) = self.fill().await {
@@ -171,23 +171,23 @@ impl Reader {
 
     /// Takes one step: looks up the start, reads a page, or waits at the end.
     async fn fill(&mut self) -> Result<(), TopicError> {
-        match &mut self.state {
-            State::Starting(start) => {
+        match &mut self.phase {
+            Phase::Starting(start) => {
                 let start = *start;
                 self.start(start).await
             }
-            State::Snapshot(snapshot) => {
+            Phase::Snapshot(snapshot) => {
                 if let Some(records) = snapshot.next(&self.core, self.limit).await? {
                     self.ready = records.into();
                 } else {
                     self.read = Some(snapshot.end());
                     self.place = self.read;
-                    self.state = State::Reading;
+                    self.phase = Phase::Reading;
                 }
                 Ok(())
             }
-            State::Reading => self.read_page().await,
-            State::Ended => Ok(()),
+            Phase::Reading => self.read_page().await,
+            Phase::Ended => Ok(()),
         }
     }
 
@@ -199,10 +199,10 @@ impl Reader {
         self.read = Some(place);
         let has_read = matches!(start, Start::Position(_)) && place.offset > 0;
         self.horizon = if has_read { 0 } else { bounds.horizon };
-        (self.state, self.place) = if start == Start::Snapshot {
-            (State::Snapshot(Snapshot::new(&bounds)), None)
+        (self.phase, self.place) = if start == Start::Snapshot {
+            (Phase::Snapshot(Snapshot::new(&bounds)), None)
         } else {
-            (State::Reading, Some(place))
+            (Phase::Reading, Some(place))
         };
         Ok(())
     }
@@ -225,7 +225,7 @@ impl Reader {
         }
         self.place = self.read;
         if page.bounds.closed {
-            self.state = State::Ended;
+            self.phase = Phase::Ended;
             return Ok(());
         }
         let patience = self.core.settings.poll;
@@ -249,11 +249,11 @@ impl Reader {
         };
         match (error, start) {
             (TopicError::Gap(gap), Some(start)) => {
-                self.state = State::Starting(start);
+                self.phase = Phase::Starting(start);
                 Ok(Received::Gap(gap))
             }
             (TopicError::Reset(reset), Some(start)) => {
-                self.state = State::Starting(start);
+                self.phase = Phase::Starting(start);
                 Ok(Received::Reset(reset))
             }
             (TopicError::Damaged { offset }, _) => {
@@ -262,7 +262,7 @@ impl Reader {
             }
             (error, _) => {
                 if ends(&error) {
-                    self.state = State::Ended;
+                    self.phase = Phase::Ended;
                 }
                 Err(error)
             }
@@ -271,7 +271,7 @@ impl Reader {
 
     /// Goes on behind a damaged record.
     fn skip(&mut self, offset: Offset) {
-        if let State::Snapshot(snapshot) = &mut self.state {
+        if let Phase::Snapshot(snapshot) = &mut self.phase {
             snapshot.skip(offset);
         } else if let Some(read) = self.read {
             self.read = Some(Place::unmarked(read.epoch, offset));

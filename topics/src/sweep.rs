@@ -2,7 +2,7 @@
 
 use crate::clock::{millis, now};
 use crate::core::Core;
-use crate::index::{Held, Index};
+use crate::index::{Index, TopicSize};
 use crate::seek::first_at;
 use crate::settings::WhenFull;
 use crate::{Bounds, Create, Limit, Offset, Place, Removal, TopicError};
@@ -40,13 +40,13 @@ pub(crate) async fn sweep(core: &Core) -> Result<(), TopicError> {
 }
 
 /// What the topic holds now.
-pub(crate) async fn held(core: &Core) -> Result<Held, TopicError> {
+pub(crate) async fn held(core: &Core) -> Result<TopicSize, TopicError> {
     let mut index = core.index.lock().await;
     loop {
         let bounds = core.bounds().await?;
         if !core.settings.needs_index() {
             let records = bounds.last.saturating_add(1).saturating_sub(bounds.first);
-            return Ok(Held { records, bytes: 0 });
+            return Ok(TopicSize { records, bytes: 0 });
         }
         if catch_up(core, &mut index, &bounds).await?
             && let Some(index) = &*index

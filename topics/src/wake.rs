@@ -22,7 +22,7 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// The wake-ups of a process.
 pub(crate) struct WakeUps {
     channels: Arc<Channels>,
-    state: Mutex<State>,
+    table: Mutex<WakeTable>,
     /// Says that there is something to announce.
     dirty: Notify,
     closed: CancellationToken,
@@ -30,7 +30,7 @@ pub(crate) struct WakeUps {
 }
 
 #[derive(Default)]
-struct State {
+struct WakeTable {
     /// One entry for each topic that has watchers. Filled by `watch`, drained with the last of
     /// them.
     watched: HashMap<TopicName, watch::Sender<()>>,
@@ -51,7 +51,7 @@ impl WakeUps {
     pub(crate) fn new(channels: Arc<Channels>) -> Arc<Self> {
         Arc::new(Self {
             channels,
-            state: Mutex::default(),
+            table: Mutex::default(),
             dirty: Notify::new(),
             closed: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -60,10 +60,10 @@ impl WakeUps {
 
     /// Watches a topic. What is appended after this wakes the watcher.
     pub(crate) fn watch(self: &Arc<Self>, topic: &TopicName) -> Watcher {
-        let mut state = self.lock();
-        let sender = state.watched.entry(topic.clone()).or_default();
+        let mut table = self.lock();
+        let sender = table.watched.entry(topic.clone()).or_default();
         let grew = sender.subscribe();
-        if !std::mem::replace(&mut state.is_listening, true) {
+        if !std::mem::replace(&mut table.is_listening, true) {
             self.tasks.spawn(Arc::clone(self).listen());
         }
         Watcher {
@@ -75,15 +75,15 @@ impl WakeUps {
 
     /// Wakes those who watch the topic here, and elsewhere unless the store does so.
     pub(crate) fn grew(self: &Arc<Self>, topic: &TopicName, store_announces: bool) {
-        let mut state = self.lock();
-        state.wake(topic);
+        let mut table = self.lock();
+        table.wake(topic);
         if store_announces {
             return;
         }
-        if state.grown.insert(topic.clone()) {
+        if table.grown.insert(topic.clone()) {
             self.dirty.notify_one();
         }
-        if !std::mem::replace(&mut state.is_announcing, true) {
+        if !std::mem::replace(&mut table.is_announcing, true) {
             self.tasks.spawn(Arc::clone(self).announce());
         }
     }
@@ -156,12 +156,12 @@ impl WakeUps {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, WakeTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl WakeTable {
     fn wake(&self, topic: impl AsRef<str>) {
         if let Some(sender) = self.watched.get(topic.as_ref()) {
             sender.send_replace(());
@@ -195,11 +195,11 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        let mut state = self.wake_ups.lock();
-        if let Some(sender) = state.watched.get(&self.topic)
+        let mut table = self.wake_ups.lock();
+        if let Some(sender) = table.watched.get(&self.topic)
             && sender.receiver_count() <= 1
         {
-            state.watched.remove(&self.topic);
+            table.watched.remove(&self.topic);
         }
     }
 }

@@ -9,7 +9,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::tables::{
     COMMIT_ROW, DEDUP, DEDUP_BY_AGE, EVERYTHING, EXPIRY, FORMAT, FORMAT_ROW, GARBAGE, NEVER,
-    NUMBER_ROW, RECORDS, REGISTERS, STORE, TOPICS, Topic, TopicRow, encode,
+    NUMBER_ROW, RECORDS, REGISTERS, STORE, StoredTopic, TOPICS, TopicRow, encode,
 };
 use crate::clock::millis;
 use crate::{
@@ -74,7 +74,7 @@ impl<'a> Tables<'a> {
         if let Some(topic) = self.find(name)? {
             return Ok(topic.bounds);
         }
-        let topic = Topic {
+        let topic = StoredTopic {
             number: self.next(NUMBER_ROW)?,
             bounds: Bounds::new(Epoch::draw()),
             time: 0,
@@ -232,17 +232,17 @@ impl<'a> Tables<'a> {
         Ok(true)
     }
 
-    fn find(&self, name: &TopicName) -> Result<Option<Topic>, redb::Error> {
+    fn find(&self, name: &TopicName) -> Result<Option<StoredTopic>, redb::Error> {
         let row = self.topics.get(name.as_str())?;
-        Ok(row.map(|row| Topic::from_row(row.value())))
+        Ok(row.map(|row| StoredTopic::from_row(row.value())))
     }
 
-    fn topic(&self, name: &TopicName) -> Result<Topic, Failure> {
+    fn topic(&self, name: &TopicName) -> Result<StoredTopic, Failure> {
         self.find(name)?
             .ok_or(Failure::Refused(TopicError::UnknownTopic))
     }
 
-    fn put(&mut self, name: &TopicName, topic: Topic) -> Result<(), redb::Error> {
+    fn put(&mut self, name: &TopicName, topic: StoredTopic) -> Result<(), redb::Error> {
         self.topics.insert(name.as_str(), topic.to_row())?;
         Ok(())
     }

@@ -10,9 +10,9 @@ use crate::TopicError;
 
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(super) struct StoreLock(File);
 
-impl Lock {
+impl StoreLock {
     /// Takes the lock of the store at this path.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+impl Drop for StoreLock {
     fn drop(&mut self) {
         // The file stays: whoever is waiting to lock it must not be left with a file that has lost
         // its name.
@@ -101,10 +101,10 @@ mod tests {
     fn topic_089_a_second_holder_is_told_the_process_and_the_machine_of_the_first() {
         let folder = Folder::new("topics");
         let store = folder.file("store");
-        let lock = Lock::take(&store).unwrap();
+        let lock = StoreLock::take(&store).unwrap();
         let text = fs::read_to_string(path(&store)).unwrap();
         assert_eq!(text, format!("{} {}\n", process::id(), host()));
-        let error = Lock::take(&store).unwrap_err();
+        let error = StoreLock::take(&store).unwrap_err();
         let expected = format!(
             "the store {} is in use by process {} on {}; stop that process, or use another store",
             store.display(),
@@ -114,17 +114,17 @@ mod tests {
         assert_eq!(error.to_string(), expected);
         drop(lock);
         assert_eq!(fs::read_to_string(path(&store)).unwrap(), "");
-        drop(Lock::take(&store).unwrap());
+        drop(StoreLock::take(&store).unwrap());
     }
 
     #[test]
     fn topic_089_a_holder_that_has_not_said_who_it_is_is_another_process() {
         let folder = Folder::new("topics");
         let store = folder.file("store");
-        let _lock = Lock::take(&store).unwrap();
+        let _lock = StoreLock::take(&store).unwrap();
         for text in ["", "\u{fffd}", "no-number elsewhere\n"] {
             fs::write(path(&store), text).unwrap();
-            let error = Lock::take(&store).unwrap_err().to_string();
+            let error = StoreLock::take(&store).unwrap_err().to_string();
             assert!(error.contains("in use by another process;"), "{error}");
         }
     }
@@ -135,7 +135,7 @@ mod tests {
         let store = folder.file("store");
         for text in ["1 elsewhere\n", "", "\u{fffd}", &"9".repeat(5000)] {
             fs::write(path(&store), text).unwrap();
-            drop(Lock::take(&store).unwrap());
+            drop(StoreLock::take(&store).unwrap());
         }
     }
 }

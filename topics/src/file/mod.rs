@@ -2,7 +2,6 @@
 //! `change` and `view` what is done with the tables.
 
 mod change;
-mod clock;
 mod database;
 mod disk;
 mod lock;
@@ -25,13 +24,13 @@ use tokio::task::spawn_blocking;
 use updraft_bus::{Bus, ChannelSettings, Channels};
 
 use self::change::{Failure, Tables};
-use self::clock::Clock;
 use self::database::Database;
 use self::disk::{DiskState, io_error, open_error};
-use self::lock::Lock;
+use self::lock::StoreLock;
 #[cfg(fuzzing)]
 pub(crate) use self::tables::{decode, encode};
 use self::writer::{Call, Change, Writer};
+use crate::clock::StoreClock;
 use crate::{
     Answer, Append, AppendedBatch, Bounds, Create, End, Epoch, Features, Limit, Log, Offset, Place,
     Read, Register, RegisterKey, Registers, Removal, Store, Swap, Swapped, TopicError, TopicName,
@@ -110,17 +109,17 @@ const READERS: usize = 4;
 /// or a deletion, but what they free is used again; much of it is freed in steps, between other
 /// changes.
 #[derive(Clone)]
-pub struct FileStore(Arc<Inner>);
+pub struct FileStore(Arc<OpenFile>);
 
 /// How a file is opened.
 #[derive(Clone, Debug)]
 pub struct FileOptions {
     cache: usize,
     patience: Duration,
-    clock: Clock,
+    clock: StoreClock,
 }
 
-struct Inner {
+struct OpenFile {
     path: PathBuf,
     /// To the writer, which ends when it is gone. `None` after `close`.
     queue: Mutex<Option<SyncSender<Box<dyn Change>>>>,
@@ -129,7 +128,7 @@ struct Inner {
     room: Arc<Semaphore>,
     readers: Arc<Semaphore>,
     database: Arc<Database>,
-    clock: Clock,
+    clock: StoreClock,
     /// What wakes readers: they are all in this process.
     channels: OnceLock<Arc<Channels>>,
     /// Its other end is dropped by the writer, after the file and its lock were given back.
@@ -244,7 +243,7 @@ impl FileOptions {
     /// The clock of the store: milliseconds since 1970. For tests.
     #[must_use]
     pub fn clock(mut self, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        self.clock = Clock::new(now);
+        self.clock = StoreClock::new(now);
         self
     }
 
@@ -264,7 +263,7 @@ impl FileOptions {
     }
 
     fn open_on(self, path: PathBuf, disk: Arc<DiskState>) -> Result<FileStore, TopicError> {
-        let lock = Lock::take(&path)?;
+        let lock = StoreLock::take(&path)?;
         let database = Arc::new(Database::open(path.clone(), self.cache, disk)?);
         // As many as there is room for, so that sending never waits.
         let (queue, changes) = sync_channel(QUEUE_BYTES / CHANGE_BYTES);
@@ -282,7 +281,7 @@ impl FileOptions {
             drop(ending);
         };
         thread.spawn(run).map_err(|error| io_error(&path, error))?;
-        Ok(FileStore(Arc::new(Inner {
+        Ok(FileStore(Arc::new(OpenFile {
             path,
             queue: Mutex::new(Some(queue)),
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
@@ -295,7 +294,7 @@ impl FileOptions {
     }
 }
 
-impl Inner {
+impl OpenFile {
     fn send(&self, change: Box<dyn Change>) -> Result<(), TopicError> {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queue.as_ref().ok_or(TopicError::ShuttingDown)?;
@@ -424,7 +423,7 @@ impl Default for FileOptions {
         Self {
             cache: 64 * 1024 * 1024,
             patience: Duration::from_millis(2),
-            clock: Clock::default(),
+            clock: StoreClock::default(),
         }
     }
 }

@@ -51,7 +51,7 @@ pub(super) type TopicRow = (u64, u64, Offset, Offset, Mark, Offset, bool, u64);
 
 /// A topic as it is stored.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Topic {
+pub(super) struct StoredTopic {
     /// By which its records are found. Another topic of the same name has another one.
     pub(super) number: u64,
     pub(super) bounds: Bounds,
@@ -59,7 +59,7 @@ pub(super) struct Topic {
     pub(super) time: u64,
 }
 
-impl Topic {
+impl StoredTopic {
     pub(super) fn from_row(row: TopicRow) -> Self {
         let (number, epoch, first, last, last_mark, horizon, closed, time) = row;
         let bounds = Bounds {

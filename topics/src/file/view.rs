@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redb::ReadTransaction;
 
 use super::change::Failure;
-use super::tables::{RECORDS, REGISTERS, TOPICS, Topic, decode, head};
+use super::tables::{RECORDS, REGISTERS, StoredTopic, TOPICS, decode, head};
 use crate::{
     Bounds, Limit, Page, Place, Read, Record, Register, RegisterKey, TopicError, TopicName, Version,
 };
@@ -23,7 +23,7 @@ pub(super) fn read(
     after: Place,
     limit: Limit,
 ) -> Result<Read, Failure> {
-    let Topic { number, bounds, .. } = topic(view, name)?;
+    let StoredTopic { number, bounds, .. } = topic(view, name)?;
     if after.epoch != bounds.epoch {
         return Ok(Read::UnknownEpoch(bounds));
     }
@@ -152,10 +152,10 @@ pub(super) fn scan(
     Ok(found)
 }
 
-fn topic(view: &ReadTransaction, name: &TopicName) -> Result<Topic, Failure> {
+fn topic(view: &ReadTransaction, name: &TopicName) -> Result<StoredTopic, Failure> {
     let topics = view.open_table(TOPICS)?;
     let row = topics.get(name.as_str())?;
-    let topic = row.map(|row| Topic::from_row(row.value()));
+    let topic = row.map(|row| StoredTopic::from_row(row.value()));
     topic.ok_or(Failure::Refused(TopicError::UnknownTopic))
 }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::change::{Failure, Tables};
-use super::clock::Clock;
 use super::database::{Database, Stage};
 use crate::TopicError;
+use crate::clock::StoreClock;
 
 /// Changes and their bytes that one transaction takes together.
 const BATCH: usize = 1024;
@@ -22,7 +22,7 @@ pub(super) struct Writer {
     /// Filled by callers, who hold room for what they send; drained here.
     pub(super) queue: Receiver<Box<dyn Change>>,
     pub(super) database: Arc<Database>,
-    pub(super) clock: Clock,
+    pub(super) clock: StoreClock,
     /// How long a transaction waits for callers that took part in the last one.
     pub(super) patience: Duration,
 }

@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::{failed, is_fatal, is_refusal, is_unknown_script};
-use super::script::{Call, Script};
+use super::script::{Script, ScriptCall};
 use crate::TopicError;
 
 /// TCP keepalive: after how much idle time the operating system probes the connection, how often,
@@ -47,7 +47,7 @@ struct Connection {
 /// What is asked. A command, or a pipeline of them, is one that may be given twice.
 #[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
-    Call(&'a Call),
+    Call(&'a ScriptCall),
     Command(&'a Cmd),
     All(&'a Pipeline),
 }

@@ -3,7 +3,7 @@
 
 /// The names that all keys of one store begin with.
 #[derive(Clone, Debug)]
-pub(super) struct Keys {
+pub(super) struct KeyNames {
     prefix: Box<str>,
 }
 
@@ -12,7 +12,7 @@ pub(super) struct RegisterKeys {
     base: String,
 }
 
-impl Keys {
+impl KeyNames {
     /// The prefix is escaped too, so that its braces are no hash tag.
     pub(super) fn new(prefix: &str) -> Self {
         Self {
@@ -90,7 +90,7 @@ mod tests {
         ];
         let mut seen = BTreeSet::new();
         for prefix in ["", "a", "at", "ar", "{x}", "t{a}"] {
-            let keys = Keys::new(prefix);
+            let keys = KeyNames::new(prefix);
             assert!(seen.insert(keys.topics()));
             for name in names {
                 let topic = keys.topic(name);

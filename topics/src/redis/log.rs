@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::connection::Request;
-use super::script::{Call, Script};
+use super::script::{Script, ScriptCall};
 use super::{RedisStore, unexpected};
 use crate::random::draw_mark;
 use crate::{
@@ -194,7 +194,7 @@ impl Log for RedisStore {
 }
 
 impl RedisStore {
-    async fn delete(&self, topic: &TopicName, call: &Call) -> Result<(), TopicError> {
+    async fn delete(&self, topic: &TopicName, call: &ScriptCall) -> Result<(), TopicError> {
         self.call(call).await?;
         self.opened().remove(topic);
         let [meta, ..] = self.0.keys.topic(topic.as_str());
@@ -247,8 +247,8 @@ impl RedisStore {
         parts.bounds()
     }
 
-    fn topic_call(&self, script: Script, topic: &TopicName) -> Call {
-        Call::new(script, self.0.keys.topic(topic.as_str()))
+    fn topic_call(&self, script: Script, topic: &TopicName) -> ScriptCall {
+        ScriptCall::new(script, self.0.keys.topic(topic.as_str()))
     }
 
     /// Calls a script of a topic. If its keys are gone, or not as they were left, the topic is
@@ -256,7 +256,7 @@ impl RedisStore {
     async fn use_topic(
         &self,
         topic: &TopicName,
-        call: &Call,
+        call: &ScriptCall,
     ) -> Result<(String, Parts), TopicError> {
         for _ in 0..ATTEMPTS {
             let mut parts = Parts(self.call(call).await?.into_iter());

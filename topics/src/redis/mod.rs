@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::connection::{Request, SharedConnection};
-use self::keys::Keys;
+use self::keys::KeyNames;
 #[cfg(fuzzing)]
 pub(crate) use self::log::page;
-use self::script::Call;
+use self::script::ScriptCall;
 use crate::error::because;
 use crate::{Cause, TopicError, TopicName};
 
@@ -95,7 +95,7 @@ use crate::{Cause, TopicError, TopicName};
 /// answer later than 6 ms, or 30 ms where other programs keep both cores busy. Redis is saturated
 /// by 3,800 (2,100) of them a second.
 #[derive(Clone, Debug)]
-pub struct RedisStore(Arc<State>);
+pub struct RedisStore(Arc<RedisState>);
 
 /// How a store uses Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,9 +114,9 @@ pub struct RedisSettings {
 }
 
 #[derive(Debug)]
-struct State {
+struct RedisState {
     connection: SharedConnection,
-    keys: Keys,
+    keys: KeyNames,
     channel: String,
     /// The topics that were opened here and not deleted since, as far as is known. If Redis has
     /// lost one of them, it is created again. Filled by `open`, drained by `end` and by whoever
@@ -172,9 +172,9 @@ impl RedisStore {
                 "Redis may remove topics to make room: set its maxmemory-policy to noeviction."
             );
         }
-        Ok(Self(Arc::new(State {
+        Ok(Self(Arc::new(RedisState {
             connection,
-            keys: Keys::new(&prefix),
+            keys: KeyNames::new(&prefix),
             channel: format!("{bus_prefix}updraft:topics"),
             opened: Mutex::default(),
             eviction: eviction.map(str::to_owned),
@@ -186,7 +186,7 @@ impl RedisStore {
         self.0.eviction.as_deref()
     }
 
-    async fn call(&self, call: &Call) -> Result<Vec<Vec<u8>>, TopicError> {
+    async fn call(&self, call: &ScriptCall) -> Result<Vec<Vec<u8>>, TopicError> {
         self.0.connection.ask(Request::Call(call)).await
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::connection::Request;
-use super::script::{Call, Script};
+use super::script::{Script, ScriptCall};
 use super::{RedisStore, unexpected};
 use crate::{Answer, Register, RegisterKey, Registers, Swap, Swapped, TopicError, Version};
 
@@ -90,7 +90,7 @@ impl RedisStore {
         swaps: Vec<(&Swap, &mut Option<Swapped>)>,
     ) -> Result<(), TopicError> {
         let keys = self.0.keys.registers(namespace);
-        let mut call = Call::new(Script::Swap, [keys.names(), keys.ends()]);
+        let mut call = ScriptCall::new(Script::Swap, [keys.names(), keys.ends()]);
         let mut versions = Vec::with_capacity(swaps.len());
         for (swap, _) in &swaps {
             let version = swap.value.as_ref().map(|_| Version::draw());

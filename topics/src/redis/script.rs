@@ -18,7 +18,7 @@ pub(super) enum Script {
 
 /// A call of a script.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
+pub(super) struct ScriptCall {
     pub(super) script: Script,
     keys: Vec<String>,
     arguments: Vec<bytes::Bytes>,
@@ -78,7 +78,7 @@ impl Script {
     }
 }
 
-impl Call {
+impl ScriptCall {
     pub(super) fn new(script: Script, keys: impl Into<Vec<String>>) -> Self {
         Self {
             script,
