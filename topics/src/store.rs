@@ -14,8 +14,8 @@ pub struct Store {
     pub log: Arc<dyn Log>,
     /// Small values beside them.
     pub registers: Arc<dyn Registers>,
-    /// What wakes readers. Without wake-ups from other processes, readers find records at their
-    /// next poll.
+    /// What wakes readers. It must have been started, see [`Channels::open`]. Without wake-ups from
+    /// other processes, readers find records at their next poll.
     pub channels: Arc<Channels>,
 }
 

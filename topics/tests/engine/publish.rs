@@ -166,6 +166,31 @@ async fn more_than_the_queue_holds_waits_and_is_refused_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn topic_098_a_publication_that_is_dropped_gives_its_place_back() {
+    let (faulty, store) = Faulty::new().store();
+    let topics = Topics::open(store);
+    let mut settings = Settings::default();
+    settings.queued_records = 1;
+    let topic = topics.topic("orders", settings).await.unwrap();
+    for _ in 0..10 {
+        faulty.away.store(true, Ordering::SeqCst);
+        // One waits for the store, and one for its place.
+        let mut first = std::pin::pin!(topic.publish(text("lost")));
+        let mut second = std::pin::pin!(topic.publish(text("lost")));
+        tokio::select! {
+            biased;
+            outcome = &mut first => panic!("the store is away: {outcome:?}"),
+            outcome = &mut second => panic!("there is no place: {outcome:?}"),
+            () = std::future::ready(()) => {}
+        }
+        faulty.away.store(false, Ordering::SeqCst);
+    }
+    fill(&topic, 1, 1).await;
+    let mut reader = topic.reader(Start::Earliest, OnLoss::Fail).await.unwrap();
+    assert_eq!(numbers(&mut reader, 1).await, [1]);
+}
+
+#[tokio::test]
 async fn a_deadline_may_be_as_long_as_it_likes() {
     let mut settings = Settings::default();
     settings.deadline = Duration::MAX;
