@@ -24,6 +24,7 @@ pub mod example;
 pub mod folder;
 pub mod http;
 pub mod mongo;
+pub mod page;
 pub mod process;
 pub mod proxy;
 pub mod redis;

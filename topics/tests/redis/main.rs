@@ -6,6 +6,7 @@ mod durable;
 mod epochs;
 mod failover;
 mod faults;
+mod ingest;
 mod keys;
 mod kills;
 mod live;
