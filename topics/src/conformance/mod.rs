@@ -33,7 +33,6 @@ pub use self::registers::*;
 pub use self::remove::*;
 pub use self::topics::*;
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::{
@@ -75,25 +74,31 @@ impl Handles {
     }
 }
 
-/// A test with this harness.
-pub type Test<H> = fn(&H) -> Pin<Box<dyn Future<Output = ()> + '_>>;
-
-/// All tests and their names, for a runner of one's own: one that can say that it has skipped them.
-/// The futures need a tokio runtime of several threads.
-pub fn tests<H: Harness>() -> Vec<(&'static str, Test<H>)> {
-    crate::conformance_tests! { @all by_name [H] }
-}
-
 /// Makes a test of each function in [`conformance`](crate::conformance). The argument is an
 /// expression that makes a [`Harness`](crate::conformance::Harness), which may await. The crate
 /// `tokio`, with its macros and several threads, must be a dependency.
 #[macro_export]
 macro_rules! conformance_tests {
     ($harness:expr) => {
-        $crate::conformance_tests! { @all each [$harness] }
+        $crate::each_conformance_test! { $crate::conformance_tests [@each $harness;] }
     };
-    (@all $what:ident [$($given:tt)*]) => {
-        $crate::conformance_tests! { @$what [$($given)*]
+    (@each $harness:expr; $($test:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                $crate::conformance::$test(&$harness).await;
+            }
+        )*
+    };
+}
+
+/// Calls a macro with the names of all functions in [`conformance`](crate::conformance), behind
+/// what stands in the brackets: for tests that are run by something else than `#[test]`.
+#[macro_export]
+macro_rules! each_conformance_test {
+    ($($macro:ident)::+ [$($before:tt)*]) => {
+        $($macro)::+! {
+            $($before)*
             topic_001_002_offsets_have_no_holes_and_are_seen_in_order
             topic_003_batches_are_not_mixed
             topic_005_an_id_is_stored_once
@@ -131,19 +136,6 @@ macro_rules! conformance_tests {
             topic_031_078_079_080_the_newest_of_each_id_and_all_without_one_survive
             topic_081_082_a_compaction_may_stop_anywhere
         }
-    };
-    (@by_name [$harness:ty] $($test:ident)*) => {
-        vec![$((stringify!($test), |harness: &$harness| {
-            Box::pin($crate::conformance::$test(harness))
-        })),*]
-    };
-    (@each [$harness:expr] $($test:ident)*) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                $crate::conformance::$test(&$harness).await;
-            }
-        )*
     };
 }
 
