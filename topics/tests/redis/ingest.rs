@@ -474,6 +474,24 @@ async fn entries_are_copied_into_the_topic_that_is_there() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copier_goes_on_when_redis_is_back() {
+    let mut server = RedisServer::start();
+    let store = open(&server.url()).await;
+    let ingest = Arc::new(ingest(&store, settings()));
+    let mut copying = JoinSet::new();
+    let copier = Arc::clone(&ingest);
+    copying.spawn(async move {
+        copier.run().await;
+    });
+    for copied in 1..=3 {
+        let mut direct = server.connection();
+        add(&mut direct, INGEST, &[(b"payload", b"1")]);
+        eventually("it is copied", || ingest.stats().copied == copied).await;
+        server.restart();
+    }
+}
+
 const CHILD: &str = "UPDRAFT_TOPICS_TEST_INGEST";
 
 /// Runs in a process of its own until it is killed.
