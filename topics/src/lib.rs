@@ -55,5 +55,6 @@ pub use self::seek::Start;
 pub use self::settings::{Codec, Compaction, RecordLimits, Retention, Settings, WhenFull};
 pub use self::store::Store;
 pub use self::stored::Damaged;
+pub use self::sweep::Swept;
 pub use self::topic::{Batch, Producer, Topic};
 pub use self::topics::Topics;
