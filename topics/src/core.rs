@@ -2,7 +2,7 @@
 //! many records may wait.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
@@ -28,6 +28,8 @@ pub(crate) struct Core {
     is_deleted: AtomicBool,
     /// What retention and compaction know of the topic, as soon as they have looked.
     pub(crate) index: Mutex<Option<Index>>,
+    /// Records that compaction has removed.
+    compacted: AtomicU64,
 }
 
 impl Core {
@@ -46,6 +48,7 @@ impl Core {
             wake_ups,
             is_deleted: AtomicBool::new(false),
             index: Mutex::default(),
+            compacted: AtomicU64::new(0),
         }
     }
 
@@ -132,6 +135,15 @@ impl Core {
 
     pub(crate) fn watch(&self) -> Watcher {
         self.wake_ups.watch(&self.name)
+    }
+
+    pub(crate) fn compacted(&self) -> u64 {
+        self.compacted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_compacted(&self, records: usize) {
+        let records = u64::try_from(records).unwrap_or(u64::MAX);
+        self.compacted.fetch_add(records, Ordering::Relaxed);
     }
 
     pub(crate) fn is_deleted(&self) -> bool {

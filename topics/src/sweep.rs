@@ -13,11 +13,12 @@ const REMOVED_AT_ONCE: usize = 1000;
 /// Calls of one sweep that remove records or read the topic. What is left is for the next one.
 const CALLS: usize = 100;
 
-/// What retention and compaction did at once.
+/// What retention and compaction have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Swept {
-    /// How many records compaction removed.
+    /// How many records compaction has removed in this process since the topic was opened, by this
+    /// sweep, earlier ones, and those that run by themselves.
     pub compacted: u64,
     /// Whether nothing more is to be removed now. A long topic is read, and many records are
     /// removed, in several sweeps.
@@ -47,7 +48,7 @@ pub(crate) async fn sweep(core: &Core) -> Result<Swept, TopicError> {
     match index.as_mut() {
         Some(index) if is_known => compact(core, index, &bounds).await,
         _ => Ok(Swept {
-            compacted: 0,
+            compacted: core.compacted(),
             is_complete: !core.settings.needs_index(),
         }),
     }
@@ -136,12 +137,12 @@ async fn first_to_keep(
 }
 
 async fn compact(core: &Core, index: &mut Index, bounds: &Bounds) -> Result<Swept, TopicError> {
-    let mut swept = Swept {
-        compacted: 0,
-        is_complete: true,
+    let swept = |is_complete| Swept {
+        compacted: core.compacted(),
+        is_complete,
     };
     let Some(compaction) = &core.settings.compaction else {
-        return Ok(swept);
+        return Ok(swept(true));
     };
     let now = now();
     for _ in 0..CALLS {
@@ -152,14 +153,12 @@ async fn compact(core: &Core, index: &mut Index, bounds: &Bounds) -> Result<Swep
             horizon = offsets.last().copied().unwrap_or_default();
         }
         if offsets.is_empty() {
-            return Ok(swept);
+            return Ok(swept(true));
         }
         let removal = Removal::new(bounds.epoch, offsets.clone(), horizon);
         core.call(core.log.remove(&core.name, removal)).await?;
         index.removed(&offsets);
-        let count = u64::try_from(offsets.len()).unwrap_or(u64::MAX);
-        swept.compacted = swept.compacted.saturating_add(count);
+        core.add_compacted(offsets.len());
     }
-    swept.is_complete = false;
-    Ok(swept)
+    Ok(swept(false))
 }

@@ -148,14 +148,14 @@ async fn topic_078_a_long_topic_is_compacted_in_several_sweeps_which_say_so() {
         let entries = (0..1000).map(|n: u64| Entry::value(&n).compact("id"));
         topic.publish_many(entries).await.unwrap();
     }
-    let (mut compacted, mut sweeps) = (0, 0);
-    loop {
+    let mut sweeps = 0;
+    let compacted = loop {
         let swept = topic.sweep().await.unwrap();
-        (compacted, sweeps) = (compacted + swept.compacted, sweeps + 1);
+        sweeps += 1;
         if swept.is_complete {
-            break;
+            break swept.compacted;
         }
-    }
+    };
     assert_eq!(held(&topic).await, [999]);
     assert!(compacted == 29_999 && sweeps > 1, "{compacted} {sweeps}");
 }
