@@ -50,7 +50,7 @@ async fn main() -> ExitCode {
     updraft::log_panics();
     match options.command {
         None => {
-            log_to_stderr(LevelFilter::INFO);
+            log_to_stderr(Targets::new().with_default(LevelFilter::INFO));
             match relay::run(options.relay).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
@@ -61,21 +61,22 @@ async fn main() -> ExitCode {
             }
         }
         Some(Command::Topic(options)) => {
-            log_to_stderr(LevelFilter::WARN);
+            // A command says itself what becomes of its connections.
+            let quiet = Targets::new().with_default(LevelFilter::WARN);
+            log_to_stderr(quiet.with_target("updraft_bus", LevelFilter::ERROR));
             topic::run(options).await
         }
     }
 }
 
-/// Logs what `RUST_LOG` names, or this level and above if it names nothing; in colours on a terminal
-/// only.
-fn log_to_stderr(level: LevelFilter) {
+/// Logs what `RUST_LOG` names, or these targets if it names nothing; in colours on a terminal only.
+fn log_to_stderr(default: Targets) {
     let wanted = env::var("RUST_LOG").unwrap_or_default();
     let parsed = (!wanted.is_empty()).then(|| wanted.parse::<Targets>());
     let mistake = parsed.as_ref().and_then(|parsed| parsed.as_ref().err());
     let mistake = mistake.map(ToString::to_string);
     let targets = parsed.and_then(Result::ok);
-    let targets = targets.unwrap_or_else(|| Targets::new().with_default(level));
+    let targets = targets.unwrap_or(default);
     let is_plain = env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)

@@ -811,8 +811,8 @@ async fn topic_001_two_processes_append_and_read_at_the_same_time() {
 async fn topics(url: &str) -> Topics {
     let store = Arc::new(open(url).await);
     let bus = Redis::connect(url).await.unwrap();
-    let channels = Arc::new(Channels::new(bus, ChannelSettings::default()));
-    Topics::open(Store::new(store.clone(), store, channels))
+    let channels = Channels::open(bus, ChannelSettings::default()).unwrap();
+    Topics::open(Store::new(store.clone(), store, Arc::new(channels)))
 }
 
 async fn next(reader: &mut Reader) -> Received {

@@ -99,7 +99,11 @@ pub(super) fn explain(error: &TopicError) -> String {
     };
     let mut cause = error.source();
     while let Some(because) = cause {
-        text = format!("{text}: {because}");
+        let told = because.to_string();
+        // Some errors say what their cause says.
+        if !text.ends_with(&told) {
+            text = format!("{text}: {told}");
+        }
         cause = because.source();
     }
     text

@@ -311,12 +311,12 @@ impl Done {
     }
 
     fn counts(&self) -> String {
-        let mut counts = format!("{} records stored", self.records);
+        let mut counts = format!("{} stored", self.records);
         if self.duplicates > 0 {
             counts.push_str(&format!(", {} stored before", self.duplicates));
         }
         if self.skipped > 0 {
-            counts.push_str(&format!(", {} lines skipped", self.skipped));
+            counts.push_str(&format!(", {} skipped", self.skipped));
         }
         counts
     }

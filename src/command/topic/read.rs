@@ -207,7 +207,12 @@ impl<'a> Printing<'a> {
                     self.output.flush()?;
                     return Err(error.into());
                 }
-                (None, _) => break,
+                (None, until) => {
+                    if matches!(until, Until::Closed) && !self.interrupt.is_asked() {
+                        self.tell(&"the topic is closed")?;
+                    }
+                    break;
+                }
                 // There may be more kinds one day, which are no records.
                 (Some(Ok(_)), _) => {}
             }

@@ -125,9 +125,11 @@ impl StoreOptions {
             settings.bus_prefix.clone_from(prefix);
         }
         let redis = Arc::new(RedisStore::open(&self.store, settings).await?);
-        let channels = Arc::new(Channels::new(bus, ChannelSettings::default()));
+        let channels = Channels::open(bus, ChannelSettings::default());
+        let channels = channels
+            .map_err(|error| Ended::failed(format!("Redis cannot be listened to: {error}")))?;
         Ok(OpenStore {
-            topics: Topics::open(Store::new(redis.clone(), redis, channels)),
+            topics: Topics::open(Store::new(redis.clone(), redis, Arc::new(channels))),
             file: None,
         })
     }

@@ -29,7 +29,7 @@ use crate::{TopicError, TopicName};
 /// let url = "redis://127.0.0.1:6379";
 /// let store = Arc::new(RedisStore::open(url, RedisSettings::default()).await?);
 /// // Scripts publish the wake-ups that readers hear over this bus.
-/// let bus = Channels::new(Redis::connect(url).await?, ChannelSettings::default());
+/// let bus = Channels::open(Redis::connect(url).await?, ChannelSettings::default())?;
 /// let topics = Topics::open(Store::new(store.clone(), store, Arc::new(bus)));
 /// # Ok(()) }
 /// ```
