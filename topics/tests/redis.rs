@@ -811,8 +811,8 @@ async fn topic_001_two_processes_append_and_read_at_the_same_time() {
 async fn topics(url: &str) -> Topics {
     let store = Arc::new(open(url).await);
     let bus = Redis::connect(url).await.unwrap();
-    let channels = Channels::open(bus, ChannelSettings::default()).unwrap();
-    Topics::open(Store::new(store.clone(), store, Arc::new(channels)))
+    let channels = Arc::new(Channels::new(bus, ChannelSettings::default()));
+    Topics::open(Store::new(store.clone(), store, channels))
 }
 
 async fn next(reader: &mut Reader) -> Received {
@@ -834,9 +834,7 @@ async fn expect(reader: &mut Reader, number: u64) {
 async fn topic_090_a_live_reader_is_told_that_redis_was_emptied() {
     let server = RedisServer::start();
     let (here, there) = (topics(&server.url()).await, topics(&server.url()).await);
-    let mut settings = Settings::default();
-    // It never looks for itself.
-    settings.poll = Duration::from_secs(3600);
+    let settings = Settings::default();
     let read = here.topic("orders", settings.clone()).await.unwrap();
     let written = there.topic("orders", settings).await.unwrap();
     let mut reader = read.reader(Start::Latest, OnLoss::Earliest).await.unwrap();
