@@ -13,6 +13,8 @@ mod log;
 mod loss;
 mod memory;
 mod message;
+#[cfg(feature = "mongo")]
+mod mongo;
 mod name;
 mod position;
 mod publish;
@@ -41,6 +43,8 @@ pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
 pub use self::loss::{Gap, Reset, ResetReason};
 pub use self::memory::Memory;
 pub use self::message::{Message, Received};
+#[cfg(feature = "mongo")]
+pub use self::mongo::{MongoSettings, MongoStore};
 pub use self::name::{InvalidTopicName, MAX_TOPIC_NAME, TopicName};
 pub use self::position::{Epoch, InvalidPosition, Mark, Offset, Place, Position};
 pub use self::publish::Published;
