@@ -1,4 +1,6 @@
-//! Registers in MongoDB: a document each, and each swap names the version that it expects.
+//! Registers in MongoDB. Each write of a register is a document, inserted under the number behind
+//! that of the latest one. Of those who have seen the same version, the first takes that number, and
+//! MongoDB says for each document of a batch whether its number was free.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, Bson, Document, doc};
+use mongodb::bson::{Binary, Document, doc};
+use mongodb::options::WriteConcern;
 use tokio::time::Instant;
 
 use super::MongoStore;
@@ -15,17 +18,26 @@ use super::error::{duplicates, failed, foreign};
 use crate::clock::millis;
 use crate::{Answer, Register, RegisterKey, Registers, Swap, Swapped, TopicError, Version};
 
-/// How often registers whose time is over are removed, by a process that writes some.
-const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// For how long the last document of a register stays that was removed, or whose time is over. Who
+/// has seen an earlier one must not find its number free, and inserts within the deadline.
+const GONE_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// How often such documents are removed, by a process that writes registers.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
 
 /// When this process is to do that next.
 #[derive(Debug, Default)]
 pub(super) struct Tidying(Mutex<Option<Instant>>);
 
-/// A register as it is stored.
-struct Kept {
-    register: Register,
-    is_over: bool,
+/// What is stored of a register.
+#[derive(Default)]
+struct Chain {
+    /// The number of its latest document; 0 if there is none.
+    number: i64,
+    /// `None` if it was removed, or its time is over.
+    register: Option<Register>,
+    /// All its documents.
+    ids: Vec<String>,
 }
 
 /// Swaps of one call with the places of their answers, no two of one key.
@@ -34,12 +46,9 @@ type Round<'a> = Vec<(&'a Swap, &'a mut Option<Swapped>)>;
 impl Registers for MongoStore {
     fn get<'a>(&'a self, keys: &'a [RegisterKey]) -> Answer<'a, Vec<Option<Register>>> {
         Box::pin(self.within(async move {
-            let kept = self.kept(keys.iter()).await?;
-            let held = |key| kept.get(&id(key)).filter(|kept| !kept.is_over);
-            let found = keys
-                .iter()
-                .map(|key| held(key).map(|it| it.register.clone()));
-            Ok(found.collect())
+            let chains = self.chains(keys.iter()).await?;
+            let held = |key| chains.get(&text(key)).and_then(|it| it.register.clone());
+            Ok(keys.iter().map(held).collect())
         }))
     }
 
@@ -71,176 +80,95 @@ impl Registers for MongoStore {
 }
 
 impl MongoStore {
-    /// Swaps of different keys, each kind of them at once.
+    /// Swaps of different keys.
     async fn swap_round(&self, round: Round<'_>) -> Result<(), TopicError> {
+        let began = Instant::now();
+        let chains = self.chains(round.iter().map(|(swap, _)| &swap.key)).await?;
         let now = self.now().await?;
-        let (writes, removals): (Round<'_>, Round<'_>) = round
-            .into_iter()
-            .partition(|(swap, _)| swap.value.is_some());
-        let (updates, inserts): (Round<'_>, Round<'_>) = writes
-            .into_iter()
-            .partition(|(swap, _)| swap.expected.is_some());
-        let mut refused = self.insert_registers(inserts, now).await?;
-        refused.extend(self.update_registers(updates, now).await?);
-        refused.extend(self.remove_registers(removals).await?);
-        if refused.is_empty() {
+        let none = Chain::default();
+        let mut writes = Vec::new();
+        for (swap, answer) in round {
+            let chain = chains.get(&text(&swap.key)).unwrap_or(&none);
+            let actual = chain.register.as_ref().map(|register| register.version);
+            if actual != swap.expected {
+                *answer = Some(Swapped::Conflict { actual });
+            } else if swap.value.is_none() && actual.is_none() {
+                *answer = Some(Swapped::Removed);
+            } else {
+                writes.push((swap, answer, chain, Version::draw()));
+            }
+        }
+        if writes.is_empty() {
             return Ok(());
         }
-        let kept = self.kept(refused.iter().map(|(swap, _)| &swap.key)).await?;
-        for (swap, answer) in refused {
-            let kept = kept.get(&id(&swap.key)).filter(|kept| !kept.is_over);
-            let actual = kept.map(|kept| kept.register.version);
-            *answer = Some(match (swap.expected, &swap.value, actual) {
-                (None, None, None) => Swapped::Removed,
-                // It had another version, or none, and has this one since.
-                (expected, ..) if actual == expected => return Err(TopicError::Unavailable(None)),
-                _ => Swapped::Conflict { actual },
+        if began.elapsed() > self.0.deadline {
+            return Err(TopicError::Unavailable(None));
+        }
+        let documents = writes.iter();
+        let documents: Vec<_> = documents
+            .map(|(swap, _, chain, version)| document(swap, chain, *version, now))
+            .collect();
+        let inserted = self.0.registers.insert_many(&documents).ordered(false);
+        let taken = match inserted.await {
+            Ok(_) => Vec::new(),
+            Err(error) => duplicates(&error).ok_or_else(|| failed(error))?,
+        };
+        let mut replaced = Vec::new();
+        let mut refused = Vec::new();
+        for (n, (swap, answer, chain, version)) in writes.into_iter().enumerate() {
+            if taken.contains(&n) {
+                refused.push((swap, answer));
+                continue;
+            }
+            replaced.extend_from_slice(&chain.ids);
+            *answer = Some(match swap.value {
+                Some(_) => Swapped::Written(version),
+                None => Swapped::Removed,
             });
+        }
+        self.forget(replaced).await?;
+        let chains = self
+            .chains(refused.iter().map(|(swap, _)| &swap.key))
+            .await?;
+        for (swap, answer) in refused {
+            let chain = chains.get(&text(&swap.key)).unwrap_or(&none);
+            let actual = chain.register.as_ref().map(|register| register.version);
+            *answer = Some(Swapped::Conflict { actual });
         }
         Ok(())
     }
 
-    /// Writes registers that are not to be there. Answers those that are.
-    async fn insert_registers<'a>(
-        &self,
-        swaps: Round<'a>,
-        now: u64,
-    ) -> Result<Round<'a>, TopicError> {
-        let versions: Vec<_> = swaps.iter().map(|_| Version::draw()).collect();
-        let documents = swaps.iter().zip(&versions);
-        let documents: Vec<_> = documents
-            .map(|((swap, _), version)| {
-                let mut document = doc! { "_id": id(&swap.key) };
-                document.extend(fields(swap, *version, now));
-                document
-            })
-            .collect();
-        if documents.is_empty() {
-            return Ok(swaps);
+    /// Removes documents that others have replaced. If that is lost, the next swap does it.
+    async fn forget(&self, ids: Vec<String>) -> Result<(), TopicError> {
+        if !ids.is_empty() {
+            let replaced = doc! { "_id": { "$in": ids } };
+            let forget = self.0.registers.delete_many(replaced);
+            forget
+                .write_concern(WriteConcern::nodes(1))
+                .await
+                .map_err(failed)?;
         }
-        let taken = match self
-            .0
-            .registers
-            .insert_many(&documents)
-            .ordered(false)
-            .await
-        {
-            Ok(_) => Vec::new(),
-            Err(error) => duplicates(&error).ok_or_else(|| failed(error))?,
-        };
-        let mut refused = Vec::new();
-        for (n, ((swap, answer), version)) in swaps.into_iter().zip(versions).enumerate() {
-            if !taken.contains(&n) {
-                *answer = Some(Swapped::Written(version));
-                continue;
-            }
-            // One whose time is over counts as gone.
-            let is_over = doc! { "_id": id(&swap.key), "e": { "$lte": date(now) } };
-            let replace = self
-                .0
-                .registers
-                .update_one(is_over, update(swap, version, now));
-            if replace.await.map_err(failed)?.matched_count > 0 {
-                *answer = Some(Swapped::Written(version));
-            } else {
-                refused.push((swap, answer));
-            }
-        }
-        Ok(refused)
+        Ok(())
     }
 
-    /// Writes registers that are to have a version. Answers those that have not.
-    async fn update_registers<'a>(
-        &self,
-        swaps: Round<'a>,
-        now: u64,
-    ) -> Result<Round<'a>, TopicError> {
-        if swaps.is_empty() {
-            return Ok(swaps);
-        }
-        let versions: Vec<_> = swaps.iter().map(|_| Version::draw()).collect();
-        let updates = swaps.iter().zip(&versions).map(|((swap, _), version)| {
-            doc! { "q": exactly(swap), "u": update(swap, *version, now) }
-        });
-        let updates: Vec<_> = updates.collect();
-        let wanted = updates.len();
-        let command = doc! {
-            "update": self.0.registers.name(),
-            "updates": updates,
-            "ordered": false,
-            "writeConcern": { "w": "majority" },
-        };
-        let answer = self.0.database.run_command(command).await.map_err(failed)?;
-        if answer.contains_key("writeErrors") || answer.contains_key("writeConcernError") {
-            return Err(TopicError::Unavailable(None));
-        }
-        let updated = count(answer.get("n")).ok_or_else(foreign)?;
-        if updated == wanted {
-            for ((_, answer), version) in swaps.into_iter().zip(versions) {
-                *answer = Some(Swapped::Written(version));
-            }
-            return Ok(Vec::new());
-        }
-        // MongoDB says how many were written, not which.
-        let kept = self.kept(swaps.iter().map(|(swap, _)| &swap.key)).await?;
-        let mut refused = Vec::new();
-        let mut written: usize = 0;
-        for ((swap, answer), version) in swaps.into_iter().zip(versions) {
-            let kept = kept.get(&id(&swap.key));
-            if kept.is_some_and(|kept| kept.register.version == version) {
-                written = written.saturating_add(1);
-                *answer = Some(Swapped::Written(version));
-            } else {
-                refused.push((swap, answer));
-            }
-        }
-        // One was written, and has been replaced since: nobody knows which.
-        if written == updated {
-            Ok(refused)
-        } else {
-            Err(TopicError::Unavailable(None))
-        }
-    }
-
-    /// Removes registers. Answers those that have another version, and those that were not to be
-    /// there.
-    async fn remove_registers<'a>(&self, swaps: Round<'a>) -> Result<Round<'a>, TopicError> {
-        let mut refused = Vec::new();
-        for (swap, answer) in swaps {
-            let removed = match swap.expected {
-                Some(_) => {
-                    let removed = self.0.registers.delete_one(exactly(swap));
-                    removed.await.map_err(failed)?.deleted_count
-                }
-                None => 0,
-            };
-            if removed > 0 {
-                *answer = Some(Swapped::Removed);
-            } else {
-                refused.push((swap, answer));
-            }
-        }
-        Ok(refused)
-    }
-
-    async fn kept(
+    async fn chains(
         &self,
         keys: impl Iterator<Item = &RegisterKey>,
-    ) -> Result<HashMap<String, Kept>, TopicError> {
-        let ids: Vec<_> = keys.map(id).collect();
-        let mut kept = HashMap::new();
-        if ids.is_empty() {
-            return Ok(kept);
+    ) -> Result<HashMap<String, Chain>, TopicError> {
+        let mut chains: HashMap<String, Chain> = HashMap::new();
+        let ranges: Vec<_> = keys.map(documents_of).collect();
+        if ranges.is_empty() {
+            return Ok(chains);
         }
         let now = self.now().await?;
-        let find = self.0.registers.find(doc! { "_id": { "$in": ids } });
+        let find = self.0.registers.find(doc! { "$or": ranges });
         let mut found = find.await.map_err(failed)?;
         while found.advance().await.map_err(failed)? {
             let document = found.deserialize_current().map_err(failed)?;
-            let (id, register) = parse(&document, now).ok_or_else(foreign)?;
-            kept.insert(id, register);
+            let (key, link) = parse(&document, now).ok_or_else(foreign)?;
+            chains.entry(key).or_default().add(link);
         }
-        Ok(kept)
+        Ok(chains)
     }
 
     async fn scan_names(
@@ -253,35 +181,57 @@ impl MongoStore {
         let now = self.now().await?;
         let begin = format!("{namespace}\n{prefix}");
         let from = match after {
-            Some(after) if after >= prefix => doc! { "$gt": format!("{namespace}\n{after}") },
+            Some(after) if after >= prefix => {
+                doc! { "$gte": format!("{namespace}\n{after}{BEHIND}") }
+            }
             _ => doc! { "$gte": &begin },
         };
-        let mut found = Vec::new();
-        let is_live = doc! { "$not": { "$lte": date(now) } };
-        let find = self.0.registers.find(doc! { "_id": from, "e": is_live });
-        let mut documents = find
-            .sort(doc! { "_id": 1 })
-            .limit(limit.try_into().unwrap_or(i64::MAX))
-            .await
-            .map_err(failed)?;
-        while found.len() < limit && documents.advance().await.map_err(failed)? {
-            let document = documents.deserialize_current().map_err(failed)?;
-            let (id, kept) = parse(&document, now).ok_or_else(foreign)?;
-            let Some((space, name)) = id.split_once('\n').filter(|_| id.starts_with(&begin)) else {
-                break;
-            };
-            found.push((RegisterKey::new(space, name)?, kept.register));
+        let find = self.0.registers.find(doc! { "_id": from });
+        let find = find.sort(doc! { "_id": 1 });
+        let mut documents = find.await.map_err(failed)?;
+        let mut found: Vec<(RegisterKey, Register)> = Vec::new();
+        let mut latest = (String::new(), Chain::default());
+        let mut is_more = true;
+        while is_more && found.len() < limit {
+            is_more = documents.advance().await.map_err(failed)?;
+            let mut next = (String::new(), Chain::default());
+            if is_more {
+                let document = documents.deserialize_current().map_err(failed)?;
+                let (key, link) = parse(&document, now).ok_or_else(foreign)?;
+                is_more = key.starts_with(&begin);
+                if key == latest.0 {
+                    latest.1.add(link);
+                    continue;
+                }
+                next.0 = key;
+                next.1.add(link);
+            }
+            let (key, chain) = std::mem::replace(&mut latest, next);
+            if let (Some(register), Some((space, name))) = (chain.register, key.split_once('\n')) {
+                found.push((RegisterKey::new(space, name)?, register));
+            }
         }
         Ok(found)
     }
 
-    /// Removes registers whose time is over, once in a while.
+    /// Removes what is left of registers that are long gone, once in a while.
     async fn tidy(&self) -> Result<(), TopicError> {
         if self.0.tidying.is_due() {
-            let over = doc! { "e": { "$lte": date(self.now().await?) } };
+            let gone = self.now().await?.saturating_sub(millis(GONE_FOR));
+            let over = doc! { "e": { "$lte": date(gone) } };
             self.0.registers.delete_many(over).await.map_err(failed)?;
         }
         Ok(())
+    }
+}
+
+impl Chain {
+    fn add(&mut self, link: Self) {
+        if link.number > self.number {
+            self.number = link.number;
+            self.register = link.register;
+        }
+        self.ids.extend(link.ids);
     }
 }
 
@@ -306,55 +256,59 @@ fn next_round<'a>(left: &mut Round<'a>) -> Round<'a> {
     left.extract_if(.., is_first).collect()
 }
 
-/// Neither a namespace nor a name has a line feed, and nothing sorts in front of it that they have.
-fn id(key: &RegisterKey) -> String {
+/// What stands between a name and a number, and what is next to that. No namespace and no name has
+/// either, and both sort in front of all that they have.
+const BETWEEN: char = '\n';
+const BEHIND: char = '\u{b}';
+
+fn text(key: &RegisterKey) -> String {
     format!("{}\n{}", key.namespace(), key.name())
 }
 
-/// The register, if it has the version that is expected.
-fn exactly(swap: &Swap) -> Document {
-    let version = swap.expected.map(number);
-    doc! { "_id": id(&swap.key), "v": version }
+/// All documents of a register.
+fn documents_of(key: &RegisterKey) -> Document {
+    let key = text(key);
+    doc! { "_id": { "$gt": format!("{key}{BETWEEN}"), "$lt": format!("{key}{BEHIND}") } }
 }
 
-fn update(swap: &Swap, version: Version, now: u64) -> Document {
-    let mut update = doc! { "$set": fields(swap, version, now) };
-    if swap.expires.is_none() {
-        update.insert("$unset", doc! { "e": "" });
-    }
-    update
-}
-
-fn fields(swap: &Swap, version: Version, now: u64) -> Document {
-    let value = Binary {
-        subtype: BinarySubtype::Generic,
-        bytes: swap.value.clone().unwrap_or_default().into(),
+/// The document that follows on those of the chain.
+fn document(swap: &Swap, chain: &Chain, version: Version, now: u64) -> Document {
+    let number = chain.number.saturating_add(1);
+    let key = text(&swap.key);
+    let mut document = doc! {
+        "_id": format!("{key}{BETWEEN}{number:016x}"),
+        "n": number,
+        "v": version.to_u64().cast_signed(),
     };
-    let mut fields = doc! { "v": number(version), "b": value };
-    if let Some(after) = swap.expires {
-        fields.insert("e", date(now.saturating_add(millis(after))));
+    if let Some(value) = &swap.value {
+        let value = Binary {
+            subtype: BinarySubtype::Generic,
+            bytes: value.clone().into(),
+        };
+        document.insert("b", value);
     }
-    fields
+    let ends = match (&swap.value, swap.expires) {
+        (Some(_), None) => return document,
+        (Some(_), Some(after)) => now.saturating_add(millis(after)),
+        (None, _) => now,
+    };
+    document.insert("e", date(ends));
+    document
 }
 
-fn number(version: Version) -> i64 {
-    version.to_u64().cast_signed()
-}
-
-fn count(value: Option<&Bson>) -> Option<usize> {
-    match value? {
-        Bson::Int32(count) => usize::try_from(*count).ok(),
-        Bson::Int64(count) => usize::try_from(*count).ok(),
-        _ => None,
-    }
-}
-
-fn parse(document: &Document, now: u64) -> Option<(String, Kept)> {
+/// A document of a register, and which register that is.
+fn parse(document: &Document, now: u64) -> Option<(String, Chain)> {
     let id = document.get_str("_id").ok()?;
+    let (key, _) = id.rsplit_once(BETWEEN)?;
     let version = Version::from_u64(document.get_i64("v").ok()?.cast_unsigned());
-    let value = document.get_binary_generic("b").ok()?;
-    let register = Register::new(version, Bytes::copy_from_slice(value));
     let ends = document.get_datetime("e").ok();
     let is_over = ends.is_some_and(|ends| *ends <= date(now));
-    Some((id.to_owned(), Kept { register, is_over }))
+    let value = document.get_binary_generic("b").ok().filter(|_| !is_over);
+    let register = value.map(|value| Register::new(version, Bytes::copy_from_slice(value)));
+    let chain = Chain {
+        number: document.get_i64("n").ok()?,
+        register,
+        ids: vec![id.to_owned()],
+    };
+    Some((key.to_owned(), chain))
 }
