@@ -9,6 +9,7 @@ mod error;
 #[cfg(feature = "file")]
 mod file;
 mod index;
+mod lease;
 mod log;
 mod loss;
 mod memory;
@@ -39,6 +40,7 @@ pub use self::entry::Entry;
 pub use self::error::{Cause, Item, TopicError};
 #[cfg(feature = "file")]
 pub use self::file::{FileOptions, FileStore};
+pub use self::lease::{Held, Lease};
 pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
 pub use self::loss::{Gap, Reset, ResetReason};
 pub use self::memory::Memory;
