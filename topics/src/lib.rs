@@ -46,7 +46,7 @@ pub use self::loss::{Gap, Reset, ResetReason};
 pub use self::memory::Memory;
 pub use self::message::{Message, Received};
 #[cfg(feature = "mongo")]
-pub use self::mongo::{MongoSettings, MongoStore};
+pub use self::mongo::{MongoSettings, MongoStore, Outbox, OutboxSettings, OutboxStats};
 pub use self::name::{InvalidTopicName, MAX_TOPIC_NAME, TopicName};
 pub use self::position::{Epoch, InvalidPosition, Mark, Offset, Place, Position};
 pub use self::publish::Published;

@@ -117,7 +117,7 @@ impl MongoStore {
     }
 
     /// The records that are stored under these ids.
-    pub(super) async fn known(
+    async fn known(
         &self,
         records: &Collection<Document>,
         ids: &[&str],
@@ -159,7 +159,7 @@ impl MongoStore {
 
     /// Inserts documents until one has a number or an id that is taken. Answers how many it has
     /// inserted; with transactions all, or none.
-    async fn insert_documents(
+    pub(super) async fn insert_documents(
         &self,
         records: &Collection<Document>,
         documents: &[Document],

@@ -204,6 +204,11 @@ pub(super) fn end(tail: &Tail) -> Document {
     }
 }
 
+/// The ids of records that were copied from the outbox. Those of programs are strings.
+pub(super) fn is_copy() -> Document {
+    doc! { "$type": "binData" }
+}
+
 /// An offset as MongoDB has it. None that was given is as high as the highest of these.
 pub(super) fn signed(offset: Offset) -> i64 {
     i64::try_from(offset).unwrap_or(i64::MAX)

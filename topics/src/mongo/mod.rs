@@ -7,6 +7,7 @@ mod document;
 mod error;
 mod list;
 mod log;
+mod outbox;
 mod page;
 mod registers;
 mod remove;
@@ -26,6 +27,7 @@ use updraft_bus::{Bus, ChannelSettings, Channels};
 
 use self::clock::Clock;
 use self::error::{Failure, failed};
+pub use self::outbox::{Outbox, OutboxSettings, OutboxStats};
 use self::turn::Turns;
 use crate::{Epoch, Store, TopicError, TopicName};
 
@@ -93,6 +95,7 @@ use crate::{Epoch, Store, TopicError, TopicName};
 /// | --- | --- |
 /// | `PREFIX_topics` | a document for each topic: its name as `_id`, `epoch`, `first`, `horizon`, and `stage`, since creating and deleting a topic are several steps. An append does not write it |
 /// | `PREFIX_t_HASH_EPOCH` | the records of a topic: the offset as `_id`, the mark `m`, the time `t`, the content with its checksum `c`, the id for deduplication `d`, on which there is a sparse unique index. The document of 0 stands in front of all records. The highest one is never removed, only its content, so that no number is given twice. A closed topic has one more document behind its last record, `k: "end"` |
+/// | `PREFIX_outbox`, `PREFIX_outbox_rejected` | see [`Outbox`] |
 /// | `PREFIX_registers` | a document for each write of a register, of which the latest stays. That of a register that was removed, or whose time is over, stays for a day |
 ///
 /// # What it costs

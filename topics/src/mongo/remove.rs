@@ -5,7 +5,7 @@ use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 
 use super::MongoStore;
-use super::document::{Stored, TopicState, signed};
+use super::document::{Stored, TopicState, is_copy, signed};
 use super::error::failed;
 use super::list::identify;
 use crate::{Bounds, Create, Epoch, Offset, Removal, TopicError, TopicName};
@@ -112,18 +112,19 @@ impl MongoStore {
     }
 
     /// Removes documents. That of the offset `last`, which may be the highest, stays without its
-    /// content.
+    /// content, and so do those that tell a copier of the outbox what it has copied.
     async fn remove_all(
         &self,
         records: &Collection<Document>,
         offsets: Document,
         last: Offset,
     ) -> Result<(), TopicError> {
-        let last = signed(last);
-        let is_last = doc! { "$and": [{ "_id": offsets.clone() }, { "_id": last }] };
-        let empty = records.update_one(is_last, doc! { "$unset": { "c": "" } });
+        let in_range = doc! { "_id": offsets };
+        let stays = doc! { "$or": [{ "_id": signed(last) }, { "d": is_copy() }] };
+        let empty = doc! { "$and": [&in_range, &stays] };
+        let empty = records.update_many(empty, doc! { "$unset": { "c": "" } });
         empty.await.map_err(failed)?;
-        let others = doc! { "$and": [{ "_id": offsets }, { "_id": { "$ne": last } }] };
+        let others = doc! { "$and": [in_range, { "$nor": [stays] }] };
         records.delete_many(others).await.map_err(failed)?;
         Ok(())
     }
