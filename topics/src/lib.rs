@@ -53,7 +53,7 @@ pub use self::publish::Published;
 pub use self::reader::{OnLoss, Reader};
 pub use self::record::{Appended, AppendedBatch, Bounds, Content, Limit, NewRecord, Page, Record};
 #[cfg(feature = "redis")]
-pub use self::redis::{RedisSettings, RedisStore};
+pub use self::redis::{Ingest, IngestSettings, IngestStats, RedisSettings, RedisStore};
 pub use self::register::{
     MAX_REGISTER_KEY, MAX_REGISTER_VALUE, Register, RegisterKey, Registers, Swap, Swapped, Version,
 };
@@ -63,3 +63,8 @@ pub use self::store::Store;
 pub use self::stored::Damaged;
 pub use self::topic::{Batch, Producer, Topic};
 pub use self::topics::Topics;
+
+/// The page of the guide, for its example to be compiled.
+#[cfg(all(doctest, feature = "redis"))]
+#[doc = include_str!("../../docs/ingest.md")]
+struct IngestPage;
