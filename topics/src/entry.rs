@@ -45,6 +45,12 @@ impl Entry {
         Self::new(Payload::Ejson(value.and_then(|value| encode(&value))))
     }
 
+    /// A value that is written as EJSON or JSON already, and is stored as it is written. If the text
+    /// is neither, publishing it says so.
+    pub fn ejson(text: impl Into<Bytes>) -> Self {
+        Self::new(Payload::Ejson(check(text.into())))
+    }
+
     /// Bytes as they are, for a topic of bytes.
     pub fn bytes(payload: impl Into<Bytes>) -> Self {
         Self::new(Payload::Bytes(payload.into()))
@@ -154,8 +160,11 @@ fn encode(value: &Value) -> Result<Bytes, TopicError> {
         let cause = "undefined is not a value of a record";
         return Err(TopicError::NotEncoded(Arc::from(Box::from(cause))));
     }
-    let text = Bytes::from(ejson::to_ejson(value));
-    // What is stored must be readable, see `Message::value`.
+    check(Bytes::from(ejson::to_ejson(value)))
+}
+
+/// What is stored must be readable, see `Message::value`.
+fn check(text: Bytes) -> Result<Bytes, TopicError> {
     match ejson::scan(&text, &LIMITS) {
         Ok(_) => Ok(text),
         Err(error) => Err(TopicError::NotEncoded(Arc::new(error))),

@@ -89,6 +89,9 @@ pub enum TopicError {
     },
     /// `config-conflict`: the topic is open in this process with other settings.
     ConfigConflict,
+    /// `lease-lost`: another process has the lease, or may have it. What was to be written may have
+    /// been written before.
+    LeaseLost,
     /// `shutting-down`: the store, or this process, is being closed. Nothing was stored.
     ShuttingDown,
 }
@@ -139,6 +142,7 @@ impl TopicError {
             Self::NotEncoded(_) => "not-encoded",
             Self::NotDecoded { .. } => "not-decoded",
             Self::ConfigConflict => "config-conflict",
+            Self::LeaseLost => "lease-lost",
             Self::ShuttingDown => "shutting-down",
         }
     }
@@ -248,6 +252,9 @@ impl fmt::Display for TopicError {
             ),
             Self::ConfigConflict => f.write_str(
                 "the topic is open in this process with other settings; use the same ones",
+            ),
+            Self::LeaseLost => f.write_str(
+                "another process has the lease, or may have it; stop, and take it again",
             ),
             Self::ShuttingDown => f.write_str("topics are being closed; try another process"),
         }

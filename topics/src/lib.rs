@@ -9,10 +9,13 @@ mod error;
 #[cfg(feature = "file")]
 mod file;
 mod index;
+mod lease;
 mod log;
 mod loss;
 mod memory;
 mod message;
+#[cfg(feature = "mongo")]
+mod mongo;
 mod name;
 mod position;
 mod publish;
@@ -37,17 +40,20 @@ pub use self::entry::Entry;
 pub use self::error::{Cause, Item, TopicError};
 #[cfg(feature = "file")]
 pub use self::file::{FileOptions, FileStore};
+pub use self::lease::{Held, Lease};
 pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
 pub use self::loss::{Gap, Reset, ResetReason};
 pub use self::memory::Memory;
 pub use self::message::{Message, Received};
+#[cfg(feature = "mongo")]
+pub use self::mongo::{MongoSettings, MongoStore, Outbox, OutboxSettings, OutboxStats};
 pub use self::name::{InvalidTopicName, MAX_TOPIC_NAME, TopicName};
 pub use self::position::{Epoch, InvalidPosition, Mark, Offset, Place, Position};
 pub use self::publish::Published;
 pub use self::reader::{OnLoss, Reader};
 pub use self::record::{Appended, AppendedBatch, Bounds, Content, Limit, NewRecord, Page, Record};
 #[cfg(feature = "redis")]
-pub use self::redis::{RedisSettings, RedisStore};
+pub use self::redis::{Ingest, IngestSettings, IngestStats, RedisSettings, RedisStore};
 pub use self::register::{
     MAX_REGISTER_KEY, MAX_REGISTER_VALUE, Register, RegisterKey, Registers, Swap, Swapped, Version,
 };
@@ -58,3 +64,8 @@ pub use self::stored::Damaged;
 pub use self::sweep::Swept;
 pub use self::topic::{Batch, Producer, Topic};
 pub use self::topics::Topics;
+
+/// The page of the guide, for its example to be compiled.
+#[cfg(all(doctest, feature = "redis"))]
+#[doc = include_str!("../../docs/ingest.md")]
+struct IngestPage;

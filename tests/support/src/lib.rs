@@ -23,6 +23,7 @@ pub mod compiler;
 pub mod example;
 pub mod http;
 pub mod mongo;
+pub mod page;
 pub mod process;
 pub mod proxy;
 pub mod redis;

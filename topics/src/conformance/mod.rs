@@ -78,7 +78,25 @@ impl Handles {
 #[macro_export]
 macro_rules! conformance_tests {
     ($harness:expr) => {
-        $crate::conformance_tests! { @each $harness;
+        $crate::each_conformance_test! { $crate::conformance_tests [@each $harness;] }
+    };
+    (@each $harness:expr; $($test:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                $crate::conformance::$test(&$harness).await;
+            }
+        )*
+    };
+}
+
+/// Calls a macro with the names of all functions in [`conformance`](crate::conformance), behind
+/// what stands in the brackets: for tests that are run by something else than `#[test]`.
+#[macro_export]
+macro_rules! each_conformance_test {
+    ($($macro:ident)::+ [$($before:tt)*]) => {
+        $($macro)::+! {
+            $($before)*
             topic_001_002_offsets_have_no_holes_and_are_seen_in_order
             topic_003_batches_are_not_mixed
             topic_005_an_id_is_stored_once
@@ -109,14 +127,6 @@ macro_rules! conformance_tests {
             registers_expire
             registers_survive_a_kill
         }
-    };
-    (@each $harness:expr; $($test:ident)*) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                $crate::conformance::$test(&$harness).await;
-            }
-        )*
     };
 }
 

@@ -27,8 +27,18 @@ impl Keys {
 
     /// What the scripts of a topic call meta, log, ids and ages.
     pub(super) fn topic(&self, topic: &str) -> [String; 4] {
+        self.parts(topic, ["meta", "log", "ids", "ages"])
+    }
+
+    /// The stream to which producers in any language add entries, and that of those which could not
+    /// be copied into the topic.
+    pub(super) fn ingest(&self, topic: &str) -> [String; 2] {
+        self.parts(topic, ["ingest", "rejected"])
+    }
+
+    fn parts<const N: usize>(&self, topic: &str, parts: [&str; N]) -> [String; N] {
         let base = format!("{}t{{{}}}", self.prefix, escape(topic));
-        ["meta", "log", "ids", "ages"].map(|part| format!("{base}{part}"))
+        parts.map(|part| format!("{base}{part}"))
     }
 
     pub(super) fn registers(&self, namespace: &str) -> RegisterKeys {
@@ -95,7 +105,7 @@ mod tests {
             for name in names {
                 let topic = keys.topic(name);
                 let tag = hash_tag(&topic[0]).to_owned();
-                for key in topic {
+                for key in topic.into_iter().chain(keys.ingest(name)) {
                     assert_eq!(hash_tag(&key), tag);
                     assert!(seen.insert(key));
                 }

@@ -26,7 +26,7 @@ const DELETED_FOR: &str = "3600";
 const ATTEMPTS: usize = 3;
 
 /// What a script answered, part by part.
-struct Parts(std::vec::IntoIter<Vec<u8>>);
+pub(super) struct Parts(std::vec::IntoIter<Vec<u8>>);
 
 impl Log for RedisStore {
     fn features(&self) -> Features {
@@ -147,8 +147,11 @@ impl Log for RedisStore {
                 End::Close => "close",
                 End::Delete => "delete",
             };
-            let call = self
-                .topic_call(Script::End, topic)
+            let mut call = self.topic_call(Script::End, topic);
+            for key in self.0.keys.ingest(topic.as_str()) {
+                call.key(key);
+            }
+            let call = call
                 .with(what)
                 .with(self.0.channel.clone())
                 .with(wake_up(topic))
@@ -232,7 +235,7 @@ impl RedisStore {
             .with(create)
             .with(self.0.channel.clone())
             .with(wake_up(topic));
-        let mut parts = Parts(self.call(&call).await?.into_iter());
+        let mut parts = Parts::new(self.call(&call).await?);
         let status = parts.text()?;
         if status == "unknown" {
             self.opened().remove(topic);
@@ -247,19 +250,19 @@ impl RedisStore {
         parts.bounds()
     }
 
-    fn topic_call(&self, script: Script, topic: &TopicName) -> Call {
+    pub(super) fn topic_call(&self, script: Script, topic: &TopicName) -> Call {
         Call::new(script, self.0.keys.topic(topic.as_str()))
     }
 
     /// Calls a script of a topic. If its keys are gone, or not as they were left, the topic is
     /// opened first. Answers the first part, which says how it went, and the rest.
-    async fn use_topic(
+    pub(super) async fn use_topic(
         &self,
         topic: &TopicName,
         call: &Call,
     ) -> Result<(String, Parts), TopicError> {
         for _ in 0..ATTEMPTS {
-            let mut parts = Parts(self.call(call).await?.into_iter());
+            let mut parts = Parts::new(self.call(call).await?);
             let status = parts.text()?;
             if status != "absent" {
                 return Ok((status, parts));
@@ -292,16 +295,24 @@ impl RedisStore {
 }
 
 impl Parts {
-    fn next(&mut self) -> Result<Vec<u8>, TopicError> {
+    pub(super) fn new(parts: Vec<Vec<u8>>) -> Self {
+        Self(parts.into_iter())
+    }
+
+    pub(super) fn next(&mut self) -> Result<Vec<u8>, TopicError> {
         self.0.next().ok_or_else(unexpected)
     }
 
-    fn text(&mut self) -> Result<String, TopicError> {
+    pub(super) fn text(&mut self) -> Result<String, TopicError> {
         String::from_utf8(self.next()?).map_err(|_| unexpected())
     }
 
-    fn number<N: std::str::FromStr>(&mut self) -> Result<N, TopicError> {
+    pub(super) fn number<N: std::str::FromStr>(&mut self) -> Result<N, TopicError> {
         self.text()?.parse().map_err(|_| unexpected())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.len() == 0
     }
 
     fn epoch(&mut self) -> Result<Epoch, TopicError> {
@@ -397,7 +408,7 @@ fn duplicate(stored: &[u8]) -> Option<Appended> {
 }
 
 /// The message on the bus: the name as a JSON string. A name has no control characters.
-fn wake_up(topic: &TopicName) -> String {
+pub(super) fn wake_up(topic: &TopicName) -> String {
     let name = topic.as_str().replace('\\', r"\\").replace('"', "\\\"");
     format!("\"{name}\"")
 }

@@ -3,6 +3,7 @@
 
 mod connection;
 mod error;
+mod ingest;
 mod keys;
 mod log;
 mod registers;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use self::connection::{Request, SharedConnection};
 use self::error::failed;
+pub use self::ingest::{Ingest, IngestSettings, IngestStats};
 use self::keys::Keys;
 use self::script::Call;
 use crate::{TopicError, TopicName};
@@ -70,6 +72,7 @@ use crate::{TopicError, TopicName};
 /// | `PREFIXt{TOPIC}meta` | a hash: epoch, bounds, time, and the id that the stream must have generated last. For an hour after a topic was deleted, a note of that |
 /// | `PREFIXt{TOPIC}log` | a stream. The id of an entry is `OFFSET-MARK`, its fields are `t`, the time, and `c`, the content with its checksum |
 /// | `PREFIXt{TOPIC}ids`, `…ages` | ids for deduplication, and their times |
+/// | `PREFIXt{TOPIC}ingest`, `…rejected` | the streams of [`Ingest`]. They are removed with the topic |
 /// | `PREFIXr{NAMESPACE}=NAME` | a register |
 /// | `PREFIXr{NAMESPACE}names`, `…ends` | sorted sets of the names of registers, and of the times at which they expire |
 ///

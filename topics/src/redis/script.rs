@@ -14,6 +14,8 @@ pub(super) enum Script {
     Remove,
     End,
     Swap,
+    Gather,
+    Copy,
 }
 
 /// A call of a script.
@@ -37,7 +39,7 @@ macro_rules! topic_script {
 }
 
 impl Script {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Open,
         Self::Append,
         Self::Read,
@@ -45,6 +47,8 @@ impl Script {
         Self::Remove,
         Self::End,
         Self::Swap,
+        Self::Gather,
+        Self::Copy,
     ];
 
     pub(super) const fn text(self) -> &'static str {
@@ -56,6 +60,18 @@ impl Script {
             Self::Remove => topic_script!(" flags=allow-oom", "scripts/remove.lua"),
             Self::End => topic_script!(" flags=allow-oom", "scripts/end.lua"),
             Self::Swap => concat!("#!lua\n", include_str!("scripts/swap.lua")),
+            Self::Gather => concat!(
+                "#!lua flags=no-writes\n",
+                include_str!("scripts/gather.lua")
+            ),
+            Self::Copy => concat!(
+                "#!lua\n",
+                include_str!("scripts/topic.lua"),
+                "local function append(ARGV)\n",
+                include_str!("scripts/append.lua"),
+                "end\n",
+                include_str!("scripts/copy.lua")
+            ),
         }
     }
 
@@ -69,6 +85,8 @@ impl Script {
             Self::Remove => 4,
             Self::End => 5,
             Self::Swap => 6,
+            Self::Gather => 7,
+            Self::Copy => 8,
         }
     }
 

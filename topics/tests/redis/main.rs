@@ -2,6 +2,8 @@
 //! stopped, filled, and replaced by a replica.
 #![cfg(all(feature = "conformance", feature = "redis"))]
 
+mod ingest;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -811,7 +813,7 @@ async fn topic_001_two_processes_append_and_read_at_the_same_time() {
 async fn topics(url: &str) -> Topics {
     let store = Arc::new(open(url).await);
     let bus = Redis::connect(url).await.unwrap();
-    let channels = Arc::new(Channels::new(bus, ChannelSettings::default()));
+    let channels = Arc::new(Channels::open(bus, ChannelSettings::default()).unwrap());
     Topics::open(Store::new(store.clone(), store, channels))
 }
 
