@@ -1,6 +1,6 @@
 //! Which store a command uses, and how its topics are found there.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
@@ -8,6 +8,8 @@ use updraft::Redis;
 use updraft::topics::{
     FileStore, RedisSettings, RedisStore, Settings, Store, Topic, TopicError, TopicName, Topics,
 };
+#[cfg(feature = "mongo")]
+use updraft::topics::{MongoSettings, MongoStore};
 use updraft_bus::{ChannelSettings, Channels};
 
 use super::end::{Ended, Exit, explain};
@@ -29,12 +31,21 @@ pub(super) struct StoreOptions {
         value_name = "URL"
     )]
     store: String,
-    /// What the names of the store's keys begin with, if its programs have set it:
-    /// `RedisSettings::prefix`.
+    /// What the names of the store's keys or collections begin with, if its programs have set it:
+    /// `RedisSettings::prefix`, `MongoSettings::prefix`.
     #[arg(long, env = "UPDRAFT_STORE_PREFIX", value_name = "TEXT")]
     store_prefix: Option<String>,
-    /// What the names of channels begin with on the same Redis, if its programs have set it:
-    /// `RedisSettings::bus_prefix`.
+    /// For a store in MongoDB: the Redis over which its programs wake readers. Without it, what is
+    /// published is found elsewhere within some seconds.
+    #[arg(
+        long,
+        env = "UPDRAFT_STORE_BUS",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    store_bus: Option<String>,
+    /// What the names of channels begin with on that Redis, or on the one of the store, if its
+    /// programs have set it.
     #[arg(long, env = "UPDRAFT_STORE_BUS_PREFIX", value_name = "TEXT")]
     store_bus_prefix: Option<String>,
 }
@@ -61,12 +72,8 @@ impl StoreOptions {
         match self.store.split_once(':') {
             Some(("file", path)) => self.open_file(path, access).await,
             Some(("redis" | "rediss" | "redis+unix" | "unix", _)) => self.open_redis().await,
-            Some(("mongodb" | "mongodb+srv", _)) => Err(Ended::new(
-                Exit::Usage,
-                "this program was built without topics in MongoDB; use a file or Redis",
-            )),
-            _ => Err(Ended::new(
-                Exit::Usage,
+            Some(("mongodb" | "mongodb+srv", _)) => self.open_mongo().await,
+            _ => Err(misused(
                 "--store has no form that is known; it is file:orders.redb, \
                  redis://HOST:6379/0 or mongodb://HOST/DATABASE",
             )),
@@ -74,36 +81,23 @@ impl StoreOptions {
     }
 
     async fn open_file(&self, path: &str, access: Access) -> Result<OpenStore, Ended> {
-        if self.store_prefix.is_some() || self.store_bus_prefix.is_some() {
-            let why = "a store in a file has no prefix; leave out --store-prefix and \
-                       --store-bus-prefix";
-            return Err(Ended::new(Exit::Usage, why));
+        if self.store_prefix.is_some() || self.has_bus() {
+            return Err(misused(
+                "a store in a file has no prefix and no bus; leave out --store-prefix, \
+                 --store-bus and --store-bus-prefix",
+            ));
         }
         // Both forms are in use: file:orders.redb, and file:///var/lib/orders.redb.
-        let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+        let path = Path::new(path.strip_prefix("//").unwrap_or(path));
         if path.as_os_str().is_empty() {
-            return Err(Ended::new(
-                Exit::Usage,
-                "--store names no file behind file:",
-            ));
+            return Err(misused("--store names no file behind file:"));
         }
         if access == Access::Existing && !path.exists() {
             let why = format!("there is no store {path:?}; publish --create makes one");
             return Err(Ended::failed(why));
         }
-        let file = FileStore::open(&path).await.map_err(|error| match error {
-            TopicError::StoreInUse { process } => {
-                let process = process.map_or("another process".to_owned(), |process| {
-                    format!("process {process}")
-                });
-                let why = format!(
-                    "{path:?} is in use by {process}, as a server holds its file while it runs: \
-                     stop it first; a store in Redis can be used by several at a time"
-                );
-                Ended::new(Exit::InUse, why)
-            }
-            error => Ended::failed(format!("{path:?} cannot be opened: {}", explain(&error))),
-        })?;
+        let opened = FileStore::open(path).await;
+        let file = opened.map_err(|error| not_opened(path, error))?;
         Ok(OpenStore {
             topics: Topics::open(file.clone()),
             file: Some(file),
@@ -111,27 +105,92 @@ impl StoreOptions {
     }
 
     async fn open_redis(&self) -> Result<OpenStore, Ended> {
+        if self.store_bus.is_some() {
+            return Err(misused(
+                "a store in Redis is its own bus; leave out --store-bus",
+            ));
+        }
         let mut settings = RedisSettings::default();
         if let Some(prefix) = &self.store_prefix {
             settings.prefix.clone_from(prefix);
         }
-        let connect = Redis::connect(&self.store).await;
-        let mut bus =
-            connect.map_err(|error| Ended::failed(with_option(error, "--store").to_string()))?;
         if let Some(prefix) = &self.store_bus_prefix {
-            bus = bus
-                .prefix(prefix)
-                .map_err(|error| Ended::new(Exit::Usage, error.to_string()))?;
             settings.bus_prefix.clone_from(prefix);
         }
+        let bus = self.open_bus(&self.store, "--store").await?;
         let redis = Arc::new(RedisStore::open(&self.store, settings).await?);
+        Ok(Store::new(redis.clone(), redis, bus).into())
+    }
+
+    #[cfg(feature = "mongo")]
+    async fn open_mongo(&self) -> Result<OpenStore, Ended> {
+        let mut settings = MongoSettings::default();
+        if let Some(prefix) = &self.store_prefix {
+            settings.prefix.clone_from(prefix);
+        }
+        if self.store_bus.is_none() && self.has_bus() {
+            return Err(misused(
+                "--store-bus-prefix is of a bus; --store-bus says which",
+            ));
+        }
+        let mut store = Store::from(MongoStore::open(&self.store, settings).await?);
+        if let Some(url) = &self.store_bus {
+            store.channels = self.open_bus(url, "--store-bus").await?;
+        }
+        Ok(store.into())
+    }
+
+    #[cfg(not(feature = "mongo"))]
+    async fn open_mongo(&self) -> Result<OpenStore, Ended> {
+        Err(misused(
+            "this program was built without topics in MongoDB; its feature `mongo` has them",
+        ))
+    }
+
+    fn has_bus(&self) -> bool {
+        self.store_bus.is_some() || self.store_bus_prefix.is_some()
+    }
+
+    /// The bus over which readers are woken. `option` has its URL.
+    async fn open_bus(&self, url: &str, option: &str) -> Result<Arc<Channels>, Ended> {
+        let bus = Redis::connect(url).await;
+        let mut bus = bus.map_err(|error| Ended::failed(with_option(error, option).to_string()))?;
+        if let Some(prefix) = &self.store_bus_prefix {
+            let prefixed = bus.prefix(prefix);
+            bus = prefixed.map_err(|error| misused(&error.to_string()))?;
+        }
         let channels = Channels::open(bus, ChannelSettings::default());
         let channels = channels
             .map_err(|error| Ended::failed(format!("Redis cannot be listened to: {error}")))?;
-        Ok(OpenStore {
-            topics: Topics::open(Store::new(redis.clone(), redis, Arc::new(channels))),
+        Ok(Arc::new(channels))
+    }
+}
+
+/// Options that do not go together.
+fn misused(why: &str) -> Ended {
+    Ended::new(Exit::Usage, why)
+}
+
+/// Why a file cannot be opened.
+fn not_opened(path: &Path, error: TopicError) -> Ended {
+    let TopicError::StoreInUse { process } = error else {
+        return Ended::failed(format!("{path:?}: {}", explain(&error)));
+    };
+    let process = process.map_or("another process".to_owned(), |id| format!("process {id}"));
+    let why = format!(
+        "{path:?} is in use by {process}, as a server holds its file while it runs: stop it first; \
+         a store in Redis can be used by several at a time"
+    );
+    Ended::new(Exit::InUse, why)
+}
+
+/// One that needs no closing.
+impl From<Store> for OpenStore {
+    fn from(store: Store) -> Self {
+        Self {
+            topics: Topics::open(store),
             file: None,
-        })
+        }
     }
 }
 

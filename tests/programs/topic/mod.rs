@@ -2,6 +2,8 @@
 
 mod changes;
 mod files;
+#[cfg(feature = "mongo")]
+mod mongo;
 mod publishing;
 mod redis;
 mod terminal;
