@@ -57,6 +57,8 @@ pub(super) struct CompactOptions {
 }
 
 /// Removes a topic with its records, which cannot be undone.
+///
+/// Programs that have the topic open create it again, empty, and their readers are told.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct DeleteOptions {

@@ -24,6 +24,7 @@ impl Interrupt {
             .map_err(|error| Ended::failed(format!("signals cannot be received: {error}")))?;
         let asked = CancellationToken::new();
         let told = asked.clone();
+        // It ends with the process; nobody waits for it.
         TaskTracker::new().spawn(async move {
             signals.next().await;
             told.cancel();

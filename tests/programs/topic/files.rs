@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 
 use serde_json::json;
+use updraft_test_support::eventually;
 
 use super::*;
 
@@ -207,6 +208,29 @@ fn a_reader_of_the_output_may_leave() {
 }
 
 #[test]
+fn a_second_signal_ends_a_command_whose_output_nobody_reads() {
+    let folder = Folder::new();
+    let store = folder.store();
+    publish(&folder, &store, "orders", &numbers(1, 5000));
+    let mut child = command(&store, &["read", "orders"])
+        .spawn()
+        .expect("it runs");
+    let mut pipe = child.stdout.take().expect("a pipe");
+    // It has begun to print, and the pipe has no room for all of it.
+    pipe.read_exact(&mut [0; 100]).expect("a beginning");
+    let mut status = None;
+    eventually("it ends", || {
+        let signal = format!("kill -INT {}", child.id());
+        let sent = Command::new("sh").args(["-c", &signal]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
+        status = child.try_wait().expect("an answer");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(130));
+    assert_eq!(held(&store, "orders"), numbered(1, 5000));
+}
+
+#[test]
 fn topic_112_hostile_names_are_refused_or_kept_as_they_are() {
     let folder = Folder::new();
     let store = folder.store();
@@ -337,4 +361,38 @@ fn the_relay_needs_no_command_and_a_command_needs_no_relay() {
         .env("UPDRAFT_LISTEN", "no address")
         .output();
     assert_eq!(Ended::from(listed.expect("it runs")).out, "orders\n");
+}
+
+#[test]
+fn the_session_of_the_docs_runs_and_their_exit_codes_are_those_of_the_help() {
+    let folder = Folder::new();
+    let docs = include_str!("../../../docs/command-line.md");
+    let mut blocks = docs.split("```sh\n").skip(1);
+    let session = blocks.find_map(|block| block.strip_prefix("export "));
+    let (session, _) = session
+        .and_then(|it| it.split_once("```"))
+        .expect("a session");
+    let program = Path::new(env!("CARGO_BIN_EXE_updraft"));
+    let programs = program.parent().expect("a folder");
+    let path = std::env::var("PATH").expect("a path");
+    let output = Command::new("sh")
+        .args(["-ec", &format!("export {session}")])
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .current_dir(&folder.0)
+        .output();
+    let ended = Ended::from(output.expect("a shell"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.err, "\"orders\": 3 stored, offsets 1 to 3\n");
+    assert_eq!(ended.out.matches("\"key\":\"ada\"").count(), 4, "{ended:?}");
+
+    let help = run("", &["--help"]);
+    let (_, codes) = help.out.split_once("Exit codes:\n").expect("exit codes");
+    assert_eq!(codes.trim_end().lines().count(), 7);
+    for line in codes.trim_end().lines() {
+        let (code, meaning) = line.trim().split_once("  ").expect("a code");
+        assert!(
+            docs.contains(&format!("| {code} | {meaning} |\n")),
+            "{line}"
+        );
+    }
 }
