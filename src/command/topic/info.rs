@@ -185,7 +185,7 @@ impl Info {
 
     fn lines(&self, topic: &TopicName) -> Vec<(&'static str, String)> {
         let age = |time: u64| format!("{} ({} ago)", iso(time), ago(now().saturating_sub(time)));
-        let time = |time: Option<u64>| time.map_or("-".to_owned(), age);
+        let time = |time: Option<u64>| time.map_or_else(|| "-".to_owned(), age);
         let is_exact = self.held.is_some() || self.records() == 0;
         let most = if is_exact { "" } else { "at most " };
         let mut lines = vec![

@@ -118,7 +118,11 @@ impl StoreOptions {
             settings.bus_prefix.clone_from(prefix);
         }
         let bus = self.open_bus(&self.store, "--store").await?;
-        let redis = Arc::new(RedisStore::open(&self.store, settings).await?);
+        let redis = Arc::new(
+            RedisStore::open(&self.store, settings)
+                .await
+                .map_err(not_reached)?,
+        );
         Ok(Store::new(redis.clone(), redis, bus).into())
     }
 
@@ -133,7 +137,11 @@ impl StoreOptions {
                 "--store-bus-prefix is of a bus; --store-bus says which",
             ));
         }
-        let mut store = Store::from(MongoStore::open(&self.store, settings).await?);
+        let mut store = Store::from(
+            MongoStore::open(&self.store, settings)
+                .await
+                .map_err(not_reached)?,
+        );
         if let Some(url) = &self.store_bus {
             store.channels = self.open_bus(url, "--store-bus").await?;
         }
@@ -171,12 +179,23 @@ fn misused(why: &str) -> Ended {
     Ended::new(Exit::Usage, why)
 }
 
+/// Why a server is of no use.
+fn not_reached(error: TopicError) -> Ended {
+    match error {
+        TopicError::Unavailable(Some(cause)) => {
+            Ended::failed(with_option(cause, "--store").to_string())
+        }
+        error => error.into(),
+    }
+}
+
 /// Why a file cannot be opened.
 fn not_opened(path: &Path, error: TopicError) -> Ended {
     let TopicError::StoreInUse { process } = error else {
         return Ended::failed(format!("{path:?}: {}", explain(&error)));
     };
-    let process = process.map_or("another process".to_owned(), |id| format!("process {id}"));
+    let process = process.map(|id| format!("process {id}"));
+    let process = process.as_deref().unwrap_or("another process");
     let why = format!(
         "{path:?} is in use by {process}, as a server holds its file while it runs: stop it first; \
          a store in Redis can be used by several at a time"
