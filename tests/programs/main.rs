@@ -5,3 +5,4 @@ mod clients;
 mod examples;
 mod mistakes;
 mod relay;
+mod topic;

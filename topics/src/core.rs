@@ -2,7 +2,7 @@
 //! many records may wait.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
@@ -35,6 +35,8 @@ pub(crate) struct Core {
     ended: CancellationToken,
     /// What retention and compaction know of the topic, as soon as they have looked.
     pub(crate) index: Mutex<Option<Index>>,
+    /// Records that compaction has removed.
+    compacted: AtomicU64,
 }
 
 impl Core {
@@ -56,6 +58,7 @@ impl Core {
             sweep_leases,
             is_deleted: AtomicBool::new(false),
             index: Mutex::default(),
+            compacted: AtomicU64::new(0),
         }
     }
 
@@ -146,6 +149,15 @@ impl Core {
 
     pub(crate) fn ended(&self) -> &CancellationToken {
         &self.ended
+    }
+
+    pub(crate) fn compacted(&self) -> u64 {
+        self.compacted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_compacted(&self, records: usize) {
+        let records = u64::try_from(records).unwrap_or(u64::MAX);
+        self.compacted.fetch_add(records, Ordering::Relaxed);
     }
 
     pub(crate) fn is_deleted(&self) -> bool {

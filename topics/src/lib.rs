@@ -17,6 +17,8 @@ mod log;
 mod loss;
 mod memory;
 mod message;
+#[cfg(feature = "mongo")]
+mod mongo;
 mod name;
 mod position;
 mod publish;
@@ -48,6 +50,8 @@ pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
 pub use self::loss::{Gap, Reset, ResetReason};
 pub use self::memory::Memory;
 pub use self::message::{Message, Received};
+#[cfg(feature = "mongo")]
+pub use self::mongo::{MongoSettings, MongoStore, Outbox, OutboxSettings, OutboxStats};
 pub use self::name::{InvalidTopicName, MAX_TOPIC_NAME, TopicName};
 pub use self::position::{Epoch, InvalidPosition, Mark, Offset, Place, Position};
 pub use self::publish::Published;
@@ -62,6 +66,7 @@ pub use self::seek::Start;
 pub use self::settings::{Codec, Compaction, RecordLimits, Retention, Settings, WhenFull};
 pub use self::store::Store;
 pub use self::stored::Damaged;
+pub use self::sweep::Swept;
 pub use self::topic::{Batch, Producer, Topic};
 pub use self::topics::Topics;
 

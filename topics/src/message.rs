@@ -80,6 +80,11 @@ impl Message {
         self.record.content.payload.as_ref()
     }
 
+    /// The bytes that it counts for in limits, see [`Content::size`](crate::Content::size).
+    pub fn size(&self) -> usize {
+        self.record.content.size()
+    }
+
     /// The value, with EJSON's types decoded; what looks like EJSON but has no known type stays a
     /// plain object. Decoded anew at each call.
     ///

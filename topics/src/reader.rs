@@ -59,6 +59,14 @@ enum Phase {
     Ended,
 }
 
+/// What a step of a reader came to.
+enum Step {
+    /// Something was done, and there may be more to do.
+    Taken,
+    /// The topic holds nothing more now.
+    AtEnd,
+}
+
 impl Reader {
     pub(crate) async fn open(
         core: Arc<Core>,
@@ -102,14 +110,40 @@ impl Reader {
     /// A dropped future has taken no record.
     pub async fn next(&mut self) -> Option<Result<Received, TopicError>> {
         loop {
+            if let Some(received) = self.next_held().await {
+                return Some(received);
+            }
+            if let Phase::Ended = self.phase {
+                return None;
+            }
+            if let Err(error) = self.until_grown().await {
+                return Some(self.fail(error));
+            }
+        }
+    }
+
+    /// As [`next`](Self::next), but does not wait at the end: `None` as soon as all that the topic
+    /// holds was returned. What comes later is returned by a later call.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future has taken no record.
+    pub async fn next_held(&mut self) -> Option<Result<Received, TopicError>> {
+        loop {
             if let Some(message) = self.take() {
                 return Some(Ok(Received::Message(message)));
             }
             if let Phase::Ended = self.phase {
                 return None;
             }
-            if let Err(error) = self.fill().await {
-                return Some(self.fail(error));
+            match self.fill().await {
+                Ok(Step::Taken) => {}
+                Ok(Step::AtEnd) => return None,
+                Err(error) => return Some(self.fail(error)),
             }
         }
     }
@@ -169,12 +203,13 @@ impl Reader {
         Some(Message::new(&self.core.name, epoch, record))
     }
 
-    /// Takes one step: looks up the start, reads a page, or waits at the end.
-    async fn fill(&mut self) -> Result<(), TopicError> {
+    /// Looks up the start, or reads a page.
+    async fn fill(&mut self) -> Result<Step, TopicError> {
         match &mut self.phase {
             Phase::Starting(start) => {
                 let start = *start;
-                self.start(start).await
+                self.start(start).await?;
+                Ok(Step::Taken)
             }
             Phase::Snapshot(snapshot) => {
                 if let Some(records) = snapshot.next(&self.core, self.limit).await? {
@@ -184,10 +219,10 @@ impl Reader {
                     self.place = self.read;
                     self.phase = Phase::Reading;
                 }
-                Ok(())
+                Ok(Step::Taken)
             }
             Phase::Reading => self.read_page().await,
-            Phase::Ended => Ok(()),
+            Phase::Ended => Ok(Step::AtEnd),
         }
     }
 
@@ -207,9 +242,9 @@ impl Reader {
         Ok(())
     }
 
-    async fn read_page(&mut self) -> Result<(), TopicError> {
+    async fn read_page(&mut self) -> Result<Step, TopicError> {
         let Some(place) = self.read else {
-            return Ok(());
+            return Ok(Step::AtEnd);
         };
         self.watcher.arm();
         let page = self.core.page(place, self.limit).await?;
@@ -221,19 +256,22 @@ impl Reader {
         self.is_live = page.next.offset == page.bounds.last;
         if !page.records.is_empty() {
             self.ready = page.records.into();
-            return Ok(());
+            return Ok(Step::Taken);
         }
         self.place = self.read;
         if page.bounds.closed {
             self.phase = Phase::Ended;
-            return Ok(());
         }
+        Ok(Step::AtEnd)
+    }
+
+    /// Waits for records behind the page that was read last and was empty.
+    async fn until_grown(&mut self) -> Result<(), TopicError> {
+        let Some(Place { offset, .. }) = self.read else {
+            return Ok(());
+        };
         let patience = self.core.settings.poll;
-        match self
-            .core
-            .log
-            .grew(&self.core.name, page.next.offset, patience)
-        {
+        match self.core.log.grew(&self.core.name, offset, patience) {
             Some(growing) => self.core.until_closed(growing).await.map(drop),
             None => self.core.until_closed(self.watcher.grew(patience)).await,
         }

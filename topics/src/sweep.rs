@@ -13,12 +13,24 @@ const REMOVED_AT_ONCE: usize = 1000;
 /// Calls of one sweep that remove records or read the topic. What is left is for the next one.
 const CALLS: usize = 100;
 
+/// What retention and compaction have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Swept {
+    /// How many records compaction has removed in this process since the topic was opened, by this
+    /// sweep, earlier ones, and those that run by themselves.
+    pub compacted: u64,
+    /// Whether nothing more is to be removed now. A long topic is read, and many records are
+    /// removed, in several sweeps.
+    pub is_complete: bool,
+}
+
 /// Applies the topic's settings to what it holds.
 ///
 /// # Errors
 ///
 /// That of the store. What was not removed is removed the next time.
-pub(crate) async fn sweep(core: &Core) -> Result<(), TopicError> {
+pub(crate) async fn sweep(core: &Core) -> Result<Swept, TopicError> {
     let mut index = core.index.lock().await;
     let mut bounds = core.call(core.log.open(&core.name, Create::Never)).await?;
     let is_known = core.settings.needs_index() && catch_up(core, &mut index, &bounds).await?;
@@ -33,10 +45,13 @@ pub(crate) async fn sweep(core: &Core) -> Result<(), TopicError> {
             index.trimmed(bounds.first);
         }
     }
-    if let Some(index) = index.as_mut().filter(|_| is_known) {
-        compact(core, index, &bounds).await?;
+    match index.as_mut() {
+        Some(index) if is_known => compact(core, index, &bounds).await,
+        _ => Ok(Swept {
+            compacted: core.compacted(),
+            is_complete: !core.settings.needs_index(),
+        }),
     }
-    Ok(())
 }
 
 /// What the topic holds now.
@@ -121,9 +136,13 @@ async fn first_to_keep(
     Ok(first)
 }
 
-async fn compact(core: &Core, index: &mut Index, bounds: &Bounds) -> Result<(), TopicError> {
+async fn compact(core: &Core, index: &mut Index, bounds: &Bounds) -> Result<Swept, TopicError> {
+    let swept = |is_complete| Swept {
+        compacted: core.compacted(),
+        is_complete,
+    };
     let Some(compaction) = &core.settings.compaction else {
-        return Ok(());
+        return Ok(swept(true));
     };
     let now = now();
     for _ in 0..CALLS {
@@ -134,11 +153,12 @@ async fn compact(core: &Core, index: &mut Index, bounds: &Bounds) -> Result<(), 
             horizon = offsets.last().copied().unwrap_or_default();
         }
         if offsets.is_empty() {
-            break;
+            return Ok(swept(true));
         }
         let removal = Removal::new(bounds.epoch, offsets.clone(), horizon);
         core.call(core.log.remove(&core.name, removal)).await?;
         index.removed(&offsets);
+        core.add_compacted(offsets.len());
     }
-    Ok(())
+    Ok(swept(false))
 }

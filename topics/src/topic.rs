@@ -10,7 +10,7 @@ use crate::reader::{OnLoss, Reader};
 use crate::resume::gap;
 use crate::seek::{Start, seek};
 use crate::settings::Settings;
-use crate::sweep::sweep;
+use crate::sweep::{Swept, sweep};
 use crate::{Bounds, End, Limit, Offset, Position, TopicError, TopicName};
 
 /// A topic. Its clones are handles of the same topic.
@@ -163,7 +163,7 @@ impl Topic {
     /// # Errors
     ///
     /// That of the store.
-    pub async fn sweep(&self) -> Result<(), TopicError> {
+    pub async fn sweep(&self) -> Result<Swept, TopicError> {
         sweep(&self.0).await
     }
 

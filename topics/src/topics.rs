@@ -129,6 +129,12 @@ impl Topics {
         &self.store
     }
 
+    /// Wakes the readers of topics to which something else than a handle has appended.
+    #[cfg(feature = "mongo")]
+    pub(crate) fn wake_ups(&self) -> &Arc<WakeUps> {
+        &self.wake_ups
+    }
+
     /// Ends the readers, and every later call, with [`TopicError::ShuttingDown`].
     pub fn close(&self) {
         self.wake_ups.closed().cancel();

@@ -346,3 +346,37 @@ async fn a_reader_that_is_behind_says_so() {
     numbers(&mut reader, 2).await;
     assert!(reader.is_live());
 }
+
+#[tokio::test]
+async fn topic_015_a_reader_that_does_not_wait_ends_at_the_end_of_each_start() {
+    let (_topics, topic) = topic(no_poll()).await;
+    let mut empty = topic.reader(Start::Snapshot, OnLoss::Fail).await.unwrap();
+    assert!(empty.next_held().await.is_none());
+    fill(&topic, 1, 600).await;
+    topic.publish(Entry::tombstone("600")).await.unwrap();
+    for (start, count) in [
+        (Start::Earliest, 601),
+        (Start::Latest, 0),
+        (Start::Last(3), 3),
+        (Start::Snapshot, 0),
+    ] {
+        let mut reader = topic.reader(start, OnLoss::Fail).await.unwrap();
+        let mut read = 0;
+        while let Some(received) = reader.next_held().await {
+            assert!(matches!(received.unwrap(), Received::Message(_)));
+            read += 1;
+        }
+        assert_eq!(read, count, "{start:?}");
+        assert_eq!(reader.position().unwrap().offset(), 601);
+        assert!(reader.is_live());
+    }
+    // It goes on with what comes later, however it is asked.
+    assert_eq!(numbers(&mut empty, 600).await.len(), 600);
+    message(&mut empty).await;
+    fill(&topic, 602, 602).await;
+    assert!(empty.next_held().await.is_some());
+    assert!(empty.next_held().await.is_none());
+    topic.close().await.unwrap();
+    assert!(empty.next_held().await.is_none());
+    assert!(item(&mut empty).await.is_none());
+}

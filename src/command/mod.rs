@@ -1,0 +1,16 @@
+//! What the binary does: it relays channels, and it looks after topics.
+
+pub(crate) mod relay;
+pub(crate) mod topic;
+
+use std::fmt::Display;
+
+use anyhow::anyhow;
+
+/// An error of the start, with the option that names another address.
+fn with_option(error: impl Display, option: &str) -> anyhow::Error {
+    let error = error.to_string();
+    let asks = error.ends_with('?');
+    let joint = if asks { "" } else { ";" };
+    anyhow!("{error}{joint} {option} says where")
+}

@@ -1,0 +1,86 @@
+//! The store in MongoDB passes what every store must, over a real MongoDB or a server that speaks
+//! its protocol. Without any, these tests are skipped. FerretDB, which continuous integration has,
+//! knows neither transactions nor failovers.
+
+mod store;
+mod world;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+use tokio::runtime::Runtime;
+use updraft_test_support::mongo::{MongoServer, Source};
+
+use self::world::World;
+
+type Test = fn(World) -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// Tests by their names.
+macro_rules! tests {
+    ($($test:ident)*) => {
+        vec![$((
+            stringify!($test),
+            (|world| Box::pin(async move { $test(&world).await })) as Test,
+        )),*]
+    };
+}
+
+/// Those that every store must pass.
+fn conformance() -> Vec<(&'static str, Test)> {
+    use updraft_topics::conformance::*;
+
+    updraft_topics::each_conformance_test! { tests [] }
+}
+
+/// Those of this store.
+fn own() -> Vec<(&'static str, Test)> {
+    use self::store::*;
+
+    tests! {
+        topic_094_delayed_inserts_of_two_producers_lose_nothing
+        topic_096_035_a_reader_that_nobody_wakes_polls
+        topic_096_036_wake_ups_may_come_too_often_and_for_nothing
+        topic_096_037_a_wake_up_during_a_read_is_not_lost
+        topic_086_a_writer_is_killed
+        topic_026_a_topic_of_which_something_is_gone_begins_again
+        topic_087_a_damaged_record_is_an_error_with_its_offset
+        topic_013_a_mongodb_that_is_away_is_an_error_within_the_deadline
+        topic_097_a_clock_that_is_set_back_changes_nothing
+        topic_112_no_foreign_collection_is_touched
+        a_mongodb_that_is_no_use_is_said_in_a_line
+    }
+}
+
+fn main() {
+    if let Ok(url) = std::env::var(store::WRITER) {
+        runtime().block_on(store::write(&url));
+        return;
+    }
+    let arguments = Arguments::from_args();
+    let source = Arc::new(MongoServer::source());
+    let all = conformance().into_iter().chain(own());
+    let trials = all.map(|(name, test)| trial(name, test, &source));
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+fn trial(name: &str, test: Test, source: &Arc<Result<Source, String>>) -> Trial {
+    let source = Arc::clone(source);
+    Trial::ignorable_test(name, move || {
+        let source = match source.as_ref() {
+            Ok(source) => source,
+            Err(reason) => {
+                return Ok(Completion::ignored_with(format!("no MongoDB: {reason}")));
+            }
+        };
+        let runtime = runtime();
+        runtime.block_on(test(World::start(source)));
+        runtime.shutdown_background();
+        Ok(Completion::Completed)
+    })
+}
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().unwrap()
+}
