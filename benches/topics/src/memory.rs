@@ -12,7 +12,7 @@ use updraft_topics::{
 use crate::Failure;
 use crate::options::Options;
 use crate::records::{entries, new_records, payloads, settings};
-use crate::rounds::{compare, per_second_of_thread};
+use crate::rounds::{Figure, compare, per_second_of_cpu};
 use crate::table::Table;
 
 /// Records that are read in a round.
@@ -82,7 +82,7 @@ impl Held {
         })
     }
 
-    fn read_pages(&self, runtime: &Runtime) -> Result<f64, Failure> {
+    fn read_pages(&self, runtime: &Runtime) -> Result<Figure, Failure> {
         let reading = async {
             let topic = self.topics.topic(self.name.clone(), settings()).await?;
             let mut position = topic.seek(Start::Earliest).await?;
@@ -94,10 +94,10 @@ impl Held {
             }
             Ok(())
         };
-        per_second_of_thread(self.records, || runtime.block_on(reading))
+        per_second_of_cpu(self.records, || runtime.block_on(reading))
     }
 
-    fn read_with_reader(&self, runtime: &Runtime) -> Result<f64, Failure> {
+    fn read_with_reader(&self, runtime: &Runtime) -> Result<Figure, Failure> {
         let reading = async {
             let topic = self.topics.topic(self.name.clone(), settings()).await?;
             let mut reader = topic.reader(Start::Earliest, OnLoss::Fail).await?;
@@ -108,10 +108,10 @@ impl Held {
             }
             Ok(())
         };
-        per_second_of_thread(self.records, || runtime.block_on(reading))
+        per_second_of_cpu(self.records, || runtime.block_on(reading))
     }
 
-    fn read_bare(&self, runtime: &Runtime) -> Result<f64, Failure> {
+    fn read_bare(&self, runtime: &Runtime) -> Result<Figure, Failure> {
         let reading = async {
             let bounds = self.log.open(&self.name, Create::Never).await?;
             let mut place = Place::start(bounds.epoch);
@@ -122,12 +122,12 @@ impl Held {
             }
             Ok(())
         };
-        per_second_of_thread(self.records, || runtime.block_on(reading))
+        per_second_of_cpu(self.records, || runtime.block_on(reading))
     }
 }
 
 /// One task publishes, another follows.
-fn follow(runtime: &Runtime, payloads: &[Bytes], batch: usize) -> Result<f64, Failure> {
+fn follow(runtime: &Runtime, payloads: &[Bytes], batch: usize) -> Result<Figure, Failure> {
     let (count, payloads) = (payloads.len(), payloads.to_vec());
     let following = async move {
         let topics = Topics::open(Memory::new());
@@ -148,11 +148,11 @@ fn follow(runtime: &Runtime, payloads: &[Bytes], batch: usize) -> Result<f64, Fa
         }
         publisher.join_all().await.into_iter().collect()
     };
-    per_second_of_thread(count, || runtime.block_on(following))
+    per_second_of_cpu(count, || runtime.block_on(following))
 }
 
 /// Each batch is appended and then read.
-fn follow_bare(runtime: &Runtime, payloads: &[Bytes], batch: usize) -> Result<f64, Failure> {
+fn follow_bare(runtime: &Runtime, payloads: &[Bytes], batch: usize) -> Result<Figure, Failure> {
     let following = async {
         let (log, name) = (Memory::new(), TopicName::new("followed")?);
         let bounds = log.open(&name, Create::IfMissing).await?;
@@ -164,7 +164,7 @@ fn follow_bare(runtime: &Runtime, payloads: &[Bytes], batch: usize) -> Result<f6
         }
         Ok(())
     };
-    per_second_of_thread(payloads.len(), || runtime.block_on(following))
+    per_second_of_cpu(payloads.len(), || runtime.block_on(following))
 }
 
 /// Reads a page. Answers how many records it had, and the place behind it.

@@ -8,7 +8,7 @@ Usage: cargo xtask bench topics [OPTION]...
 
   --quick       short runs, one round: shows that everything works, the figures mean nothing
   --only LIST   memory, file, redis, scripts, reopen (all)
-  --rounds N    rounds, of which medians are shown (5)
+  --rounds N    rounds, of which medians are shown (9)
   --folder PATH where files are written (beside the program)
   --docs        writes the tables of docs/how-fast.md
 ";
@@ -64,7 +64,7 @@ impl Measure {
 impl Options {
     pub(crate) fn parse(arguments: &[&str]) -> Result<Self, String> {
         let mut options = Self {
-            rounds: 5,
+            rounds: 9,
             shorter: 1,
             docs: false,
             folder: None,

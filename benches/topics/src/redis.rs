@@ -19,9 +19,9 @@ use crate::rounds::{compare, micros_of_one, per_second};
 use crate::table::Table;
 
 /// Records of a batch, callers at the same time, and batches of each of them in a round.
-const LOADS: [(usize, usize, usize); 3] = [(1, 64, 300), (10, 16, 200), (100, 4, 100)];
+const LOADS: [(usize, usize, usize); 3] = [(1, 64, 100), (10, 16, 100), (100, 4, 50)];
 /// Records of a round that are published one after the other.
-const ALONE: usize = 3000;
+const ALONE: usize = 1000;
 
 const TOPIC: &str = "published";
 const BARE: &str = "bare";

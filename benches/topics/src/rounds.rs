@@ -8,12 +8,20 @@ use updraft_load::quiet;
 use crate::Failure;
 use crate::options::Options;
 
-/// What the rounds found.
+/// What one way took in one round.
+#[derive(Clone, Copy)]
+pub(crate) struct Figure {
+    /// Records in a second, or the µs of one.
+    pub(crate) value: f64,
+    /// µs of this process' CPU time for each. Other programs do not add to it.
+    pub(crate) cpu: f64,
+}
+
+/// What the rounds found: medians.
 pub(crate) struct Outcome {
-    /// Medians.
-    pub(crate) topics: f64,
-    pub(crate) bare: f64,
-    /// The median, and the least and the greatest, of the ratios of the rounds.
+    pub(crate) topics: Figure,
+    pub(crate) bare: Figure,
+    /// Of the values of each round, and the least and the greatest of these ratios.
     pub(crate) ratio: f64,
     pub(crate) least: f64,
     pub(crate) greatest: f64,
@@ -21,11 +29,11 @@ pub(crate) struct Outcome {
     pub(crate) is_busy: bool,
 }
 
-/// Runs both in turn, and first each once, which does not count. Each answers its figure.
+/// Runs both in turn, and first each once, which does not count.
 pub(crate) fn compare(
     options: &Options,
-    mut topics: impl FnMut() -> Result<f64, Failure>,
-    mut bare: impl FnMut() -> Result<f64, Failure>,
+    mut topics: impl FnMut() -> Result<Figure, Failure>,
+    mut bare: impl FnMut() -> Result<Figure, Failure>,
 ) -> Result<Outcome, Failure> {
     let is_quick = options.shorter > 1;
     if !is_quick {
@@ -45,15 +53,21 @@ pub(crate) fn compare(
         };
         rounds.push((ours, others));
     }
-    let sorted = |value: fn(&(f64, f64)) -> f64| {
+    let sorted = |value: fn(&(Figure, Figure)) -> f64| {
         let mut values: Vec<f64> = rounds.iter().map(value).collect();
         values.sort_by(f64::total_cmp);
         values
     };
-    let ratios = sorted(|(ours, others)| ours / others);
+    let ratios = sorted(|(ours, others)| ours.value / others.value);
     Ok(Outcome {
-        topics: median(&sorted(|round| round.0)),
-        bare: median(&sorted(|round| round.1)),
+        topics: Figure {
+            value: median(&sorted(|round| round.0.value)),
+            cpu: median(&sorted(|round| round.0.cpu)),
+        },
+        bare: Figure {
+            value: median(&sorted(|round| round.1.value)),
+            cpu: median(&sorted(|round| round.1.cpu)),
+        },
         ratio: median(&ratios),
         least: ratios.first().copied().unwrap_or_default(),
         greatest: ratios.last().copied().unwrap_or_default(),
@@ -66,47 +80,62 @@ pub(crate) fn median(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
-/// The time that this thread has had a processor, which no other program's work adds to.
-pub(crate) fn thread_time() -> Result<Duration, Failure> {
-    // A switch to another thread brings the kernel's count up to date.
-    std::thread::yield_now();
-    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanos = text.split(' ').next().unwrap_or_default().parse()?;
-    Ok(Duration::from_nanos(nanos))
-}
-
-/// So many things a second of this thread's own time.
-pub(crate) fn per_second_of_thread(
+/// Records in a second of CPU time, of work on one thread.
+pub(crate) fn per_second_of_cpu(
     count: usize,
     work: impl FnOnce() -> Result<(), Failure>,
-) -> Result<f64, Failure> {
-    let began = thread_time()?;
-    work()?;
-    let taken = thread_time()?.saturating_sub(began);
-    Ok(count as f64 / taken.as_secs_f64())
+) -> Result<Figure, Failure> {
+    let figure = per_second(count, work)?;
+    Ok(Figure {
+        value: 1e6 / figure.cpu,
+        ..figure
+    })
 }
 
-/// So many things a second.
+/// Records in a second.
 pub(crate) fn per_second(
     count: usize,
     work: impl FnOnce() -> Result<(), Failure>,
-) -> Result<f64, Failure> {
-    let began = Instant::now();
+) -> Result<Figure, Failure> {
+    let (began, used) = (Instant::now(), cpu_time()?);
     work()?;
-    Ok(count as f64 / began.elapsed().as_secs_f64())
+    let taken = began.elapsed().as_secs_f64();
+    let used = cpu_time()?.saturating_sub(used);
+    Ok(Figure {
+        value: count as f64 / taken,
+        cpu: used.as_secs_f64() * 1e6 / count as f64,
+    })
 }
 
 /// The median time of one, in µs.
 pub(crate) fn micros_of_one(
     count: usize,
     mut one: impl FnMut() -> Result<(), Failure>,
-) -> Result<f64, Failure> {
+) -> Result<Figure, Failure> {
     let mut times = Vec::with_capacity(count);
-    for _ in 0..count {
-        let began = Instant::now();
-        one()?;
-        times.push(began.elapsed().as_secs_f64() * 1e6);
-    }
+    let figure = per_second(count, || {
+        for _ in 0..count {
+            let began = Instant::now();
+            one()?;
+            times.push(began.elapsed().as_secs_f64() * 1e6);
+        }
+        Ok(())
+    })?;
     times.sort_by(f64::total_cmp);
-    Ok(median(&times))
+    Ok(Figure {
+        value: median(&times),
+        ..figure
+    })
+}
+
+/// The CPU time of all threads of this process.
+fn cpu_time() -> Result<Duration, Failure> {
+    // A switch to another thread brings the kernel's count up to date.
+    std::thread::yield_now();
+    let mut nanos: u64 = 0;
+    for thread in fs::read_dir("/proc/self/task")? {
+        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanos += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanos))
 }

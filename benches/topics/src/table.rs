@@ -20,7 +20,9 @@ impl Table {
 
     /// A table of comparisons.
     pub(crate) fn of_ratios() -> Self {
-        Self::new(&["what", "ratio", "goal", "rounds", "topics", "bare"])
+        Self::new(&[
+            "what", "ratio", "goal", "rounds", "topics", "bare", "µs CPU",
+        ])
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -36,8 +38,13 @@ impl Table {
             figure(outcome.ratio),
             goal.to_owned(),
             rounds,
-            figure(outcome.topics),
-            figure(outcome.bare),
+            figure(outcome.topics.value),
+            figure(outcome.bare.value),
+            format!(
+                "{}, {}",
+                figure(outcome.topics.cpu),
+                figure(outcome.bare.cpu)
+            ),
         ];
         let busy = ", on a busy machine";
         let busy = if outcome.is_busy { busy } else { "" };
