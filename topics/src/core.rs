@@ -64,13 +64,45 @@ impl Core {
 
     /// An answer of the store, within the deadline.
     pub(crate) async fn call<T>(&self, answer: Answer<'_, T>) -> Result<T, TopicError> {
+        self.within_deadline(self.ask(answer)).await
+    }
+
+    /// As [`call`](Self::call). A topic that has vanished from the store is created again first.
+    pub(crate) async fn call_again<'a, T>(
+        &'a self,
+        ask: impl Fn() -> Answer<'a, T>,
+    ) -> Result<T, TopicError> {
+        self.within_deadline(self.ask_again(ask)).await
+    }
+
+    /// The same for a caller who has a deadline already.
+    pub(crate) async fn ask_again<'a, T>(
+        &'a self,
+        ask: impl Fn() -> Answer<'a, T>,
+    ) -> Result<T, TopicError> {
+        match self.ask(ask()).await {
+            Err(TopicError::UnknownTopic) if !self.is_deleted() => {
+                self.ask(self.log.open(&self.name, Create::IfMissing))
+                    .await?;
+                self.ask(ask()).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn ask<T>(&self, answer: Answer<'_, T>) -> Result<T, TopicError> {
         if self.wake_ups.closed().is_cancelled() {
             return Err(TopicError::ShuttingDown);
         }
-        match timeout(self.settings.deadline, answer).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(TopicError::Unavailable(None)),
-        }
+        answer.await
+    }
+
+    async fn within_deadline<T>(
+        &self,
+        asking: impl Future<Output = Result<T, TopicError>>,
+    ) -> Result<T, TopicError> {
+        let outcome = timeout(self.settings.deadline, asking).await;
+        outcome.unwrap_or(Err(TopicError::Unavailable(None)))
     }
 
     /// Waits for something, but not for longer than the topics are open.
@@ -85,21 +117,6 @@ impl Core {
         let closed = self.wake_ups.closed();
         let waited = closed.run_until_cancelled(waiting).await;
         waited.ok_or(TopicError::ShuttingDown)
-    }
-
-    /// As [`call`](Self::call). A topic that has vanished from the store is created again first.
-    pub(crate) async fn call_again<'a, T>(
-        &'a self,
-        ask: impl Fn() -> Answer<'a, T>,
-    ) -> Result<T, TopicError> {
-        match self.call(ask()).await {
-            Err(TopicError::UnknownTopic) if !self.is_deleted() => {
-                self.call(self.log.open(&self.name, Create::IfMissing))
-                    .await?;
-                self.call(ask()).await
-            }
-            outcome => outcome,
-        }
     }
 
     pub(crate) async fn bounds(&self) -> Result<Bounds, TopicError> {

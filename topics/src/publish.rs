@@ -85,7 +85,7 @@ async fn store(core: &Core, append: Append) -> Result<AppendedBatch, TopicError>
     let _queued = queued.map_err(|_| TopicError::Busy)?;
     let storing = async {
         refuse_if_full(core, &append.records).await?;
-        core.call_again(|| core.log.append(&core.name, append.clone()))
+        core.ask_again(|| core.log.append(&core.name, append.clone()))
             .await
     };
     let stored = timeout_at(deadline, storing).await;

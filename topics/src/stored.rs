@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::fmt;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 
 use crate::{Content, Mark};
 
@@ -31,9 +31,32 @@ const PAYLOAD: u8 = 1 << 4;
 impl Content {
     /// The content as bytes, with a checksum of it and of the mark.
     pub fn encode(&self, mark: Mark) -> Bytes {
-        let mut out = BytesMut::with_capacity(self.size().saturating_add(64));
+        let mut out = Vec::with_capacity(self.encoded_size());
+        self.encode_to(mark, &mut out);
+        out.into()
+    }
+
+    /// How many bytes [`encode`](Self::encode) writes.
+    pub(crate) fn encoded_size(&self) -> usize {
+        let texts = [&self.key, &self.compact, &self.content_type];
+        let parts = texts.into_iter().flatten().count();
+        let parts = parts.saturating_add(usize::from(self.payload.is_some()));
+        let parts = match self.meta.len() {
+            0 => parts,
+            pairs => parts
+                .saturating_add(1)
+                .saturating_add(pairs.saturating_mul(2)),
+        };
+        let lengths = parts.saturating_mul(4);
+        self.size().saturating_add(lengths).saturating_add(HEAD + 1)
+    }
+
+    /// Writes it behind what is there.
+    pub(crate) fn encode_to(&self, mark: Mark, out: &mut Vec<u8>) {
+        let head = out.len();
         out.put_u8(FORMAT);
         out.put_u32(0);
+        let body = out.len();
         let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
         out.put_u8(
             flag(self.key.is_some(), KEY)
@@ -46,24 +69,23 @@ impl Content {
             .into_iter()
             .flatten()
         {
-            put_part(&mut out, text.as_bytes());
+            put_part(out, text.as_bytes());
         }
         if !self.meta.is_empty() {
             let lengths = self.meta.len().saturating_mul(8);
-            put_length(&mut out, self.meta_size().saturating_add(lengths));
+            put_length(out, self.meta_size().saturating_add(lengths));
             for (name, text) in &self.meta {
-                put_part(&mut out, name.as_bytes());
-                put_part(&mut out, text.as_bytes());
+                put_part(out, name.as_bytes());
+                put_part(out, text.as_bytes());
             }
         }
         if let Some(payload) = &self.payload {
-            put_part(&mut out, payload);
+            put_part(out, payload);
         }
-        let sum = checksum(out.get(HEAD..).unwrap_or_default(), mark);
-        if let Some(place) = out.get_mut(1..HEAD) {
+        let sum = checksum(out.get(body..).unwrap_or_default(), mark);
+        if let Some(place) = out.get_mut(head.saturating_add(1)..body) {
             place.copy_from_slice(&sum.to_be_bytes());
         }
-        out.freeze()
     }
 
     /// Reads what [`encode`](Self::encode) wrote. The payload shares the memory of `stored`.
@@ -115,14 +137,14 @@ fn checksum(body: &[u8], mark: Mark) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&mark.to_be_bytes()), body)
 }
 
-fn put_part(out: &mut BytesMut, part: &[u8]) {
+fn put_part(out: &mut Vec<u8>, part: &[u8]) {
     put_length(out, part.len());
     out.put_slice(part);
 }
 
 /// The engine's limits are far below 4 GiB. A longer part is written with a length that does not
 /// fit, so that it is found to be damaged.
-fn put_length(out: &mut BytesMut, length: usize) {
+fn put_length(out: &mut Vec<u8>, length: usize) {
     out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
 }
 
@@ -173,6 +195,7 @@ mod tests {
     fn topic_021_022_what_is_stored_is_read_back() {
         for content in contents() {
             let stored = content.encode(7);
+            assert_eq!(stored.len(), content.encoded_size());
             assert_eq!(Content::decode(stored, 7), Ok(content));
         }
     }

@@ -34,6 +34,7 @@ Tasks:
   conformance URL [--case NAME]  replay the transcripts against any DDP server that offers the fixture
                                  (URL: HOST:PORT, or the whole address of its WebSocket)
   bench [OPTION]...              compares Updraft with other servers and with the kernel (`bench --help` lists the options)
+  bench topics [OPTION]...       compares topics with the stores that they stand on (`bench topics --help` lists the options)
   coverage                       which facts the last run of `test` has covered
 ";
 
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
             conformance::run(url, Some(name))
         }
         ["coverage"] => coverage::run(),
+        ["bench", "topics", options @ ..] => bench_topics(options),
         ["bench", options @ ..] => bench(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
@@ -74,4 +76,10 @@ fn main() -> ExitCode {
 fn bench(options: &[&str]) -> bool {
     let program = ["run", "--quiet", "-p", "updraft-compare", "--"];
     workspace::run(workspace::cargo(&program).args(options)).is_ok()
+}
+
+/// Runs the bench of topics, which measures within its own process and is therefore optimised.
+fn bench_topics(options: &[&str]) -> bool {
+    let program = ["run", "--quiet", "--release", "-p", "updraft-bench-topics"];
+    workspace::run(workspace::cargo(&program).arg("--").args(options)).is_ok()
 }

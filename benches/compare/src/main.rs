@@ -11,7 +11,6 @@ mod machine;
 mod measures;
 mod options;
 mod page;
-mod quiet;
 mod results;
 mod runner;
 mod servers;
@@ -28,6 +27,7 @@ use measures::{Case, Scale};
 use options::{Options, USAGE};
 use results::{Line, Results};
 use runner::Runner;
+use updraft_load::quiet;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

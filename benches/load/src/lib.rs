@@ -21,6 +21,7 @@ pub mod limit;
 mod process;
 mod protocol;
 mod publisher;
+pub mod quiet;
 mod report;
 mod request;
 mod stamp;

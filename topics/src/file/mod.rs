@@ -5,6 +5,7 @@ mod change;
 mod database;
 mod disk;
 mod lock;
+mod queue;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -13,12 +14,12 @@ mod writer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use redb::ReadTransaction;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::spawn_blocking;
 use updraft_bus::{Bus, ChannelSettings, Channels};
@@ -29,6 +30,8 @@ use self::disk::{DiskState, io_error, open_error};
 use self::lock::StoreLock;
 #[cfg(fuzzing)]
 pub(crate) use self::tables::{decode, encode};
+
+use self::queue::{Sender, queue};
 use self::writer::{Call, Change, Writer};
 use crate::clock::StoreClock;
 use crate::{
@@ -122,7 +125,7 @@ pub struct FileOptions {
 struct OpenFile {
     path: PathBuf,
     /// To the writer, which ends when it is gone. `None` after `close`.
-    queue: Mutex<Option<SyncSender<Box<dyn Change>>>>,
+    queue: Mutex<Option<Sender>>,
     /// Bytes that may still be sent. A caller takes its share before it sends, and the writer gives
     /// it back with the answer.
     room: Arc<Semaphore>,
@@ -175,7 +178,8 @@ impl FileStore {
             change,
             bytes,
             outcome: None,
-            caller,
+            caller: Some(caller),
+            runtime: Handle::try_current().ok(),
             _room: room,
         }))?;
         // The writer answers whatever was sent, unless the process ends.
@@ -265,8 +269,7 @@ impl FileOptions {
     fn open_on(self, path: PathBuf, disk: Arc<DiskState>) -> Result<FileStore, TopicError> {
         let lock = StoreLock::take(&path)?;
         let database = Arc::new(Database::open(path.clone(), self.cache, disk)?);
-        // As many as there is room for, so that sending never waits.
-        let (queue, changes) = sync_channel(QUEUE_BYTES / CHANGE_BYTES);
+        let (queue, changes) = queue();
         let (ending, ended) = watch::channel(());
         let writer = Writer {
             queue: changes,
@@ -299,11 +302,11 @@ impl OpenFile {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queue.as_ref().ok_or(TopicError::ShuttingDown)?;
         queue
-            .try_send(change)
-            .map_err(|_| TopicError::Unavailable(None))
+            .send(change)
+            .map_err(|queue::Ended| TopicError::Unavailable(None))
     }
 
-    fn take_queue(&self) -> Option<SyncSender<Box<dyn Change>>> {
+    fn take_queue(&self) -> Option<Sender> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.take()
     }

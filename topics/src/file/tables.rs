@@ -98,12 +98,12 @@ const HEAD: usize = 16;
 
 /// A record as bytes.
 pub(crate) fn encode(record: &NewRecord, offset: Offset, time: u64) -> Vec<u8> {
-    let content = record.content.encode(record.mark);
-    let mut row = Vec::with_capacity(HEAD.saturating_add(content.len()));
+    let size = HEAD.saturating_add(record.content.encoded_size());
+    let mut row = Vec::with_capacity(size);
     row.put_u64(time);
     row.put_u32(record.mark);
     row.put_u32(checksum(offset, time, record.mark));
-    row.extend_from_slice(&content);
+    record.content.encode_to(record.mark, &mut row);
     row
 }
 

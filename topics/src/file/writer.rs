@@ -1,29 +1,25 @@
 //! The one thread that writes. The changes of callers that wait at the same time become one
 //! transaction, so that they share its sync.
 
-use std::mem;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::change::{Failure, Tables};
 use super::database::{Database, Stage};
+use super::queue::Receiver;
 use crate::TopicError;
 use crate::clock::StoreClock;
 
-/// Changes and their bytes that one transaction takes together.
-const BATCH: usize = 1024;
-const BATCH_BYTES: usize = 1024 * 1024;
-
 /// Changes that were sent, and who writes them.
 pub(super) struct Writer {
-    /// Filled by callers, who hold room for what they send; drained here.
-    pub(super) queue: Receiver<Box<dyn Change>>,
+    pub(super) queue: Receiver,
     pub(super) database: Arc<Database>,
     pub(super) clock: StoreClock,
-    /// How long a transaction waits for callers that took part in the last one.
+    /// How long a transaction waits for callers that took part in the last one: they may be about
+    /// to send again. A caller that is alone never waits.
     pub(super) patience: Duration,
 }
 
@@ -38,8 +34,11 @@ pub(super) trait Change: Send {
     /// Does it. May be called again, in another transaction, when this one has failed.
     fn apply(&mut self, tables: &mut Tables<'_>, now: u64) -> Result<(), redb::Error>;
 
+    /// Where the caller waits; `None` outside of tokio's runtimes.
+    fn runtime(&self) -> Option<&Handle>;
+
     /// Tells the caller: its own outcome, or why the transaction has failed.
-    fn answer(self: Box<Self>, failed: Option<TopicError>);
+    fn answer(&mut self, failed: Option<TopicError>);
 }
 
 /// A change that is a function.
@@ -47,7 +46,9 @@ pub(super) struct Call<F, T> {
     pub(super) change: F,
     pub(super) bytes: usize,
     pub(super) outcome: Option<Result<T, TopicError>>,
-    pub(super) caller: oneshot::Sender<Result<T, TopicError>>,
+    /// `None` when it was answered.
+    pub(super) caller: Option<oneshot::Sender<Result<T, TopicError>>>,
+    pub(super) runtime: Option<Handle>,
     /// Its share of the queue's room.
     pub(super) _room: OwnedSemaphorePermit,
 }
@@ -67,53 +68,21 @@ impl Writer {
         let mut last = 0;
         let mut sweeping = true;
         loop {
-            let first = if sweeping {
-                match self.queue.try_recv() {
-                    Ok(first) => Some(first),
-                    Err(TryRecvError::Empty) => None,
-                    Err(TryRecvError::Disconnected) => break,
-                }
+            let taken = if sweeping {
+                self.queue.try_take()
             } else {
-                match self.queue.recv() {
-                    Ok(first) => Some(first),
-                    Err(_) => break,
-                }
+                self.queue.take(last, self.patience)
             };
-            let mut batch = Vec::new();
-            if let Some(first) = first {
-                self.gather(first, last, &mut batch);
+            let Some(mut batch) = taken else {
+                break;
+            };
+            if !batch.is_empty() {
                 last = batch.len();
             }
             batch.retain(|change| !change.is_dropped());
             sweeping = (sweeping || !batch.is_empty()) && self.commit(batch);
         }
         self.database.close();
-    }
-
-    /// Collects what is in the queue. If the last transaction had more changes, their callers may
-    /// be about to send again, and are given some time. A caller that is alone never waits.
-    fn gather(&self, first: Box<dyn Change>, last: usize, batch: &mut Vec<Box<dyn Change>>) {
-        let mut bytes = first.bytes();
-        batch.push(first);
-        let mut since = None;
-        while batch.len() < BATCH && bytes < BATCH_BYTES {
-            let next = match self.queue.try_recv() {
-                Err(TryRecvError::Empty) if batch.len() < last => {
-                    let waited = since.get_or_insert_with(now).elapsed();
-                    let left = self.patience.saturating_sub(waited);
-                    self.queue.recv_timeout(left).map_err(|error| match error {
-                        RecvTimeoutError::Timeout => TryRecvError::Empty,
-                        RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
-                    })
-                }
-                next => next,
-            };
-            let Ok(next) = next else {
-                return;
-            };
-            bytes = bytes.saturating_add(next.bytes());
-            batch.push(next);
-        }
     }
 
     /// Writes a batch and answers it. Answers whether there is more to sweep.
@@ -129,9 +98,7 @@ impl Writer {
         };
         // What could not be swept is swept with the next change.
         sweeping &= failed.is_none();
-        for change in batch {
-            change.answer(failed.clone());
-        }
+        answer(batch, failed.as_ref());
         sweeping
     }
 
@@ -176,6 +143,41 @@ impl Writer {
     }
 }
 
+/// Callers that are answered when this is dropped.
+struct Answers {
+    changes: Vec<Box<dyn Change>>,
+    failed: Option<TopicError>,
+}
+
+/// Answers callers, those of one runtime in a task there. Each that is woken from another thread
+/// wakes its runtime once more, and that costs more than its record.
+fn answer(mut batch: Vec<Box<dyn Change>>, failed: Option<&TopicError>) {
+    while let Some(first) = batch.first() {
+        let runtime = first.runtime().cloned();
+        let id = runtime.as_ref().map(Handle::id);
+        let same = batch.extract_if(.., |change| change.runtime().map(Handle::id) == id);
+        let answers = Answers {
+            changes: same.collect(),
+            failed: failed.cloned(),
+        };
+        match runtime {
+            // The task waits for nothing. If the runtime has ended, it is dropped here.
+            Some(runtime) if answers.changes.len() > 1 => {
+                drop(runtime.spawn(async move { drop(answers) }));
+            }
+            _ => drop(answers),
+        }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        for change in &mut self.changes {
+            change.answer(self.failed.clone());
+        }
+    }
+}
+
 impl<F, T> Change for Call<F, T>
 where
     F: Fn(&mut Tables<'_>, u64) -> Result<T, Failure> + Send,
@@ -186,7 +188,7 @@ where
     }
 
     fn is_dropped(&self) -> bool {
-        self.caller.is_closed()
+        self.caller.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
     fn apply(&mut self, tables: &mut Tables<'_>, now: u64) -> Result<(), redb::Error> {
@@ -198,22 +200,19 @@ where
         Ok(())
     }
 
-    fn answer(mut self: Box<Self>, failed: Option<TopicError>) {
-        let outcome = mem::take(&mut self.outcome);
-        let outcome = match (failed, outcome) {
+    fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
+    }
+
+    fn answer(&mut self, failed: Option<TopicError>) {
+        let outcome = match (failed, self.outcome.take()) {
             (Some(error), _) => Err(error),
             (None, Some(outcome)) => outcome,
             (None, None) => Err(TopicError::ShuttingDown),
         };
-        // The caller may have gone.
-        drop(self.caller.send(outcome));
+        if let Some(caller) = self.caller.take() {
+            // It may have gone.
+            drop(caller.send(outcome));
+        }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long a transaction waits is of no concern to anybody else"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -67,6 +67,9 @@ impl RegisterKeys {
 
 /// Writes braces, which would begin or end a hash tag, as `%` and their code.
 fn escape(text: &str) -> String {
+    if !text.contains(['%', '{', '}']) {
+        return text.to_owned();
+    }
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -11,7 +11,7 @@ const LOOK: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits a while for the machine to become quiet. Returns whether it did.
-pub(crate) fn wait() -> bool {
+pub fn wait() -> bool {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let before = Times::now();
