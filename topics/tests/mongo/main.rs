@@ -2,6 +2,7 @@
 //! its protocol. Without any, these tests are skipped. FerretDB, which continuous integration has,
 //! knows neither transactions nor failovers.
 
+mod outbox;
 mod store;
 mod world;
 
@@ -35,6 +36,7 @@ fn conformance() -> Vec<(&'static str, Test)> {
 
 /// Those of this store.
 fn own() -> Vec<(&'static str, Test)> {
+    use self::outbox::*;
     use self::store::*;
 
     tests! {
@@ -49,12 +51,22 @@ fn own() -> Vec<(&'static str, Test)> {
         topic_097_a_clock_that_is_set_back_changes_nothing
         topic_112_no_foreign_collection_is_touched
         a_mongodb_that_is_no_use_is_said_in_a_line
+        a_document_becomes_a_record_with_all_its_members_and_wakes_readers
+        documents_that_are_no_events_are_moved_with_the_reason
+        the_order_is_that_of_at_and_then_of_the_id
+        copies_that_are_there_are_not_made_again
+        documents_of_three_producers_are_copied_once_and_in_order
+        the_examples_of_the_guide_work
     }
 }
 
 fn main() {
     if let Ok(url) = std::env::var(store::WRITER) {
         runtime().block_on(store::write(&url));
+        return;
+    }
+    if let Ok(url) = std::env::var(outbox::COPIER) {
+        runtime().block_on(outbox::copy(&url));
         return;
     }
     let arguments = Arguments::from_args();

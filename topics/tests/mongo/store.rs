@@ -64,7 +64,7 @@ pub(crate) fn payloads(page: &Page) -> Vec<(u64, &str)> {
 }
 
 /// The collection of a topic's records.
-async fn records(database: &Database) -> Collection<Document> {
+pub(crate) async fn records(database: &Database) -> Collection<Document> {
     let names = database.list_collection_names().await.unwrap();
     let name = names.iter().find(|name| name.starts_with("updraft_t_"));
     database.collection(name.expect("a topic has a collection"))
