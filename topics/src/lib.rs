@@ -64,7 +64,7 @@ pub use self::stored::Damaged;
 pub use self::topic::{Batch, Producer, Topic};
 pub use self::topics::Topics;
 
-/// The page of the guide, for its example to be compiled.
-#[cfg(all(doctest, feature = "redis"))]
+/// The page of the guide, for its examples to be compiled.
+#[cfg(all(doctest, feature = "mongo", feature = "redis"))]
 #[doc = include_str!("../../docs/ingest.md")]
 struct IngestPage;

@@ -8,13 +8,13 @@ use mongodb::bson::{Document, doc};
 use mongodb::error::{
     Result as MongoResult, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
 };
-use mongodb::options::{ReadConcern, WriteConcern};
+use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, Collection};
 
 use super::document::{Stored, Tail, record, signed};
 use super::error::{failed, stored_before_duplicate};
 use super::turn::Turn;
-use super::{MongoStore, Pause};
+use super::{MongoStore, Pause, durable};
 use crate::clock::millis;
 use crate::{Append, Appended, AppendedBatch, Create, Epoch, NewRecord, TopicError, TopicName};
 
@@ -185,7 +185,7 @@ impl MongoStore {
         session
             .start_transaction()
             .read_concern(ReadConcern::snapshot())
-            .write_concern(WriteConcern::majority())
+            .write_concern(durable())
             .await?;
         let inserted = records.insert_many(documents).session(&mut session).await;
         match inserted {

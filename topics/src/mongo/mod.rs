@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 use mongodb::options::{
-    ClientOptions, DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+    Acknowledgment, ClientOptions, DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria,
+    WriteConcern,
 };
 use mongodb::{Client, Collection, Database};
 use tokio::time::{sleep, timeout};
@@ -65,7 +66,7 @@ use crate::{Epoch, Store, TopicError, TopicName};
 ///
 /// # What it keeps, and what it may lose
 ///
-/// Everything is read and written with the concern `majority`, on the primary.
+/// Everything is read and written with the concern `majority`, journals included, on the primary.
 ///
 /// | | |
 /// | --- | --- |
@@ -75,7 +76,7 @@ use crate::{Epoch, Store, TopicError, TopicName};
 /// | another primary in the middle of a publication | stored or `backend-unavailable`, and then it may or may not be stored: publish again with the same id for deduplication |
 /// | MongoDB away | `backend-unavailable` within [`MongoSettings::deadline`]; nothing waits in this process |
 /// | no room on the disk | `store-full`, nothing is stored |
-/// | a single server that is killed | what its journal has: with the concern `majority` everything that was answered |
+/// | a single server that is killed | everything that was answered is in its journal |
 /// | the collection of a topic was dropped | the topic gets a new epoch when it is next used |
 /// | the list of topics was dropped | topics are unknown: handles create them again, with new epochs |
 /// | a backup was restored | positions behind it are [`Read::Ahead`](crate::Read), or [`Read::Diverged`](crate::Read) if more was appended since |
@@ -106,10 +107,11 @@ use crate::{Epoch, Store, TopicError, TopicName};
 ///
 /// # FerretDB
 ///
-/// The tests of this crate run on FerretDB 1.24 where there is no MongoDB. It has no transactions,
-/// acknowledges when one server has stored, and reads a collection from its beginning to its end
-/// for each call. So the tests there show neither transactions nor failovers, and have no more than
-/// 5,000 records.
+/// The tests of this crate run on FerretDB 1.24 where there is no MongoDB. It is one server, has no
+/// transactions, and reads a collection from its beginning to its end for each call. So what they
+/// show there is what rests on unique indexes; not transactions, majorities and failovers, nor more
+/// than 5,000 records. Its updates are not atomic: a trim and a removal at the same time may undo
+/// each other's bounds there.
 #[derive(Clone)]
 pub struct MongoStore(Arc<State>);
 
@@ -186,7 +188,7 @@ impl MongoStore {
         };
         let concerns = DatabaseOptions::builder()
             .read_concern(ReadConcern::majority())
-            .write_concern(WriteConcern::majority())
+            .write_concern(durable())
             .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
             .build();
         let database = client.database_with_options(named.name(), concerns);
@@ -260,6 +262,13 @@ impl fmt::Debug for MongoStore {
             .field("deadline", &self.0.deadline)
             .finish_non_exhaustive()
     }
+}
+
+/// On a majority of the servers, and in their journals: a single server, which is a majority, would
+/// answer before.
+fn durable() -> WriteConcern {
+    let majority = WriteConcern::builder().w(Acknowledgment::Majority);
+    majority.journal(true).build()
 }
 
 /// What the server says of itself.

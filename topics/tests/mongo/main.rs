@@ -12,6 +12,7 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Completion, Trial};
 use tokio::runtime::Runtime;
 use updraft_test_support::mongo::{MongoServer, Source};
+use updraft_topics::Log;
 
 use self::world::World;
 
@@ -60,6 +61,13 @@ fn own() -> Vec<(&'static str, Test)> {
     }
 }
 
+/// Those for a replica set.
+fn with_replica_set() -> Vec<(&'static str, Test)> {
+    use self::store::*;
+
+    tests! { topic_095_another_primary_loses_and_doubles_nothing }
+}
+
 fn main() {
     if let Ok(url) = std::env::var(store::WRITER) {
         runtime().block_on(store::write(&url));
@@ -71,22 +79,35 @@ fn main() {
     }
     let arguments = Arguments::from_args();
     let source = Arc::new(MongoServer::source());
+    let trial = |(name, test), needs| trial(name, test, needs, &source);
     let all = conformance().into_iter().chain(own());
-    let trials = all.map(|(name, test)| trial(name, test, &source));
-    libtest_mimic::run(&arguments, trials.collect()).exit();
+    let all = all.map(|test| trial(test, Needs::Any));
+    let more = with_replica_set().into_iter();
+    let more = more.map(|test| trial(test, Needs::ReplicaSet));
+    libtest_mimic::run(&arguments, all.chain(more).collect()).exit();
 }
 
-fn trial(name: &str, test: Test, source: &Arc<Result<Source, String>>) -> Trial {
+/// Which server a test needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    Any,
+    ReplicaSet,
+}
+
+fn trial(name: &str, test: Test, needs: Needs, source: &Arc<Result<Source, String>>) -> Trial {
     let source = Arc::clone(source);
     Trial::ignorable_test(name, move || {
+        let skip = |reason: String| Ok(Completion::ignored_with(reason));
         let source = match source.as_ref() {
             Ok(source) => source,
-            Err(reason) => {
-                return Ok(Completion::ignored_with(format!("no MongoDB: {reason}")));
-            }
+            Err(reason) => return skip(format!("no MongoDB: {reason}")),
         };
         let runtime = runtime();
-        runtime.block_on(test(World::start(source)));
+        let world = World::start(source);
+        if needs == Needs::ReplicaSet && !runtime.block_on(world.store()).features().atomic_batch {
+            return skip("this server is no replica set: there is no other primary".into());
+        }
+        runtime.block_on(test(world));
         runtime.shutdown_background();
         Ok(Completion::Completed)
     })

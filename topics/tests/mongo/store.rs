@@ -137,6 +137,53 @@ pub(crate) async fn topic_094_delayed_inserts_of_two_producers_lose_nothing(worl
     }
 }
 
+/// Producers go on with what was not answered, under its id.
+pub(crate) async fn topic_095_another_primary_loses_and_doubles_nothing(world: &World) {
+    const EACH: usize = 300;
+    let orders = topic("orders");
+    let store = world.store().await;
+    let epoch = created(&store, &orders).await.epoch;
+    let mut producers = JoinSet::new();
+    for producer in 0..2 {
+        let (store, orders) = (world.store().await, orders.clone());
+        producers.spawn(async move {
+            for n in 0..EACH {
+                let parts = ["one", "two"].map(|part| format!("{producer} {n} {part}"));
+                let records = parts.map(|it| text(it.clone()).dedup(it));
+                let append = Append::new(records.into());
+                while store.append(&orders, append.clone()).await.is_err() {
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        });
+    }
+    let client = world.database().await.client().clone();
+    for _ in 0..3 {
+        sleep(Duration::from_secs(1)).await;
+        let step_down = doc! { "replSetStepDown": 1, "force": true };
+        // The primary ends its connections, this one too.
+        drop(client.database("admin").run_command(step_down).await);
+    }
+    producers.join_all().await;
+    let mut place = Place::start(epoch);
+    let mut seen = Vec::new();
+    while seen.len() < 4 * EACH {
+        let page = page(&store, &orders, place).await;
+        assert!(!page.records.is_empty(), "{} of {}", seen.len(), 4 * EACH);
+        for (offset, payload) in payloads(&page) {
+            seen.push(payload.to_owned());
+            assert_eq!(offset, u64::try_from(seen.len()).unwrap());
+        }
+        place = page.next;
+    }
+    for producer in 0..2 {
+        let name = format!("{producer} ");
+        let own = seen.iter().filter_map(|text| text.strip_prefix(&name));
+        let expected = (0..EACH).flat_map(|n| ["one", "two"].map(|part| format!("{n} {part}")));
+        assert!(own.eq(expected));
+    }
+}
+
 /// Two processes that share nothing but MongoDB.
 pub(crate) async fn topic_096_035_a_reader_that_nobody_wakes_polls(world: &World) {
     let here = Topics::open(world.store().await);
