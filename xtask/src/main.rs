@@ -34,6 +34,7 @@ Tasks:
   conformance URL [--case NAME]  replay the transcripts against any DDP server that offers the fixture
                                  (URL: HOST:PORT, or the whole address of its WebSocket)
   bench [OPTION]...              compares Updraft with other servers and with the kernel (`bench --help` lists the options)
+  bench topics-mongo [OPTION]... compares topics in MongoDB with bare insertions and with a counter document
   coverage                       which facts the last run of `test` has covered
 ";
 
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
             conformance::run(url, Some(name))
         }
         ["coverage"] => coverage::run(),
+        ["bench", "topics-mongo", options @ ..] => bench_mongo(options),
         ["bench", options @ ..] => bench(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
@@ -74,4 +76,20 @@ fn main() -> ExitCode {
 fn bench(options: &[&str]) -> bool {
     let program = ["run", "--quiet", "-p", "updraft-compare", "--"];
     workspace::run(workspace::cargo(&program).args(options)).is_ok()
+}
+
+/// Runs the comparison of topics in MongoDB.
+fn bench_mongo(options: &[&str]) -> bool {
+    let built = clients::mongo().inspect_err(|reason| eprintln!("{reason}"));
+    let program = [
+        "run",
+        "--quiet",
+        "--release",
+        "-p",
+        "updraft-bench-topics-mongo",
+        "--",
+    ];
+    let mut program = workspace::cargo(&program);
+    program.env("UPDRAFT_CLIENTS", workspace::clients());
+    built.is_ok() && workspace::run(program.args(options)).is_ok()
 }

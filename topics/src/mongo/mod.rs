@@ -23,7 +23,7 @@ use mongodb::options::{
     WriteConcern,
 };
 use mongodb::{Client, Collection, Database};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use updraft_bus::{Bus, ChannelSettings, Channels};
 
 use self::clock::Clock;
@@ -287,19 +287,32 @@ fn time(hello: &Document) -> u64 {
         .unwrap_or_else(crate::clock::now)
 }
 
-/// Waits before something is tried again, longer each time, so that those who are in each other's
-/// way do not meet again.
-#[derive(Debug, Default)]
+/// Waits before something is tried again: a random part of the time that the attempt has taken, and
+/// more after each further one, so that those who are in each other's way do not meet again.
+#[derive(Debug)]
 struct Pause {
+    began: Instant,
     times: u32,
 }
 
 impl Pause {
-    const LONGEST: Duration = Duration::from_millis(64);
+    /// The pause grows so often. Who has to wait longer falls behind those who succeed.
+    const GROWS: u32 = 3;
+    const LONGEST: Duration = Duration::from_secs(1);
 
+    /// The first attempt begins.
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            times: 0,
+        }
+    }
+
+    /// The next attempt begins when this resolves.
     async fn wait(&mut self) {
-        let longest = Duration::from_millis(1) * 2_u32.saturating_pow(self.times);
-        self.times = self.times.saturating_add(1);
-        sleep(longest.min(Self::LONGEST).mul_f64(fastrand::f64())).await;
+        let most = self.began.elapsed().saturating_mul(1 << self.times);
+        self.times = self.times.saturating_add(1).min(Self::GROWS);
+        sleep(most.min(Self::LONGEST).mul_f64(fastrand::f64())).await;
+        self.began = Instant::now();
     }
 }

@@ -58,7 +58,7 @@ impl Copier {
             self.store.within(self.tidy(topic)).await?;
             run.tidied.insert(topic.clone());
         }
-        let mut pause = Pause::default();
+        let mut pause = Pause::new();
         loop {
             match self.store.within(self.append(topic, batch)).await? {
                 Appended::Closed => {
