@@ -27,7 +27,7 @@ use self::options::{Options, USAGE};
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// How often readers look.
-const POLL: Duration = Duration::from_millis(5);
+const POLL: Duration = Duration::from_millis(50);
 
 /// Callers at the same time, half of them with connections of their own, as those of another
 /// process.
@@ -121,7 +121,7 @@ async fn measure(options: &Options) -> Result<(), Failure> {
         rates.sort_by(f64::total_cmp);
         let rate = rates.get(rates.len() / 2).copied().unwrap_or_default();
         let all = options.records * options.rounds;
-        let lost = lost.map_or("–".into(), |lost| format!("{lost} of {all}"));
+        let lost = lost.map_or_else(|| "–".into(), |lost| format!("{lost} of {all}"));
         println!("| {} | {rate:.0} | {lost} |", way.title());
     }
     Ok(())

@@ -146,8 +146,7 @@ struct State {
 impl MongoStore {
     /// Connects to the MongoDB of this URL, which names the database, and looks what it can do.
     ///
-    /// `mongodb+srv:` needs the feature `dns-resolver` of the crate `mongodb`, and TLS its feature
-    /// `rustls-tls`.
+    /// `mongodb+srv:` needs the feature `dns-resolver` of the crate `mongodb`.
     ///
     /// # Errors
     ///
