@@ -292,7 +292,7 @@ impl Held {
             owner: Some([0, 0]),
             value: value.into(),
         };
-        // Says whether the value is too large.
+        // In its longest form, so that a value which fits is never too large later.
         Swap::write(self.lease.key.clone(), None, state.encode())?;
         let (answer, answered) = oneshot::channel();
         let sent = self.writes.send((state.value, answer)).await;

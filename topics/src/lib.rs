@@ -64,7 +64,11 @@ pub use self::stored::Damaged;
 pub use self::topic::{Batch, Producer, Topic};
 pub use self::topics::Topics;
 
-/// The page of the guide, for its examples to be compiled.
+/// Pages of the guide, for their examples to be compiled.
 #[cfg(all(doctest, feature = "mongo", feature = "redis"))]
-#[doc = include_str!("../../docs/ingest.md")]
-struct IngestPage;
+mod pages {
+    #[doc = include_str!("../../docs/ingest.md")]
+    struct Ingest;
+    #[doc = include_str!("../../docs/topics.md")]
+    struct Topics;
+}

@@ -439,7 +439,7 @@ impl<'a> Copiers<'a> {
         for copier in &self.stopped {
             signal(copier, "CONT");
         }
-        self.running.extend(self.stopped.drain(..));
+        self.running.append(&mut self.stopped);
     }
 }
 

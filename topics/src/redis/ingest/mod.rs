@@ -98,7 +98,8 @@ pub struct IngestSettings {
     pub rejected: usize,
 }
 
-/// What an [`Ingest`] has done in this process since it was made.
+/// What an [`Ingest`] has done in this process since it was made. A step of Redis whose answer was
+/// lost is not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IngestStats {
