@@ -177,7 +177,7 @@ impl TopicError {
 }
 
 /// A cause in words.
-#[cfg(any(feature = "file", feature = "redis"))]
+#[cfg(any(feature = "file", feature = "mongo", feature = "redis"))]
 pub(crate) fn because(text: impl Into<Box<str>>) -> Cause {
     let cause: Box<dyn Error + Send + Sync> = text.into().into_string().into();
     cause.into()

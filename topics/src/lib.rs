@@ -71,7 +71,7 @@ pub use self::topic::{Batch, Producer, Topic};
 pub use self::topics::Topics;
 
 /// Pages of the guide, for their examples to be compiled.
-#[cfg(all(doctest, feature = "redis"))]
+#[cfg(all(doctest, feature = "mongo", feature = "redis"))]
 mod pages {
     #[doc = include_str!("../../docs/ingest.md")]
     struct Ingest;

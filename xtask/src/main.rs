@@ -35,6 +35,7 @@ Tasks:
                                  (URL: HOST:PORT, or the whole address of its WebSocket)
   bench [OPTION]...              compares Updraft with other servers and with the kernel (`bench --help` lists the options)
   bench topics [OPTION]...       compares topics with the stores that they stand on (`bench topics --help` lists the options)
+  bench topics-mongo [OPTION]... compares topics in MongoDB with bare insertions and with a counter document
   coverage                       which facts the last run of `test` has covered
 ";
 
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         }
         ["coverage"] => coverage::run(),
         ["bench", "topics", options @ ..] => bench_topics(options),
+        ["bench", "topics-mongo", options @ ..] => bench_mongo(options),
         ["bench", options @ ..] => bench(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
@@ -82,4 +84,20 @@ fn bench(options: &[&str]) -> bool {
 fn bench_topics(options: &[&str]) -> bool {
     let program = ["run", "--quiet", "--release", "-p", "updraft-bench-topics"];
     workspace::run(workspace::cargo(&program).arg("--").args(options)).is_ok()
+}
+
+/// Runs the comparison of topics in MongoDB.
+fn bench_mongo(options: &[&str]) -> bool {
+    let built = clients::mongo().inspect_err(|reason| eprintln!("{reason}"));
+    let program = [
+        "run",
+        "--quiet",
+        "--release",
+        "-p",
+        "updraft-bench-topics-mongo",
+        "--",
+    ];
+    let mut program = workspace::cargo(&program);
+    program.env("UPDRAFT_CLIENTS", workspace::clients());
+    built.is_ok() && workspace::run(program.args(options)).is_ok()
 }

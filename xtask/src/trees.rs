@@ -30,11 +30,11 @@ pub(crate) fn bus() -> Result<(), String> {
     )
 }
 
-/// Fails if topics depend on any part of the server or, without features, on Redis.
+/// Fails if topics depend on any part of the server or, without features, on Redis or MongoDB.
 pub(crate) fn topics() -> Result<(), String> {
     let tree = tree(&["-p", "updraft-topics", "--no-default-features"])?;
     let found = unwanted(&tree, |name, _| {
-        name == "redis" || SERVER_PACKAGES.contains(&name)
+        ["redis", "mongodb"].contains(&name) || SERVER_PACKAGES.contains(&name)
     });
     refuse(
         &found,

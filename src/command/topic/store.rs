@@ -118,11 +118,7 @@ impl StoreOptions {
             settings.bus_prefix.clone_from(prefix);
         }
         let bus = self.open_bus(&self.store, "--store").await?;
-        let redis = Arc::new(
-            RedisStore::open(&self.store, settings)
-                .await
-                .map_err(not_reached)?,
-        );
+        let redis = Arc::new(RedisStore::open(&self.store, settings).await?);
         Ok(Store::new(redis.clone(), redis, bus).into())
     }
 
@@ -137,11 +133,7 @@ impl StoreOptions {
                 "--store-bus-prefix is of a bus; --store-bus says which",
             ));
         }
-        let mut store = Store::from(
-            MongoStore::open(&self.store, settings)
-                .await
-                .map_err(not_reached)?,
-        );
+        let mut store = Store::from(MongoStore::open(&self.store, settings).await?);
         if let Some(url) = &self.store_bus {
             store.channels = self.open_bus(url, "--store-bus").await?;
         }
@@ -177,16 +169,6 @@ impl StoreOptions {
 /// Options that do not go together.
 fn misused(why: &str) -> Ended {
     Ended::new(Exit::Usage, why)
-}
-
-/// Why a server is of no use.
-fn not_reached(error: TopicError) -> Ended {
-    match error {
-        TopicError::Unavailable(Some(cause)) => {
-            Ended::failed(with_option(cause, "--store").to_string())
-        }
-        error => error.into(),
-    }
 }
 
 /// Why a file cannot be opened.

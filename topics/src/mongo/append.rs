@@ -8,13 +8,13 @@ use mongodb::bson::{Document, doc};
 use mongodb::error::{
     Result as MongoResult, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
 };
-use mongodb::options::{ReadConcern, WriteConcern};
+use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, Collection};
 
 use super::document::{Stored, Tail, record, signed};
 use super::error::{failed, stored_before_duplicate};
 use super::turn::Turn;
-use super::{MongoStore, Pause};
+use super::{MongoStore, Pause, durable};
 use crate::clock::millis;
 use crate::{Append, Appended, AppendedBatch, Create, Epoch, NewRecord, TopicError, TopicName};
 
@@ -46,10 +46,15 @@ impl MongoStore {
     ) -> Result<AppendedBatch, TopicError> {
         let mut turn = self.0.turns.take(topic).await;
         let mut batch = Batch::new(append);
-        let mut pause = Pause::default();
+        let mut pause = Pause::new();
+        let mut seen = None;
         loop {
             let ids = batch.ids();
-            let Some(mut view) = self.view(topic, &mut turn, &ids).await? else {
+            let view = match seen.take() {
+                None => self.view(topic, &mut turn, &ids).await?,
+                Some(view) => self.look_again(view, &ids).await?,
+            };
+            let Some(mut view) = view else {
                 continue;
             };
             let time = self.now().await?.max(view.tail.time);
@@ -60,16 +65,15 @@ impl MongoStore {
                 return batch.finish(view.epoch);
             }
             batch.check(&view)?;
-            let first = view.tail.last.saturating_add(1);
-            let offsets = first..;
-            let new: Vec<_> = left
-                .iter()
-                .zip(offsets)
-                .map(|((n, new), offset)| (*n, Appended::new(offset, new.mark, time, false)))
-                .collect();
+            let offsets = view.tail.last.saturating_add(1)..;
+            let new = left.iter().zip(offsets).map(|((n, record), offset)| {
+                let appended = Appended::new(offset, record.mark, time, false);
+                (*n, appended)
+            });
+            let new: Vec<_> = new.collect();
             let documents = left.iter().zip(&new);
             let documents: Vec<_> = documents
-                .map(|((_, record_of), (_, it))| record(record_of, it.offset, time))
+                .map(|((_, it), (_, appended))| record(it, appended.offset, time))
                 .collect();
             let stored = self.insert_documents(&view.records, &documents).await?;
             batch.note_stored(&view, new.into_iter().take(stored));
@@ -79,6 +83,7 @@ impl MongoStore {
             if stored == 0 {
                 pause.wait().await;
             }
+            seen = Some(view);
         }
     }
 
@@ -109,6 +114,19 @@ impl MongoStore {
             return Ok(None);
         };
         Ok(Some(View {
+            epoch,
+            records,
+            tail,
+            known,
+        }))
+    }
+
+    /// What is there now that others have inserted. The topic is the one that it was when this append
+    /// began: one that is deleted meanwhile is deleted after it.
+    async fn look_again(&self, view: View, ids: &[&str]) -> Result<Option<View>, TopicError> {
+        let View { epoch, records, .. } = view;
+        let (tail, known) = tokio::try_join!(self.tail(&records), self.known(&records, ids))?;
+        Ok(tail.map(|tail| View {
             epoch,
             records,
             tail,
@@ -185,7 +203,7 @@ impl MongoStore {
         session
             .start_transaction()
             .read_concern(ReadConcern::snapshot())
-            .write_concern(WriteConcern::majority())
+            .write_concern(durable())
             .await?;
         let inserted = records.insert_many(documents).session(&mut session).await;
         match inserted {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mongodb::error::{Error as MongoError, ErrorKind, WriteFailure};
 
-use crate::TopicError;
+use crate::{Cause, TopicError};
 
 /// A document has the value of a unique index that another one has.
 const DUPLICATE_KEY: i32 = 11000;
@@ -17,10 +17,6 @@ const OUT_OF_DISK_SPACE: i32 = 14031;
 /// Why a store in MongoDB cannot do something, in a line.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The text is not the URL of a MongoDB. It is not repeated, as it may have a password.
-    BadUrl,
-    /// The URL names no database.
-    NoDatabase,
     /// No server that takes writes was found in time.
     NoServer,
     /// A document in a collection of the store is not one of the store's.
@@ -36,6 +32,15 @@ pub(super) fn failed(error: MongoError) -> TopicError {
     match *error.kind {
         ErrorKind::ServerSelection { .. } => TopicError::unavailable(Failure::NoServer),
         _ => TopicError::unavailable(Failure::Other(error)),
+    }
+}
+
+/// Why a store cannot be opened. The URL is not repeated, as it may have a password.
+pub(super) fn not_opened(cause: Cause, advice: &'static str) -> TopicError {
+    TopicError::NotOpened {
+        store: "in MongoDB".into(),
+        cause,
+        advice,
     }
 }
 
@@ -92,15 +97,7 @@ fn code(error: &MongoError) -> Option<i32> {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadUrl => f.write_str(
-                "the URL of MongoDB is not valid; its form is mongodb://HOST:27017/DATABASE, with \
-                 USER:PASSWORD@ before HOST if need be, in which %40 stands for @",
-            ),
-            Self::NoDatabase => f.write_str(
-                "the URL of MongoDB names no database; it stands behind the host, as in \
-                 mongodb://127.0.0.1/topics",
-            ),
-            Self::NoServer => f.write_str("no MongoDB that takes writes answers; is it running?"),
+            Self::NoServer => f.write_str("no MongoDB that takes writes answers"),
             Self::Foreign => {
                 f.write_str("a collection of the store has a document of another kind")
             }

@@ -89,7 +89,7 @@ impl MongoStore {
     }
 
     pub(super) async fn close_topic(&self, topic: &TopicName) -> Result<(), TopicError> {
-        let mut pause = Pause::default();
+        let mut pause = Pause::new();
         loop {
             let state = self.state(topic, Create::Never).await?;
             let records = self.records(topic, state.epoch);

@@ -19,16 +19,18 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 use mongodb::options::{
-    ClientOptions, DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+    Acknowledgment, ClientOptions, DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria,
+    WriteConcern,
 };
 use mongodb::{Client, Collection, Database};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use updraft_bus::{Bus, ChannelSettings, Channels};
 
 use self::clock::Clock;
-use self::error::{Failure, failed};
+use self::error::{Failure, failed, not_opened};
 pub use self::outbox::{Outbox, OutboxSettings, OutboxStats};
 use self::turn::Turns;
+use crate::error::because;
 use crate::{Epoch, Store, TopicError, TopicName};
 
 /// Topics and registers in MongoDB 4.2 or newer. Its clones share their connections. Must be opened
@@ -65,7 +67,7 @@ use crate::{Epoch, Store, TopicError, TopicName};
 ///
 /// # What it keeps, and what it may lose
 ///
-/// Everything is read and written with the concern `majority`, on the primary.
+/// Everything is read and written with the concern `majority`, journals included, on the primary.
 ///
 /// | | |
 /// | --- | --- |
@@ -75,7 +77,7 @@ use crate::{Epoch, Store, TopicError, TopicName};
 /// | another primary in the middle of a publication | stored or `backend-unavailable`, and then it may or may not be stored: publish again with the same id for deduplication |
 /// | MongoDB away | `backend-unavailable` within [`MongoSettings::deadline`]; nothing waits in this process |
 /// | no room on the disk | `store-full`, nothing is stored |
-/// | a single server that is killed | what its journal has: with the concern `majority` everything that was answered |
+/// | a single server that is killed | everything that was answered is in its journal |
 /// | the collection of a topic was dropped | the topic gets a new epoch when it is next used |
 /// | the list of topics was dropped | topics are unknown: handles create them again, with new epochs |
 /// | a backup was restored | positions behind it are [`Read::Ahead`](crate::Read), or [`Read::Diverged`](crate::Read) if more was appended since |
@@ -106,10 +108,11 @@ use crate::{Epoch, Store, TopicError, TopicName};
 ///
 /// # FerretDB
 ///
-/// The tests of this crate run on FerretDB 1.24 where there is no MongoDB. It has no transactions,
-/// acknowledges when one server has stored, and reads a collection from its beginning to its end
-/// for each call. So the tests there show neither transactions nor failovers, and have no more than
-/// 5,000 records.
+/// The tests of this crate run on FerretDB 1.24 where there is no MongoDB. It is one server, has no
+/// transactions, and reads a collection from its beginning to its end for each call. So what they
+/// show there is what rests on unique indexes; not transactions, majorities and failovers, nor more
+/// than 5,000 records. Its updates are not atomic: a trim and a removal at the same time may undo
+/// each other's bounds there.
 #[derive(Clone)]
 pub struct MongoStore(Arc<State>);
 
@@ -144,12 +147,11 @@ struct State {
 impl MongoStore {
     /// Connects to the MongoDB of this URL, which names the database, and looks what it can do.
     ///
-    /// `mongodb+srv:` needs the feature `dns-resolver` of the crate `mongodb`, and TLS its feature
-    /// `rustls-tls`.
+    /// `mongodb+srv:` needs the feature `dns-resolver` of the crate `mongodb`.
     ///
     /// # Errors
     ///
-    /// [`TopicError::Unavailable`] if there is no answer, or the URL cannot be used. The URL is not
+    /// [`TopicError::NotOpened`] if there is no answer, or the URL cannot be used. The URL is not
     /// repeated.
     pub async fn open(url: &str, settings: MongoSettings) -> Result<Self, TopicError> {
         Self::connect(url, settings, None).await
@@ -175,23 +177,36 @@ impl MongoStore {
     ) -> Result<Self, TopicError> {
         let MongoSettings { prefix, deadline } = settings;
         // The crate's error may quote a password.
-        let bad_url = |_| TopicError::unavailable(Failure::BadUrl);
+        let bad_url = |_| {
+            let advice = "write it as mongodb://HOST:27017/DATABASE, with USER:PASSWORD@ before \
+                          HOST if need be, in which %40 stands for @";
+            not_opened(because("its URL is not valid"), advice)
+        };
         let mut options = ClientOptions::parse(url).await.map_err(bad_url)?;
         options.app_name.get_or_insert_with(|| "updraft".into());
         options.server_selection_timeout.get_or_insert(deadline);
         options.connect_timeout.get_or_insert(deadline);
         let client = Client::with_options(options).map_err(bad_url)?;
         let Some(named) = client.default_database() else {
-            return Err(TopicError::unavailable(Failure::NoDatabase));
+            let advice = "put it behind the host, as in mongodb://127.0.0.1/topics";
+            return Err(not_opened(because("its URL names no database"), advice));
         };
         let concerns = DatabaseOptions::builder()
             .read_concern(ReadConcern::majority())
-            .write_concern(WriteConcern::majority())
+            .write_concern(durable())
             .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
             .build();
         let database = client.database_with_options(named.name(), concerns);
         let asked = timeout(deadline, hello(&database)).await;
-        let hello = asked.unwrap_or_else(|_| Err(TopicError::unavailable(Failure::NoServer)))?;
+        let hello = asked.unwrap_or_else(|_| Err(TopicError::unavailable(Failure::NoServer)));
+        let hello = hello.map_err(|error| {
+            let cause = match error {
+                TopicError::Unavailable(Some(cause)) => cause,
+                error => Arc::new(error),
+            };
+            let advice = "see that it runs, and that the URL has its address and its password";
+            not_opened(cause, advice)
+        })?;
         let is_router = hello.get_str("msg").is_ok_and(|it| it == "isdbgrid");
         Ok(Self(Arc::new(State {
             topics: database.collection(&format!("{prefix}_topics")),
@@ -262,6 +277,13 @@ impl fmt::Debug for MongoStore {
     }
 }
 
+/// On a majority of the servers, and in their journals: a single server, which is a majority, would
+/// answer before.
+fn durable() -> WriteConcern {
+    let majority = WriteConcern::builder().w(Acknowledgment::Majority);
+    majority.journal(true).build()
+}
+
 /// What the server says of itself.
 async fn hello(database: &Database) -> Result<Document, TopicError> {
     database
@@ -278,19 +300,32 @@ fn time(hello: &Document) -> u64 {
         .unwrap_or_else(crate::clock::now)
 }
 
-/// Waits before something is tried again, longer each time, so that those who are in each other's
-/// way do not meet again.
-#[derive(Debug, Default)]
+/// Waits before something is tried again: a random part of the time that the attempt has taken, and
+/// more after each further one, so that those who are in each other's way do not meet again.
+#[derive(Debug)]
 struct Pause {
+    began: Instant,
     times: u32,
 }
 
 impl Pause {
-    const LONGEST: Duration = Duration::from_millis(64);
+    /// The pause grows so often. Who has to wait longer falls behind those who succeed.
+    const GROWS: u32 = 3;
+    const LONGEST: Duration = Duration::from_secs(1);
 
+    /// The first attempt begins.
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            times: 0,
+        }
+    }
+
+    /// The next attempt begins when this resolves.
     async fn wait(&mut self) {
-        let longest = Duration::from_millis(1) * 2_u32.saturating_pow(self.times);
-        self.times = self.times.saturating_add(1);
-        sleep(longest.min(Self::LONGEST).mul_f64(fastrand::f64())).await;
+        let most = self.began.elapsed().saturating_mul(1 << self.times);
+        self.times = self.times.saturating_add(1).min(Self::GROWS);
+        sleep(most.min(Self::LONGEST).mul_f64(fastrand::f64())).await;
+        self.began = Instant::now();
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn payloads(page: &Page) -> Vec<(u64, &str)> {
 }
 
 /// The collection of a topic's records.
-async fn records(database: &Database) -> Collection<Document> {
+pub(crate) async fn records(database: &Database) -> Collection<Document> {
     let names = database.list_collection_names().await.unwrap();
     let name = names.iter().find(|name| name.starts_with("updraft_t_"));
     database.collection(name.expect("a topic has a collection"))
@@ -134,6 +134,53 @@ pub(crate) async fn topic_094_delayed_inserts_of_two_producers_lose_nothing(worl
         let name = format!("{name} ");
         let own = seen.iter().filter_map(|text| text.strip_prefix(&name));
         assert!(own.eq((0..EACH).map(|n| n.to_string())));
+    }
+}
+
+/// Producers go on with what was not answered, under its id.
+pub(crate) async fn topic_095_another_primary_loses_and_doubles_nothing(world: &World) {
+    const EACH: usize = 300;
+    let orders = topic("orders");
+    let store = world.store().await;
+    let epoch = created(&store, &orders).await.epoch;
+    let mut producers = JoinSet::new();
+    for producer in 0..2 {
+        let (store, orders) = (world.store().await, orders.clone());
+        producers.spawn(async move {
+            for n in 0..EACH {
+                let parts = ["one", "two"].map(|part| format!("{producer} {n} {part}"));
+                let records = parts.map(|it| text(it.clone()).dedup(it));
+                let append = Append::new(records.into());
+                while store.append(&orders, append.clone()).await.is_err() {
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        });
+    }
+    let client = world.database().await.client().clone();
+    for _ in 0..3 {
+        sleep(Duration::from_secs(1)).await;
+        let step_down = doc! { "replSetStepDown": 1, "force": true };
+        // The primary ends its connections, this one too.
+        drop(client.database("admin").run_command(step_down).await);
+    }
+    producers.join_all().await;
+    let mut place = Place::start(epoch);
+    let mut seen = Vec::new();
+    while seen.len() < 4 * EACH {
+        let page = page(&store, &orders, place).await;
+        assert!(!page.records.is_empty(), "{} of {}", seen.len(), 4 * EACH);
+        for (offset, payload) in payloads(&page) {
+            seen.push(payload.to_owned());
+            assert_eq!(offset, u64::try_from(seen.len()).unwrap());
+        }
+        place = page.next;
+    }
+    for producer in 0..2 {
+        let name = format!("{producer} ");
+        let own = seen.iter().filter_map(|text| text.strip_prefix(&name));
+        let expected = (0..EACH).flat_map(|n| ["one", "two"].map(|part| format!("{n} {part}")));
+        assert!(own.eq(expected));
     }
 }
 
@@ -445,23 +492,24 @@ pub(crate) async fn a_mongodb_that_is_no_use_is_said_in_a_line(_world: &World) {
     for (url, expected) in [
         (
             "mongodb://u:secret@127.0.0.1:1/x",
-            "no MongoDB that takes writes answers; is it running?",
+            "no MongoDB that takes writes answers; see that it runs, and that the URL has its \
+             address and its password",
         ),
         (
             "redis://u:secret@127.0.0.1/x",
-            "the URL of MongoDB is not valid; its form is mongodb://HOST:27017/DATABASE, with \
+            "its URL is not valid; write it as mongodb://HOST:27017/DATABASE, with \
              USER:PASSWORD@ before HOST if need be, in which %40 stands for @",
         ),
         (
             "mongodb://u:secret@127.0.0.1:1",
-            "the URL of MongoDB names no database; it stands behind the host, as in \
-             mongodb://127.0.0.1/topics",
+            "its URL names no database; put it behind the host, as in mongodb://127.0.0.1/topics",
         ),
     ] {
         let error = MongoStore::open(url, settings.clone()).await.unwrap_err();
-        assert_eq!(error.code(), "backend-unavailable");
+        assert_eq!(error.code(), "not-opened");
+        let expected = format!("the store in MongoDB cannot be opened: {expected}");
+        assert_eq!(error.to_string(), expected);
         let cause = std::error::Error::source(&error).unwrap();
-        assert_eq!(cause.to_string(), expected);
         assert!(!format!("{error:?} {cause:?}").contains("secret"));
     }
 }

@@ -154,9 +154,11 @@ impl Outbox {
     }
 
     fn copier(&self) -> Copier {
-        let mut records = Settings::default();
-        records.codec = self.settings.codec.clone();
-        records.limits = self.settings.limits.clone();
+        let records = Settings {
+            codec: self.settings.codec.clone(),
+            limits: self.settings.limits.clone(),
+            ..Settings::default()
+        };
         Copier::new(self, records)
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use mongodb::Collection;
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::ReadConcern;
 
 use super::copier::{Batch, Copier, Run};
 use super::entry::CopyId;
@@ -58,7 +59,7 @@ impl Copier {
             self.store.within(self.tidy(topic)).await?;
             run.tidied.insert(topic.clone());
         }
-        let mut pause = Pause::default();
+        let mut pause = Pause::new();
         loop {
             match self.store.within(self.append(topic, batch)).await? {
                 Appended::Closed => {
@@ -156,11 +157,16 @@ impl Copier {
         forget(&records, left).await
     }
 
-    /// Which of these documents are there, by the ids of their copies.
+    /// Which of these documents are there, by the ids of their copies. A new primary may not know for a
+    /// while what is on a majority: what it has itself counts.
     async fn present(&self, ids: Vec<&Bson>) -> Result<HashSet<CopyId>, TopicError> {
         let mut present = HashSet::new();
         let find = self.outbox.find(doc! { "_id": { "$in": ids } });
-        let mut found = find.projection(doc! { "_id": 1 }).await.map_err(failed)?;
+        let find = find.projection(doc! { "_id": 1 });
+        let mut found = find
+            .read_concern(ReadConcern::local())
+            .await
+            .map_err(failed)?;
         while found.advance().await.map_err(failed)? {
             let document = found.deserialize_current().map_err(failed)?;
             present.extend(document.get("_id").and_then(|id| CopyId::of(id).ok()));
