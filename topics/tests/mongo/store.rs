@@ -379,7 +379,7 @@ pub(crate) async fn topic_013_a_mongodb_that_is_away_is_an_error_within_the_dead
     let error = MongoStore::open(world.url(), settings.clone())
         .await
         .unwrap_err();
-    assert_eq!(error.code(), "backend-unavailable");
+    assert_eq!(error.code(), "not-opened");
     proxy.black_hole(false);
     proxy.cut();
     for expected in [false, true] {
