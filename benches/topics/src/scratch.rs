@@ -13,7 +13,7 @@ pub(crate) struct Scratch(PathBuf);
 impl Scratch {
     pub(crate) fn new(options: &Options, name: &str) -> io::Result<Self> {
         let program = std::env::current_exe()?;
-        let beside = program.parent().unwrap_or(Path::new("."));
+        let beside = program.parent().unwrap_or_else(|| Path::new("."));
         let folder = options.folder.as_deref().unwrap_or(beside);
         let folder = folder.join(format!("bench-topics-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
