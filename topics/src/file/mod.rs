@@ -30,8 +30,8 @@ use self::clock::Clock;
 use self::database::Database;
 use self::disk::{DiskState, storage_error};
 use self::lock::Lock;
-use self::queue::{Sender, queue};
-use self::writer::{Call, Change, Writer};
+use self::queue::{Change, Sender, queue};
+use self::writer::{Call, Writer};
 use crate::{
     Answer, Append, AppendedBatch, Bounds, Create, End, Epoch, Features, Limit, Log, Offset, Place,
     Read, Register, RegisterKey, Registers, Removal, Store, Swap, Swapped, TopicError, TopicName,
