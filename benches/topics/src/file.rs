@@ -12,7 +12,7 @@ use updraft_topics::{FileStore, Topic, Topics};
 use crate::Failure;
 use crate::options::Options;
 use crate::records::{content, entries, payloads, settings};
-use crate::rounds::{compare, micros_of_one, per_second};
+use crate::rounds::{Good, compare, micros_of_one, per_second};
 use crate::scratch::Scratch;
 use crate::table::{Table, figure};
 
@@ -38,6 +38,7 @@ pub(crate) fn measure(options: &Options) -> Result<Table, Failure> {
         let mut bare = Bare::open(&scratch.file("bare-batches"))?;
         let outcome = compare(
             options,
+            Good::High,
             || per_second(payloads.len(), || store.publish_batches(&payloads, size)),
             || per_second(payloads.len(), || bare.write(&payloads, size)),
         )?;
@@ -58,6 +59,7 @@ pub(crate) fn measure(options: &Options) -> Result<Table, Failure> {
         let mut bare = Bare::open(&scratch.file(&format!("bare-callers-{callers}")))?;
         let outcome = compare(
             options,
+            Good::High,
             || {
                 per_second(payloads.len(), || {
                     store.publish_together(&payloads, callers)
@@ -77,6 +79,7 @@ pub(crate) fn measure(options: &Options) -> Result<Table, Failure> {
     let mut bare = Bare::open(&scratch.file("bare-alone"))?;
     let outcome = compare(
         options,
+        Good::Low,
         || {
             let mut payloads = payloads.iter();
             micros_of_one(payloads.len(), || {

@@ -12,7 +12,7 @@ use updraft_topics::{
 use crate::Failure;
 use crate::options::Options;
 use crate::records::{entries, new_records, payloads, settings};
-use crate::rounds::{Figure, compare, per_second_of_cpu};
+use crate::rounds::{Figure, Good, compare, per_second_of_cpu};
 use crate::table::Table;
 
 /// Records that are read in a round.
@@ -27,13 +27,18 @@ pub(crate) fn measure(options: &Options) -> Result<Table, Failure> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let held = Held::fill(&runtime, options.records(READ))?;
     let bare = || held.read_bare(&runtime);
-    let outcome = compare(options, || held.read_pages(&runtime), bare)?;
+    let outcome = compare(options, Good::High, || held.read_pages(&runtime), bare)?;
     table.compared(
         "`Topic::read`, records/s",
         "≥ 1,000,000 records/s",
         &outcome,
     );
-    let outcome = compare(options, || held.read_with_reader(&runtime), bare)?;
+    let outcome = compare(
+        options,
+        Good::High,
+        || held.read_with_reader(&runtime),
+        bare,
+    )?;
     let goal = "≥ 1,000,000 records/s";
     table.compared("`Reader::next_batch`, records/s", goal, &outcome);
     drop(held);
@@ -45,6 +50,7 @@ pub(crate) fn measure(options: &Options) -> Result<Table, Failure> {
         let goal = "≥ 300,000 records/s";
         let outcome = compare(
             options,
+            Good::High,
             || follow(&runtime, &payloads, batch),
             || follow_bare(&runtime, &payloads, batch),
         )?;

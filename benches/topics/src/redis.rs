@@ -15,7 +15,7 @@ use updraft_topics::{RedisSettings, RedisStore, Store, Topic, Topics};
 use crate::Failure;
 use crate::options::Options;
 use crate::records::{content, entries, payloads, settings};
-use crate::rounds::{compare, micros_of_one, per_second};
+use crate::rounds::{Good, compare, micros_of_one, per_second};
 use crate::table::Table;
 
 /// Records of a batch, callers at the same time, and batches of each of them in a round.
@@ -40,6 +40,7 @@ pub(crate) fn measure(options: &Options) -> Result<Table, Failure> {
         let payloads = payloads(size * callers * options.records(batches));
         let outcome = compare(
             options,
+            Good::High,
             || {
                 let publishing = opened.publish(&payloads, size, callers);
                 let figure = per_second(payloads.len(), || runtime.block_on(publishing));
@@ -62,6 +63,7 @@ pub(crate) fn measure(options: &Options) -> Result<Table, Failure> {
     let payloads = payloads(options.records(ALONE));
     let outcome = compare(
         options,
+        Good::Low,
         || {
             let mut payloads = payloads.chunks(1);
             micros_of_one(payloads.len(), || {

@@ -8,6 +8,13 @@ use updraft_load::quiet;
 use crate::Failure;
 use crate::options::Options;
 
+/// Which values are good.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Good {
+    High,
+    Low,
+}
+
 /// What one way took in one round.
 #[derive(Clone, Copy)]
 pub(crate) struct Figure {
@@ -25,6 +32,9 @@ pub(crate) struct Outcome {
     pub(crate) ratio: f64,
     pub(crate) least: f64,
     pub(crate) greatest: f64,
+    /// The ratio of the best round of the one to the best of the other: what is left of it when
+    /// the machine has other work in most rounds.
+    pub(crate) best: f64,
     /// Whether the machine was busy with something else when the rounds began.
     pub(crate) is_busy: bool,
 }
@@ -32,6 +42,7 @@ pub(crate) struct Outcome {
 /// Runs both in turn, and first each once, which does not count.
 pub(crate) fn compare(
     options: &Options,
+    good: Good,
     mut topics: impl FnMut() -> Result<Figure, Failure>,
     mut bare: impl FnMut() -> Result<Figure, Failure>,
 ) -> Result<Outcome, Failure> {
@@ -58,6 +69,14 @@ pub(crate) fn compare(
         values.sort_by(f64::total_cmp);
         values
     };
+    let best = |sorted: Vec<f64>| {
+        let best = match good {
+            Good::High => sorted.last(),
+            Good::Low => sorted.first(),
+        };
+        best.copied().unwrap_or_default()
+    };
+    let best = best(sorted(|round| round.0.value)) / best(sorted(|round| round.1.value));
     let ratios = sorted(|(ours, others)| ours.value / others.value);
     Ok(Outcome {
         topics: Figure {
@@ -71,6 +90,7 @@ pub(crate) fn compare(
         ratio: median(&ratios),
         least: ratios.first().copied().unwrap_or_default(),
         greatest: ratios.last().copied().unwrap_or_default(),
+        best,
         is_busy,
     })
 }

@@ -21,7 +21,7 @@ impl Table {
     /// A table of comparisons.
     pub(crate) fn of_ratios() -> Self {
         Self::new(&[
-            "what", "ratio", "goal", "rounds", "topics", "bare", "µs CPU",
+            "what", "ratio", "goal", "best", "rounds", "topics", "bare", "µs CPU",
         ])
     }
 
@@ -37,6 +37,7 @@ impl Table {
             what.to_owned(),
             figure(outcome.ratio),
             goal.to_owned(),
+            figure(outcome.best),
             rounds,
             figure(outcome.topics.value),
             figure(outcome.bare.value),

@@ -28,11 +28,10 @@ use self::change::{Failure, Tables};
 use self::database::Database;
 use self::disk::{DiskState, io_error, open_error};
 use self::lock::StoreLock;
+use self::queue::{Change, Sender, queue};
 #[cfg(fuzzing)]
 pub(crate) use self::tables::{decode, encode};
-
-use self::queue::{Sender, queue};
-use self::writer::{Call, Change, Writer};
+use self::writer::{Call, Writer};
 use crate::clock::StoreClock;
 use crate::{
     Answer, Append, AppendedBatch, Bounds, Create, End, Epoch, Features, Limit, Log, Offset, Place,

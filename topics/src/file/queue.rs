@@ -5,7 +5,28 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::writer::Change;
+use tokio::runtime::Handle;
+
+use super::change::Tables;
+use crate::TopicError;
+
+/// What one caller wants changed.
+pub(super) trait Change: Send {
+    /// Its bytes, about.
+    fn bytes(&self) -> usize;
+
+    /// Whether the caller is gone, so that it need not be done.
+    fn is_dropped(&self) -> bool;
+
+    /// Does it. May be called again, in another transaction, when this one has failed.
+    fn apply(&mut self, tables: &mut Tables<'_>, now: u64) -> Result<(), redb::Error>;
+
+    /// Where the caller waits; `None` outside of tokio's runtimes.
+    fn runtime(&self) -> Option<&Handle>;
+
+    /// Tells the caller: its own outcome, or why the transaction has failed.
+    fn answer(&mut self, failed: Option<TopicError>);
+}
 
 /// Changes, and their bytes, that are taken together.
 const BATCH: usize = 1024;
@@ -170,11 +191,7 @@ fn now() -> Instant {
 mod tests {
     use std::thread;
 
-    use tokio::runtime::Handle;
-
-    use super::super::change::Tables;
     use super::*;
-    use crate::TopicError;
 
     /// So many bytes.
     struct Bytes(usize);

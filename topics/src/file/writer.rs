@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::change::{Failure, Tables};
 use super::database::{Database, Stage};
-use super::queue::Receiver;
+use super::queue::{Change, Receiver};
 use crate::TopicError;
 use crate::clock::StoreClock;
 
@@ -21,24 +21,6 @@ pub(super) struct Writer {
     /// How long a transaction waits for callers that took part in the last one: they may be about
     /// to send again. A caller that is alone never waits.
     pub(super) patience: Duration,
-}
-
-/// What one caller wants changed.
-pub(super) trait Change: Send {
-    /// Its bytes, about.
-    fn bytes(&self) -> usize;
-
-    /// Whether the caller is gone, so that it need not be done.
-    fn is_dropped(&self) -> bool;
-
-    /// Does it. May be called again, in another transaction, when this one has failed.
-    fn apply(&mut self, tables: &mut Tables<'_>, now: u64) -> Result<(), redb::Error>;
-
-    /// Where the caller waits; `None` outside of tokio's runtimes.
-    fn runtime(&self) -> Option<&Handle>;
-
-    /// Tells the caller: its own outcome, or why the transaction has failed.
-    fn answer(&mut self, failed: Option<TopicError>);
 }
 
 /// A change that is a function.
