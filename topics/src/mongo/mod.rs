@@ -59,7 +59,7 @@ use crate::{Epoch, Store, TopicError, TopicName};
 /// let url = "mongodb://127.0.0.1/meteor";
 /// let store = Arc::new(MongoStore::open(url, MongoSettings::default()).await?);
 /// let redis = Redis::connect("redis://127.0.0.1:6379").await?;
-/// let bus = Channels::new(redis, ChannelSettings::default());
+/// let bus = Channels::open(redis, ChannelSettings::default())?;
 /// let topics = Topics::open(Store::new(store.clone(), store, Arc::new(bus)));
 /// # Ok(()) }
 /// ```
