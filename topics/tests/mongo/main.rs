@@ -43,6 +43,7 @@ fn own() -> Vec<(&'static str, Test)> {
     tests! {
         topic_094_delayed_inserts_of_two_producers_lose_nothing
         topic_096_035_a_reader_that_nobody_wakes_polls
+        topic_020_redis_wakes_readers_in_another_process
         topic_096_036_wake_ups_may_come_too_often_and_for_nothing
         topic_096_037_a_wake_up_during_a_read_is_not_lost
         topic_086_a_writer_is_killed

@@ -12,8 +12,9 @@ use mongodb::{Collection, Database};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use updraft_bus::internal::InternalChannel;
-use updraft_bus::{Bus, ChannelSettings, Channels};
+use updraft_bus::{Bus, ChannelSettings, Channels, Redis};
 use updraft_protocol::ejson;
+use updraft_test_support::redis::RedisServer;
 use updraft_topics::{
     Append, AppendedBatch, Bounds, Content, Create, End, Entry, Limit, Log, MongoStore, NewRecord,
     OnLoss, Page, Place, Read, Reader, Received, RegisterKey, Registers, ResetReason, Settings,
@@ -195,6 +196,27 @@ pub(crate) async fn topic_096_035_a_reader_that_nobody_wakes_polls(world: &World
     for n in 1..=10_u64 {
         publishing.publish(Entry::value(&n)).await.unwrap();
         assert_eq!(numbers(&mut reader, 1).await, [n]);
+    }
+}
+
+/// Two processes that share a bus over Redis.
+pub(crate) async fn topic_020_redis_wakes_readers_in_another_process(world: &World) {
+    let redis = RedisServer::start();
+    let process = async || {
+        let store = Arc::new(world.store().await);
+        let redis = Redis::connect(&redis.url()).await.unwrap();
+        let bus = Channels::open(redis, ChannelSettings::default()).unwrap();
+        Topics::open(Store::new(store.clone(), store, Arc::new(bus)))
+    };
+    let (here, there) = (process().await, process().await);
+    let publishing = there.topic("orders", no_poll()).await.unwrap();
+    let reading = here.topic("orders", no_poll()).await.unwrap();
+    let mut reader = reading.reader(Start::Earliest, OnLoss::Fail).await.unwrap();
+    for n in 1..=10_u64 {
+        let (read, _) = tokio::join!(numbers(&mut reader, 1), async {
+            publishing.publish(Entry::value(&n)).await.unwrap();
+        });
+        assert_eq!(read, [n]);
     }
 }
 
