@@ -1,0 +1,207 @@
+// A channel that tabs want: what comes is stored, then told. A tab that asks for a start which is not
+// in the store gets a replay of its own first, and joins the others behind it.
+
+import type { Session } from '../ddp/session.js';
+import type { UpdraftError } from '../errors.js';
+import { type Policies, positionOf, type Reset, type Start } from '../offset.js';
+import { withRoom } from '../storage/room.js';
+import type { Store, StoredRecord } from '../storage/storage.js';
+import { Follow, type FollowUser } from './follow.js';
+import { failure, type Tell } from './news.js';
+
+/** What a channel works with. */
+export interface ChannelOptions {
+  name: string;
+  start: Start;
+  /** Whether the start is the position up to which the channel is stored. */
+  isStored: boolean;
+  policies: Required<Policies>;
+  session: Session;
+  store: Store;
+  keep: number;
+  /** Whether the session may be used. */
+  isReady(): boolean;
+  tell: Tell;
+  /** It has ended, for good. */
+  ended(): void;
+}
+
+/** How many records more than `keep` there may be, so that not each append has to drop some. */
+const SLACK = 1.1;
+
+/** A channel that is followed for tabs. */
+export class Channel {
+  readonly #options: ChannelOptions;
+  readonly #tabs = new Set<string>();
+  /** Tabs that want what comes behind the last record, and wait until it is known. */
+  readonly #joining = new Set<string>();
+  readonly #replays = new Map<string, Follow>();
+  #follow: Follow;
+  /** Up to where all tabs were told. */
+  #position: string | undefined;
+  #isReady = false;
+  #isStopped = false;
+
+  constructor(options: ChannelOptions) {
+    this.#options = options;
+    this.#position = options.isStored ? positionOf(options.start) : undefined;
+    this.#follow = this.#newFollow(options.start);
+  }
+
+  /** Begins, for the first tab. It has what is up to `shown`. */
+  open(tab: string, shown: string | undefined): void {
+    this.#tabs.add(tab);
+    this.#options.tell({ kind: 'joined', to: tab, channel: this.#options.name, shown });
+    if (this.#options.isReady()) this.begin();
+  }
+
+  /** Another tab wants it, or one that has it asks again. */
+  join(tab: string, start: Start, isInStore: boolean): void {
+    if (isInStore || this.#tabs.has(tab)) {
+      this.#joined(tab, positionOf(start));
+    } else if (start !== 'latest') {
+      this.#replay(tab, start);
+    } else if (this.#isReady) {
+      this.#joined(tab, this.#position);
+    } else {
+      this.#joining.add(tab);
+    }
+  }
+
+  /** A tab does not want it any more. Returns whether none does. */
+  leave(tab: string): boolean {
+    this.#tabs.delete(tab);
+    this.#joining.delete(tab);
+    this.#replays.get(tab)?.stop();
+    this.#replays.delete(tab);
+    return this.#tabs.size + this.#joining.size + this.#replays.size === 0;
+  }
+
+  /** There is a session that may be used, a new one or one that goes on. */
+  begin(): void {
+    for (const follow of this.#follows()) follow.begin();
+  }
+
+  /** The session is gone. */
+  lost(): void {
+    for (const follow of this.#follows()) follow.lost();
+  }
+
+  /** Ends it. Nothing is told any more. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const follow of this.#follows()) follow.stop();
+  }
+
+  #follows(): Follow[] {
+    return [this.#follow, ...this.#replays.values()];
+  }
+
+  #joined(tab: string, shown: string | undefined): void {
+    const { name, tell } = this.#options;
+    this.#tabs.add(tab);
+    tell({ kind: 'joined', to: tab, channel: name, shown });
+    if (this.#isReady) tell({ kind: 'ready', to: tab, channel: name });
+  }
+
+  #newFollow(start: Start): Follow {
+    const { session, name, policies, tell } = this.#options;
+    const user: FollowUser = {
+      records: async (records, position) => {
+        await this.#store(records, position);
+        this.#tellOfRecords(records, position);
+      },
+      gap: async (gap) => tell({ kind: 'gap', channel: name, gap }),
+      reset: (reset) => this.#reset(reset),
+      caughtUp: async (position) => {
+        await this.#store([], position);
+        this.#tellOfRecords([], position);
+        tell({ kind: 'caughtup', channel: name, position });
+      },
+      ready: async () => this.#ready(),
+      ended: (error) => this.#ended(error, positionOf(start)),
+    };
+    return new Follow(session, name, start, policies, user);
+  }
+
+  /** Stores records. Where that fails they are told nevertheless, and so is the failure. */
+  async #store(records: StoredRecord[], position: string): Promise<void> {
+    const { name, store, keep, tell } = this.#options;
+    const evicted = (channel: string, count: number) => tell({ kind: 'evicted', channel, count });
+    try {
+      const count = await withRoom(store, () => store.append(name, records, position), evicted);
+      if (count > keep * SLACK) await store.evict(count - keep, name);
+    } catch (error) {
+      tell({ kind: 'failed', error: failure(error, 'storage-failed', name) });
+    }
+  }
+
+  #tellOfRecords(records: StoredRecord[], position: string): void {
+    if (this.#isStopped) return;
+    const { name, tell } = this.#options;
+    tell({ kind: 'records', channel: name, records, after: this.#position, position });
+    this.#position = position;
+  }
+
+  async #reset(reset: Reset): Promise<void> {
+    const { name, store, tell } = this.#options;
+    try {
+      await store.clear(name);
+    } catch (error) {
+      tell({ kind: 'failed', error: failure(error, 'storage-failed', name) });
+    }
+    this.#position = undefined;
+    tell({ kind: 'reset', channel: name, reset });
+  }
+
+  #ready(): void {
+    const { name, tell } = this.#options;
+    if (!this.#isReady) for (const tab of this.#tabs) tell({ kind: 'ready', to: tab, channel: name });
+    this.#isReady = true;
+    for (const tab of this.#joining) this.#joined(tab, this.#position);
+    this.#joining.clear();
+  }
+
+  async #ended(error: UpdraftError, position: string | undefined): Promise<void> {
+    const { name, policies, isStored, isReady, ended, tell } = this.#options;
+    // The position is not the caller's but the store's, so the store is what is wrong.
+    if (error.code === 'bad-position' && isStored && policies.onReset !== 'fail' && position !== undefined) {
+      await this.#reset({ reason: 'bad-position' });
+      this.#follow = this.#newFollow(policies.onReset);
+      if (isReady()) this.#follow.begin();
+      return;
+    }
+    ended();
+    this.stop();
+    for (const to of [...this.#tabs, ...this.#joining, ...this.#replays.keys()]) {
+      tell({ kind: 'ended', to, channel: name, error: failure(error, 'stopped', name) });
+    }
+  }
+
+  /** Gives a tab what it wants from elsewhere, up to now; then it joins the others. */
+  #replay(tab: string, start: Start): void {
+    const { session, name, policies, isReady, tell } = this.#options;
+    let shown = positionOf(start);
+    const replay = new Follow(session, name, start, policies, {
+      records: async (records, position) => {
+        tell({ kind: 'records', to: tab, channel: name, records, after: shown, position });
+        shown = position;
+      },
+      gap: async (gap) => tell({ kind: 'gap', to: tab, channel: name, gap }),
+      reset: async (reset) => tell({ kind: 'reset', to: tab, channel: name, reset }),
+      caughtUp: async (position) => void (shown = position),
+      ready: async () => {
+        replay.stop();
+        this.#replays.delete(tab);
+        this.#joined(tab, shown);
+      },
+      ended: async (error) => {
+        this.#replays.delete(tab);
+        tell({ kind: 'ended', to: tab, channel: name, error: failure(error, 'stopped', name) });
+      },
+    });
+    this.#replays.get(tab)?.stop();
+    this.#replays.set(tab, replay);
+    if (isReady()) replay.begin();
+  }
+}

@@ -1,0 +1,71 @@
+// The parameters of `publish`.
+
+import { toEjson, type Json } from './ejson.js';
+import { UpdraftError } from './errors.js';
+import { randomId } from './ids.js';
+import { type Codec, isPlainObject } from './message.js';
+import type { OutboxEntry } from './storage/storage.js';
+
+/** How a message is published. */
+export interface PublishOptions {
+  /** Its key: messages of one key keep their order wherever they are worked on. */
+  key?: string;
+  /** An id of your own, by which the server recognises a message that it already has. */
+  id?: string;
+  /** What it is about: a later message of the same compact id replaces it when the topic is compacted. */
+  compact?: string;
+  /** Says that what `compact` stands for is deleted. Then there is no value. */
+  tombstone?: boolean;
+  /** Metadata. */
+  meta?: { [name: string]: string };
+}
+
+/**
+ * The entry of the outbox for what was given to `publish` behind the channel: keys and values by
+ * turns, or a value and options.
+ *
+ * @throws UpdraftError `invalid-arguments`, and what `encode` throws.
+ */
+export function toEntry(channel: string, parameters: readonly unknown[], encode: Codec<unknown>): OutboxEntry {
+  const { value, options } = read(parameters);
+  const { id = randomId(), key, compact, tombstone, meta } = options;
+  const record: { [name: string]: Json } = {};
+  if (!tombstone) record['payload'] = toEjson(encoded(value, encode));
+  if (key !== undefined) record['key'] = key;
+  if (compact !== undefined) record['compact'] = compact;
+  if (tombstone) record['tombstone'] = true;
+  if (meta !== undefined) record['meta'] = meta;
+  return { id, channel, record };
+}
+
+function read(parameters: readonly unknown[]): { value: unknown; options: PublishOptions } {
+  const [first, second] = parameters;
+  if (typeof first === 'string') return { value: Object.fromEntries(pairs(parameters)), options: {} };
+  const options = second ?? {};
+  if (parameters.length < 1 || parameters.length > 2 || first === undefined || !isPlainObject(options)) {
+    throw invalidCount();
+  }
+  return { value: first, options };
+}
+
+/** Keys with their values. */
+function pairs(parameters: readonly unknown[]): [string, unknown][] {
+  if (parameters.length % 2 !== 0) throw invalidCount();
+  const found: [string, unknown][] = [];
+  for (let index = 0; index < parameters.length; index += 2) {
+    const key = parameters[index];
+    if (typeof key !== 'string') throw new UpdraftError('invalid-arguments', 'A key is not a string!');
+    found.push([key, parameters[index + 1]]);
+  }
+  return found;
+}
+
+function encoded(value: unknown, encode: Codec<unknown>): unknown {
+  if (!isPlainObject(value)) return encode(value);
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, encode(member)]));
+}
+
+/** In the words that programs know. */
+function invalidCount(): UpdraftError {
+  return new UpdraftError('invalid-arguments', 'Invalid argument count!');
+}
