@@ -21,6 +21,8 @@ export class FakeServer {
   cuts = () => false;
   /** How many connections, new sessions, and subscriptions there were. */
   counts = { connections: 0, sessions: 0, subscriptions: 0 };
+  /** Who has subscribed and published, with the name of the topic. */
+  seen = [];
   #topics = new Map();
   #sessions = new Map();
   #http;
@@ -67,10 +69,10 @@ export class FakeServer {
     for (const socket of this.#sockets) socket.terminate();
   }
 
-  /** Forgets all sessions, so that none is resumed. */
+  /** Ends all connections, and goes on with none of their sessions. */
   forgetSessions() {
-    for (const session of this.#sessions.values()) session.subscriptions.clear();
     this.#sessions.clear();
+    this.cut();
   }
 
   /** How many connections there are now. */
@@ -164,6 +166,7 @@ export class FakeServer {
       case 'publish': {
         const refused = this.refusedPublications.shift();
         if (refused) throw refused;
+        this.seen.push(['publish', parameter.topic, session.user]);
         return this.#append(parameter);
       }
       case 'login': {
@@ -315,6 +318,7 @@ class Session {
       if (refused) throw refused;
       if (name !== 'topic') throw { error: 404, message: 'not found [404]' };
       const { state, records } = this.server.begin(options);
+      this.server.seen.push(['sub', options.topic, this.user]);
       this.subscriptions.set(id, { topic: options.topic, collection });
       this.send({ msg: 'added', collection, id: 'id', fields: {} });
       this.send({ msg: 'added', collection, id: '_', fields: state });

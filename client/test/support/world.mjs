@@ -30,9 +30,11 @@ export class World {
   /** The name of a topic that is this test's own. */
   topic = `test-${randomUUID()}`;
   #clients = [];
+  #context;
 
   static async open(context, real) {
     const world = new World();
+    world.#context = context;
     world.server = real ? undefined : await FakeServer.start();
     world.url = real ?? world.server.url;
     context.after(async () => {
@@ -40,6 +42,11 @@ export class World {
       await world.server?.stop();
     });
     return world;
+  }
+
+  /** Has something done at the end of the test, after its clients are closed. */
+  after(action) {
+    this.#context.after(action);
   }
 
   /** A client that comes back soon. Its errors are kept, not printed. */
@@ -93,7 +100,7 @@ export class Told {
 
   async untilMessages(count) {
     await until(`${count} messages`, () => this.messages.length >= count).catch((error) => {
-      throw new Error(`${error.message}, but ${this.messages.length}: ${JSON.stringify(this.events.slice(-5))}`);
+      throw new Error(`${error.message}, but ${this.messages.length}: ${JSON.stringify(this.numbers.slice(-5))}`);
     });
     return this.messages;
   }
