@@ -49,6 +49,8 @@ export class SharedHub implements Hub {
   readonly #makeLeader: MakeLeader;
   readonly #take: Tell;
   readonly #channel: BroadcastChannel;
+  /** Kept when this tab has its lock. Asking before, it would pass for one that is gone. */
+  readonly #isHere: Promise<void>;
   /** Gives up this tab's locks, and what it waits for. */
   readonly #closed = new AbortController();
   #leader: Leader | undefined;
@@ -61,7 +63,7 @@ export class SharedHub implements Hub {
     this.#take = take;
     this.#channel = new BroadcastChannel(this.#name);
     this.#channel.addEventListener('message', ({ data }: MessageEvent<Envelope>) => this.#receive(data));
-    this.#hold(this.#lockOf(this.tab), () => {});
+    this.#isHere = new Promise((here) => this.#hold(this.#lockOf(this.tab), here));
     this.#hold(this.#name, () => this.#lead());
   }
 
@@ -70,8 +72,10 @@ export class SharedHub implements Hub {
   }
 
   ask(request: Request): void {
-    if (this.#leader) this.#leader.handle(request);
-    else this.#post({ request, tab: this.tab });
+    void this.#isHere.then(() => {
+      if (this.#leader) this.#leader.handle(request);
+      else this.#post({ request, tab: this.tab });
+    });
   }
 
   close(): void {
