@@ -9,8 +9,8 @@ const VERSION = 1;
 const PREFIX = 'updraft-client:';
 
 interface Layout extends DBSchema {
-  /** Up to where each channel was received, and how many of its records are stored. */
-  channels: { key: string; value: { channel: string; position: string; count: number } };
+  /** Up to where each channel was received. */
+  channels: { key: string; value: { channel: string; position: string } };
   records: { key: [string, string]; value: StoredRecord & { channel: string } };
   /** Under growing numbers, so that the order is kept. */
   outbox: { key: number; value: OutboxEntry; indexes: { id: string } };
@@ -37,6 +37,8 @@ class IndexedDbStore implements Store {
   readonly wasCleared: boolean;
   readonly outbox: Outbox;
   readonly #database: Database;
+  /** How many records of a channel are stored, once that was counted. */
+  readonly #counts = new Map<string, number>();
 
   constructor(database: Database, wasCleared: boolean) {
     this.#database = database;
@@ -67,16 +69,19 @@ class IndexedDbStore implements Store {
   async append(channel: string, records: readonly StoredRecord[], position: string): Promise<number> {
     const transaction = this.#database.transaction(['channels', 'records'], 'readwrite');
     const channels = transaction.objectStore('channels');
-    const stored = await channels.get(channel);
+    const target = transaction.objectStore('records');
+    const [stored, before] = await Promise.all([
+      channels.get(channel),
+      this.#counts.get(channel) ?? target.count(all(channel)),
+    ]);
     const last = stored?.position ?? '';
     const fresh = records.filter((record) => record.position > last);
-    const count = (stored?.count ?? 0) + fresh.length;
-    const target = transaction.objectStore('records');
     await settled(transaction, [
       ...fresh.map((record) => target.put({ channel, ...record })),
-      channels.put({ channel, position: position > last ? position : last, count }),
+      channels.put({ channel, position: position > last ? position : last }),
     ]);
-    return count;
+    this.#counts.set(channel, before + fresh.length);
+    return before + fresh.length;
   }
 
   async clear(channel?: string): Promise<void> {
@@ -85,21 +90,22 @@ class IndexedDbStore implements Store {
       transaction.objectStore('channels').delete(channel ?? IDBKeyRange.lowerBound('')),
       transaction.objectStore('records').delete(channel === undefined ? IDBKeyRange.lowerBound([]) : all(channel)),
     ]);
+    this.#counts.clear();
   }
 
   async evict(count: number, channel?: string): Promise<{ channel: string; count: number } | undefined> {
+    // Nothing is written: a transaction that only deletes needs no room.
     const transaction = this.#database.transaction(['channels', 'records'], 'readwrite');
-    const channels = transaction.objectStore('channels');
-    const candidates = channel === undefined ? await channels.getAll() : [await channels.get(channel)];
-    const chosen = candidates.sort((a, b) => (b?.count ?? 0) - (a?.count ?? 0))[0];
-    if (!chosen?.count) return undefined;
     const records = transaction.objectStore('records');
-    const keys = await records.getAllKeys(all(chosen.channel), count);
-    await settled(transaction, [
-      ...keys.map((key) => records.delete(key)),
-      channels.put({ ...chosen, count: chosen.count - keys.length }),
-    ]);
-    return { channel: chosen.channel, count: keys.length };
+    const names = channel === undefined ? await transaction.objectStore('channels').getAllKeys() : [channel];
+    const counts = await Promise.all(names.map((name) => records.count(all(name))));
+    const most = Math.max(...counts);
+    const chosen = names[counts.indexOf(most)];
+    if (chosen === undefined || most === 0) return undefined;
+    const keys = await records.getAllKeys(all(chosen), count);
+    await settled(transaction, keys.map((key) => records.delete(key)));
+    this.#counts.set(chosen, most - keys.length);
+    return { channel: chosen, count: keys.length };
   }
 
   async close(): Promise<void> {
