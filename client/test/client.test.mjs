@@ -231,6 +231,19 @@ test('subscribing_twice_has_no_effect_and_after_unsubscribing_it_begins_anew', a
   assert.deepEqual(told.numbers, [1, 2, 3]);
 });
 
+test('a_subscription_that_is_ended_and_made_again_at_once_is_the_last_one', async (world) => {
+  const { client, told } = world.watched();
+  for (const n of range(1, 3)) await client.publish(world.topic, { n });
+  const first = codeOf(client.subscribe(world.topic, '0'));
+  const ended = client.unsubscribe(world.topic);
+  await Promise.all([client.subscribe(world.topic, { last: 1 }), ended]);
+  assert.equal(await first, 'unsubscribed');
+  assert.deepEqual(told.numbers, [3]);
+  await client.publish(world.topic, { n: 4 });
+  await told.untilMessages(2);
+  assert.deepEqual(told.numbers, [3, 4]);
+});
+
 test('an_offset_outside_of_what_is_stored_begins_a_new_run', async (world) => {
   const { client } = world.watched();
   for (const n of range(1, 4)) await client.publish(world.topic, { n });

@@ -155,6 +155,21 @@ testWithFake('a_refusal_ends_the_subscription_and_a_passing_one_does_not', async
   assert.deepEqual(told.numbers, [1, 1]);
 });
 
+testWithFake('topic_040_a_position_without_a_message_is_kept_too', async (world) => {
+  const { server, topic } = world;
+  const { client, told } = world.watched();
+  await client.subscribe(topic);
+  server.publishUnseen(topic);
+  server.progress(topic);
+  await until('it is stored', async () => (await client.load(topic)).lastOffset === server.last(topic));
+  await server.stop();
+  server.publish(topic, { n: 1 });
+  await server.start();
+  await told.untilMessages(1);
+  assert.deepEqual(told.numbers, [1]);
+  assert.equal(told.of('caughtup').length, 2);
+});
+
 testWithFake('what_makes_no_sense_is_ignored_and_counted', async (world) => {
   const { server, topic } = world;
   const { client, told } = world.watched();

@@ -1,4 +1,4 @@
-// A channel that tabs want: what comes is stored, then told. A tab that asks for a start which is not
+// A channel that tabs want: what comes is stored, then told. A subscription from a start that is not
 // in the store gets a replay of its own first, and joins the others behind it.
 
 import type { Session } from '../ddp/session.js';
@@ -32,9 +32,11 @@ const SLACK = 1.1;
 /** A channel that is followed for tabs. */
 export class Channel {
   readonly #options: ChannelOptions;
-  readonly #tabs = new Set<string>();
-  /** Tabs that want what comes behind the last record, and wait until it is known. */
+  /** Subscriptions that get what all get. */
+  readonly #joined = new Set<string>();
+  /** Those that want what comes behind the last record, and wait until it is known. */
   readonly #joining = new Set<string>();
+  /** Those that get a replay of their own first. */
   readonly #replays = new Map<string, Follow>();
   #follow: Follow;
   /** Up to where all tabs were told. */
@@ -48,33 +50,36 @@ export class Channel {
     this.#follow = this.#newFollow(options.start);
   }
 
-  /** Begins, for the first tab. It has what is up to `shown`. */
-  open(tab: string, shown: string | undefined): void {
-    this.#tabs.add(tab);
-    this.#options.tell({ kind: 'joined', to: tab, channel: this.#options.name, shown });
+  /** Begins, for the first subscription. It has shown what is up to `shown`. */
+  open(subscriber: string, shown: string | undefined): void {
+    this.#joined.add(subscriber);
+    this.#options.tell({ kind: 'joined', to: subscriber, channel: this.#options.name, shown });
     if (this.#options.isReady()) this.begin();
   }
 
-  /** Another tab wants it, or one that has it asks again. */
-  join(tab: string, start: Start, isInStore: boolean): void {
-    if (isInStore || this.#tabs.has(tab)) {
-      this.#joined(tab, positionOf(start));
+  /** Another subscription wants it, or one that has it asks again. */
+  join(subscriber: string, start: Start, isInStore: boolean): void {
+    if (isInStore || this.#joined.has(subscriber)) {
+      this.#join(subscriber, positionOf(start));
     } else if (start !== 'latest') {
-      this.#replay(tab, start);
+      this.#replay(subscriber, start);
     } else if (this.#isReady) {
-      this.#joined(tab, this.#position);
+      this.#join(subscriber, this.#position);
     } else {
-      this.#joining.add(tab);
+      this.#joining.add(subscriber);
     }
   }
 
-  /** A tab does not want it any more. Returns whether none does. */
-  leave(tab: string): boolean {
-    this.#tabs.delete(tab);
-    this.#joining.delete(tab);
-    this.#replays.get(tab)?.stop();
-    this.#replays.delete(tab);
-    return this.#tabs.size + this.#joining.size + this.#replays.size === 0;
+  /** Some do not want it any more. Returns whether nobody does. */
+  leave(isGone: (subscriber: string) => boolean): boolean {
+    for (const subscriber of this.#subscribers()) {
+      if (!isGone(subscriber)) continue;
+      this.#joined.delete(subscriber);
+      this.#joining.delete(subscriber);
+      this.#replays.get(subscriber)?.stop();
+      this.#replays.delete(subscriber);
+    }
+    return this.#subscribers().length === 0;
   }
 
   /** There is a session that may be used, a new one or one that goes on. */
@@ -93,15 +98,19 @@ export class Channel {
     for (const follow of this.#follows()) follow.stop();
   }
 
+  #subscribers(): string[] {
+    return [...this.#joined, ...this.#joining, ...this.#replays.keys()];
+  }
+
   #follows(): Follow[] {
     return [this.#follow, ...this.#replays.values()];
   }
 
-  #joined(tab: string, shown: string | undefined): void {
+  #join(subscriber: string, shown: string | undefined): void {
     const { name, tell } = this.#options;
-    this.#tabs.add(tab);
-    tell({ kind: 'joined', to: tab, channel: name, shown });
-    if (this.#isReady) tell({ kind: 'ready', to: tab, channel: name });
+    this.#joined.add(subscriber);
+    tell({ kind: 'joined', to: subscriber, channel: name, shown });
+    if (this.#isReady) tell({ kind: 'ready', to: subscriber, channel: name });
   }
 
   #newFollow(start: Start): Follow {
@@ -113,9 +122,9 @@ export class Channel {
       },
       gap: async (gap) => tell({ kind: 'gap', channel: name, gap }),
       reset: (reset) => this.#reset(reset),
+      progress: (position) => this.#progress(position),
       caughtUp: async (position) => {
-        await this.#store([], position);
-        this.#tellOfRecords([], position);
+        await this.#progress(position);
         tell({ kind: 'caughtup', channel: name, position });
       },
       ready: async () => this.#ready(),
@@ -143,6 +152,11 @@ export class Channel {
     this.#position = position;
   }
 
+  async #progress(position: string): Promise<void> {
+    await this.#store([], position);
+    this.#tellOfRecords([], position);
+  }
+
   async #reset(reset: Reset): Promise<void> {
     const { name, store, tell } = this.#options;
     try {
@@ -156,9 +170,9 @@ export class Channel {
 
   #ready(): void {
     const { name, tell } = this.#options;
-    if (!this.#isReady) for (const tab of this.#tabs) tell({ kind: 'ready', to: tab, channel: name });
+    if (!this.#isReady) for (const subscriber of this.#joined) tell({ kind: 'ready', to: subscriber, channel: name });
     this.#isReady = true;
-    for (const tab of this.#joining) this.#joined(tab, this.#position);
+    for (const subscriber of this.#joining) this.#join(subscriber, this.#position);
     this.#joining.clear();
   }
 
@@ -173,35 +187,36 @@ export class Channel {
     }
     ended();
     this.stop();
-    for (const to of [...this.#tabs, ...this.#joining, ...this.#replays.keys()]) {
+    for (const to of this.#subscribers()) {
       tell({ kind: 'ended', to, channel: name, error: failure(error, 'stopped', name) });
     }
   }
 
-  /** Gives a tab what it wants from elsewhere, up to now; then it joins the others. */
-  #replay(tab: string, start: Start): void {
+  /** Gives a subscription what it wants from elsewhere, up to now; then it joins the others. */
+  #replay(subscriber: string, start: Start): void {
     const { session, name, policies, isReady, tell } = this.#options;
     let shown = positionOf(start);
     const replay = new Follow(session, name, start, policies, {
       records: async (records, position) => {
-        tell({ kind: 'records', to: tab, channel: name, records, after: shown, position });
+        tell({ kind: 'records', to: subscriber, channel: name, records, after: shown, position });
         shown = position;
       },
-      gap: async (gap) => tell({ kind: 'gap', to: tab, channel: name, gap }),
-      reset: async (reset) => tell({ kind: 'reset', to: tab, channel: name, reset }),
+      gap: async (gap) => tell({ kind: 'gap', to: subscriber, channel: name, gap }),
+      reset: async (reset) => tell({ kind: 'reset', to: subscriber, channel: name, reset }),
+      progress: async (position) => void (shown = position),
       caughtUp: async (position) => void (shown = position),
       ready: async () => {
         replay.stop();
-        this.#replays.delete(tab);
-        this.#joined(tab, shown);
+        this.#replays.delete(subscriber);
+        this.#join(subscriber, shown);
       },
       ended: async (error) => {
-        this.#replays.delete(tab);
-        tell({ kind: 'ended', to: tab, channel: name, error: failure(error, 'stopped', name) });
+        this.#replays.delete(subscriber);
+        tell({ kind: 'ended', to: subscriber, channel: name, error: failure(error, 'stopped', name) });
       },
     });
-    this.#replays.get(tab)?.stop();
-    this.#replays.set(tab, replay);
+    this.#replays.get(subscriber)?.stop();
+    this.#replays.set(subscriber, replay);
     if (isReady()) replay.begin();
   }
 }

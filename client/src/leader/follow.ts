@@ -16,6 +16,8 @@ export interface FollowUser {
   records(records: StoredRecord[], position: string): Promise<void>;
   gap(gap: Gap): Promise<void>;
   reset(reset: Reset): Promise<void>;
+  /** All up to this position is received, though the last of it was not for this user. */
+  progress(position: string): Promise<void>;
   /** All is received that there was, up to this position. */
   caughtUp(position: string): Promise<void>;
   /** Caught up for the first time, or again in a new session. */
@@ -28,10 +30,12 @@ type Item =
   | { kind: 'record'; record: StoredRecord }
   | { kind: 'gap'; gap: Gap }
   | { kind: 'reset'; reset: Reset }
-  | { kind: 'live'; position: string }
+  | { kind: 'progress' | 'live'; position: string }
   | { kind: 'ready' }
   | { kind: 'ended'; error: UpdraftError };
 
+/** States of a subscription that has not got what it should have. */
+const LOSSES = new Set<Json | undefined>(['gap', 'reset']);
 /** How many records the user gets at a time. */
 const BATCH = 256;
 /** How many may wait for the user. Then the subscription is ended, and begins again when they are gone. */
@@ -77,15 +81,18 @@ export class Follow {
       document: (id, fields) => {
         if (id === 'id') this.#takeRecord(fields);
         else if (id === '_') {
-          const position = text(fields['position']);
-          if (noted !== undefined && fields['state'] === 'live') isCaughtUp = true;
-          this.#takeState(fields, noted !== undefined);
-          noted = position ?? noted ?? '';
+          // The opening says where the subscription begins. Only behind the last record that is
+          // what it has received.
+          const isOpening = noted === undefined;
+          if (!isOpening && fields['state'] === 'live') isCaughtUp = true;
+          if (!isOpening || LOSSES.has(fields['state'])) this.#takeState(fields);
+          else if (from === 'latest') this.#takeState({ position: fields['position'] ?? null });
+          noted = text(fields['position']) ?? noted ?? '';
         }
       },
       ready: () => {
         // A start behind the last record is caught up from the beginning.
-        if (!isCaughtUp && noted) this.#takeState({ state: 'live', position: noted }, true);
+        if (!isCaughtUp && noted) this.#takeState({ state: 'live', position: noted });
         this.#add({ kind: 'ready' });
       },
       ended: (error) => this.#takeEnd(error),
@@ -120,8 +127,8 @@ export class Follow {
     this.#unsubscribe = undefined;
   }
 
-  /** The document that says where the subscription stands: what it begins with, and changes. */
-  #takeState(fields: JsonObject, hasBegun: boolean): void {
+  /** Takes where the subscription stands. */
+  #takeState(fields: JsonObject): void {
     const position = text(fields['position']);
     switch (fields['state']) {
       case 'gap':
@@ -134,10 +141,9 @@ export class Follow {
         this.#add({ kind: 'reset', reset: toReset(fields) });
         break;
       default:
-        // The first position is where the subscription begins, not what it has received.
-        if (!hasBegun || position === undefined) break;
+        if (position === undefined) break;
         if (this.#received === undefined || position > this.#received) this.#received = position;
-        this.#add({ kind: 'live', position: this.#received });
+        this.#add({ kind: fields['state'] === 'live' ? 'live' : 'progress', position: this.#received });
     }
   }
 
@@ -192,6 +198,8 @@ export class Follow {
         return this.#user.gap(item.gap);
       case 'reset':
         return this.#user.reset(item.reset);
+      case 'progress':
+        return this.#user.progress(item.position);
       case 'live':
         return this.#user.caughtUp(item.position);
       case 'ready':

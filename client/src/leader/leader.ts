@@ -4,10 +4,10 @@
 import { Session, type SessionOptions } from '../ddp/session.js';
 import { type Credentials, login } from '../account.js';
 import type { UpdraftError } from '../errors.js';
-import { type Policies, positionOf, type Start } from '../offset.js';
+import { positionOf } from '../offset.js';
 import type { Store } from '../storage/storage.js';
 import { Channel } from './channel.js';
-import { failure, type News, type Request, type Tell } from './news.js';
+import { failure, isOf, type News, type Request, type Tell } from './news.js';
 import { isPassing, RETRY_DELAY } from './refusal.js';
 import { Sender } from './sender.js';
 
@@ -55,10 +55,10 @@ export class Leader {
         this.#tell(this.#state(request.tab));
         break;
       case 'want':
-        this.#next(() => this.#want(request.tab, request.channel, request.start, request.policies));
+        this.#next(() => this.#want(request));
         break;
       case 'drop':
-        this.#next(async () => this.#drop(request.tab, request.channel));
+        this.#next(async () => this.#drop(request.channel, (name) => name === request.subscriber));
         break;
       case 'outbox':
         this.#sender.wake();
@@ -69,7 +69,7 @@ export class Leader {
   /** A tab is gone. */
   leave(tab: string): void {
     this.#next(async () => {
-      for (const channel of [...this.#channels.keys()]) this.#drop(tab, channel);
+      for (const channel of [...this.#channels.keys()]) this.#drop(channel, (name) => isOf(name, tab));
     });
   }
 
@@ -94,13 +94,14 @@ export class Leader {
     });
   }
 
-  async #want(tab: string, name: string, start: Start, policies: Required<Policies>): Promise<void> {
+  async #want(request: Extract<Request, { kind: 'want' }>): Promise<void> {
+    const { subscriber, channel: name, start, policies } = request;
     const { store } = this.#options;
     const position = positionOf(start);
     const stored = position === undefined ? undefined : await store.since(name, position);
     const known = this.#channels.get(name);
     if (known) {
-      known.join(tab, start, stored !== undefined);
+      known.join(subscriber, start, stored !== undefined);
       return;
     }
     // What is stored is one unbroken run. A start elsewhere than in it begins a new one.
@@ -118,12 +119,12 @@ export class Leader {
       ended: () => this.#channels.delete(name),
     });
     this.#channels.set(name, channel);
-    channel.open(tab, position);
+    channel.open(subscriber, position);
   }
 
-  #drop(tab: string, name: string): void {
+  #drop(name: string, isGone: (subscriber: string) => boolean): void {
     const channel = this.#channels.get(name);
-    if (!channel?.leave(tab)) return;
+    if (!channel?.leave(isGone)) return;
     channel.stop();
     this.#channels.delete(name);
   }

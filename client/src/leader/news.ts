@@ -1,5 +1,8 @@
 // What tabs ask of their leader, and what it tells them. All of it is plain data: it passes through
 // a BroadcastChannel, which keeps the order of one sender.
+//
+// A subscription of a tab has a name that begins with the tab's. When a tab ends a subscription and
+// subscribes again, what is on its way to the first one is not for the second.
 
 import type { Gap, Policies, Reset, Start } from '../offset.js';
 import type { StoredRecord } from '../storage/storage.js';
@@ -8,25 +11,25 @@ import type { StoredRecord } from '../storage/storage.js';
 export type Request =
   /** A tab is there, and wants to know whether there is a connection. */
   | { kind: 'hello'; tab: string }
-  /** A tab wants a channel. Asked again, for a tab that has it already, it is answered again. */
-  | { kind: 'want'; tab: string; channel: string; start: Start; policies: Required<Policies> }
-  | { kind: 'drop'; tab: string; channel: string }
+  /** A subscription of a tab. Asked again, it is answered again. */
+  | { kind: 'want'; subscriber: string; channel: string; start: Start; policies: Required<Policies> }
+  | { kind: 'drop'; subscriber: string; channel: string }
   /** Something was put into the outbox. */
   | { kind: 'outbox' };
 
-/** What a leader tells. With `to` it is for one tab, else for all. */
+/** What a leader tells. With `to` it is for one tab or one of its subscriptions, else for all. */
 export type News =
   /** There is a new leader, which knows nothing of what the tabs want. */
   | { kind: 'leader' }
   | { kind: 'connected'; to?: string; target: string }
   | { kind: 'disconnected'; to?: string }
-  /** The tab gets the channel from now on. It has what is up to `shown`; all that is stored behind it is new to it. */
+  /** The subscription gets what all get from now on. It has shown what is up to `shown`. */
   | { kind: 'joined'; to: string; channel: string; shown: string | undefined }
-  /** The tab has been given all that there was when it asked. */
+  /** The subscription has got all that there was when it was asked for. */
   | { kind: 'ready'; to: string; channel: string }
-  /** The subscription of the tab has ended. */
+  /** The subscription has ended. */
   | { kind: 'ended'; to: string; channel: string; error: Failure }
-  /** Records that follow what was up to `after`. With `to` they are for a tab that has not joined yet. */
+  /** Records behind `after`. With `to` they are for a subscription that has not joined yet. */
   | {
       kind: 'records';
       to?: string;
@@ -48,6 +51,16 @@ export interface Failure {
   code: string;
   message: string;
   channel?: string | undefined;
+}
+
+/** The name of a subscription of a tab. */
+export function subscriberOf(tab: string, number: number): string {
+  return `${tab} ${number}`;
+}
+
+/** Whether a name is that of a tab or of one of its subscriptions. */
+export function isOf(name: string, tab: string): boolean {
+  return name === tab || name.startsWith(`${tab} `);
 }
 
 /** What a leader tells its tabs by. */

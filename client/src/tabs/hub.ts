@@ -3,7 +3,7 @@
 
 import { randomId } from '../ids.js';
 import type { Leader } from '../leader/leader.js';
-import type { News, Request, Tell } from '../leader/news.js';
+import { isOf, type News, type Request, type Tell } from '../leader/news.js';
 
 /** The way to the leader. */
 export interface Hub {
@@ -87,7 +87,8 @@ export class SharedHub implements Hub {
 
   #receive(envelope: Envelope): void {
     if ('news' in envelope) {
-      if (envelope.news.to === undefined || envelope.news.to === this.tab) this.#take(envelope.news);
+      const { to } = envelope.news;
+      if (to === undefined || isOf(to, this.tab)) this.#take(envelope.news);
     } else if (this.#leader) {
       this.#watch(envelope.tab);
       this.#leader.handle(envelope.request);
@@ -97,8 +98,9 @@ export class SharedHub implements Hub {
   #lead(): void {
     this.#leader = this.#makeLeader((news) => {
       const { to } = { to: undefined, ...news };
-      if (to !== this.tab) this.#post({ news });
-      if (to === undefined || to === this.tab) this.#take(news);
+      const isOwn = to !== undefined && isOf(to, this.tab);
+      if (!isOwn) this.#post({ news });
+      if (isOwn || to === undefined) this.#take(news);
     });
     const news: News = { kind: 'leader' };
     this.#post({ news });

@@ -7,6 +7,8 @@ import type { Store, StoredRecord } from '../storage/storage.js';
 
 /** A subscription of a tab. */
 export class TabSubscription {
+  /** Its name, for the leader. */
+  readonly name: string;
   readonly channel: string;
   readonly policies: Required<Policies>;
   /** Kept at `ready`, or when the subscription ends before. */
@@ -26,12 +28,14 @@ export class TabSubscription {
   #done: Promise<void> = Promise.resolve();
 
   constructor(
+    name: string,
     channel: string,
     start: Start,
     policies: Required<Policies>,
     store: Store,
     show: (records: StoredRecord[]) => void,
   ) {
+    this.name = name;
     this.channel = channel;
     this.policies = policies;
     this.#start = start;

@@ -4,12 +4,11 @@
 import { UpdraftError } from '../errors.js';
 import type { ClientEvents } from '../client-events.js';
 import type { Emitter } from '../events.js';
-import type { Failure, News } from '../leader/news.js';
-import { type Codec, toMessage } from '../message.js';
+import { type Failure, type News, subscriberOf } from '../leader/news.js';
+import { type Codec, type Message, toMessage } from '../message.js';
 import type { Policies, Start } from '../offset.js';
 import { withRoom } from '../storage/room.js';
 import type { OutboxEntry, Store, StoredRecord } from '../storage/storage.js';
-import type { Message } from '../message.js';
 import type { Hub } from './hub.js';
 import { TabSubscription } from './subscription.js';
 
@@ -27,6 +26,8 @@ export class Tab {
   readonly #subscriptions = new Map<string, TabSubscription>();
   /** Who waits for which entry of the outbox. */
   readonly #waiters = new Map<string, Waiter[]>();
+  /** How many subscriptions there were. */
+  #count = 0;
   #isConnected = false;
   #wasConnected = false;
 
@@ -54,7 +55,8 @@ export class Tab {
     const known = this.#subscriptions.get(channel);
     if (known) return known.ready;
     const show = (records: StoredRecord[]) => this.#show(channel, records);
-    const subscription = new TabSubscription(channel, start, policies, this.#store, show);
+    const name = subscriberOf(this.#hub.tab, (this.#count += 1));
+    const subscription = new TabSubscription(name, channel, start, policies, this.#store, show);
     this.#subscriptions.set(channel, subscription);
     this.#want(subscription);
     return subscription.ready;
@@ -66,7 +68,7 @@ export class Tab {
     if (!subscription) return;
     this.#subscriptions.delete(channel);
     subscription.stop(new UpdraftError('unsubscribed', 'the channel was unsubscribed', { channel }));
-    this.#hub.ask({ kind: 'drop', tab: this.#hub.tab, channel });
+    this.#hub.ask({ kind: 'drop', subscriber: subscription.name, channel });
   }
 
   /** Puts an entry into the outbox. Resolves with the position that the server has given it. */
@@ -108,8 +110,8 @@ export class Tab {
     this.#setConnected(undefined);
   }
 
-  #want({ channel, start, policies }: TabSubscription): void {
-    this.#hub.ask({ kind: 'want', tab: this.#hub.tab, channel, start, policies });
+  #want({ name, channel, start, policies }: TabSubscription): void {
+    this.#hub.ask({ kind: 'want', subscriber: name, channel, start, policies });
   }
 
   #take(news: News): void {
@@ -142,7 +144,8 @@ export class Tab {
       }
       default: {
         const subscription = this.#subscriptions.get(news.channel);
-        subscription?.next(() => this.#takeOf(subscription, news));
+        const { to } = { to: undefined, ...news };
+        if (to === undefined || to === subscription?.name) subscription?.next(() => this.#takeOf(subscription, news));
       }
     }
   }

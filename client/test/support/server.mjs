@@ -210,7 +210,7 @@ export class FakeServer {
     const { records } = topic;
     const end = positionOf(topic, topic.last);
     const first = topic.last - records.length + 1;
-    const bounds = { first, last: topic.last, position: end };
+    const bounds = { first, last: end };
     const behind = (policy) => {
       if (policy === 'latest') return [];
       if (policy === 'snapshot') return latestOfEach(records);
@@ -236,6 +236,29 @@ export class FakeServer {
       return { state: { state: 'gap', lost, ...bounds }, records: behind(onGap) };
     }
     return { state: { state: 'resumed', ...bounds }, records: records.filter(({ position }) => position > from) };
+  }
+
+  /** The position before a record, or that of the last one. */
+  before(name, record) {
+    const topic = this.#topic(name);
+    return record ? positionOf(topic, Number.parseInt(record.position, 10) - 1) : this.last(name);
+  }
+
+  /** Tells the followers of a topic that they have all up to its end, though they have got less. */
+  progress(name) {
+    for (const { session, collection } of this.#followers(name)) {
+      session.send({ msg: 'changed', collection, id: '_', fields: { position: this.last(name) } });
+    }
+  }
+
+  /** Appends a record that nobody is shown. */
+  publishUnseen(name) {
+    const subscriptions = [...this.#followers(name)].map(({ session, id, ...follow }) => {
+      session.subscriptions.delete(id);
+      return () => session.subscriptions.set(id, follow);
+    });
+    this.publish(name, null);
+    for (const restore of subscriptions) restore();
   }
 
   /** The position of the last record of a topic. */
@@ -318,6 +341,7 @@ class Session {
       if (refused) throw refused;
       if (name !== 'topic') throw { error: 404, message: 'not found [404]' };
       const { state, records } = this.server.begin(options);
+      state.position = this.server.before(options.topic, records[0]);
       this.server.seen.push(['sub', options.topic, this.user]);
       this.subscriptions.set(id, { topic: options.topic, collection });
       this.send({ msg: 'added', collection, id: 'id', fields: {} });
