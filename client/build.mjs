@@ -1,7 +1,7 @@
 // Builds `dist`: modules with their types by tsc, and one file for browsers by esbuild.
 
 import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { copyFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,6 +13,9 @@ const compiler = path.join(path.dirname(createRequire(import.meta.url).resolve('
 
 rmSync(path.join(here, 'dist'), { recursive: true, force: true });
 execFileSync(process.execPath, [compiler, '--project', here], { cwd: here, stdio: 'inherit' });
+for (const licence of ['LICENSE-APACHE', 'LICENSE-MIT']) {
+  copyFileSync(path.join(here, '..', licence), path.join(here, 'dist', licence));
+}
 await build({
   entryPoints: [path.join(here, 'src/index.ts')],
   outfile: path.join(here, 'dist/updraft-client.js'),

@@ -46,7 +46,7 @@ export class Channel {
 
   constructor(options: ChannelOptions) {
     this.#options = options;
-    this.#position = options.isStored ? positionOf(options.start) : undefined;
+    this.#position = positionOf(options.start);
     this.#follow = this.#newFollow(options.start);
   }
 

@@ -68,6 +68,11 @@ export class TabSubscription {
     if (this.#shown !== undefined) await this.#catchUp(this.#shown);
   }
 
+  /** There is a new leader: what it tells is for this subscription when it has joined again. */
+  leave(): void {
+    this.#hasJoined = false;
+  }
+
   /** Records of the leader, for all tabs or for this one. */
   async take({ to, records, after, position }: Extract<News, { kind: 'records' }>): Promise<void> {
     if (!this.#hasJoined && to === undefined) return;

@@ -118,7 +118,12 @@ export class Tab {
     switch (news.kind) {
       case 'leader':
         this.#setConnected(undefined);
-        for (const subscription of this.#subscriptions.values()) subscription.next(() => this.#want(subscription));
+        for (const subscription of this.#subscriptions.values()) {
+          subscription.next(() => {
+            subscription.leave();
+            this.#want(subscription);
+          });
+        }
         break;
       case 'connected':
         this.#setConnected(news.target);
