@@ -20,7 +20,7 @@ export interface ClientEvents {
   gap: [channel: string, gap: Gap];
   /** What was received before may be wrong. It is not stored any more. */
   reset: [channel: string, reset: Reset];
-  /** All messages have come that there were. */
+  /** All messages have come that there were, at first and after each time without a connection. */
   caughtup: [channel: string, position: string];
   /** Stored messages were dropped to make room. */
   evicted: [channel: string, count: number];

@@ -49,7 +49,8 @@ export function recordOf(message: Message): RecordInfo {
 /** The message of a record. Throws what `decode` throws. */
 export function toMessage({ position, event }: StoredRecord, decode: Codec<unknown>): Message {
   const { payload, key, meta, time } = event;
-  const message: Message = { ...members(payload, decode), offset: position };
+  const message: Message = { offset: position, ...members(payload, decode) };
+  message.offset = position;
   const record: RecordInfo = {
     time: toDate(time),
     key: typeof key === 'string' ? key : undefined,

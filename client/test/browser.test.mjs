@@ -143,6 +143,7 @@ testInBrowser('tabs_have_one_connection_and_each_shows_each_message_once', async
     await until('it comes', async () => (await page.numbers()).includes(4));
     assert.deepEqual(await page.numbers(), numbers);
     assert.equal((await page.of('connect')).length, 1);
+    assert.ok((await page.of('caughtup')).some(([channel]) => channel === TOPIC));
     assert.deepEqual(await page.of('error'), []);
   }
   assert.deepEqual([server.connections, server.counts.connections], [1, 1]);

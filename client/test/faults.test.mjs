@@ -18,6 +18,9 @@ testWithFake('a_lost_connection_is_replaced_and_the_session_goes_on', async (wor
   assert.deepEqual([server.counts.sessions, server.counts.subscriptions], [1, 1]);
   assert.deepEqual([told.of('connect').length, told.of('disconnect').length, told.of('reconnect').length], [1, 1, 1]);
   assert.equal(client.isConnected, true);
+  await told.until('caughtup', 2);
+  const names = told.events.map(([name]) => name).filter((name) => name !== 'messages');
+  assert.deepEqual(names, ['connect', 'caughtup', 'disconnect', 'reconnect', 'caughtup']);
 });
 
 testWithFake('a_lost_session_is_replaced_from_the_last_position', async (world) => {

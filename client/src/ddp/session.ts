@@ -78,6 +78,8 @@ export class Session {
   readonly #collections = new Map<string, Subscription>();
   /** Ids of each `sub` and `unsub` that has no answer. */
   readonly #unanswered = new Set<string>();
+  /** What is done when pings of this connection are answered, by their ids. */
+  readonly #pings = new Map<string, () => void>();
   readonly #online = () => this.#retryNow();
 
   constructor(options: SessionOptions, user: SessionUser) {
@@ -127,6 +129,13 @@ export class Session {
     };
   }
 
+  /** Calls a function when all has come that the server has sent so far, unless the connection ends. */
+  whenDrained(action: () => void): void {
+    const id = randomId();
+    this.#pings.set(id, action);
+    this.#link?.send({ msg: 'ping', id });
+  }
+
   /** Ends the session, and tells the server that it will not come back. */
   stop(): void {
     this.#stopped = true;
@@ -167,7 +176,10 @@ export class Session {
       if (!this.isConnected) this.#open(url, message.session);
     } else if (message.msg === 'failed') {
       this.#link?.close();
-    } else if (message.msg !== 'pong') {
+    } else if (message.msg === 'pong') {
+      this.#pings.get(message.id ?? '')?.();
+      this.#pings.delete(message.id ?? '');
+    } else {
       // What is not understood counts too, as it did for the server.
       this.#received += 1;
       this.#handle(message);
@@ -222,6 +234,7 @@ export class Session {
   /** A link has ended, or could not be made: the next one follows. */
   #ended(): void {
     this.#link = undefined;
+    this.#pings.clear();
     this.#heartbeat?.stop();
     clearTimeout(this.#timer);
     const livedFor = this.#connectedAt === undefined ? undefined : performance.now() - this.#connectedAt;

@@ -14,7 +14,7 @@ export type ServerMessage =
   | { msg: 'connected'; session: string }
   | { msg: 'failed' }
   | { msg: 'ping'; id: string | undefined }
-  | { msg: 'pong' }
+  | { msg: 'pong'; id: string | undefined }
   | { msg: 'document'; collection: string; id: string; fields: JsonObject }
   | { msg: 'ready'; subs: string[] }
   | { msg: 'nosub'; id: string; error: WireError | undefined }
@@ -31,9 +31,9 @@ export function readMessage(text: string): ServerMessage {
     case 'connected':
       return typeof frame['session'] === 'string' ? { msg, session: frame['session'] } : other;
     case 'failed':
-    case 'pong':
       return { msg };
     case 'ping':
+    case 'pong':
       return { msg, id: typeof id === 'string' ? id : undefined };
     case 'added':
     case 'changed': {

@@ -41,7 +41,9 @@ export class Channel {
   #follow: Follow;
   /** Up to where all tabs were told. */
   #position: string | undefined;
+  /** Whether it was caught up once, and whether it is now. */
   #isReady = false;
+  #isCaughtUp = false;
   #isStopped = false;
 
   constructor(options: ChannelOptions) {
@@ -87,6 +89,16 @@ export class Channel {
     for (const follow of this.#follows()) follow.begin();
   }
 
+  /** There is no connection. */
+  disconnected(): void {
+    this.#isCaughtUp = false;
+  }
+
+  /** The session goes on, and what was missed has come. */
+  resumed(): void {
+    this.#follow.resumed();
+  }
+
   /** The session is gone. */
   lost(): void {
     for (const follow of this.#follows()) follow.lost();
@@ -110,6 +122,8 @@ export class Channel {
     const { name, tell } = this.#options;
     this.#joined.add(subscriber);
     tell({ kind: 'joined', to: subscriber, channel: name, shown });
+    const position = this.#position;
+    if (this.#isCaughtUp && position !== undefined) tell({ kind: 'caughtup', to: subscriber, channel: name, position });
     if (this.#isReady) tell({ kind: 'ready', to: subscriber, channel: name });
   }
 
@@ -125,6 +139,7 @@ export class Channel {
       progress: (position) => this.#progress(position),
       caughtUp: async (position) => {
         await this.#progress(position);
+        this.#isCaughtUp = session.isConnected;
         tell({ kind: 'caughtup', channel: name, position });
       },
       ready: async () => this.#ready(),

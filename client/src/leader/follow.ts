@@ -59,6 +59,8 @@ export class Follow {
   /** Whether it was ended because too much waits. */
   #isPaused = false;
   #isStopped = false;
+  /** Whether this subscription has got all that there was. */
+  #isCaughtUp = false;
 
   constructor(session: Session, channel: string, start: Start, policies: Required<Policies>, user: FollowUser) {
     this.#session = session;
@@ -75,7 +77,7 @@ export class Follow {
     const collection = `topic.${randomId()}`;
     const from = this.#received ?? this.#start;
     const options: JsonObject = { topic: this.#channel, from, ...this.#policies };
-    let isCaughtUp = false;
+    this.#isCaughtUp = false;
     let noted: string | undefined;
     this.#unsubscribe = this.#session.subscribe('topic', [collection, options], collection, {
       document: (id, fields) => {
@@ -84,7 +86,6 @@ export class Follow {
           // The opening says where the subscription begins. Only behind the last record that is
           // what it has received.
           const isOpening = noted === undefined;
-          if (!isOpening && fields['state'] === 'live') isCaughtUp = true;
           if (!isOpening || LOSSES.has(fields['state'])) this.#takeState(fields);
           else if (from === 'latest') this.#takeState({ position: fields['position'] ?? null });
           noted = text(fields['position']) ?? noted ?? '';
@@ -92,11 +93,16 @@ export class Follow {
       },
       ready: () => {
         // A start behind the last record is caught up from the beginning.
-        if (!isCaughtUp && noted) this.#takeState({ state: 'live', position: noted });
+        if (!this.#isCaughtUp && noted) this.#takeState({ state: 'live', position: noted });
         this.#add({ kind: 'ready' });
       },
       ended: (error) => this.#takeEnd(error),
     });
+  }
+
+  /** The session goes on, and what was missed has come. A server does not say again that this is all. */
+  resumed(): void {
+    if (this.#isCaughtUp && this.#received !== undefined) this.#add({ kind: 'live', position: this.#received });
   }
 
   /** The session is gone, and its subscription with it. */
@@ -142,6 +148,7 @@ export class Follow {
         break;
       default:
         if (position === undefined) break;
+        if (fields['state'] === 'live') this.#isCaughtUp = true;
         if (this.#received === undefined || position > this.#received) this.#received = position;
         this.#add({ kind: fields['state'] === 'live' ? 'live' : 'progress', position: this.#received });
     }

@@ -138,6 +138,9 @@ export class Leader {
       void this.#begin();
     } else if (this.#isReady) {
       for (const channel of this.#channels.values()) channel.begin();
+      this.#session.whenDrained(() => {
+        for (const channel of this.#channels.values()) channel.resumed();
+      });
       this.#sender.open();
     } else if (!this.#isLoggingIn) {
       void this.#begin();
@@ -148,6 +151,7 @@ export class Leader {
     this.#target = undefined;
     clearTimeout(this.#retry);
     this.#sender.close();
+    for (const channel of this.#channels.values()) channel.disconnected();
     this.#tell({ kind: 'disconnected' });
   }
 
