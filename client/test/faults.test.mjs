@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 
 import { MemoryStorage } from '../dist/index.js';
-import { codeOf, range, seeded, test, testWithFake, until } from './support/world.mjs';
+import { codeOf, pause, range, seeded, test, testWithFake, until } from './support/world.mjs';
 
 testWithFake('a_lost_connection_is_replaced_and_the_session_goes_on', async (world) => {
   const { server, topic } = world;
@@ -41,6 +41,30 @@ testWithFake('a_lost_session_is_replaced_from_the_last_position', async (world) 
   assert.equal(told.of('caughtup').length, 2);
 });
 
+test('topic_023_cut_at_any_byte_all_comes_once_and_in_order', async (world) => {
+  const { topic } = world;
+  const random = seeded();
+  const proxy = await world.proxy(random);
+  proxy.cutting = 0.1;
+  const { client, told } = world.watched({ targets: proxy.url });
+  const producer = world.client();
+  const subscribed = client.subscribe(topic, '0');
+  for (const n of range(1, 1000)) {
+    await producer.publish(topic, { n, text: 'x'.repeat(random() * 2000) });
+    if (random() < 0.02) await proxy.stop().then(() => proxy.start());
+    if (random() < 0.01) world.server?.forgetSessions();
+    if (random() < 0.02) await pause(random() * 20);
+  }
+  proxy.cutting = 0;
+  await subscribed;
+  await told.untilMessages(1000);
+  assert.deepEqual(told.numbers, range(1, 1000));
+  assert.deepEqual(told.of('error'), []);
+  const { messages } = await client.load(topic);
+  assert.deepEqual(messages.map(({ n }) => n), range(1, 1000));
+  console.log(`${told.of('reconnect').length + 1} connections`);
+});
+
 testWithFake('topic_023_cut_at_any_message_all_comes_once_and_in_order', async (world) => {
   const { server, topic } = world;
   const random = seeded();
@@ -51,7 +75,7 @@ testWithFake('topic_023_cut_at_any_message_all_comes_once_and_in_order', async (
   for (const n of range(1, 1000)) {
     server.publish(topic, { n });
     if (random() < 0.02) server.forgetSessions();
-    if (random() < 0.05) await new Promise((resolve) => setTimeout(resolve, random() * 20));
+    if (random() < 0.05) await pause(random() * 20);
   }
   server.cuts = server.drops = () => false;
   await subscribed;
@@ -192,7 +216,7 @@ testWithFake('a_server_that_says_nothing_any_more_is_left', async (world) => {
   const { server, topic } = world;
   const { client, told } = world.watched({ heartbeat: { interval: 100, timeout: 100 } });
   await client.subscribe(topic);
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await pause(500);
   assert.deepEqual(told.of('disconnect'), [], 'pings are answered');
   server.drops = ({ msg }) => msg === 'ping';
   await told.until('disconnect');

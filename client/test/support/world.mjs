@@ -7,6 +7,7 @@ import { test as nodeTest } from 'node:test';
 import WebSocket from 'ws';
 
 import { Client } from '../../dist/index.js';
+import { Proxy } from './proxy.mjs';
 import { FakeServer } from './server.mjs';
 
 const PATIENCE = 20_000;
@@ -47,6 +48,14 @@ export class World {
   /** Has something done at the end of the test, after its clients are closed. */
   after(action) {
     this.#context.after(action);
+  }
+
+  /** A way to the server that can be cut. */
+  async proxy(random) {
+    const proxy = new Proxy(this.url, random);
+    await proxy.start();
+    this.after(() => proxy.stop());
+    return proxy;
   }
 
   /** A client that comes back soon. Its errors are kept, not printed. */
@@ -106,12 +115,17 @@ export class Told {
   }
 }
 
+/** Lets time pass, in milliseconds. */
+export function pause(time) {
+  return new Promise((resolve) => setTimeout(resolve, time));
+}
+
 /** Waits for a condition. */
 export async function until(what, holds) {
   const end = Date.now() + PATIENCE;
   while (!(await holds())) {
     if (Date.now() > end) throw new Error(`${what}: not within ${PATIENCE} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await pause(5);
   }
 }
 
