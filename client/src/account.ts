@@ -15,11 +15,16 @@ export interface Credentials {
 /** Logs in. Rejects with `wrong-user` if the token is another user's. */
 export async function login(session: Session, { user, token }: Credentials): Promise<void> {
   const found = await ask(session, { resume: token });
-  if (found.user !== user) throw new UpdraftError('wrong-user', 'the token is that of another user');
+  if (found.user !== user)
+    throw new UpdraftError('wrong-user', 'the token is that of another user');
 }
 
 /** Asks a server who the user of these credentials is, over a connection of its own. */
-export function identify(options: SessionOptions, parameters: JsonObject, signal: AbortSignal): Promise<Credentials> {
+export function identify(
+  options: SessionOptions,
+  parameters: JsonObject,
+  signal: AbortSignal,
+): Promise<Credentials> {
   return inShortSession(options, signal, (session) => ask(session, parameters));
 }
 
@@ -39,7 +44,7 @@ async function ask(session: Session, parameters: JsonObject): Promise<Credential
   throw new UpdraftError('bad-answer', 'the server has told no user');
 }
 
-/** Does something in a session that ends afterwards. A lost connection is replaced, and it is done again. */
+/** Does something in a session of its own. It is done again if the connection is lost meanwhile. */
 function inShortSession<Result>(
   options: SessionOptions,
   signal: AbortSignal,
@@ -62,6 +67,8 @@ function inShortSession<Result>(
       settle();
       session.stop();
     };
-    signal.addEventListener('abort', () => finish(() => reject(new UpdraftError('closed', 'the client is closed'))));
+    signal.addEventListener('abort', () =>
+      finish(() => reject(new UpdraftError('closed', 'the client is closed'))),
+    );
   });
 }

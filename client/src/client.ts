@@ -52,7 +52,8 @@ export class Client {
    */
   constructor(options: ClientOptions = {}) {
     const { encode = itself, decode = itself, keep = KEEP, user, token } = options;
-    const storage = options.storage ?? (options.localStorage === false ? new MemoryStorage() : defaultStorage());
+    const storage =
+      options.storage ?? (options.localStorage === false ? new MemoryStorage() : defaultStorage());
     this.#session = toSessionOptions(options);
     this.#encode = encode;
     this.#events = new Emitter((error, name) => this.#handlerFailed(error, name));
@@ -60,13 +61,22 @@ export class Client {
     this.#events.on('error', (error) => {
       if (this.#events.count('error') === 1) console.error(error);
     });
-    this.#namespaceOptions = { session: this.#session, storage, keep, decode, events: this.#events };
+    this.#namespaceOptions = {
+      session: this.#session,
+      storage,
+      keep,
+      decode,
+      events: this.#events,
+    };
     const credentials = user !== undefined && token !== undefined ? { user, token } : undefined;
     this.#namespace = this.#openNamespace(credentials);
   }
 
   /** Adds a handler of an event. The function that is returned removes it. */
-  on<Name extends keyof ClientEvents>(name: Name, handler: Handler<ClientEvents[Name]>): () => void {
+  on<Name extends keyof ClientEvents>(
+    name: Name,
+    handler: Handler<ClientEvents[Name]>,
+  ): () => void {
     return this.#events.on(name, handler);
   }
 
@@ -97,7 +107,7 @@ export class Client {
    * Subscribes to a channel. Resolves when all messages have come that there were, which may take
    * until there is a connection. Subscribed a second time, it has no effect.
    *
-   * What is stored of the channel is one unbroken run: an offset that is not in it begins a new one.
+   * What is stored of the channel is one unbroken run: an offset outside of it begins a new one.
    *
    * Rejects with the code of the server's refusal, `not-authorized` for example.
    */
@@ -173,7 +183,8 @@ export class Client {
   }
 
   #identify(credentials: string | { [name: string]: unknown }): Promise<Credentials> {
-    const parameters = typeof credentials === 'string' ? { resume: credentials } : toEjson(credentials);
+    const parameters =
+      typeof credentials === 'string' ? { resume: credentials } : toEjson(credentials);
     return identify(this.#session, parameters as { [name: string]: Json }, this.#closed.signal);
   }
 
@@ -195,7 +206,9 @@ export class Client {
   }
 
   #handlerFailed(cause: unknown, name: keyof ClientEvents): void {
-    const error = new UpdraftError('handler-failed', `a handler of '${name}' has thrown`, { cause });
+    const error = new UpdraftError('handler-failed', `a handler of '${name}' has thrown`, {
+      cause,
+    });
     if (name === 'error') console.error(error);
     else this.#events.emit('error', error);
   }

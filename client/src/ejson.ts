@@ -32,7 +32,9 @@ export function toEjson(value: unknown): Json {
     case 'boolean':
       return value;
     case 'number':
-      return Number.isFinite(value) ? value : { $InfNaN: Number.isNaN(value) ? 0 : Math.sign(value) };
+      return Number.isFinite(value)
+        ? value
+        : { $InfNaN: Number.isNaN(value) ? 0 : Math.sign(value) };
     case 'undefined':
       return null;
     case 'object':
@@ -51,7 +53,8 @@ export function fromEjson(json: Json): unknown {
 
 function objectToEjson(value: object): Json {
   if (Array.isArray(value)) return value.map(toEjson);
-  if (value instanceof Date) return { $date: Number.isNaN(value.getTime()) ? null : value.getTime() };
+  if (value instanceof Date)
+    return { $date: Number.isNaN(value.getTime()) ? null : value.getTime() };
   if (value instanceof RegExp) return { $regexp: value.source, $flags: value.flags };
   if (value instanceof Uint8Array) return { $binary: toBase64(value) };
   if (value instanceof Typed) return { $type: value.type, $value: value.value };
@@ -104,7 +107,12 @@ function kindOf(json: JsonObject): string | undefined {
 
 function pattern(source: Json | undefined, flags: Json | undefined): RegExp | undefined {
   try {
-    return new RegExp(String(source), String(flags).slice(0, 50).replace(/[^gimuy]/g, ''));
+    return new RegExp(
+      String(source),
+      String(flags)
+        .slice(0, 50)
+        .replace(/[^gimuy]/g, ''),
+    );
   } catch {
     return undefined;
   }
@@ -130,6 +138,9 @@ export function isObject(json: unknown): json is JsonObject {
 }
 
 /** An object with the same names. A member named `__proto__` is a member like any other. */
-function mapMembers<From, To>(object: { [name: string]: From }, f: (member: From) => To): { [name: string]: To } {
+function mapMembers<From, To>(
+  object: { [name: string]: From },
+  f: (member: From) => To,
+): { [name: string]: To } {
   return Object.fromEntries(Object.entries(object).map(([name, member]) => [name, f(member)]));
 }

@@ -34,7 +34,11 @@ export class UpdraftError extends Error {
 }
 
 /** The error that something thrown stands for. */
-export function asUpdraftError(thrown: unknown, code: string, place: ErrorPlace = {}): UpdraftError {
+export function asUpdraftError(
+  thrown: unknown,
+  code: string,
+  place: ErrorPlace = {},
+): UpdraftError {
   if (thrown instanceof UpdraftError) return thrown;
   return new UpdraftError(code, textOf(thrown), { ...place, cause: thrown });
 }

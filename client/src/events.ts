@@ -35,7 +35,8 @@ export class Emitter<Events extends { [Name in keyof Events]: unknown[] }> {
     for (const handler of [...(this.#handlers.get(name) ?? [])] as Handler<Events[Name]>[]) {
       try {
         const returned = handler(...parameters);
-        if (returned instanceof Promise) returned.catch((error: unknown) => this.#failed(error, name));
+        if (returned instanceof Promise)
+          returned.catch((error: unknown) => this.#failed(error, name));
       } catch (error) {
         this.#failed(error, name);
       }

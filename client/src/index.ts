@@ -18,4 +18,11 @@ export type { ClientOptions } from './options.js';
 export type { PublishOptions } from './publishing.js';
 export { IndexedDbStorage } from './storage/indexeddb.js';
 export { MemoryStorage } from './storage/memory.js';
-export type { Outbox, OutboxEntry, Storage, Store, StoredChannel, StoredRecord } from './storage/storage.js';
+export type {
+  Outbox,
+  OutboxEntry,
+  Storage,
+  Store,
+  StoredChannel,
+  StoredRecord,
+} from './storage/storage.js';

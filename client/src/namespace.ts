@@ -32,7 +32,11 @@ export class Namespace {
   /** Channels whose handlers know that the store was cleared; absent if it was not. */
   readonly #told: Set<string> | undefined;
 
-  private constructor(options: NamespaceOptions, credentials: Credentials | undefined, store: Store) {
+  private constructor(
+    options: NamespaceOptions,
+    credentials: Credentials | undefined,
+    store: Store,
+  ) {
     const { session, keep, decode, events } = options;
     this.credentials = credentials;
     this.store = store;
@@ -47,7 +51,10 @@ export class Namespace {
   }
 
   /** Opens the store of a user, or one in memory if that fails. */
-  static async open(options: NamespaceOptions, credentials: Credentials | undefined): Promise<Namespace> {
+  static async open(
+    options: NamespaceOptions,
+    credentials: Credentials | undefined,
+  ): Promise<Namespace> {
     const name = nameOf(options.session, credentials);
     return new Namespace(options, credentials, await openStore(options, name));
   }
@@ -68,7 +75,9 @@ export class Namespace {
 
 /** The storage of a platform. */
 export function defaultStorage(): Storage {
-  return typeof indexedDB === 'object' || typeof window === 'object' ? new IndexedDbStorage() : new MemoryStorage();
+  return typeof indexedDB === 'object' || typeof window === 'object'
+    ? new IndexedDbStorage()
+    : new MemoryStorage();
 }
 
 function nameOf({ targets }: SessionOptions, credentials: Credentials | undefined): string {

@@ -52,7 +52,7 @@ export interface Reset {
   reason: string | undefined;
 }
 
-/** Where to begin, as the publication `topic` takes it. An offset is sent as JSON: dates are numbers. */
+/** Where to begin, as the publication `topic` takes it. */
 export type Start = Json;
 
 /** Reads an offset. @throws UpdraftError `invalid-arguments` for what is none. */
@@ -61,7 +61,8 @@ export function toStart(offset: Offset): Start {
   if (offset === '0') return 'earliest';
   if (typeof offset === 'string' && offset !== '') return offset;
   if (typeof offset === 'object' && offset !== null) {
-    if ('last' in offset && Number.isInteger(offset.last) && offset.last >= 0) return { last: offset.last };
+    if ('last' in offset && Number.isInteger(offset.last) && offset.last >= 0)
+      return { last: offset.last };
     if ('time' in offset && Number.isFinite(Number(offset.time))) {
       return { time: { $date: Number(offset.time) } };
     }

@@ -18,7 +18,7 @@ export interface ClientOptions {
   targets?: string | readonly string[];
   /** Turns each published value into one that EJSON can write. By default nothing is done. */
   encode?: Codec<unknown>;
-  /** Turns each received value back. One that throws costs that message, and the event `error` tells. */
+  /** Turns each received value back. If it throws, the message is left out, and `error` tells. */
   decode?: Codec<unknown>;
   /** Where messages are kept. By default IndexedDB in browsers, and memory elsewhere. */
   storage?: Storage;
@@ -28,7 +28,7 @@ export interface ClientOptions {
   keep?: number;
   /** The class of WebSockets, where there is no global one: `ws` on Node 20. */
   WebSocket?: WebSocketClass;
-  /** The id of the user, together with `token`: then what is stored can be read without a connection. */
+  /** The id of the user, with `token`: what is stored can then be read without a connection. */
   user?: string;
   /** The token by which the user logs in. */
   token?: string;
@@ -47,7 +47,10 @@ export const KEEP = 10_000;
 export function toSessionOptions(options: ClientOptions): SessionOptions {
   const WebSocket = options.WebSocket ?? globalThis.WebSocket;
   if (typeof WebSocket !== 'function') {
-    throw new UpdraftError('invalid-arguments', 'there is no WebSocket here: give the option `WebSocket`');
+    throw new UpdraftError(
+      'invalid-arguments',
+      'there is no WebSocket here: give the option `WebSocket`',
+    );
   }
   return {
     targets: toTargets(options.targets),
@@ -69,7 +72,8 @@ function toTargets(given: string | readonly string[] | undefined): string[] {
 function toTarget(text: string): string {
   const isSecure = typeof location === 'object' && location.protocol === 'https:';
   const hasScheme = /^[a-z]+:\/\//i.test(text);
-  const url = URL.canParse(hasScheme ? text : `ws://${text}`) && new URL(hasScheme ? text : `ws://${text}`);
+  const url =
+    URL.canParse(hasScheme ? text : `ws://${text}`) && new URL(hasScheme ? text : `ws://${text}`);
   if (!url || !/^(ws|http)s?:$/.test(url.protocol)) {
     throw new UpdraftError('invalid-arguments', `this is no target: ${text}`);
   }

@@ -12,7 +12,7 @@ export interface PublishOptions {
   key?: string;
   /** An id of your own, by which the server recognises a message that it already has. */
   id?: string;
-  /** What it is about: a later message of the same compact id replaces it when the topic is compacted. */
+  /** What it is about: compaction keeps the latest message of each compact id. */
   compact?: string;
   /** Says that what `compact` stands for is deleted. Then there is no value. */
   tombstone?: boolean;
@@ -26,7 +26,11 @@ export interface PublishOptions {
  *
  * @throws UpdraftError `invalid-arguments`, and what `encode` throws.
  */
-export function toEntry(channel: string, parameters: readonly unknown[], encode: Codec<unknown>): OutboxEntry {
+export function toEntry(
+  channel: string,
+  parameters: readonly unknown[],
+  encode: Codec<unknown>,
+): OutboxEntry {
   const { value, options } = read(parameters);
   const { id = randomId(), key, compact, tombstone, meta } = options;
   const record: { [name: string]: Json } = {};
@@ -40,9 +44,15 @@ export function toEntry(channel: string, parameters: readonly unknown[], encode:
 
 function read(parameters: readonly unknown[]): { value: unknown; options: PublishOptions } {
   const [first, second] = parameters;
-  if (typeof first === 'string') return { value: Object.fromEntries(pairs(parameters)), options: {} };
+  if (typeof first === 'string')
+    return { value: Object.fromEntries(pairs(parameters)), options: {} };
   const options = second ?? {};
-  if (parameters.length < 1 || parameters.length > 2 || first === undefined || !isPlainObject(options)) {
+  if (
+    parameters.length < 1 ||
+    parameters.length > 2 ||
+    first === undefined ||
+    !isPlainObject(options)
+  ) {
     throw invalidCount();
   }
   return { value: first, options };
@@ -54,7 +64,8 @@ function pairs(parameters: readonly unknown[]): [string, unknown][] {
   const found: [string, unknown][] = [];
   for (let index = 0; index < parameters.length; index += 2) {
     const key = parameters[index];
-    if (typeof key !== 'string') throw new UpdraftError('invalid-arguments', 'A key is not a string!');
+    if (typeof key !== 'string')
+      throw new UpdraftError('invalid-arguments', 'A key is not a string!');
     found.push([key, parameters[index + 1]]);
   }
   return found;

@@ -16,7 +16,10 @@ testWithFake('a_lost_connection_is_replaced_and_the_session_goes_on', async (wor
   await told.untilMessages(2);
   assert.deepEqual(told.numbers, [1, 2]);
   assert.deepEqual([server.counts.sessions, server.counts.subscriptions], [1, 1]);
-  assert.deepEqual([told.of('connect').length, told.of('disconnect').length, told.of('reconnect').length], [1, 1, 1]);
+  assert.deepEqual(
+    [told.of('connect').length, told.of('disconnect').length, told.of('reconnect').length],
+    [1, 1, 1],
+  );
   assert.equal(client.isConnected, true);
   await told.until('caughtup', 2);
   const names = told.events.map(([name]) => name).filter((name) => name !== 'messages');
@@ -61,7 +64,10 @@ test('topic_023_cut_at_any_byte_all_comes_once_and_in_order', async (world) => {
   assert.deepEqual(told.numbers, range(1, 1000));
   assert.deepEqual(told.of('error'), []);
   const { messages } = await client.load(topic);
-  assert.deepEqual(messages.map(({ n }) => n), range(1, 1000));
+  assert.deepEqual(
+    messages.map(({ n }) => n),
+    range(1, 1000),
+  );
   console.log(`${told.of('reconnect').length + 1} connections`);
 });
 
@@ -83,7 +89,10 @@ testWithFake('topic_023_cut_at_any_message_all_comes_once_and_in_order', async (
   assert.deepEqual(told.numbers, range(1, 1000));
   assert.deepEqual(told.of('error'), []);
   const { messages } = await client.load(topic);
-  assert.deepEqual(messages.map(({ n }) => n), range(1, 1000));
+  assert.deepEqual(
+    messages.map(({ n }) => n),
+    range(1, 1000),
+  );
   console.log(`${server.counts.connections} connections, ${server.counts.sessions} sessions`);
 });
 
@@ -105,29 +114,38 @@ testWithFake('topic_025_a_gap_is_told_before_what_follows', async (world) => {
   assert.deepEqual(second.told.of('gap'), [[topic, { lost: 5 }]]);
   assert.deepEqual(second.told.numbers, [7, 8, 9]);
   const stored = await second.client.load(topic);
-  assert.deepEqual(stored.messages.map(({ n }) => n), [1, 7, 8, 9]);
+  assert.deepEqual(
+    stored.messages.map(({ n }) => n),
+    [1, 7, 8, 9],
+  );
 });
 
-testWithFake('topic_026_a_reset_clears_what_is_stored_and_is_told_before_what_follows', async (world) => {
-  const { server, topic } = world;
-  const { client, told } = world.watched();
-  await client.subscribe(topic);
-  for (const n of range(1, 3)) server.publish(topic, { n });
-  await told.untilMessages(3);
-  await server.stop();
-  server.delete(topic);
-  server.publish(topic, { n: 11 });
-  await server.start();
-  await told.untilMessages(4);
-  assert.deepEqual(told.of('reset'), [[topic, { reason: 'unknown-epoch' }]]);
-  assert.deepEqual(told.numbers, [1, 2, 3, 11]);
-  const names = told.events.map(([name]) => name);
-  assert.ok(names.indexOf('reset') < names.lastIndexOf('messages'), names.join());
-  server.publish(topic, { n: 12 });
-  await told.untilMessages(5);
-  const stored = await client.load(topic);
-  assert.deepEqual(stored.messages.map(({ n }) => n), [11, 12]);
-});
+testWithFake(
+  'topic_026_a_reset_clears_what_is_stored_and_is_told_before_what_follows',
+  async (world) => {
+    const { server, topic } = world;
+    const { client, told } = world.watched();
+    await client.subscribe(topic);
+    for (const n of range(1, 3)) server.publish(topic, { n });
+    await told.untilMessages(3);
+    await server.stop();
+    server.delete(topic);
+    server.publish(topic, { n: 11 });
+    await server.start();
+    await told.untilMessages(4);
+    assert.deepEqual(told.of('reset'), [[topic, { reason: 'unknown-epoch' }]]);
+    assert.deepEqual(told.numbers, [1, 2, 3, 11]);
+    const names = told.events.map(([name]) => name);
+    assert.ok(names.indexOf('reset') < names.lastIndexOf('messages'), names.join());
+    server.publish(topic, { n: 12 });
+    await told.untilMessages(5);
+    const stored = await client.load(topic);
+    assert.deepEqual(
+      stored.messages.map(({ n }) => n),
+      [11, 12],
+    );
+  },
+);
 
 testWithFake('topic_030_policies_decide_how_it_goes_on', async (world) => {
   const { server, topic } = world;
@@ -155,7 +173,11 @@ testWithFake('topic_030_policies_decide_how_it_goes_on', async (world) => {
 testWithFake('a_stored_position_that_the_server_does_not_take_is_a_reset', async (world) => {
   const { server, topic } = world;
   const store = await new MemoryStorage().open();
-  await store.append(topic, [{ position: 'foreign', event: { payload: { n: 0 }, time: 0 } }], 'foreign');
+  await store.append(
+    topic,
+    [{ position: 'foreign', event: { payload: { n: 0 }, time: 0 } }],
+    'foreign',
+  );
   server.publish(topic, { n: 1 });
   const { client, told } = world.watched({ storage: { open: async () => store } });
   const { lastOffset } = await client.load(topic);
@@ -188,7 +210,10 @@ testWithFake('topic_040_a_position_without_a_message_is_kept_too', async (world)
   await client.subscribe(topic);
   server.publishUnseen(topic);
   server.progress(topic);
-  await until('it is stored', async () => (await client.load(topic)).lastOffset === server.last(topic));
+  await until(
+    'it is stored',
+    async () => (await client.load(topic)).lastOffset === server.last(topic),
+  );
   await server.stop();
   server.publish(topic, { n: 1 });
   await server.start();
@@ -251,7 +276,10 @@ test('a_storage_that_fails_is_told_and_the_stream_goes_on', async (world) => {
   await client.subscribe(world.topic);
   await client.publish(world.topic, { n: 1 });
   await told.untilMessages(1);
-  assert.deepEqual(new Set(told.of('error').map(([{ code, message }]) => `${code} ${message}`)), new Set(['storage-failed broken']));
+  assert.deepEqual(
+    new Set(told.of('error').map(([{ code, message }]) => `${code} ${message}`)),
+    new Set(['storage-failed broken']),
+  );
 });
 
 test('a_storage_that_does_not_open_is_replaced_by_memory_and_that_is_told', async (world) => {
@@ -261,7 +289,10 @@ test('a_storage_that_does_not_open_is_replaced_by_memory_and_that_is_told', asyn
   await client.publish(world.topic, { n: 1 });
   await told.untilMessages(1);
   assert.equal((await client.load(world.topic)).messages.length, 1);
-  assert.deepEqual(told.of('error').map(([{ code, message }]) => [code, message]), [['storage-unavailable', 'closed']]);
+  assert.deepEqual(
+    told.of('error').map(([{ code, message }]) => [code, message]),
+    [['storage-unavailable', 'closed']],
+  );
 });
 
 test('a_full_storage_drops_the_oldest_messages_and_keeps_the_position', async (world) => {
@@ -278,7 +309,10 @@ test('a_full_storage_drops_the_oldest_messages_and_keeps_the_position', async (w
   await told.untilMessages(300);
   assert.deepEqual(told.of('evicted'), [[world.topic, 100]]);
   const { messages, lastOffset } = await client.load(world.topic);
-  assert.deepEqual(messages.map(({ n }) => n), range(101, 300));
+  assert.deepEqual(
+    messages.map(({ n }) => n),
+    range(101, 300),
+  );
   assert.equal(lastOffset, messages.at(-1).offset);
   assert.deepEqual(told.of('error'), []);
 });

@@ -31,7 +31,10 @@ test('five_hundred_publications_over_random_offline_spans_arrive_once_each', asy
   const { client: reader, told } = world.watched();
   await reader.subscribe(topic, '0');
   assert.deepEqual(told.numbers, range(1, 500));
-  assert.deepEqual(told.messages.map(({ offset }) => offset), offsets);
+  assert.deepEqual(
+    told.messages.map(({ offset }) => offset),
+    offsets,
+  );
 });
 
 testWithFake('what_is_published_offline_is_sent_by_the_next_process', async (world) => {
@@ -47,8 +50,14 @@ testWithFake('what_is_published_offline_is_sent_by_the_next_process', async (wor
 
   await server.start();
   world.watched({ storage: new FileStorage(folder) });
-  await until('they are sent', () => server.payloads(`${topic}0`).length + server.payloads(`${topic}1`).length === 20);
-  assert.deepEqual(server.payloads(`${topic}0`).map(({ n }) => n), range(1, 10).map((n) => 2 * n));
+  await until(
+    'they are sent',
+    () => server.payloads(`${topic}0`).length + server.payloads(`${topic}1`).length === 20,
+  );
+  assert.deepEqual(
+    server.payloads(`${topic}0`).map(({ n }) => n),
+    range(1, 10).map((n) => 2 * n),
+  );
   await until('the outbox is empty', async () => (await stored(folder)) === 0);
 });
 
@@ -88,5 +97,8 @@ async function stored(folder) {
   const file = (await readdir(folder)).find((name) => name.endsWith('.jsonl'));
   if (!file) return 0;
   const lines = (await readFile(path.join(folder, file), 'utf8')).split('\n');
-  return lines.filter((line) => line.includes('"do":"put"')).length - lines.filter((line) => line.includes('"do":"delete"')).length;
+  return (
+    lines.filter((line) => line.includes('"do":"put"')).length -
+    lines.filter((line) => line.includes('"do":"delete"')).length
+  );
 }

@@ -21,7 +21,9 @@ const README = await readFile(path.join(PACKAGE, 'README.md'), 'utf8');
 const MOST = 30 * 1024;
 
 test('the_file_for_browsers_is_small', async () => {
-  const bytes = gzipSync(await readFile(path.join(PACKAGE, 'dist/updraft-client.js')), { level: 9 }).length;
+  const bytes = gzipSync(await readFile(path.join(PACKAGE, 'dist/updraft-client.js')), {
+    level: 9,
+  }).length;
   console.log(`${bytes} bytes, gzipped`);
   assert.ok(bytes <= MOST, `${bytes} bytes`);
   assert.ok(README.includes(`It is ${Math.round(bytes / 1024)} KB`), 'the README says how small');
@@ -32,7 +34,14 @@ test('the_packed_package_works_in_an_empty_folder', { timeout: 120_000 }, async 
   context.after(() => rm(folder, { recursive: true, force: true }));
   const packed = await pack(PACKAGE, folder);
   const files = packed.files.map(({ path }) => path);
-  for (const file of ['README.md', 'package.json', 'dist/index.js', 'dist/index.d.ts', 'dist/node.js', 'dist/updraft-client.js']) {
+  for (const file of [
+    'README.md',
+    'package.json',
+    'dist/index.js',
+    'dist/index.d.ts',
+    'dist/node.js',
+    'dist/updraft-client.js',
+  ]) {
     assert.ok(files.includes(file), file);
   }
   assert.ok(!files.some((file) => /^(src|test|node_modules)/.test(file)), files.join());
@@ -49,13 +58,19 @@ test('the_packed_package_works_in_an_empty_folder', { timeout: 120_000 }, async 
   await writeFile(path.join(home, 'program.js'), PROGRAM);
   const server = await FakeServer.start();
   context.after(() => server.stop());
-  const { stdout } = await run(process.execPath, ['--experimental-websocket', 'program.js', server.url], { cwd: home });
+  const { stdout } = await run(
+    process.execPath,
+    ['--experimental-websocket', 'program.js', server.url],
+    { cwd: home },
+  );
   assert.equal(stdout.trim(), `${server.last('orders')} tea`);
 
   await writeFile(path.join(home, 'program.ts'), TYPED);
   await writeFile(path.join(home, 'tsconfig.json'), TSCONFIG);
   const compiler = path.join(PACKAGE, 'node_modules/typescript/bin/tsc');
-  await run(process.execPath, [compiler, '--project', home]).catch((error) => assert.fail(error.stdout));
+  await run(process.execPath, [compiler, '--project', home]).catch((error) =>
+    assert.fail(error.stdout),
+  );
 });
 
 test('the_page_of_the_readme_runs', { timeout: 120_000 }, async (context) => {
@@ -64,7 +79,9 @@ test('the_page_of_the_readme_runs', { timeout: 120_000 }, async (context) => {
   const server = await FakeServer.start();
   server.answer = ({ url }, response) => {
     const isScript = url === '/updraft-client.js';
-    response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html').end(isScript ? bundle : page);
+    response
+      .setHeader('content-type', isScript ? 'text/javascript' : 'text/html')
+      .end(isScript ? bundle : page);
   };
   const browser = await launch();
   context.after(async () => {
@@ -91,14 +108,20 @@ test('the_page_of_the_readme_runs', { timeout: 120_000 }, async (context) => {
   await until('the page is live', async () => (await tab.textContent('#state')) === 'live');
   await tab.reload();
   await tab.waitForSelector('li:nth-child(4)');
-  const lines = await tab.$$eval('li', (found) => found.map(({ textContent }) => textContent.split(' ').at(-1)));
+  const lines = await tab.$$eval('li', (found) =>
+    found.map(({ textContent }) => textContent.split(' ').at(-1)),
+  );
   assert.deepEqual(lines, ['cake', 'salt', 'coffee', 'tea']);
   assert.deepEqual(errors, []);
 });
 
 /** Packs a package into a folder, without running its scripts: this one is built. */
 async function pack(from, into) {
-  const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', into], { cwd: from });
+  const { stdout } = await run(
+    'npm',
+    ['pack', '--json', '--ignore-scripts', '--pack-destination', into],
+    { cwd: from },
+  );
   const [packed] = Object.values(JSON.parse(stdout));
   return packed;
 }
@@ -108,7 +131,7 @@ const PROGRAM = `
   import { FileStorage } from 'updraft-client/node';
 
   const client = new Client({ targets: process.argv[2], storage: new FileStorage('state') });
-  const seen = new Promise((resolve) => client.on('messages', (channel, messages) => resolve(messages)));
+  const seen = new Promise((resolve) => client.on('messages', (_, messages) => resolve(messages)));
   await client.subscribe('orders');
   await client.publish('orders', { item: 'tea' });
   const [message] = await seen;
@@ -121,7 +144,7 @@ const TYPED = `
   import { FileStorage } from 'updraft-client/node';
 
   const storage: Storage = new FileStorage('state');
-  const client: Client = new Client({ targets: ['localhost:3000'], storage, decode: (value) => value });
+  const client: Client = new Client({ targets: ['localhost'], storage, decode: (it) => it });
   client.on('messages', (channel: string, messages: Message[]) => {
     const time: Date | undefined = messages[0] && recordOf(messages[0]).time;
     void [channel.length, time];
@@ -137,6 +160,13 @@ const TYPED = `
 `;
 
 const TSCONFIG = JSON.stringify({
-  compilerOptions: { module: 'NodeNext', target: 'ES2022', lib: ['ES2022'], types: [], strict: true, noEmit: true },
+  compilerOptions: {
+    module: 'NodeNext',
+    target: 'ES2022',
+    lib: ['ES2022'],
+    types: [],
+    strict: true,
+    noEmit: true,
+  },
   files: ['program.ts'],
 });

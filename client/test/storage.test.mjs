@@ -12,7 +12,13 @@ import { FileStorage } from '../dist/node.js';
 import { contract } from './support/store-contract.mjs';
 import { codeOf, range, test, testWithFake } from './support/world.mjs';
 
-const record = (n) => ({ position: `p${String(n).padStart(6, '0')}`, event: { payload: { n }, time: n } });
+/** Where programs import the storage from. */
+const MODULE = new URL('../dist/node.js', import.meta.url);
+
+const record = (n) => ({
+  position: `p${String(n).padStart(6, '0')}`,
+  event: { payload: { n }, time: n },
+});
 
 for (const [name, check] of Object.entries(contract)) {
   nodeTest(`memory_${name}`, () => check(() => new MemoryStorage().open()));
@@ -26,7 +32,9 @@ for (const [name, check] of Object.entries(contract)) {
 
 nodeTest('file_users_and_servers_have_stores_of_their_own', async (context) => {
   const storage = new FileStorage(await newFolder(context));
-  const stores = await Promise.all(['ws://a/b ada', 'ws://a/b ben', '../../up'].map((name) => storage.open(name)));
+  const stores = await Promise.all(
+    ['ws://a/b ada', 'ws://a/b ben', '../../up'].map((name) => storage.open(name)),
+  );
   await stores[0].append('c', [record(1)], 'p000001');
   assert.equal((await stores[1].load('c')).position, undefined);
   assert.equal((await stores[2].load('c')).position, undefined);
@@ -36,12 +44,14 @@ nodeTest('file_users_and_servers_have_stores_of_their_own', async (context) => {
 nodeTest('file_is_refused_while_another_process_has_it', async (context) => {
   const folder = await newFolder(context);
   const script = `
-    const { FileStorage } = await import(${JSON.stringify(new URL('../dist/node.js', import.meta.url))});
+    const { FileStorage } = await import(${JSON.stringify(MODULE)});
     await new FileStorage(${JSON.stringify(folder)}).open('n');
     console.log('open');
     setInterval(() => {}, 1000);
   `;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   context.after(() => child.kill('SIGKILL'));
   await new Promise((resolve) => child.stdout.once('data', resolve));
   assert.equal(await codeOf(new FileStorage(folder).open('n')), 'store-in-use');
@@ -61,8 +71,9 @@ nodeTest('file_a_change_that_was_cut_off_is_not_there_and_the_others_are', async
   await first.close();
   const file = path.join(folder, 'n.jsonl');
   const { size } = await stat(file);
-  const whole = `${JSON.stringify({ do: 'append', channel: 'c', records: [record(2)], position: 'p000002' })}\n`;
-  for (const cut of [1, whole.length / 2 | 0, whole.length - 1]) {
+  const change = { do: 'append', channel: 'c', records: [record(2)], position: 'p000002' };
+  const whole = `${JSON.stringify(change)}\n`;
+  for (const cut of [1, (whole.length / 2) | 0, whole.length - 1]) {
     await appendFile(file, whole.slice(0, cut));
     const store = await new FileStorage(folder).open('n');
     assert.equal((await store.load('c')).position, 'p000001');
@@ -115,10 +126,14 @@ test('topic_102_a_process_that_starts_again_goes_on_where_it_was', async (world)
   for (const round of range(1, 4)) {
     const { client, told } = world.watched({ storage: new FileStorage(folder) });
     const { messages, lastOffset } = await client.load(world.topic);
-    assert.deepEqual(messages.map(({ n }) => n), range(1, seen));
+    assert.deepEqual(
+      messages.map(({ n }) => n),
+      range(1, seen),
+    );
     await client.subscribe(world.topic, lastOffset ?? '0');
     assert.deepEqual(told.numbers, range(seen + 1, (round - 1) * 10));
-    for (const n of range((round - 1) * 10 + 1, (round - 1) * 10 + 5)) await producer.publish(world.topic, { n });
+    for (const n of range((round - 1) * 10 + 1, (round - 1) * 10 + 5))
+      await producer.publish(world.topic, { n });
     seen = (round - 1) * 10 + 5;
     await told.untilMessages(round === 1 ? 5 : 10);
     await client.close();

@@ -9,8 +9,12 @@ export interface Backoff {
   most: number;
 }
 
-/** The wait before an attempt, of which `failed` others have failed: between half of what is allowed and all. */
-export function waitBefore(failed: number, { first, most }: Backoff, random = Math.random()): number {
+/** The wait before an attempt after `failed` others: half of the longest or more. */
+export function waitBefore(
+  failed: number,
+  { first, most }: Backoff,
+  random = Math.random(),
+): number {
   const longest = Math.min(most, first * 2 ** Math.min(failed, 30));
   return longest * (0.5 + random / 2);
 }

@@ -1,7 +1,7 @@
 // One WebSocket to one target, from the attempt to its end. Its end is told once, also that of a
 // socket whose own `close` takes long because the network is gone.
 
-/** What a WebSocket must do: those of browsers, of Node from version 22, and of the package `ws` do. */
+/** A WebSocket: that of browsers, of Node from version 22, and of the package `ws`. */
 export interface WebSocketLike {
   /** Sends a text frame. */
   send(data: string): void;

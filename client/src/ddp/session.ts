@@ -1,6 +1,6 @@
-// A session of DDP with one of several targets. It outlives its sockets: lost ones are replaced, and
-// the server is asked to go on with the session. If it does not, calls and subscriptions of the old
-// session have ended, and the user begins again in the new one.
+// A session of DDP with one of several targets. It outlives its sockets: lost ones are replaced,
+// and the server is asked to go on with the session. If it does not, calls and subscriptions of the
+// old session have ended, and the user begins again in the new one.
 
 import { UpdraftError } from '../errors.js';
 import type { Json, JsonObject } from '../ejson.js';
@@ -116,7 +116,12 @@ export class Session {
    * Subscribes, while connected. Documents of the collection are the subscription's own. Returns
    * what ends it.
    */
-  subscribe(name: string, parameters: Json[], collection: string, user: SubscriptionUser): () => void {
+  subscribe(
+    name: string,
+    parameters: Json[],
+    collection: string,
+    user: SubscriptionUser,
+  ): () => void {
     const subscription = { id: randomId(), collection, user };
     this.#subscriptions.set(subscription.id, subscription);
     this.#collections.set(collection, subscription);
@@ -129,7 +134,7 @@ export class Session {
     };
   }
 
-  /** Calls a function when all has come that the server has sent so far, unless the connection ends. */
+  /** Calls a function when all has come that was sent so far, unless the connection ends. */
   whenDrained(action: () => void): void {
     const id = randomId();
     this.#pings.set(id, action);
@@ -162,7 +167,7 @@ export class Session {
   }
 
   #greeting(): object {
-    const greeting = { msg: 'connect', version: '1', support: ['1', 'pre2', 'pre1'] };
+    const greeting = { msg: 'connect', version: '1', support: ['1'] };
     if (this.#session === undefined) return greeting;
     return { ...greeting, session: this.#session, receivedCount: this.#received };
   }
@@ -222,7 +227,8 @@ export class Session {
       case 'result': {
         const call = this.#calls.get(message.id);
         this.#calls.delete(message.id);
-        if (message.error) call?.reject(new UpdraftError(message.error.code, message.error.message));
+        if (message.error)
+          call?.reject(new UpdraftError(message.error.code, message.error.message));
         else call?.resolve(message.result);
         break;
       }
@@ -237,7 +243,8 @@ export class Session {
     this.#pings.clear();
     this.#heartbeat?.stop();
     clearTimeout(this.#timer);
-    const livedFor = this.#connectedAt === undefined ? undefined : performance.now() - this.#connectedAt;
+    const livedFor =
+      this.#connectedAt === undefined ? undefined : performance.now() - this.#connectedAt;
     this.#connectedAt = undefined;
     if (this.#stopped) return;
     // Whether the server has these is not known, so the next session is a new one.
@@ -289,5 +296,8 @@ export class Session {
 }
 
 function connectionLost(): UpdraftError {
-  return new UpdraftError('connection-lost', 'the connection was lost before the server had answered');
+  return new UpdraftError(
+    'connection-lost',
+    'the connection was lost before the server had answered',
+  );
 }

@@ -21,7 +21,7 @@ export type ServerMessage =
   | { msg: 'result'; id: string; result: Json | undefined; error: WireError | undefined }
   | { msg: 'other' };
 
-/** Reads a frame. `other` stands for all that this client does not need, and for what is malformed. */
+/** Reads a frame. `other` is what this client does not need, and what is malformed. */
 export function readMessage(text: string): ServerMessage {
   const frame = parse(text);
   const other: ServerMessage = { msg: 'other' };

@@ -1,5 +1,5 @@
-// A channel that tabs want: what comes is stored, then told. A subscription from a start that is not
-// in the store gets a replay of its own first, and joins the others behind it.
+// A channel that tabs want: what comes is stored, then told. A subscription from a start that is
+// not in the store gets a replay of its own first, and joins the others behind it.
 
 import type { Session } from '../ddp/session.js';
 import type { UpdraftError } from '../errors.js';
@@ -123,7 +123,8 @@ export class Channel {
     this.#joined.add(subscriber);
     tell({ kind: 'joined', to: subscriber, channel: name, shown });
     const position = this.#position;
-    if (this.#isCaughtUp && position !== undefined) tell({ kind: 'caughtup', to: subscriber, channel: name, position });
+    if (this.#isCaughtUp && position !== undefined)
+      tell({ kind: 'caughtup', to: subscriber, channel: name, position });
     if (this.#isReady) tell({ kind: 'ready', to: subscriber, channel: name });
   }
 
@@ -185,7 +186,8 @@ export class Channel {
 
   #ready(): void {
     const { name, tell } = this.#options;
-    if (!this.#isReady) for (const subscriber of this.#joined) tell({ kind: 'ready', to: subscriber, channel: name });
+    if (!this.#isReady)
+      for (const subscriber of this.#joined) tell({ kind: 'ready', to: subscriber, channel: name });
     this.#isReady = true;
     for (const subscriber of this.#joining) this.#join(subscriber, this.#position);
     this.#joining.clear();
@@ -194,7 +196,12 @@ export class Channel {
   async #ended(error: UpdraftError, position: string | undefined): Promise<void> {
     const { name, policies, isStored, isReady, ended, tell } = this.#options;
     // The position is not the caller's but the store's, so the store is what is wrong.
-    if (error.code === 'bad-position' && isStored && policies.onReset !== 'fail' && position !== undefined) {
+    if (
+      error.code === 'bad-position' &&
+      isStored &&
+      policies.onReset !== 'fail' &&
+      position !== undefined
+    ) {
       await this.#reset({ reason: 'bad-position' });
       this.#follow = this.#newFollow(policies.onReset);
       if (isReady()) this.#follow.begin();
@@ -227,7 +234,12 @@ export class Channel {
       },
       ended: async (error) => {
         this.#replays.delete(subscriber);
-        tell({ kind: 'ended', to: subscriber, channel: name, error: failure(error, 'stopped', name) });
+        tell({
+          kind: 'ended',
+          to: subscriber,
+          channel: name,
+          error: failure(error, 'stopped', name),
+        });
       },
     });
     this.#replays.get(subscriber)?.stop();

@@ -9,7 +9,7 @@ import { UpdraftError } from '../errors.js';
 import { randomId } from '../ids.js';
 import type { Gap, Policies, Reset, Start } from '../offset.js';
 import type { StoredRecord } from '../storage/storage.js';
-import { isPassing, RETRY_DELAY } from './refusal.js';
+import { isPassing, retryDelay } from './refusal.js';
 
 /** Who gets what a topic brings. The next call comes when the promise of the one before is kept. */
 export interface FollowUser {
@@ -38,7 +38,7 @@ type Item =
 const LOSSES = new Set<Json | undefined>(['gap', 'reset']);
 /** How many records the user gets at a time. */
 const BATCH = 256;
-/** How many may wait for the user. Then the subscription is ended, and begins again when they are gone. */
+/** How many may wait for the user. Then the subscription ends, and begins again behind them. */
 const MOST_WAITING = 10_000;
 
 /** A topic that is followed. */
@@ -62,7 +62,13 @@ export class Follow {
   /** Whether this subscription has got all that there was. */
   #isCaughtUp = false;
 
-  constructor(session: Session, channel: string, start: Start, policies: Required<Policies>, user: FollowUser) {
+  constructor(
+    session: Session,
+    channel: string,
+    start: Start,
+    policies: Required<Policies>,
+    user: FollowUser,
+  ) {
     this.#session = session;
     this.#channel = channel;
     this.#start = start;
@@ -70,10 +76,11 @@ export class Follow {
     this.#user = user;
   }
 
-  /** Subscribes, if it has not: when it is created while there is a session, and in each session. */
+  /** Subscribes, if it has not. Called when there is a session, and in each new one. */
   begin(): void {
     clearTimeout(this.#retry);
-    if (this.#isStopped || this.#isPaused || this.#unsubscribe || !this.#session.isConnected) return;
+    if (this.#isStopped || this.#isPaused || this.#unsubscribe || !this.#session.isConnected)
+      return;
     const collection = `topic.${randomId()}`;
     const from = this.#received ?? this.#start;
     const options: JsonObject = { topic: this.#channel, from, ...this.#policies };
@@ -100,9 +107,10 @@ export class Follow {
     });
   }
 
-  /** The session goes on, and what was missed has come. A server does not say again that this is all. */
+  /** The session goes on, and what was missed has come. The server does not say so again. */
   resumed(): void {
-    if (this.#isCaughtUp && this.#received !== undefined) this.#add({ kind: 'live', position: this.#received });
+    if (this.#isCaughtUp && this.#received !== undefined)
+      this.#add({ kind: 'live', position: this.#received });
   }
 
   /** The session is gone, and its subscription with it. */
@@ -150,7 +158,10 @@ export class Follow {
         if (position === undefined) break;
         if (fields['state'] === 'live') this.#isCaughtUp = true;
         if (this.#received === undefined || position > this.#received) this.#received = position;
-        this.#add({ kind: fields['state'] === 'live' ? 'live' : 'progress', position: this.#received });
+        this.#add({
+          kind: fields['state'] === 'live' ? 'live' : 'progress',
+          position: this.#received,
+        });
     }
   }
 
@@ -158,14 +169,17 @@ export class Follow {
     this.#unsubscribe = undefined;
     const code = error?.code ?? 'stopped';
     if (isPassing(code)) {
-      this.#retry = setTimeout(() => this.begin(), RETRY_DELAY);
+      this.#retry = setTimeout(() => this.begin(), retryDelay());
       return;
     }
     const details = isObject(error?.details) ? error.details : {};
     if (code === 'gap') this.#add({ kind: 'gap', gap: toGap(details) });
     if (code === 'reset') this.#add({ kind: 'reset', reset: toReset(details) });
     const message = error?.message ?? 'the server has ended the subscription';
-    this.#add({ kind: 'ended', error: new UpdraftError(code, message, { channel: this.#channel }) });
+    this.#add({
+      kind: 'ended',
+      error: new UpdraftError(code, message, { channel: this.#channel }),
+    });
   }
 
   #add(item: Item): void {

@@ -8,7 +8,7 @@ import { positionOf } from '../offset.js';
 import type { Store } from '../storage/storage.js';
 import { Channel } from './channel.js';
 import { failure, isOf, type News, type Request, type Tell } from './news.js';
-import { isPassing, RETRY_DELAY } from './refusal.js';
+import { isPassing, retryDelay } from './refusal.js';
 import { Sender } from './sender.js';
 
 /** What a leader works with. */
@@ -69,7 +69,8 @@ export class Leader {
   /** A tab is gone. */
   leave(tab: string): void {
     this.#next(async () => {
-      for (const channel of [...this.#channels.keys()]) this.#drop(channel, (name) => isOf(name, tab));
+      for (const channel of [...this.#channels.keys()])
+        this.#drop(channel, (name) => isOf(name, tab));
     });
   }
 
@@ -175,7 +176,7 @@ export class Leader {
   #loginFailed(error: UpdraftError): void {
     if (error.code === 'connection-lost') return;
     if (isPassing(error.code)) {
-      this.#retry = setTimeout(() => void this.#begin(), RETRY_DELAY);
+      this.#retry = setTimeout(() => void this.#begin(), retryDelay());
       return;
     }
     this.#tell({ kind: 'failed', error: failure(error, 'login-failed') });

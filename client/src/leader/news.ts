@@ -12,7 +12,13 @@ export type Request =
   /** A tab is there, and wants to know whether there is a connection. */
   | { kind: 'hello'; tab: string }
   /** A subscription of a tab. Asked again, it is answered again. */
-  | { kind: 'want'; subscriber: string; channel: string; start: Start; policies: Required<Policies> }
+  | {
+      kind: 'want';
+      subscriber: string;
+      channel: string;
+      start: Start;
+      policies: Required<Policies>;
+    }
   | { kind: 'drop'; subscriber: string; channel: string }
   /** Something was put into the outbox. */
   | { kind: 'outbox' };

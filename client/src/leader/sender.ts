@@ -1,13 +1,13 @@
-// Sends what is in the outbox: each channel in its order, one entry at a time, so that an entry that
-// has to be sent again is not overtaken. An entry stays in the outbox until its result is there. Its
-// id keeps the server from storing it twice.
+// Sends what is in the outbox: each channel in its order, one entry at a time, so that an entry
+// that has to be sent again is not overtaken. An entry stays in the outbox until its result is
+// there. Its id keeps the server from storing it twice.
 
 import type { Session } from '../ddp/session.js';
 import { isObject } from '../ejson.js';
 import { UpdraftError } from '../errors.js';
 import type { Outbox, OutboxEntry } from '../storage/storage.js';
 import { failure, type Tell } from './news.js';
-import { isPassing, RETRY_DELAY } from './refusal.js';
+import { isPassing, retryDelay } from './refusal.js';
 
 /** Sends an outbox over a session. */
 export class Sender {
@@ -73,7 +73,8 @@ export class Sender {
     try {
       const result = await this.#session.call('publish', [{ topic: channel, ...record, id }]);
       const position = isObject(result) ? result['position'] : undefined;
-      if (typeof position !== 'string') throw new UpdraftError('bad-answer', 'the server has told no position');
+      if (typeof position !== 'string')
+        throw new UpdraftError('bad-answer', 'the server has told no position');
       await this.#outbox.delete(id);
       this.#tell({ kind: 'published', id, position });
       return true;
@@ -93,7 +94,7 @@ export class Sender {
 
   #tryLater(): void {
     clearTimeout(this.#retry);
-    if (this.#isOpen) this.#retry = setTimeout(() => this.wake(), RETRY_DELAY);
+    if (this.#isOpen) this.#retry = setTimeout(() => this.wake(), retryDelay());
   }
 }
 

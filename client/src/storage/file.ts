@@ -6,7 +6,14 @@ import path from 'node:path';
 
 import { lock, unlock } from './lock.js';
 import { MemoryStore } from './memory.js';
-import type { Outbox, OutboxEntry, Storage, Store, StoredChannel, StoredRecord } from './storage.js';
+import type {
+  Outbox,
+  OutboxEntry,
+  Storage,
+  Store,
+  StoredChannel,
+  StoredRecord,
+} from './storage.js';
 
 /** The first line of a journal. One with another first line is cleared, and the store says so. */
 const HEADER = { format: 'updraft-client', version: 1 };
@@ -94,7 +101,11 @@ class FileStore implements Store {
     return this.#memory.since(channel, position);
   }
 
-  async append(channel: string, records: readonly StoredRecord[], position: string): Promise<number> {
+  async append(
+    channel: string,
+    records: readonly StoredRecord[],
+    position: string,
+  ): Promise<number> {
     await this.#change({ do: 'append', channel, records, position });
     return (await this.#memory.load(channel)).records.length;
   }
@@ -103,7 +114,10 @@ class FileStore implements Store {
     return this.#change({ do: 'clear', channel });
   }
 
-  async evict(count: number, channel?: string): Promise<{ channel: string; count: number } | undefined> {
+  async evict(
+    count: number,
+    channel?: string,
+  ): Promise<{ channel: string; count: number } | undefined> {
     const evicted = await this.#memory.evict(count, channel);
     // Memory has changed already: nothing is lost if the line is not written.
     if (evicted) await this.#next(() => this.#write({ do: 'evict', ...evicted }));
@@ -233,5 +247,7 @@ async function apply(memory: MemoryStore, change: Change): Promise<void> {
 function quotaError(error: unknown): unknown {
   const code = (error as NodeJS.ErrnoException).code;
   if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
-  return Object.assign(new Error('the disk is full', { cause: error }), { name: 'QuotaExceededError' });
+  return Object.assign(new Error('the disk is full', { cause: error }), {
+    name: 'QuotaExceededError',
+  });
 }

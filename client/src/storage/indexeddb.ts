@@ -2,7 +2,14 @@
 
 import { type DBSchema, deleteDB, type IDBPDatabase, openDB } from 'idb';
 
-import type { Outbox, OutboxEntry, Storage, Store, StoredChannel, StoredRecord } from './storage.js';
+import type {
+  Outbox,
+  OutboxEntry,
+  Storage,
+  Store,
+  StoredChannel,
+  StoredRecord,
+} from './storage.js';
 
 /** The version of the layout. A database of another one is deleted, and the store says so. */
 const VERSION = 1;
@@ -66,7 +73,11 @@ class IndexedDbStore implements Store {
     return { records: records.map(bare), position: stored?.position };
   }
 
-  async append(channel: string, records: readonly StoredRecord[], position: string): Promise<number> {
+  async append(
+    channel: string,
+    records: readonly StoredRecord[],
+    position: string,
+  ): Promise<number> {
     const transaction = this.#database.transaction(['channels', 'records'], 'readwrite');
     const channels = transaction.objectStore('channels');
     const target = transaction.objectStore('records');
@@ -88,22 +99,31 @@ class IndexedDbStore implements Store {
     const transaction = this.#database.transaction(['channels', 'records'], 'readwrite');
     await settled(transaction, [
       transaction.objectStore('channels').delete(channel ?? IDBKeyRange.lowerBound('')),
-      transaction.objectStore('records').delete(channel === undefined ? IDBKeyRange.lowerBound([]) : all(channel)),
+      transaction
+        .objectStore('records')
+        .delete(channel === undefined ? IDBKeyRange.lowerBound([]) : all(channel)),
     ]);
     this.#counts.clear();
   }
 
-  async evict(count: number, channel?: string): Promise<{ channel: string; count: number } | undefined> {
+  async evict(
+    count: number,
+    channel?: string,
+  ): Promise<{ channel: string; count: number } | undefined> {
     // Nothing is written: a transaction that only deletes needs no room.
     const transaction = this.#database.transaction(['channels', 'records'], 'readwrite');
     const records = transaction.objectStore('records');
-    const names = channel === undefined ? await transaction.objectStore('channels').getAllKeys() : [channel];
+    const names =
+      channel === undefined ? await transaction.objectStore('channels').getAllKeys() : [channel];
     const counts = await Promise.all(names.map((name) => records.count(all(name))));
     const most = Math.max(...counts);
     const chosen = names[counts.indexOf(most)];
     if (chosen === undefined || most === 0) return undefined;
     const keys = await records.getAllKeys(all(chosen), count);
-    await settled(transaction, keys.map((key) => records.delete(key)));
+    await settled(
+      transaction,
+      keys.map((key) => records.delete(key)),
+    );
     this.#counts.set(chosen, most - keys.length);
     return { channel: chosen, count: keys.length };
   }
@@ -168,7 +188,10 @@ function isOurs({ objectStoreNames }: Database): boolean {
  * The end of a transaction. Requests that fail reject on their own too; that is not left unhandled,
  * and the transaction's error, which names the reason, is the one that is thrown.
  */
-async function settled(transaction: { done: Promise<void> }, requests: Promise<unknown>[]): Promise<void> {
+async function settled(
+  transaction: { done: Promise<void> },
+  requests: Promise<unknown>[],
+): Promise<void> {
   for (const request of requests) request.catch(() => {});
   await transaction.done;
 }

@@ -1,6 +1,13 @@
 // Storage in memory: for programs that need none, and where nothing else works.
 
-import type { Outbox, OutboxEntry, Storage, Store, StoredChannel, StoredRecord } from './storage.js';
+import type {
+  Outbox,
+  OutboxEntry,
+  Storage,
+  Store,
+  StoredChannel,
+  StoredRecord,
+} from './storage.js';
 
 /** Storage that ends with the process or page. Each call of `open` starts empty. */
 export class MemoryStorage implements Storage {
@@ -28,12 +35,19 @@ export class MemoryStore implements Store {
     if (!stored) return undefined;
     if (position === stored.position) return { records: [], position };
     const index = stored.records.findIndex((record) => record.position === position);
-    return index < 0 ? undefined : { records: stored.records.slice(index + 1), position: stored.position };
+    return index < 0
+      ? undefined
+      : { records: stored.records.slice(index + 1), position: stored.position };
   }
 
-  async append(channel: string, records: readonly StoredRecord[], position: string): Promise<number> {
+  async append(
+    channel: string,
+    records: readonly StoredRecord[],
+    position: string,
+  ): Promise<number> {
     const stored = this.#channels.get(channel) ?? { records: [], position: '' };
-    for (const record of records) if (record.position > stored.position) stored.records.push(record);
+    for (const record of records)
+      if (record.position > stored.position) stored.records.push(record);
     if (position > stored.position) stored.position = position;
     this.#channels.set(channel, stored);
     return stored.records.length;
@@ -44,7 +58,10 @@ export class MemoryStore implements Store {
     else this.#channels.delete(channel);
   }
 
-  async evict(count: number, channel = this.#largest()): Promise<{ channel: string; count: number } | undefined> {
+  async evict(
+    count: number,
+    channel = this.#largest(),
+  ): Promise<{ channel: string; count: number } | undefined> {
     const records = channel === undefined ? undefined : this.#channels.get(channel)?.records;
     if (channel === undefined || !records?.length) return undefined;
     return { channel, count: records.splice(0, count).length };
@@ -58,7 +75,10 @@ export class MemoryStore implements Store {
   }
 
   #largest(): string | undefined {
-    const sizes = [...this.#channels].map(([channel, { records }]) => ({ channel, size: records.length }));
+    const sizes = [...this.#channels].map(([channel, { records }]) => ({
+      channel,
+      size: records.length,
+    }));
     return sizes.sort((a, b) => b.size - a.size)[0]?.channel;
   }
 }

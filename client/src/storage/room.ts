@@ -2,7 +2,7 @@
 
 import { isQuotaExceeded, type Store } from './storage.js';
 
-/** How many records are dropped at first, to make room. Twice as many each time that is not enough. */
+/** How many records are dropped at first; twice as many each time that is not enough. */
 const FIRST = 100;
 
 /**

@@ -1,5 +1,5 @@
-// The way between a tab and the leader: in the same tab, or over a BroadcastChannel, where a lock of
-// the browser says who leads. A lock is free as soon as its tab is gone, however that happened.
+// The way between a tab and the leader: in the same tab, or over a BroadcastChannel, where a lock
+// of the browser says who leads. A lock is free as soon as its tab is gone, however that happened.
 
 import { randomId } from '../ids.js';
 import type { Leader } from '../leader/leader.js';
@@ -20,7 +20,9 @@ export type MakeLeader = (tell: Tell) => Leader;
 
 /** Whether tabs of this browser can share a leader. */
 export function canShare(): boolean {
-  return typeof navigator === 'object' && 'locks' in navigator && typeof BroadcastChannel === 'function';
+  return (
+    typeof navigator === 'object' && 'locks' in navigator && typeof BroadcastChannel === 'function'
+  );
 }
 
 /** A tab that is its own leader. */
@@ -62,7 +64,9 @@ export class SharedHub implements Hub {
     this.#makeLeader = makeLeader;
     this.#take = take;
     this.#channel = new BroadcastChannel(this.#name);
-    this.#channel.addEventListener('message', ({ data }: MessageEvent<Envelope>) => this.#receive(data));
+    this.#channel.addEventListener('message', ({ data }: MessageEvent<Envelope>) =>
+      this.#receive(data),
+    );
     this.#isHere = new Promise((here) => this.#hold(this.#lockOf(this.tab), here));
     this.#hold(this.#name, () => this.#lead());
   }
@@ -119,7 +123,7 @@ export class SharedHub implements Hub {
       .catch(() => {});
   }
 
-  /** Takes a lock, and keeps it until this tab is closed. */
+  /** Takes a lock, and keeps it until this tab is closed. Where it is refused, nobody has it. */
   #hold(lock: string, taken: () => void): void {
     const { signal } = this.#closed;
     navigator.locks
@@ -128,7 +132,9 @@ export class SharedHub implements Hub {
         taken();
         return new Promise<void>((release) => signal.addEventListener('abort', () => release()));
       })
-      .catch(() => {});
+      .catch(() => {
+        if (!signal.aborted) taken();
+      });
   }
 
   #lockOf(tab: string): string {

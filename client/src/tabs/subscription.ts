@@ -24,7 +24,7 @@ export class TabSubscription {
   /** Whether it gets what all tabs get. */
   #hasJoined = false;
   #isStopped = false;
-  /** Ends when all news so far are handled: they are handled one by one, some wait for the store. */
+  /** Ends when all news so far are handled: one by one, since some wait for the store. */
   #done: Promise<void> = Promise.resolve();
 
   constructor(
@@ -77,7 +77,8 @@ export class TabSubscription {
   async take({ to, records, after, position }: Extract<News, { kind: 'records' }>): Promise<void> {
     if (!this.#hasJoined && to === undefined) return;
     const shown = this.#shown;
-    if (to === undefined && shown !== undefined && after !== undefined && after > shown) await this.#catchUp(shown);
+    if (to === undefined && shown !== undefined && after !== undefined && after > shown)
+      await this.#catchUp(shown);
     this.#showNew(records, position);
   }
 

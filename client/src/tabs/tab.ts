@@ -67,7 +67,9 @@ export class Tab {
     const subscription = this.#subscriptions.get(channel);
     if (!subscription) return;
     this.#subscriptions.delete(channel);
-    subscription.stop(new UpdraftError('unsubscribed', 'the channel was unsubscribed', { channel }));
+    subscription.stop(
+      new UpdraftError('unsubscribed', 'the channel was unsubscribed', { channel }),
+    );
     this.#hub.ask({ kind: 'drop', subscriber: subscription.name, channel });
   }
 
@@ -94,7 +96,10 @@ export class Tab {
         return [toMessage(record, this.#decode)];
       } catch (cause) {
         const place = { channel, position: record.position, cause };
-        this.#events.emit('error', new UpdraftError('decode-failed', 'a message cannot be decoded', place));
+        this.#events.emit(
+          'error',
+          new UpdraftError('decode-failed', 'a message cannot be decoded', place),
+        );
         return [];
       }
     });
@@ -150,12 +155,16 @@ export class Tab {
       default: {
         const subscription = this.#subscriptions.get(news.channel);
         const { to } = { to: undefined, ...news };
-        if (to === undefined || to === subscription?.name) subscription?.next(() => this.#takeOf(subscription, news));
+        if (to === undefined || to === subscription?.name)
+          subscription?.next(() => this.#takeOf(subscription, news));
       }
     }
   }
 
-  async #takeOf(subscription: TabSubscription, news: Extract<News, { channel: string }>): Promise<void> {
+  async #takeOf(
+    subscription: TabSubscription,
+    news: Extract<News, { channel: string }>,
+  ): Promise<void> {
     const { channel } = subscription;
     switch (news.kind) {
       case 'joined':
@@ -193,7 +202,8 @@ export class Tab {
     if (messages.length > 0) this.#events.emit('messages', channel, messages);
   }
 
-  readonly #evicted = (channel: string, count: number) => this.#events.emit('evicted', channel, count);
+  readonly #evicted = (channel: string, count: number) =>
+    this.#events.emit('evicted', channel, count);
 
   #settle(id: string, settle: (waiter: Waiter) => void): boolean {
     const waiters = this.#waiters.get(id);

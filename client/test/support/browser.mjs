@@ -51,7 +51,10 @@ export class Page {
     await page.#page.goto(server.origin);
     if (quota) {
       const devtools = await profile.newCDPSession(page.#page);
-      await devtools.send('Storage.overrideQuotaForOrigin', { origin: server.origin, quotaSize: quota });
+      await devtools.send('Storage.overrideQuotaForOrigin', {
+        origin: server.origin,
+        quotaSize: quota,
+      });
     }
     await page.start();
     return page;
@@ -63,7 +66,16 @@ export class Page {
       const { Client } = await import('/updraft-client.js');
       const told = [];
       const client = new Client({ backoff: { first: 5, most: 50 } });
-      for (const name of ['connect', 'reconnect', 'disconnect', 'gap', 'reset', 'caughtup', 'evicted', 'messages']) {
+      for (const name of [
+        'connect',
+        'reconnect',
+        'disconnect',
+        'gap',
+        'reset',
+        'caughtup',
+        'evicted',
+        'messages',
+      ]) {
         client.on(name, (...parameters) => told.push([name, ...parameters]));
       }
       client.on('error', ({ code, message }) => told.push(['error', code, message]));
@@ -88,12 +100,19 @@ export class Page {
 
   /** The parameters of each event of a name. */
   of(name) {
-    return this.do((name) => told.filter(([found]) => found === name).map(([, ...parameters]) => parameters), name);
+    return this.do(
+      (name) => told.filter(([found]) => found === name).map(([, ...parameters]) => parameters),
+      name,
+    );
   }
 
   /** The member `n` of all messages. */
   numbers() {
-    return this.do(() => told.filter(([name]) => name === 'messages').flatMap(([, , messages]) => messages.map(({ n }) => n)));
+    return this.do(() =>
+      told
+        .filter(([name]) => name === 'messages')
+        .flatMap(([, , messages]) => messages.map(({ n }) => n)),
+    );
   }
 
   /** The page is gone, without a word. */

@@ -44,7 +44,10 @@ export class Proxy {
 
   #connect(client) {
     const server = net.connect(Number(this.#target.port), this.#target.hostname);
-    for (const [from, to] of [[client, server], [server, client]]) {
+    for (const [from, to] of [
+      [client, server],
+      [server, client],
+    ]) {
       this.#sockets.add(from);
       from.on('error', () => {});
       from.on('close', () => {

@@ -122,7 +122,8 @@ export class FakeServer {
 
   *#followers(name) {
     for (const session of this.#sessions.values()) {
-      for (const [id, follow] of session.subscriptions) if (follow.topic === name) yield { session, id, ...follow };
+      for (const [id, follow] of session.subscriptions)
+        if (follow.topic === name) yield { session, id, ...follow };
     }
   }
 
@@ -173,7 +174,12 @@ export class FakeServer {
         const user = USERS[parameter.resume] ?? USERS[`token-${parameter.user}`];
         if (!user) throw { error: 403, reason: 'no', message: 'no [403]' };
         session.user = user;
-        return { id: user, token: `token-${user}`, tokenExpires: { $date: Date.now() + 1e9 }, type: 'resume' };
+        return {
+          id: user,
+          token: `token-${user}`,
+          tokenExpires: { $date: Date.now() + 1e9 },
+          type: 'resume',
+        };
       }
       case 'logout':
         session.user = undefined;
@@ -190,16 +196,27 @@ export class FakeServer {
     topic.last += 1;
     const time = Date.now();
     const position = positionOf(topic, topic.last);
-    const event = { ...(tombstone ? {} : { payload }), ...(key && { key }), ...(meta && { meta }), time };
+    const event = {
+      ...(tombstone ? {} : { payload }),
+      ...(key && { key }),
+      ...(meta && { meta }),
+      time,
+    };
     topic.records.push({ position, event, compact, time });
     if (id !== undefined) topic.known.set(id, { position, time });
-    for (const { session, collection } of this.#followers(name)) session.record(collection, { position, event });
+    for (const { session, collection } of this.#followers(name))
+      session.record(collection, { position, event });
     return { position, time, duplicate: false };
   }
 
   #topic(name) {
     if (!this.#topics.has(name)) {
-      this.#topics.set(name, { epoch: randomBytes(4).toString('hex'), records: [], last: 0, known: new Map() });
+      this.#topics.set(name, {
+        epoch: randomBytes(4).toString('hex'),
+        records: [],
+        last: 0,
+        known: new Map(),
+      });
     }
     return this.#topics.get(name);
   }
@@ -217,25 +234,39 @@ export class FakeServer {
       return records;
     };
     if (from === 'latest') return { state: { state: 'live', ...bounds }, records: [] };
-    if (from === 'earliest' || from === 'snapshot') return { state: { state: 'resumed', ...bounds }, records: behind(from) };
+    if (from === 'earliest' || from === 'snapshot')
+      return { state: { state: 'resumed', ...bounds }, records: behind(from) };
     if (from?.last !== undefined) {
-      return { state: { state: 'resumed', ...bounds }, records: from.last === 0 ? [] : records.slice(-from.last) };
+      return {
+        state: { state: 'resumed', ...bounds },
+        records: from.last === 0 ? [] : records.slice(-from.last),
+      };
     }
     if (from?.time !== undefined) {
-      return { state: { state: 'resumed', ...bounds }, records: records.filter(({ time }) => time >= from.time.$date) };
+      return {
+        state: { state: 'resumed', ...bounds },
+        records: records.filter(({ time }) => time >= from.time.$date),
+      };
     }
     const [offset, epoch] = String(from).split('.');
     if (!/^\d{12}$/.test(offset) || !epoch) throw { error: 'bad-position', reason: 'malformed' };
     if (epoch !== topic.epoch) {
-      if (onReset === 'fail') throw { error: 'reset', reason: 'reset', details: { reason: 'unknown-epoch' } };
-      return { state: { state: 'reset', reason: 'unknown-epoch', ...bounds }, records: behind(onReset) };
+      if (onReset === 'fail')
+        throw { error: 'reset', reason: 'reset', details: { reason: 'unknown-epoch' } };
+      return {
+        state: { state: 'reset', reason: 'unknown-epoch', ...bounds },
+        records: behind(onReset),
+      };
     }
     const lost = first - Number(offset) - 1;
     if (lost > 0) {
       if (onGap === 'fail') throw { error: 'gap', reason: 'gap', details: { lost } };
       return { state: { state: 'gap', lost, ...bounds }, records: behind(onGap) };
     }
-    return { state: { state: 'resumed', ...bounds }, records: records.filter(({ position }) => position > from) };
+    return {
+      state: { state: 'resumed', ...bounds },
+      records: records.filter(({ position }) => position > from),
+    };
   }
 
   /** The position before a record, or that of the last one. */

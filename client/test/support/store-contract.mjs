@@ -2,8 +2,12 @@
 
 const CHANNEL = 'a channel';
 
-const record = (n) => ({ position: `p${String(n).padStart(4, '0')}`, event: { payload: { n }, time: n } });
-const records = (first, last) => Array.from({ length: last - first + 1 }, (_, index) => record(first + index));
+const record = (n) => ({
+  position: `p${String(n).padStart(4, '0')}`,
+  event: { payload: { n }, time: n },
+});
+const records = (first, last) =>
+  Array.from({ length: last - first + 1 }, (_, index) => record(first + index));
 
 /** Cases by name, each with a function that opens the store, or opens it again. */
 export const contract = {
@@ -42,7 +46,8 @@ export const contract = {
     equal((await store.load('b')).records.length, 2);
     equal(await store.append('a', records(1, 1), 'p0001'), 1);
     await store.clear();
-    for (const channel of ['a', 'b', 'c']) equal(await store.load(channel), { records: [], position: undefined });
+    for (const channel of ['a', 'b', 'c'])
+      equal(await store.load(channel), { records: [], position: undefined });
   },
 
   async evicting_drops_the_oldest_and_keeps_the_position(open) {
@@ -85,7 +90,9 @@ export const contract = {
 };
 
 function equal(found, expected) {
-  const [left, right] = [found, expected].map((value) => JSON.stringify(value, sorted) ?? 'undefined');
+  const [left, right] = [found, expected].map(
+    (value) => JSON.stringify(value, sorted) ?? 'undefined',
+  );
   if (left !== right) throw new Error(`expected ${right}, got ${left}`);
 }
 

@@ -1,4 +1,4 @@
-// What tests share: a server, clients that are closed afterwards, waits that end, what a client told.
+// What tests share: a server, clients that are closed afterwards, waits, what a client told.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -15,14 +15,16 @@ const PATIENCE = 20_000;
 /** A server that runs elsewhere: then tests that have to interfere with the server are skipped. */
 const REAL = process.env.UPDRAFT_URL;
 
-/** A test that needs nothing of a server but its wire: it runs against the one of `UPDRAFT_URL` too. */
+/** A test that needs only the wire of a server: it runs against that of `UPDRAFT_URL` too. */
 export function test(name, body) {
   nodeTest(name, { timeout: 120_000 }, async (context) => body(await World.open(context, REAL)));
 }
 
 /** A test that has to interfere with the server. */
 export function testWithFake(name, body) {
-  const skip = REAL ? 'it interferes with the server, which only the one of the tests allows' : false;
+  const skip = REAL
+    ? 'it interferes with the server, which only the one of the tests allows'
+    : false;
   nodeTest(name, { timeout: 120_000, skip }, async (context) => body(await World.open(context)));
 }
 
@@ -85,8 +87,18 @@ export class Told {
   messages = [];
 
   constructor(client) {
-    const names = ['connect', 'reconnect', 'disconnect', 'error', 'gap', 'reset', 'caughtup', 'evicted'];
-    for (const name of names) client.on(name, (...parameters) => this.events.push([name, ...parameters]));
+    const names = [
+      'connect',
+      'reconnect',
+      'disconnect',
+      'error',
+      'gap',
+      'reset',
+      'caughtup',
+      'evicted',
+    ];
+    for (const name of names)
+      client.on(name, (...parameters) => this.events.push([name, ...parameters]));
     client.on('messages', (channel, messages) => {
       this.events.push(['messages', channel, messages]);
       this.messages.push(...messages);
@@ -109,7 +121,9 @@ export class Told {
 
   async untilMessages(count) {
     await until(`${count} messages`, () => this.messages.length >= count).catch((error) => {
-      throw new Error(`${error.message}, but ${this.messages.length}: ${JSON.stringify(this.numbers.slice(-5))}`);
+      throw new Error(
+        `${error.message}, but ${this.messages.length}: ${JSON.stringify(this.numbers.slice(-5))}`,
+      );
     });
     return this.messages;
   }
