@@ -269,6 +269,48 @@ testInBrowser(
 );
 
 testInBrowser(
+  'what_a_leading_tab_stored_and_did_not_tell_is_shown_too',
+  async ({ open, server }) => {
+    const [leader, second, third] = [await open(), await open(), await open()];
+    for (const page of [leader, second, third]) await page.call('subscribe', TOPIC, '0');
+    server.publish(TOPIC, { n: 1 });
+    await until('all have it', async () => (await third.numbers()).length === 1);
+    await leader.do(() => {
+      const post = BroadcastChannel.prototype.postMessage;
+      BroadcastChannel.prototype.postMessage = function (message) {
+        if (message.news?.kind !== 'records') post.call(this, message);
+      };
+    });
+    for (const n of [2, 3]) server.publish(TOPIC, { n });
+    await until('the leader has them', async () => (await leader.numbers()).length === 3);
+    await leader.close();
+    server.publish(TOPIC, { n: 4 });
+    for (const page of [second, third]) {
+      await until('all come', async () => (await page.numbers()).at(-1) === 4);
+      assert.deepEqual(await page.numbers(), [1, 2, 3, 4]);
+    }
+  },
+);
+
+testInBrowser(
+  'a_tab_whose_position_is_not_stored_any_more_loses_nothing',
+  async ({ open, server }) => {
+    const [leader, second, third] = [await open(), await open(), await open()];
+    for (const page of [leader, second, third]) await page.call('subscribe', TOPIC, '0');
+    server.publish(TOPIC, { n: 1 });
+    await until('all have it', async () => (await third.numbers()).length === 1);
+    await leader.call('clear');
+    await leader.close();
+    for (const n of [2, 3]) server.publish(TOPIC, { n });
+    for (const page of [second, third]) {
+      await until('all come', async () => (await page.numbers()).at(-1) === 3);
+      assert.deepEqual(await page.numbers(), [1, 2, 3]);
+      assert.deepEqual(await page.of('error'), []);
+    }
+  },
+);
+
+testInBrowser(
   'publications_of_all_tabs_arrive_once_when_their_leader_is_killed',
   async ({ open, server }) => {
     const tabs = [await open(), await open(), await open()];
