@@ -114,14 +114,15 @@ class FileStore implements Store {
     return this.#change({ do: 'clear', channel });
   }
 
-  async evict(
-    count: number,
-    channel?: string,
-  ): Promise<{ channel: string; count: number } | undefined> {
-    const evicted = await this.#memory.evict(count, channel);
-    // Memory has changed already: nothing is lost if the line is not written.
-    if (evicted) await this.#next(() => this.#write({ do: 'evict', ...evicted }));
-    return evicted;
+  evict(count: number, channel?: string): Promise<{ channel: string; count: number } | undefined> {
+    return this.#next(async () => {
+      const evicted = await this.#memory.evict(count, channel);
+      if (!evicted) return undefined;
+      if (channel !== undefined) await this.#write({ do: 'evict', ...evicted });
+      // It is to make room, and only a shorter file does.
+      else await this.#rewrite();
+      return evicted;
+    });
   }
 
   async close(): Promise<void> {
@@ -138,7 +139,7 @@ class FileStore implements Store {
     });
   }
 
-  #next(step: () => Promise<void>): Promise<void> {
+  #next<Result>(step: () => Promise<Result>): Promise<Result> {
     const done = this.#written.then(step);
     this.#written = done.catch(() => {});
     return done;
@@ -167,19 +168,23 @@ class FileStore implements Store {
     return changes;
   }
 
+  /** Writes the journal anew. Where that fails the old one stays, which has as much or more. */
   async #rewrite(): Promise<void> {
     const lines = [HEADER, ...(await this.#needed())].map((line) => `${JSON.stringify(line)}\n`);
     const bytes = Buffer.from(lines.join(''));
-    const fresh = await open(`${this.#file}.new`, 'w');
+    const fresh = await open(`${this.#file}.new`, 'a').catch(() => undefined);
+    if (!fresh) return;
     try {
+      await fresh.truncate();
       await fresh.appendFile(bytes);
       await fresh.datasync();
-    } finally {
+      await rename(`${this.#file}.new`, this.#file);
+    } catch {
       await fresh.close();
+      return;
     }
-    await rename(`${this.#file}.new`, this.#file);
     await this.#journal.close();
-    this.#journal = await open(this.#file, 'a');
+    this.#journal = fresh;
     this.#length = bytes.length;
     this.#lines = lines.length;
   }
