@@ -310,6 +310,22 @@ testInBrowser(
   },
 );
 
+testInBrowser('what_a_leading_tab_sent_and_did_not_tell_is_told_too', async ({ open, server }) => {
+  const [leader, second] = [await open(), await open()];
+  await until('the connection', () => second.do(() => client.isConnected));
+  await leader.do(() => {
+    const post = BroadcastChannel.prototype.postMessage;
+    BroadcastChannel.prototype.postMessage = function (message) {
+      if (message.news?.kind !== 'published') post.call(this, message);
+    };
+  });
+  await second.do(() => void (window.published = client.publish('orders', { n: 1 })));
+  await until('it is sent', () => server.payloads(TOPIC).length === 1);
+  await leader.close();
+  assert.equal(await second.do(() => window.published), server.last(TOPIC));
+  assert.deepEqual(server.payloads(TOPIC), [{ n: 1 }]);
+});
+
 testInBrowser(
   'publications_of_all_tabs_arrive_once_when_their_leader_is_killed',
   async ({ open, server }) => {

@@ -1,7 +1,7 @@
 // What one tab wants and gets: its subscriptions, what it waits to have published, and the events
 // of its program.
 
-import { UpdraftError } from '../errors.js';
+import { asUpdraftError, UpdraftError } from '../errors.js';
 import type { ClientEvents } from '../client-events.js';
 import type { Emitter } from '../events.js';
 import { type Failure, type News, subscriberOf } from '../leader/news.js';
@@ -13,6 +13,7 @@ import type { Hub } from './hub.js';
 import { TabSubscription } from './subscription.js';
 
 interface Waiter {
+  entry: OutboxEntry;
   resolve(position: string): void;
   reject(error: UpdraftError): void;
 }
@@ -74,19 +75,12 @@ export class Tab {
   }
 
   /** Puts an entry into the outbox. Resolves with the position that the server has given it. */
-  async publish(entry: OutboxEntry): Promise<string> {
-    const published = new Promise<string>((resolve, reject) => {
-      this.#waiters.set(entry.id, [...(this.#waiters.get(entry.id) ?? []), { resolve, reject }]);
+  publish(entry: OutboxEntry): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const waiters = this.#waiters.get(entry.id) ?? [];
+      this.#waiters.set(entry.id, [...waiters, { entry, resolve, reject }]);
+      void this.#put(entry);
     });
-    published.catch(() => {});
-    try {
-      await withRoom(this.#store, () => this.#store.outbox.put(entry), this.#evicted);
-    } catch (error) {
-      this.#waiters.delete(entry.id);
-      throw error;
-    }
-    this.#hub.ask({ kind: 'outbox' });
-    return published;
   }
 
   /** The messages of records, without those that cannot be decoded. */
@@ -129,6 +123,8 @@ export class Tab {
             this.#want(subscription);
           });
         }
+        // The former leader may have sent an entry and not told. The server knows its id.
+        for (const [waiter] of this.#waiters.values()) if (waiter) void this.#put(waiter.entry);
         break;
       case 'connected':
         this.#setConnected(news.target);
@@ -194,6 +190,16 @@ export class Tab {
       }
       default:
         break;
+    }
+  }
+
+  async #put(entry: OutboxEntry): Promise<void> {
+    try {
+      await withRoom(this.#store, () => this.#store.outbox.put(entry), this.#evicted);
+      this.#hub.ask({ kind: 'outbox' });
+    } catch (thrown) {
+      const error = asUpdraftError(thrown, 'storage-failed', { channel: entry.channel });
+      this.#settle(entry.id, (waiter) => waiter.reject(error));
     }
   }
 
