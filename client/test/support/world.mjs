@@ -1,7 +1,7 @@
 // What tests share: a server, clients that are closed afterwards, waits, what a client told.
 
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
+import path from 'node:path';
 import { test as nodeTest } from 'node:test';
 
 import WebSocket from 'ws';
@@ -14,6 +14,10 @@ const PATIENCE = 20_000;
 
 /** A server that runs elsewhere: then tests that have to interfere with the server are skipped. */
 const REAL = process.env.UPDRAFT_URL;
+
+/** The file of these tests, and how many of its tests had a topic. */
+const FILE = path.basename(process.argv[1], '.test.mjs');
+let count = 0;
 
 /** A test that needs only the wire of a server: it runs against that of `UPDRAFT_URL` too. */
 export function test(name, body) {
@@ -30,8 +34,8 @@ export function testWithFake(name, body) {
 
 /** A server and its clients, for one test. */
 export class World {
-  /** The name of a topic that is this test's own. */
-  topic = `test-${randomUUID()}`;
+  /** The name of a topic that is this test's own. There may be a second one, with `-2` behind it. */
+  topic = `test-${FILE}-${(count += 1)}`;
   #clients = [];
   #context;
 
