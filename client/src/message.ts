@@ -21,6 +21,8 @@ export interface RecordInfo {
   time: Date;
   /** Its key: messages of one key keep their order wherever they are worked on. */
   key: string | undefined;
+  /** What it is about: compaction keeps the latest message of each compact id. */
+  compact: string | undefined;
   /** Its metadata. */
   meta: { [name: string]: string };
   /** Whether it says that what its compact id stood for is deleted. */
@@ -48,12 +50,13 @@ export function recordOf(message: Message): RecordInfo {
 
 /** The message of a record. Throws what `decode` throws. */
 export function toMessage({ position, event }: StoredRecord, decode: Codec<unknown>): Message {
-  const { payload, key, meta, time } = event;
+  const { payload, key, compact, meta, time } = event;
   const message: Message = { offset: position, ...members(payload, decode) };
   message.offset = position;
   const record: RecordInfo = {
     time: toDate(time),
     key: typeof key === 'string' ? key : undefined,
+    compact: typeof compact === 'string' ? compact : undefined,
     meta: isObject(meta) ? (meta as { [name: string]: string }) : {},
     isTombstone: payload === undefined,
   };

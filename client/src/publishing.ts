@@ -14,7 +14,7 @@ export interface PublishOptions {
   id?: string;
   /** What it is about: compaction keeps the latest message of each compact id. */
   compact?: string;
-  /** Says that what `compact` stands for is deleted. Then there is no value. */
+  /** Says that what `compact` stands for is deleted. Then the value is `null`. */
   tombstone?: boolean;
   /** Metadata. */
   meta?: { [name: string]: string };
@@ -54,6 +54,11 @@ function read(parameters: readonly unknown[]): { value: unknown; options: Publis
     !isPlainObject(options)
   ) {
     throw invalidCount();
+  }
+  const { tombstone = false, compact } = options as PublishOptions;
+  if (tombstone !== (first === null) || (tombstone && compact === undefined)) {
+    const rule = 'A tombstone has the value null and a compact id, and nothing else is null!';
+    throw new UpdraftError('invalid-arguments', rule);
   }
   return { value: first, options };
 }

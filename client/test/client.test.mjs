@@ -79,7 +79,15 @@ test('a_deletion_is_a_message_without_members', async (world) => {
   const offset = await client.publish(world.topic, null, { tombstone: true, compact: 'a' });
   const [message] = await told.untilMessages(1);
   assert.deepEqual(message, { offset });
-  assert.equal(recordOf(message).isTombstone, true);
+  const { isTombstone, compact } = recordOf(message);
+  assert.deepEqual([isTombstone, compact], [true, 'a']);
+  for (const wrong of [
+    [null],
+    [null, { tombstone: true }],
+    [{ n: 1 }, { tombstone: true, compact: 'a' }],
+  ]) {
+    assert.equal(await codeOf(client.publish(world.topic, ...wrong)), 'invalid-arguments');
+  }
 });
 
 test('values_of_ejson_come_back_as_they_were', async (world) => {

@@ -199,6 +199,7 @@ export class FakeServer {
     const event = {
       ...(tombstone ? {} : { payload }),
       ...(key && { key }),
+      ...(compact && { compact }),
       ...(meta && { meta }),
       time,
     };

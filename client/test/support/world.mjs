@@ -34,7 +34,7 @@ export function testWithFake(name, body) {
 
 /** A server and its clients, for one test. */
 export class World {
-  /** The name of a topic that is this test's own. There may be a second one, with `-2` behind it. */
+  /** A topic that is this test's own. A second one has `-2` behind its name. */
   topic = `test-${FILE}-${(count += 1)}`;
   #clients = [];
   #context;
