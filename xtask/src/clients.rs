@@ -29,6 +29,31 @@ pub(crate) fn npm() -> Result<(), String> {
     })
 }
 
+/// The folder of the npm package that this workspace publishes.
+pub(crate) fn package() -> PathBuf {
+    root().join("client")
+}
+
+/// Installs what the npm package needs, in its own folder, and builds it.
+pub(crate) fn build_package() -> Result<(), String> {
+    let folder = package();
+    let read =
+        |name| fs::read_to_string(folder.join(name)).map_err(|error| format!("{name}: {error}"));
+    let stamp = read("package.json")? + &read("package-lock.json")?;
+    // `npm ci` begins by deleting what is installed, and this file with it.
+    let stamp_file = folder.join("node_modules/.installed-by-xtask");
+    if fs::read_to_string(&stamp_file).is_ok_and(|found| found == stamp) {
+        println!("already installed");
+    } else {
+        let mut npm = Command::new("npm");
+        run(npm.arg("ci").args(NPM_FLAGS).current_dir(&folder))?;
+        fs::write(&stamp_file, stamp)
+            .map_err(|error| format!("{}: {error}", stamp_file.display()))?;
+    }
+    let mut npm = Command::new("npm");
+    run(npm.args(["run", "--silent", "build"]).current_dir(&folder))
+}
+
 /// Installs the packages of `tests/clients/requirements.txt`, for use with `PYTHONPATH`.
 pub(crate) fn pip() -> Result<(), String> {
     let folder = clients().join("python");

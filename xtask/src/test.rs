@@ -3,7 +3,7 @@
 //! programs.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::results::{Results, Skipped};
 use crate::steps::Steps;
@@ -56,6 +56,10 @@ pub(crate) fn run() -> bool {
     steps.run("Rust clients", other_clients::crates);
     steps.run("MongoDB", other_clients::mongo);
     steps.run("tests", || tests(&mut results));
+    steps.run("the npm package", || {
+        other_clients::build_package()?;
+        package_tests(&mut results)
+    });
     steps.run("fuzzing", || fuzz::run(fuzz::SHORT_RUN));
     steps.run("documentation", || {
         let mut doc = cargo(&["doc", "--workspace", "--all-features", "--no-deps"]);
@@ -79,14 +83,30 @@ fn clippy(of_what: &[&str]) -> Result<(), String> {
     run_command(clippy.args(["--", "-D", "warnings"]))
 }
 
-/// Runs all tests, and shows their output while it is read.
+/// Runs all tests of the workspace.
 fn tests(results: &mut Results) -> Result<(), String> {
     let mut command = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
-    command
-        .env("UPDRAFT_CLIENTS", clients())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let error = |error| format!("cargo test: {error}");
+    command.env("UPDRAFT_CLIENTS", clients());
+    run_tests(&mut command, results)?;
+    if results.passed == 0 {
+        return Err("no test ran".into());
+    }
+    check_reasons(&results.skipped)
+}
+
+/// Runs the tests of the npm package, which say how they went as Rust's do.
+fn package_tests(results: &mut Results) -> Result<(), String> {
+    let mut command = Command::new("npm");
+    command.args(["test", "--silent"]);
+    run_tests(command.current_dir(other_clients::package()), results)?;
+    check_reasons(&results.skipped)
+}
+
+/// Runs tests, shows their output while it is read, and keeps the results of all so far.
+fn run_tests(command: &mut Command, results: &mut Results) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let error = |error| format!("{name}: {error}");
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(error)?;
     if let Some(output) = child.stdout.take() {
         for line in BufReader::new(output).split(b'\n') {
@@ -100,13 +120,11 @@ fn tests(results: &mut Results) -> Result<(), String> {
     results
         .save()
         .map_err(|error| format!("the results are not kept: {error}"))?;
-    if !status.success() {
-        return Err(status.to_string());
+    if status.success() {
+        Ok(())
+    } else {
+        Err(status.to_string())
     }
-    if results.passed == 0 {
-        return Err("no test ran".into());
-    }
-    check_reasons(&results.skipped)
 }
 
 /// Fails if a test was skipped without a reason.
