@@ -19,6 +19,7 @@
 mod calls;
 mod config;
 mod events;
+mod following;
 mod heartbeat;
 mod held;
 mod history;
