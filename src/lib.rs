@@ -66,6 +66,8 @@ mod base;
 #[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]
+mod feed;
+#[cfg(feature = "server")]
 mod handler;
 #[cfg(feature = "server")]
 mod limit;
@@ -105,7 +107,7 @@ pub use mapping::{Event, IntoEvent, IntoGapEvent, MessageEvent};
 #[cfg(feature = "server")]
 pub use method::{Call, WriteGuard};
 #[cfg(feature = "server")]
-pub use publication::{DocumentId, Subscription, Vent};
+pub use publication::{DocumentId, Follow, FollowError, IntoStart, Subscription, Vent};
 #[cfg(all(feature = "server", feature = "tls"))]
 pub use server::Tls;
 #[cfg(feature = "server")]

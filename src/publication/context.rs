@@ -12,6 +12,7 @@ use updraft_bus::Message;
 use updraft_protocol::ejson::{self, ObjectId, Value};
 use updraft_protocol::session::Run;
 use updraft_protocol::view::IntoFields;
+use updraft_topics::{Entry, Position, Published, Topic};
 
 use super::PublicationLog;
 use crate::base::clock;
@@ -44,8 +45,19 @@ struct Life {
     handler_ended: bool,
     /// How long it has waited for the bus, over all its channels.
     waited_for_bus: Duration,
+    /// Whether it follows a topic.
+    is_following: bool,
+    /// Where the run before this one was in its topic.
+    continuation: Option<Box<Continuation>>,
     /// Set if more than the handler ends with the subscription, which is rare.
     at_end: Option<Box<AtEnd>>,
+}
+
+/// Where a subscription was in the topic that it followed, when its user changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Continuation {
+    pub(crate) topic: Topic,
+    pub(crate) position: Position,
 }
 
 /// What happens at the end of a subscription.
@@ -274,6 +286,20 @@ impl Subscription {
         self.0.connection.host().emit(channel, value).await
     }
 
+    /// Publishes a record to a topic, and resolves when the store has it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Topic::publish`], as a client is told them.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the record may or may not be stored.
+    pub async fn publish(&self, topic: &Topic, entry: impl Into<Entry>) -> Result<Published> {
+        self.flowing().await;
+        Ok(topic.publish(entry).await?)
+    }
+
     /// Waits until there is memory for its handler to start.
     pub(super) async fn wait_for_memory(&self) {
         if self.0.connection.is_short() {
@@ -304,6 +330,29 @@ impl Subscription {
     pub(super) fn waited_for_bus(&self, time: Duration) {
         let mut life = self.life();
         life.waited_for_bus = life.waited_for_bus.saturating_add(time);
+    }
+
+    /// Whether the events of its publication are a streamer's.
+    pub(super) fn is_streamer(&self) -> bool {
+        self.0.publication.is_streamer
+    }
+
+    /// It follows a topic from here on. Returns `false` if it does already.
+    pub(super) fn begin_following(&self) -> bool {
+        !std::mem::replace(&mut self.life().is_following, true)
+    }
+
+    pub(super) fn continues_at(&self, continuation: Option<Continuation>) {
+        if continuation.is_some() {
+            self.life().continuation = continuation.map(Box::new);
+        }
+    }
+
+    /// Where the run before this one was in a topic.
+    pub(super) fn continuation(&self, topic: &Topic) -> Option<Position> {
+        let life = self.life();
+        let continuation = life.continuation.as_deref();
+        continuation.filter(|it| it.topic == *topic).map(|it| it.position)
     }
 
     pub(super) fn handler_ended(&self) {
@@ -366,6 +415,12 @@ impl Subscription {
         channels.mapping_failed(message.channel());
         let what = "A mapping function failed; its event is lost.";
         self.function_failed(what, Some(message.channel()), error);
+    }
+
+    /// Like [`mapping_failed`](Self::mapping_failed), for a function that maps records of a topic.
+    pub(crate) fn record_failed(&self, error: &Error) {
+        let what = "A mapping function failed; the record is passed over.";
+        self.function_failed(what, None, error);
     }
 
     /// Like [`mapping_failed`](Self::mapping_failed), for a function that was called for a gap.

@@ -202,7 +202,7 @@ impl Builder {
     pub fn streamer<M>(mut self, name: &str, handler: impl Handler<Vent, M>) -> Self {
         self.check_name("streamer", name);
         let name = format!("stream-{name}");
-        let publication = Publication::vent(&name, handler);
+        let publication = Publication::streamer(&name, handler);
         self.add(
             &name,
             PublicationKind::Streamer(name.as_str().into()),

@@ -117,6 +117,8 @@ impl Handle {
         Stats {
             tasks: self.shared.host.tasks.len(),
             channels: self.shared.host.channels.channel_count(),
+            followed_topics: self.shared.host.feeds.count(),
+            topic_pages: self.shared.host.feeds.pages(),
             polling_sessions: self.shared.polling.len(),
             queued_bytes: self.shared.host.memory.queued(),
             parameter_bytes: self.shared.host.memory.parameters(),

@@ -9,6 +9,7 @@ use updraft_protocol::session::{Run, Session};
 use super::ClientLimits;
 use super::conversation::Conversation;
 use super::fan_out::{FanOut, FollowerId};
+use super::following::{Following, Ledger, TopicFollowerId};
 use super::link::Link;
 use super::outgoing::Outgoing;
 use super::timers::Tick;
@@ -17,7 +18,7 @@ use crate::base::memory::Share;
 use crate::handler::Connection;
 use crate::mail::{Backlog, Mail, Place, UserChanged};
 use crate::mapping::{Event, OnGap};
-use crate::publication::Subscription;
+use crate::publication::{Continuation, Subscription};
 use crate::telemetry::{GaugeGuard, LiveSession, LiveSubscription, ParkedSession};
 
 /// Bytes of subscription parameters that every client may have without their being counted, like
@@ -31,6 +32,8 @@ pub(super) struct Client {
     /// The connection as its handlers see it.
     pub(super) context: Connection,
     pub(super) outgoing: Outgoing,
+    /// The records of topics in `outgoing`; set once a subscription follows a topic.
+    pub(super) ledger: Option<Box<Ledger>>,
     pub(super) waiting: Waiting,
     /// The user who is logged in; handlers get it when they start.
     pub(super) user: Option<Arc<str>>,
@@ -101,6 +104,9 @@ pub(super) struct Change {
     pub(super) calls: Vec<UserChanged>,
     /// Collects messages meanwhile.
     pub(super) keeper: Option<FollowerId>,
+    /// Where runs that are over were in their topics, with the runs that replace them. Bounded by
+    /// the subscriptions.
+    pub(super) continuations: Vec<(Run, Continuation)>,
 }
 
 /// A connection that wants the session of another.
@@ -118,6 +124,8 @@ pub(super) struct Rival {
 pub(super) struct Running {
     pub(super) run: Run,
     pub(super) subscription: Subscription,
+    /// What follows a topic for it, if anything does.
+    pub(super) follower: Option<TopicFollowerId>,
     /// Its mapping functions. Filled by `Mail::On`, drained when the subscription ends or runs
     /// again.
     pub(super) followers: Vec<FollowerId>,
@@ -140,6 +148,7 @@ impl Client {
             session,
             context,
             outgoing: Outgoing::new(output),
+            ledger: None,
             waiting: Waiting {
                 input,
                 held_up: None,
@@ -357,7 +366,9 @@ impl Client {
 
     /// Whether none of its waiting output has moved for too long.
     pub(super) fn is_stuck(&self, limits: &ClientLimits, now: Duration) -> bool {
+        // A client that only has records of topics to read may be as slow as it likes.
         let stuck = self.outgoing.stuck_since();
+        let stuck = stuck.filter(|_| self.ledger.is_none() || self.outgoing.has_own_messages());
         self.closing.is_none()
             && stuck.is_some_and(|since| since.saturating_add(limits.output_timeout) <= now)
     }
@@ -397,6 +408,20 @@ impl Client {
     }
 }
 
+impl Change {
+    /// Where the run before this one was in its topic.
+    pub(super) fn continuation(&self, run: Run) -> Option<&Continuation> {
+        let mut of_run = self.continuations.iter().filter(|(of, _)| *of == run);
+        of_run.next().map(|(_, continuation)| continuation)
+    }
+}
+
+/// What follows a topic for a subscription among these.
+pub(super) fn follower(subscriptions: &[Running], run: Run) -> Option<TopicFollowerId> {
+    let index = subscriptions.binary_search_by_key(&run, |running| running.run);
+    subscriptions.get(index.ok()?)?.follower
+}
+
 impl Waiting {
     /// The session is over: nobody reads its mail.
     pub(super) fn forget_mail(&mut self) {
@@ -419,6 +444,7 @@ impl Running {
         Self {
             run,
             subscription,
+            follower: None,
             followers: Vec::new(),
             on_gap: Box::default(),
             _counted: counted,
@@ -433,9 +459,12 @@ impl Running {
     }
 
     /// Ends the subscription: removes its mapping functions and tells its handler.
-    pub(super) fn end(self, fan_out: &mut FanOut) {
+    pub(super) fn end(self, fan_out: &mut FanOut, following: &mut Following) {
         for follower in self.followers {
             fan_out.remove(follower);
+        }
+        if let Some(follower) = self.follower {
+            following.remove(follower);
         }
         self.subscription.end();
     }

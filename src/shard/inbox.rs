@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use updraft_bus::{Batch, BusError, Gap, Port};
+use updraft_topics as topics;
 
 use super::Arrival;
 use super::listing::Listing;
 use super::newcomer::Newcomer;
 use super::polling_sessions::{self as polling, RequestInbox};
 use crate::base::memory::Memory;
+use crate::feed::{FeedId, FeedPort, Fetched};
 use crate::mail::{Address, Mail, Place, Post};
 
 /// A letter to a shard.
@@ -35,6 +37,8 @@ pub(crate) enum Letter {
     Batch(Batch),
     /// From the bus: messages of these channels may be missing.
     Gap(Gap),
+    /// From a feed, for the followers of its topic.
+    Feed(FeedNews),
     /// From the bus: it no longer carries this channel.
     Refused(Arc<str>, BusError),
     /// From an HTTP request to its session.
@@ -48,6 +52,14 @@ pub(crate) enum Letter {
     ShutDown { spread: Duration },
     /// Drop every connection and end.
     Stop,
+}
+
+/// What a feed tells a shard.
+pub(crate) enum FeedNews {
+    /// It has new records, or has ended.
+    Grew(FeedId),
+    /// What became of the page behind this place.
+    Fetched(FeedId, topics::Place, Fetched),
 }
 
 impl Letter {
@@ -103,7 +115,8 @@ impl Default for InboxLimits {
 #[derive(Default)]
 struct InboxState {
     /// Filled by all senders, emptied by the shard. Mail is bounded by the memory limit of the
-    /// process, posts of polling clients by the room of their sessions, batches and arrivals by
+    /// process, news of feeds by the topics that are followed and the places that are waited for,
+    /// posts of polling clients by the room of their sessions, batches and arrivals by
     /// `limits`, newcomers by the number of connections. There is at most one gap behind each of
     /// the other letters.
     letters: Vec<Letter>,
@@ -252,6 +265,20 @@ impl Post for Inbox {
 
     fn shard(&self) -> usize {
         self.shard
+    }
+}
+
+impl FeedPort for Inbox {
+    fn shard(&self) -> usize {
+        self.shard
+    }
+
+    fn grew(&self, feed: FeedId) {
+        self.put(Letter::Feed(FeedNews::Grew(feed)));
+    }
+
+    fn fetched(&self, feed: FeedId, after: topics::Place, fetched: Fetched) {
+        self.put(Letter::Feed(FeedNews::Fetched(feed, after, fetched)));
     }
 }
 

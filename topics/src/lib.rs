@@ -8,6 +8,7 @@ mod entry;
 mod error;
 #[cfg(feature = "file")]
 mod file;
+mod heads;
 mod index;
 mod log;
 mod loss;
@@ -38,7 +39,7 @@ pub use self::error::{Cause, Item, TopicError};
 #[cfg(feature = "file")]
 pub use self::file::{FileOptions, FileStore};
 pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
-pub use self::loss::{Gap, Reset, ResetReason};
+pub use self::loss::{Gap, Lost, Reset, ResetReason};
 pub use self::memory::Memory;
 pub use self::message::{Message, Received};
 pub use self::name::{InvalidTopicName, MAX_TOPIC_NAME, TopicName};
@@ -52,6 +53,7 @@ pub use self::register::{
     MAX_REGISTER_KEY, MAX_REGISTER_VALUE, Register, RegisterKey, Registers, Swap, Swapped, Version,
 };
 pub use self::seek::Start;
+pub use self::heads::Heads;
 pub use self::settings::{Codec, Compaction, RecordLimits, Retention, Settings, WhenFull};
 pub use self::store::Store;
 pub use self::stored::Damaged;

@@ -83,7 +83,7 @@ impl EventLoop {
             Action::Refused { what, name, code } => log_refused(client, what, &name, &code),
             Action::Stop(run) => {
                 if let Some(running) = client.take_running(run) {
-                    running.end(&mut self.fan_out);
+                    running.end(&mut self.fan_out, &mut self.following);
                 }
             }
             Action::Deactivate { run, next } => self.deactivate(index, run, next),

@@ -1,0 +1,680 @@
+//! The subscriptions of this shard that follow topics: where each is, and which of them may be sent
+//! more.
+//!
+//! A follower is *live* if it has been sent all that its topic had when the shard last looked: it
+//! gets each new record at once. One whose window is full is passed over, and so falls behind; when
+//! half of its window is written, it is due, and takes what is behind its place from the feed.
+//! Nothing is queued for it.
+
+mod group;
+mod ledger;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::quality::RandomState;
+use slab::Slab;
+use updraft_protocol::message::Tail;
+use updraft_protocol::session::Run;
+use updraft_protocol::vent::Encoding;
+use updraft_topics::{Heads, Lost, Message, Offset, Place, Position, TopicError};
+
+use super::ClientLimits;
+use super::inbox::{FeedNews, Inbox};
+use super::mapping_calls::MappingCalls;
+use crate::base::error::Error;
+use crate::feed::{
+    Beginning, Ended, Feed, FeedId, FeedPort, Fetched, Look, Next, Policies, Room, lost,
+};
+use crate::mail::FollowTopic;
+use crate::mapping::{MapRecord, OnLost, RecordMapper, SharedMapper};
+use crate::publication::{Continuation, Subscription};
+use group::RecordGroup;
+pub(super) use ledger::Ledger;
+
+/// The index of a follower of a topic in its shard.
+pub(super) type TopicFollowerId = u32;
+
+/// After so many records without an event, or after this time, a client is told where it is.
+const PASSED_RECORDS: u32 = 1000;
+const PASSED_TIME: Duration = Duration::from_secs(5);
+
+/// The topics that this shard follows.
+pub(super) struct Following {
+    inbox: Arc<Inbox>,
+    /// How much may be unwritten for each follower.
+    window: Room,
+    /// Filled by `add`, drained with the last follower of a topic.
+    topics: HashMap<FeedId, FollowedTopic, RandomState>,
+    /// Filled by `add`, drained as subscriptions end and run again.
+    followers: Slab<Follower>,
+    /// Each group once. Filled by `add`, drained with its last member.
+    groups: HashSet<Rc<RecordGroup>, RandomState>,
+    /// Topics with new records, each once.
+    grown: VecDeque<FeedId>,
+    /// Followers that may be sent more, each once; some may be gone.
+    due: VecDeque<TopicFollowerId>,
+}
+
+/// A topic, with its followers on this shard.
+struct FollowedTopic {
+    feed: Arc<Feed>,
+    /// Where the live followers are.
+    delivered: Place,
+    followers: Vec<TopicFollowerId>,
+    /// Who waits for the page behind an offset; some may be gone. Filled by `look`, drained as pages
+    /// come.
+    fetching: HashMap<Offset, Vec<TopicFollowerId>>,
+    /// Whether it stands in `grown`.
+    is_listed: bool,
+}
+
+/// One subscription that follows a topic.
+struct Follower {
+    /// The index of the connection in the shard.
+    connection: usize,
+    run: Run,
+    encoding: Encoding,
+    subscription: Subscription,
+    feed: FeedId,
+    function: Function,
+    policies: Policies,
+    on_lost: Option<OnLost>,
+    /// Behind the last record that it was sent, or that was passed over.
+    place: Place,
+    horizon: Offset,
+    /// While it reads a snapshot.
+    only: Option<Arc<Heads>>,
+    /// The end of the topic when it began, until it is reached.
+    until: Option<Place>,
+    pace: Pace,
+    /// Records that were queued for its client and are not written, and their bytes.
+    unwritten: u32,
+    unwritten_bytes: u32,
+    /// Records since the client last learned where it is, and when that was.
+    passed: u32,
+    told: Duration,
+}
+
+enum Function {
+    Each(MapRecord),
+    Shared(Rc<RecordGroup>),
+}
+
+/// What a follower waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// New records.
+    Live,
+    /// Its turn: it stands in the list of those that are due.
+    Due,
+    /// A page from the store.
+    Fetching,
+    /// Its client, which has not taken enough of what it was sent.
+    Full,
+    /// Its client, which is away or whose user changes.
+    Paused,
+    /// A place to go on from, because it has lost records.
+    Recovering,
+}
+
+/// A record for one follower, on its way to the client.
+pub(super) struct Handed {
+    pub(super) connection: usize,
+    pub(super) run: Run,
+    /// Where the follower was before it.
+    pub(super) before: Place,
+    /// `None` if there is no event for it.
+    pub(super) tail: Option<Tail>,
+    pub(super) bytes: u32,
+    /// Whether the client may have to be told where the follower is.
+    pub(super) is_notable: bool,
+}
+
+/// What a follower that is due finds.
+pub(super) enum Found {
+    /// Records to hand to it, and where it is then.
+    Records(Vec<Arc<Message>>, Next),
+    /// Nothing at the moment.
+    Nothing,
+    Lost(Lost),
+    /// It has got everything, and there will be no more.
+    Ended(Ended),
+}
+
+/// Who a follower is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Of {
+    pub(super) connection: usize,
+    pub(super) run: Run,
+}
+
+impl Following {
+    pub(super) fn new(inbox: Arc<Inbox>, limits: &ClientLimits) -> Self {
+        Self {
+            inbox,
+            window: Room {
+                records: limits.followed_records.max(1),
+                bytes: limits.followed_bytes.max(1),
+            },
+            topics: HashMap::default(),
+            followers: Slab::new(),
+            groups: HashSet::default(),
+            grown: VecDeque::new(),
+            due: VecDeque::new(),
+        }
+    }
+
+    /// Adds a follower, which waits for [`go_on`](Self::go_on).
+    pub(super) fn add(
+        &mut self,
+        of: Of,
+        encoding: Encoding,
+        subscription: Subscription,
+        follow: FollowTopic,
+    ) -> TopicFollowerId {
+        let FollowTopic {
+            feed,
+            beginning,
+            mapper,
+            policies,
+            on_lost,
+        } = follow;
+        let function = match mapper {
+            RecordMapper::Each(f) => Function::Each(f),
+            RecordMapper::Shared(mapper) => {
+                let group = Rc::new(RecordGroup::new(mapper, self.groups.hasher()));
+                let known = self.groups.get(&group).cloned();
+                let group = known.unwrap_or_else(|| {
+                    self.groups.insert(group.clone());
+                    group
+                });
+                Function::Shared(group)
+            }
+        };
+        let id = self.followers.insert(Follower {
+            connection: of.connection,
+            run: of.run,
+            encoding,
+            subscription,
+            feed: feed.id(),
+            function,
+            policies,
+            on_lost,
+            place: beginning.place,
+            horizon: beginning.horizon,
+            only: beginning.only,
+            until: Some(beginning.until),
+            pace: Pace::Paused,
+            unwritten: 0,
+            unwritten_bytes: 0,
+            passed: 0,
+            told: Duration::ZERO,
+        });
+        let id = TopicFollowerId::try_from(id).unwrap_or(TopicFollowerId::MAX);
+        let inbox = &self.inbox;
+        let topic = self.topics.entry(feed.id()).or_insert_with(|| {
+            let delivered = feed.join(inbox.clone());
+            FollowedTopic {
+                feed,
+                delivered,
+                followers: Vec::new(),
+                fetching: HashMap::new(),
+                is_listed: false,
+            }
+        });
+        topic.followers.push(id);
+        id
+    }
+
+    /// Removes a follower. Returns where it was.
+    pub(super) fn remove(&mut self, id: TopicFollowerId) -> Option<Continuation> {
+        let follower = self.followers.try_remove(index(id))?;
+        if let Function::Shared(group) = &follower.function
+            && group.has_one_member()
+        {
+            self.groups.remove(group);
+        }
+        let topic = self.topics.get_mut(&follower.feed)?;
+        let continuation = Continuation {
+            topic: topic.feed.topic().clone(),
+            position: position(&topic.feed, follower.place),
+        };
+        if let Some(at) = topic.followers.iter().position(|other| *other == id) {
+            topic.followers.swap_remove(at);
+        }
+        if topic.followers.is_empty() {
+            topic.feed.leave(FeedPort::shard(&*self.inbox));
+            self.topics.remove(&follower.feed);
+        }
+        Some(continuation)
+    }
+
+    /// A follower that has lost records goes on here, once it is told to.
+    pub(super) fn restart(&mut self, id: TopicFollowerId, beginning: &Beginning) {
+        if let Some(follower) = self.followers.get_mut(index(id)) {
+            follower.place = beginning.place;
+            follower.horizon = beginning.horizon;
+            follower.only = beginning.only.clone();
+            follower.until = Some(beginning.until);
+            follower.pace = Pace::Paused;
+        }
+    }
+
+    /// A follower waits, until it is told to go on. One that has lost records finds out first where.
+    pub(super) fn pause(&mut self, id: TopicFollowerId) {
+        if let Some(follower) = self.followers.get_mut(index(id)) {
+            (follower.unwritten, follower.unwritten_bytes) = (0, 0);
+            if follower.pace != Pace::Recovering {
+                follower.pace = Pace::Paused;
+            }
+        }
+    }
+
+    /// Records that were queued for a follower are gone: it goes back to this place.
+    pub(super) fn rewind(&mut self, id: TopicFollowerId, place: Place) {
+        if let Some(follower) = self.followers.get_mut(index(id))
+            && follower.pace != Pace::Recovering
+        {
+            follower.place = place;
+        }
+    }
+
+    /// A follower that waits for its client goes on.
+    pub(super) fn go_on(&mut self, id: TopicFollowerId) {
+        let follower = self.followers.get(index(id));
+        if follower.is_some_and(|it| it.pace == Pace::Paused) {
+            self.set_due(id);
+        }
+    }
+
+    /// Where a follower's topic is read, if the follower is there.
+    pub(super) fn feed(&self, id: TopicFollowerId) -> Option<Arc<Feed>> {
+        let follower = self.followers.get(index(id))?;
+        Some(self.topics.get(&follower.feed)?.feed.clone())
+    }
+
+    /// Who a follower is for.
+    pub(super) fn of(&self, id: TopicFollowerId) -> Option<Of> {
+        let follower = self.followers.get(index(id))?;
+        Some(Of {
+            connection: follower.connection,
+            run: follower.run,
+        })
+    }
+
+    /// News of a feed. Returns those followers of which something has become.
+    pub(super) fn hear(&mut self, news: FeedNews) -> Vec<(TopicFollowerId, Found)> {
+        match news {
+            FeedNews::Grew(feed) => {
+                self.list(feed);
+                Vec::new()
+            }
+            FeedNews::Fetched(feed, after, fetched) => self.fetched(feed, after, &fetched),
+        }
+    }
+
+    /// Whether nobody has anything to get at the moment.
+    pub(super) fn is_idle(&self) -> bool {
+        self.grown.is_empty() && self.due.is_empty()
+    }
+
+    /// The next topic with new records.
+    pub(super) fn next_grown(&mut self) -> Option<FeedId> {
+        self.grown.front().copied()
+    }
+
+    /// The next follower that may be sent more.
+    pub(super) fn next_due(&mut self) -> Option<TopicFollowerId> {
+        self.due.pop_front()
+    }
+
+    /// The new records of a topic, which are to be handed to its live followers one by one. `None`
+    /// if there are none: then it is no longer among those that have grown.
+    pub(super) fn news(&mut self, feed: FeedId) -> Option<Vec<Arc<Message>>> {
+        /// They are shared, so they take hardly any memory.
+        const AT_ONCE: Room = Room {
+            records: 8,
+            bytes: usize::MAX,
+        };
+        let shard = FeedPort::shard(&*self.inbox);
+        let topic = self.topics.get_mut(&feed);
+        let look = topic.as_ref().map(|topic| {
+            topic.feed.heard(shard);
+            topic.feed.look(topic.delivered, Offset::MAX, AT_ONCE)
+        });
+        match (topic, look) {
+            (Some(topic), Some(Look::Records(records, next))) => {
+                topic.delivered = next.place;
+                return Some(records);
+            }
+            // The live ones see for themselves that it has ended, or what they have missed.
+            (Some(topic), Some(look)) => {
+                topic.is_listed = false;
+                topic.delivered = topic.feed.end();
+                if !matches!(look, Look::End) || topic.feed.ended().is_some() {
+                    let followers = topic.followers.clone();
+                    for id in followers {
+                        if self.pace(id) == Some(Pace::Live) {
+                            self.set_due(id);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.grown.retain(|it| *it != feed);
+        None
+    }
+
+    /// The followers of a topic.
+    pub(super) fn followers(&self, feed: FeedId) -> Vec<TopicFollowerId> {
+        let topic = self.topics.get(&feed);
+        topic.map(|topic| topic.followers.clone()).unwrap_or_default()
+    }
+
+    /// A live follower gets a new record; `None` if it is not live, or has it already.
+    pub(super) fn hand_live(
+        &mut self,
+        id: TopicFollowerId,
+        record: &Arc<Message>,
+        calls: &mut MappingCalls,
+    ) -> Option<Handed> {
+        let window = self.window;
+        let follower = self.followers.get_mut(index(id))?;
+        if follower.pace != Pace::Live || record.offset() <= follower.place.offset {
+            return None;
+        }
+        if !follower.has_room(window) {
+            follower.pace = Pace::Full;
+            return None;
+        }
+        Some(follower.hand(record, calls))
+    }
+
+    /// A follower that is due gets a record.
+    pub(super) fn hand(
+        &mut self,
+        id: TopicFollowerId,
+        record: &Arc<Message>,
+        calls: &mut MappingCalls,
+    ) -> Option<Handed> {
+        let follower = self.followers.get_mut(index(id))?;
+        Some(follower.hand(record, calls))
+    }
+
+    /// What is behind the place of a follower that is due.
+    pub(super) fn look(&mut self, id: TopicFollowerId) -> Found {
+        let window = self.window;
+        let Some(follower) = self.followers.get_mut(index(id)) else {
+            return Found::Nothing;
+        };
+        if follower.pace != Pace::Due {
+            return Found::Nothing;
+        }
+        let room = follower.room(window);
+        if room.records == 0 || room.bytes == 0 {
+            follower.pace = Pace::Full;
+            return Found::Nothing;
+        }
+        follower.skip_to_head();
+        let (place, horizon) = (follower.place, follower.horizon);
+        let Some(topic) = self.topics.get_mut(&follower.feed) else {
+            return Found::Nothing;
+        };
+        match topic.feed.look(place, horizon, room) {
+            Look::Records(records, next) => Found::Records(records, next),
+            Look::End => {
+                follower.pace = Pace::Live;
+                match topic.feed.ended() {
+                    Some(ended) => Found::Ended(ended),
+                    None => Found::Nothing,
+                }
+            }
+            Look::Missing => {
+                follower.pace = Pace::Fetching;
+                topic.fetching.entry(place.offset).or_default().push(id);
+                topic.feed.want(place, FeedPort::shard(&*self.inbox));
+                Found::Nothing
+            }
+            Look::Gap(gap) => Found::Lost(Lost::Gap(gap)),
+        }
+    }
+
+    /// A follower has been handed what it found, and is due again.
+    pub(super) fn moved(&mut self, id: TopicFollowerId, next: Next) {
+        if let Some(follower) = self.followers.get_mut(index(id)) {
+            follower.place = next.place;
+            follower.horizon = next.horizon.unwrap_or(follower.horizon);
+            self.set_due(id);
+        }
+    }
+
+    /// Whether a follower has just reached the end that its topic had when it began. True once.
+    pub(super) fn has_caught_up(&mut self, id: TopicFollowerId) -> bool {
+        let Some(follower) = self.followers.get_mut(index(id)) else {
+            return false;
+        };
+        let is_there = |until: &mut Place| follower.place.offset >= until.offset;
+        follower.until.take_if(is_there).is_some()
+    }
+
+    /// The position of a follower, if its client has not learned it for long. The client is told
+    /// then.
+    pub(super) fn untold(&mut self, id: TopicFollowerId, now: Duration) -> Option<Position> {
+        let follower = self.followers.get_mut(index(id))?;
+        let is_due = follower.passed >= PASSED_RECORDS
+            || follower.passed > 0 && now.saturating_sub(follower.told) >= PASSED_TIME;
+        is_due.then(|| self.tell(id, now))?
+    }
+
+    /// The position of a follower, which its client is told now.
+    pub(super) fn tell(&mut self, id: TopicFollowerId, now: Duration) -> Option<Position> {
+        let follower = self.followers.get_mut(index(id))?;
+        (follower.passed, follower.told) = (0, now);
+        let feed = &self.topics.get(&follower.feed)?.feed;
+        Some(position(feed, follower.place))
+    }
+
+    /// A record of so many bytes was written.
+    pub(super) fn drained(&mut self, id: TopicFollowerId, bytes: u32) {
+        let window = self.window;
+        let Some(follower) = self.followers.get_mut(index(id)) else {
+            return;
+        };
+        follower.unwritten = follower.unwritten.saturating_sub(1);
+        follower.unwritten_bytes = follower.unwritten_bytes.saturating_sub(bytes);
+        let is_half = follower.unwritten as usize <= window.records / 2
+            && follower.unwritten_bytes as usize <= window.bytes / 2;
+        if follower.pace == Pace::Full && is_half {
+            self.set_due(id);
+        }
+    }
+
+    /// A follower has lost records, and waits for a place to go on from. Returns its policies.
+    pub(super) fn recover(&mut self, id: TopicFollowerId) -> Option<(Policies, Subscription)> {
+        let follower = self.followers.get_mut(index(id))?;
+        follower.pace = Pace::Recovering;
+        Some((follower.policies, follower.subscription.clone()))
+    }
+
+    /// The event that a follower's handler wants sent for a loss.
+    pub(super) fn event_of_loss(&mut self, id: TopicFollowerId, lost: &Lost) -> Option<Tail> {
+        let follower = self.followers.get_mut(index(id))?;
+        let on_lost = follower.on_lost.as_mut()?;
+        let mut calls = MappingCalls::default();
+        let failed = |subscription: &Subscription, error: &Error| subscription.gap_failed(error);
+        let event = calls.call(|| on_lost(lost), &follower.subscription, failed);
+        event.into_tail_alone(follower.encoding)
+    }
+
+    fn fetched(
+        &mut self,
+        feed: FeedId,
+        after: Place,
+        fetched: &Fetched,
+    ) -> Vec<(TopicFollowerId, Found)> {
+        let mut found = Vec::new();
+        let Some(topic) = self.topics.get_mut(&feed) else {
+            return found;
+        };
+        let waiting = topic.fetching.remove(&after.offset).unwrap_or_default();
+        let delivered = topic.delivered;
+        for id in waiting {
+            let Some(follower) = self.followers.get_mut(index(id)) else {
+                continue;
+            };
+            if follower.pace != Pace::Fetching || follower.place.offset != after.offset {
+                continue;
+            }
+            match fetched {
+                Fetched::End if follower.place == after && after.offset >= delivered.offset => {
+                    follower.pace = Pace::Live;
+                    found.push((id, Found::Nothing));
+                }
+                Fetched::Failed(error) if follower.place == after => {
+                    found.push((id, Found::failed(error)));
+                }
+                // It looks again; perhaps it waits for another record with the same offset.
+                _ => self.set_due(id),
+            }
+        }
+        found
+    }
+
+    fn list(&mut self, feed: FeedId) {
+        if let Some(topic) = self.topics.get_mut(&feed)
+            && !std::mem::replace(&mut topic.is_listed, true)
+        {
+            self.grown.push_back(feed);
+        }
+    }
+
+    fn pace(&self, id: TopicFollowerId) -> Option<Pace> {
+        self.followers.get(index(id)).map(|follower| follower.pace)
+    }
+
+    fn set_due(&mut self, id: TopicFollowerId) {
+        if let Some(follower) = self.followers.get_mut(index(id)) {
+            follower.pace = Pace::Due;
+            self.due.push_back(id);
+        }
+    }
+}
+
+impl Found {
+    fn failed(error: &TopicError) -> Self {
+        match lost(error) {
+            Some(lost) => Self::Lost(lost),
+            None => Self::Ended(Ended::Failed(error.clone())),
+        }
+    }
+}
+
+impl Follower {
+    fn hand(&mut self, record: &Arc<Message>, calls: &mut MappingCalls) -> Handed {
+        let before = std::mem::replace(&mut self.place, record.position().place());
+        let tail = if self.takes(record.offset()) {
+            self.map(record, calls)
+        } else {
+            None
+        };
+        let bytes = tail.as_ref().map_or(0, Tail::len);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if tail.is_some() {
+            self.unwritten = self.unwritten.saturating_add(1);
+            self.unwritten_bytes = self.unwritten_bytes.saturating_add(bytes);
+            self.passed = 0;
+        } else {
+            self.passed = self.passed.saturating_add(1);
+        }
+        Handed {
+            connection: self.connection,
+            run: self.run,
+            before,
+            is_notable: tail.is_none() || self.until.is_some(),
+            tail,
+            bytes,
+        }
+    }
+
+    fn map(&mut self, record: &Arc<Message>, calls: &mut MappingCalls) -> Option<Tail> {
+        let (encoding, subscription) = (self.encoding, &self.subscription);
+        let failed = |subscription: &Subscription, error: &Error| {
+            subscription.record_failed(error);
+        };
+        match &mut self.function {
+            Function::Each(f) => {
+                let event = calls.call(|| f(record), subscription, failed);
+                event.into_record_tail(record, encoding)
+            }
+            Function::Shared(group) => {
+                group.tail(record, encoding, |mapper: &dyn SharedMapper<Message>| {
+                    calls.call(|| mapper.map(record), subscription, failed)
+                })
+            }
+        }
+    }
+
+    /// Whether a record counts for it: while it reads a snapshot, only some do.
+    fn takes(&mut self, offset: Offset) -> bool {
+        let Some(heads) = &self.only else {
+            return true;
+        };
+        if offset > heads.end.offset() {
+            self.only = None;
+            return true;
+        }
+        heads.offsets.binary_search(&offset).is_ok()
+    }
+
+    /// While it reads a snapshot: passes over all that is before the next record of it.
+    fn skip_to_head(&mut self) {
+        let Some(heads) = &self.only else {
+            return;
+        };
+        let next = heads.offsets.partition_point(|it| *it <= self.place.offset);
+        match heads.offsets.get(next).map(|it| it.saturating_sub(1)) {
+            Some(before) if before > self.place.offset => {
+                self.place = Place::unmarked(self.place.epoch, before);
+            }
+            Some(_) => {}
+            None => {
+                if heads.end.offset() > self.place.offset {
+                    self.place = heads.end.place();
+                }
+                self.only = None;
+            }
+        }
+    }
+
+    fn has_room(&self, window: Room) -> bool {
+        (self.unwritten as usize) < window.records && (self.unwritten_bytes as usize) < window.bytes
+    }
+
+    fn room(&self, window: Room) -> Room {
+        Room {
+            records: window.records.saturating_sub(self.unwritten as usize),
+            bytes: window.bytes.saturating_sub(self.unwritten_bytes as usize),
+        }
+    }
+}
+
+fn position(feed: &Feed, place: Place) -> Position {
+    Position::at(feed.topic().name(), place)
+}
+
+fn index(id: TopicFollowerId) -> usize {
+    id as usize
+}
+
+impl std::fmt::Debug for Following {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Following")
+            .field("topics", &self.topics.len())
+            .field("followers", &self.followers.len())
+            .finish_non_exhaustive()
+    }
+}

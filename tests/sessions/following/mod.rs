@@ -1,0 +1,8 @@
+//! Subscriptions that follow topics, over real sockets.
+
+mod away;
+mod flow;
+mod resuming;
+mod sharing;
+mod wire;
+mod world;
