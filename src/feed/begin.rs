@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use updraft_topics::{
-    Bounds, Heads, Lost, Offset, OnLoss, Place, Position, Start, TopicError,
-};
+use updraft_topics::{Bounds, Heads, Lost, Offset, OnLoss, Place, Position, Start, TopicError};
 
 use super::cache::{Look, Room};
 use super::{Feed, Fetched};

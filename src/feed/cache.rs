@@ -252,7 +252,10 @@ mod tests {
         let topic = topics.topic("t", Settings::default()).await.unwrap();
         let start = topic.seek(updraft_topics::Start::Earliest).await.unwrap();
         for number in 0..count {
-            topic.publish(updraft_protocol::ejson!(number as f64)).await.unwrap();
+            topic
+                .publish(updraft_protocol::ejson!(number as f64))
+                .await
+                .unwrap();
         }
         let limit = updraft_topics::Limit::new(count, usize::MAX);
         topic.read(start, limit).await.unwrap().messages
@@ -278,8 +281,14 @@ mod tests {
         assert!(matches!(cache.look(place(11), 0, ROOM), Look::Missing));
         let news = records[10..30].iter().cloned().map(Arc::new).collect();
         cache.append(news, place(30));
-        assert_eq!(found(cache.look(place(10), 0, ROOM)), ((11..=20).collect(), 20));
-        assert_eq!(found(cache.look(place(25), 0, ROOM)), ((26..=30).collect(), 30));
+        assert_eq!(
+            found(cache.look(place(10), 0, ROOM)),
+            ((11..=20).collect(), 20)
+        );
+        assert_eq!(
+            found(cache.look(place(25), 0, ROOM)),
+            ((26..=30).collect(), 30)
+        );
         assert!(matches!(cache.look(place(30), 0, ROOM), Look::End));
         // Another record had this offset once.
         let other = Place::new(place(20).epoch, 20, 1);

@@ -102,16 +102,22 @@ pub(crate) enum Fetched {
     Failed(TopicError),
 }
 
+/// What a feed tells a shard.
+#[derive(Debug)]
+pub(crate) enum FeedNews {
+    /// It has new records, or has ended.
+    Grew(FeedId),
+    /// What became of the page behind this place.
+    Fetched(FeedId, Place, Fetched),
+}
+
 /// Hears of feeds for the followers of one shard. None of it waits.
 pub(crate) trait FeedPort: Send + Sync {
     /// The number of the shard.
     fn shard(&self) -> usize;
 
-    /// There are new records, or the feed has ended.
-    fn grew(&self, feed: FeedId);
-
-    /// A page that the shard wanted has come, or cannot come.
-    fn fetched(&self, feed: FeedId, after: Place, fetched: Fetched);
+    /// Takes the news for the shard.
+    fn tell(&self, news: FeedNews);
 }
 
 impl Feeds {
@@ -201,7 +207,9 @@ impl Feed {
     ) -> Result<(), TopicError> {
         let reader = self.topic.reader(Start::Latest, OnLoss::Latest).await?;
         let bounds = self.topic.bounds().await?;
-        let end = reader.position().map_or(bounds.end(), |it| it.place());
+        let end = reader
+            .position()
+            .map_or_else(|| bounds.end(), |it| it.place());
         {
             let mut state = self.lock();
             state.bounds = bounds;
@@ -326,7 +334,7 @@ impl Feed {
         change(&mut state);
         for subscriber in &mut state.shards {
             if !std::mem::replace(&mut subscriber.is_told, true) {
-                subscriber.port.grew(self.id);
+                subscriber.port.tell(FeedNews::Grew(self.id));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The two tasks of a feed: one waits at the end of the topic for new records, the other reads pages
-//! for followers that are further back. Both end with the feed.
+//! The two tasks of a feed: one waits at the end of the topic for new records, the other reads
+//! pages for followers that are further back. Both end with the feed.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use updraft_topics::{Limit, Message, Place, Position, Reader, Received, Start, Topic, TopicError};
 
 use super::cache::{Look, Page, Room};
-use super::{Ended, Feed, Fetched, Waiter};
+use super::{Ended, Feed, FeedNews, Fetched, Waiter};
 
 /// After how long a store that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -48,7 +48,11 @@ async fn follow(weak: Weak<Feed>, mut reader: Reader) {
             Some(Ok(received)) => {
                 let is_message = |it: &Received| matches!(it, Received::Message(_));
                 if received.iter().all(is_message) {
-                    append(&feed, &reader, received.into_iter().filter_map(message).collect());
+                    append(
+                        &feed,
+                        &reader,
+                        received.into_iter().filter_map(message).collect(),
+                    );
                     continue;
                 }
                 // Followers that were at the end find out for themselves what they have missed.
@@ -91,7 +95,9 @@ async fn restart(feed: &Weak<Feed>, topic: &Topic, reader: &mut Reader) {
         };
         match outcome {
             Ok(bounds) => {
-                let end = reader.position().map_or(bounds.end(), |it| it.place());
+                let end = reader
+                    .position()
+                    .map_or_else(|| bounds.end(), |it| it.place());
                 return feed.restart(end, bounds);
             }
             Err(error) if may_pass(&error) => {}
@@ -200,7 +206,8 @@ fn tell(feed: &Feed, after: Place, fetched: &Fetched, goes_on: bool) {
             Waiter::Shard(shard) => {
                 let mut shards = state.shards.iter();
                 if let Some(found) = shards.find(|it| it.port.shard() == shard) {
-                    found.port.fetched(feed.id(), after, fetched.clone());
+                    let news = FeedNews::Fetched(feed.id(), after, fetched.clone());
+                    found.port.tell(news);
                 }
             }
         }

@@ -160,7 +160,9 @@ impl Event {
 /// The payload of a record, if it is EJSON.
 fn scanned(record: &topics::Message) -> Option<(&str, Scan)> {
     const LIMITS: JsonLimits = JsonLimits::new(64, usize::MAX);
-    let payload = record.payload().filter(|_| record.content_type().is_none())?;
+    let payload = record
+        .payload()
+        .filter(|_| record.content_type().is_none())?;
     let scan = ejson::scan(payload, &LIMITS).ok()?;
     Some((std::str::from_utf8(payload).ok()?, scan))
 }

@@ -1,25 +1,26 @@
 //! The context of a publication: Meteor's `this` in a publish function.
 
+mod failures;
+mod following;
+
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::task::AbortHandle;
 use updraft_bus::IntoChannel;
-use updraft_bus::Message;
 use updraft_protocol::ejson::{self, ObjectId, Value};
 use updraft_protocol::session::Run;
 use updraft_protocol::view::IntoFields;
-use updraft_topics::{Entry, Position, Published, Topic};
+use updraft_topics::{Entry, Published, Topic};
 
 use super::PublicationLog;
-use crate::base::clock;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::redact::Redacted;
 use crate::handler::{Callback, Connection, Lifetime, UserId, unpanicked};
 use crate::mail::{Document, Mail};
+pub(crate) use following::Continuation;
 
 /// One subscription of one client, to publish to.
 ///
@@ -51,13 +52,6 @@ struct Life {
     continuation: Option<Box<Continuation>>,
     /// Set if more than the handler ends with the subscription, which is rare.
     at_end: Option<Box<AtEnd>>,
-}
-
-/// Where a subscription was in the topic that it followed, when its user changed.
-#[derive(Clone, Debug)]
-pub(crate) struct Continuation {
-    pub(crate) topic: Topic,
-    pub(crate) position: Position,
 }
 
 /// What happens at the end of a subscription.
@@ -332,29 +326,6 @@ impl Subscription {
         life.waited_for_bus = life.waited_for_bus.saturating_add(time);
     }
 
-    /// Whether the events of its publication are a streamer's.
-    pub(super) fn is_streamer(&self) -> bool {
-        self.0.publication.is_streamer
-    }
-
-    /// It follows a topic from here on. Returns `false` if it does already.
-    pub(super) fn begin_following(&self) -> bool {
-        !std::mem::replace(&mut self.life().is_following, true)
-    }
-
-    pub(super) fn continues_at(&self, continuation: Option<Continuation>) {
-        if continuation.is_some() {
-            self.life().continuation = continuation.map(Box::new);
-        }
-    }
-
-    /// Where the run before this one was in a topic.
-    pub(super) fn continuation(&self, topic: &Topic) -> Option<Position> {
-        let life = self.life();
-        let continuation = life.continuation.as_deref();
-        continuation.filter(|it| it.topic == *topic).map(|it| it.position)
-    }
-
     pub(super) fn handler_ended(&self) {
         let mut life = self.life();
         life.handler_ended = true;
@@ -405,45 +376,6 @@ impl Subscription {
 
     fn life(&self) -> MutexGuard<'_, Life> {
         self.0.life.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Subscription {
-    /// Counts and logs that a mapping function has failed.
-    pub(crate) fn mapping_failed(&self, message: &Message, error: &Error) {
-        let channels = &self.connection().host().channels;
-        channels.mapping_failed(message.channel());
-        let what = "A mapping function failed; its event is lost.";
-        self.function_failed(what, Some(message.channel()), error);
-    }
-
-    /// Like [`mapping_failed`](Self::mapping_failed), for a function that maps records of a topic.
-    pub(crate) fn record_failed(&self, error: &Error) {
-        let what = "A mapping function failed; the record is passed over.";
-        self.function_failed(what, None, error);
-    }
-
-    /// Like [`mapping_failed`](Self::mapping_failed), for a function that was called for a gap.
-    pub(crate) fn gap_failed(&self, error: &Error) {
-        let what = "A function called for a gap failed; its event is lost.";
-        self.function_failed(what, None, error);
-    }
-
-    fn function_failed(&self, what: &str, channel: Option<&str>, error: &Error) {
-        let failed = &self.connection().host().gauges.failed_mappings;
-        failed.fetch_add(1, Ordering::Relaxed);
-        // A function that always fails must not fill the log.
-        if let Some(left_out) = self.0.publication.failures.left_out(clock::now()) {
-            let (publication, channel) = (self.publication(), channel.map(tracing::field::debug));
-            tracing::warn!(publication, channel, ?error, left_out, "{what}");
-        }
-    }
-
-    /// Logs the cause of an error that the client is told without it.
-    fn log_refusal(&self, error: &Error) {
-        let (connection, mismatches) = (self.connection(), &self.connection().host().mismatches);
-        let name = &self.0.publication.name;
-        mismatches.refused(connection.log_id(), "publication", name, error);
     }
 }
 

@@ -80,8 +80,36 @@ pub trait IntoStart {
     fn into_start(self) -> Result<Start, TopicError>;
 }
 
+impl Vent {
+    /// Follows a topic: sends its records from a place on as events, each with its position, and
+    /// then those to come. See [`Follow`].
+    ///
+    /// `from` is a [`Start`](crate::topics::Start), a [`Position`](crate::topics::Position), or what
+    /// the client has sent: see [`IntoStart`].
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// use updraft::topics::{Message, OnLoss, Topic};
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Orders {
+    ///     from: Option<Value>,
+    /// }
+    ///
+    /// async fn orders(vent: Vent, orders: Topic, Orders { from }: Orders) -> Result<()> {
+    ///     vent.follow(&orders, from)
+    ///         .map(|order: &Message| order.value().ok())
+    ///         .after_gap(OnLoss::Earliest)
+    ///         .await
+    /// }
+    /// ```
+    pub fn follow(&self, topic: &Topic, from: impl IntoStart) -> Follow {
+        Follow::new(self.clone(), topic.clone(), from.into_start())
+    }
+}
+
 impl Follow {
-    pub(super) fn new(vent: Vent, topic: Topic, start: Result<Start, TopicError>) -> Self {
+    fn new(vent: Vent, topic: Topic, start: Result<Start, TopicError>) -> Self {
         fn unchanged(record: &Message, (): &()) -> crate::mapping::Event {
             record.event()
         }
@@ -97,10 +125,7 @@ impl Follow {
 
     /// Sends what `f` returns for each record, or nothing, as [`Vent::on`](crate::Vent::on) does. If
     /// `f` fails or panics, the record is passed over.
-    pub fn map<E: IntoEvent>(
-        mut self,
-        mut f: impl FnMut(&Message) -> E + Send + 'static,
-    ) -> Self {
+    pub fn map<E: IntoEvent>(mut self, mut f: impl FnMut(&Message) -> E + Send + 'static) -> Self {
         self.mapper = RecordMapper::Each(Box::new(move |record| f(record).into_event()));
         self
     }

@@ -6,9 +6,9 @@ mod follow;
 mod turn;
 mod vent;
 
+pub(crate) use context::Continuation;
 pub use context::{DocumentId, Subscription};
 pub use follow::{Follow, FollowError, IntoStart};
-pub(crate) use context::Continuation;
 pub use vent::Vent;
 
 pub(crate) use turn::{Begun, Turn};

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use updraft_bus::{IntoChannel, IntoChannels, Lease, Message};
-use updraft_topics::Topic;
 
-use super::follow::{Follow, IntoStart};
 use super::Subscription;
 use crate::base::clock;
 use crate::base::error::{Error, Result};
@@ -77,7 +75,8 @@ impl Vent {
     {
         let (mapper, mut messages) = AsyncMapper::new();
         let subscription = self.0.clone();
-        self.follow_channels(channels, Mapper::Async(mapper)).await?;
+        self.follow_channels(channels, Mapper::Async(mapper))
+            .await?;
         self.run(async move {
             while let Some(message) = messages.recv().await {
                 let map = async { f(message.clone()).await.into_event() };
@@ -153,32 +152,6 @@ impl Vent {
     pub fn on_gap<E: IntoGapEvent>(&self, mut f: impl FnMut() -> E + Send + 'static) {
         let f = Box::new(move || f().into_gap_event());
         self.send(Mail::OnGap(self.run_id(), f));
-    }
-
-    /// Follows a topic: sends its records from a place on as events, each with its position, and
-    /// then those to come. See [`Follow`].
-    ///
-    /// `from` is a [`Start`](crate::topics::Start), a [`Position`](crate::topics::Position), or what
-    /// the client has sent: see [`IntoStart`].
-    ///
-    /// ```
-    /// # use updraft::prelude::*;
-    /// use updraft::topics::{Message, OnLoss, Topic};
-    ///
-    /// #[derive(Deserialize)]
-    /// struct Orders {
-    ///     from: Option<Value>,
-    /// }
-    ///
-    /// async fn orders(vent: Vent, orders: Topic, Orders { from }: Orders) -> Result<()> {
-    ///     vent.follow(&orders, from)
-    ///         .map(|order: &Message| order.value().ok())
-    ///         .after_gap(OnLoss::Earliest)
-    ///         .await
-    /// }
-    /// ```
-    pub fn follow(&self, topic: &Topic, from: impl IntoStart) -> Follow {
-        Follow::new(self.clone(), topic.clone(), from.into_start())
     }
 
     async fn follow_channels(&self, channels: impl IntoChannels, mapper: Mapper) -> Result<()> {

@@ -16,13 +16,13 @@ use updraft_protocol::message::Tail;
 use updraft_protocol::session::Run;
 use updraft_protocol::vent::Encoding;
 
+use super::mapping_calls::MappingCalls;
 use crate::base::error::Error;
 use crate::mapping::{AsyncMapper, Event, MapEach, Mapper, MessageEvent, Queued, SharedMapper};
 use crate::publication::Subscription;
 use followers::{Followers, Rank};
 use group::Group;
 use keeper::Keeper;
-use super::mapping_calls::MappingCalls;
 
 /// The index of a follower of channels in its shard.
 pub(super) type FollowerId = usize;

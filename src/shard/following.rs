@@ -6,8 +6,10 @@
 //! half of its window is written, it is due, and takes what is behind its place from the feed.
 //! Nothing is queued for it.
 
+mod follower;
 mod group;
 mod ledger;
+mod topic;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -17,22 +19,23 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 use slab::Slab;
 use updraft_protocol::message::Tail;
-use updraft_protocol::session::Run;
 use updraft_protocol::vent::Encoding;
-use updraft_topics::{Heads, Lost, Message, Offset, Place, Position, TopicError};
+use updraft_topics::{Lost, Message, Offset, Place, Position};
 
 use super::ClientLimits;
-use super::inbox::{FeedNews, Inbox};
 use super::mapping_calls::MappingCalls;
 use crate::base::error::Error;
 use crate::feed::{
-    Beginning, Ended, Feed, FeedId, FeedPort, Fetched, Look, Next, Policies, Room, lost,
+    Beginning, Feed, FeedId, FeedNews, FeedPort, Fetched, Look, Next, Policies, Room,
 };
 use crate::mail::FollowTopic;
-use crate::mapping::{MapRecord, OnLost, RecordMapper, SharedMapper};
+use crate::mapping::RecordMapper;
 use crate::publication::{Continuation, Subscription};
+use follower::{Follower, Function, Pace};
+pub(super) use follower::{Found, Handed, Of};
 use group::RecordGroup;
 pub(super) use ledger::Ledger;
+use topic::FollowedTopic;
 
 /// The index of a follower of a topic in its shard.
 pub(super) type TopicFollowerId = u32;
@@ -43,7 +46,8 @@ const PASSED_TIME: Duration = Duration::from_secs(5);
 
 /// The topics that this shard follows.
 pub(super) struct Following {
-    inbox: Arc<Inbox>,
+    /// Where feeds send their news.
+    port: Arc<dyn FeedPort>,
     /// How much may be unwritten for each follower.
     window: Room,
     /// Filled by `add`, drained with the last follower of a topic.
@@ -58,103 +62,10 @@ pub(super) struct Following {
     due: VecDeque<TopicFollowerId>,
 }
 
-/// A topic, with its followers on this shard.
-struct FollowedTopic {
-    feed: Arc<Feed>,
-    /// Where the live followers are.
-    delivered: Place,
-    followers: Vec<TopicFollowerId>,
-    /// Who waits for the page behind an offset; some may be gone. Filled by `look`, drained as pages
-    /// come.
-    fetching: HashMap<Offset, Vec<TopicFollowerId>>,
-    /// Whether it stands in `grown`.
-    is_listed: bool,
-}
-
-/// One subscription that follows a topic.
-struct Follower {
-    /// The index of the connection in the shard.
-    connection: usize,
-    run: Run,
-    encoding: Encoding,
-    subscription: Subscription,
-    feed: FeedId,
-    function: Function,
-    policies: Policies,
-    on_lost: Option<OnLost>,
-    /// Behind the last record that it was sent, or that was passed over.
-    place: Place,
-    horizon: Offset,
-    /// While it reads a snapshot.
-    only: Option<Arc<Heads>>,
-    /// The end of the topic when it began, until it is reached.
-    until: Option<Place>,
-    pace: Pace,
-    /// Records that were queued for its client and are not written, and their bytes.
-    unwritten: u32,
-    unwritten_bytes: u32,
-    /// Records since the client last learned where it is, and when that was.
-    passed: u32,
-    told: Duration,
-}
-
-enum Function {
-    Each(MapRecord),
-    Shared(Rc<RecordGroup>),
-}
-
-/// What a follower waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
-    /// New records.
-    Live,
-    /// Its turn: it stands in the list of those that are due.
-    Due,
-    /// A page from the store.
-    Fetching,
-    /// Its client, which has not taken enough of what it was sent.
-    Full,
-    /// Its client, which is away or whose user changes.
-    Paused,
-    /// A place to go on from, because it has lost records.
-    Recovering,
-}
-
-/// A record for one follower, on its way to the client.
-pub(super) struct Handed {
-    pub(super) connection: usize,
-    pub(super) run: Run,
-    /// Where the follower was before it.
-    pub(super) before: Place,
-    /// `None` if there is no event for it.
-    pub(super) tail: Option<Tail>,
-    pub(super) bytes: u32,
-    /// Whether the client may have to be told where the follower is.
-    pub(super) is_notable: bool,
-}
-
-/// What a follower that is due finds.
-pub(super) enum Found {
-    /// Records to hand to it, and where it is then.
-    Records(Vec<Arc<Message>>, Next),
-    /// Nothing at the moment.
-    Nothing,
-    Lost(Lost),
-    /// It has got everything, and there will be no more.
-    Ended(Ended),
-}
-
-/// Who a follower is for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Of {
-    pub(super) connection: usize,
-    pub(super) run: Run,
-}
-
 impl Following {
-    pub(super) fn new(inbox: Arc<Inbox>, limits: &ClientLimits) -> Self {
+    pub(super) fn new(port: Arc<dyn FeedPort>, limits: &ClientLimits) -> Self {
         Self {
-            inbox,
+            port,
             window: Room {
                 records: limits.followed_records.max(1),
                 bytes: limits.followed_bytes.max(1),
@@ -214,17 +125,9 @@ impl Following {
             told: Duration::ZERO,
         });
         let id = TopicFollowerId::try_from(id).unwrap_or(TopicFollowerId::MAX);
-        let inbox = &self.inbox;
-        let topic = self.topics.entry(feed.id()).or_insert_with(|| {
-            let delivered = feed.join(inbox.clone());
-            FollowedTopic {
-                feed,
-                delivered,
-                followers: Vec::new(),
-                fetching: HashMap::new(),
-                is_listed: false,
-            }
-        });
+        let port = &self.port;
+        let topic = self.topics.entry(feed.id());
+        let topic = topic.or_insert_with(|| FollowedTopic::new(feed, port.clone()));
         topic.followers.push(id);
         id
     }
@@ -246,7 +149,7 @@ impl Following {
             topic.followers.swap_remove(at);
         }
         if topic.followers.is_empty() {
-            topic.feed.leave(FeedPort::shard(&*self.inbox));
+            topic.feed.leave(self.port.shard());
             self.topics.remove(&follower.feed);
         }
         Some(continuation)
@@ -263,7 +166,7 @@ impl Following {
         }
     }
 
-    /// A follower waits, until it is told to go on. One that has lost records finds out first where.
+    /// A follower waits until it is told to go on. One that has lost records first finds out where.
     pub(super) fn pause(&mut self, id: TopicFollowerId) {
         if let Some(follower) = self.followers.get_mut(index(id)) {
             (follower.unwritten, follower.unwritten_bytes) = (0, 0);
@@ -339,7 +242,7 @@ impl Following {
             records: 8,
             bytes: usize::MAX,
         };
-        let shard = FeedPort::shard(&*self.inbox);
+        let shard = self.port.shard();
         let topic = self.topics.get_mut(&feed);
         let look = topic.as_ref().map(|topic| {
             topic.feed.heard(shard);
@@ -372,7 +275,9 @@ impl Following {
     /// The followers of a topic.
     pub(super) fn followers(&self, feed: FeedId) -> Vec<TopicFollowerId> {
         let topic = self.topics.get(&feed);
-        topic.map(|topic| topic.followers.clone()).unwrap_or_default()
+        topic
+            .map(|topic| topic.followers.clone())
+            .unwrap_or_default()
     }
 
     /// A live follower gets a new record; `None` if it is not live, or has it already.
@@ -436,7 +341,7 @@ impl Following {
             Look::Missing => {
                 follower.pace = Pace::Fetching;
                 topic.fetching.entry(place.offset).or_default().push(id);
-                topic.feed.want(place, FeedPort::shard(&*self.inbox));
+                topic.feed.want(place, self.port.shard());
                 Found::Nothing
             }
             Look::Gap(gap) => Found::Lost(Lost::Gap(gap)),
@@ -560,104 +465,6 @@ impl Following {
         if let Some(follower) = self.followers.get_mut(index(id)) {
             follower.pace = Pace::Due;
             self.due.push_back(id);
-        }
-    }
-}
-
-impl Found {
-    fn failed(error: &TopicError) -> Self {
-        match lost(error) {
-            Some(lost) => Self::Lost(lost),
-            None => Self::Ended(Ended::Failed(error.clone())),
-        }
-    }
-}
-
-impl Follower {
-    fn hand(&mut self, record: &Arc<Message>, calls: &mut MappingCalls) -> Handed {
-        let before = std::mem::replace(&mut self.place, record.position().place());
-        let tail = if self.takes(record.offset()) {
-            self.map(record, calls)
-        } else {
-            None
-        };
-        let bytes = tail.as_ref().map_or(0, Tail::len);
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if tail.is_some() {
-            self.unwritten = self.unwritten.saturating_add(1);
-            self.unwritten_bytes = self.unwritten_bytes.saturating_add(bytes);
-            self.passed = 0;
-        } else {
-            self.passed = self.passed.saturating_add(1);
-        }
-        Handed {
-            connection: self.connection,
-            run: self.run,
-            before,
-            is_notable: tail.is_none() || self.until.is_some(),
-            tail,
-            bytes,
-        }
-    }
-
-    fn map(&mut self, record: &Arc<Message>, calls: &mut MappingCalls) -> Option<Tail> {
-        let (encoding, subscription) = (self.encoding, &self.subscription);
-        let failed = |subscription: &Subscription, error: &Error| {
-            subscription.record_failed(error);
-        };
-        match &mut self.function {
-            Function::Each(f) => {
-                let event = calls.call(|| f(record), subscription, failed);
-                event.into_record_tail(record, encoding)
-            }
-            Function::Shared(group) => {
-                group.tail(record, encoding, |mapper: &dyn SharedMapper<Message>| {
-                    calls.call(|| mapper.map(record), subscription, failed)
-                })
-            }
-        }
-    }
-
-    /// Whether a record counts for it: while it reads a snapshot, only some do.
-    fn takes(&mut self, offset: Offset) -> bool {
-        let Some(heads) = &self.only else {
-            return true;
-        };
-        if offset > heads.end.offset() {
-            self.only = None;
-            return true;
-        }
-        heads.offsets.binary_search(&offset).is_ok()
-    }
-
-    /// While it reads a snapshot: passes over all that is before the next record of it.
-    fn skip_to_head(&mut self) {
-        let Some(heads) = &self.only else {
-            return;
-        };
-        let next = heads.offsets.partition_point(|it| *it <= self.place.offset);
-        match heads.offsets.get(next).map(|it| it.saturating_sub(1)) {
-            Some(before) if before > self.place.offset => {
-                self.place = Place::unmarked(self.place.epoch, before);
-            }
-            Some(_) => {}
-            None => {
-                if heads.end.offset() > self.place.offset {
-                    self.place = heads.end.place();
-                }
-                self.only = None;
-            }
-        }
-    }
-
-    fn has_room(&self, window: Room) -> bool {
-        (self.unwritten as usize) < window.records && (self.unwritten_bytes as usize) < window.bytes
-    }
-
-    fn room(&self, window: Room) -> Room {
-        Room {
-            records: window.records.saturating_sub(self.unwritten as usize),
-            bytes: window.bytes.saturating_sub(self.unwritten_bytes as usize),
         }
     }
 }

@@ -11,14 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use updraft_bus::{Batch, BusError, Gap, Port};
-use updraft_topics as topics;
 
 use super::Arrival;
 use super::listing::Listing;
 use super::newcomer::Newcomer;
 use super::polling_sessions::{self as polling, RequestInbox};
 use crate::base::memory::Memory;
-use crate::feed::{FeedId, FeedPort, Fetched};
+use crate::feed::{FeedNews, FeedPort};
 use crate::mail::{Address, Mail, Place, Post};
 
 /// A letter to a shard.
@@ -52,14 +51,6 @@ pub(crate) enum Letter {
     ShutDown { spread: Duration },
     /// Drop every connection and end.
     Stop,
-}
-
-/// What a feed tells a shard.
-pub(crate) enum FeedNews {
-    /// It has new records, or has ended.
-    Grew(FeedId),
-    /// What became of the page behind this place.
-    Fetched(FeedId, topics::Place, Fetched),
 }
 
 impl Letter {
@@ -273,12 +264,8 @@ impl FeedPort for Inbox {
         self.shard
     }
 
-    fn grew(&self, feed: FeedId) {
-        self.put(Letter::Feed(FeedNews::Grew(feed)));
-    }
-
-    fn fetched(&self, feed: FeedId, after: topics::Place, fetched: Fetched) {
-        self.put(Letter::Feed(FeedNews::Fetched(feed, after, fetched)));
+    fn tell(&self, news: FeedNews) {
+        self.put(Letter::Feed(news));
     }
 }
 

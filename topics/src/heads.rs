@@ -34,7 +34,11 @@ pub(crate) async fn heads(core: &Core) -> Result<Heads, TopicError> {
         };
         read = page.next;
         for record in page.records {
-            if let Some(id) = record.content.compact.filter(|_| record.offset <= end.offset) {
+            if let Some(id) = record
+                .content
+                .compact
+                .filter(|_| record.offset <= end.offset)
+            {
                 if record.content.payload.is_some() {
                     latest.insert(id, record.offset);
                 } else {

@@ -38,6 +38,7 @@ pub use self::entry::Entry;
 pub use self::error::{Cause, Item, TopicError};
 #[cfg(feature = "file")]
 pub use self::file::{FileOptions, FileStore};
+pub use self::heads::Heads;
 pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
 pub use self::loss::{Gap, Lost, Reset, ResetReason};
 pub use self::memory::Memory;
@@ -53,7 +54,6 @@ pub use self::register::{
     MAX_REGISTER_KEY, MAX_REGISTER_VALUE, Register, RegisterKey, Registers, Swap, Swapped, Version,
 };
 pub use self::seek::Start;
-pub use self::heads::Heads;
 pub use self::settings::{Codec, Compaction, RecordLimits, Retention, Settings, WhenFull};
 pub use self::store::Store;
 pub use self::stored::Damaged;

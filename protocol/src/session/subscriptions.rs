@@ -6,9 +6,7 @@ use std::mem;
 use std::time::Duration;
 
 use super::request::SubscriptionRequest;
-use super::subscription::{
-    ActiveSubscription, EVENT_DOCUMENT, Events, PLACE_DOCUMENT, Ready,
-};
+use super::subscription::{ActiveSubscription, EVENT_DOCUMENT, Events, PLACE_DOCUMENT, Ready};
 use super::{Action, Output, PublicationKind, Requested, Run, Session};
 use crate::ejson::Value;
 use crate::message::{self, ServerMessage, Subscribe, WireError};

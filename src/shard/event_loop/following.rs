@@ -13,11 +13,10 @@ use updraft_topics::{Lost, Position, TopicError};
 
 use super::EventLoop;
 use crate::base::error::Error;
-use crate::feed::{Beginning, Ended, Feed, FeedId, Opening};
+use crate::feed::{Beginning, Ended, Feed, FeedId, FeedNews, Opening};
 use crate::mail::{FollowTopic, Mail};
 use crate::shard::client::follower;
 use crate::shard::following::{Found, Handed, Of, TopicFollowerId};
-use crate::shard::inbox::FeedNews;
 use crate::shard::mapping_calls::MappingCalls;
 
 /// Followers that are served before sockets and timers get their turn.
@@ -144,8 +143,8 @@ impl EventLoop {
         }
     }
 
-    /// Hands the new records of a topic to those who wait for them. Returns `false` if some are left
-    /// that must wait for writes.
+    /// Hands the new records of a topic to those who wait for them. Returns `false` if some are
+    /// left that must wait for writes.
     fn deliver_news(&mut self, feed: FeedId, out: &mut Output) -> bool {
         loop {
             if self.unsent.is_far_ahead() {
@@ -233,8 +232,8 @@ impl EventLoop {
         is_notable || outgoing.bytes() > self.shard.limits.flow && !client.waiting.is_full
     }
 
-    /// Tells a client where it is in its topic, if it is to learn that, and applies the limit on its
-    /// output.
+    /// Tells a client where it is in its topic, if it is to learn that, and applies the limit on
+    /// its output.
     fn note(&mut self, id: TopicFollowerId, out: &mut Output) {
         let Some(Of { connection, run }) = self.following.of(id) else {
             return;

@@ -13,7 +13,7 @@ use updraft_topics::Message;
 
 use crate::mapping::{Event, SharedMapper};
 
-/// For how many records the events are kept, and bytes of their payloads: as many as the feeds keep.
+/// For how many records the events are kept, and for how many bytes of payloads: as feeds do it.
 const KEPT_RECORDS: usize = 1024;
 const KEPT_BYTES: usize = 1024 * 1024;
 

@@ -1,5 +1,5 @@
-//! The records in one client's queue that are not written yet: how many each subscription has there,
-//! and where it was before each of them.
+//! The records in one client's queue that are not written yet: whose they are, and where that
+//! subscription was before each of them.
 
 use std::collections::VecDeque;
 

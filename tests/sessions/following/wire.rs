@@ -62,7 +62,8 @@ fn topic_016_024_the_vent_encoding_has_the_position_beside_the_event() {
         "#,
     );
     let two = &world.publish([2])[0].position.to_string();
-    let text = format!(r#"<- {{"msg":"changed","__vent":"1","id":"{VID}.orders","e":2,"p":"{two}"}}"#);
+    let text =
+        format!(r#"<- {{"msg":"changed","__vent":"1","id":"{VID}.orders","e":2,"p":"{two}"}}"#);
     talk(&mut client, &text);
     // What the client sends again is understood.
     let mut again = server.client();
@@ -79,7 +80,10 @@ fn topic_015_each_beginning_is_where_it_should_be() {
         let numbers_from = |params: &str| -> Vec<u64> {
             let mut client = follower(&server, params);
             let got = until_ready(&mut client);
-            assert!(matches!(&got[1], Got::Place(place) if place["state"] == "live"), "{got:?}");
+            assert!(
+                matches!(&got[1], Got::Place(place) if place["state"] == "live"),
+                "{got:?}"
+            );
             let events = got.into_iter().filter_map(|got| match got {
                 Got::Event(number, _) => number.as_u64(),
                 _ => None,
@@ -89,11 +93,17 @@ fn topic_015_each_beginning_is_where_it_should_be() {
         assert_eq!(numbers_from(r#"{"from":"earliest"}"#), [0; 0]);
         let published = world.publish(1..=400);
         let time = published[0].time;
-        assert_eq!(numbers_from(r#"{"from":"earliest"}"#), Vec::from_iter(1..=400));
+        assert_eq!(
+            numbers_from(r#"{"from":"earliest"}"#),
+            Vec::from_iter(1..=400)
+        );
         assert_eq!(numbers_from(r#"{"from":{"last":2}}"#), [399, 400]);
         assert_eq!(numbers_from(r#"{"from":{"last":0}}"#), [0; 0]);
         assert_eq!(numbers_from(r#"{"from":{"last":4000}}"#).len(), 400);
-        assert_eq!(numbers_from(&format!(r#"{{"from":{{"time":{time}}}}}"#)).len(), 400);
+        assert_eq!(
+            numbers_from(&format!(r#"{{"from":{{"time":{time}}}}}"#)).len(),
+            400
+        );
         let date = format!(r#"{{"from":{{"time":{{"$date":{}}}}}}}"#, time + 3_600_000);
         assert_eq!(numbers_from(&date), [0; 0]);
         assert_eq!(numbers_from("{}"), [0; 0]);
@@ -111,7 +121,11 @@ fn topic_082_a_snapshot_has_the_latest_record_of_each_id() {
                 let entry = Entry::value(&(number + 1)).compact(id);
                 world.topic.publish(entry).await.unwrap();
             }
-            world.topic.publish(Entry::tombstone("order 1")).await.unwrap();
+            world
+                .topic
+                .publish(Entry::tombstone("order 1"))
+                .await
+                .unwrap();
             world.topic.publish(Entry::value(&7000)).await.unwrap();
         });
         let mut client = follower(&server, r#"{"from":"snapshot"}"#);
@@ -131,7 +145,9 @@ fn topic_017_033_a_bad_position_is_refused_and_the_connection_stays() {
     let world = World::memory();
     let server = Running::start(world.builder());
     let other = world.topics.as_ref().unwrap();
-    let other = world.wait(other.topic("other", Default::default())).unwrap();
+    let other = world
+        .wait(other.topic("other", Default::default()))
+        .unwrap();
     let foreign = world.wait(other.publish(ejson!(1))).unwrap().position;
     let mut client = server.client();
     for bad in [
@@ -231,7 +247,9 @@ fn topic_110_what_a_function_makes_of_a_record() {
                         "meta": record.meta().len() as f64
                     }))),
                 };
-                vent.follow(&topic, updraft::topics::Start::Earliest).map(map).await
+                vent.follow(&topic, updraft::topics::Start::Earliest)
+                    .map(map)
+                    .await
             }
         })
         .vent("shared", move |vent: Vent| {

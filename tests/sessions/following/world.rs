@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use tokio::runtime::Runtime;
-use updraft::prelude::*;
 use updraft::Builder;
+use updraft::prelude::*;
 use updraft::topics::{
     Answer, Append, AppendedBatch, Bounds, Create, End, Epoch, Features, FileStore, Limit, Log,
-    Memory, Message as Record, Offset, OnLoss, Place, Position, Published, Read, RedisSettings,
-    RedisStore, Removal, Settings, Store, Topic, TopicName, Topics,
+    Memory, Offset, OnLoss, Place, Position, Published, Read, RedisSettings, RedisStore, Removal,
+    Settings, Store, Topic, TopicName, Topics,
 };
 use updraft_bus::{ChannelSettings, Channels};
 use updraft_test_support::client::{Client, PATIENCE};
@@ -76,7 +76,9 @@ impl World {
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let runtime = runtime();
-        let store = runtime.block_on(FileStore::open(folder.join("topics"))).unwrap();
+        let store = runtime
+            .block_on(FileStore::open(folder.join("topics")))
+            .unwrap();
         Self::over(store.into(), runtime, Some(folder), None)
     }
 
@@ -146,15 +148,21 @@ impl World {
         })
     }
 
-    /// Publishes the numbers of a range, each as a record of its own.
+    /// Publishes these numbers, each as a record of its own. Zero would be no event.
     pub(super) fn publish(&self, numbers: impl IntoIterator<Item = u64>) -> Vec<Published> {
-        let entries = numbers.into_iter().map(|it| updraft::topics::Entry::value(&it));
-        self.runtime.block_on(self.topic.publish_many(entries)).unwrap()
+        let entries = numbers
+            .into_iter()
+            .map(|it| updraft::topics::Entry::value(&it));
+        self.runtime
+            .block_on(self.topic.publish_many(entries))
+            .unwrap()
     }
 
     pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
         let limited = async { tokio::time::timeout(2 * PATIENCE, future).await };
-        self.runtime.block_on(limited).expect("an end within the time limit")
+        self.runtime
+            .block_on(limited)
+            .expect("an end within the time limit")
     }
 
     /// A position that the topic has never given.
@@ -254,10 +262,6 @@ pub(super) fn until_ready(client: &mut Client) -> Vec<Got> {
             got => all.push(got),
         }
     }
-}
-
-pub(super) fn number(record: &Record) -> u64 {
-    record.parse().unwrap()
 }
 
 impl Log for Counting {
