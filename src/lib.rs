@@ -88,6 +88,8 @@ mod stream;
 #[cfg(feature = "server")]
 mod telemetry;
 #[cfg(feature = "server")]
+mod topic;
+#[cfg(feature = "server")]
 mod transport;
 
 #[cfg(feature = "server")]
@@ -118,6 +120,8 @@ pub use shard::{ConnectionInfo, Transport};
 pub use stream::{SockJs, SockJsConnection};
 #[cfg(feature = "server")]
 pub use telemetry::Stats;
+#[cfg(feature = "server")]
+pub use topic::{ClientEntry, TopicAccess};
 pub use updraft_bus::{
     BusError, BusFault, BusFaults, Channel, ChannelFailures, EmitError, IntoChannel, IntoChannels,
     InvalidChannel, Message, MessageParseError, Received, SharedError, WhenAway, channel,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use updraft_bus::{ChannelFailures, IntoChannel, Received};
+use updraft_topics::{Entry, Published, Topic};
 
 #[cfg(feature = "tls")]
 use super::Tls;
@@ -64,6 +65,19 @@ impl Handle {
     /// When the future is dropped, the message may or may not have been published.
     pub async fn emit(&self, channel: impl IntoChannel, value: impl Serialize) -> Result<()> {
         self.shared.host.emit(channel, value).await
+    }
+
+    /// Publishes a record to a topic, and resolves when the store has it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Topic::publish`], as a client is told them.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the record may or may not be stored.
+    pub async fn publish(&self, topic: &Topic, entry: impl Into<Entry>) -> Result<Published> {
+        Ok(topic.publish(entry).await?)
     }
 
     /// Calls `f` for each message of a channel, whoever has published it, and for each

@@ -2,6 +2,7 @@
 
 mod away;
 mod flow;
+mod named;
 mod resuming;
 mod sharing;
 mod wire;
