@@ -53,6 +53,7 @@ pub struct Follow {
     mapper: RecordMapper,
     policies: Policies,
     on_lost: Option<OnLost>,
+    first: Option<BoxFuture<'static, Result<()>>>,
 }
 
 /// A publication follows a topic in a way that cannot work.
@@ -120,6 +121,7 @@ impl Follow {
             mapper: RecordMapper::Shared(Box::new(OneShared::new((), unchanged))),
             policies: Policies::default(),
             on_lost: None,
+            first: None,
         }
     }
 
@@ -166,6 +168,33 @@ impl Follow {
         self
     }
 
+    /// Fixes the place where the topic is followed, then runs `query`, and sends records only when
+    /// that has ended: the state of things first, and then each change that is not in it. What is
+    /// published while the query runs is among those, whether or not the query has seen it.
+    ///
+    /// If the query fails, so does the subscription.
+    ///
+    /// ```
+    /// # use updraft::prelude::*;
+    /// use updraft::topics::{Start, Topic};
+    ///
+    /// # async fn orders_in_database() -> Result<Vec<(String, Value)>> { Ok(Vec::new()) }
+    /// async fn orders(vent: Vent, orders: Topic) -> Result<()> {
+    ///     let context = vent.clone();
+    ///     let query = async move {
+    ///         for (id, order) in orders_in_database().await? {
+    ///             context.added("orders", id, order);
+    ///         }
+    ///         Ok(())
+    ///     };
+    ///     vent.follow(&orders, Start::Latest).after(query).await
+    /// }
+    /// ```
+    pub fn after(mut self, query: impl Future<Output = Result<()>> + Send + 'static) -> Self {
+        self.first = Some(Box::pin(query));
+        self
+    }
+
     async fn begin(self) -> Result<()> {
         let Self {
             vent,
@@ -174,6 +203,7 @@ impl Follow {
             mapper,
             policies,
             on_lost,
+            first,
         } = self;
         if vent.is_streamer() {
             return Err(FollowError::Streamer.into());
@@ -193,6 +223,9 @@ impl Follow {
             Ok::<_, TopicError>((feed, beginning))
         };
         let (feed, beginning) = vent.patiently(pin!(beginning)).await?;
+        if let Some(query) = first {
+            query.await?;
+        }
         let follow = FollowTopic {
             feed,
             beginning,

@@ -345,9 +345,9 @@ impl Client {
 
     /// When its next timer is due, if nothing happens before.
     pub(super) fn next_timeout(&self, limits: &ClientLimits) -> Option<Duration> {
-        let stuck = self.outgoing.stuck_since();
+        let stuck = self.slow_since();
         let stuck = stuck.map(|since| since.saturating_add(limits.output_timeout));
-        let stuck = stuck.min(self.outgoing.next_try(limits.output_timeout));
+        let next_try = self.outgoing.next_try(limits.output_timeout);
         let connection = match &self.closing {
             Some(closing) => Some(closing.until),
             None => {
@@ -355,7 +355,8 @@ impl Client {
                     self.rival.as_ref().map(|it| it.until),
                     self.link.next_timeout(),
                 ];
-                stuck.into_iter().chain(others.into_iter().flatten()).min()
+                let output = stuck.into_iter().chain(next_try);
+                output.chain(others.into_iter().flatten()).min()
             }
         };
         connection
@@ -366,11 +367,16 @@ impl Client {
 
     /// Whether none of its waiting output has moved for too long.
     pub(super) fn is_stuck(&self, limits: &ClientLimits, now: Duration) -> bool {
-        // A client that only has records of topics to read may be as slow as it likes.
-        let stuck = self.outgoing.stuck_since();
-        let stuck = stuck.filter(|_| self.ledger.is_none() || self.outgoing.has_own_messages());
+        let slow = self.slow_since();
         self.closing.is_none()
-            && stuck.is_some_and(|since| since.saturating_add(limits.output_timeout) <= now)
+            && slow.is_some_and(|since| since.saturating_add(limits.output_timeout) <= now)
+    }
+
+    /// Since when it has taken nothing of what waits for it. A client that only has records of
+    /// topics to read may be as slow as it likes.
+    fn slow_since(&self) -> Option<Duration> {
+        let since = self.outgoing.stuck_since()?;
+        (self.ledger.is_none() || self.outgoing.has_own_messages()).then_some(since)
     }
 
     /// The deadline of its connection, if the close frame is queued now.

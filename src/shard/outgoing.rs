@@ -179,6 +179,15 @@ impl Outgoing {
         }
     }
 
+    /// The timeout for its output starts again.
+    pub(super) fn wait_anew(&mut self, now: Duration) {
+        if let Some(stuck) = &mut self.stuck
+            && let Some(since) = &mut stuck.since
+        {
+            *since = now;
+        }
+    }
+
     /// Drops the waiting output, except the write in progress.
     pub(super) fn drop_queue(&mut self) {
         self.queue = Frames::default();

@@ -151,15 +151,11 @@ impl Follower {
     }
 
     /// Whether a record counts for it: while it reads a snapshot, only some do.
-    fn takes(&mut self, offset: Offset) -> bool {
+    fn takes(&self, offset: Offset) -> bool {
         let Some(heads) = &self.only else {
             return true;
         };
-        if offset > heads.end.offset() {
-            self.only = None;
-            return true;
-        }
-        heads.offsets.binary_search(&offset).is_ok()
+        offset > heads.end.offset() || heads.offsets.binary_search(&offset).is_ok()
     }
 
     /// While it reads a snapshot: passes over all that is before the next record of it.
@@ -173,12 +169,10 @@ impl Follower {
                 self.place = Place::unmarked(self.place.epoch, before);
             }
             Some(_) => {}
-            None => {
-                if heads.end.offset() > self.place.offset {
-                    self.place = heads.end.place();
-                }
-                self.only = None;
-            }
+            None if heads.end.offset() > self.place.offset => self.place = heads.end.place(),
+            // Until all of it is written, the follower may have to go back.
+            None if self.unwritten == 0 => self.only = None,
+            None => {}
         }
     }
 

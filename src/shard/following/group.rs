@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use updraft_protocol::message::Tail;
 use updraft_protocol::vent::Encoding;
 use updraft_topics::Message;
@@ -29,7 +30,9 @@ pub(super) struct RecordGroup {
 struct Mapped {
     /// By the records' addresses. Filled for the first member that gets a record, drained in that
     /// order when there are too many.
-    tails: HashMap<*const Message, Rc<RecordTails>>,
+    tails: HashMap<*const Message, Rc<RecordTails>, RandomState>,
+    /// The record that was asked for last: live followers ask for the same one after another.
+    latest: Option<(*const Message, Rc<RecordTails>)>,
     order: VecDeque<Arc<Message>>,
     bytes: usize,
 }
@@ -65,6 +68,11 @@ impl RecordGroup {
         call: impl FnOnce(&dyn SharedMapper<Message>) -> Event,
     ) -> Option<Tail> {
         let key = Arc::as_ptr(record);
+        if let Some((of, tails)) = &self.mapped.borrow().latest
+            && *of == key
+        {
+            return tails.tail(record, encoding);
+        }
         let known = self.mapped.borrow().tails.get(&key).cloned();
         let tails = known.unwrap_or_else(|| {
             let event = call(self.mapper.as_ref());
@@ -75,20 +83,24 @@ impl RecordGroup {
             self.mapped.borrow_mut().keep(record, tails.clone());
             tails
         });
-        tails.tail(record, encoding)
+        let tail = tails.tail(record, encoding);
+        self.mapped.borrow_mut().latest = Some((key, tails));
+        tail
     }
 }
 
 impl Mapped {
-    /// The record is kept too, so that its address stays its own.
+    /// The record is kept too, so that its address stays its own; the latest whatever its size.
     fn keep(&mut self, record: &Arc<Message>, tails: Rc<RecordTails>) {
         self.tails.insert(Arc::as_ptr(record), tails);
         self.order.push_back(record.clone());
         self.bytes = self.bytes.saturating_add(bytes(record));
         while (self.order.len() > KEPT_RECORDS || self.bytes > KEPT_BYTES)
+            && self.order.len() > 1
             && let Some(oldest) = self.order.pop_front()
         {
             self.tails.remove(&Arc::as_ptr(&oldest));
+            self.latest = None;
             self.bytes = self.bytes.saturating_sub(bytes(&oldest));
         }
     }

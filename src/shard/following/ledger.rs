@@ -100,7 +100,7 @@ mod tests {
         let (run, epoch) = (run(), Epoch::draw());
         let place = |offset| Place::new(epoch, offset, 7);
         let mut ledger = Ledger::default();
-        let mut written = |ledger: &mut Ledger, count| {
+        let written = |ledger: &mut Ledger, count| {
             let mut bytes = Vec::new();
             ledger.written(count, |_, of| bytes.push(of));
             bytes

@@ -147,3 +147,31 @@ fn topic_018_clients_at_different_places_get_their_own_backlog() {
         );
     }
 }
+
+#[test]
+#[ignore = "takes two minutes: run by cargo xtask soak"]
+fn soak_topic_043_16_kib_a_second_are_enough_for_who_follows() {
+    const RECORD: usize = 4096;
+    let world = World::memory();
+    let server = Running::start(world.builder());
+    let mut client = follower(&server, "{}");
+    until_ready(&mut client);
+    let text = "x".repeat(RECORD);
+    for number in 1..=4000 {
+        let entry = Entry::value(&ejson!([number as f64, text.as_str()]));
+        world.wait(world.topic.publish(entry)).unwrap();
+    }
+    let mut number = 0;
+    for _ in 0..120 {
+        for _ in 0..4 {
+            number += 1;
+            assert!(matches!(next_large(&mut client), Got::Event(it, _) if it == number));
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+    while number < 4000 {
+        number += 1;
+        assert!(matches!(next_large(&mut client), Got::Event(it, _) if it == number));
+    }
+    assert_eq!(server.stats().slow_clients, 0);
+}

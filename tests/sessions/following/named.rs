@@ -134,7 +134,9 @@ fn topic_109_what_no_hook_allows_is_denied() {
             },
         )
         .authorize_publish(async |call: Call, mut entry: ClientEntry| {
-            let user = call.user_id().ok_or(Error::forbidden("Log in first"))?;
+            let user = call
+                .user_id()
+                .ok_or_else(|| Error::forbidden("Log in first"))?;
             entry.meta.insert("by".into(), user.to_string());
             entry.payload = Some(ejson!({ "said": (entry.payload.unwrap_or_default()) }));
             Ok(entry)

@@ -65,7 +65,7 @@ fn topic_023_a_client_that_is_cut_anywhere_gets_everything_once_and_in_order() {
             }
             let params = position
                 .as_ref()
-                .map_or(r#"{"from":"earliest"}"#.to_owned(), from);
+                .map_or_else(|| r#"{"from":"earliest"}"#.to_owned(), from);
             let mut client = follower(&server, &params);
             let left = (published as usize) - all.len();
             // Some of it, however much is on its way.

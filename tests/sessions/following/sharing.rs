@@ -1,13 +1,17 @@
 //! Many clients of one topic share what is read of it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
-use updraft_test_support::client::Client;
+use updraft::prelude::*;
+use updraft::topics::Start;
+use updraft_test_support::client::{Client, PATIENCE};
 
 use super::world::{Got, ORDERS, World, follower, from, next, numbers, subscribe, until_ready};
-use crate::common::{Running, eventually_within};
-use updraft_test_support::client::PATIENCE;
+use crate::common::{Running, eventually_within, meanwhile};
 
 #[test]
 fn topic_041_many_followers_cause_one_reader() {
@@ -92,5 +96,63 @@ fn topic_042_storms_of_subscriptions_leave_nothing_behind() {
         until_ready(&mut client);
         world.publish([7]);
         assert!(matches!(next(&mut client), Got::Event(number, _) if number == json!(7)));
+    }
+}
+
+#[test]
+fn topic_108_what_is_published_during_a_query_is_never_lost() {
+    for world in World::each() {
+        let topic = world.topic.clone();
+        // The state of which the topic has the changes.
+        let state = Arc::new(AtomicU64::new(0));
+        let known = state.clone();
+        let builder = Server::builder().vent("orders", move |vent: Vent| {
+            let (topic, known, context) = (topic.clone(), known.clone(), vent.clone());
+            async move {
+                let query = async move {
+                    // At some moment of a query that takes a while.
+                    tokio::time::sleep(Duration::from_micros(fastrand::u64(..2000))).await;
+                    let seen = known.load(Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_micros(fastrand::u64(..2000))).await;
+                    context.added("states", "one", ejson!({ "seen": seen as f64 }));
+                    Ok(())
+                };
+                vent.follow(&topic, Start::Latest).after(query).await
+            }
+        });
+        let server = Running::start(builder);
+        let publish = || {
+            let number = state.load(Ordering::SeqCst) + 1;
+            world.publish([number]);
+            state.store(number, Ordering::SeqCst);
+        };
+        meanwhile(publish, || {
+            let mut client = server.client();
+            for round in 0..100 {
+                client.send_text(&format!(
+                    r#"{{"msg":"sub","id":"{round}","name":"orders","params":["vent.orders"]}}"#
+                ));
+                let mut seen = None;
+                let mut last = None;
+                while last.is_none_or(|last| last < seen.unwrap_or(u64::MAX) + 5) {
+                    let text = client.next_text(2 * PATIENCE).expect("something");
+                    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    if json["collection"] == "states" && json["msg"] == "added" {
+                        assert_eq!(last, None, "a record before the state");
+                        seen = json["fields"]["seen"].as_u64();
+                    } else if let Some(event) = json["fields"]["event"].as_u64() {
+                        let seen = seen.expect("the state first");
+                        // The first may be in the state; from then on none is missing.
+                        assert!(last.is_some() || event <= seen + 1, "{event} after {seen}");
+                        assert_eq!(last.map_or(event, |last| last + 1), event);
+                        last = Some(event);
+                    } else if json["msg"] == "ping" {
+                        client.send_text(r#"{"msg":"pong"}"#);
+                    }
+                }
+                client.send_text(&format!(r#"{{"msg":"unsub","id":"{round}"}}"#));
+                while !client.expect_any_text().contains(r#""msg":"nosub""#) {}
+            }
+        });
     }
 }

@@ -222,6 +222,24 @@ fn topic_012_a_closed_topic_ends_its_followers() {
     }
 }
 
+#[test]
+fn topic_010_a_topic_that_is_deleted_ends_its_followers_with_an_error() {
+    let world = World::memory();
+    let server = Running::start(world.builder());
+    let mut client = follower(&server, "{}");
+    until_ready(&mut client);
+    world.wait(world.topic.delete()).unwrap();
+    assert_eq!((removed(&mut client), removed(&mut client)).1, "id");
+    let error = |client: &mut Client| match next(client) {
+        Got::Nosub(error) => error["error"].clone(),
+        got => panic!("{got:?}"),
+    };
+    assert_eq!(error(&mut client), "unknown-topic");
+    // The handle is one of a topic that is gone.
+    subscribe(&mut client, "t", ORDERS, "{}");
+    assert_eq!(error(&mut client), "unknown-topic");
+}
+
 fn removed(client: &mut Client) -> String {
     let text = client.expect_any_text();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
