@@ -1,5 +1,7 @@
 //! One client, as its shard holds it: its current connection, and the session that may outlive it.
 
+mod change;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +18,11 @@ use super::timers::Tick;
 use crate::base::error::Error;
 use crate::base::memory::Share;
 use crate::handler::Connection;
-use crate::mail::{Backlog, Mail, Place, UserChanged};
+use crate::mail::{Backlog, Mail, Place};
 use crate::mapping::{Event, OnGap};
-use crate::publication::{Continuation, Subscription};
+use crate::publication::Subscription;
 use crate::telemetry::{GaugeGuard, LiveSession, LiveSubscription, ParkedSession};
+pub(super) use change::Change;
 
 /// Bytes of subscription parameters that every client may have without their being counted, like
 /// its ids and names. Only what exceeds them is counted.
@@ -94,19 +97,6 @@ pub(super) struct Closing {
     /// By how much `until` is extended whenever the peer takes some of the last frames. `None` for
     /// a client that is closed because it takes too little.
     pub(super) extension: Option<Duration>,
-}
-
-/// A change of the user that is in progress.
-#[derive(Debug, Default)]
-pub(super) struct Change {
-    /// Calls that wait for the end of the change. Filled when changes begin, drained when the
-    /// change is complete; bounded by the calls of the session.
-    pub(super) calls: Vec<UserChanged>,
-    /// Collects messages meanwhile.
-    pub(super) keeper: Option<FollowerId>,
-    /// Where runs that are over were in their topics, with the runs that replace them. Bounded by
-    /// the subscriptions.
-    pub(super) continuations: Vec<(Run, Continuation)>,
 }
 
 /// A connection that wants the session of another.
@@ -411,14 +401,6 @@ impl Client {
     /// it has ended with that.
     pub(super) fn finish_if_closing(&mut self) -> bool {
         self.closing.is_some() && self.link.finish()
-    }
-}
-
-impl Change {
-    /// Where the run before this one was in its topic.
-    pub(super) fn continuation(&self, run: Run) -> Option<&Continuation> {
-        let mut of_run = self.continuations.iter().filter(|(of, _)| *of == run);
-        of_run.next().map(|(_, continuation)| continuation)
     }
 }
 
