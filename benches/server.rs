@@ -1,20 +1,21 @@
-//! The server that is compared with others. Its publications pass events on, rebuild them, publish
-//! a document, or publish nothing; it also has methods.
+//! The server that is compared with others. Its publications pass events on, rebuild them, follow a
+//! topic, publish a document, or publish nothing; it also has methods.
 //!
 //! `PORT` and `REDIS_URL` say where it listens and where events come from, `SHARDS` how many
 //! threads own connections (1), `USERS` how many users can log in: none by default, and then
 //! accounts are off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use tokio::sync::{OnceCell, mpsc};
 use updraft::Date;
 use updraft::account::{Accounts, MemoryUsers, Token};
-
 use updraft::prelude::*;
+use updraft::topics::{Entry, Memory, Settings as TopicSettings, Start, Topics};
 
 // The same as the relay's.
 #[global_allocator]
@@ -43,6 +44,44 @@ async fn rebuilt(vent: Vent, Feed { channel }: Feed) -> Result<()> {
 /// The messages of the channel, unchanged and without a mapping function.
 async fn relayed(vent: Vent, Feed { channel }: Feed) -> Result<()> {
     vent.relay(channel![channel]).await
+}
+
+/// The topics that are followed. The channels whose messages are copied to them are those that a
+/// subscriber has asked for: the first one copies for all.
+static TOPICS: OnceCell<Topics> = OnceCell::const_new();
+static COPIED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Messages that may wait to be copied.
+const UNCOPIED: usize = 100_000;
+
+/// The records of a topic in memory, to which the messages of the channel are copied.
+async fn followed(vent: Vent, Feed { channel }: Feed) -> Result<()> {
+    let topics = TOPICS.get_or_init(async || Topics::open(Memory::new()));
+    let mut settings = TopicSettings::default();
+    settings.retention.max_records = Some(100_000);
+    let topic = topics.await.topic(channel.as_str(), settings).await?;
+    let is_first = {
+        let mut copied = COPIED.lock().unwrap_or_else(PoisonError::into_inner);
+        copied.insert(channel.clone())
+    };
+    if is_first {
+        let (copy, mut copies) = mpsc::channel::<Value>(UNCOPIED);
+        let to = topic.clone();
+        vent.run(async move {
+            let mut values = Vec::new();
+            while copies.recv_many(&mut values, 256).await > 0 {
+                to.publish_many(values.drain(..).map(Entry::from)).await?;
+            }
+            Ok(())
+        });
+        vent.on(channel![channel], move |message: &Message| {
+            // What finds no room is missing in the results.
+            copy.try_send(message.value().clone()).ok();
+            None::<()>
+        })
+        .await?;
+    }
+    vent.follow(&topic, Start::Latest).await
 }
 
 async fn nothing(_: Subscription) -> Result<()> {
@@ -112,6 +151,7 @@ async fn main() -> Result<()> {
         .vent("feed", feed)
         .vent("rebuilt", rebuilt)
         .vent("relayed", relayed)
+        .vent("followed", followed)
         .publish("nothing", nothing)
         .publish("document", document)
         .method("echo", echo)

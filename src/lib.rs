@@ -66,6 +66,8 @@ mod base;
 #[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]
+mod feed;
+#[cfg(feature = "server")]
 mod handler;
 #[cfg(feature = "server")]
 mod limit;
@@ -86,6 +88,8 @@ mod stream;
 #[cfg(feature = "server")]
 mod telemetry;
 #[cfg(feature = "server")]
+mod topic;
+#[cfg(feature = "server")]
 mod transport;
 
 #[cfg(feature = "server")]
@@ -105,7 +109,7 @@ pub use mapping::{Event, IntoEvent, IntoGapEvent, MessageEvent};
 #[cfg(feature = "server")]
 pub use method::{Call, WriteGuard};
 #[cfg(feature = "server")]
-pub use publication::{DocumentId, Subscription, Vent};
+pub use publication::{DocumentId, Follow, FollowError, IntoStart, Subscription, Vent};
 #[cfg(all(feature = "server", feature = "tls"))]
 pub use server::Tls;
 #[cfg(feature = "server")]
@@ -116,6 +120,8 @@ pub use shard::{ConnectionInfo, Transport};
 pub use stream::{SockJs, SockJsConnection};
 #[cfg(feature = "server")]
 pub use telemetry::Stats;
+#[cfg(feature = "server")]
+pub use topic::{ClientEntry, TopicAccess};
 pub use updraft_bus::{
     BusError, BusFault, BusFaults, Channel, ChannelFailures, EmitError, IntoChannel, IntoChannels,
     InvalidChannel, Message, MessageParseError, Received, SharedError, WhenAway, channel,

@@ -10,6 +10,7 @@ use updraft_bus::{BusError, BusFault, EmitError, InvalidChannel};
 use updraft_protocol::ejson;
 use updraft_protocol::ejson::Value;
 use updraft_protocol::message::{ErrorCode, WireError};
+use updraft_topics::TopicError;
 
 use crate::base::panics;
 use crate::base::redact::Redacted;
@@ -24,8 +25,9 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// An error made with [`Error::new`] (or [`forbidden`](Self::forbidden),
 /// [`not_found`](Self::not_found) and so on) is meant for the client, like a `Meteor.Error`. An
 /// error that `?` converts from another type is internal: the client gets `Internal server error
-/// [500]`, and the log has the cause. There are two exceptions:
-/// [`InvalidChannel`](crate::InvalidChannel) becomes 400, and [`BusError`](crate::BusError) becomes
+/// [500]`, and the log has the cause. There are three exceptions:
+/// [`InvalidChannel`](crate::InvalidChannel) becomes 400, a
+/// [`TopicError`](crate::topics::TopicError) of which the client can know has its own code, and [`BusError`](crate::BusError) becomes
 /// an error of kind [`Configuration`](ErrorKind::Configuration), because it occurs at start-up.
 ///
 /// `?` converts every `std::error::Error`, `anyhow::Error`, `Box<dyn Error + Send + Sync>`, and
@@ -396,12 +398,43 @@ impl<E: Into<Source> + 'static> From<E> for Error {
         let error = match (told, source.downcast_ref::<InvalidChannel>()) {
             (Some(told), _) => told,
             (None, Some(invalid)) => Self::bad_request(invalid.reason()),
+            (None, None) if source.is::<TopicError>() => of_topic(&*source),
             (None, None) if source.is::<BusError>() => {
                 Self::with(ErrorKind::Configuration, WireError::internal())
             }
             (None, None) => Self::with(ErrorKind::Internal, WireError::internal()),
         };
         error.because(source)
+    }
+}
+
+/// What a client is told of an error of a topic. Its text repeats nothing of another client.
+fn of_topic(source: &(dyn StdError + Send + Sync + 'static)) -> Error {
+    let internal = || Error::with(ErrorKind::Internal, WireError::internal());
+    let Some(error) = source.downcast_ref::<TopicError>() else {
+        return internal();
+    };
+    let wire = WireError::new(error.code(), error.to_string());
+    match error {
+        TopicError::Unavailable(_) => Error::with(ErrorKind::Unavailable, wire),
+        TopicError::Gap(gap) => Error::with(ErrorKind::Client, wire).details(ejson!({
+            "requested": gap.requested as f64,
+            "first": gap.first as f64,
+            "lost": gap.lost as f64
+        })),
+        TopicError::Reset(reset) => Error::with(ErrorKind::Client, wire).details(ejson!({
+            "reason": reset.reason.as_str(),
+            "first": reset.first as f64,
+            "last": reset.last.to_string()
+        })),
+        TopicError::DamagedStore(_)
+        | TopicError::StoreInUse { .. }
+        | TopicError::StoreFull(_)
+        | TopicError::ConfigConflict
+        | TopicError::WrongCodec
+        | TopicError::BadRegisterKey { .. }
+        | TopicError::Unsupported { .. } => internal(),
+        _ => Error::with(ErrorKind::Client, wire),
     }
 }
 

@@ -13,6 +13,7 @@ use updraft_protocol::ejson;
 use super::{HandlerSettings, Mismatches};
 use crate::base::error::{Error, Result};
 use crate::base::memory::Memory;
+use crate::feed::Feeds;
 use crate::limit::Limiter;
 use crate::telemetry::Gauges;
 
@@ -20,6 +21,7 @@ use crate::telemetry::Gauges;
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) channels: Channels,
+    pub(crate) feeds: Feeds,
     pub(crate) settings: HandlerSettings,
     pub(crate) limiter: Limiter,
     pub(crate) mismatches: Mismatches,

@@ -19,8 +19,10 @@ use updraft_protocol::ejson::Value;
 use updraft_protocol::message::WireError;
 use updraft_protocol::session::{Run, Unblocked};
 use updraft_protocol::view::Fields;
+use updraft_topics::TopicError;
 
-use crate::mapping::{Event, Mapper, OnGap};
+use crate::feed::{Beginning, Feed, Policies};
+use crate::mapping::{Event, Mapper, OnGap, OnLost, RecordMapper};
 
 /// A connection's place in its shard. Indexes are reused, so a place also has a number that is
 /// never reused.
@@ -48,6 +50,10 @@ pub(crate) enum Mail {
         mapper: Mapper,
     },
     OnGap(Run, OnGap),
+    /// Follow a topic.
+    Follow(Run, Box<FollowTopic>),
+    /// Where the follower of a topic goes on that has lost records.
+    GoOn(Run, Box<Result<Beginning, TopicError>>),
     /// The event that an asynchronous mapping function returned for a message.
     Event {
         run: Run,
@@ -81,6 +87,15 @@ pub(crate) struct Document {
     pub(crate) fields: Fields,
 }
 
+/// What follows a topic for a subscription.
+pub(crate) struct FollowTopic {
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) beginning: Beginning,
+    pub(crate) mapper: RecordMapper,
+    pub(crate) policies: Policies,
+    pub(crate) on_lost: Option<OnLost>,
+}
+
 impl Mail {
     /// The bytes that it counts for: exact enough to bound memory, cheap enough to compute for each
     /// mail.
@@ -102,6 +117,8 @@ impl Mail {
             self,
             Self::On { .. }
                 | Self::OnGap(..)
+                | Self::Follow(..)
+                | Self::GoOn(..)
                 | Self::Event { .. }
                 | Self::Waits(_)
                 | Self::GoesOn(_)

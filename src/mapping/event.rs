@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 use updraft_bus::Message;
-use updraft_protocol::ejson::{self, Print, Value};
+use updraft_protocol::ejson::{self, JsonLimits, Print, Scan, Value};
 use updraft_protocol::message::Tail;
 use updraft_protocol::vent::Encoding;
+use updraft_topics as topics;
 
 use crate::base::error::Result;
 
@@ -78,6 +79,41 @@ impl Event {
         self.tail(None, encoding)
     }
 
+    /// The event of a record as it is sent in an encoding, in a form that many subscribers can
+    /// share; `None` for no event.
+    pub(crate) fn into_record_tail(
+        self,
+        record: &topics::Message,
+        encoding: Encoding,
+    ) -> Option<Tail> {
+        let of_value = |value: &Value| {
+            if encoding.is_ejson() {
+                ejson::to_ejson(value)
+            } else {
+                ejson::to_json(value)
+            }
+        };
+        let position = record.position();
+        let tail = |text: &str| encoding.record_tail(text, &position);
+        Some(match self.0 {
+            EventKind::Nothing => return None,
+            EventKind::AsItCame => {
+                let (payload, scan) = scanned(record)?;
+                if scan.special {
+                    let value = record.value().ok().filter(|value| !value.is_falsy())?;
+                    tail(&of_value(&value))
+                } else if scan.falsy {
+                    return None;
+                } else {
+                    tail(payload)
+                }
+            }
+            EventKind::Plain(text) | EventKind::Array(text) => tail(&text),
+            EventKind::Long { text, .. } => tail(std::str::from_utf8(&text).ok()?),
+            EventKind::Value(value) => tail(&of_value(&value)),
+        })
+    }
+
     fn tail(self, message: Option<&Message>, encoding: Encoding) -> Option<Tail> {
         Some(match self.0 {
             EventKind::Nothing => return None,
@@ -121,10 +157,27 @@ impl Event {
     }
 }
 
-/// Turns a [`Message`] of the bus into an event.
+/// The payload of a record, if it is EJSON.
+fn scanned(record: &topics::Message) -> Option<(&str, Scan)> {
+    const LIMITS: JsonLimits = JsonLimits::new(64, usize::MAX);
+    let payload = record
+        .payload()
+        .filter(|_| record.content_type().is_none())?;
+    let scan = ejson::scan(payload, &LIMITS).ok()?;
+    Some((std::str::from_utf8(payload).ok()?, scan))
+}
+
+/// Turns a [`Message`] of the bus, or a [record](topics::Message) of a topic, into an event.
 pub trait MessageEvent {
-    /// The unchanged message: the same bytes for every subscriber, and nothing is parsed.
+    /// The unchanged message: the same bytes for every subscriber, and nothing is parsed. Of a
+    /// record it is the payload; a tombstone, and a payload that is not EJSON, are no event.
     fn event(&self) -> Event;
+}
+
+impl MessageEvent for topics::Message {
+    fn event(&self) -> Event {
+        Event(EventKind::AsItCame)
+    }
 }
 
 impl MessageEvent for Message {

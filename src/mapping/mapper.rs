@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 use updraft_bus::Message;
+use updraft_topics as topics;
 
 use super::{Event, IntoEvent};
 use crate::base::error::Result;
@@ -19,7 +20,7 @@ pub(crate) enum Mapper {
     /// Called for each message and subscriber.
     Function(MapEach),
     /// Called once for all subscribers with the same function and an equal argument.
-    Shared(Box<dyn SharedMapper>),
+    Shared(Box<dyn SharedMapper<Message>>),
     /// Runs on the handlers' runtime; its events come back as mail.
     Async(AsyncMapper),
 }
@@ -30,34 +31,53 @@ pub(crate) type MapEach = Box<dyn FnMut(&Message) -> Result<Event> + Send>;
 /// The function given to [`Vent::on_gap`](crate::Vent::on_gap).
 pub(crate) type OnGap = Box<dyn FnMut() -> Result<Event> + Send>;
 
+/// Turns records of a topic into events.
+pub(crate) enum RecordMapper {
+    /// Called for each record and subscriber.
+    Each(MapRecord),
+    /// Called once for all subscribers with the same function and an equal argument.
+    Shared(Box<dyn SharedMapper<topics::Message>>),
+}
+
+/// A function of one subscriber that maps records.
+pub(crate) type MapRecord = Box<dyn FnMut(&topics::Message) -> Result<Event> + Send>;
+
+/// The function given to [`Follow::on_gap`](crate::Follow::on_gap).
+pub(crate) type OnLost = Box<dyn FnMut(&topics::Lost) -> Result<Event> + Send>;
+
 /// A function pointer and its argument, with their types erased.
-pub(crate) trait SharedMapper: Any + Send {
-    fn map(&self, message: &Message) -> Result<Event>;
+pub(crate) trait SharedMapper<M>: Any + Send {
+    fn map(&self, message: &M) -> Result<Event>;
 
     /// Whether `other` is the same function with an equal argument.
-    fn is_same(&self, other: &dyn SharedMapper) -> bool;
+    fn is_same(&self, other: &dyn SharedMapper<M>) -> bool;
 
     /// Hashes function and argument. Equal for mappers that are the same.
     fn hash(&self, state: &mut dyn Hasher);
 }
 
-pub(crate) struct OneShared<A, E> {
+pub(crate) struct OneShared<M, A, E> {
     arg: A,
-    f: fn(&Message, &A) -> E,
+    f: fn(&M, &A) -> E,
 }
 
-impl<A, E> OneShared<A, E> {
-    pub(crate) fn new(arg: A, f: fn(&Message, &A) -> E) -> Self {
+impl<M, A, E> OneShared<M, A, E> {
+    pub(crate) fn new(arg: A, f: fn(&M, &A) -> E) -> Self {
         Self { arg, f }
     }
 }
 
-impl<A: Hash + Eq + Send + 'static, E: IntoEvent + 'static> SharedMapper for OneShared<A, E> {
-    fn map(&self, message: &Message) -> Result<Event> {
+impl<M, A, E> SharedMapper<M> for OneShared<M, A, E>
+where
+    M: 'static,
+    A: Hash + Eq + Send + 'static,
+    E: IntoEvent + 'static,
+{
+    fn map(&self, message: &M) -> Result<Event> {
         (self.f)(message, &self.arg).into_event()
     }
 
-    fn is_same(&self, other: &dyn SharedMapper) -> bool {
+    fn is_same(&self, other: &dyn SharedMapper<M>) -> bool {
         let other: &dyn Any = other;
         other.downcast_ref::<Self>().is_some_and(|other| {
             // Functions that the compiler has merged do the same, so they may share.

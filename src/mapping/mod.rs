@@ -1,7 +1,10 @@
-//! From messages of the bus to events of one client: mapping functions and their results.
+//! From messages of the bus, and records of topics, to events of one client: mapping functions and their results.
 
 mod event;
 mod mapper;
 
 pub use event::{Event, IntoEvent, IntoGapEvent, MessageEvent};
-pub(crate) use mapper::{AsyncMapper, MapEach, Mapper, OnGap, OneShared, Queued, SharedMapper};
+pub(crate) use mapper::{
+    AsyncMapper, MapEach, MapRecord, Mapper, OnGap, OnLost, OneShared, Queued, RecordMapper,
+    SharedMapper,
+};

@@ -11,6 +11,7 @@ use updraft_protocol::ejson::{self, Value};
 use updraft_protocol::message::WireError;
 use updraft_protocol::random::RandomStream;
 use updraft_protocol::session::Run;
+use updraft_topics::{Entry, Published, Topic};
 
 use super::Methods;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -223,6 +224,21 @@ impl Call {
     pub async fn emit(&self, channel: impl IntoChannel, value: impl Serialize) -> Result<()> {
         self.flowing().await;
         self.0.connection.host().emit(channel, value).await
+    }
+
+    /// Publishes a record to a topic, and resolves when the store has it. A method that returns
+    /// what this returns tells its client `{position, time, duplicate}`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Topic::publish`], as a client is told them.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the record may or may not be stored.
+    pub async fn publish(&self, topic: &Topic, entry: impl Into<Entry>) -> Result<Published> {
+        self.flowing().await;
+        Ok(topic.publish(entry).await?)
     }
 
     /// Waits while much output is on its way to the client, as [`Connection::flowing`] does.

@@ -1,24 +1,26 @@
 //! The context of a publication: Meteor's `this` in a publish function.
 
+mod failures;
+mod following;
+
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::task::AbortHandle;
 use updraft_bus::IntoChannel;
-use updraft_bus::Message;
 use updraft_protocol::ejson::{self, ObjectId, Value};
 use updraft_protocol::session::Run;
 use updraft_protocol::view::IntoFields;
+use updraft_topics::{Entry, Published, Topic};
 
 use super::PublicationLog;
-use crate::base::clock;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::redact::Redacted;
 use crate::handler::{Callback, Connection, Lifetime, UserId, unpanicked};
 use crate::mail::{Document, Mail};
+pub(crate) use following::Continuation;
 
 /// One subscription of one client, to publish to.
 ///
@@ -44,6 +46,10 @@ struct Life {
     handler_ended: bool,
     /// How long it has waited for the bus, over all its channels.
     waited_for_bus: Duration,
+    /// Whether it follows a topic.
+    is_following: bool,
+    /// Where the run before this one was in its topic.
+    continuation: Option<Box<Continuation>>,
     /// Set if more than the handler ends with the subscription, which is rare.
     at_end: Option<Box<AtEnd>>,
 }
@@ -274,6 +280,20 @@ impl Subscription {
         self.0.connection.host().emit(channel, value).await
     }
 
+    /// Publishes a record to a topic, and resolves when the store has it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Topic::publish`], as a client is told them.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the record may or may not be stored.
+    pub async fn publish(&self, topic: &Topic, entry: impl Into<Entry>) -> Result<Published> {
+        self.flowing().await;
+        Ok(topic.publish(entry).await?)
+    }
+
     /// Waits until there is memory for its handler to start.
     pub(super) async fn wait_for_memory(&self) {
         if self.0.connection.is_short() {
@@ -356,39 +376,6 @@ impl Subscription {
 
     fn life(&self) -> MutexGuard<'_, Life> {
         self.0.life.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Subscription {
-    /// Counts and logs that a mapping function has failed.
-    pub(crate) fn mapping_failed(&self, message: &Message, error: &Error) {
-        let channels = &self.connection().host().channels;
-        channels.mapping_failed(message.channel());
-        let what = "A mapping function failed; its event is lost.";
-        self.function_failed(what, Some(message.channel()), error);
-    }
-
-    /// Like [`mapping_failed`](Self::mapping_failed), for a function that was called for a gap.
-    pub(crate) fn gap_failed(&self, error: &Error) {
-        let what = "A function called for a gap failed; its event is lost.";
-        self.function_failed(what, None, error);
-    }
-
-    fn function_failed(&self, what: &str, channel: Option<&str>, error: &Error) {
-        let failed = &self.connection().host().gauges.failed_mappings;
-        failed.fetch_add(1, Ordering::Relaxed);
-        // A function that always fails must not fill the log.
-        if let Some(left_out) = self.0.publication.failures.left_out(clock::now()) {
-            let (publication, channel) = (self.publication(), channel.map(tracing::field::debug));
-            tracing::warn!(publication, channel, ?error, left_out, "{what}");
-        }
-    }
-
-    /// Logs the cause of an error that the client is told without it.
-    fn log_refusal(&self, error: &Error) {
-        let (connection, mismatches) = (self.connection(), &self.connection().host().mismatches);
-        let name = &self.0.publication.name;
-        mismatches.refused(connection.log_id(), "publication", name, error);
     }
 }
 

@@ -2,10 +2,13 @@
 //! documents or events.
 
 mod context;
+mod follow;
 mod turn;
 mod vent;
 
+pub(crate) use context::Continuation;
 pub use context::{DocumentId, Subscription};
+pub use follow::{Follow, FollowError, IntoStart};
 pub use vent::Vent;
 
 pub(crate) use turn::{Begun, Turn};
@@ -39,6 +42,8 @@ pub(crate) struct Publication {
 struct PublicationLog {
     /// Empty for a universal publication.
     name: Arc<str>,
+    /// Whether its events are those of a streamer, which have no place for a position.
+    is_streamer: bool,
     /// Lines about functions that fail. Each publication has its own, so that one which always
     /// fails hides no other.
     failures: ThrottledLog,
@@ -49,12 +54,17 @@ impl Publication {
     pub(crate) fn ordinary<M>(name: &str, handler: impl Handler<Subscription, M>) -> Self {
         let body = handler::body(handler);
         let of_vent = move |vent: Vent, params| body(vent.into_subscription(), params);
-        Self::new(name, Box::new(of_vent))
+        Self::new(name, false, Box::new(of_vent))
     }
 
     /// A publication whose handler takes a [`Vent`].
     pub(crate) fn vent<M>(name: &str, handler: impl Handler<Vent, M>) -> Self {
-        Self::new(name, handler::body(handler))
+        Self::new(name, false, handler::body(handler))
+    }
+
+    /// A streamer's publication.
+    pub(crate) fn streamer<M>(name: &str, handler: impl Handler<Vent, M>) -> Self {
+        Self::new(name, true, handler::body(handler))
     }
 
     /// The same publication, which chooses the encoding of its events.
@@ -62,10 +72,11 @@ impl Publication {
         Self { choice, ..self }
     }
 
-    fn new(name: &str, body: Body<Vent>) -> Self {
+    fn new(name: &str, is_streamer: bool, body: Body<Vent>) -> Self {
         Self {
             log: Arc::new(PublicationLog {
                 name: name.into(),
+                is_streamer,
                 failures: ThrottledLog::default(),
             }),
             body,
@@ -118,10 +129,11 @@ impl Publication {
         connection: Connection,
         user: Option<Arc<str>>,
         run: Run,
-        params: Vec<Value>,
+        (params, continuation): (Vec<Value>, Option<Continuation>),
         turn: Turn,
     ) -> (Subscription, Start) {
         let subscription = Subscription::new(connection.clone(), user, run, self.log.clone());
+        subscription.continues_at(continuation);
         let counted = connection.count_parameters(&params);
         let publishing = (self.body)(Vent::new(subscription.clone()), params);
         let publishing = turn.clone().run(publishing);

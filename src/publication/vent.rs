@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 use std::ops::Deref;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -48,7 +49,7 @@ impl Vent {
         channels: impl IntoChannels,
         mut f: impl FnMut(&Message) -> E + Send + 'static,
     ) -> Result<()> {
-        self.follow(
+        self.follow_channels(
             channels,
             Mapper::Function(Box::new(move |message| f(message).into_event())),
         )
@@ -74,7 +75,8 @@ impl Vent {
     {
         let (mapper, mut messages) = AsyncMapper::new();
         let subscription = self.0.clone();
-        self.follow(channels, Mapper::Async(mapper)).await?;
+        self.follow_channels(channels, Mapper::Async(mapper))
+            .await?;
         self.run(async move {
             while let Some(message) = messages.recv().await {
                 let map = async { f(message.clone()).await.into_event() };
@@ -103,7 +105,7 @@ impl Vent {
     ///
     /// Those of [`on`](Self::on).
     pub async fn relay(&self, channels: impl IntoChannels) -> Result<()> {
-        self.follow(channels, Mapper::Relay).await
+        self.follow_channels(channels, Mapper::Relay).await
     }
 
     /// Like [`on`](Self::on), with a function that is called once per message for all subscribers
@@ -126,7 +128,7 @@ impl Vent {
         E: IntoEvent + 'static,
     {
         let channel = channel.into_channel()?;
-        self.follow(channel, Mapper::Shared(Box::new(OneShared::new(arg, f))))
+        self.follow_channels(channel, Mapper::Shared(Box::new(OneShared::new(arg, f))))
             .await
     }
 
@@ -152,27 +154,31 @@ impl Vent {
         self.send(Mail::OnGap(self.run_id(), f));
     }
 
-    async fn follow(&self, channels: impl IntoChannels, mapper: Mapper) -> Result<()> {
+    async fn follow_channels(&self, channels: impl IntoChannels, mapper: Mapper) -> Result<()> {
         self.flowing().await;
-        let leases = self.join(channels);
-        tokio::pin!(leases);
-        let begun = clock::now();
-        let outcome = tokio::time::timeout(self.0.bus_patience(), &mut leases).await;
-        self.0.waited_for_bus(begun.elapsed());
-        let leases = match outcome {
-            Ok(leases) => leases?,
-            Err(_) => {
-                // The client's other messages need not wait for the bus.
-                self.unblock();
-                leases.await?
-            }
-        };
+        let leases = pin!(self.join(channels));
+        let leases = self.patiently(leases).await?;
         self.send(Mail::On {
             run: self.run_id(),
             leases,
             mapper,
         });
         Ok(())
+    }
+
+    /// Waits for the bus or for a store. If that takes long, the client's other messages need not
+    /// wait for it.
+    pub(super) async fn patiently<T>(&self, mut waiting: Pin<&mut impl Future<Output = T>>) -> T {
+        let begun = clock::now();
+        let outcome = tokio::time::timeout(self.0.bus_patience(), waiting.as_mut()).await;
+        self.0.waited_for_bus(begun.elapsed());
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.unblock();
+                waiting.await
+            }
+        }
     }
 
     /// A lease on each of the channels, all asked for at once.

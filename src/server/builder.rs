@@ -7,6 +7,7 @@ mod sockjs;
 mod start;
 #[cfg(feature = "tls")]
 mod tls;
+mod topics;
 
 pub(super) use start::MemoryLimit;
 
@@ -41,6 +42,7 @@ use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
 use crate::shard::orders::Orders;
 use crate::stream::{Service, SockJs};
+use crate::topic::ExposedTopics;
 
 /// Collects what a server is to do; [`bind`](Self::bind) makes it one.
 ///
@@ -52,6 +54,8 @@ pub struct Builder {
     publications: Vec<Publication>,
     methods: Vec<Method>,
     strategies: Strategies,
+    /// Those that clients may name.
+    topics: ExposedTopics,
     accounts: Option<Accounts>,
     /// In the order in which they are asked.
     authenticators: Vec<Box<dyn AnyAuthenticator>>,
@@ -84,6 +88,7 @@ impl Default for Builder {
             publications: Vec::new(),
             methods: Vec::new(),
             strategies: Strategies::default(),
+            topics: ExposedTopics::default(),
             accounts: None,
             authenticators: Vec::new(),
             bus: Bus::default(),
@@ -202,7 +207,7 @@ impl Builder {
     pub fn streamer<M>(mut self, name: &str, handler: impl Handler<Vent, M>) -> Self {
         self.check_name("streamer", name);
         let name = format!("stream-{name}");
-        let publication = Publication::vent(&name, handler);
+        let publication = Publication::streamer(&name, handler);
         self.add(
             &name,
             PublicationKind::Streamer(name.as_str().into()),
@@ -340,7 +345,7 @@ impl Builder {
     /// the address cannot be listened on, because another program does for example. Either is one
     /// line that names the value and the remedy.
     pub async fn bind(self, address: impl ToSocketAddrs + fmt::Debug) -> Result<BoundServer> {
-        let (this, logins) = self.with_accounts();
+        let (this, logins) = self.with_topics().with_accounts();
         this.start(address, logins).await
     }
 

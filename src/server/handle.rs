@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use updraft_bus::{ChannelFailures, IntoChannel, Received};
+use updraft_topics::{Entry, Published, Topic};
 
 #[cfg(feature = "tls")]
 use super::Tls;
@@ -66,6 +67,19 @@ impl Handle {
         self.shared.host.emit(channel, value).await
     }
 
+    /// Publishes a record to a topic, and resolves when the store has it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Topic::publish`], as a client is told them.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the record may or may not be stored.
+    pub async fn publish(&self, topic: &Topic, entry: impl Into<Entry>) -> Result<Published> {
+        Ok(topic.publish(entry).await?)
+    }
+
     /// Calls `f` for each message of a channel, whoever has published it, and for each
     /// [gap](Received::Gap) where some may be missing, until what is returned is dropped or the
     /// server has shut down.
@@ -117,6 +131,8 @@ impl Handle {
         Stats {
             tasks: self.shared.host.tasks.len(),
             channels: self.shared.host.channels.channel_count(),
+            followed_topics: self.shared.host.feeds.count(),
+            topic_pages: self.shared.host.feeds.pages(),
             polling_sessions: self.shared.polling.len(),
             queued_bytes: self.shared.host.memory.queued(),
             parameter_bytes: self.shared.host.memory.parameters(),

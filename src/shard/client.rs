@@ -1,5 +1,7 @@
 //! One client, as its shard holds it: its current connection, and the session that may outlive it.
 
+mod change;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +11,18 @@ use updraft_protocol::session::{Run, Session};
 use super::ClientLimits;
 use super::conversation::Conversation;
 use super::fan_out::{FanOut, FollowerId};
+use super::following::{Following, Ledger, TopicFollowerId};
 use super::link::Link;
 use super::outgoing::Outgoing;
 use super::timers::Tick;
 use crate::base::error::Error;
 use crate::base::memory::Share;
 use crate::handler::Connection;
-use crate::mail::{Backlog, Mail, Place, UserChanged};
+use crate::mail::{Backlog, Mail, Place};
 use crate::mapping::{Event, OnGap};
 use crate::publication::Subscription;
 use crate::telemetry::{GaugeGuard, LiveSession, LiveSubscription, ParkedSession};
+pub(super) use change::Change;
 
 /// Bytes of subscription parameters that every client may have without their being counted, like
 /// its ids and names. Only what exceeds them is counted.
@@ -31,6 +35,8 @@ pub(super) struct Client {
     /// The connection as its handlers see it.
     pub(super) context: Connection,
     pub(super) outgoing: Outgoing,
+    /// The records of topics in `outgoing`; set once a subscription follows a topic.
+    pub(super) ledger: Option<Box<Ledger>>,
     pub(super) waiting: Waiting,
     /// The user who is logged in; handlers get it when they start.
     pub(super) user: Option<Arc<str>>,
@@ -93,16 +99,6 @@ pub(super) struct Closing {
     pub(super) extension: Option<Duration>,
 }
 
-/// A change of the user that is in progress.
-#[derive(Debug, Default)]
-pub(super) struct Change {
-    /// Calls that wait for the end of the change. Filled when changes begin, drained when the
-    /// change is complete; bounded by the calls of the session.
-    pub(super) calls: Vec<UserChanged>,
-    /// Collects messages meanwhile.
-    pub(super) keeper: Option<FollowerId>,
-}
-
 /// A connection that wants the session of another.
 #[derive(Debug)]
 pub(super) struct Rival {
@@ -118,6 +114,8 @@ pub(super) struct Rival {
 pub(super) struct Running {
     pub(super) run: Run,
     pub(super) subscription: Subscription,
+    /// What follows a topic for it, if anything does.
+    pub(super) follower: Option<TopicFollowerId>,
     /// Its mapping functions. Filled by `Mail::On`, drained when the subscription ends or runs
     /// again.
     pub(super) followers: Vec<FollowerId>,
@@ -140,6 +138,7 @@ impl Client {
             session,
             context,
             outgoing: Outgoing::new(output),
+            ledger: None,
             waiting: Waiting {
                 input,
                 held_up: None,
@@ -336,9 +335,9 @@ impl Client {
 
     /// When its next timer is due, if nothing happens before.
     pub(super) fn next_timeout(&self, limits: &ClientLimits) -> Option<Duration> {
-        let stuck = self.outgoing.stuck_since();
+        let stuck = self.slow_since();
         let stuck = stuck.map(|since| since.saturating_add(limits.output_timeout));
-        let stuck = stuck.min(self.outgoing.next_try(limits.output_timeout));
+        let next_try = self.outgoing.next_try(limits.output_timeout);
         let connection = match &self.closing {
             Some(closing) => Some(closing.until),
             None => {
@@ -346,7 +345,8 @@ impl Client {
                     self.rival.as_ref().map(|it| it.until),
                     self.link.next_timeout(),
                 ];
-                stuck.into_iter().chain(others.into_iter().flatten()).min()
+                let output = stuck.into_iter().chain(next_try);
+                output.chain(others.into_iter().flatten()).min()
             }
         };
         connection
@@ -357,9 +357,16 @@ impl Client {
 
     /// Whether none of its waiting output has moved for too long.
     pub(super) fn is_stuck(&self, limits: &ClientLimits, now: Duration) -> bool {
-        let stuck = self.outgoing.stuck_since();
+        let slow = self.slow_since();
         self.closing.is_none()
-            && stuck.is_some_and(|since| since.saturating_add(limits.output_timeout) <= now)
+            && slow.is_some_and(|since| since.saturating_add(limits.output_timeout) <= now)
+    }
+
+    /// Since when it has taken nothing of what waits for it. A client that only has records of
+    /// topics to read may be as slow as it likes.
+    fn slow_since(&self) -> Option<Duration> {
+        let since = self.outgoing.stuck_since()?;
+        (self.ledger.is_none() || self.outgoing.has_own_messages()).then_some(since)
     }
 
     /// The deadline of its connection, if the close frame is queued now.
@@ -397,6 +404,12 @@ impl Client {
     }
 }
 
+/// What follows a topic for a subscription among these.
+pub(super) fn follower(subscriptions: &[Running], run: Run) -> Option<TopicFollowerId> {
+    let index = subscriptions.binary_search_by_key(&run, |running| running.run);
+    subscriptions.get(index.ok()?)?.follower
+}
+
 impl Waiting {
     /// The session is over: nobody reads its mail.
     pub(super) fn forget_mail(&mut self) {
@@ -419,6 +432,7 @@ impl Running {
         Self {
             run,
             subscription,
+            follower: None,
             followers: Vec::new(),
             on_gap: Box::default(),
             _counted: counted,
@@ -433,9 +447,12 @@ impl Running {
     }
 
     /// Ends the subscription: removes its mapping functions and tells its handler.
-    pub(super) fn end(self, fan_out: &mut FanOut) {
+    pub(super) fn end(self, fan_out: &mut FanOut, following: &mut Following) {
         for follower in self.followers {
             fan_out.remove(follower);
+        }
+        if let Some(follower) = self.follower {
+            following.remove(follower);
         }
         self.subscription.end();
     }

@@ -4,7 +4,6 @@
 mod followers;
 mod group;
 mod keeper;
-mod mapping_calls;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -17,12 +16,13 @@ use updraft_protocol::message::Tail;
 use updraft_protocol::session::Run;
 use updraft_protocol::vent::Encoding;
 
+use super::mapping_calls::MappingCalls;
+use crate::base::error::Error;
 use crate::mapping::{AsyncMapper, Event, MapEach, Mapper, MessageEvent, Queued, SharedMapper};
 use crate::publication::Subscription;
 use followers::{Followers, Rank};
 use group::Group;
 use keeper::Keeper;
-use mapping_calls::MappingCalls;
 
 /// The index of a follower of channels in its shard.
 pub(super) type FollowerId = usize;
@@ -205,7 +205,7 @@ impl FanOut {
     }
 
     /// The group that shares this function, or a new one.
-    fn group(&mut self, mapper: Box<dyn SharedMapper>) -> Rc<Group> {
+    fn group(&mut self, mapper: Box<dyn SharedMapper<Message>>) -> Rc<Group> {
         let group = Rc::new(Group::new(mapper, self.groups.hasher()));
         if let Some(known) = self.groups.get(&group) {
             return known.clone();
@@ -232,6 +232,9 @@ fn deliver(
     let mut as_it_came = Tails::new(message.event());
     let mut called: Vec<Rc<Group>> = Vec::new();
     let mut calls = MappingCalls::default();
+    let failed = |subscription: &Subscription, error: &Error| {
+        subscription.mapping_failed(message, error);
+    };
     for id in ids {
         let subscriber = match followers.get_mut(id) {
             Some(ChannelFollower::Subscriber(subscriber)) if !subscriber.is_kept => subscriber,
@@ -249,14 +252,14 @@ fn deliver(
         let outcome = match &mut subscriber.function {
             Function::Relay => as_it_came.outcome(message, encoding),
             Function::Each(f) => {
-                match calls.call(|| f(message), message, &subscriber.subscription) {
+                match calls.call(|| f(message), &subscriber.subscription, failed) {
                     event if event.is_as_it_came() => as_it_came.outcome(message, encoding),
                     event => event.into_tail(message, encoding).into(),
                 }
             }
             Function::Shared(group) => {
-                let call = |mapper: &dyn SharedMapper| {
-                    calls.call(|| mapper.map(message), message, &subscriber.subscription)
+                let call = |mapper: &dyn SharedMapper<Message>| {
+                    calls.call(|| mapper.map(message), &subscriber.subscription, failed)
                 };
                 let (outcome, is_first) = group.outcome(message, encoding, call);
                 if is_first {

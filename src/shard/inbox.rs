@@ -17,6 +17,7 @@ use super::listing::Listing;
 use super::newcomer::Newcomer;
 use super::polling_sessions::{self as polling, RequestInbox};
 use crate::base::memory::Memory;
+use crate::feed::{FeedNews, FeedPort};
 use crate::mail::{Address, Mail, Place, Post};
 
 /// A letter to a shard.
@@ -35,6 +36,8 @@ pub(crate) enum Letter {
     Batch(Batch),
     /// From the bus: messages of these channels may be missing.
     Gap(Gap),
+    /// From a feed, for the followers of its topic.
+    Feed(FeedNews),
     /// From the bus: it no longer carries this channel.
     Refused(Arc<str>, BusError),
     /// From an HTTP request to its session.
@@ -103,7 +106,8 @@ impl Default for InboxLimits {
 #[derive(Default)]
 struct InboxState {
     /// Filled by all senders, emptied by the shard. Mail is bounded by the memory limit of the
-    /// process, posts of polling clients by the room of their sessions, batches and arrivals by
+    /// process, news of feeds by the topics that are followed and the places that are waited for,
+    /// posts of polling clients by the room of their sessions, batches and arrivals by
     /// `limits`, newcomers by the number of connections. There is at most one gap behind each of
     /// the other letters.
     letters: Vec<Letter>,
@@ -252,6 +256,16 @@ impl Post for Inbox {
 
     fn shard(&self) -> usize {
         self.shard
+    }
+}
+
+impl FeedPort for Inbox {
+    fn shard(&self) -> usize {
+        self.shard
+    }
+
+    fn tell(&self, news: FeedNews) {
+        self.put(Letter::Feed(news));
     }
 }
 

@@ -38,6 +38,12 @@ pub struct ClientLimits {
     /// 16 MiB by default. A dropped event is a gap: the subscription goes on, and is told of the
     /// gap when there is room again.
     pub events: usize,
+    /// Records of a topic that may wait for a client, for each subscription that follows one: 256
+    /// by default. Then the subscription gets no more until half of them are written, and goes on
+    /// in the topic where it was: nothing is lost.
+    pub followed_records: usize,
+    /// Bytes of these records: 256 KiB by default.
+    pub followed_bytes: usize,
     /// Bytes of bus messages that are kept for one client while its user changes, until its
     /// subscriptions have run again and say what becomes of the messages: 256 KiB by default. More
     /// is a gap.
@@ -111,6 +117,8 @@ impl Default for ClientLimits {
             queued_bytes: 4 * 1024 * 1024,
             flow: 1024 * 1024,
             events: 16 * 1024 * 1024,
+            followed_records: 256,
+            followed_bytes: 256 * 1024,
             user_change: 256 * 1024,
             output_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),

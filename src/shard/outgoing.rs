@@ -88,6 +88,16 @@ impl Outgoing {
         self.queue.bytes()
     }
 
+    /// How many messages wait for a write of their own.
+    pub(super) fn queued_messages(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether anything waits besides pings and records of topics.
+    pub(super) fn has_own_messages(&self) -> bool {
+        self.queue.own_messages() > 0
+    }
+
     /// Returns the waiting bytes that have not been counted, and counts them.
     pub(super) fn count_queued(&mut self) -> usize {
         let queued = self.queued();
@@ -164,6 +174,15 @@ impl Outgoing {
         if let Some(stuck) = &mut self.stuck
             && let Some(since) = &mut stuck.since
             && queued <= limit
+        {
+            *since = now;
+        }
+    }
+
+    /// The timeout for its output starts again.
+    pub(super) fn wait_anew(&mut self, now: Duration) {
+        if let Some(stuck) = &mut self.stuck
+            && let Some(since) = &mut stuck.since
         {
             *since = now;
         }

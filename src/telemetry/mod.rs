@@ -36,6 +36,11 @@ pub struct Stats {
     pub tasks: usize,
     /// Channels of the bus that are followed.
     pub channels: usize,
+    /// Topics that are read for subscriptions which follow them: each once, however many there are.
+    pub followed_topics: usize,
+    /// Pages that were read from the stores of topics for subscriptions that had fallen behind, or
+    /// came back. Those that ask for the same page at the same time share it.
+    pub topic_pages: u64,
     /// Messages from the bus that were dropped because they were not JSON, too large, or too deeply
     /// nested.
     pub dropped_payloads: u64,

@@ -5,6 +5,7 @@ mod calls;
 #[path = "../common/mod.rs"]
 mod common;
 mod ddp_edge;
+mod following;
 mod lifetimes;
 mod rate_limit;
 mod resumption;

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::loss::{Gap, Reset};
+use crate::loss::{Gap, Lost, Reset};
 use crate::{InvalidPosition, InvalidTopicName, Position};
 
 /// The underlying error, shared by all callers that waited for the same thing.
@@ -199,6 +199,15 @@ impl From<Infallible> for TopicError {
 impl From<InvalidPosition> for TopicError {
     fn from(invalid: InvalidPosition) -> Self {
         Self::BadPosition(invalid)
+    }
+}
+
+impl From<Lost> for TopicError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Gap(gap) => Self::Gap(gap),
+            Lost::Reset(reset) => Self::Reset(reset),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod file;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod heads;
 mod index;
 mod lease;
 mod log;
@@ -46,8 +47,9 @@ pub use self::error::{Cause, Item, TopicError};
 #[cfg(feature = "file")]
 pub use self::file::{FileOptions, FileStore};
 pub use self::lease::{Held, Lease};
+pub use self::heads::Heads;
 pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
-pub use self::loss::{Gap, Reset, ResetReason};
+pub use self::loss::{Gap, Lost, Reset, ResetReason};
 pub use self::memory::Memory;
 pub use self::message::{Message, Received};
 #[cfg(feature = "mongo")]

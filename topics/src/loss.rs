@@ -4,6 +4,16 @@ use std::fmt;
 
 use crate::{Bounds, Offset, Position, TopicName};
 
+/// Why a reader does not simply go on from its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a program must know both")]
+pub enum Lost {
+    /// Records are missing.
+    Gap(Gap),
+    /// What was read before may be wrong.
+    Reset(Reset),
+}
+
 /// Records that a reader has missed: they were trimmed, or were ends of ids that were compacted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,6 +49,16 @@ pub enum ResetReason {
     Ahead,
     /// `diverged`: the offset has another record now, so the first was lost.
     Diverged,
+}
+
+impl Lost {
+    /// The code: `gap` or `reset`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Gap(_) => "gap",
+            Self::Reset(_) => "reset",
+        }
+    }
 }
 
 impl Reset {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use tokio::time::{Instant, timeout_at};
 
 use crate::core::Core;
@@ -25,6 +26,17 @@ pub struct Published {
     pub time: u64,
     /// Whether it had been stored before, under the same id for deduplication.
     pub duplicate: bool,
+}
+
+/// As clients are told: `position`, `time`, and `duplicate`.
+impl Serialize for Published {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_struct("Published", 3)?;
+        members.serialize_field("position", &self.position)?;
+        members.serialize_field("time", &self.time)?;
+        members.serialize_field("duplicate", &self.duplicate)?;
+        members.end()
+    }
 }
 
 pub(crate) async fn publish(core: &Core, entry: Entry) -> Result<Published, TopicError> {

@@ -39,6 +39,15 @@ pub(crate) fn gap(place: Place, horizon: Offset, bounds: &Bounds) -> Option<Gap>
     })
 }
 
+impl Bounds {
+    /// What a reader at this place of the topic has missed. `horizon` is the [horizon](Self::horizon)
+    /// of which the reader knows, because it was so when the reader began, or read the page that
+    /// ends at this place; 0 for a reader that comes back.
+    pub fn gap(&self, place: Place, horizon: Offset) -> Option<Gap> {
+        gap(place, horizon, self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,11 @@
 //! A topic in this process: to publish, to read, and to look after.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::core::Core;
 use crate::entry::Entry;
+use crate::heads::{Heads, heads};
 use crate::message::Message;
 use crate::publish::{Published, publish, publish_many};
 use crate::reader::{OnLoss, Reader};
@@ -95,11 +97,22 @@ impl Topic {
     /// [`TopicError::Gap`] if some of them are gone, [`TopicError::Reset`] if the position is not
     /// one of this topic any more, [`TopicError::Damaged`] if the first of them is damaged.
     pub async fn read(&self, after: Position, limit: Limit) -> Result<Batch, TopicError> {
-        after.check(&self.0.name)?;
-        let page = self.0.page(after.place(), limit).await?;
-        if let Some(gap) = gap(after.place(), 0, &page.bounds) {
+        let batch = self.read_held(after, limit).await?;
+        if let Some(gap) = gap(after.place(), 0, &batch.bounds) {
             return Err(TopicError::Gap(gap));
         }
+        Ok(batch)
+    }
+
+    /// As [`read`](Self::read), for several readers at once: what is held behind the position,
+    /// whatever is gone. [`Bounds::gap`] says for each of them what it has missed.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read), without [`TopicError::Gap`].
+    pub async fn read_held(&self, after: Position, limit: Limit) -> Result<Batch, TopicError> {
+        after.check(&self.0.name)?;
+        let page = self.0.page(after.place(), limit).await?;
         let epoch = page.bounds.epoch;
         let records = page.records.into_iter();
         Ok(Batch {
@@ -136,6 +149,15 @@ impl Topic {
     pub async fn seek(&self, start: impl Into<Start>) -> Result<Position, TopicError> {
         let (place, _) = seek(&self.0, start.into()).await?;
         Ok(Position::at(&self.0.name, place))
+    }
+
+    /// The offsets of the records that a [snapshot](Start::Snapshot) has now. Reads the whole topic.
+    ///
+    /// # Errors
+    ///
+    /// That of the store.
+    pub async fn heads(&self) -> Result<Heads, TopicError> {
+        heads(&self.0).await
     }
 
     /// What the topic holds.
@@ -190,6 +212,21 @@ impl Topic {
     /// That of the store.
     pub async fn delete(&self) -> Result<(), TopicError> {
         self.0.delete().await
+    }
+}
+
+/// Handles of the same topic are equal.
+impl PartialEq for Topic {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Topic {}
+
+impl Hash for Topic {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
     }
 }
 

@@ -13,7 +13,7 @@ Usage: cargo xtask bench [OPTION]...
   --quick           short runs of few clients, one round: shows that everything works, the figures mean nothing
   --only LIST       measures: rate, sat, own, isolated, idle, clients, channels, size, shards, slow, calls, subs,
                     follows, logins, documents (all); costs is the last five
-  --servers LIST    updraft, updraft-rebuilt, updraft-relay, updraft-sockjs, ws, socketio, sockjs, nats, mosquitto,
+  --servers LIST    updraft, updraft-rebuilt, updraft-relay, updraft-topic, updraft-sockjs, ws, socketio, sockjs, nats, mosquitto,
                     limit-1, limit-16 (all that a measure has)
   --rounds N        rounds, of which medians are shown (3)
   --docs            writes the tables of docs/how-fast.md

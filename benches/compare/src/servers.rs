@@ -36,7 +36,7 @@ pub(crate) enum Program {
 }
 
 /// All servers.
-pub(crate) static SERVERS: [Server; 11] = [
+pub(crate) static SERVERS: [Server; 12] = [
     limit("limit-1", "*limit: a write for each message*", 1),
     limit("limit-16", "*limit: 16 messages in a write*", 16),
     updraft("updraft", "**Updraft**", "feed"),
@@ -46,6 +46,7 @@ pub(crate) static SERVERS: [Server; 11] = [
         "rebuilt",
     ),
     updraft("updraft-relay", "Updraft, `relay`", "relayed"),
+    updraft("updraft-topic", "Updraft, a topic in memory", "followed"),
     Server {
         protocol: Protocol::SockJs,
         path: "/sockjs/000/client{client}/websocket",

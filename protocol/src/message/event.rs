@@ -44,6 +44,10 @@ struct Body {
 pub(crate) enum EventShape {
     Vent,
     Fields,
+    /// As `Vent`, for a record of a topic.
+    VentRecord,
+    /// As `Fields`, for a record of a topic.
+    FieldsRecord,
     /// A value that is not an array becomes the only argument.
     OneArgument,
 }
@@ -103,12 +107,18 @@ impl Tail {
         Self::of(EventValue::Shared(self.text.into()), self.shape)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// Bytes of the text.
+    pub fn len(&self) -> usize {
         let value = match &self.text {
             EventValue::Shared(text) => text.bytes().len(),
             EventValue::Own(text) => text.len(),
         };
         value.saturating_add(self.shape.len())
+    }
+
+    /// Whether there is no text; there are always the brackets.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     pub(crate) fn text(&self) -> &EventValue {
@@ -140,11 +150,16 @@ impl EventShape {
         open.len().saturating_add(close.len())
     }
 
+    /// Whether the event is a record of a topic, which the client can get again from there.
+    pub(crate) fn is_record(self) -> bool {
+        matches!(self, Self::VentRecord | Self::FieldsRecord)
+    }
+
     /// The text before the value, and the text after it.
     pub(crate) fn brackets(self) -> (&'static str, &'static str) {
         match self {
-            Self::Vent => ("", "}"),
-            Self::Fields => ("", "}}"),
+            Self::Vent | Self::VentRecord => ("", "}"),
+            Self::Fields | Self::FieldsRecord => ("", "}}"),
             Self::OneArgument => ("[", "]}}"),
         }
     }

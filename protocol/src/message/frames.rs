@@ -48,6 +48,9 @@ pub struct Frames {
     messages: u32,
     /// Messages that are not counted by a resuming client.
     others: u32,
+    /// Messages that are records of topics, and their bytes.
+    records: u32,
+    record_bytes: u32,
 }
 
 #[derive(Debug)]
@@ -92,6 +95,18 @@ impl Frames {
     /// Bytes of the messages' texts.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many messages belong to the session's client alone: not those of the connection, and no
+    /// records of topics.
+    pub fn own_messages(&self) -> usize {
+        let others = self.others.saturating_add(self.records);
+        self.messages.saturating_sub(others) as usize
+    }
+
+    /// How many messages are records of topics, and their bytes.
+    pub(crate) fn records(&self) -> (usize, usize) {
+        (self.records as usize, self.record_bytes as usize)
     }
 
     /// Adds a message.
@@ -196,7 +211,10 @@ impl Frames {
         }
         self.messages = self.messages.saturating_add(from.messages);
         self.bytes = self.bytes.saturating_add(from.bytes);
+        self.records = self.records.saturating_add(from.records);
+        self.record_bytes = self.record_bytes.saturating_add(from.record_bytes);
         (from.messages, from.bytes) = (0, 0);
+        (from.records, from.record_bytes) = (0, 0);
         from.free_if_empty(count);
     }
 
@@ -273,14 +291,24 @@ impl Frames {
     fn count_added(&mut self, kind: FrameKind, text: usize) {
         self.messages = self.messages.saturating_add(1);
         self.others = self.others.saturating_add(u32::from(!kind.is_kept()));
-        self.bytes = self.bytes.saturating_add(kind.len(self.latest_len, text));
+        let len = kind.len(self.latest_len, text);
+        self.bytes = self.bytes.saturating_add(len);
+        if kind.is_record() {
+            self.records = self.records.saturating_add(1);
+            self.record_bytes = self.record_bytes.saturating_add(short(len));
+        }
     }
 
     fn count_removed(&mut self, kind: FrameKind, text: usize) {
         let head = self.front.as_ref().map_or(0, |head| head.as_str().len());
         self.messages = self.messages.saturating_sub(1);
         self.others = self.others.saturating_sub(u32::from(!kind.is_kept()));
-        self.bytes = self.bytes.saturating_sub(kind.len(head, text));
+        let len = kind.len(head, text);
+        self.bytes = self.bytes.saturating_sub(len);
+        if kind.is_record() {
+            self.records = self.records.saturating_sub(1);
+            self.record_bytes = self.record_bytes.saturating_sub(short(len));
+        }
     }
 
     /// Takes out the next message, with its head in `front` if it is an event.
@@ -378,6 +406,11 @@ impl Texts {
             self.bytes.shrink_to(room);
         }
     }
+}
+
+/// A length that is counted in 32 bits; no message is longer.
+fn short(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// Whether it is this head. This does not compare the text.

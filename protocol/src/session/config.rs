@@ -140,6 +140,11 @@ pub struct Resumption {
     pub messages: usize,
     /// Bytes of these messages, counted in the same way: 64 KiB by default.
     pub bytes: usize,
+    /// How many sent records of topics are kept besides: 1,024 by default. They take little memory
+    /// of their own, because their text is shared by all clients.
+    pub records: usize,
+    /// Bytes of these records: 1 MiB by default.
+    pub record_bytes: usize,
     /// How many attempts to resume a waiting session may fail, because of an impossible count or
     /// the wrong address, before the session ends: 5 by default.
     pub attempts: u32,
@@ -151,6 +156,8 @@ impl Default for Resumption {
             grace: Duration::from_secs(15),
             messages: 100,
             bytes: 64 * 1024,
+            records: 1024,
+            record_bytes: 1024 * 1024,
             attempts: 5,
         }
     }

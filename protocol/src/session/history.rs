@@ -39,15 +39,14 @@ impl History {
     /// Moves the first `count` messages of `from` here: they have been written. The oldest ones go
     /// when there are too many.
     pub(super) fn record(&mut self, from: &mut Frames, count: usize, settings: &Resumption) {
-        let left = self.skip_excess(from, count, settings.messages);
+        let most = settings.messages.saturating_add(settings.records);
+        let left = self.skip_excess(from, count, most);
         if !from.has_messages() {
             return from.drop_front(left);
         }
         let frames = self.frames.get_or_insert_default();
         frames.take(from, left);
-        while !frames.is_empty()
-            && (frames.len() > settings.messages || frames.bytes() > settings.bytes)
-        {
+        while !frames.is_empty() && exceeds(frames, settings) {
             frames.pop_front();
             self.before = self.before.saturating_add(1);
         }
@@ -117,6 +116,15 @@ impl History {
     fn free_if_empty(&mut self) {
         self.frames.take_if(|frames| frames.is_empty());
     }
+}
+
+/// Whether there are more messages than are kept. Records of topics are counted by themselves.
+fn exceeds(frames: &Frames, settings: &Resumption) -> bool {
+    let (records, record_bytes) = frames.records();
+    frames.len().saturating_sub(records) > settings.messages
+        || frames.bytes().saturating_sub(record_bytes) > settings.bytes
+        || records > settings.records
+        || record_bytes > settings.record_bytes
 }
 
 impl Pings {
@@ -194,6 +202,40 @@ mod tests {
             (history.before(), history.end(), history.bytes()),
             (7, 7, 0)
         );
+    }
+
+    #[test]
+    fn records_of_topics_have_bounds_of_their_own() {
+        let settings = Resumption {
+            messages: 2,
+            records: 3,
+            record_bytes: 40,
+            ..Resumption::default()
+        };
+        let head = crate::message::Head::from(String::from("h"));
+        let mut history = History::starting_after(1);
+        let mut add = |value: &str| {
+            let mut frames = Frames::default();
+            if value.starts_with('t') {
+                frames.push(Frame::Text(value.into()));
+            } else {
+                let tail = crate::vent::Encoding::Vent.record_tail(value, &"p");
+                frames.push_event(&head, tail);
+            }
+            history.record(&mut frames, 1, &settings);
+            (history.before(), history.end())
+        };
+        assert_eq!(add("t1"), (1, 2));
+        assert_eq!(add("1"), (1, 3));
+        assert_eq!(add("2"), (1, 4));
+        assert_eq!(add("t2"), (1, 5));
+        assert_eq!(add("3"), (1, 6));
+        // One record too many: the oldest goes, with what is before it.
+        assert_eq!(add("4"), (3, 7));
+        // And one text too many.
+        assert_eq!(add("t3"), (3, 8));
+        assert_eq!(add("t4"), (5, 9));
+        assert_eq!(add(&"5".repeat(40)), (10, 10));
     }
 
     #[test]

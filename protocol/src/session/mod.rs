@@ -19,6 +19,7 @@
 mod calls;
 mod config;
 mod events;
+mod following;
 mod heartbeat;
 mod held;
 mod history;
@@ -202,7 +203,6 @@ struct Work {
     /// drained as the second answer is sent; bounded by the host, which stops reading from the
     /// client when there are too many.
     calls: Vec<CallState>,
-    /// Set while the user changes.
     change: Option<UserChange>,
     /// The number of the `connected` with which the session was last resumed.
     resumed_at: Option<u64>,

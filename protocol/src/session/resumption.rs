@@ -51,7 +51,9 @@ pub(super) struct Parked {
     pub(super) until: Duration,
     /// The last message that the client can have received. Later ones wait in the history.
     written: u64,
-    /// Bytes of those later messages.
+    /// How many of those later messages there are, and their bytes. Records of topics are not
+    /// counted: no new ones come while the client is away.
+    queued: usize,
     queued_bytes: usize,
     /// Failed attempts to resume it.
     attempts: u32,
@@ -122,6 +124,7 @@ impl Session {
             version,
             until: now.saturating_add(self.config.settings.resumption.grace),
             written: self.history.end(),
+            queued: 0,
             queued_bytes: 0,
             attempts: 0,
             is_overfull: false,
@@ -261,13 +264,16 @@ impl Session {
         if !frame.is_kept() || parked.is_overfull {
             return;
         }
+        if frame.is_record() {
+            return self.history.keep(frame);
+        }
+        parked.queued = parked.queued.saturating_add(1);
         parked.queued_bytes = parked.queued_bytes.saturating_add(frame.len());
         let settings = &self.config.settings.resumption;
         if parked.queued_bytes <= settings.bytes {
             self.history.keep(frame);
         }
-        let messages = self.history.end().saturating_sub(parked.written);
-        if messages > settings.messages as u64 || parked.queued_bytes > settings.bytes {
+        if parked.queued > settings.messages || parked.queued_bytes > settings.bytes {
             parked.is_overfull = true;
             self.history = History::default();
             out.actions.push(Action::Close {

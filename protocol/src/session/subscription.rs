@@ -8,8 +8,11 @@ use super::request::SubscriptionRequest;
 use crate::message::Head;
 use crate::vent::EventDelivery;
 
-/// The id of the one document that represents a Vent subscription.
+/// The id of the document that represents a Vent subscription.
 pub(super) const EVENT_DOCUMENT: &str = "id";
+
+/// The id of the document that says where a subscription is in the topic that it follows.
+pub(super) const PLACE_DOCUMENT: &str = "_";
 
 #[derive(Debug)]
 pub(super) struct ActiveSubscription {
@@ -58,6 +61,10 @@ pub(super) struct Events {
     pub(super) delivery: EventDelivery,
     /// Whether the document that represents the subscription has been announced.
     pub(super) is_announced: bool,
+    /// Whether the document that says where it is in its topic has been announced.
+    pub(super) has_place: bool,
+    /// Whether it follows a topic and has not come to its end yet; `ready` waits for that.
+    pub(super) is_catching_up: bool,
     /// Events that came before `ready` was sent, if any.
     pub(super) held: Option<Box<HeldEvents>>,
 }
@@ -139,6 +146,11 @@ impl ActiveSubscription {
             .is_some_and(|found| **found == *collection)
     }
 
+    /// Whether `ready` must wait, although the handler has said it.
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.events.as_ref().is_some_and(|it| it.is_catching_up)
+    }
+
     /// Whether it is, and the document has been announced.
     pub(super) fn has_announced(&self, collection: &str) -> bool {
         self.stands_for(collection)
@@ -154,6 +166,8 @@ impl Events {
         Self {
             delivery,
             is_announced: false,
+            has_place: false,
+            is_catching_up: false,
             held: None,
         }
     }

@@ -6,7 +6,7 @@ use std::mem;
 use std::time::Duration;
 
 use super::request::SubscriptionRequest;
-use super::subscription::{ActiveSubscription, EVENT_DOCUMENT, Events, Ready};
+use super::subscription::{ActiveSubscription, EVENT_DOCUMENT, Events, PLACE_DOCUMENT, Ready};
 use super::{Action, Output, PublicationKind, Requested, Run, Session};
 use crate::ejson::Value;
 use crate::message::{self, ServerMessage, Subscribe, WireError};
@@ -83,7 +83,7 @@ impl Session {
             && subscription.ready == Ready::No
         {
             subscription.ready = Ready::Declared;
-            if !self.is_changing_user() {
+            if !subscription.is_catching_up() && !self.is_changing_user() {
                 self.send_ready(&[run], out);
             }
         }
@@ -129,11 +129,14 @@ impl Session {
         });
         self.view = view;
         if let Some(events) = subscription.events
-            && events.is_announced
             && let Some(collection) = events.delivery.collection()
-            && !self.is_introduced(collection)
         {
-            self.send(&ServerMessage::Removed(collection, EVENT_DOCUMENT), out);
+            if events.has_place && !self.shows_place(collection) {
+                self.send(&ServerMessage::Removed(collection, PLACE_DOCUMENT), out);
+            }
+            if events.is_announced && !self.is_introduced(collection) {
+                self.send(&ServerMessage::Removed(collection, EVENT_DOCUMENT), out);
+            }
         }
         if let Some(id) = subscription.id {
             self.send(&ServerMessage::Nosub(&Value::from(&*id), error), out);

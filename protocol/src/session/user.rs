@@ -75,6 +75,8 @@ impl Session {
             if has_lost || untold.contains(&old.run) {
                 gaps.push(*next);
             }
+            // The new run says what it follows.
+            events.iter_mut().for_each(|it| it.is_catching_up = false);
             let params = old.request.params();
             self.begin(*next, old.id, (old.request, params), events, now, out);
         }
@@ -152,7 +154,7 @@ impl Session {
         let ready: Vec<Run> = self
             .subscriptions
             .iter()
-            .filter(|found| found.ready == Ready::Declared)
+            .filter(|found| found.ready == Ready::Declared && !found.is_catching_up())
             .map(|found| found.run)
             .collect();
         self.send_ready(&ready, out);

@@ -8,6 +8,10 @@
 
 mod delivery;
 
+use std::fmt;
+
+use bytes::Bytes;
+
 pub use delivery::EventDelivery;
 
 use crate::message::{EventShape, EventValue, Printed, Tail};
@@ -103,6 +107,17 @@ impl Encoding {
     /// As [`tail`](Self::tail), for an event that only one subscriber gets.
     pub fn own_tail(self, value: Box<str>, is_array: bool) -> Tail {
         Tail::of(EventValue::Own(value), self.shape(is_array))
+    }
+
+    /// As [`tail`](Self::tail), for a record of a topic: its position follows the value. Many
+    /// subscribers can share it.
+    pub fn record_tail(self, value: &str, position: &impl fmt::Display) -> Tail {
+        let (name, shape) = match self {
+            Self::Vent | Self::VentEjson => ("p", EventShape::VentRecord),
+            Self::Collection | Self::Streamer => ("position", EventShape::FieldsRecord),
+        };
+        let text = format!(r#"{value},"{name}":"{position}""#);
+        Tail::of(EventValue::Shared(Bytes::from(text).into()), shape)
     }
 
     fn shape(self, is_array: bool) -> EventShape {

@@ -39,7 +39,12 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
+        let only_follows = client.ledger.is_some() && !client.outgoing.has_own_messages();
         frames.for_each(|frame| client.outgoing.push(frame));
+        if only_follows && client.outgoing.has_own_messages() {
+            // Until now it was not slow, however little it had taken.
+            client.outgoing.wait_anew(self.shard.now);
+        }
         self.unsent.add(index, &mut client.outgoing);
     }
 
@@ -83,7 +88,7 @@ impl EventLoop {
             Action::Refused { what, name, code } => log_refused(client, what, &name, &code),
             Action::Stop(run) => {
                 if let Some(running) = client.take_running(run) {
-                    running.end(&mut self.fan_out);
+                    running.end(&mut self.fan_out, &mut self.following);
                 }
             }
             Action::Deactivate { run, next } => self.deactivate(index, run, next),

@@ -195,6 +195,7 @@ impl EventLoop {
         let closing = client.closing_from(self.shard.now, &self.shard.limits);
         client.part(code, reason, closing);
         self.unsent.add(index, &mut client.outgoing);
+        self.pause_followers(index);
         self.park(index, &Frames::default());
     }
 
@@ -221,7 +222,7 @@ impl EventLoop {
         client.closing = None;
         let unwritten = client.outgoing.abandon();
         client.report_output();
-        unwritten
+        self.rewind(index, unwritten)
     }
 
     /// Lets a session wait for its client.
@@ -273,7 +274,7 @@ impl EventLoop {
         client.counted.parked = None;
         self.release_rival(index);
         for running in subscriptions {
-            running.end(&mut self.fan_out);
+            running.end(&mut self.fan_out, &mut self.following);
         }
     }
 

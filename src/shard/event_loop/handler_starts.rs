@@ -71,7 +71,10 @@ impl HandlerStarts {
         let (turn, begun) = Turn::after(self.begun.take());
         self.begun = Some(begun);
         let (context, user) = (client.context.clone(), client.user.clone());
-        let (subscription, start) = publication.prepare(context, user, run, params, turn);
+        let change = client.change.as_deref();
+        let continuation = change.and_then(|change| change.continuation(run).cloned());
+        let given = (params, continuation);
+        let (subscription, start) = publication.prepare(context, user, run, given, turn);
         self.starts.push(start);
         if client.subscriptions.len() < FEW_SUBSCRIPTIONS {
             client.subscriptions.reserve_exact(1);

@@ -81,6 +81,7 @@ impl EventLoop {
             Letter::Polling { session, request } => self.handle_request(&session, *request, out),
             Letter::Newcomer(newcomer) => self.newcomer(*newcomer, out),
             Letter::Gap(gap) => self.bus_was_away(gap, out),
+            Letter::Feed(news) => self.hear_of_feed(news, out),
             Letter::Refused(channel, error) => self.refused(&channel, error, out),
             Letter::List(listing) => self.list(listing),
             Letter::ShutDown { spread } => self.drain(spread),

@@ -75,6 +75,8 @@ impl EventLoop {
                     running.add_on_gap(on_gap);
                 }
             }
+            Mail::Follow(run, follow) => self.follow_topic(index, run, *follow, out),
+            Mail::GoOn(run, beginning) => self.go_on_after_loss(index, run, *beginning, out),
             Mail::Event {
                 run,
                 message,

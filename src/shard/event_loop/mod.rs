@@ -1,8 +1,8 @@
 //! The event loop of a shard's thread: sockets, letters, timers, and connections with unsent output
 //! take turns. Each turn is bounded, whatever one connection does.
 //!
-//! The loop is made of parts that own their state: [`Clients`], [`FanOut`], [`UnsentQueue`],
-//! [`Letters`], [`HandlerStarts`]. What a session asks for is its [`Output`], which is passed
+//! The loop is made of parts that own their state: [`Clients`], [`FanOut`], [`Following`],
+//! [`UnsentQueue`], [`Letters`], [`HandlerStarts`]. What a session asks for is its [`Output`], which is passed
 //! along: a function that tells a session something also has its output carried out
 //! (`carrying_out`).
 
@@ -12,6 +12,7 @@ mod clients;
 mod delivering;
 mod draining;
 mod ending;
+mod following;
 mod handler_starts;
 mod letters;
 mod listing;
@@ -38,6 +39,7 @@ use updraft_protocol::session::Output;
 
 use super::ClientLimits;
 use super::fan_out::FanOut;
+use super::following::Following;
 use super::inbox::Inbox;
 use super::shared::Shared;
 use clients::Clients;
@@ -61,6 +63,7 @@ pub(super) struct EventLoop {
     shard: ShardContext,
     clients: Clients,
     fan_out: FanOut,
+    following: Following,
     unsent: UnsentQueue,
     /// Connections with more to read than they may in one turn, each once. Filled by `read`,
     /// drained by `read_on`.
@@ -90,11 +93,13 @@ impl EventLoop {
         shared: Arc<Shared>,
         limits: ClientLimits,
     ) -> Self {
+        let following = Following::new(inbox.clone(), &limits);
         Self {
             poll,
             shard: ShardContext::new(inbox, shared, limits),
             clients: Clients::default(),
             fan_out: FanOut::default(),
+            following,
             unsent: UnsentQueue::default(),
             unread: VecDeque::new(),
             resume_requests: Vec::new(),
@@ -181,7 +186,8 @@ impl EventLoop {
         let is_busy = !(self.unsent.is_empty()
             && self.unread.is_empty()
             && self.resume_requests.is_empty()
-            && self.letters.is_empty());
+            && self.letters.is_empty()
+            && self.following.is_idle());
         if is_busy || !self.shard.inbox.may_sleep() {
             return Some(Duration::ZERO);
         }
@@ -196,6 +202,7 @@ impl EventLoop {
     /// read when some output is written. Then starts the handlers that were asked for.
     fn look_into_inbox(&mut self, out: &mut Output) {
         self.read_letters(out);
+        self.serve_followers(out);
         self.begin_handlers();
     }
 

@@ -22,8 +22,18 @@ impl EventLoop {
         self.fan_out
             .keep(&mut keeper, room, (run, next), running.followers);
         running.subscription.end();
+        let left = running.follower.and_then(|it| self.following.remove(it));
         if let Some(client) = self.clients.get_mut(index) {
-            client.change.get_or_insert_default().keeper = keeper;
+            let change = client.change.get_or_insert_default();
+            change.keeper = keeper;
+            match left {
+                Some(left) => change.continuations.push((next, left)),
+                // It may not have come to follow again since the change before.
+                None => {
+                    let of_run = change.continuations.iter_mut().filter(|(of, _)| *of == run);
+                    of_run.for_each(|(of, _)| *of = next);
+                }
+            }
         }
     }
 
@@ -33,7 +43,7 @@ impl EventLoop {
             return;
         };
         let change = client.change.take().map(|change| *change);
-        let Change { calls, keeper } = change.unwrap_or_default();
+        let Change { calls, keeper, .. } = change.unwrap_or_default();
         if let Some(keeper) = keeper {
             let functions: Vec<FollowerId> = client
                 .subscriptions
@@ -48,6 +58,7 @@ impl EventLoop {
             });
             self.send_kept(index, outcomes, out);
         }
+        self.go_on_following(index);
         for done in calls {
             // The call may have ended without waiting.
             done.send(Ok(())).ok();

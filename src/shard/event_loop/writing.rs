@@ -6,6 +6,7 @@ use updraft_protocol::session::Output;
 
 use super::EventLoop;
 use super::ending::Ending;
+use crate::shard::client::follower;
 use crate::shard::link::Link;
 use crate::shard::outgoing::Flushed;
 
@@ -52,7 +53,11 @@ impl EventLoop {
         let now = self.shard.now;
         let (outgoing, scratch) = (&mut client.outgoing, &mut self.buffers.output);
         let session = &mut client.session;
-        let written = |waiting: &mut Frames, count| session.written(waiting, count);
+        let mut taken: usize = 0;
+        let written = |waiting: &mut Frames, count| {
+            taken = taken.saturating_add(count);
+            session.written(waiting, count);
+        };
         let (flushed, progress) = match &mut client.link {
             Link::Socket(socket) => {
                 let framing = socket.framing();
@@ -61,6 +66,14 @@ impl EventLoop {
             Link::Polling(polling) => outgoing.flush_to_request(polling, scratch, now, written),
             Link::Gone => return,
         };
+        if let Some(ledger) = &mut client.ledger {
+            let (subscriptions, following) = (&client.subscriptions, &mut self.following);
+            ledger.written(taken, |run, bytes| {
+                if let Some(id) = follower(subscriptions, run) {
+                    following.drained(id, bytes);
+                }
+            });
+        }
         client.report_output();
         if progress.has_moved {
             client.took_output(now, progress.drain_time);

@@ -14,7 +14,7 @@ use crate::mapping::{Event, SharedMapper};
 
 /// Equal to groups with the same function and an equal argument.
 pub(super) struct Group {
-    mapper: Box<dyn SharedMapper>,
+    mapper: Box<dyn SharedMapper<Message>>,
     hash: u64,
     /// The result of the function for the latest message. Filled for the first member, cleared
     /// after the last.
@@ -22,7 +22,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(mapper: Box<dyn SharedMapper>, hasher: &impl BuildHasher) -> Self {
+    pub(super) fn new(mapper: Box<dyn SharedMapper<Message>>, hasher: &impl BuildHasher) -> Self {
         let mut state = hasher.build_hasher();
         mapper.hash(&mut state);
         Self {
@@ -44,7 +44,7 @@ impl Group {
         &self,
         message: &Arc<Message>,
         encoding: Encoding,
-        call: impl FnOnce(&dyn SharedMapper) -> Event,
+        call: impl FnOnce(&dyn SharedMapper<Message>) -> Event,
     ) -> (Outcome, bool) {
         let mut latest = self.latest.borrow_mut();
         if let Some((of, tails)) = latest.as_mut()

@@ -44,6 +44,11 @@ impl<'a> FrameRef<'a> {
         self.kind.is_kept()
     }
 
+    /// Whether it is a record of a topic.
+    pub(crate) fn is_record(self) -> bool {
+        self.kind.is_record()
+    }
+
     /// The host's [own bytes](super::Frames::push_raw), if it is no message.
     pub fn as_raw(self) -> Option<&'a [u8]> {
         (self.kind == FrameKind::Raw).then(|| self.value())
@@ -152,6 +157,11 @@ impl FrameKind {
     /// Whether it belongs to the session, not to its connection.
     pub(super) fn is_kept(self) -> bool {
         matches!(self, Self::Message | Self::Event(_))
+    }
+
+    /// Whether it is a record of a topic.
+    pub(super) fn is_record(self) -> bool {
+        matches!(self, Self::Event(shape) if shape.is_record())
     }
 
     pub(super) fn brackets(self) -> (&'static str, &'static str) {

@@ -3,8 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use updraft_bus::Message;
-
 use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::mapping::Event;
@@ -31,18 +29,18 @@ struct TimedCalls {
 }
 
 impl MappingCalls {
-    /// Calls a mapping function. If it fails or panics, there is no event.
+    /// Calls a mapping function. If it fails or panics, `failed` is told, and there is no event.
     pub(super) fn call(
         &mut self,
         map: impl FnOnce() -> Result<Event>,
-        message: &Message,
         subscription: &Subscription,
+        failed: impl FnOnce(&Subscription, &Error),
     ) -> Event {
         self.count(subscription);
         let outcome = catch_unwind(AssertUnwindSafe(map))
             .unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
         outcome.unwrap_or_else(|error| {
-            subscription.mapping_failed(message, &error);
+            failed(subscription, &error);
             Event::none()
         })
     }

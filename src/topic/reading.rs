@@ -1,0 +1,80 @@
+//! The publication `topic`: a client follows a topic that it names.
+
+use serde::Deserialize;
+use updraft_protocol::ejson::{Binary, Object, Text, Value};
+use updraft_topics::{Message, OnLoss};
+
+use super::{Exposed, ExposedTopics};
+use crate::base::error::{Error, Result};
+use crate::mapping::Event;
+use crate::publication::Vent;
+
+/// What a client asks for.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Read {
+    topic: String,
+    from: Option<Value>,
+    on_gap: Option<String>,
+    on_reset: Option<String>,
+}
+
+pub(crate) async fn read(topics: &ExposedTopics, vent: Vent, read: Read) -> Result<()> {
+    let Read {
+        topic,
+        from,
+        on_gap,
+        on_reset,
+    } = read;
+    let after_gap = policy(on_gap.as_deref())?;
+    let after_reset = policy(on_reset.as_deref())?;
+    let (exposed, authorize) = topics.find(&topic, |access| access.read.clone())?;
+    authorize(vent.clone().into_subscription()).await?;
+    vent.follow(exposed.topic(), from)
+        .map_shared(exposed.clone(), event)
+        .after_gap(after_gap)
+        .after_reset(after_reset)
+        .await
+}
+
+fn policy(name: Option<&str>) -> Result<OnLoss> {
+    Ok(match name {
+        None | Some("fail") => OnLoss::Fail,
+        Some("earliest") => OnLoss::Earliest,
+        Some("latest") => OnLoss::Latest,
+        Some("snapshot") => OnLoss::Snapshot,
+        Some(_) => return Err(Error::match_failed()),
+    })
+}
+
+/// A record as clients get it: its payload, if it has one, and what goes with that.
+fn event(record: &Message, exposed: &Exposed) -> Result<Event> {
+    let mut event = Object::default();
+    if let Some(payload) = record.payload() {
+        let payload = match (&exposed.access().transform, record.content_type()) {
+            (Some(transform), _) => match transform(record)? {
+                Some(payload) => payload,
+                None => return Ok(Event::none()),
+            },
+            (None, None) => record.value()?,
+            (None, Some(content_type)) => {
+                event.insert("contentType", Value::from(content_type));
+                Value::Binary(Binary::from(payload.to_vec()))
+            }
+        };
+        event.insert("payload", payload);
+    }
+    if let Some(key) = record.key() {
+        event.insert("key", Value::from(key));
+    }
+    if let Some(id) = record.compact() {
+        event.insert("compact", Value::from(id));
+    }
+    if !record.meta().is_empty() {
+        let meta = record.meta().iter();
+        let meta = meta.map(|(name, text)| (Text::from(name.as_str()), Value::from(text.as_str())));
+        event.insert("meta", Value::Object(meta.collect()));
+    }
+    event.insert("time", Value::from(record.time() as f64));
+    Event::always(Value::Object(event))
+}

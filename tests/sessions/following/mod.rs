@@ -1,0 +1,9 @@
+//! Subscriptions that follow topics, over real sockets.
+
+mod away;
+mod flow;
+mod named;
+mod resuming;
+mod sharing;
+mod wire;
+mod world;
