@@ -11,7 +11,7 @@ use updraft_protocol::session::{Run, Session};
 use super::ClientLimits;
 use super::conversation::Conversation;
 use super::fan_out::{FanOut, FollowerId};
-use super::following::{Following, Ledger, TopicFollowerId};
+use super::following::{Following, TopicFollowerId};
 use super::link::Link;
 use super::outgoing::Outgoing;
 use super::timers::Tick;
@@ -35,8 +35,6 @@ pub(super) struct Client {
     /// The connection as its handlers see it.
     pub(super) context: Connection,
     pub(super) outgoing: Outgoing,
-    /// The records of topics in `outgoing`; set once a subscription follows a topic.
-    pub(super) ledger: Option<Box<Ledger>>,
     pub(super) waiting: Waiting,
     /// The user who is logged in; handlers get it when they start.
     pub(super) user: Option<Arc<str>>,
@@ -138,7 +136,6 @@ impl Client {
             session,
             context,
             outgoing: Outgoing::new(output),
-            ledger: None,
             waiting: Waiting {
                 input,
                 held_up: None,
@@ -362,11 +359,16 @@ impl Client {
             && slow.is_some_and(|since| since.saturating_add(limits.output_timeout) <= now)
     }
 
+    /// Whether a subscription follows a topic.
+    pub(super) fn follows(&self) -> bool {
+        self.subscriptions.iter().any(|it| it.follower.is_some())
+    }
+
     /// Since when it has taken nothing of what waits for it. A client that only has records of
     /// topics to read may be as slow as it likes.
     fn slow_since(&self) -> Option<Duration> {
         let since = self.outgoing.stuck_since()?;
-        (self.ledger.is_none() || self.outgoing.has_own_messages()).then_some(since)
+        (self.outgoing.has_own_messages() || !self.follows()).then_some(since)
     }
 
     /// The deadline of its connection, if the close frame is queued now.

@@ -11,14 +11,14 @@ mod group;
 mod ledger;
 mod topic;
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::rc::Rc;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
 use slab::Slab;
 use updraft_protocol::message::Tail;
+use updraft_protocol::session::Run;
 use updraft_protocol::vent::Encoding;
 use updraft_topics::{Lost, Message, Offset, Place, Position};
 
@@ -33,8 +33,8 @@ use crate::mapping::RecordMapper;
 use crate::publication::{Continuation, Subscription};
 use follower::{Follower, Function, Pace};
 pub(super) use follower::{Found, Handed, Of};
-use group::RecordGroup;
-pub(super) use ledger::Ledger;
+use group::Groups;
+use ledger::Ledgers;
 use topic::FollowedTopic;
 
 /// The index of a follower of a topic in its shard.
@@ -54,8 +54,9 @@ pub(super) struct Following {
     topics: HashMap<FeedId, FollowedTopic, RandomState>,
     /// Filled by `add`, drained as subscriptions end and run again.
     followers: Slab<Follower>,
-    /// Each group once. Filled by `add`, drained with its last member.
-    groups: HashSet<Rc<RecordGroup>, RandomState>,
+    /// The records in the queues of the clients.
+    pub(super) ledgers: Ledgers,
+    groups: Groups,
     /// Topics with new records, each once.
     grown: VecDeque<FeedId>,
     /// Followers that may be sent more, each once; some may be gone.
@@ -72,7 +73,8 @@ impl Following {
             },
             topics: HashMap::default(),
             followers: Slab::new(),
-            groups: HashSet::default(),
+            ledgers: Ledgers::default(),
+            groups: Groups::default(),
             grown: VecDeque::new(),
             due: VecDeque::new(),
         }
@@ -95,15 +97,7 @@ impl Following {
         } = follow;
         let function = match mapper {
             RecordMapper::Each(f) => Function::Each(f),
-            RecordMapper::Shared(mapper) => {
-                let group = Rc::new(RecordGroup::new(mapper, self.groups.hasher()));
-                let known = self.groups.get(&group).cloned();
-                let group = known.unwrap_or_else(|| {
-                    self.groups.insert(group.clone());
-                    group
-                });
-                Function::Shared(group)
-            }
+            RecordMapper::Shared(mapper) => Function::Shared(self.groups.join(mapper)),
         };
         let id = self.followers.insert(Follower {
             connection: of.connection,
@@ -129,16 +123,34 @@ impl Following {
         let topic = self.topics.entry(feed.id());
         let topic = topic.or_insert_with(|| FollowedTopic::new(feed, port.clone()));
         topic.followers.push(id);
+        self.ledgers.open(of.connection);
         id
+    }
+
+    /// So many messages of a connection's queue were written; `follower` knows the followers of its
+    /// subscriptions.
+    pub(super) fn written(
+        &mut self,
+        connection: usize,
+        count: usize,
+        follower: impl Fn(Run) -> Option<TopicFollowerId>,
+    ) {
+        let mut ledgers = std::mem::take(&mut self.ledgers);
+        if let Some(ledger) = ledgers.of(connection) {
+            ledger.written(count, |run, bytes| {
+                if let Some(id) = follower(run) {
+                    self.drained(id, bytes);
+                }
+            });
+        }
+        self.ledgers = ledgers;
     }
 
     /// Removes a follower. Returns where it was.
     pub(super) fn remove(&mut self, id: TopicFollowerId) -> Option<Continuation> {
         let follower = self.followers.try_remove(index(id))?;
-        if let Function::Shared(group) = &follower.function
-            && group.has_one_member()
-        {
-            self.groups.remove(group);
+        if let Function::Shared(group) = &follower.function {
+            self.groups.leave(group);
         }
         let topic = self.topics.get_mut(&follower.feed)?;
         let continuation = Continuation {
@@ -384,7 +396,7 @@ impl Following {
     }
 
     /// A record of so many bytes was written.
-    pub(super) fn drained(&mut self, id: TopicFollowerId, bytes: u32) {
+    fn drained(&mut self, id: TopicFollowerId, bytes: u32) {
         let window = self.window;
         let Some(follower) = self.followers.get_mut(index(id)) else {
             return;
@@ -475,13 +487,4 @@ fn position(feed: &Feed, place: Place) -> Position {
 
 fn index(id: TopicFollowerId) -> usize {
     id as usize
-}
-
-impl std::fmt::Debug for Following {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Following")
-            .field("topics", &self.topics.len())
-            .field("followers", &self.followers.len())
-            .finish_non_exhaustive()
-    }
 }

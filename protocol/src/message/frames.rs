@@ -41,16 +41,15 @@ pub struct Frames {
     latest: Option<Head>,
     /// Its length. Reading it from the head would cost as much as everything else that is done for
     /// an event.
-    latest_len: usize,
+    latest_len: u32,
     /// Bytes of all messages.
     bytes: usize,
     /// Entries except heads.
     messages: u32,
     /// Messages that are not counted by a resuming client.
     others: u32,
-    /// Messages that are records of topics, and their bytes.
+    /// Messages that are records of topics.
     records: u32,
-    record_bytes: u32,
 }
 
 #[derive(Debug)]
@@ -104,9 +103,9 @@ impl Frames {
         self.messages.saturating_sub(others) as usize
     }
 
-    /// How many messages are records of topics, and their bytes.
-    pub(crate) fn records(&self) -> (usize, usize) {
-        (self.records as usize, self.record_bytes as usize)
+    /// How many messages are records of topics.
+    pub(crate) fn records(&self) -> usize {
+        self.records as usize
     }
 
     /// Adds a message.
@@ -212,9 +211,7 @@ impl Frames {
         self.messages = self.messages.saturating_add(from.messages);
         self.bytes = self.bytes.saturating_add(from.bytes);
         self.records = self.records.saturating_add(from.records);
-        self.record_bytes = self.record_bytes.saturating_add(from.record_bytes);
-        (from.messages, from.bytes) = (0, 0);
-        (from.records, from.record_bytes) = (0, 0);
+        (from.messages, from.records, from.bytes) = (0, 0, 0);
         from.free_if_empty(count);
     }
 
@@ -266,7 +263,7 @@ impl Frames {
     fn set_head(&mut self, head: &Head) {
         if !is_same(self.latest.as_ref(), head) {
             self.latest = Some(head.clone());
-            self.latest_len = head.as_str().len();
+            self.latest_len = u32::try_from(head.as_str().len()).unwrap_or(u32::MAX);
             self.entries.push_back(FrameEntry::Head(head.clone()));
         }
     }
@@ -291,24 +288,17 @@ impl Frames {
     fn count_added(&mut self, kind: FrameKind, text: usize) {
         self.messages = self.messages.saturating_add(1);
         self.others = self.others.saturating_add(u32::from(!kind.is_kept()));
-        let len = kind.len(self.latest_len, text);
+        self.records = self.records.saturating_add(u32::from(kind.is_record()));
+        let len = kind.len(self.latest_len as usize, text);
         self.bytes = self.bytes.saturating_add(len);
-        if kind.is_record() {
-            self.records = self.records.saturating_add(1);
-            self.record_bytes = self.record_bytes.saturating_add(short(len));
-        }
     }
 
     fn count_removed(&mut self, kind: FrameKind, text: usize) {
         let head = self.front.as_ref().map_or(0, |head| head.as_str().len());
         self.messages = self.messages.saturating_sub(1);
         self.others = self.others.saturating_sub(u32::from(!kind.is_kept()));
-        let len = kind.len(head, text);
-        self.bytes = self.bytes.saturating_sub(len);
-        if kind.is_record() {
-            self.records = self.records.saturating_sub(1);
-            self.record_bytes = self.record_bytes.saturating_sub(short(len));
-        }
+        self.records = self.records.saturating_sub(u32::from(kind.is_record()));
+        self.bytes = self.bytes.saturating_sub(kind.len(head, text));
     }
 
     /// Takes out the next message, with its head in `front` if it is an event.
@@ -406,11 +396,6 @@ impl Texts {
             self.bytes.shrink_to(room);
         }
     }
-}
-
-/// A length that is counted in 32 bits; no message is longer.
-fn short(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// Whether it is this head. This does not compare the text.

@@ -143,7 +143,8 @@ pub struct Resumption {
     /// How many sent records of topics are kept besides: 1,024 by default. They take little memory
     /// of their own, because their text is shared by all clients.
     pub records: usize,
-    /// Bytes of these records: 1 MiB by default.
+    /// Bytes of these records: 1 MiB by default. While there are any, all messages together may
+    /// have this many more.
     pub record_bytes: usize,
     /// How many attempts to resume a waiting session may fail, because of an impossible count or
     /// the wrong address, before the session ends: 5 by default.

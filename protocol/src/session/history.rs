@@ -118,13 +118,17 @@ impl History {
     }
 }
 
-/// Whether there are more messages than are kept. Records of topics are counted by themselves.
+/// Whether there are more messages than are kept. Records of topics are kept besides.
 fn exceeds(frames: &Frames, settings: &Resumption) -> bool {
-    let (records, record_bytes) = frames.records();
+    let records = frames.records();
+    let bytes = if records == 0 {
+        settings.bytes
+    } else {
+        settings.bytes.saturating_add(settings.record_bytes)
+    };
     frames.len().saturating_sub(records) > settings.messages
-        || frames.bytes().saturating_sub(record_bytes) > settings.bytes
         || records > settings.records
-        || record_bytes > settings.record_bytes
+        || frames.bytes() > bytes
 }
 
 impl Pings {
@@ -209,6 +213,7 @@ mod tests {
         let settings = Resumption {
             messages: 2,
             records: 3,
+            bytes: 20,
             record_bytes: 40,
             ..Resumption::default()
         };
@@ -235,7 +240,9 @@ mod tests {
         // And one text too many.
         assert_eq!(add("t3"), (3, 8));
         assert_eq!(add("t4"), (5, 9));
-        assert_eq!(add(&"5".repeat(40)), (10, 10));
+        // What is too long goes alone.
+        assert_eq!(add(&"5".repeat(60)), (10, 10));
+        assert_eq!(add("t5"), (10, 11));
     }
 
     #[test]

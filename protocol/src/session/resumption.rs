@@ -53,10 +53,10 @@ pub(super) struct Parked {
     written: u64,
     /// How many of those later messages there are, and their bytes. Records of topics are not
     /// counted: no new ones come while the client is away.
-    queued: usize,
+    queued: u32,
     queued_bytes: usize,
     /// Failed attempts to resume it.
-    attempts: u32,
+    attempts: u16,
     /// Whether too much waits, and the host has been told to end the session.
     is_overfull: bool,
 }
@@ -212,7 +212,7 @@ impl Session {
     pub fn wrong_attempt(&mut self, out: &mut Output) {
         if let SessionState::Parked(parked) = &mut self.state {
             parked.attempts = parked.attempts.saturating_add(1);
-            if parked.attempts >= self.config.settings.resumption.attempts {
+            if u32::from(parked.attempts) >= self.config.settings.resumption.attempts {
                 self.close(out);
             }
         }
@@ -273,7 +273,7 @@ impl Session {
         if parked.queued_bytes <= settings.bytes {
             self.history.keep(frame);
         }
-        if parked.queued > settings.messages || parked.queued_bytes > settings.bytes {
+        if parked.queued as usize > settings.messages || parked.queued_bytes > settings.bytes {
             parked.is_overfull = true;
             self.history = History::default();
             out.actions.push(Action::Close {

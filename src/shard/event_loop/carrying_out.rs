@@ -39,7 +39,8 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        let only_follows = client.ledger.is_some() && !client.outgoing.has_own_messages();
+        let only_follows =
+            client.outgoing.is_blocked && client.follows() && !client.outgoing.has_own_messages();
         frames.for_each(|frame| client.outgoing.push(frame));
         if only_follows && client.outgoing.has_own_messages() {
             // Until now it was not slow, however little it had taken.

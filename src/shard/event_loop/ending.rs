@@ -247,6 +247,7 @@ impl EventLoop {
     fn remove(&mut self, index: usize) {
         self.end_session(index);
         self.detach(index);
+        self.following.ledgers.forget(index);
         if let Some(client) = self.clients.remove(index) {
             tracing::debug!(connection = %client.context.log_id(), "A client left.");
             client.context.closed();

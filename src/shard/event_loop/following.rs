@@ -49,7 +49,6 @@ impl EventLoop {
         let subscription = running.subscription.clone();
         let id = self.following.add(of, encoding, subscription, follow);
         running.follower = Some(id);
-        client.ledger.get_or_insert_default();
         if let Some(change) = &mut client.change {
             change.continuations.retain(|(of, _)| *of != run);
         }
@@ -225,7 +224,7 @@ impl EventLoop {
         };
         let outgoing = &mut client.outgoing;
         outgoing.push_event(head, tail);
-        if let Some(ledger) = &mut client.ledger {
+        if let Some(ledger) = self.following.ledgers.of(connection) {
             ledger.push(outgoing.queued_messages(), run, bytes, before);
         }
         self.unsent.add_event(connection, outgoing);
@@ -290,10 +289,10 @@ impl EventLoop {
     /// The followers of a client that is away get nothing until it is back. Records in its queue
     /// count as sent.
     pub(super) fn pause_followers(&mut self, index: usize) {
-        let Some(client) = self.clients.get_mut(index) else {
+        let Some(client) = self.clients.get(index) else {
             return;
         };
-        if let Some(ledger) = &mut client.ledger {
+        if let Some(ledger) = self.following.ledgers.of(index) {
             drop(ledger.take());
         }
         let followers = client.subscriptions.iter().filter_map(|it| it.follower);
@@ -303,10 +302,10 @@ impl EventLoop {
     /// A client is gone, and these messages were not written. Takes the records of followers out of
     /// them: the followers go back to the last record that was written, and wait.
     pub(super) fn rewind(&mut self, index: usize, unwritten: Frames) -> Frames {
-        let Some(client) = self.clients.get_mut(index) else {
+        let Some(client) = self.clients.get(index) else {
             return unwritten;
         };
-        let Some(ledger) = &mut client.ledger else {
+        let Some(ledger) = self.following.ledgers.of(index) else {
             return unwritten;
         };
         let mut places = HashMap::new();

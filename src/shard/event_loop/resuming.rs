@@ -260,6 +260,7 @@ impl EventLoop {
     fn take_client(&mut self, by: Place) -> Option<Box<Client>> {
         self.clients.find(by)?;
         let mut client = self.clients.remove(by.index)?;
+        self.following.ledgers.forget(by.index);
         client.link.deregister(self.poll.registry());
         Some(client)
     }

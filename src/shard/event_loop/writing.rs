@@ -66,14 +66,8 @@ impl EventLoop {
             Link::Polling(polling) => outgoing.flush_to_request(polling, scratch, now, written),
             Link::Gone => return,
         };
-        if let Some(ledger) = &mut client.ledger {
-            let (subscriptions, following) = (&client.subscriptions, &mut self.following);
-            ledger.written(taken, |run, bytes| {
-                if let Some(id) = follower(subscriptions, run) {
-                    following.drained(id, bytes);
-                }
-            });
-        }
+        let of_run = |run| follower(&client.subscriptions, run);
+        self.following.written(index, taken, of_run);
         client.report_output();
         if progress.has_moved {
             client.took_output(now, progress.drain_time);

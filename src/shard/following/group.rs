@@ -2,7 +2,7 @@
 //! function is called once per record for all of them, also for those that come later.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +17,13 @@ use crate::mapping::{Event, SharedMapper};
 /// For how many records the events are kept, and for how many bytes of payloads: as feeds do it.
 const KEPT_RECORDS: usize = 1024;
 const KEPT_BYTES: usize = 1024 * 1024;
+
+/// The groups of a shard.
+#[derive(Default)]
+pub(super) struct Groups {
+    /// Each group once. Filled by `join`, drained with the last member; bounded by the followers.
+    all: HashSet<Rc<RecordGroup>, RandomState>,
+}
 
 /// Equal to groups with the same function and an equal argument.
 pub(super) struct RecordGroup {
@@ -43,8 +50,28 @@ struct RecordTails {
     made: RefCell<[Option<Option<Tail>>; 3]>,
 }
 
+impl Groups {
+    /// The group that shares this function, or a new one.
+    pub(super) fn join(&mut self, mapper: Box<dyn SharedMapper<Message>>) -> Rc<RecordGroup> {
+        let group = Rc::new(RecordGroup::new(mapper, self.all.hasher()));
+        if let Some(known) = self.all.get(&group) {
+            return known.clone();
+        }
+        self.all.insert(group.clone());
+        group
+    }
+
+    /// A member leaves, who still holds the group.
+    pub(super) fn leave(&mut self, group: &Rc<RecordGroup>) {
+        // The other reference is that of `all`.
+        if Rc::strong_count(group) == 2 {
+            self.all.remove(group);
+        }
+    }
+}
+
 impl RecordGroup {
-    pub(super) fn new(mapper: Box<dyn SharedMapper<Message>>, hasher: &impl BuildHasher) -> Self {
+    fn new(mapper: Box<dyn SharedMapper<Message>>, hasher: &impl BuildHasher) -> Self {
         let mut state = hasher.build_hasher();
         mapper.hash(&mut state);
         Self {
@@ -52,12 +79,6 @@ impl RecordGroup {
             hash: state.finish(),
             mapped: RefCell::default(),
         }
-    }
-
-    /// Whether only the holder of this reference is in the group; the other reference is that of
-    /// the set of all groups.
-    pub(super) fn has_one_member(self: &Rc<Self>) -> bool {
-        Rc::strong_count(self) == 2
     }
 
     /// The event of a record. The first request for it calls the function through `call`.

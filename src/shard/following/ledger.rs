@@ -6,6 +6,14 @@ use std::collections::VecDeque;
 use updraft_protocol::session::Run;
 use updraft_topics::Place;
 
+/// The ledgers of all clients that have followed a topic.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Ledgers {
+    /// By the indexes of the connections. Filled by `open`, drained by `forget`; as long as the
+    /// highest index.
+    ledgers: Vec<Option<Box<Ledger>>>,
+}
+
 /// The unwritten records of one client.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Ledger {
@@ -28,6 +36,31 @@ struct Entry {
 
 /// The capacity that is kept while nothing waits.
 const KEPT_ENTRIES: usize = 4;
+
+impl Ledgers {
+    /// A client follows a topic.
+    pub(super) fn open(&mut self, connection: usize) {
+        if self.ledgers.len() <= connection {
+            let len = connection.saturating_add(1);
+            self.ledgers.resize_with(len, || None);
+        }
+        if let Some(ledger) = self.ledgers.get_mut(connection) {
+            ledger.get_or_insert_default();
+        }
+    }
+
+    /// The ledger of a client, if it has followed a topic.
+    pub(in crate::shard) fn of(&mut self, connection: usize) -> Option<&mut Ledger> {
+        self.ledgers.get_mut(connection)?.as_deref_mut()
+    }
+
+    /// A client is gone.
+    pub(in crate::shard) fn forget(&mut self, connection: usize) {
+        if let Some(ledger) = self.ledgers.get_mut(connection) {
+            *ledger = None;
+        }
+    }
+}
 
 impl Ledger {
     /// A record was queued as the last of so many messages.

@@ -123,8 +123,8 @@ fn topic_108_what_is_published_during_a_query_is_never_lost() {
         let server = Running::start(builder);
         let publish = || {
             let number = state.load(Ordering::SeqCst) + 1;
-            world.publish([number]);
             state.store(number, Ordering::SeqCst);
+            world.publish([number]);
         };
         meanwhile(publish, || {
             let mut client = server.client();
