@@ -1,8 +1,9 @@
 //! What all handles of a topic in this process share: its settings, the calls to the store, and how
 //! many records may wait.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
@@ -11,7 +12,10 @@ use crate::index::Index;
 use crate::resume::page_of;
 use crate::settings::Settings;
 use crate::wake::{WakeUps, Watcher};
-use crate::{Answer, Bounds, Create, Limit, Log, NewRecord, Page, Place, TopicError, TopicName};
+use crate::{
+    Answer, Bounds, Create, Limit, Log, NewRecord, Page, Place, Registers, Store, TopicError,
+    TopicName,
+};
 
 /// An open topic.
 #[derive(Debug)]
@@ -19,6 +23,7 @@ pub(crate) struct Core {
     pub(crate) name: TopicName,
     pub(crate) settings: Settings,
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) registers: Arc<dyn Registers>,
     wake_ups: Arc<WakeUps>,
     /// One permit for each record that may wait for the store.
     records: Semaphore,
@@ -28,13 +33,15 @@ pub(crate) struct Core {
     is_deleted: AtomicBool,
     /// What retention and compaction know of the topic, as soon as they have looked.
     pub(crate) index: Mutex<Option<Index>>,
+    /// Groups that do not hold the topic any more. As many as it has groups.
+    inactive: StdMutex<BTreeSet<String>>,
 }
 
 impl Core {
     pub(crate) fn new(
         name: TopicName,
         settings: Settings,
-        log: Arc<dyn Log>,
+        store: &Store,
         wake_ups: Arc<WakeUps>,
     ) -> Self {
         Self {
@@ -42,10 +49,12 @@ impl Core {
             records: Semaphore::new(permits(settings.queued_records)),
             bytes: Semaphore::new(permits(settings.queued_bytes)),
             settings,
-            log,
+            log: Arc::clone(&store.log),
+            registers: Arc::clone(&store.registers),
             wake_ups,
             is_deleted: AtomicBool::new(false),
             index: Mutex::default(),
+            inactive: StdMutex::default(),
         }
     }
 
@@ -132,6 +141,19 @@ impl Core {
 
     pub(crate) fn watch(&self) -> Watcher {
         self.wake_ups.watch(&self.name)
+    }
+
+    /// Says which groups have become inactive since the last time.
+    pub(crate) fn tell_inactive(&self, inactive: BTreeSet<String>) {
+        let mut known = self.inactive.lock().unwrap_or_else(PoisonError::into_inner);
+        for group in inactive.difference(&known) {
+            tracing::warn!(
+                topic = %self.name,
+                group,
+                "The group has had no members for too long: it does not hold the topic any more."
+            );
+        }
+        *known = inactive;
     }
 
     pub(crate) fn is_deleted(&self) -> bool {

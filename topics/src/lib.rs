@@ -8,6 +8,7 @@ mod entry;
 mod error;
 #[cfg(feature = "file")]
 mod file;
+pub mod group;
 mod index;
 mod lease;
 mod log;
@@ -38,6 +39,10 @@ pub use self::entry::Entry;
 pub use self::error::{Cause, Item, TopicError};
 #[cfg(feature = "file")]
 pub use self::file::{FileOptions, FileStore};
+pub use self::group::{
+    DeadLetter, DeadLetters, Delivery, Group, GroupSettings, GroupStats, HandlerError, Member,
+    MemberStats, OnPoison, Order, Token, TopicStats,
+};
 pub use self::lease::{Held, Lease};
 pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
 pub use self::loss::{Gap, Reset, ResetReason};
@@ -54,7 +59,9 @@ pub use self::register::{
     MAX_REGISTER_KEY, MAX_REGISTER_VALUE, Register, RegisterKey, Registers, Swap, Swapped, Version,
 };
 pub use self::seek::Start;
-pub use self::settings::{Codec, Compaction, RecordLimits, Retention, Settings, WhenFull};
+pub use self::settings::{
+    Codec, Compaction, Interest, RecordLimits, Retention, Settings, WhenFull, WithoutGroups,
+};
 pub use self::store::Store;
 pub use self::stored::Damaged;
 pub use self::topic::{Batch, Producer, Topic};

@@ -2,6 +2,9 @@
 //! stopped, filled, and replaced by a replica.
 #![cfg(all(feature = "conformance", feature = "redis"))]
 
+#[path = "redis/groups.rs"]
+mod groups;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
