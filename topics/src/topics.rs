@@ -220,7 +220,8 @@ impl Topics {
     ) -> Result<Group, TopicError> {
         let mut groups = self.lock_groups();
         if let Some(handle) = groups.get(&name).and_then(Weak::upgrade)
-            && *handle.context.options == meta.options
+            && handle.context.is_of(&meta)
+            && !handle.context.is_deleted()
         {
             return Ok(Group::new(handle));
         }

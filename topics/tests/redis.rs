@@ -4,6 +4,8 @@
 
 #[path = "redis/groups.rs"]
 mod groups;
+#[path = "redis/proof.rs"]
+mod proof;
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! What all parts of a group in this process share.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use tokio::time::timeout;
 use super::beats::Beats;
 use super::ids::{DeliveryId, MemberId};
 use super::keys::GroupName;
+use super::meta::Meta;
 use super::options::Options;
 use super::slot::{Begun, Return};
 use crate::core::Core;
 use crate::wake::WakeUps;
-use crate::{Answer, Epoch, Place, Registers, TopicError};
+use crate::{Answer, Epoch, Place, Position, Registers, TopicError};
 
 /// How long a call waits that is not the owner's.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -32,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) beats: Arc<Beats>,
     pub(crate) wake_ups: Arc<WakeUps>,
     pub(crate) dropped: DroppedLater,
+    /// Set when the group was deleted: another one may have its name then.
+    pub(crate) is_deleted: AtomicBool,
 }
 
 /// What was dropped without a word.
@@ -101,6 +105,20 @@ pub(crate) enum Dropped {
 }
 
 impl Context {
+    /// Whether this is what is kept of the group, and not of another one with its name.
+    pub(crate) fn is_of(&self, meta: &Meta) -> bool {
+        let starts = meta.starts.iter().map(Position::place);
+        meta.options == *self.options && starts.eq(self.starts.iter().copied())
+    }
+
+    pub(crate) fn set_deleted(&self) {
+        self.is_deleted.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Ordering::Acquire)
+    }
+
     /// How many topics the group reads, those of dead letters not counted.
     pub(crate) fn topics(&self) -> usize {
         self.starts.len()

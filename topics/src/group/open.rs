@@ -1,6 +1,7 @@
 //! Opens a group, and creates it if there is none of its name.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::mpsc;
 
@@ -98,7 +99,8 @@ impl Parts {
             let name = name.dead_letters(&topic.name)?;
             let mut settings = Settings::default();
             settings.auto_create = false;
-            settings.poll = topic.settings.poll;
+            // A letter that is replayed is announced, and can wait if nobody hears of it.
+            settings.poll = topic.settings.poll.saturating_mul(6);
             let wake_ups = Arc::clone(&self.wake_ups);
             Ok(Arc::new(Core::new(name, settings, &self.store, wake_ups)))
         });
@@ -114,6 +116,7 @@ impl Parts {
             beats: Arc::clone(&self.beats),
             wake_ups: Arc::clone(&self.wake_ups),
             dropped: DroppedLater::default(),
+            is_deleted: AtomicBool::new(false),
         });
         let (requests, received) = mpsc::channel(REQUESTS);
         let owner = Owner::new(Arc::clone(&context), received);

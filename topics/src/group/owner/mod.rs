@@ -60,7 +60,8 @@ pub(crate) struct Owner {
     leaving: Vec<(MemberId, oneshot::Sender<()>)>,
     inputs: Vec<Input>,
     pages: mpsc::Receiver<Fed>,
-    /// Grows with each fetch that does not wait, and so must know what there is.
+    /// Grows with each fetch that does not wait, and when slots are taken, so that what was read
+    /// before is known from what was read after.
     check: u64,
     writing: Future<Vec<Written>>,
     looking: Future<Result<View, TopicError>>,
@@ -89,6 +90,9 @@ struct Owned {
     writing: Vec<Reply>,
     /// When its floors have risen.
     moved: Option<Millis>,
+    /// The look at the topics that was the next one when it was taken: what was read before does not
+    /// know of all that another process has handed out.
+    since: u64,
     /// Whether nothing is handed out any more, so that another process can have it.
     is_leaving: bool,
 }

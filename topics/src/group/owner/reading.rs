@@ -81,14 +81,14 @@ impl Owner {
             Outcome::Damaged(_) | Outcome::Reset(_) => {}
         }
         match outcome {
-            Outcome::Page(page) => self.feed_slots(input, after, page),
+            Outcome::Page(page) => self.feed_slots(input, after, check, page),
             Outcome::Damaged(offset) => self.pass_damaged(input, after, offset),
-            Outcome::Reset(bounds) => self.reset(input, after, &bounds),
+            Outcome::Reset(bounds) => self.reset(input, after, check, &bounds),
             Outcome::Missing => {}
         }
     }
 
-    fn feed_slots(&mut self, input: usize, after: Place, page: Page) {
+    fn feed_slots(&mut self, input: usize, after: Place, check: u64, page: Page) {
         if page.next != after {
             self.answered(input);
         }
@@ -109,12 +109,13 @@ impl Owner {
             let Some(owned) = owned else {
                 continue;
             };
+            let is_later = check >= owned.since;
             let slot = &mut owned.slot;
             let epoch = slot.scanned(input).map(|place| place.epoch);
             if epoch != Some(page.bounds.epoch) {
                 continue;
             }
-            if slot.is_ahead(input, page.bounds.last) {
+            if is_later && slot.is_ahead(input, page.bounds.last) {
                 slot.reset(input, start_of(&page.bounds));
                 continue;
             }
@@ -160,7 +161,7 @@ impl Owner {
 
     /// A group that cannot know what it has missed begins with what there is: better twice than not
     /// at all.
-    fn reset(&mut self, input: usize, after: Place, bounds: &Bounds) {
+    fn reset(&mut self, input: usize, after: Place, check: u64, bounds: &Bounds) {
         self.answered(input);
         let nothing = Epoch::from_u64(0);
         if after.epoch != nothing
@@ -171,7 +172,8 @@ impl Owner {
         }
         for owned in self.slots.iter_mut().flatten() {
             let scanned = owned.slot.scanned(input);
-            if scanned.is_some_and(|place| place.epoch == after.epoch) {
+            let is_of_it = scanned.is_some_and(|place| place.epoch == after.epoch);
+            if is_of_it && check >= owned.since {
                 owned.slot.reset(input, start_of(bounds));
             }
         }

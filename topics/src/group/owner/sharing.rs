@@ -136,6 +136,10 @@ impl Owner {
         } = view;
         let is_stale = self.seat.is_stale;
         self.seat = Seat { is_stale, ..seat };
+        if !taken.is_empty() {
+            self.check = self.check.saturating_add(1);
+        }
+        let since = self.check;
         for (number, slot, version) in taken {
             if let Some(place) = self.slots.get_mut(number) {
                 *place = Some(Owned {
@@ -144,6 +148,7 @@ impl Owner {
                     replies: Vec::new(),
                     writing: Vec::new(),
                     moved: None,
+                    since,
                     is_leaving: false,
                 });
             }
@@ -165,6 +170,7 @@ impl Owner {
     /// The group is gone.
     fn give_up(&mut self) {
         self.is_deleted = true;
+        self.context.set_deleted();
         self.next_look = Instant::now();
         for place in &mut self.slots {
             if let Some(owned) = place {
@@ -217,7 +223,11 @@ async fn look(
     let me = context.beats.id;
     let takes_part = value.is_some();
     if takes_part {
-        context.beats.until_valid().await;
+        let closed = context.wake_ups.closed();
+        let valid = closed
+            .run_until_cancelled(context.beats.until_valid())
+            .await;
+        valid.ok_or(TopicError::ShuttingDown)?;
     }
     let seat = sit(&context, value, seat).await?;
     let mut keys = vec![context.name.meta()];
@@ -225,7 +235,7 @@ async fn look(
     let mut registers = context.registers.get(&keys).await?.into_iter();
     let meta = registers.next().flatten();
     let meta = meta.and_then(|it| Some((it.version, Meta::decode(&it)?)));
-    let meta = meta.filter(|(_, meta)| meta.options == *context.options);
+    let meta = meta.filter(|(_, meta)| context.is_of(meta));
     let Some((version, meta)) = meta else {
         return Ok(View {
             seat,

@@ -68,12 +68,16 @@ impl Owner {
                 value,
             });
         }
-        self.written_next = std::mem::take(&mut self.outgoing);
-        if !writes.is_empty() {
-            self.seat.is_stale = true;
-            let context = Arc::clone(&self.context);
-            self.writing = Some(Box::pin(write_all(context, me, writes)));
+        let outgoing = std::mem::take(&mut self.outgoing);
+        if writes.is_empty() {
+            // Their slots were lost: the members wait for others.
+            self.deliver(outgoing);
+            return;
         }
+        self.seat.is_stale = true;
+        self.written_next = outgoing;
+        let context = Arc::clone(&self.context);
+        self.writing = Some(Box::pin(write_all(context, me, writes)));
     }
 
     pub(super) fn take_written(&mut self, written: Vec<Written>) {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod dead;
+mod faults;
 mod interest;
 mod options;
 mod order;
