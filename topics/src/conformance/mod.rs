@@ -21,12 +21,14 @@
 
 mod append;
 mod cancel;
+mod group;
 mod read;
 mod registers;
 mod remove;
 
 pub use self::append::*;
 pub use self::cancel::*;
+pub use self::group::*;
 pub use self::read::*;
 pub use self::registers::*;
 pub use self::remove::*;
@@ -108,6 +110,9 @@ macro_rules! conformance_tests {
             registers_are_scanned_by_name
             registers_expire
             registers_survive_a_kill
+            topic_047_067_075_members_share_records_and_keep_the_order_of_keys
+            topic_049_050_a_process_that_is_cut_off_is_replaced
+            topic_055_057_records_that_fail_become_dead_letters
         }
     };
     (@each $harness:expr; $($test:ident)*) => {

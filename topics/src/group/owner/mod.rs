@@ -73,6 +73,8 @@ pub(crate) struct Owner {
     parking: Future<Parked>,
     /// Drained by `park`; bounded by what is open in the slots.
     to_park: VecDeque<(usize, Failed)>,
+    /// How many slots stood still when that was last looked at.
+    stalled: u64,
     is_paused: bool,
     is_deleted: bool,
     /// Where the search for something to hand out begins.
@@ -121,6 +123,7 @@ impl Owner {
             seat: Seat::default(),
             parking: None,
             to_park: VecDeque::new(),
+            stalled: 0,
             is_paused: false,
             is_deleted: false,
             next_slot: 0,

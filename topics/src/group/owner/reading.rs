@@ -105,6 +105,7 @@ impl Owner {
             records.push((lane, Arc::new(record)));
         }
         let now = self.both_now();
+        let mut has_lost = false;
         for (number, owned) in self.slots.iter_mut().enumerate() {
             let Some(owned) = owned else {
                 continue;
@@ -119,7 +120,7 @@ impl Owner {
                 slot.reset(input, start_of(&page.bounds));
                 continue;
             }
-            slot.skip_to(input, page.bounds.first);
+            has_lost |= slot.skip_to(input, page.bounds.first);
             // A slot that has not read up to here gets what is in between first.
             if slot
                 .scanned(input)
@@ -129,6 +130,10 @@ impl Owner {
             }
             let records = by_slot.get(&number).map(Vec::as_slice);
             slot.feed(input, records.unwrap_or_default(), page.next, now);
+        }
+        if has_lost && let Some(core) = self.context.inputs.get(input) {
+            let group = &self.context.name;
+            tracing::warn!(%group, topic = %core.name, "the group has lost records: they were removed before it had read them");
         }
     }
 

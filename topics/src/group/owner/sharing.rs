@@ -76,7 +76,9 @@ impl Owner {
             return;
         }
         self.seat.is_stale = false;
-        let value = takes_part.then(|| self.seat_info().encode());
+        let info = takes_part.then(|| self.seat_info());
+        self.tell_stalled(info.as_ref().map_or(0, |info| info.stalled));
+        let value = info.map(|info| info.encode());
         if !is_due && value.as_deref() == Some(&*self.seat.value) {
             return;
         }
@@ -115,6 +117,20 @@ impl Owner {
             members: members.collect(),
             stalled: u64::try_from(stalled).unwrap_or(u64::MAX),
         }
+    }
+
+    /// Says when slots begin to stand still.
+    fn tell_stalled(&mut self, stalled: u64) {
+        if stalled > 0 && self.stalled == 0 {
+            let group = &self.context.name;
+            tracing::warn!(
+                %group,
+                stalled,
+                "lane-stalled: too many records wait behind some that are not finished, and no more \
+                 are read of their slots"
+            );
+        }
+        self.stalled = stalled;
     }
 
     pub(super) fn take_view(&mut self, view: Result<View, TopicError>) {
@@ -194,11 +210,11 @@ impl Owner {
             Some(target) => target,
             None => return,
         };
-        let mut owned: Vec<_> = self.slots.iter_mut().flatten().collect();
-        let kept = owned.iter().filter(|owned| !owned.is_leaving).count();
-        if kept == target {
+        let owned = self.slots.iter().flatten();
+        if owned.filter(|owned| !owned.is_leaving).count() == target {
             return;
         }
+        let mut owned: Vec<_> = self.slots.iter_mut().flatten().collect();
         owned.sort_by_key(|owned| (owned.is_leaving, std::cmp::Reverse(owned.slot.in_flight())));
         for (place, owned) in owned.into_iter().enumerate() {
             owned.is_leaving = place >= target;

@@ -243,15 +243,15 @@ impl Slot {
         self.list(lane, false);
     }
 
-    /// The records up to `first` were trimmed before the slot has read them.
-    pub(crate) fn skip_to(&mut self, input: usize, first: Offset) {
+    /// The records in front of `first` were trimmed. Whether the slot had not read all of them.
+    pub(crate) fn skip_to(&mut self, input: usize, first: Offset) -> bool {
         let (order, number) = (self.options.order, self.number);
         let Some(part) = self.parts.get_mut(input) else {
-            return;
+            return false;
         };
         let (from, to) = (part.scanned.offset, first.saturating_sub(1));
         if to <= from {
-            return;
+            return false;
         }
         let lost = match order {
             Order::None => own_offsets(number, from, to),
@@ -261,6 +261,7 @@ impl Slot {
         part.scanned = Place::unmarked(part.scanned.epoch, to);
         part.recovered = part.recovered.split_off(&first);
         self.changed = true;
+        true
     }
 
     /// The topic is another one, or has lost records: the slot begins anew, here.
