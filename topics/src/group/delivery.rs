@@ -112,9 +112,10 @@ impl Delivery {
         }
     }
 
-    /// Whether the delivery is still this member's, as far as this process can know.
+    /// Whether the delivery is still this member's and not answered, as far as this process can
+    /// know.
     pub fn is_current(&self) -> bool {
-        !self.0.ticket.is_over() && self.0.handle.context.beats.term() == Some(self.0.term)
+        self.0.ticket.is_open() && self.0.handle.context.beats.term() == Some(self.0.term)
     }
 
     /// The record is handled. Resolves when that is written. Doing it again is no error.
@@ -159,13 +160,24 @@ impl Delivery {
         self.answer(reject(reason)).await
     }
 
+    /// It was not handled, which does not count.
+    pub(crate) async fn give_back(&self) -> Result<(), TopicError> {
+        self.answer(Verdict::Return(Return::Uncounted)).await
+    }
+
     /// Whether no answer was given, and none would be late for certain.
     pub(crate) fn is_open(&self) -> bool {
         self.0.ticket.is_open()
     }
 
-    pub(crate) async fn until_over(&self) {
-        self.0.ticket.until_over().await;
+    /// Whether it was taken back.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.ticket.is_over()
+    }
+
+    /// Waits until it is answered or over.
+    pub(crate) async fn until_closed(&self) {
+        self.0.ticket.until_closed().await;
     }
 
     async fn answer(&self, verdict: Verdict) -> Result<(), TopicError> {

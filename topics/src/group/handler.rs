@@ -83,7 +83,7 @@ impl Member {
     {
         loop {
             let batch = self.fetch(most).await?;
-            let outcome = self.keep(&batch, || handler(batch.clone())).await;
+            let outcome = self.keep(&batch, &[], || handler(batch.clone())).await;
             if let Some(Ok(())) = outcome {
                 acknowledge(&batch).await?;
                 continue;
@@ -110,12 +110,14 @@ impl Member {
     {
         let mut acks = Vec::new();
         for (index, delivery) in deliveries.iter().enumerate() {
-            if !delivery.is_open() || !delivery.is_current() {
+            if !delivery.is_current() {
                 continue;
             }
-            // The others wait for their turn, and are extended meanwhile.
-            let rest = deliveries.get(index..).unwrap_or_default();
-            let outcome = self.keep(rest, || handler(delivery.clone())).await;
+            let (handled, waiting) = deliveries.split_at(index.saturating_add(1));
+            let handled = handled.get(index..).unwrap_or_default();
+            let outcome = self
+                .keep(handled, waiting, || handler(delivery.clone()))
+                .await;
             match outcome {
                 Some(Ok(())) if delivery.is_open() => {
                     acks.push(delivery.begin(Verdict::Ack).await?)
@@ -127,17 +129,18 @@ impl Member {
         until_written(acks).await
     }
 
-    /// Runs a handler's future, and extends the time of what it handles. `None` if the first of them
-    /// is not this member's any more.
+    /// Runs a handler's future, and extends the time of what it handles. What waits for its turn is
+    /// given to others if that takes long. `None` if all was taken back that the handler has not
+    /// answered.
     async fn keep<F>(
         &self,
-        deliveries: &[Delivery],
+        handled: &[Delivery],
+        waiting: &[Delivery],
         handler: impl FnOnce() -> F,
     ) -> Option<Result<(), HandlerError>>
     where
         F: Future<Output = Result<(), HandlerError>>,
     {
-        let first = deliveries.first()?;
         let handler = match std::panic::catch_unwind(AssertUnwindSafe(handler)) {
             Ok(handler) => handler,
             Err(panic) => return Some(Err(panicked(&*panic))),
@@ -151,15 +154,29 @@ impl Member {
             tokio::select! {
                 biased;
                 outcome = &mut handler => return Some(outcome),
-                () = first.until_over() => return None,
+                () = all_taken_back(handled) => return None,
                 _ = ticks.tick() => {
-                    for delivery in deliveries.iter().filter(|delivery| delivery.is_open()) {
-                        // A late one is found out when it is answered.
+                    // A late one is found out when it is answered.
+                    for delivery in handled.iter().filter(|delivery| delivery.is_open()) {
                         drop(delivery.extend().await);
+                    }
+                    for delivery in waiting.iter().filter(|delivery| delivery.is_open()) {
+                        drop(delivery.give_back().await);
                     }
                 }
             }
         }
+    }
+}
+
+/// Resolves when none of them is open any more, and not all of them were answered.
+async fn all_taken_back(deliveries: &[Delivery]) {
+    for delivery in deliveries {
+        delivery.until_closed().await;
+    }
+    if !deliveries.iter().any(Delivery::is_over) {
+        // The handler has answered them, and may still have something to do.
+        std::future::pending::<()>().await;
     }
 }
 

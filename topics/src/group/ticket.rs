@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
     state: AtomicU8,
-    /// Wakes whoever waits for the delivery to be over.
-    over: Notify,
+    /// Wakes whoever waits for the delivery to be answered or over.
+    closed: Notify,
 }
 
 const OPEN: u8 = 0;
@@ -29,28 +29,35 @@ impl Ticket {
 
     /// The member has given an answer.
     pub(crate) fn answer(&self) {
-        let (from, to, order) = (OPEN, ANSWERED, Ordering::AcqRel);
-        // One that is over stays so.
-        self.state
-            .compare_exchange(from, to, order, Ordering::Acquire)
-            .ok();
+        self.close(ANSWERED);
     }
 
-    /// The delivery is taken back.
+    /// The delivery is taken back, unless it was answered.
     pub(crate) fn end(&self) {
-        self.state.store(OVER, Ordering::Release);
-        self.over.notify_waiters();
+        self.close(OVER);
     }
 
-    pub(crate) async fn until_over(&self) {
+    fn close(&self, state: u8) {
+        let (done, failed) = (Ordering::AcqRel, Ordering::Acquire);
+        if self
+            .state
+            .compare_exchange(OPEN, state, done, failed)
+            .is_ok()
+        {
+            self.closed.notify_waiters();
+        }
+    }
+
+    /// Waits until the delivery is answered or over.
+    pub(crate) async fn until_closed(&self) {
         loop {
-            let over = self.over.notified();
-            tokio::pin!(over);
-            over.as_mut().enable();
-            if self.is_over() {
+            let closed = self.closed.notified();
+            tokio::pin!(closed);
+            closed.as_mut().enable();
+            if !self.is_open() {
                 return;
             }
-            over.await;
+            closed.await;
         }
     }
 }

@@ -113,8 +113,17 @@ impl Owner {
         chosen
     }
 
-    /// The next record of this topic, from whichever slot has one.
+    /// The next record of this topic: the first of those that come again, else one of whichever slot
+    /// has one.
     fn begin(&mut self, input: usize, member: MemberId, name: &Arc<str>) -> Option<(Begun, Lane)> {
+        let again = self.handing_out().filter_map(|owned| {
+            let first = owned.slot.first_again(input)?;
+            Some((first, owned.slot.number()))
+        });
+        if let Some((_, number)) = again.min() {
+            let owned = self.slots.get_mut(number).and_then(Option::as_mut)?;
+            return owned.slot.begin(input, member, name);
+        }
         let count = self.slots.len();
         for step in 0..count {
             let number = self.next_slot.saturating_add(step) % count.max(1);

@@ -65,9 +65,10 @@ impl Slot {
 
     /// The record comes back.
     pub(crate) fn give_back(&mut self, delivery: DeliveryId, why: Return, now: Millis) -> Answered {
-        if self.flight(delivery).is_none() {
+        let Some(flight) = self.flight(delivery) else {
             return Answered::Stale;
-        }
+        };
+        flight.ticket.answer();
         self.put_back(delivery.record, why, now);
         Answered::Taken
     }
@@ -108,7 +109,7 @@ impl Slot {
                 State::Retry { .. } => {
                     open.state = State::Waiting;
                     let lane = open.lane.clone();
-                    self.list(&lane, true);
+                    self.list(&lane);
                 }
                 State::Waiting | State::Parking => {}
             }
@@ -228,7 +229,7 @@ impl Slot {
             Return::Failed { delay, reason } => self.fail(id, delay, reason, now),
             Return::Rejected { reason } => self.park(id, reason),
         }
-        self.list(&lane, true);
+        self.list(&lane);
     }
 
     fn land(&mut self, id: RecordId) {

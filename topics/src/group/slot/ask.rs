@@ -1,13 +1,16 @@
 //! What its owner asks of a slot.
 
-use std::collections::VecDeque;
-
+use super::lane::Ready;
 use super::part::State;
 use super::{LOW, MAX_OPEN_BYTES, Slot};
 use crate::group::ids::{MemberId, Millis};
 use crate::{Offset, Place};
 
 impl Slot {
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
     /// Up to where the slot has read a topic.
     pub(crate) fn scanned(&self, input: usize) -> Option<Place> {
         Some(self.parts.get(input)?.scanned)
@@ -33,12 +36,17 @@ impl Slot {
 
     /// Whether something that begins in this topic can be handed out.
     pub(crate) fn is_ready(&self, input: usize) -> bool {
-        self.ready.get(input).is_some_and(|ready| !ready.is_empty())
+        self.ready.get(input).is_some_and(|ready| ready.len() > 0)
+    }
+
+    /// The first record of this topic that can be handed out and was before.
+    pub(crate) fn first_again(&self, input: usize) -> Option<Offset> {
+        Some(self.ready.get(input)?.first_again()?.offset)
     }
 
     /// How many lanes can be begun.
     pub(crate) fn ready(&self) -> usize {
-        self.ready.iter().map(VecDeque::len).sum()
+        self.ready.iter().map(Ready::len).sum()
     }
 
     /// Whether the slot may read on.

@@ -1,6 +1,6 @@
 //! Lanes: what must be handed out one after the other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::group::ids::RecordId;
@@ -27,6 +27,41 @@ pub(crate) struct Queue {
     pub(crate) in_flight: usize,
     /// Whether the lane is in one of the slot's lists of what can be begun.
     pub(crate) is_listed: bool,
+}
+
+/// The lanes that can be begun, each once at most.
+#[derive(Debug, Default)]
+pub(crate) struct Ready {
+    /// Those that begin with a record which was handed out before, by that record.
+    again: BTreeMap<RecordId, Lane>,
+    /// The others.
+    new: VecDeque<Lane>,
+}
+
+impl Ready {
+    pub(crate) fn len(&self) -> usize {
+        self.again.len().saturating_add(self.new.len())
+    }
+
+    pub(crate) fn push(&mut self, first: RecordId, lane: Lane, is_again: bool) {
+        if is_again {
+            self.again.insert(first, lane);
+        } else {
+            self.new.push_back(lane);
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Lane> {
+        match self.again.pop_first() {
+            Some((_, lane)) => Some(lane),
+            None => self.new.pop_front(),
+        }
+    }
+
+    /// The first record that was handed out before.
+    pub(crate) fn first_again(&self) -> Option<RecordId> {
+        self.again.first_key_value().map(|(id, _)| *id)
+    }
 }
 
 impl Lane {

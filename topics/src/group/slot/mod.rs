@@ -15,8 +15,8 @@ use bytes::Bytes;
 
 pub(crate) use self::answer::{Answered, Return};
 pub(crate) use self::code::{Now, Stored, StoredPart, owner_of};
-use self::lane::Queue;
 pub(crate) use self::lane::{Lane, slot_of_offset};
+use self::lane::{Queue, Ready};
 use self::part::{Flight, Open, Part, Recovered, State, before};
 use super::ids::{DeliveryId, MemberId, Millis, ProcessId, RecordId};
 use super::options::{Options, Order};
@@ -43,9 +43,9 @@ pub(crate) struct Slot {
     parts: Vec<Part>,
     /// Filled by `feed`, drained as the records of a lane are finished.
     lanes: HashMap<Lane, Queue>,
-    /// By input: the lanes whose first record can be handed out, each once at most. Filled by
-    /// `list`, drained by `begin`.
-    ready: Vec<VecDeque<Lane>>,
+    /// By input: the lanes whose first record can be handed out. Filled by `list`, drained by
+    /// `begin`; bounded by the open records.
+    ready: Vec<Ready>,
     /// When deliveries are over and when records can be tried again. At most one entry for each
     /// open record.
     timers: BTreeSet<(Millis, RecordId)>,
@@ -95,7 +95,7 @@ impl Slot {
             options,
             number,
             generation: 0,
-            ready: parts.iter().map(|_| VecDeque::new()).collect(),
+            ready: parts.iter().map(|_| Ready::default()).collect(),
             parts,
             lanes: HashMap::new(),
             timers: BTreeSet::new(),
@@ -131,7 +131,7 @@ impl Slot {
             part.finished = stored.finished;
             part.lost = stored.lost;
             slot.parts.push(part);
-            slot.ready.push(VecDeque::new());
+            slot.ready.push(Ready::default());
         }
         Ok(slot)
     }
@@ -240,7 +240,7 @@ impl Slot {
         part.open.insert(id.offset, open);
         let queue = self.lanes.entry(lane.clone()).or_default();
         queue.ids.push_back(id);
-        self.list(lane, false);
+        self.list(lane);
     }
 
     /// The records in front of `first` were trimmed. Whether the slot had not read all of them.
@@ -293,7 +293,7 @@ impl Slot {
         name: &Arc<str>,
     ) -> Option<(Begun, Lane)> {
         loop {
-            let lane = self.ready.get_mut(input)?.pop_front()?;
+            let lane = self.ready.get_mut(input)?.pop()?;
             let queue = self.lanes.get_mut(&lane)?;
             queue.is_listed = false;
             if queue.in_flight == 0
@@ -376,7 +376,7 @@ impl Slot {
     }
 
     /// Lists a lane as one that can be begun, if it is.
-    fn list(&mut self, lane: &Lane, is_retry: bool) {
+    fn list(&mut self, lane: &Lane) {
         let Some(queue) = self.lanes.get_mut(lane) else {
             return;
         };
@@ -388,17 +388,17 @@ impl Slot {
             return;
         }
         let part = self.parts.get(first.input);
-        let open = part.and_then(|part| part.open.get(&first.offset));
-        if !open.is_some_and(|open| matches!(open.state, State::Waiting)) {
+        let Some(open) = part.and_then(|part| part.open.get(&first.offset)) else {
+            return;
+        };
+        if !matches!(open.state, State::Waiting) {
             return;
         }
         if let Some(ready) = self.ready.get_mut(first.input) {
             queue.is_listed = true;
-            if is_retry {
-                ready.push_front(lane.clone());
-            } else {
-                ready.push_back(lane.clone());
-            }
+            // One that was given back has been with a member, whether that counts or not.
+            let is_again = open.attempts > 0 || open.member.is_some();
+            ready.push(*first, lane.clone(), is_again);
         }
     }
 
@@ -421,7 +421,7 @@ impl Slot {
                 queue.in_flight = queue.in_flight.saturating_sub(1);
             }
         }
-        self.list(&open.lane, false);
+        self.list(&open.lane);
     }
 
     /// A record is not with its member any more.

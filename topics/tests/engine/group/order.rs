@@ -181,6 +181,25 @@ async fn topic_069_what_comes_again_comes_before_what_is_new_of_its_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn topic_069_what_comes_again_comes_first_and_in_the_order_of_its_offsets() {
+    let (topics, orders) = orders().await;
+    let group = group(&topics, GroupSettings::on([&orders]).order(Order::None)).await;
+    publish(&orders, &[""; 10]).await;
+    let mut member = group.member("w1");
+    let deliveries = wait(&mut member, 5).await;
+    let mut nacked = offsets(&deliveries);
+    nacked.sort_unstable();
+    for delivery in deliveries {
+        delivery.nack(Some(SECOND)).await.unwrap();
+    }
+    let others = wait(&mut member, 2).await;
+    tokio::time::sleep(SECOND * 2).await;
+    let again = wait(&mut member, 8).await;
+    assert_eq!(offsets(&again[..5]), nacked);
+    assert_eq!((others.len(), again.len()), (2, 8));
+}
+
+#[tokio::test(start_paused = true)]
 async fn topic_070_a_poisoned_record_holds_its_key_or_is_set_aside() {
     let (topics, orders) = orders().await;
     for (name, what) in [("park", OnPoison::Park), ("block", OnPoison::Block)] {

@@ -120,20 +120,58 @@ async fn a_handler_has_more_time_than_the_ack_wait_and_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_behind_a_slow_record_is_given_to_others() {
+    let (topics, orders) = orders().await;
+    let group = group(
+        &topics,
+        GroupSettings::on([&orders]).max_extension(SECOND * 60),
+    )
+    .await;
+    publish(&orders, &["a", "b", "c", "a"]).await;
+    let mut slow = group.member("slow");
+    let mut seen = Vec::new();
+    let slow = slow.drain(|delivery| {
+        seen.push((delivery.message().offset(), delivery.deliveries()));
+        async {
+            sleep(SECOND * 50).await;
+            Ok(())
+        }
+    });
+    let mut quick = group.member("quick");
+    let others = async {
+        sleep(SECOND).await;
+        assert!(fetch(&mut quick, 9).await.is_empty());
+        let others = wait(&mut quick, 9).await;
+        ack_all(&others).await;
+        others
+    };
+    let (drained, others) = tokio::join!(slow, others);
+    drained.unwrap();
+    assert!(!others.is_empty() && others.iter().all(|it| it.deliveries() == 1));
+    assert_eq!(seen.len() + others.len(), 4);
+    assert!(seen.iter().all(|(_, deliveries)| *deliveries == 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_handler_has_answered_is_not_answered_again() {
     let (topics, orders) = orders().await;
     let group = group(&topics, GroupSettings::on([&orders])).await;
     publish(&orders, &["a", "b", "c"]).await;
     let mut member = group.member("w1");
+    let ended = AtomicUsize::new(0);
     let drained = member.drain(async |delivery| {
         match delivery.message().key() {
             Some("a") => delivery.ack().await?,
             Some("b") => delivery.nack(Some(SECOND)).await?,
             _ => delivery.reject("no").await?,
         }
+        // What it does then is not cut off.
+        sleep(SECOND / 2).await;
+        ended.fetch_add(1, Ordering::SeqCst);
         Ok(())
     });
     drained.await.unwrap();
+    assert!(ended.load(Ordering::SeqCst) >= 3);
     assert_eq!(keys(&wait(&mut member, 9).await), ["b"]);
     assert_eq!(group.dead_letters().count().await.unwrap(), 1);
 }
