@@ -416,7 +416,12 @@ fn of_topic(source: &(dyn StdError + Send + Sync + 'static)) -> Error {
     };
     let wire = WireError::new(error.code(), error.to_string());
     match error {
-        TopicError::Unavailable(_) => Error::with(ErrorKind::Unavailable, wire),
+        // What the operator is to do does not concern the client.
+        TopicError::Unavailable(_) | TopicError::SyncFailed => {
+            let text = TopicError::Unavailable(None).to_string();
+            let wire = WireError::new(error.code(), text);
+            Error::with(ErrorKind::Unavailable, wire)
+        }
         TopicError::Gap(gap) => Error::with(ErrorKind::Client, wire).details(ejson!({
             "requested": gap.requested as f64,
             "first": gap.first as f64,
@@ -427,7 +432,8 @@ fn of_topic(source: &(dyn StdError + Send + Sync + 'static)) -> Error {
             "first": reset.first as f64,
             "last": reset.last.to_string()
         })),
-        TopicError::DamagedStore(_)
+        TopicError::DamagedStore { .. }
+        | TopicError::NotOpened { .. }
         | TopicError::StoreInUse { .. }
         | TopicError::StoreFull(_)
         | TopicError::ConfigConflict

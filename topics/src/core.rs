@@ -1,8 +1,9 @@
 //! What all handles of a topic in this process share: its settings, the calls to the store, and how
 //! many records may wait.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
@@ -14,7 +15,8 @@ use crate::settings::Settings;
 use crate::sweep_lease::SweepLeases;
 use crate::wake::{WakeUps, Watcher};
 use crate::{
-    Answer, Bounds, Create, End, Limit, Log, NewRecord, Page, Place, TopicError, TopicName,
+    Answer, Bounds, Create, End, Limit, Log, NewRecord, Page, Place, Registers, Store, TopicError,
+    TopicName,
 };
 
 /// An open topic.
@@ -23,6 +25,7 @@ pub(crate) struct Core {
     pub(crate) name: TopicName,
     pub(crate) settings: Settings,
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) registers: Arc<dyn Registers>,
     wake_ups: Arc<WakeUps>,
     sweep_leases: Arc<SweepLeases>,
     /// One permit for each record that may wait for the store.
@@ -37,13 +40,15 @@ pub(crate) struct Core {
     pub(crate) index: Mutex<Option<Index>>,
     /// Records that compaction has removed.
     compacted: AtomicU64,
+    /// Groups that do not hold the topic any more. As many as it has groups.
+    inactive: StdMutex<BTreeSet<String>>,
 }
 
 impl Core {
     pub(crate) fn new(
         name: TopicName,
         settings: Settings,
-        log: Arc<dyn Log>,
+        store: &Store,
         wake_ups: Arc<WakeUps>,
         sweep_leases: Arc<SweepLeases>,
     ) -> Self {
@@ -52,13 +57,15 @@ impl Core {
             records: Semaphore::new(permits(settings.queued_records)),
             bytes: Semaphore::new(permits(settings.queued_bytes)),
             settings,
-            log,
+            log: Arc::clone(&store.log),
+            registers: Arc::clone(&store.registers),
             ended: wake_ups.closed().child_token(),
             wake_ups,
             sweep_leases,
             is_deleted: AtomicBool::new(false),
             index: Mutex::default(),
             compacted: AtomicU64::new(0),
+            inactive: StdMutex::default(),
         }
     }
 
@@ -175,6 +182,19 @@ impl Core {
     pub(crate) fn add_compacted(&self, records: usize) {
         let records = u64::try_from(records).unwrap_or(u64::MAX);
         self.compacted.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Says which groups have become inactive since the last time.
+    pub(crate) fn tell_inactive(&self, inactive: BTreeSet<String>) {
+        let mut known = self.inactive.lock().unwrap_or_else(PoisonError::into_inner);
+        for group in inactive.difference(&known) {
+            tracing::warn!(
+                topic = %self.name,
+                group,
+                "The group has had no members for too long: it does not hold the topic any more."
+            );
+        }
+        *known = inactive;
     }
 
     pub(crate) fn is_deleted(&self) -> bool {

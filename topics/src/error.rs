@@ -111,6 +111,23 @@ pub enum TopicError {
     },
     /// `config-conflict`: the topic is open in this process with other settings.
     ConfigConflict,
+    /// `stale`: the delivery is over: it was answered, its time was over, or another process has its
+    /// slot. Nothing was changed.
+    Stale,
+    /// `out-of-order`: an earlier record of the same key is not answered. Nothing was changed.
+    OutOfOrder,
+    /// `group-conflict`: there is a group of this name with other options.
+    GroupConflict {
+        /// The first of them.
+        option: &'static str,
+    },
+    /// `unknown-group`: there is no such group.
+    UnknownGroup {
+        /// The group with the most similar name.
+        nearest: Option<Box<str>>,
+    },
+    /// `paused`: the group hands out nothing for now.
+    Paused,
     /// `lease-lost`: another process has the lease, or may have it. What was to be written may have
     /// been written before.
     LeaseLost,
@@ -165,6 +182,11 @@ impl TopicError {
             Self::NotEncoded(_) => "not-encoded",
             Self::NotDecoded { .. } => "not-decoded",
             Self::ConfigConflict => "config-conflict",
+            Self::Stale => "stale",
+            Self::OutOfOrder => "out-of-order",
+            Self::GroupConflict { .. } => "group-conflict",
+            Self::UnknownGroup { .. } => "unknown-group",
+            Self::Paused => "paused",
             Self::LeaseLost => "lease-lost",
             Self::ShuttingDown => "shutting-down",
         }
@@ -311,6 +333,32 @@ impl fmt::Display for TopicError {
             Self::ConfigConflict => f.write_str(
                 "the topic is open in this process with other settings; use the same ones",
             ),
+            Self::Stale => f.write_str(
+                "the delivery is over, nothing was changed; the record is or will be delivered \
+                 again, unless it was answered",
+            ),
+            Self::OutOfOrder => f.write_str(
+                "an earlier record of the same key is not answered, nothing was changed; answer \
+                 that one first",
+            ),
+            Self::GroupConflict { option } => write!(
+                f,
+                "there is a group of this name with another `{option}`; use the same one, or \
+                 another name"
+            ),
+            Self::UnknownGroup { nearest: None } => {
+                f.write_str("there is no such group; create it by opening it with its settings")
+            }
+            Self::UnknownGroup {
+                nearest: Some(name),
+            } => write!(
+                f,
+                "there is no such group; the nearest name is `{name}`, or create it by opening it \
+                 with its settings"
+            ),
+            Self::Paused => {
+                f.write_str("the group is paused; resume it, or wait until somebody does")
+            }
             Self::LeaseLost => f.write_str(
                 "another process has the lease, or may have it; stop, and take it again",
             ),

@@ -11,6 +11,7 @@ mod file;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod group;
 mod heads;
 mod index;
 mod lease;
@@ -46,8 +47,12 @@ pub use self::entry::Entry;
 pub use self::error::{Cause, Item, TopicError};
 #[cfg(feature = "file")]
 pub use self::file::{FileOptions, FileStore};
-pub use self::lease::{Held, Lease};
+pub use self::group::{
+    DeadLetter, DeadLetters, Delivery, Group, GroupSettings, GroupStats, HandlerError, Member,
+    MemberStats, OnPoison, Order, Token, TopicStats,
+};
 pub use self::heads::Heads;
+pub use self::lease::{Held, Lease};
 pub use self::log::{Answer, Append, Create, End, Features, Log, Read, Removal};
 pub use self::loss::{Gap, Lost, Reset, ResetReason};
 pub use self::memory::Memory;
@@ -65,7 +70,9 @@ pub use self::register::{
     MAX_REGISTER_KEY, MAX_REGISTER_VALUE, Register, RegisterKey, Registers, Swap, Swapped, Version,
 };
 pub use self::seek::Start;
-pub use self::settings::{Codec, Compaction, RecordLimits, Retention, Settings, WhenFull};
+pub use self::settings::{
+    Codec, Compaction, Interest, RecordLimits, Retention, Settings, WhenFull, WithoutGroups,
+};
 pub use self::store::Store;
 pub use self::stored::Damaged;
 pub use self::sweep::Swept;

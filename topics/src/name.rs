@@ -43,6 +43,11 @@ impl TopicName {
         Err(InvalidTopicName { reason })
     }
 
+    /// A name that no program can give a topic, for what is woken as topics are.
+    pub(crate) fn internal(name: &str) -> Self {
+        Self(name.into())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -69,6 +69,36 @@ pub struct Retention {
     pub max_age: Option<Duration>,
     /// What happens when there are as many records or bytes as there may be.
     pub when_full: WhenFull,
+    /// Whether the topic is kept for its groups: by default it is not, and a record may be removed
+    /// that a group has not finished.
+    pub interest: Option<Interest>,
+}
+
+/// A record is kept until all groups have finished it and those before it, and is removed then. The
+/// limits above remove nothing that a group has not finished.
+///
+/// A group that was without members for its
+/// [time](crate::GroupSettings::inactive_after) holds nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Interest {
+    /// What happens as long as no group holds the topic.
+    pub without_groups: WithoutGroups,
+    /// How many bytes of contents there may be, whatever a group has not finished: the oldest
+    /// records are removed above it, and the groups count them as lost. By default there is no
+    /// limit.
+    pub hard_bytes: Option<u64>,
+}
+
+/// What becomes of the records of a topic that is kept for its groups and has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WithoutGroups {
+    /// They are kept, within the other limits.
+    #[default]
+    Keep,
+    /// They are removed.
+    Drop,
 }
 
 /// What happens when a topic holds as much as it may.
@@ -103,8 +133,10 @@ impl Settings {
             max_bytes,
             max_age,
             when_full: _,
+            ref interest,
         } = self.retention;
-        max_records.is_some()
+        interest.is_some()
+            || max_records.is_some()
             || max_bytes.is_some()
             || max_age.is_some()
             || self.compaction.is_some()
@@ -112,7 +144,9 @@ impl Settings {
 
     /// Whether the contents must be known for that, and not only offsets and times.
     pub(crate) fn needs_index(&self) -> bool {
-        self.retention.max_bytes.is_some() || self.compaction.is_some()
+        let interest = self.retention.interest.as_ref();
+        let hard_bytes = interest.and_then(|interest| interest.hard_bytes);
+        self.retention.max_bytes.is_some() || hard_bytes.is_some() || self.compaction.is_some()
     }
 }
 

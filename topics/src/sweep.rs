@@ -2,9 +2,10 @@
 
 use crate::clock::{millis, now};
 use crate::core::Core;
+use crate::group::floors::lowest_floor;
 use crate::index::{Index, TopicSize};
 use crate::seek::first_at;
-use crate::settings::WhenFull;
+use crate::settings::{Interest, WhenFull, WithoutGroups};
 use crate::{Bounds, Create, Limit, Offset, Place, Removal, TopicError};
 
 /// Records that one call removes.
@@ -33,8 +34,20 @@ pub struct Swept {
 pub(crate) async fn sweep(core: &Core) -> Result<Swept, TopicError> {
     let mut index = core.index.lock().await;
     let mut bounds = core.call(core.log.open(&core.name, Create::Never)).await?;
+    let needs_floor =
+        core.settings.retention.interest.is_some() || core.settings.compaction.is_some();
+    let floor = if needs_floor {
+        lowest_floor(core, &bounds).await?
+    } else {
+        None
+    };
     let is_known = core.settings.needs_index() && catch_up(core, &mut index, &bounds).await?;
-    if let Some(first) = first_to_keep(core, index.as_ref().filter(|_| is_known), &bounds).await?
+    let known = index.as_ref().filter(|_| is_known);
+    let mut first = first_to_keep(core, known, &bounds).await?;
+    if let Some(interest) = &core.settings.retention.interest {
+        first = first_of_interest(interest, first, floor, known, &bounds);
+    }
+    if let Some(first) = first
         && first > bounds.first
     {
         let trim = core
@@ -46,7 +59,7 @@ pub(crate) async fn sweep(core: &Core) -> Result<Swept, TopicError> {
         }
     }
     match index.as_mut() {
-        Some(index) if is_known => compact(core, index, &bounds).await,
+        Some(index) if is_known => compact(core, index, &bounds, floor).await,
         _ => Ok(Swept {
             compacted: core.compacted(),
             is_complete: !core.settings.needs_index(),
@@ -136,20 +149,48 @@ async fn first_to_keep(
     Ok(first)
 }
 
-async fn compact(core: &Core, index: &mut Index, bounds: &Bounds) -> Result<Swept, TopicError> {
+/// The first offset that may stay in a topic that is kept for its groups. `limit` is the one that
+/// the other limits leave, `floor` is up to where all groups have finished.
+fn first_of_interest(
+    interest: &Interest,
+    limit: Option<Offset>,
+    floor: Option<Offset>,
+    index: Option<&Index>,
+    bounds: &Bounds,
+) -> Option<Offset> {
+    let first = match (floor, interest.without_groups) {
+        // What the limits leave is more, since they remove nothing that is not finished.
+        (Some(floor), _) => Some(floor.saturating_add(1)),
+        (None, WithoutGroups::Keep) => limit,
+        (None, WithoutGroups::Drop) => Some(bounds.last.saturating_add(1)),
+    };
+    let hard = index.and_then(|index| index.first_within(None, interest.hard_bytes));
+    first.max(hard)
+}
+
+async fn compact(
+    core: &Core,
+    index: &mut Index,
+    bounds: &Bounds,
+    floor: Option<Offset>,
+) -> Result<Swept, TopicError> {
     let swept = |is_complete| Swept {
         compacted: core.compacted(),
         is_complete,
     };
+    // What a group has not finished stays.
+    let end = floor.unwrap_or(Offset::MAX);
     let Some(compaction) = &core.settings.compaction else {
         return Ok(swept(true));
     };
     let now = now();
     for _ in 0..CALLS {
         let mut offsets = index.redundant(now, compaction, REMOVED_AT_ONCE);
+        offsets.retain(|offset| *offset <= end);
         let mut horizon = 0;
         if offsets.is_empty() {
             offsets = index.tombstones(now, compaction, REMOVED_AT_ONCE);
+            offsets.retain(|offset| *offset <= end);
             horizon = offsets.last().copied().unwrap_or_default();
         }
         if offsets.is_empty() {

@@ -41,6 +41,10 @@ impl Topic {
         Self(core)
     }
 
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0
+    }
+
     /// The name.
     pub fn name(&self) -> &TopicName {
         &self.0.name

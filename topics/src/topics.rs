@@ -1,12 +1,13 @@
 //! The topics of a process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::core::Core;
+use crate::group::{Beats, Group, GroupName, GroupSettings, Handle, Meta, Parts};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::sweeper::Sweeper;
@@ -17,6 +18,11 @@ use crate::{Answer, Create, End, TopicError, TopicName};
 /// How long a call waits that is not about an open topic.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// After how long a process that has stopped is replaced in groups, unless it says otherwise.
+const LEASE: Duration = Duration::from_secs(10);
+
+const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+
 /// The topics of a store, as a process uses them. A process needs one of these for each store.
 ///
 /// Dropping it, or [`close`](Self::close), ends the readers.
@@ -26,6 +32,11 @@ pub struct Topics {
     wake_ups: Arc<WakeUps>,
     open: OpenTopics,
     sweeper: Sweeper,
+    /// What says that this process lives, once it takes part in a group.
+    beats: Arc<Beats>,
+    /// The groups of which there are handles. Filled by `group`, which also drains those without,
+    /// whenever there are twice as many as the last time.
+    groups: Mutex<HashMap<GroupName, Weak<Handle>>>,
 }
 
 /// The topics of which there are handles.
@@ -44,8 +55,19 @@ impl Topics {
             wake_ups: WakeUps::new(Arc::clone(&store.channels)),
             open: OpenTopics::default(),
             sweeper: Sweeper::new(&store),
+            beats: Beats::new(Arc::clone(&store.registers), LEASE),
+            groups: Mutex::default(),
             store,
         }
+    }
+
+    /// The same with another lease time: how long after this process has stopped others take over
+    /// what it did in groups. It is 10 s by default, and at least 100 ms. The process must be able to
+    /// reach the store within it: a third of it is the time between two signs of life.
+    pub fn with_lease(mut self, time: Duration) -> Self {
+        let time = time.max(SHORTEST_LEASE);
+        self.beats = Beats::new(Arc::clone(&self.store.registers), time);
+        self
     }
 
     /// Opens a topic, and creates it if the settings allow that.
@@ -71,9 +93,8 @@ impl Topics {
         } else {
             Create::Never
         };
-        let log = Arc::clone(&self.store.log);
         let (wake_ups, leases) = (Arc::clone(&self.wake_ups), Arc::clone(&self.sweeper.leases));
-        let core = Core::new(name.clone(), settings, log, wake_ups, leases);
+        let core = Core::new(name.clone(), settings, &self.store, wake_ups, leases);
         core.call(core.log.open(&core.name, create)).await?;
         let core = Arc::new(core);
         let open = self.open.add(&core)?;
@@ -113,6 +134,119 @@ impl Topics {
         self.wake_ups.grew(name, store_announces);
         self.sweeper.leases.forget(name).await;
         Ok(())
+    }
+
+    /// Opens a group, and creates it if there is none of its name.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::GroupConflict`] if there is one with other options, [`TopicError::BadName`] if
+    /// the name is none, or too long together with that of a topic, [`TopicError::UnknownTopic`] if
+    /// there are no topics, [`TopicError::Unsupported`] if one of them is of another store, or that
+    /// of the store.
+    pub async fn group(&self, name: &str, settings: GroupSettings) -> Result<Group, TopicError> {
+        let name = GroupName::new(name)?;
+        let GroupSettings {
+            topics,
+            start,
+            options,
+        } = settings;
+        let cores: Vec<_> = topics
+            .iter()
+            .map(|topic| Arc::clone(topic.core()))
+            .collect();
+        let parts = self.parts();
+        let create = parts.create(&name, &options, &cores, start);
+        let meta = self.call(Box::pin(create)).await?;
+        self.open_group(name, meta, cores)
+    }
+
+    /// Opens a group as it was created. Topics that are not open here have the default settings.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::UnknownGroup`], which names the nearest one, or that of the store.
+    pub async fn find_group(&self, name: &str) -> Result<Group, TopicError> {
+        let name = GroupName::new(name)?;
+        let meta = self.call(Box::pin(self.parts().meta(&name))).await?;
+        let mut cores = Vec::new();
+        for topic in &meta.options.topics {
+            let topic = TopicName::new(topic)?;
+            let core = self.open.get(&topic).unwrap_or_else(|| {
+                let (wake_ups, leases) =
+                    (Arc::clone(&self.wake_ups), Arc::clone(&self.sweeper.leases));
+                let settings = Settings::default();
+                Arc::new(Core::new(topic, settings, &self.store, wake_ups, leases))
+            });
+            cores.push(core);
+        }
+        self.open_group(name, meta, cores)
+    }
+
+    /// The names of all groups, in the order of their bytes.
+    ///
+    /// # Errors
+    ///
+    /// That of the store.
+    pub async fn groups(&self) -> Result<Vec<String>, TopicError> {
+        self.call(Box::pin(self.parts().names(None))).await
+    }
+
+    /// The names of the groups that read a topic, in the order of their bytes.
+    ///
+    /// # Errors
+    ///
+    /// That of the store.
+    pub async fn groups_of(&self, topic: &TopicName) -> Result<Vec<String>, TopicError> {
+        self.call(Box::pin(self.parts().names(Some(topic.as_str()))))
+            .await
+    }
+
+    /// Removes a group, and what is known of its progress. Its members end with
+    /// [`TopicError::UnknownGroup`]; its dead letters stay. False if there is no such group.
+    ///
+    /// # Errors
+    ///
+    /// That of the store.
+    pub async fn delete_group(&self, name: &str) -> Result<bool, TopicError> {
+        let name = GroupName::new(name)?;
+        self.lock_groups().remove(&name);
+        self.call(Box::pin(self.parts().delete(&name))).await
+    }
+
+    fn open_group(
+        &self,
+        name: GroupName,
+        meta: Meta,
+        topics: Vec<Arc<Core>>,
+    ) -> Result<Group, TopicError> {
+        let mut groups = self.lock_groups();
+        if let Some(handle) = groups.get(&name).and_then(Weak::upgrade)
+            && handle.context.is_of(&meta)
+            && !handle.context.is_deleted()
+        {
+            return Ok(Group::new(handle));
+        }
+        let (handle, owner) = self.parts().open(name.clone(), meta, topics)?;
+        if groups.len() == groups.capacity() {
+            groups.retain(|_, handle| handle.strong_count() > 0);
+        }
+        groups.insert(name, Arc::downgrade(&handle));
+        self.wake_ups.tasks().spawn(owner.run());
+        Ok(Group::new(handle))
+    }
+
+    fn parts(&self) -> Parts {
+        Parts {
+            store: self.store.clone(),
+            wake_ups: Arc::clone(&self.wake_ups),
+            beats: Arc::clone(&self.beats),
+            sweep_leases: Arc::clone(&self.sweeper.leases),
+        }
+    }
+
+    fn lock_groups(&self) -> MutexGuard<'_, HashMap<GroupName, Weak<Handle>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An answer of the store that is not about an open topic.
@@ -169,7 +303,7 @@ impl OpenTopics {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TopicName, Weak<Core>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TopicName, Weak<Core>>> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,6 +21,7 @@
 
 mod append;
 mod cancel;
+mod group;
 mod read;
 mod registers;
 mod remove;
@@ -28,6 +29,7 @@ mod topics;
 
 pub use self::append::*;
 pub use self::cancel::*;
+pub use self::group::*;
 pub use self::read::*;
 pub use self::registers::*;
 pub use self::remove::*;
@@ -135,6 +137,9 @@ macro_rules! each_conformance_test {
             topic_073_074_count_and_bytes_bound_a_topic
             topic_031_078_079_080_the_newest_of_each_id_and_all_without_one_survive
             topic_081_082_a_compaction_may_stop_anywhere
+            topic_047_067_075_members_share_records_and_keep_the_order_of_keys
+            topic_049_050_a_process_that_is_cut_off_is_replaced
+            topic_055_057_records_that_fail_become_dead_letters
         }
     };
 }

@@ -6,10 +6,12 @@ mod durable;
 mod epochs;
 mod failover;
 mod faults;
+mod groups;
 mod ingest;
 mod keys;
 mod kills;
 mod live;
+mod proof;
 
 use std::path::Path;
 use std::sync::Arc;

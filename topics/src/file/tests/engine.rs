@@ -4,8 +4,8 @@ use updraft_protocol::ejson::Value;
 
 use super::*;
 use crate::{
-    Compaction, Entry, Message, OnLoss, Position, Reader, Received, Reset, ResetReason, Settings,
-    Topic, Topics,
+    Compaction, Entry, GroupSettings, Message, OnLoss, Position, Reader, Received, Reset,
+    ResetReason, Settings, Topic, Topics,
 };
 
 /// The topic, and what must be kept as long as it is used.
@@ -46,6 +46,58 @@ async fn topic_023_024_a_reader_goes_on_after_a_restart() {
     }
     let (live, _) = tokio::join!(message(&mut reader), publish(&topic, 6..=6));
     assert_eq!(live.parse::<u64>().unwrap(), 6);
+}
+
+/// What its members had and did not answer comes again, and nothing else.
+#[tokio::test]
+async fn topic_049_085_a_group_goes_on_after_a_restart() {
+    let folder = Folder::new("topics");
+    let path = folder.file("store");
+    let (store, _) = open(&path).await;
+    let lease = Duration::from_millis(200);
+    {
+        let topics = Topics::open(store.clone()).with_lease(lease);
+        let topic = topics.topic("orders", Settings::default()).await.unwrap();
+        let entries = (1..=20_u64).map(|n| Entry::value(&n).key(format!("key {n}")));
+        topic.publish_many(entries).await.unwrap();
+        let group = topics
+            .group("billing", GroupSettings::on([&topic]))
+            .await
+            .unwrap();
+        let mut member = group.member("w1");
+        let mut held = Vec::new();
+        while held.len() < 20 {
+            held.extend(member.fetch(20).await.unwrap());
+        }
+        held.sort_by_key(|delivery| delivery.message().offset());
+        for delivery in &held[..10] {
+            delivery.ack().await.unwrap();
+        }
+        held[10].reject("no").await.unwrap();
+        while group.stats().await.unwrap().topics[0].lag > 0 {
+            tokio::task::yield_now().await;
+        }
+        // The store is gone before the members can say that they go.
+        store.close().await;
+    }
+    let (store, _) = open(&path).await;
+    let topics = Topics::open(store.clone()).with_lease(lease);
+    let group = topics.find_group("billing").await.unwrap();
+    let mut member = group.member("w2");
+    let mut left = Vec::new();
+    while left.len() < 9 {
+        for delivery in member.fetch(20).await.unwrap() {
+            left.push(delivery.message().offset());
+            delivery.ack().await.unwrap();
+        }
+    }
+    left.sort_unstable();
+    assert!(left.into_iter().eq(12..=20));
+    let stats = group.stats().await.unwrap();
+    assert_eq!(
+        (stats.topics[0].lag, stats.pending, stats.parked),
+        (0, 0, 1)
+    );
 }
 
 /// The file was replaced by an older copy of it.

@@ -1,0 +1,181 @@
+//! Reads one topic for the slots of a process: a page behind the place that is wanted, as soon as
+//! there is one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::core::Core;
+use crate::{Bounds, Create, Limit, Offset, Page, Place, Read, TopicError};
+
+/// How long a reader waits after an error of the store.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
+
+/// What the owner wants to read.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    wants: watch::Sender<Want>,
+}
+
+/// A wish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Want {
+    /// The place behind which is to be read.
+    pub(crate) after: Option<Place>,
+    /// Another number than before asks for a look, even if nothing else has changed.
+    pub(crate) check: u64,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct Fed {
+    pub(crate) input: usize,
+    /// The place behind which was read.
+    pub(crate) after: Place,
+    /// The number of the wish that was known when reading began.
+    pub(crate) check: u64,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Records, or none if there are none.
+    Page(Page),
+    /// The first record behind the place cannot be read.
+    Damaged(Offset),
+    /// The place is not one of the topic any more.
+    Reset(Bounds),
+    /// There is no such topic.
+    Missing,
+}
+
+impl Feed {
+    /// Begins to read a topic. Only the topics of a group are created again when they vanish.
+    pub(crate) fn start(
+        input: usize,
+        core: Arc<Core>,
+        may_miss: bool,
+        pages: mpsc::Sender<Fed>,
+        (tasks, closed): (&TaskTracker, &CancellationToken),
+    ) -> Self {
+        let (wants, wanted) = watch::channel(Want::default());
+        let closed = closed.clone();
+        tasks.spawn(async move {
+            let reading = read(input, &core, may_miss, wanted, pages);
+            closed.run_until_cancelled(reading).await;
+        });
+        Self { wants }
+    }
+
+    /// Asks for what is behind a place. An earlier wish is given up.
+    pub(crate) fn want(&self, want: Want) {
+        self.wants.send_replace(want);
+    }
+}
+
+/// Runs until the owner has gone.
+async fn read(
+    input: usize,
+    core: &Core,
+    may_miss: bool,
+    mut wanted: watch::Receiver<Want>,
+    pages: mpsc::Sender<Fed>,
+) {
+    let mut watcher = core.watch();
+    // Whether the owner was told that there is nothing behind the place.
+    let mut told = None;
+    loop {
+        let Want { after, check } = *wanted.borrow_and_update();
+        let Some(after) = after else {
+            told = None;
+            if wanted.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        watcher.arm();
+        let outcome = match page(core, may_miss, after).await {
+            Ok(outcome) => outcome,
+            Err(TopicError::Damaged { offset }) => Outcome::Damaged(offset),
+            Err(error) => {
+                tracing::debug!(topic = %core.name, %error, "a group cannot read");
+                sleep(AFTER_ERROR).await;
+                continue;
+            }
+        };
+        let state = match &outcome {
+            Outcome::Page(page) if page.next == after => Some((after, check, Some(page.bounds))),
+            Outcome::Missing => Some((after, check, None)),
+            _ => None,
+        };
+        let is_news = state.is_none() || state != told;
+        let is_end = state.is_some();
+        told = state;
+        let fed = Fed {
+            input,
+            after,
+            check,
+            outcome,
+        };
+        if is_news && pages.send(fed).await.is_err() {
+            return;
+        }
+        if !is_end {
+            // The owner says how to go on.
+            if wanted.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let patience = core.settings.poll;
+        let growing = core.log.grew(&core.name, after.offset, patience);
+        tokio::select! {
+            changed = wanted.changed() => if changed.is_err() { return },
+            () = async {
+                match growing {
+                    Some(growing) => if growing.await.is_err() { sleep(AFTER_ERROR).await },
+                    None => watcher.grew(patience).await,
+                }
+            } => {}
+        }
+    }
+}
+
+async fn page(core: &Core, may_miss: bool, after: Place) -> Result<Outcome, TopicError> {
+    let ask = || core.log.read(&core.name, after, Limit::default());
+    let read = if may_miss {
+        match core.call(ask()).await {
+            Err(TopicError::UnknownTopic) => return Ok(Outcome::Missing),
+            read => read?,
+        }
+    } else {
+        match core.call_again(ask).await {
+            Err(TopicError::UnknownTopic) => return Ok(Outcome::Missing),
+            read => read?,
+        }
+    };
+    Ok(match read {
+        Read::Page(page) => Outcome::Page(page),
+        Read::UnknownEpoch(bounds) | Read::Ahead(bounds) | Read::Diverged(bounds) => {
+            Outcome::Reset(bounds)
+        }
+    })
+}
+
+/// Reads one record of a topic, for its time.
+pub(crate) async fn time_of(core: &Core, offset: Offset) -> Result<Option<u64>, TopicError> {
+    let bounds = core.call(core.log.open(&core.name, Create::Never)).await?;
+    let after = match offset.saturating_sub(1) {
+        0 => Place::start(bounds.epoch),
+        offset => Place::unmarked(bounds.epoch, offset),
+    };
+    let read = core.log.read(&core.name, after, Limit::new(1, 0));
+    match core.call(read).await? {
+        Read::Page(page) => Ok(page.records.first().map(|record| record.time)),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,154 @@
+//! What a group is: its options, where it began, and whether it is paused. All processes read it.
+
+use serde::{Deserialize, Serialize};
+use updraft_protocol::ejson::{self, JsonLimits};
+
+use super::keys::{GROUPS, GroupName};
+use super::options::Options;
+use crate::clock::now;
+use crate::{Position, Register, Registers, Swap, Swapped, TopicError, Version};
+
+/// Names that are looked at to find the nearest one.
+const NAMES: usize = 1000;
+
+/// The value of the register, as EJSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Meta {
+    pub(crate) options: Options,
+    /// Where it began in each of its topics.
+    pub(crate) starts: Vec<Position>,
+    /// How many offsets behind each start had no record then.
+    pub(crate) holes: Vec<u64>,
+    pub(crate) paused: bool,
+    /// When it was last known to have members, in milliseconds since 1970.
+    pub(crate) active: u64,
+}
+
+impl Meta {
+    pub(crate) fn new(options: Options, starts: Vec<Position>, holes: Vec<u64>) -> Self {
+        Self {
+            options,
+            starts,
+            holes,
+            paused: false,
+            active: now(),
+        }
+    }
+
+    pub(crate) fn decode(register: &Register) -> Option<Self> {
+        let text = std::str::from_utf8(&register.value).ok()?;
+        let value = ejson::parse(text, &JsonLimits::new(64, usize::MAX)).ok()?;
+        ejson::from_value(value).ok()
+    }
+
+    fn encode(&self) -> Result<String, TopicError> {
+        let value = ejson::to_value(self).map_err(TopicError::unavailable)?;
+        Ok(ejson::to_ejson(&value))
+    }
+
+    /// What is kept of a group; `None` if there is none of this name.
+    pub(crate) async fn read(
+        registers: &dyn Registers,
+        name: &GroupName,
+    ) -> Result<Option<(Version, Self)>, TopicError> {
+        let found = registers.get(&[name.meta()]).await?;
+        let Some(register) = found.into_iter().next().flatten() else {
+            return Ok(None);
+        };
+        match Self::decode(&register) {
+            Some(meta) => Ok(Some((register.version, meta))),
+            None => Err(TopicError::unavailable(std::io::Error::from(
+                std::io::ErrorKind::InvalidData,
+            ))),
+        }
+    }
+
+    /// Keeps a new group; false if there is one already.
+    pub(crate) async fn create(
+        &self,
+        registers: &dyn Registers,
+        name: &GroupName,
+    ) -> Result<bool, TopicError> {
+        let topics = self.options.topics.iter();
+        let listed = topics.map(|topic| name.listed_for(topic));
+        let listed = listed.chain([name.listed()]);
+        let listed = listed.map(|key| Swap::write(key, None, ""));
+        // That one is listed already is no harm.
+        for swap in listed.collect::<Result<Vec<_>, _>>()? {
+            registers.swap(vec![swap]).await?;
+        }
+        self.swap(registers, name, None).await
+    }
+
+    /// Whether this was written over what had the expected version.
+    pub(crate) async fn swap(
+        &self,
+        registers: &dyn Registers,
+        name: &GroupName,
+        expected: Option<Version>,
+    ) -> Result<bool, TopicError> {
+        let swap = Swap::write(name.meta(), expected, self.encode()?)?;
+        let swapped = registers.swap(vec![swap]).await?;
+        Ok(matches!(swapped.first(), Some(Swapped::Written(_))))
+    }
+}
+
+/// The error for a group that is not there: it names the nearest one.
+pub(crate) async fn unknown(registers: &dyn Registers, name: &GroupName) -> TopicError {
+    let names = match registers.scan(GROUPS, "", None, NAMES).await {
+        Ok(names) => names,
+        Err(error) => return error,
+    };
+    let name = name.as_str();
+    let most = name.chars().count() / 2;
+    let nearest = names
+        .iter()
+        .map(|(key, _)| (distance(key.name(), name), key.name()))
+        .filter(|(distance, _)| *distance <= most)
+        .min();
+    TopicError::UnknownGroup {
+        nearest: nearest.map(|(_, name)| name.into()),
+    }
+}
+
+/// How many characters must be changed, added or left out to make one text of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, a) in one.chars().enumerate() {
+        let mut left = index.saturating_add(1);
+        let mut above_left = index;
+        let mut next = vec![left];
+        for (b, above) in other.iter().zip(row.iter().skip(1)) {
+            let changed = above_left.saturating_add(usize::from(a != *b));
+            left = changed
+                .min(left.saturating_add(1))
+                .min(above.saturating_add(1));
+            above_left = *above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_far_apart_as_they_have_other_characters() {
+        for (one, other, expected) in [
+            ("", "", 0),
+            ("billing", "billing", 0),
+            ("biling", "billing", 1),
+            ("bilinng", "billing", 2),
+            ("", "abc", 3),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(one, other), expected, "{one} {other}");
+            assert_eq!(distance(other, one), expected, "{other} {one}");
+        }
+    }
+}
