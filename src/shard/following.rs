@@ -137,9 +137,9 @@ impl Following {
     ) {
         let mut ledgers = std::mem::take(&mut self.ledgers);
         if let Some(ledger) = ledgers.of(connection) {
-            ledger.written(count, |run, bytes| {
+            ledger.written(count, |run, records, bytes| {
                 if let Some(id) = follower(run) {
-                    self.drained(id, bytes);
+                    self.drained(id, records, bytes);
                 }
             });
         }
@@ -395,13 +395,13 @@ impl Following {
         Some(position(feed, follower.place))
     }
 
-    /// A record of so many bytes was written.
-    fn drained(&mut self, id: TopicFollowerId, bytes: u32) {
+    /// So many records, of so many bytes, were written.
+    fn drained(&mut self, id: TopicFollowerId, records: u32, bytes: u32) {
         let window = self.window;
         let Some(follower) = self.followers.get_mut(index(id)) else {
             return;
         };
-        follower.unwritten = follower.unwritten.saturating_sub(1);
+        follower.unwritten = follower.unwritten.saturating_sub(records);
         follower.unwritten_bytes = follower.unwritten_bytes.saturating_sub(bytes);
         let is_half = follower.unwritten as usize <= window.records / 2
             && follower.unwritten_bytes as usize <= window.bytes / 2;

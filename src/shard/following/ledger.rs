@@ -74,14 +74,33 @@ impl Ledger {
         });
     }
 
-    /// So many messages were written, from the front. Passes on each record among them.
-    pub(in crate::shard) fn written(&mut self, count: usize, mut record: impl FnMut(Run, u32)) {
+    /// So many messages were written, from the front. Passes on how many records of a subscription
+    /// were among them, and their bytes; more than once if those of others are in between.
+    pub(in crate::shard) fn written(
+        &mut self,
+        count: usize,
+        mut records: impl FnMut(Run, u32, u32),
+    ) {
         self.written = self.written.saturating_add(count as u64);
+        let mut sum: Option<(Run, u32, u32)> = None;
         while let Some(entry) = self.entries.front()
             && entry.number <= self.written
         {
-            record(entry.run, entry.bytes);
+            match &mut sum {
+                Some((run, count, bytes)) if *run == entry.run => {
+                    *count = count.saturating_add(1);
+                    *bytes = bytes.saturating_add(entry.bytes);
+                }
+                _ => {
+                    if let Some((run, count, bytes)) = sum.replace((entry.run, 1, entry.bytes)) {
+                        records(run, count, bytes);
+                    }
+                }
+            }
             self.entries.pop_front();
+        }
+        if let Some((run, count, bytes)) = sum {
+            records(run, count, bytes);
         }
         if self.entries.is_empty() && self.entries.capacity() > KEPT_ENTRIES {
             self.entries = VecDeque::new();
@@ -135,19 +154,20 @@ mod tests {
         let mut ledger = Ledger::default();
         let written = |ledger: &mut Ledger, count| {
             let mut bytes = Vec::new();
-            ledger.written(count, |_, of| bytes.push(of));
+            ledger.written(count, |_, records, of| bytes.push((records, of)));
             bytes
         };
         // Another message, a record, another message, two records.
         ledger.push(2, run, 10, place(0));
         ledger.push(4, run, 20, place(1));
         ledger.push(5, run, 30, place(5));
-        assert_eq!(written(&mut ledger, 1), [0; 0]);
-        assert_eq!(written(&mut ledger, 2), [10]);
+        assert_eq!(written(&mut ledger, 1), []);
+        assert_eq!(written(&mut ledger, 2), [(1, 10)]);
         let rest: Vec<_> = ledger.take().collect();
         assert_eq!(rest, [(0, run, place(1)), (1, run, place(5))]);
-        assert_eq!(written(&mut ledger, 9), [0; 0]);
+        assert_eq!(written(&mut ledger, 9), []);
         ledger.push(1, run, 40, place(6));
-        assert_eq!(written(&mut ledger, 1), [40]);
+        ledger.push(2, run, 50, place(7));
+        assert_eq!(written(&mut ledger, 2), [(2, 90)]);
     }
 }
