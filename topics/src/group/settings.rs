@@ -1,5 +1,6 @@
 //! Settings of a group.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::options::{OnPoison, Options, Order};
@@ -18,9 +19,14 @@ pub struct GroupSettings {
 }
 
 impl GroupSettings {
-    /// A group that reads these topics, in order of their keys and from their earliest records.
+    /// A group that reads these topics, in order of their keys and from their earliest records. One
+    /// that is named twice is read once.
     pub fn on<'a>(topics: impl IntoIterator<Item = &'a Topic>) -> Self {
-        let topics: Vec<_> = topics.into_iter().cloned().collect();
+        let mut seen = HashSet::new();
+        let topics = topics
+            .into_iter()
+            .filter(|topic| seen.insert(topic.name().clone()));
+        let topics: Vec<_> = topics.cloned().collect();
         let names: Vec<_> = topics.iter().map(|topic| topic.name().clone()).collect();
         Self {
             options: Options::new(&names),

@@ -51,6 +51,8 @@ async fn topic_048_the_same_name_with_other_options_is_a_conflict() {
     let same = || GroupSettings::on([&orders]);
     topics.group("billing", same()).await.unwrap();
     topics.group("billing", same()).await.unwrap();
+    let twice = GroupSettings::on([&orders, &orders]);
+    topics.group("billing", twice).await.unwrap();
     for (option, settings) in [
         ("topics", GroupSettings::on([&orders, &other])),
         ("order", same().order(Order::Total)),
