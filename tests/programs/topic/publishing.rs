@@ -266,6 +266,25 @@ fn topic_013_a_store_that_goes_away_is_said_with_the_lines_that_are_not_known() 
     drop(folder);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn lines_whose_positions_cannot_be_printed_are_told_as_stored() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let full = File::options().write(true).open("/dev/full");
+    let mut publish = command(&store, &["publish", "orders", "--create", "--positions"]);
+    publish.stdin(folder.file("1\n2\n"));
+    publish.stdout(full.expect("the device"));
+    let ended = publish.output().expect("it runs");
+    let err = String::from_utf8(ended.stderr).expect("UTF-8");
+    assert_eq!(ended.status.code(), Some(1), "{err}");
+    assert!(
+        err.ends_with("; lines 1 to 2 are done, 2 stored\n"),
+        "{err}"
+    );
+    assert_eq!(held(&store, "orders").len(), 2);
+}
+
 #[test]
 fn topic_012_a_topic_that_is_closed_takes_no_lines() {
     let folder = Folder::new();
