@@ -23,6 +23,11 @@ fn topic_004_a_bad_line_is_named_and_nothing_of_its_batch_is_stored() {
         ("{\"id\":null}", &path, ".id is null"),
         ("{\"id\":\"\"}", &path, ".id is empty"),
         ("{\"id\":{}}", &path, ".id is no text and no number"),
+        (
+            "{\"id\":9007199254740993}",
+            &path,
+            ".id is a number that is not exact",
+        ),
         (&long_key, &path, "the key has 1025 bytes and may have 1024"),
     ] {
         let name = format!("{bad:.20}");
