@@ -6,6 +6,9 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use updraft::{Value, ejson};
 
+/// The largest whole number that is told from the next one, 2^53 - 1.
+const MAX_EXACT: f64 = 9_007_199_254_740_991.0;
+
 /// Members and elements, from the outside in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Path {
@@ -36,7 +39,14 @@ impl Path {
                 Some(text) => text.to_owned(),
                 None => return Err(format!("{self} is no text: it has half of a character")),
             },
-            Some(number @ Value::Number(_)) => ejson::to_json(number),
+            Some(number @ Value::Number(_)) => {
+                // Two ids that are read as one number would be one key, or one record.
+                if !number.as_f64().is_some_and(|it| it.abs() <= MAX_EXACT) {
+                    let why = "is a number that is not exact; write it as a text";
+                    return Err(format!("{self} {why}"));
+                }
+                ejson::to_json(number)
+            }
             Some(Value::Bool(is)) => is.to_string(),
             Some(Value::ObjectId(id)) => id.to_hex(),
             Some(Value::Date(date)) => date.to_iso().unwrap_or_default(),
@@ -115,6 +125,10 @@ mod tests {
             "when": (Date::from_millis(0.0)),
             "_id": (ObjectId::from_bytes([1; 12])),
             "paid": true,
+            "largest": (9_007_199_254_740_991_f64),
+            "large": (9_007_199_254_740_992_f64),
+            "small": (-1e300),
+            "none": (f64::NAN),
         });
         let text = |path: &str| path.parse::<Path>().unwrap().text_in(&value);
         for (path, expected) in [
@@ -126,6 +140,19 @@ mod tests {
             (".when", Ok("1970-01-01T00:00:00.000Z")),
             ("._id", Ok("010101010101010101010101")),
             (".paid", Ok("true")),
+            (".largest", Ok("9007199254740991")),
+            (
+                ".large",
+                Err(".large is a number that is not exact; write it as a text"),
+            ),
+            (
+                ".small",
+                Err(".small is a number that is not exact; write it as a text"),
+            ),
+            (
+                ".none",
+                Err(".none is a number that is not exact; write it as a text"),
+            ),
             (".items[1]", Err(".items[1] is null")),
             (".items[2]", Err(".items[2] is empty")),
             (".items[3]", Err("it has no .items[3]")),

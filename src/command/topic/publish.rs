@@ -157,7 +157,6 @@ impl Publishing<'_> {
             };
             let lines = (first.number, last.number);
             self.batch(batch, lines).await?;
-            self.done.line = lines.1;
             self.progress.show(self.done.line);
         }
     }
@@ -192,7 +191,9 @@ impl Publishing<'_> {
                 Err(error) => return Err(self.failed(&error, lines)),
             }
         };
+        // Also if their positions cannot be printed.
         self.done.add(&published);
+        self.done.line = lines.1;
         self.print(&numbers, &published)
     }
 

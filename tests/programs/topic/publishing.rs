@@ -23,6 +23,11 @@ fn topic_004_a_bad_line_is_named_and_nothing_of_its_batch_is_stored() {
         ("{\"id\":null}", &path, ".id is null"),
         ("{\"id\":\"\"}", &path, ".id is empty"),
         ("{\"id\":{}}", &path, ".id is no text and no number"),
+        (
+            "{\"id\":9007199254740993}",
+            &path,
+            ".id is a number that is not exact",
+        ),
         (&long_key, &path, "the key has 1025 bytes and may have 1024"),
     ] {
         let name = format!("{bad:.20}");
@@ -264,6 +269,25 @@ fn topic_013_a_store_that_goes_away_is_said_with_the_lines_that_are_not_known() 
                 lines 1 to 1 are done, 1 stored\n";
     assert!(ended.err.ends_with(told), "{ended:?}");
     drop(folder);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn lines_whose_positions_cannot_be_printed_are_told_as_stored() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let full = File::options().write(true).open("/dev/full");
+    let mut publish = command(&store, &["publish", "orders", "--create", "--positions"]);
+    publish.stdin(folder.file("1\n2\n"));
+    publish.stdout(full.expect("the device"));
+    let ended = publish.output().expect("it runs");
+    let err = String::from_utf8(ended.stderr).expect("UTF-8");
+    assert_eq!(ended.status.code(), Some(1), "{err}");
+    assert!(
+        err.ends_with("; lines 1 to 2 are done, 2 stored\n"),
+        "{err}"
+    );
+    assert_eq!(held(&store, "orders").len(), 2);
 }
 
 #[test]
