@@ -21,6 +21,16 @@ async fn topic_091_a_redis_that_makes_room_is_warned_of() {
     assert_eq!(error.to_string(), expected);
 }
 
+/// All scripts are loaded at once, and what is wrong is not said for each of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topic_013_a_redis_that_takes_no_scripts_is_said_once() {
+    let server = RedisServer::start();
+    server.tell("ACL", &["SETUSER", "default", "-script"]);
+    let opened = RedisStore::open(&server.url(), settings()).await;
+    let told = opened.unwrap_err().to_string();
+    assert_eq!(told.matches("permission").count(), 1, "{told}");
+}
+
 /// Reading and trimming go on, and so does everything when there is room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topic_088_a_full_redis_stores_nothing_and_says_so() {
