@@ -57,6 +57,14 @@ async fn topic_088_a_full_redis_stores_nothing_and_says_so() {
         2
     );
     assert_eq!(store.trim(&orders, epoch, 1).await.unwrap().first, 2);
+    // Who comes now can do the same: how else would there be room?
+    let late = open(&server.url()).await;
+    for create in [Create::Never, Create::IfMissing] {
+        let bounds = Log::open(&late, &orders, create).await.unwrap();
+        assert_eq!((bounds.epoch, bounds.first, bounds.last), (epoch, 2, 2));
+    }
+    let missing = Log::open(&late, &topic("missing"), Create::IfMissing).await;
+    assert_eq!(missing.unwrap_err().code(), "store-full");
     server.tell("CONFIG", &["SET", "maxmemory", "0"]);
     assert_eq!(
         append(&store, &orders, [text("3")]).await.records[0].offset,
