@@ -13,7 +13,7 @@ use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo,
-    Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, Value,
+    Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, Value,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -150,11 +150,14 @@ impl SharedConnection {
         for script in Script::ALL {
             load.cmd("SCRIPT").arg("LOAD").arg(script.text());
         }
-        let hashes: Vec<String> = load.query_async(&mut commands).await?;
+        // Redis that refuses one refuses all, while it loads its data for example: told once.
+        load.ignore_errors();
+        let hashes: Vec<RedisResult<String>> = load.query_async(&mut commands).await?;
+        let hashes: RedisResult<Vec<String>> = hashes.into_iter().collect();
         Ok(Connection {
             commands,
             is_lost,
-            hashes: hashes.into(),
+            hashes: hashes?.into(),
         })
     }
 }

@@ -235,7 +235,14 @@ impl RedisStore {
             .with(create)
             .with(self.0.channel.clone())
             .with(wake_up(topic));
-        let mut parts = Parts::new(self.call(&call).await?);
+        let mut parts = match self.call(&call).await {
+            // Nothing can be created. What is there can be read, trimmed and deleted.
+            Err(TopicError::StoreFull(cause)) => {
+                let held = self.held_topic(topic).await?;
+                return held.ok_or(TopicError::StoreFull(cause));
+            }
+            answer => Parts::new(answer?),
+        };
         let status = parts.text()?;
         if status == "unknown" {
             self.opened().remove(topic);
@@ -248,6 +255,24 @@ impl RedisStore {
             self.enter(topic).await?;
         }
         parts.bounds()
+    }
+
+    /// Opens a topic, if it is there as it was left, without a change to Redis.
+    async fn held_topic(&self, topic: &TopicName) -> Result<Option<Bounds>, TopicError> {
+        // No epoch is empty: the answer is that this one is unknown, and the bounds.
+        let call = self
+            .topic_call(Script::Read, topic)
+            .with("")
+            .with("0")
+            .with("")
+            .with("1")
+            .with("1");
+        let mut parts = Parts::new(self.call(&call).await?);
+        if parts.text()? == "absent" {
+            return Ok(None);
+        }
+        self.opened().insert(topic.clone());
+        parts.bounds().map(Some)
     }
 
     pub(super) fn topic_call(&self, script: Script, topic: &TopicName) -> ScriptCall {

@@ -21,6 +21,16 @@ async fn topic_091_a_redis_that_makes_room_is_warned_of() {
     assert_eq!(error.to_string(), expected);
 }
 
+/// All scripts are loaded at once, and what is wrong is not said for each of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topic_013_a_redis_that_takes_no_scripts_is_said_once() {
+    let server = RedisServer::start();
+    server.tell("ACL", &["SETUSER", "default", "-script"]);
+    let opened = RedisStore::open(&server.url(), settings()).await;
+    let told = opened.unwrap_err().to_string();
+    assert_eq!(told.matches("permission").count(), 1, "{told}");
+}
+
 /// Reading and trimming go on, and so does everything when there is room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topic_088_a_full_redis_stores_nothing_and_says_so() {
@@ -47,6 +57,14 @@ async fn topic_088_a_full_redis_stores_nothing_and_says_so() {
         2
     );
     assert_eq!(store.trim(&orders, epoch, 1).await.unwrap().first, 2);
+    // Who comes now can do the same: how else would there be room?
+    let late = open(&server.url()).await;
+    for create in [Create::Never, Create::IfMissing] {
+        let bounds = Log::open(&late, &orders, create).await.unwrap();
+        assert_eq!((bounds.epoch, bounds.first, bounds.last), (epoch, 2, 2));
+    }
+    let missing = Log::open(&late, &topic("missing"), Create::IfMissing).await;
+    assert_eq!(missing.unwrap_err().code(), "store-full");
     server.tell("CONFIG", &["SET", "maxmemory", "0"]);
     assert_eq!(
         append(&store, &orders, [text("3")]).await.records[0].offset,
