@@ -52,7 +52,7 @@ use crate::{Cause, TopicError, TopicName};
 /// | `FLUSHALL`, a lost volume | everything. A topic that this process has opened is created again with a new epoch when it is next used, whether or not [`open`](crate::Log::open) might create it |
 /// | a topic of which one key was removed or replaced | it gets a new epoch. What is held stays, and numbers go on behind all that were given |
 /// | eviction | any `maxmemory-policy` but `noeviction` may remove keys: a warning when the store is opened, or an error with [`RedisSettings::refuse_eviction`] |
-/// | no memory | `store-full`, nothing is stored. Reading, trimming, removing and deleting go on |
+/// | no memory | `store-full`, nothing is stored. Reading, trimming, removing and deleting go on, and so do registers: retention needs their leases |
 /// | no disk | `store-full` as soon as Redis finds out, for whatever changes anything. Reading goes on. With `appendfsync always` Redis ends when it cannot write |
 /// | Redis away | `backend-unavailable` within [`RedisSettings::deadline`]; nothing waits in this process |
 ///

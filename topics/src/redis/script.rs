@@ -3,8 +3,8 @@
 use redis::Cmd;
 
 /// What Redis runs in one step. The first line of a script says what it may do: one that does not
-/// write runs when Redis has no memory left, and so does one that frees memory; all others are
-/// refused before they begin.
+/// write runs when Redis has no memory left, and so does one without which no memory is freed; all
+/// others are refused before they begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Script {
     Open,
@@ -59,7 +59,9 @@ impl Script {
             Self::Trim => topic_script!(" flags=allow-oom", "scripts/trim.lua"),
             Self::Remove => topic_script!(" flags=allow-oom", "scripts/remove.lua"),
             Self::End => topic_script!(" flags=allow-oom", "scripts/end.lua"),
-            Self::Swap => concat!("#!lua\n", include_str!("scripts/swap.lua")),
+            // Registers are small and replaced. Without the leases and the answers of groups in
+            // them nobody would sweep, and a full Redis would stay full.
+            Self::Swap => concat!("#!lua flags=allow-oom\n", include_str!("scripts/swap.lua")),
             Self::Gather => concat!(
                 "#!lua flags=no-writes\n",
                 include_str!("scripts/gather.lua")
