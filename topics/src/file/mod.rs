@@ -107,7 +107,7 @@ const READERS: usize = 4;
 /// transaction with one sync; see [`FileOptions::patience`]. At most 16 MiB wait, then callers wait
 /// for room. Up to four threads of tokio's pool for blocking calls read.
 ///
-/// All of the file is read once when it is opened. It does not become smaller by a trim, a removal
+/// All of the file is read when it is opened. It does not become smaller by a trim, a removal
 /// or a deletion, but what they free is used again; much of it is freed in steps, between other
 /// changes.
 #[derive(Clone)]
