@@ -3,7 +3,7 @@
 //!
 //! `PORT` and `REDIS_URL` say where it listens and where events come from, `SHARDS` how many
 //! threads own connections (1), `USERS` how many users can log in: none by default, and then
-//! accounts are off.
+//! accounts are off. `MISSED` is how many records a topic has (0).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -15,7 +15,7 @@ use tokio::sync::{OnceCell, mpsc};
 use updraft::Date;
 use updraft::account::{Accounts, MemoryUsers, Token};
 use updraft::prelude::*;
-use updraft::topics::{Entry, Memory, Settings as TopicSettings, Start, Topics};
+use updraft::topics::{Entry, Memory, Settings as TopicSettings, Start, Topic, Topics};
 
 // The same as the relay's.
 #[global_allocator]
@@ -84,6 +84,24 @@ async fn followed(vent: Vent, Feed { channel }: Feed) -> Result<()> {
     vent.follow(&topic, Start::Latest).await
 }
 
+/// The records that are there, of a topic in memory.
+async fn missed(vent: Vent, topic: Topic) -> Result<()> {
+    vent.follow(&topic, Start::Earliest).await
+}
+
+/// A topic with so many records of 150 bytes. Each bears the stamp that the load generator looks
+/// for: a time, which is not measured here, and its number.
+async fn missed_records(topics: &Topics, count: usize) -> Result<Topic> {
+    let topic = topics.topic("missed", TopicSettings::default()).await?;
+    let padding = "x".repeat(110);
+    for number in 1..=count {
+        let stamp = format!("@@{:014}{number:09}", 0);
+        let record = ejson!({ "t": stamp, "p": padding.as_str() });
+        topic.publish(Entry::from(record)).await?;
+    }
+    Ok(topic)
+}
+
 async fn nothing(_: Subscription) -> Result<()> {
     Ok(())
 }
@@ -147,11 +165,14 @@ async fn main() -> Result<()> {
         // As often as possible, because that is measured.
         server = server.accounts(Accounts::new(users(count))).login_rules([]);
     }
+    let topics = Topics::open(Memory::new());
+    let topic = missed_records(&topics, number("MISSED").unwrap_or(0)).await?;
     server
         .vent("feed", feed)
         .vent("rebuilt", rebuilt)
         .vent("relayed", relayed)
         .vent("followed", followed)
+        .vent("missed", move |vent: Vent| missed(vent, topic.clone()))
         .publish("nothing", nothing)
         .publish("document", document)
         .method("echo", echo)

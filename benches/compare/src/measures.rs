@@ -30,6 +30,8 @@ pub(crate) enum Measure {
     Channels,
     /// Larger and larger messages.
     Size,
+    /// Clients that come back at once, each of which has missed some messages.
+    Storm,
     /// More threads.
     Shards,
     /// A fixed rate, while some of the subscribers do not read.
@@ -47,7 +49,7 @@ pub(crate) enum Measure {
 }
 
 /// All measures.
-pub(crate) const MEASURES: [Measure; 15] = [
+pub(crate) const MEASURES: [Measure; 16] = [
     Measure::Rate,
     Measure::Saturated,
     Measure::Own,
@@ -58,6 +60,7 @@ pub(crate) const MEASURES: [Measure; 15] = [
     Measure::Size,
     Measure::Shards,
     Measure::Slow,
+    Measure::Storm,
     Measure::Calls,
     Measure::Subscriptions,
     Measure::Follows,
@@ -97,6 +100,8 @@ pub(crate) struct Case {
     pub(crate) feed: Option<Feed>,
     /// Users of Updraft's accounts; zero switches accounts off.
     pub(crate) users: usize,
+    /// Records in a topic of Updraft's; with zero there is no topic.
+    pub(crate) missed: usize,
 }
 
 /// Deliveries a second where the rate is fixed.
@@ -114,6 +119,7 @@ impl Measure {
             Self::Clients => "clients",
             Self::Channels => "channels",
             Self::Size => "size",
+            Self::Storm => "storm",
             Self::Shards => "shards",
             Self::Slow => "slow",
             Self::Calls => "calls",
@@ -176,6 +182,7 @@ impl Measure {
             Self::Clients => &["limit-1", "updraft", "ws", "sockjs"],
             Self::Channels | Self::Size => &["updraft", "ws", "sockjs"],
             Self::Shards | Self::Logins => &["updraft"],
+            Self::Storm => &["updraft-missed"],
             Self::Calls | Self::Subscriptions | Self::Follows => {
                 &["updraft", "updraft-sockjs", "sockjs"]
             }
@@ -245,6 +252,12 @@ impl Measure {
                     ..common
                 },
             ),
+            Self::Storm => cases(vec![1, 10, 100], &|point| Case {
+                point,
+                pace: Pace::Missed(point as u64),
+                missed: point,
+                ..common
+            }),
             Self::Shards => cases(vec![1, 2], &|point| Case {
                 point,
                 shards: point,
@@ -264,7 +277,7 @@ impl Measure {
     fn common(self, scale: Scale) -> Case {
         let quick = scale == Scale::Quick;
         let clients = match (self, quick) {
-            (Self::Idle | Self::Documents, false) => 10_000,
+            (Self::Idle | Self::Documents | Self::Storm, false) => 10_000,
             (Self::Calls | Self::Subscriptions | Self::Follows | Self::Logins, _) => 100,
             (_, false) => 1_000,
             (_, true) => 200,
@@ -304,6 +317,7 @@ impl Measure {
             },
             feed: (self == Self::Documents).then_some(Feed::Method),
             users: if self == Self::Logins { clients } else { 0 },
+            missed: 0,
         }
     }
 }

@@ -36,6 +36,9 @@ pub(crate) struct Medians {
     /// Microseconds of CPU for each delivery.
     pub(crate) cpu: Option<f64>,
     pub(crate) per_second: Option<f64>,
+    /// Seconds until all were connected, and those that were measured.
+    pub(crate) connecting: Option<f64>,
+    pub(crate) seconds: Option<f64>,
     /// Milliseconds.
     pub(crate) p50: Option<f64>,
     pub(crate) p99: Option<f64>,
@@ -170,6 +173,8 @@ impl Results {
         Some(Medians {
             cpu: of(&|report| report.cpu_per_delivery("server")),
             per_second: of(&|report| (report.delivered > 0).then(|| report.per_second())),
+            connecting: of(&|report| Some(report.connecting.as_secs_f64())),
+            seconds: of(&|report| Some(report.time.as_secs_f64())),
             p50: of(&|report| Some(report.latency?.p50 as f64 / 1e3)),
             p99: of(&|report| Some(report.latency?.p99 as f64 / 1e3)),
             kib_per_client: of(&|report| Some(usage(report)?.kib_per_client)),

@@ -36,7 +36,7 @@ pub(crate) enum Program {
 }
 
 /// All servers.
-pub(crate) static SERVERS: [Server; 12] = [
+pub(crate) static SERVERS: [Server; 13] = [
     limit("limit-1", "*limit: a write for each message*", 1),
     limit("limit-16", "*limit: 16 messages in a write*", 16),
     updraft("updraft", "**Updraft**", "feed"),
@@ -47,6 +47,11 @@ pub(crate) static SERVERS: [Server; 12] = [
     ),
     updraft("updraft-relay", "Updraft, `relay`", "relayed"),
     updraft("updraft-topic", "Updraft, a topic in memory", "followed"),
+    updraft(
+        "updraft-missed",
+        "Updraft, from a topic in memory",
+        "missed",
+    ),
     Server {
         protocol: Protocol::SockJs,
         path: "/sockjs/000/client{client}/websocket",
@@ -177,6 +182,7 @@ impl Server {
             format!("REDIS_URL=redis://127.0.0.1:{redis}"),
             format!("SHARDS={}", case.shards),
             format!("USERS={}", case.users),
+            format!("MISSED={}", case.missed),
             "NODE_ENV=production".into(),
         ];
         let server = match self.program {

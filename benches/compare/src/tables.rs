@@ -33,6 +33,7 @@ fn table(results: &Results, measure: Measure) -> Option<String> {
             curve(results, measure)
         }
         Measure::Slow => slow(results),
+        Measure::Storm => storm(results),
         Measure::Calls
         | Measure::Subscriptions
         | Measure::Follows
@@ -126,6 +127,34 @@ fn slow(results: &Results) -> String {
     });
     let titles = ["p99, × without", "p99 ms without", "p99 ms with"];
     heading("server", &titles) + &rows.collect::<String>()
+}
+
+/// How long it takes until clients that come back have what they have missed.
+fn storm(results: &Results) -> String {
+    let points = results.points(Measure::Storm).into_iter();
+    let rows = points.flat_map(|point| {
+        let servers = Measure::Storm.servers().iter();
+        servers.filter_map(move |key| {
+            let medians = results.medians(Measure::Storm, point, key)?;
+            let cells = [
+                figure(medians.connecting),
+                figure(medians.seconds),
+                SPEED.1(&medians, &medians),
+                CPU.1(&medians, &medians),
+                LOST.1(&medians, &medians),
+            ];
+            let what = format!("{} missed by each", grouped(point as f64));
+            Some(row(&what, cells.into_iter()))
+        })
+    });
+    let titles = [
+        "s until all are connected",
+        "s from then until all have all",
+        SPEED.0,
+        CPU.0,
+        LOST.0,
+    ];
+    heading("messages", &titles) + &rows.collect::<String>()
 }
 
 /// CPU for each delivery, a column for each point.

@@ -138,18 +138,22 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// All are ready: some stop reading, others begin with their requests.
+    /// All are ready: some stop reading, others begin with their requests, or subscribe.
     pub(crate) fn begin(&mut self) -> Result<()> {
         for client in self.clients.iter_mut().take(self.job.silent) {
             self.poll.registry().deregister(&mut client.socket)?;
         }
-        if let Pace::Requests(request) = self.job.pace {
-            for (number, client) in self.clients.iter_mut().enumerate() {
-                let job = self.job;
-                let subscriber = Subscriber { job, number };
-                let text = client.requests.next(request, subscriber, self.clock.now());
-                client.socket.write_all(&subscriber.say(&text))?;
-            }
+        let job = self.job;
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            let subscriber = Subscriber { job, number };
+            let text = match job.pace {
+                Pace::Requests(request) => {
+                    client.requests.next(request, subscriber, self.clock.now())
+                }
+                Pace::Missed(_) => subscriber.subscribe(1),
+                Pace::Idle | Pace::Rate(_) | Pace::Window(_) => return Ok(()),
+            };
+            client.socket.write_all(&subscriber.say(&text))?;
         }
         Ok(())
     }

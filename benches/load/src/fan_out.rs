@@ -34,14 +34,19 @@ pub fn run(job: &Job) -> Result<Report> {
     let mut clients = Clients::connect(job, clock)?;
     let connected = Snapshot::take(job)?;
     let connecting = clock.now();
-    clients.begin()?;
     let progress = Progress::default();
     let mut report = Report {
         connecting,
         ..Report::default()
     };
+    if let Pace::Missed(each) = job.pace {
+        catch_up(job, each, clock, &mut clients, &mut report)?;
+        usage_of_clients(job, &before, &connected, &mut report);
+        return Ok(report);
+    }
+    clients.begin()?;
     thread::scope(|scope| -> Result<()> {
-        let publishes = !matches!(job.pace, Pace::Idle | Pace::Requests(_));
+        let publishes = matches!(job.pace, Pace::Rate(_) | Pace::Window(_));
         let publisher =
             publishes.then(|| scope.spawn(|| publisher::publish(job, clock, &progress)));
         let measured = measure(job, clock, &mut clients, &progress, &mut report);
@@ -49,11 +54,38 @@ pub fn run(job: &Job) -> Result<Report> {
         let published = publisher.map_or(Ok(Ok(())), thread::ScopedJoinHandle::join);
         measured?;
         published.map_err(|_| Error::other("the publisher panicked"))??;
-        wait_for_stragglers(job, clock, &mut clients, &progress)
+        wait_for(expected(job, &progress), clock, &mut clients)
     })?;
     report.lost = expected(job, &progress).saturating_sub(clients.tally.delivered);
     report.disordered = clients.tally.disordered;
     report.late = Duration::from_nanos(progress.late.load(Relaxed));
+    usage_of_clients(job, &before, &connected, &mut report);
+    Ok(report)
+}
+
+/// All subscribe at once, and are sent what they have missed.
+fn catch_up(
+    job: &Job,
+    each: u64,
+    clock: Clock,
+    clients: &mut Clients<'_>,
+    report: &mut Report,
+) -> Result<()> {
+    let expected = each * job.clients as u64;
+    let before = Snapshot::take(job)?;
+    let start = clock.now();
+    clients.begin()?;
+    wait_for(expected, clock, clients)?;
+    report.time = clock.now() - start;
+    report.delivered = clients.tally.delivered;
+    report.lost = expected.saturating_sub(clients.tally.delivered);
+    report.disordered = clients.tally.disordered;
+    report.processes = Snapshot::take(job)?.usage_since(&before);
+    Ok(())
+}
+
+/// What a subscriber took while it connected, and the memory that it added since.
+fn usage_of_clients(job: &Job, before: &Snapshot, connected: &Snapshot, report: &mut Report) {
     for (name, usage) in &mut report.processes {
         let change = |of: fn(&Sample) -> f64| connected.of(name, of) - before.of(name, of);
         let per_client = 1.0 / job.clients as f64;
@@ -62,7 +94,6 @@ pub fn run(job: &Job) -> Result<Report> {
         usage.kib_per_client =
             (usage.kib_per_client - before.of(name, |sample| sample.memory)) * per_client;
     }
-    Ok(report)
 }
 
 fn check(job: &Job) -> Result<()> {
@@ -101,20 +132,7 @@ fn measure(
         .latencies
         .take()
         .and_then(|latencies| latencies.latency());
-    report.processes = after
-        .0
-        .iter()
-        .map(|(name, sample)| {
-            let usage = Usage {
-                user: sample.cpu.user - before.of(name, |sample| sample.cpu.user),
-                system: sample.cpu.system - before.of(name, |sample| sample.cpu.system),
-                // The memory before the subscribers came; it is subtracted at the end.
-                kib_per_client: sample.memory,
-                connect_ms_per_client: 0.0,
-            };
-            (name.clone(), usage)
-        })
-        .collect();
+    report.processes = after.usage_since(&before);
     Ok(())
 }
 
@@ -131,14 +149,10 @@ fn work_until(
     Ok(())
 }
 
-fn wait_for_stragglers(
-    job: &Job,
-    clock: Clock,
-    clients: &mut Clients<'_>,
-    progress: &Progress,
-) -> Result<()> {
+/// Waits until so many messages were delivered, or none came for a while.
+fn wait_for(expected: u64, clock: Clock, clients: &mut Clients<'_>) -> Result<()> {
     let mut last = clock.now();
-    while clients.tally.delivered < expected(job, progress) && clock.now() < last + STRAGGLERS {
+    while clients.tally.delivered < expected && clock.now() < last + STRAGGLERS {
         let before = clients.tally.delivered;
         clients.poll(TURN)?;
         if clients.tally.delivered > before {
@@ -180,6 +194,21 @@ impl Snapshot {
             Ok((name, sample))
         });
         samples.collect::<Result<_>>().map(Self)
+    }
+
+    /// The CPU time since then; and all of the memory, from which that before the subscribers is
+    /// subtracted at the end.
+    fn usage_since(&self, before: &Self) -> BTreeMap<String, Usage> {
+        let usages = self.0.iter().map(|(name, sample)| {
+            let usage = Usage {
+                user: sample.cpu.user - before.of(name, |sample| sample.cpu.user),
+                system: sample.cpu.system - before.of(name, |sample| sample.cpu.system),
+                kib_per_client: sample.memory,
+                connect_ms_per_client: 0.0,
+            };
+            (name.clone(), usage)
+        });
+        usages.collect()
     }
 
     fn of(&self, name: &str, value: fn(&Sample) -> f64) -> f64 {

@@ -84,6 +84,9 @@ pub enum Pace {
     Rate(f64),
     /// As fast as possible, but with at most this many deliveries outstanding.
     Window(u64),
+    /// Not at all: when all clients are connected they subscribe at once, and each is sent as many
+    /// messages as it has missed. The measured time ends with the last of them.
+    Missed(u64),
     /// Not at all: each client makes one request after the other, each as soon as the last is
     /// answered.
     Requests(Request),

@@ -42,7 +42,7 @@ pub(crate) fn publish(job: &Job, clock: Clock, progress: &Progress) -> Result<()
     let mut out = Vec::new();
     while !progress.stop.load(Relaxed) {
         let due = match job.pace {
-            Pace::Idle | Pace::Requests(_) => 0,
+            Pace::Idle | Pace::Requests(_) | Pace::Missed(_) => 0,
             Pace::Rate(rate) => {
                 let elapsed = clock.now() - start;
                 let due = (elapsed.as_secs_f64() * rate) as u64;
