@@ -25,7 +25,8 @@ const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 
 /// The topics of a store, as a process uses them. A process needs one of these for each store.
 ///
-/// Dropping it, or [`close`](Self::close), ends the readers.
+/// Keep it as long as its topics are used: dropping it, or [`close`](Self::close), ends their readers,
+/// and who begins to read or to follow one later is answered [`TopicError::ShuttingDown`].
 #[derive(Debug)]
 pub struct Topics {
     store: Store,
