@@ -5,13 +5,12 @@ import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 
 import { launch } from './support/browser.mjs';
 import { FakeServer } from './support/server.mjs';
-import { until } from './support/world.mjs';
+import { testAlone, until } from './support/world.mjs';
 
 const run = promisify(execFile);
 const PACKAGE = path.join(import.meta.dirname, '..');
@@ -20,7 +19,7 @@ const README = await readFile(path.join(PACKAGE, 'README.md'), 'utf8');
 /** The most that the browser's file may have, gzipped. */
 const MOST = 30 * 1024;
 
-test('the_file_for_browsers_is_small', async () => {
+testAlone('the_file_for_browsers_is_small', async () => {
   const bytes = gzipSync(await readFile(path.join(PACKAGE, 'dist/updraft-client.js')), {
     level: 9,
   }).length;
@@ -29,7 +28,7 @@ test('the_file_for_browsers_is_small', async () => {
   assert.ok(README.includes(`It is ${Math.round(bytes / 1024)} KB`), 'the README says how small');
 });
 
-test('the_packed_package_works_in_an_empty_folder', { timeout: 120_000 }, async (context) => {
+testAlone('the_packed_package_works_in_an_empty_folder', async (context) => {
   const folder = await mkdtemp(path.join(tmpdir(), 'updraft-client-'));
   context.after(() => rm(folder, { recursive: true, force: true }));
   const packed = await pack(PACKAGE, folder);
@@ -73,7 +72,7 @@ test('the_packed_package_works_in_an_empty_folder', { timeout: 120_000 }, async 
   );
 });
 
-test('the_page_of_the_readme_runs', { timeout: 120_000 }, async (context) => {
+testAlone('the_page_of_the_readme_runs', async (context) => {
   const [, page] = /```html\n(.*?)```/s.exec(README);
   const bundle = await readFile(path.join(PACKAGE, 'dist/updraft-client.js'));
   const server = await FakeServer.start();
