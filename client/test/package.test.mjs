@@ -54,6 +54,11 @@ testAlone('the_packed_package_works_in_an_empty_folder', async (context) => {
   const archives = [packed, idb].map(({ filename }) => path.join(folder, filename));
   await run('npm', ['install', '--offline', '--no-audit', '--no-fund', ...archives], { cwd: home });
 
+  // This is the file that the pages of the tests have.
+  const file = path.join(home, 'node_modules/updraft-client/dist/updraft-client.js');
+  const built = await readFile(path.join(PACKAGE, 'dist/updraft-client.js'));
+  assert.ok(built.equals(await readFile(file)));
+
   await writeFile(path.join(home, 'program.js'), PROGRAM);
   const server = await FakeServer.start();
   context.after(() => server.stop());
@@ -126,9 +131,13 @@ async function pack(from, into) {
 }
 
 const PROGRAM = `
-  import { Client } from 'updraft-client';
+  import assert from 'node:assert/strict';
+  import * as modules from 'updraft-client';
+  import * as browser from 'updraft-client/browser';
   import { FileStorage } from 'updraft-client/node';
 
+  assert.deepEqual(Object.keys(browser).sort(), Object.keys(modules).sort());
+  const { Client } = modules;
   const client = new Client({ targets: process.argv[2], storage: new FileStorage('state') });
   const seen = new Promise((resolve) => client.on('messages', (_, messages) => resolve(messages)));
   await client.subscribe('orders');

@@ -41,6 +41,13 @@ struct Order {
     table: u8,
 }
 
+impl Order {
+    fn is_possible(&self) -> bool {
+        let length = self.item.trim().chars().count();
+        (1..=MAX_ITEM).contains(&length) && self.table > 0
+    }
+}
+
 /// Who may read the orders. Here it is anybody; elsewhere, ask `subscription.user_id()`.
 async fn may_read(_: Subscription) -> Result<()> {
     Ok(())
@@ -50,9 +57,7 @@ async fn may_read(_: Subscription) -> Result<()> {
 async fn take(_: Call, entry: ClientEntry) -> Result<ClientEntry> {
     let order = entry.payload.clone().map(ejson::from_value::<Order>);
     match order {
-        Some(Ok(Order { item, table: 1.. })) if (1..=MAX_ITEM).contains(&item.trim().len()) => {
-            Ok(entry)
-        }
+        Some(Ok(order)) if order.is_possible() => Ok(entry),
         _ => Err(Error::bad_request("That is not on the menu")),
     }
 }

@@ -46,7 +46,7 @@ run(async () => {
   for (const page of both) {
     await shows(page, expected);
     await stands(page, 'Live');
-    check('it says what it has caught up with', /^\d orders came while this page was offline$/.test(await page.textContent('.note')), true);
+    check('it says what it has caught up with', /^\d orders came while this page was away$/.test(await page.textContent('.note')), true);
     check('peers make no elements', await page.locator('#orders img').count(), 0);
   }
   await desk.locator('#waiting:empty').waitFor({ state: 'attached' });
