@@ -35,7 +35,11 @@ run(async () => {
   await stands(phone, 'Offline');
   await shows(phone, ['Cake', 'Tea']);
   await order(desk, 'Coffee', 1);
+  await desk.locator('#waiting li').waitFor();
+  await desk.reload();
+  await desk.locator('#waiting li').waitFor();
   check('what is ordered offline waits', await desk.textContent('#waiting'), '1Coffeewaits');
+  await stands(desk, 'Offline');
   await shoot(both, 'offline');
   const markup = '<img src=x onerror=alert()>';
   for (const n of [1, 2, 3]) ask(`publish {"item":"Soup ${n}","table":${n}}`);
