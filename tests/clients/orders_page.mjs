@@ -1,13 +1,13 @@
 // The page of the example `orders` in headless Chromium, at a desk and on a phone: the server is
-// away and comes back, pages are loaded again without it, and nothing is missing but what the server
-// has removed.
+// away and comes back, pages are loaded again without it, a tab that leads is closed, and nothing is
+// missing but what the server has removed.
 //
 // Started as `node orders_page.mjs URL FOLDER`; screenshots go to the folder. The test is asked to
 // `stop the server`, to `start the server`, to `publish LINE` and to `trim OFFSET` while it is down.
 
 import path from 'node:path';
 
-import { check, run, server, within } from './harness.mjs';
+import { check, run, server } from './harness.mjs';
 import { DESK, PHONE, launch, overflow, unreadable } from './pages.mjs';
 
 const folder = process.argv[3];
@@ -81,20 +81,27 @@ run(async () => {
   await desk.$eval('[name=what]', (input) => input.removeAttribute('maxlength'));
   await order(desk, 'x'.repeat(81), 1);
   await desk.locator('#failed', { hasText: 'That is not on the menu' }).waitFor();
-  check('what is refused does not wait', await desk.locator('#waiting li').count(), 0);
+  await desk.locator('#waiting:empty').waitFor({ state: 'attached' });
   await order(desk, 'long'.repeat(20), 42);
   for (const page of both) await shows(page, ['long'.repeat(20), 'Tart 4', 'Pie', ...expected]);
   await shoot(both, 'gap');
+
+  const second = await desk.context().newPage();
+  await second.goto(server.href);
+  await stands(second, 'Live');
+  await desk.close();
+  await order(phone, 'Water', 3);
+  for (const page of [second, phone]) await shows(page, ['Water', 'long'.repeat(20), 'Tart 4', 'Pie', ...expected]);
   await phone.setViewportSize({ width: 360, height: 640 });
   check('a small phone has room for it', await overflow(phone), []);
   check('nothing went wrong, and nobody else was asked', problems, []);
   await browser.close();
-});
+}, undefined, 240_000);
 
 async function open(browser, options, problems) {
   const context = await browser.newContext(options);
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(60_000);
   page.on('pageerror', (error) => problems.push(String(error)));
   context.on('request', (request) => {
     const { protocol, host } = new URL(request.url());
@@ -127,7 +134,7 @@ async function shows(page, expected) {
 
 /** Waits until the browser has kept the page for when there is no server. */
 function kept(page) {
-  return within('the worker', page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined)));
+  return page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
 }
 
 /** Pictures in both colours, for somebody to look at; what a program can see is checked. */
