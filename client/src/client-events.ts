@@ -12,6 +12,8 @@ export interface ClientEvents {
   reconnect: [target: string];
   /** The connection is lost. The client connects again by itself. */
   disconnect: [];
+  /** What was published to a channel has reached the server, from this page or an earlier one. */
+  published: [channel: string, offset: string];
   /** Messages of a channel, in order. They are stored already. */
   messages: [channel: string, messages: Message[]];
   /** Something failed that no promise tells of. Without a handler it is written to the console. */

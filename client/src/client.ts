@@ -6,7 +6,7 @@ import type { SessionOptions } from './ddp/session.js';
 import { type Json, toEjson } from './ejson.js';
 import { UpdraftError } from './errors.js';
 import { Emitter, type Handler } from './events.js';
-import type { Codec, Message } from './message.js';
+import type { Codec, Message, Unsent } from './message.js';
 import { defaultStorage, Namespace, type NamespaceOptions } from './namespace.js';
 import { type Offset, type Policies, toStart } from './offset.js';
 import { type ClientOptions, KEEP, toSessionOptions } from './options.js';
@@ -138,6 +138,14 @@ export class Client {
   async publish(channel: string, ...parameters: unknown[]): Promise<string> {
     const entry = toEntry(channel, parameters, this.#encode);
     return (await this.#current()).tab.publish(entry);
+  }
+
+  /**
+   * What waits to be published to a channel, oldest first, also what an earlier page has published
+   * or another tab. It needs no connection. The event `published` tells when there is less of it.
+   */
+  async unsent(channel: string): Promise<Unsent[]> {
+    return (await this.#current()).tab.unsent(channel);
   }
 
   /**

@@ -12,7 +12,7 @@ export type { WebSocketClass, WebSocketLike } from './ddp/link.js';
 export { type Json, type JsonObject, Typed } from './ejson.js';
 export { type ErrorPlace, UpdraftError } from './errors.js';
 export type { Handler } from './events.js';
-export { type Codec, type Message, type RecordInfo, recordOf } from './message.js';
+export { type Codec, type Message, type RecordInfo, recordOf, type Unsent } from './message.js';
 export type { Gap, Offset, Policies, Policy, Reset } from './offset.js';
 export type { ClientOptions } from './options.js';
 export type { PublishOptions } from './publishing.js';

@@ -1,7 +1,7 @@
 // Messages, as programs get them, from records as they are stored.
 
 import { fromEjson, isObject, type Json } from './ejson.js';
-import type { StoredRecord } from './storage/storage.js';
+import type { OutboxEntry, StoredRecord } from './storage/storage.js';
 
 /**
  * A message of a channel: the members that were published, and `offset`, the position behind it.
@@ -27,6 +27,14 @@ export interface RecordInfo {
   meta: { [name: string]: string };
   /** Whether it says that what its compact id stood for is deleted. */
   isTombstone: boolean;
+}
+
+/** Something that waits to be published. */
+export interface Unsent {
+  /** The id by which the server recognises it. */
+  id: string;
+  /** What was published, with the members that its message will have; `offset` comes later. */
+  message: { [name: string]: unknown };
 }
 
 /** Turns a value into what is sent, or back. */
@@ -63,6 +71,11 @@ export function toMessage({ position, event }: StoredRecord, decode: Codec<unkno
   // Not enumerable, so that a message has the members that were published and no others.
   Object.defineProperty(message, RECORD, { value: record });
   return message;
+}
+
+/** What waits in the outbox, as programs get it. Throws what `decode` throws. */
+export function toUnsent({ id, record }: OutboxEntry, decode: Codec<unknown>): Unsent {
+  return { id, message: members(record['payload'], decode) };
 }
 
 function members(payload: Json | undefined, decode: Codec<unknown>): { [name: string]: unknown } {

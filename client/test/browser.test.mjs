@@ -80,6 +80,24 @@ testInBrowser('what_is_published_offline_is_sent_by_the_next_page', async ({ ope
   assert.deepEqual(server.payloads(TOPIC), [{ n: 1 }, { n: 2 }, { n: 3 }]);
 });
 
+testInBrowser('without_local_storage_nothing_is_kept_in_the_browser', async ({ open, server }) => {
+  const page = await open();
+  await page.call('close');
+  const databases = () => page.do(async () => (await indexedDB.databases()).length);
+  const before = await databases();
+  for (const localStorage of [false, true]) {
+    await page.do((localStorage) => {
+      const targets = `${location.host}/another/websocket`;
+      window.client = new Client({ targets, localStorage });
+    }, localStorage);
+    await page.call('subscribe', TOPIC, '0');
+    server.publish(TOPIC, { n: 1 });
+    await until('it is kept', async () => (await page.call('load', TOPIC)).messages.length > 0);
+    await page.call('close');
+    assert.equal(await databases(), before + (localStorage ? 1 : 0));
+  }
+});
+
 testInBrowser('without_indexeddb_it_works_in_memory_and_says_so', async ({ open, server }) => {
   for (const before of [
     () => Object.defineProperty(window, 'indexedDB', { value: undefined }),
@@ -230,6 +248,7 @@ testInBrowser(
     for (let count = 0; count < 3; count += 1) await add();
     let last = 0;
     let isOver = false;
+    const waits = [];
     const publishing = (async () => {
       while (!isOver) {
         server.publish(TOPIC, { n: (last += 1) });
@@ -248,11 +267,14 @@ testInBrowser(
       await leader.close();
       const expected = server.publish(TOPIC, { n: (last += 1) }) && last;
       await until('another leads', async () => (await tabs[0].numbers()).includes(expected));
-      console.log(`another tab served after ${Math.round(performance.now() - killed)} ms`);
+      waits.push(performance.now() - killed);
       await add();
     }
     isOver = true;
     await publishing;
+    console.log(`another tab served after ${waits.map(Math.round).join(', ')} ms`);
+    // A busy machine is slow in some round; what waits for a time to pass is slow in all.
+    assert.ok(Math.min(...waits) < 2_000, 'another tab serves within 2 s');
     for (const page of tabs) {
       await until('all come', async () => (await page.numbers()).at(-1) === last);
       assert.deepEqual(await page.numbers(), range(1, last));

@@ -1,13 +1,13 @@
 // The parts of the DDP core that need no socket.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { waitBefore } from '../dist/ddp/backoff.js';
 import { readMessage } from '../dist/ddp/wire.js';
 import { fromEjson, toEjson, Typed } from '../dist/ejson.js';
+import { testAlone } from './support/world.mjs';
 
-test('waits_grow_up_to_a_limit_and_are_never_the_same', () => {
+testAlone('waits_grow_up_to_a_limit_and_are_never_the_same', () => {
   const limits = { first: 100, most: 1_000 };
   const longest = [0, 1, 2, 3, 4, 1_000].map((failed) => waitBefore(failed, limits, 1));
   assert.deepEqual(longest, [100, 200, 400, 800, 1_000, 1_000]);
@@ -17,7 +17,7 @@ test('waits_grow_up_to_a_limit_and_are_never_the_same', () => {
   assert.ok(new Set(waits).size > 90);
 });
 
-test('what_is_no_message_is_none', () => {
+testAlone('what_is_no_message_is_none', () => {
   const none = [
     '',
     'x',
@@ -51,7 +51,7 @@ test('what_is_no_message_is_none', () => {
   assert.deepEqual(error('{}'), { code: '500', message: '500', details: undefined });
 });
 
-test('ejson_is_written_as_meteor_writes_it', () => {
+testAlone('ejson_is_written_as_meteor_writes_it', () => {
   const cases = [
     [new Date(5), { $date: 5 }],
     [new Date(NaN), { $date: null }],
@@ -79,7 +79,7 @@ test('ejson_is_written_as_meteor_writes_it', () => {
   assert.throws(() => toEjson(circle), RangeError);
 });
 
-test('ejson_that_makes_no_sense_stays_as_it_is', () => {
+testAlone('ejson_that_makes_no_sense_stays_as_it_is', () => {
   for (const json of [
     { $binary: '*' },
     { $regexp: '(', $flags: '' },

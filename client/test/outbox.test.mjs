@@ -61,6 +61,48 @@ testWithFake('what_is_published_offline_is_sent_by_the_next_process', async (wor
   await until('the outbox is empty', async () => (await stored(folder)) === 0);
 });
 
+testWithFake('what_waits_is_shown_until_it_is_published_also_by_the_next_process', async (world) => {
+  const { server, topic } = world;
+  const folder = await mkdtemp(path.join(tmpdir(), 'updraft-client-'));
+  world.after(() => rm(folder, { recursive: true, force: true }));
+  await server.stop();
+  const codec = { encode: (value) => [value], decode: ([value]) => value };
+  const options = { storage: new FileStorage(folder), ...codec };
+  const first = world.client(options);
+  assert.deepEqual(await first.unsent(topic), []);
+  const codes = [
+    codeOf(first.publish(topic, 'a', new Date(5))),
+    codeOf(first.publish(topic, { n: 1 }, { id: 'mine' })),
+    codeOf(first.publish(`${topic}-2`, { n: 2 })),
+  ];
+  const seen = await first.unsent(topic);
+  assert.deepEqual(
+    seen.map(({ message }) => message),
+    [{ a: new Date(5) }, { n: 1 }],
+  );
+  assert.equal(seen[1].id, 'mine');
+  await first.close();
+  assert.deepEqual(new Set(await Promise.all(codes)), new Set(['closed']));
+
+  const second = world.client(options);
+  const published = [];
+  second.on('published', async (channel, offset) =>
+    published.push([channel, offset, (await second.unsent(channel)).length]),
+  );
+  assert.deepEqual(await second.unsent(topic), seen);
+  await server.start();
+  await until('all is published', () => published.length === 3);
+  const ofTopic = published.filter(([channel]) => channel === topic);
+  assert.deepEqual(
+    ofTopic.map(([, , left]) => left),
+    [1, 0],
+  );
+  assert.equal(ofTopic[1][1], server.last(topic));
+  const offset = await second.publish(topic, { n: 3 });
+  await until('it is told', () => published.length === 4);
+  assert.deepEqual(published[3], [topic, offset, 0]);
+});
+
 testWithFake('a_passing_refusal_is_tried_again_in_order_and_a_final_one_rejects', async (world) => {
   const { server, topic } = world;
   const { client, told } = world.watched();

@@ -5,13 +5,12 @@ import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 
 import { launch } from './support/browser.mjs';
 import { FakeServer } from './support/server.mjs';
-import { until } from './support/world.mjs';
+import { testAlone, until } from './support/world.mjs';
 
 const run = promisify(execFile);
 const PACKAGE = path.join(import.meta.dirname, '..');
@@ -20,7 +19,7 @@ const README = await readFile(path.join(PACKAGE, 'README.md'), 'utf8');
 /** The most that the browser's file may have, gzipped. */
 const MOST = 30 * 1024;
 
-test('the_file_for_browsers_is_small', async () => {
+testAlone('the_file_for_browsers_is_small', async () => {
   const bytes = gzipSync(await readFile(path.join(PACKAGE, 'dist/updraft-client.js')), {
     level: 9,
   }).length;
@@ -29,7 +28,7 @@ test('the_file_for_browsers_is_small', async () => {
   assert.ok(README.includes(`It is ${Math.round(bytes / 1024)} KB`), 'the README says how small');
 });
 
-test('the_packed_package_works_in_an_empty_folder', { timeout: 120_000 }, async (context) => {
+testAlone('the_packed_package_works_in_an_empty_folder', async (context) => {
   const folder = await mkdtemp(path.join(tmpdir(), 'updraft-client-'));
   context.after(() => rm(folder, { recursive: true, force: true }));
   const packed = await pack(PACKAGE, folder);
@@ -55,6 +54,11 @@ test('the_packed_package_works_in_an_empty_folder', { timeout: 120_000 }, async 
   const archives = [packed, idb].map(({ filename }) => path.join(folder, filename));
   await run('npm', ['install', '--offline', '--no-audit', '--no-fund', ...archives], { cwd: home });
 
+  // This is the file that the pages of the tests have.
+  const file = path.join(home, 'node_modules/updraft-client/dist/updraft-client.js');
+  const built = await readFile(path.join(PACKAGE, 'dist/updraft-client.js'));
+  assert.ok(built.equals(await readFile(file)));
+
   await writeFile(path.join(home, 'program.js'), PROGRAM);
   const server = await FakeServer.start();
   context.after(() => server.stop());
@@ -73,7 +77,7 @@ test('the_packed_package_works_in_an_empty_folder', { timeout: 120_000 }, async 
   );
 });
 
-test('the_page_of_the_readme_runs', { timeout: 120_000 }, async (context) => {
+testAlone('the_page_of_the_readme_runs', async (context) => {
   const [, page] = /```html\n(.*?)```/s.exec(README);
   const bundle = await readFile(path.join(PACKAGE, 'dist/updraft-client.js'));
   const server = await FakeServer.start();
@@ -127,9 +131,13 @@ async function pack(from, into) {
 }
 
 const PROGRAM = `
-  import { Client } from 'updraft-client';
+  import assert from 'node:assert/strict';
+  import * as modules from 'updraft-client';
+  import * as browser from 'updraft-client/browser';
   import { FileStorage } from 'updraft-client/node';
 
+  assert.deepEqual(Object.keys(browser).sort(), Object.keys(modules).sort());
+  const { Client } = modules;
   const client = new Client({ targets: process.argv[2], storage: new FileStorage('state') });
   const seen = new Promise((resolve) => client.on('messages', (_, messages) => resolve(messages)));
   await client.subscribe('orders');

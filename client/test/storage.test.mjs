@@ -5,12 +5,11 @@ import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'nod
 import { spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { test as nodeTest } from 'node:test';
 
 import { MemoryStorage } from '../dist/index.js';
 import { FileStorage } from '../dist/node.js';
 import { contract } from './support/store-contract.mjs';
-import { codeOf, range, test, testWithFake } from './support/world.mjs';
+import { codeOf, range, test, testAlone, testWithFake } from './support/world.mjs';
 
 /** Where programs import the storage from. */
 const MODULE = new URL('../dist/node.js', import.meta.url);
@@ -21,8 +20,8 @@ const record = (n) => ({
 });
 
 for (const [name, check] of Object.entries(contract)) {
-  nodeTest(`memory_${name}`, () => check(() => new MemoryStorage().open()));
-  nodeTest(`file_${name}`, async (context) => {
+  testAlone(`memory_${name}`, () => check(() => new MemoryStorage().open()));
+  testAlone(`file_${name}`, async (context) => {
     const folder = await newFolder(context);
     let store;
     context.after(() => store.close());
@@ -30,7 +29,7 @@ for (const [name, check] of Object.entries(contract)) {
   });
 }
 
-nodeTest('file_users_and_servers_have_stores_of_their_own', async (context) => {
+testAlone('file_users_and_servers_have_stores_of_their_own', async (context) => {
   const storage = new FileStorage(await newFolder(context));
   const stores = await Promise.all(
     ['ws://a/b ada', 'ws://a/b ben', '../../up'].map((name) => storage.open(name)),
@@ -41,7 +40,7 @@ nodeTest('file_users_and_servers_have_stores_of_their_own', async (context) => {
   for (const store of stores) await store.close();
 });
 
-nodeTest('file_is_refused_while_another_process_has_it', async (context) => {
+testAlone('file_is_refused_while_another_process_has_it', async (context) => {
   const folder = await newFolder(context);
   const script = `
     const { FileStorage } = await import(${JSON.stringify(MODULE)});
@@ -64,7 +63,7 @@ nodeTest('file_is_refused_while_another_process_has_it', async (context) => {
   await (await new FileStorage(folder).open('n')).close();
 });
 
-nodeTest('file_a_change_that_was_cut_off_is_not_there_and_the_others_are', async (context) => {
+testAlone('file_a_change_that_was_cut_off_is_not_there_and_the_others_are', async (context) => {
   const folder = await newFolder(context);
   const first = await new FileStorage(folder).open('n');
   await first.append('c', [record(1)], 'p000001');
@@ -87,7 +86,7 @@ nodeTest('file_a_change_that_was_cut_off_is_not_there_and_the_others_are', async
   await store.close();
 });
 
-nodeTest('file_does_not_grow_with_what_is_gone', async (context) => {
+testAlone('file_does_not_grow_with_what_is_gone', async (context) => {
   const folder = await newFolder(context);
   let store = await new FileStorage(folder).open('n');
   for (const n of range(1, 2500)) {

@@ -6,19 +6,13 @@
 
 import path from 'node:path';
 
-import { check, load, restartServer, run, server } from './harness.mjs';
+import { check, restartServer, run, server } from './harness.mjs';
+import { DESK, PHONE, launch, overflow } from './pages.mjs';
 
-const { chromium } = load('playwright-core');
 const folder = process.argv[3];
 
-const DESK = { viewport: { width: 1280, height: 800 } };
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
-
 run(async () => {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic'],
-  });
+  const browser = await launch();
   const problems = [];
   const desk = await open(browser, 'Heron', DESK, problems);
   const phone = await open(browser, 'Kestrel', PHONE, problems);
@@ -142,15 +136,5 @@ function measure() {
     const { backgroundColor, color } = getComputedStyle(bubble);
     const behind = getComputedStyle(bubble.closest('section')).backgroundColor;
     return { bubble: contrast(backgroundColor, behind), text: contrast(color, backgroundColor) };
-  });
-}
-
-/** What sticks out of the window on the right, and the page itself if it can be scrolled sideways. */
-function overflow(page) {
-  return page.evaluate(() => {
-    const { scrollWidth } = document.documentElement;
-    const out = [...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > innerWidth + 0.5);
-    const scrolls = [...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth);
-    return [...out, ...scrolls].map((one) => one.outerHTML.slice(0, 80)).concat(scrollWidth > innerWidth ? `page: ${scrollWidth}` : []);
   });
 }

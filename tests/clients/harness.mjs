@@ -106,16 +106,16 @@ export class Events {
 
 /**
  * Runs a script to its end, and the process with it: clients keep timers and sockets. `leaves` says
- * which rejections a client is known to leave unhandled.
+ * which rejections a client is known to leave unhandled, `altogether` how long it may take.
  */
-export async function run(script, leaves = () => false) {
+export async function run(script, leaves = () => false, altogether = ALTOGETHER) {
   const fail = (error) => {
     console.log(`FAILED ${error instanceof Error ? error.message : show(error)}`);
     process.exit(1);
   };
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', (error) => leaves(error) || fail(error));
-  setTimeout(() => fail(new Error(`not finished within ${ALTOGETHER} ms`)), ALTOGETHER);
+  setTimeout(() => fail(new Error(`not finished within ${altogether} ms`)), altogether);
   await script().catch(fail);
   process.exit(0);
 }

@@ -4,5 +4,6 @@ mod chat_page;
 mod clients;
 mod examples;
 mod mistakes;
+mod orders_page;
 mod relay;
 mod topic;

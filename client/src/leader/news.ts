@@ -48,7 +48,7 @@ export type News =
   | { kind: 'reset'; to?: string; channel: string; reset: Reset }
   | { kind: 'caughtup'; to?: string; channel: string; position: string }
   | { kind: 'evicted'; channel: string; count: number }
-  | { kind: 'published'; id: string; position: string }
+  | { kind: 'published'; id: string; channel: string; position: string }
   | { kind: 'refused'; id: string; channel: string; error: Failure }
   | { kind: 'failed'; error: Failure };
 

@@ -76,7 +76,7 @@ export class Sender {
       if (typeof position !== 'string')
         throw new UpdraftError('bad-answer', 'the server has told no position');
       await this.#outbox.delete(id);
-      this.#tell({ kind: 'published', id, position });
+      this.#tell({ kind: 'published', id, channel, position });
       return true;
     } catch (error) {
       const refused = failure(error, 'storage-failed', channel);

@@ -5,7 +5,7 @@ import { asUpdraftError, UpdraftError } from '../errors.js';
 import type { ClientEvents } from '../client-events.js';
 import type { Emitter } from '../events.js';
 import { type Failure, type News, subscriberOf } from '../leader/news.js';
-import { type Codec, type Message, toMessage } from '../message.js';
+import { type Codec, type Message, toMessage, toUnsent, type Unsent } from '../message.js';
 import type { Policies, Start } from '../offset.js';
 import { withRoom } from '../storage/room.js';
 import type { OutboxEntry, Store, StoredRecord } from '../storage/storage.js';
@@ -83,6 +83,16 @@ export class Tab {
     });
   }
 
+  /** What waits to be published to a channel: all that is in the outbox, or on its way into it. */
+  async unsent(channel: string): Promise<Unsent[]> {
+    const stored = await this.#store.outbox.list();
+    const ids = new Set(stored.map(({ id }) => id));
+    const others = [...this.#waiters.values()].flatMap(([waiter]) => waiter?.entry ?? []);
+    return [...stored, ...others.filter(({ id }) => !ids.has(id))]
+      .filter((entry) => entry.channel === channel)
+      .map((entry) => toUnsent(entry, this.#decode));
+  }
+
   /** The messages of records, without those that cannot be decoded. */
   messages(channel: string, records: StoredRecord[]): Message[] {
     return records.flatMap((record) => {
@@ -140,6 +150,7 @@ export class Tab {
         break;
       case 'published':
         this.#settle(news.id, (waiter) => waiter.resolve(news.position));
+        this.#events.emit('published', news.channel, news.position);
         break;
       case 'refused': {
         const error = toError(news.error);

@@ -1,18 +1,18 @@
 // Pages of headless Chromium with the browser's file of the package in them.
 
 import { readFile } from 'node:fs/promises';
-import { test as nodeTest } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
 import { FakeServer } from './server.mjs';
+import { testAlone } from './world.mjs';
 
 const BUNDLE = new URL('../../dist/updraft-client.js', import.meta.url);
 const CONTRACT = new URL('./store-contract.mjs', import.meta.url);
 
 /** A test with a browser of its own profile, and a server that also serves its pages. */
 export function testInBrowser(name, body) {
-  nodeTest(name, { timeout: 120_000 }, async (context) => {
+  testAlone(name, async (context) => {
     const server = await FakeServer.start();
     server.answer = answer;
     const browser = await launch();

@@ -32,6 +32,12 @@ export function testWithFake(name, body) {
   nodeTest(name, { timeout: 120_000, skip }, async (context) => body(await World.open(context)));
 }
 
+/** A test that the server of `UPDRAFT_URL` has nothing to do with: it does not run again for it. */
+export function testAlone(name, body) {
+  const skip = REAL ? 'it is the same with any server' : false;
+  nodeTest(name, { timeout: 120_000, skip }, body);
+}
+
 /** A server and its clients, for one test. */
 export class World {
   /** A topic that is this test's own. A second one has `-2` behind its name. */

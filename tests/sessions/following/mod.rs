@@ -3,6 +3,7 @@
 mod away;
 mod flow;
 mod named;
+mod package;
 mod resuming;
 mod sharing;
 mod wire;

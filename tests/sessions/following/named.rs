@@ -11,7 +11,7 @@ use crate::common::{Running, VID, eventually_within, received, talk};
 use updraft_test_support::client::PATIENCE;
 
 /// Everybody may do everything.
-fn open() -> TopicAccess {
+pub(super) fn open() -> TopicAccess {
     TopicAccess::new()
         .authorize_read(async |_: Subscription| Ok(()))
         .authorize_publish(async |_: Call, entry: ClientEntry| Ok(entry))
