@@ -19,7 +19,12 @@ pub(crate) struct RelayOptions {
     #[arg(long, env = "UPDRAFT_LISTEN", default_value = "127.0.0.1:3000")]
     listen: String,
     /// Where the messages come from.
-    #[arg(long, env = "UPDRAFT_REDIS", default_value = "redis://127.0.0.1")]
+    #[arg(
+        long,
+        env = "UPDRAFT_REDIS",
+        hide_env_values = true,
+        default_value = "redis://127.0.0.1"
+    )]
     redis: String,
     /// Lets pages of this origin connect, for example https://app.example.com or
     /// https://*.example.com. May be given several times. Pages of the relay's own origin may

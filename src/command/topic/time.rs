@@ -28,6 +28,12 @@ pub(super) fn time(text: &str) -> Option<u64> {
     if let Ok(ago) = duration(text) {
         return Some(now().saturating_sub(millis(ago)));
     }
+    // JavaScript takes February 30th for March 2nd.
+    let day = text.get(.."2026-02-30".len()).unwrap_or(text);
+    let is_no_day = |iso: String| !iso.starts_with(day);
+    if Date::parse(day).to_iso().is_some_and(is_no_day) {
+        return None;
+    }
     // Nothing was stored before 1970.
     let date = Date::parse(text).millis()?;
     Some(u64::try_from(date).unwrap_or_default())
@@ -93,7 +99,7 @@ mod tests {
         assert_eq!(time("1969-01-01"), Some(0));
         let hour_ago = now() - 3_600_000;
         assert!(time("1h").is_some_and(|time| time >= hour_ago));
-        for text in ["", "yesterday", "12", "2026-13-01", "1h30m"] {
+        for text in ["", "yesterday", "12", "2026-13-01", "2026-02-30", "1h30m"] {
             assert_eq!(time(text), None, "{text}");
         }
         assert_eq!(iso(1500), "1970-01-01T00:00:01.500Z");
