@@ -2,6 +2,7 @@
 
 mod away;
 mod flow;
+mod mirror;
 mod named;
 mod resuming;
 mod sharing;
