@@ -264,11 +264,9 @@ fn topic_107_the_last_records_are_documents_with_their_positions_as_ids() {
         let mut client = Lister::of(&server, "last");
         assert_eq!(client.told, ["added"; 3]);
         assert_eq!(client.all("list", "n"), [2, 3, 4]);
-        let ids: Vec<_> = client
-            .list("list")
-            .iter()
-            .map(|(id, _)| id.to_string())
-            .collect();
+        // An id that begins with a hyphen has one more on the wire.
+        let ids = client.list("list").into_iter();
+        let ids: Vec<_> = ids.map(|(id, _)| id[1..].to_owned()).collect();
         assert_eq!(ids, positions(3));
         // What is no object is a field; what has no payload is not shown, but has its place.
         let entries = [
