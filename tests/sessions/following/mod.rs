@@ -1,6 +1,7 @@
 //! Subscriptions that follow topics, over real sockets.
 
 mod away;
+mod clients;
 mod flow;
 mod mirror;
 mod named;
