@@ -182,10 +182,11 @@ async fn is_short(list: &List, at: Mark) -> Result<bool, TopicError> {
         return Ok(false);
     }
     list.change(|state| state.contents.trim(bounds.first));
-    let doubtful = {
+    let doubtful = if has_holes(topic) {
         let contents = &list.lock().contents;
-        let first = contents.first_redundant().filter(|_| has_holes(topic));
-        first.zip(contents.last())
+        contents.first_redundant().zip(contents.last())
+    } else {
+        None
     };
     if let Some((first, last)) = doubtful {
         let held = offsets(topic, bounds.epoch, first, last).await?;
