@@ -109,7 +109,9 @@ pub use mapping::{Event, IntoEvent, IntoGapEvent, MessageEvent};
 #[cfg(feature = "server")]
 pub use method::{Call, WriteGuard};
 #[cfg(feature = "server")]
-pub use publication::{DocumentId, Follow, FollowError, IntoStart, Subscription, Vent};
+pub use publication::{
+    DocumentId, Follow, FollowError, IntoDocument, IntoStart, Mirror, Subscription, Vent, Window,
+};
 #[cfg(all(feature = "server", feature = "tls"))]
 pub use server::Tls;
 #[cfg(feature = "server")]

@@ -8,6 +8,7 @@
 
 mod begin;
 mod cache;
+mod list;
 mod reading;
 
 use std::collections::{HashMap, VecDeque};
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, OnceCell, oneshot};
+use tokio::sync::{Notify, OnceCell, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use updraft_topics::{
@@ -26,6 +27,9 @@ use updraft_topics::{
 pub(crate) use begin::{Beginning, Opening, Policies, lost};
 use cache::Cache;
 pub(crate) use cache::{Look, Next, Room};
+use list::List;
+pub use list::Window;
+pub(crate) use list::{Change, Changes, Document, Watched};
 
 /// The feeds of a server.
 pub(crate) struct Feeds {
@@ -53,6 +57,10 @@ pub(crate) struct Feed {
     state: Mutex<State>,
     /// Notified when a page is wanted.
     wanted: Arc<Notify>,
+    /// Tells the lists of news, as `shards` are told.
+    news: watch::Sender<()>,
+    /// Those of this topic. Filled by `list`, which also drops those that are gone.
+    lists: Mutex<Vec<Weak<List>>>,
     closed: CancellationToken,
     _close: DropGuard,
 }
@@ -194,6 +202,8 @@ impl Feed {
                 ended: None,
             }),
             wanted: Arc::default(),
+            news: watch::Sender::new(()),
+            lists: Mutex::default(),
             _close: closed.clone().drop_guard(),
             closed,
         }
@@ -328,7 +338,7 @@ impl Feed {
         self.change(|state| state.ended = Some(ended));
     }
 
-    /// Changes the state, and tells the shards.
+    /// Changes the state, and tells shards and lists.
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
@@ -337,6 +347,8 @@ impl Feed {
                 subscriber.port.tell(FeedNews::Grew(self.id));
             }
         }
+        drop(state);
+        self.news.send_replace(());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

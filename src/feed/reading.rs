@@ -12,14 +12,14 @@ use super::cache::{Look, Page, Room};
 use super::{Ended, Feed, FeedNews, Fetched, Waiter};
 
 /// After how long a store that did not answer is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Records that are taken from the reader at once.
 const BATCH: usize = 256;
 
 /// The size of a page for followers that lag. They share it, so it is larger than the window of any
 /// of them.
-const PAGE: Limit = Limit::new(1024, 1024 * 1024);
+pub(super) const PAGE: Limit = Limit::new(1024, 1024 * 1024);
 
 /// A task of a feed.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -219,7 +219,7 @@ fn tell(feed: &Feed, after: Place, fetched: &Fetched, goes_on: bool) {
 }
 
 /// Whether the store may answer later.
-fn may_pass(error: &TopicError) -> bool {
+pub(super) fn may_pass(error: &TopicError) -> bool {
     matches!(
         error,
         TopicError::Unavailable(_) | TopicError::Busy | TopicError::StoreFull(_)

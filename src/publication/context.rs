@@ -2,6 +2,7 @@
 
 mod failures;
 mod following;
+mod patience;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -313,17 +314,6 @@ impl Subscription {
 
     pub(super) fn run_id(&self) -> Run {
         self.0.run
-    }
-
-    /// How much longer this subscription may block its client's queue while it waits for the bus.
-    pub(super) fn bus_patience(&self) -> Duration {
-        let patience = self.0.connection.host().settings.bus_patience;
-        patience.saturating_sub(self.life().waited_for_bus)
-    }
-
-    pub(super) fn waited_for_bus(&self, time: Duration) {
-        let mut life = self.life();
-        life.waited_for_bus = life.waited_for_bus.saturating_add(time);
     }
 
     pub(super) fn handler_ended(&self) {

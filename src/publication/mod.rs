@@ -3,14 +3,17 @@
 
 mod context;
 mod follow;
+mod mirror;
 mod turn;
 mod vent;
 
 pub(crate) use context::Continuation;
 pub use context::{DocumentId, Subscription};
 pub use follow::{Follow, FollowError, IntoStart};
+pub use mirror::{IntoDocument, Mirror};
 pub use vent::Vent;
 
+pub use crate::feed::Window;
 pub(crate) use turn::{Begun, Turn};
 
 use std::fmt;

@@ -2,14 +2,13 @@
 
 use std::hash::Hash;
 use std::ops::Deref;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use updraft_bus::{IntoChannel, IntoChannels, Lease, Message};
 
 use super::Subscription;
-use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::handler::unpanicked;
 use crate::mail::Mail;
@@ -164,21 +163,6 @@ impl Vent {
             mapper,
         });
         Ok(())
-    }
-
-    /// Waits for the bus or for a store. If that takes long, the client's other messages need not
-    /// wait for it.
-    pub(super) async fn patiently<T>(&self, mut waiting: Pin<&mut impl Future<Output = T>>) -> T {
-        let begun = clock::now();
-        let outcome = tokio::time::timeout(self.0.bus_patience(), waiting.as_mut()).await;
-        self.0.waited_for_bus(begun.elapsed());
-        match outcome {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.unblock();
-                waiting.await
-            }
-        }
     }
 
     /// A lease on each of the channels, all asked for at once.

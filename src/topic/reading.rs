@@ -1,12 +1,12 @@
 //! The publication `topic`: a client follows a topic that it names.
 
 use serde::Deserialize;
-use updraft_protocol::ejson::{Binary, Object, Text, Value};
+use updraft_protocol::ejson::{Binary, Object, Value};
 use updraft_topics::{Message, OnLoss};
 
 use super::{Exposed, ExposedTopics};
 use crate::base::error::{Error, Result};
-use crate::mapping::Event;
+use crate::mapping::{Event, describe};
 use crate::publication::Vent;
 
 /// What a client asks for.
@@ -64,17 +64,6 @@ fn event(record: &Message, exposed: &Exposed) -> Result<Event> {
         };
         event.insert("payload", payload);
     }
-    if let Some(key) = record.key() {
-        event.insert("key", Value::from(key));
-    }
-    if let Some(id) = record.compact() {
-        event.insert("compact", Value::from(id));
-    }
-    if !record.meta().is_empty() {
-        let meta = record.meta().iter();
-        let meta = meta.map(|(name, text)| (Text::from(name.as_str()), Value::from(text.as_str())));
-        event.insert("meta", Value::Object(meta.collect()));
-    }
-    event.insert("time", Value::from(record.time() as f64));
+    describe(record, &mut event);
     Event::always(Value::Object(event))
 }

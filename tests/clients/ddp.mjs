@@ -20,6 +20,11 @@ const client = new DDPClient({
   maintainCollections: true,
 });
 
+// It forgets nothing by itself, and would keep what has gone meanwhile.
+client.on('socket-close', () => {
+  client.collections = {};
+});
+
 await drive({
   date: new Date(5000),
 

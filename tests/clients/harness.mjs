@@ -1,7 +1,7 @@
 // What the scripts share: where the server is, waits that end, and one line for each thing checked.
 //
 // A script is started as `node SCRIPT URL`, and what else it needs; for those that use the
-// scenario, ENCODING. The clients are installed in the folder that UPDRAFT_CLIENTS names. It ends
+// scenario, ENCODING, and `topics` for that of topics. The clients are installed in the folder that UPDRAFT_CLIENTS names. It ends
 // with status 0 when all held, and otherwise says what did not.
 
 import { createRequire } from 'node:module';
@@ -11,13 +11,16 @@ import { isDeepStrictEqual } from 'node:util';
 const PATIENCE = 10_000;
 const ALTOGETHER = 60_000;
 
-const [, , address, chosen] = process.argv;
+const [, , address, chosen, task] = process.argv;
 
 /** The server: `ws://127.0.0.1:PORT/websocket`. */
 export const server = new URL(address);
 
 /** How events are to come: `collection` or `vent`. */
 export const encoding = chosen;
+
+/** Whether the client is to be asked about topics. */
+export const isAboutTopics = task === 'topics';
 
 /** Loads a package that the tests have installed. */
 export const load = createRequire(path.join(process.env.UPDRAFT_CLIENTS, 'package.json'));
@@ -28,6 +31,15 @@ export function check(what, actual, expected) {
     throw new Error(`${what}\n  expected ${show(expected)}\n  got      ${show(actual)}`);
   }
   console.log(`ok ${what}`);
+}
+
+/** Waits until something is as expected, and says so. */
+export async function becomes(what, current, expected) {
+  const end = Date.now() + PATIENCE;
+  while (!isDeepStrictEqual(current(), expected) && Date.now() < end) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  check(what, current(), expected);
 }
 
 /** The promise's value, unless it takes too long. */
@@ -53,6 +65,11 @@ export function cutConnections() {
   console.log('> cut the connections');
 }
 
+/** Has the test cut all connections, and publish these numbers to the topic before new ones are let through. */
+export function publishMeanwhile(first, last) {
+  console.log(`> cut the connections and publish ${first} ${last}`);
+}
+
 /** A listener for `changed` messages that calls `f` with the event of each that carries one of this Vent id. */
 export function eventsOf(vent, publication, f) {
   return encoding === 'collection'
@@ -65,15 +82,21 @@ export class Documents {
   #collections = {};
 
   /** A listener for `added`, `changed` and `removed`. */
-  take = ({ msg, collection, id, fields }) => {
+  take = ({ msg, collection, id, fields, cleared = [] }) => {
     const documents = (this.#collections[collection] ??= {});
     if (msg === 'removed') delete documents[id];
     else documents[id] = { ...documents[id], ...fields };
+    for (const name of cleared) delete documents[id][name];
   };
 
   in(collection) {
     return this.#collections[collection] ?? {};
   }
+
+  /** The connection is lost: the next one sends all documents anew. */
+  forget = () => {
+    this.#collections = {};
+  };
 }
 
 /** Events in the order in which they came. */

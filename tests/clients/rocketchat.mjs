@@ -24,7 +24,8 @@ const { DDPSDK } = load('@rocket.chat/ddp-client');
 const sdk = DDPSDK.create(server.origin, { retryCount: 50, retryTime: 20 });
 
 const documents = new Documents();
-sdk.client.onCollection('things', documents.take);
+for (const collection of ['things', 'list']) sdk.client.onCollection(collection, documents.take);
+sdk.connection.on('disconnected', documents.forget);
 
 await drive({
   date: { $date: 5000 },

@@ -16,7 +16,8 @@
 //   leaves(error)                  whether the client itself leaves this rejection to nobody, if it
 //                                  ever does that
 
-import { Events, check, cutConnections, encoding, run, within } from './harness.mjs';
+import { Events, check, cutConnections, encoding, isAboutTopics, run, within } from './harness.mjs';
+import { topics } from './topics.mjs';
 
 const EVENTS = 50;
 
@@ -26,6 +27,7 @@ const VENTS = { vent: ['kpNzWxsDHYcxAHj5M', 'w7RoyC3yWt5nFQ3aS'], collection: ['
 export async function drive(client) {
   await run(async () => {
     await within('connected', client.connect());
+    if (isAboutTopics) return topics(client);
     await methods(client);
     await documents(client);
     await refusal(client);

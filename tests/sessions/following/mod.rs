@@ -1,7 +1,9 @@
 //! Subscriptions that follow topics, over real sockets.
 
 mod away;
+mod clients;
 mod flow;
+mod mirror;
 mod named;
 mod package;
 mod resuming;

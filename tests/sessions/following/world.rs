@@ -1,8 +1,8 @@
 //! A server with a topic, in each store, and clients that follow it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -18,7 +18,7 @@ use updraft_bus::{ChannelSettings, Channels};
 use updraft_test_support::client::{Client, PATIENCE};
 use updraft_test_support::redis::RedisServer;
 
-use crate::common::{Running, runtime};
+use crate::common::{Running, eventually_within, runtime};
 
 /// The Vent id of clients that get the collection encoding.
 pub(super) const ORDERS: &str = "vent.orders";
@@ -31,7 +31,7 @@ pub(super) struct World {
     pub(super) runtime: Runtime,
     /// Removed at the end.
     folder: Option<PathBuf>,
-    _redis: Option<RedisServer>,
+    redis: Option<Mutex<RedisServer>>,
 }
 
 /// How often a store was read.
@@ -83,7 +83,15 @@ impl World {
     }
 
     fn redis() -> Self {
-        let redis = RedisServer::start();
+        Self::over_redis(RedisServer::start())
+    }
+
+    /// A store that can be started again.
+    pub(super) fn durable_redis() -> Self {
+        Self::over_redis(RedisServer::start_durable())
+    }
+
+    fn over_redis(redis: RedisServer) -> Self {
         let runtime = runtime();
         let settings = RedisSettings::default();
         let store = runtime.block_on(async {
@@ -117,7 +125,7 @@ impl World {
             reads,
             runtime,
             folder,
-            _redis: redis,
+            redis: redis.map(Mutex::new),
         }
     }
 
@@ -155,6 +163,25 @@ impl World {
             .map(|it| updraft::topics::Entry::value(&it));
         self.runtime
             .block_on(self.topic.publish_many(entries))
+            .unwrap()
+    }
+
+    /// Publishes a record to a store that may be away at first.
+    pub(super) fn publish_again(&self, topic: &Topic, entry: updraft::topics::Entry) {
+        let id = format!("again {}", fastrand::u64(..));
+        let publishes = || {
+            self.wait(topic.publish(entry.clone().dedup(id.as_str())))
+                .is_ok()
+        };
+        assert!(eventually_within(4 * PATIENCE, publishes));
+    }
+
+    /// The Redis of the store.
+    pub(super) fn redis_server(&self) -> MutexGuard<'_, RedisServer> {
+        self.redis
+            .as_ref()
+            .expect("a store in Redis")
+            .lock()
             .unwrap()
     }
 
