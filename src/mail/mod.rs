@@ -60,6 +60,8 @@ pub(crate) enum Mail {
         message: Arc<Message>,
         event: Event,
     },
+    /// An event that its handler sends, of which the handler bounds how many there are.
+    OwnEvent(Run, Event),
     /// This call changes the user.
     SetUser(Run, Option<Arc<str>>, UserChanged),
     BeginWrite(Run),
@@ -103,7 +105,8 @@ impl Mail {
         const SMALL: usize = 128;
         match self {
             Self::Added(_, document) | Self::Changed(_, document) => document.size() + SMALL,
-            Self::Event { message, event, .. } => event.size(message) + SMALL,
+            Self::Event { message, event, .. } => event.size(Some(message)) + SMALL,
+            Self::OwnEvent(_, event) => event.size(None) + SMALL,
             Self::Text(text) => text.len() + SMALL,
             Self::Returned(_, Ok(value)) => value.memory() + SMALL,
             _ => SMALL,

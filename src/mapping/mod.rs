@@ -2,9 +2,11 @@
 
 mod event;
 mod mapper;
+mod record;
 
 pub use event::{Event, IntoEvent, IntoGapEvent, MessageEvent};
 pub(crate) use mapper::{
     AsyncMapper, MapEach, MapRecord, Mapper, OnGap, OnLost, OneShared, Queued, RecordMapper,
     SharedMapper,
 };
+pub(crate) use record::{insert_details, insert_payload};

@@ -6,7 +6,7 @@ mod follow;
 mod turn;
 mod vent;
 
-pub(crate) use context::Continuation;
+pub(crate) use context::{ClientObserver, Continuation};
 pub use context::{DocumentId, Subscription};
 pub use follow::{Follow, FollowError, IntoStart};
 pub use vent::Vent;

@@ -154,6 +154,12 @@ impl Vent {
         self.send(Mail::OnGap(self.run_id(), f));
     }
 
+    /// Sends an event, whatever it is. Whoever calls this bounds how many events are on their way
+    /// to the client; none of them is dropped.
+    pub(crate) fn send_event(&self, event: Event) {
+        self.send(Mail::OwnEvent(self.run_id(), event));
+    }
+
     async fn follow_channels(&self, channels: impl IntoChannels, mapper: Mapper) -> Result<()> {
         self.flowing().await;
         let leases = pin!(self.join(channels));

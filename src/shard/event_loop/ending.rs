@@ -24,7 +24,7 @@ use updraft_protocol::message::Frames;
 use updraft_protocol::session::Output;
 
 use super::EventLoop;
-use crate::shard::client::Client;
+use crate::shard::client::{Change, Client};
 use crate::shard::link::Link;
 use crate::telemetry::GaugeGuard;
 
@@ -182,7 +182,9 @@ impl EventLoop {
             closing.extension = None;
         }
         self.unsent.add(index, &mut client.outgoing);
-        self.end_session(index);
+        // A session that is parked waits in vain.
+        let is_lost = ending == Ending::Slow || client.session.is_parked();
+        self.end_session(index, is_lost);
         self.set_timer(index);
     }
 
@@ -239,13 +241,25 @@ impl EventLoop {
         let connection = client.context.log_id();
         tracing::debug!(%connection, "A client was lost; its session waits.");
         client.count_input();
+        self.tell_subscriptions(index, true);
         self.release_rival(index);
         self.carry_out(index, &mut out);
     }
 
+    /// Tells the subscriptions of a client whether it is away.
+    pub(super) fn tell_subscriptions(&mut self, index: usize, is_away: bool) {
+        if let Some(client) = self.clients.get_mut(index) {
+            for running in &client.subscriptions {
+                running.subscription.client_is_away(is_away);
+            }
+        }
+    }
+
     /// The client is gone for good.
     fn remove(&mut self, index: usize) {
-        self.end_session(index);
+        let client = self.clients.get(index);
+        let is_leaving = client.is_some_and(|client| client.session.is_leaving());
+        self.end_session(index, self.shard.is_serving() && !is_leaving);
         self.detach(index);
         self.following.ledgers.forget(index);
         if let Some(client) = self.clients.remove(index) {
@@ -254,7 +268,8 @@ impl EventLoop {
         }
     }
 
-    fn end_session(&mut self, index: usize) {
+    /// `is_lost`: the client is gone, and has not said that it leaves.
+    fn end_session(&mut self, index: usize, is_lost: bool) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
@@ -263,8 +278,18 @@ impl EventLoop {
         // All that started here, including subscriptions that the session has ended in this very
         // turn but that were not stopped yet.
         let subscriptions = std::mem::take(&mut client.subscriptions);
-        if let Some(keeper) = client.change.take().and_then(|change| change.keeper) {
+        let change = client.change.take().map(|change| *change);
+        let Change {
+            keeper, observers, ..
+        } = change.unwrap_or_default();
+        if let Some(keeper) = keeper {
             self.fan_out.forget(keeper);
+        }
+        if is_lost {
+            subscriptions
+                .iter()
+                .for_each(|running| running.subscription.client_is_lost());
+            observers.iter().for_each(|(_, observer)| observer.lost());
         }
         if client.counted.session.is_some() {
             self.shard

@@ -227,6 +227,7 @@ impl EventLoop {
             self.carry_out(index, out);
         }
         self.list_output(index);
+        self.tell_subscriptions(index, false);
         self.go_on_following(index);
         self.refill(index, out);
         self.read_again(index, out);
