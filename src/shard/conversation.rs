@@ -61,6 +61,11 @@ impl Conversation {
         self.ddp().is_some_and(Session::is_leaving)
     }
 
+    /// Whether the session has ended because its client was gone.
+    pub(super) fn was_lost(&self) -> bool {
+        self.ddp().is_some_and(Session::was_lost)
+    }
+
     /// Whether the session itself pings its client.
     pub(super) fn has_heartbeat(&self) -> bool {
         self.ddp().is_some_and(Session::has_heartbeat)

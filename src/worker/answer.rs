@@ -11,6 +11,9 @@ use super::Worker;
 use crate::base::error::{Error, Result};
 use crate::method::Call;
 
+/// The longest reason that is passed on, in characters.
+const LONGEST_REASON: usize = 1000;
+
 /// What a client says of a record that it has.
 pub(crate) enum Answer {
     /// It is handled.
@@ -62,14 +65,21 @@ async fn give(worker: &Worker, token: &Token, answer: Answer) -> Result<()> {
     match answer {
         Answer::Ack => group.ack(token).await?,
         Answer::Nack { delay, reason } => {
-            let reason = reason.as_deref().unwrap_or("its client gave it back");
-            group.fail(token, delay, reason).await?;
+            let reason = shortened(reason, "its client gave it back");
+            group.fail(token, delay, &reason).await?;
         }
         Answer::Extend => group.extend(token).await?,
         Answer::Reject(reason) => {
-            let reason = reason.as_deref().unwrap_or("its client rejected it");
-            group.reject(token, reason).await?;
+            let reason = shortened(reason, "its client rejected it");
+            group.reject(token, &reason).await?;
         }
     }
     Ok(())
+}
+
+fn shortened(reason: Option<String>, otherwise: &str) -> String {
+    let Some(reason) = reason else {
+        return otherwise.to_owned();
+    };
+    reason.chars().take(LONGEST_REASON).collect()
 }

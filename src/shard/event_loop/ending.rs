@@ -24,7 +24,7 @@ use updraft_protocol::message::Frames;
 use updraft_protocol::session::Output;
 
 use super::EventLoop;
-use crate::shard::client::{Change, Client};
+use crate::shard::client::Client;
 use crate::shard::link::Link;
 use crate::telemetry::GaugeGuard;
 
@@ -182,8 +182,9 @@ impl EventLoop {
             closing.extension = None;
         }
         self.unsent.add(index, &mut client.outgoing);
-        // A session that is parked waits in vain.
-        let is_lost = ending == Ending::Slow || client.session.is_parked();
+        // A session that is parked has waited in vain.
+        let is_lost = client.session.is_parked()
+            || !matches!(ending, Ending::Closed { .. }) && !client.session.is_leaving();
         self.end_session(index, is_lost);
         self.set_timer(index);
     }
@@ -237,22 +238,13 @@ impl EventLoop {
             return;
         };
         session.park(unwritten, self.shard.now, &mut out);
+        client.tell_observers(true);
         client.counted.parked = Some(GaugeGuard::new(&self.shard.shared.host.gauges));
         let connection = client.context.log_id();
         tracing::debug!(%connection, "A client was lost; its session waits.");
         client.count_input();
-        self.tell_subscriptions(index, true);
         self.release_rival(index);
         self.carry_out(index, &mut out);
-    }
-
-    /// Tells the subscriptions of a client whether it is away.
-    pub(super) fn tell_subscriptions(&mut self, index: usize, is_away: bool) {
-        if let Some(client) = self.clients.get_mut(index) {
-            for running in &client.subscriptions {
-                running.subscription.client_is_away(is_away);
-            }
-        }
     }
 
     /// The client is gone for good.
@@ -275,21 +267,14 @@ impl EventLoop {
         };
         client.session.end(&mut Output::default());
         client.waiting.forget_mail();
+        if is_lost {
+            client.tell_observers_of_loss();
+        }
         // All that started here, including subscriptions that the session has ended in this very
         // turn but that were not stopped yet.
         let subscriptions = std::mem::take(&mut client.subscriptions);
-        let change = client.change.take().map(|change| *change);
-        let Change {
-            keeper, observers, ..
-        } = change.unwrap_or_default();
-        if let Some(keeper) = keeper {
+        if let Some(keeper) = client.change.take().and_then(|change| change.keeper) {
             self.fan_out.forget(keeper);
-        }
-        if is_lost {
-            subscriptions
-                .iter()
-                .for_each(|running| running.subscription.client_is_lost());
-            observers.iter().for_each(|(_, observer)| observer.lost());
         }
         if client.counted.session.is_some() {
             self.shard

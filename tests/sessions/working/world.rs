@@ -4,7 +4,6 @@ use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
@@ -326,6 +325,3 @@ impl Hand {
         self.count += 1;
     }
 }
-
-/// How long those wait in vain who wait for nothing.
-pub(super) const A_WHILE: Duration = Duration::from_millis(200);
