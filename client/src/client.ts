@@ -2,7 +2,8 @@
 
 import { type Credentials, identify, logout } from './account.js';
 import type { ClientEvents } from './client-events.js';
-import { Consumer, type ConsumeHandler, type ConsumeOptions } from './consume/consumer.js';
+import type { ConsumeHandler, ConsumeOptions, Consumer } from './consume/api.js';
+import { GroupConsumer } from './consume/consumer.js';
 import type { SessionOptions } from './ddp/session.js';
 import { type Json, toEjson } from './ejson.js';
 import { UpdraftError } from './errors.js';
@@ -40,7 +41,7 @@ export class Client {
   readonly #encode: Codec<unknown>;
   readonly #namespaceOptions: NamespaceOptions;
   readonly #events: Emitter<ClientEvents>;
-  readonly #consumers = new Set<Consumer>();
+  readonly #consumers = new Set<GroupConsumer>();
   readonly #closed = new AbortController();
   /** Resolves with the namespace of the user; replaced when the user changes. */
   #namespace: Promise<Namespace>;
@@ -167,9 +168,9 @@ export class Client {
       credentials,
       decode,
       failed: (error: UpdraftError) => this.#events.emit('error', error),
-      stopped: (consumer: Consumer) => void this.#consumers.delete(consumer),
+      stopped: (consumer: GroupConsumer) => void this.#consumers.delete(consumer),
     };
-    const consumer = new Consumer(parts, group, handler, options);
+    const consumer = new GroupConsumer(parts, group, handler, options);
     this.#consumers.add(consumer);
     await consumer.ready;
     return consumer;

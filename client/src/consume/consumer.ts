@@ -9,22 +9,9 @@ import { asUpdraftError, textOf, UpdraftError } from '../errors.js';
 import { randomId } from '../ids.js';
 import { isPassing, retryDelay } from '../leader/refusal.js';
 import type { Codec } from '../message.js';
-import { type Delivery, type Sent, toDelivery, toSent } from './delivery.js';
+import type { ConsumeHandler, ConsumeOptions, Consumer, Delivery } from './api.js';
+import { type Sent, toDelivery, toSent } from './delivery.js';
 import { Lanes, type Outcome } from './lanes.js';
-
-/** Handles a record. If it throws, or if its promise rejects, the record is delivered again. */
-export type ConsumeHandler = (delivery: Delivery) => unknown;
-
-/** How a client works for a group. */
-export interface ConsumeOptions {
-  /** How many records it has at once: 16 by default, at most 1,000. */
-  credit?: number;
-  /**
-   * After how many milliseconds a record is delivered again for which the handler has thrown. By
-   * default the group's own list of waits decides.
-   */
-  delay?: number | ((error: unknown, delivery: Delivery) => number | undefined);
-}
 
 /** What a consumer works with. */
 export interface ConsumerParts {
@@ -34,7 +21,7 @@ export interface ConsumerParts {
   /** Told what goes wrong while it works. */
   failed: (error: UpdraftError) => void;
   /** Called at its end. */
-  stopped: (consumer: Consumer) => void;
+  stopped: (consumer: GroupConsumer) => void;
 }
 
 /** A record in this client's hands. */
@@ -46,9 +33,8 @@ interface Work {
   timer: ReturnType<typeof setInterval> | undefined;
 }
 
-/** Works for a group until it is closed. Made by `Client.consume`. */
-export class Consumer {
-  /** The publication by which the server gives records. */
+/** Works for a group until it is closed. */
+export class GroupConsumer implements Consumer {
   readonly name: string;
   readonly #parts: ConsumerParts;
   readonly #handler: ConsumeHandler;
@@ -66,10 +52,9 @@ export class Consumer {
   #retry: ReturnType<typeof setTimeout> | undefined;
   #settle: { resolve(): void; reject(error: UpdraftError): void } | undefined;
 
-  /** Resolves when the server gives records, rejects if it does not. @internal */
+  /** Resolves when the server gives records, rejects if it does not. */
   readonly ready: Promise<void>;
 
-  /** @internal */
   constructor(
     parts: ConsumerParts,
     name: string,
@@ -87,15 +72,10 @@ export class Consumer {
     });
   }
 
-  /** How many records it has. */
   get pending(): number {
     return this.#works.size;
   }
 
-  /**
-   * Begins nothing more, and resolves when all that runs has ended and is answered. What had not
-   * begun is given to others.
-   */
   async close(): Promise<void> {
     this.#isClosing = true;
     this.#wake();

@@ -1,31 +1,8 @@
-// What a handler gets to work on.
+// Deliveries, as the server sends them and as handlers get them.
 
 import { isObject, type Json, type JsonObject } from '../ejson.js';
 import { type Codec, toPayload } from '../message.js';
-
-/** A record that this client has to handle, until it is answered or its time is over. */
-export interface Delivery {
-  /** What was published; `undefined` for a deletion (a tombstone). */
-  readonly payload: unknown;
-  /** The topic that it is from. */
-  readonly topic: string;
-  /** Its key: those of one key come one after the other. */
-  readonly key: string | undefined;
-  /** What it is about. */
-  readonly compact: string | undefined;
-  /** Its metadata. */
-  readonly meta: { [name: string]: string };
-  /** When the server took it. */
-  readonly time: Date;
-  /** How often it was delivered, this time included. */
-  readonly deliveries: number;
-  /** Aborted when it is not this client's any more: its time was over, or its session. */
-  readonly signal: AbortSignal;
-  /** Begins its time anew. That happens by itself while the handler runs. */
-  extend(): Promise<void>;
-  /** It can never be handled: it becomes a dead letter, with this reason. */
-  reject(reason?: string): Promise<void>;
-}
+import type { Delivery } from './api.js';
 
 /** What the server has sent, as far as it makes sense. */
 export interface Sent {
