@@ -6,3 +6,4 @@ mod examples;
 mod mistakes;
 mod relay;
 mod topic;
+mod workers;

@@ -2,5 +2,6 @@
 
 mod answers;
 mod away;
+mod node;
 mod rights;
 mod world;
