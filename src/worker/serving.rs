@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use updraft_topics::TopicError;
 use updraft_topics::group::{Delivery, Member};
@@ -103,9 +103,13 @@ impl Serving {
                 continue;
             };
             for delivery in deliveries {
-                if let Some(number) = self.deliver(&vent, &delivery).await {
+                if let Some((number, is_sent)) = self.deliver(&vent, &delivery).await {
                     closed.push(async move {
-                        delivery.until_closed().await;
+                        tokio::select! {
+                            () = delivery.until_closed() => {}
+                            // The run was over first.
+                            Err(_) = is_sent => drop(delivery.give_back().await),
+                        }
                         number
                     });
                 }
@@ -113,8 +117,13 @@ impl Serving {
         }
     }
 
-    /// Sends a delivery to the client, if it is still there. Returns its number.
-    async fn deliver(&mut self, vent: &Vent, delivery: &Delivery) -> Option<u64> {
+    /// Sends a delivery to the client, if it is still there. Returns its number, and what resolves
+    /// when its session has it.
+    async fn deliver(
+        &mut self,
+        vent: &Vent,
+        delivery: &Delivery,
+    ) -> Option<(u64, oneshot::Receiver<()>)> {
         let is_there = tokio::select! {
             biased;
             _ = self.states.wait_for(|state| !state.is_there()) => false,
@@ -137,8 +146,7 @@ impl Serving {
         let number = self.next;
         self.next = number.saturating_add(1);
         self.in_hand.insert(number, delivery.clone());
-        vent.send_event(event);
-        Some(number)
+        Some((number, vent.send_event(event)))
     }
 
     /// Gives back what the client has.

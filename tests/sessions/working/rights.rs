@@ -82,6 +82,31 @@ fn topic_109_a_change_of_the_user_asks_again() {
 }
 
 #[test]
+fn topic_109_while_the_user_changes_no_delivery_is_lost() {
+    // The ack wait is 30 s.
+    let world = World::memory(|settings| settings);
+    let server = Running::start(guarded(&world));
+    let mut hand = Hand::connect(&server);
+    work(&mut hand, "ada");
+    let mut seen = Vec::new();
+    for number in 0..100 {
+        world.publish([entry(2 * number), entry(2 * number + 1)]);
+        // What is on its way may be for the run before.
+        let user = if number % 2 == 0 { "bob" } else { "ada" };
+        hand.call("setUser", json!([user])).unwrap();
+        for _ in 0..2 {
+            let delivery = hand.delivery();
+            assert_eq!(delivery["deliveries"], 1);
+            assert_eq!(hand.ack(&delivery), Ok(()));
+            seen.push(delivery["payload"].as_u64().unwrap());
+        }
+    }
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..200));
+    world.becomes_idle(0);
+}
+
+#[test]
 fn topic_109_a_right_that_is_withdrawn_ends_the_work() {
     let world = World::memory(|settings| settings);
     let server = Running::start(guarded(&world));
