@@ -33,8 +33,8 @@ testWithFake('a handler that resolves acknowledges', async (world) => {
   const [first, second] = got;
   assert.deepEqual(first.payload, { at: new Date(5), total: 7 });
   assert.deepEqual(
-    [first.topic, first.key, first.meta, first.deliveries],
-    ['orders', 'ada', { by: 'web' }, 1],
+    [first.topic, first.key, first.meta, first.deliveries, first.generation],
+    ['orders', 'ada', { by: 'web' }, 1, 1],
   );
   assert.ok(Math.abs(first.time - Date.now()) < 60_000);
   assert.equal(second.payload, 8);

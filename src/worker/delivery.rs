@@ -20,6 +20,7 @@ pub(super) fn event(delivery: &Delivery, ack_wait: Duration) -> Result<Event> {
     insert_payload(&mut event, delivery.message())?;
     insert_details(&mut event, delivery.message());
     event.insert("deliveries", Value::from(f64::from(delivery.deliveries())));
+    event.insert("generation", Value::from(delivery.generation() as f64));
     event.insert("ackWait", Value::from(ack_wait.as_millis() as f64));
     Event::always(Value::Object(event))
 }

@@ -21,6 +21,11 @@ export interface Delivery {
   readonly time: Date;
   /** How often it was delivered, this time included. */
   readonly deliveries: number;
+  /**
+   * A number that grows with each delivery of the record, and of those of its key: an effect that
+   * must not be repeated by who comes late is written with it, and refused if a higher one is there.
+   */
+  readonly generation: number;
   /** Aborted when it is not this client's any more: its time was over, or its session. */
   readonly signal: Signal;
   /** Begins its time anew. That happens by itself while the handler runs. */

@@ -31,7 +31,7 @@ export function toDelivery(
   signal: AbortSignal,
   answers: Pick<Delivery, 'extend' | 'reject'>,
 ): Delivery {
-  const { payload, topic, compact, meta, time, deliveries } = event;
+  const { payload, topic, compact, meta, time, deliveries, generation } = event;
   return {
     payload: payload === undefined ? undefined : toPayload(payload, decode),
     topic: text(topic) ?? '',
@@ -40,6 +40,7 @@ export function toDelivery(
     meta: isObject(meta) ? (meta as { [name: string]: string }) : {},
     time: new Date(typeof time === 'number' ? time : NaN),
     deliveries: typeof deliveries === 'number' ? deliveries : 1,
+    generation: typeof generation === 'number' ? generation : 0,
     signal,
     ...answers,
   };

@@ -103,6 +103,7 @@ export class FakeGroup {
         ...record.event,
         time: Date.now(),
         deliveries,
+        generation: this.#tokens,
         ackWait: this.ackWait,
       };
       const { session, collection } = member;

@@ -26,11 +26,13 @@ fn topic_047_051_a_client_is_given_records_and_acknowledges_them() {
         assert!(time.as_u64().unwrap() > 1_600_000_000_000);
         let token = delivery["token"].clone();
         assert!(token.is_string());
+        assert!(delivery["generation"].take().as_u64().unwrap() > 0);
         assert_eq!(
             delivery,
             json!({
                 "token": token, "topic": "orders", "payload": { "total": 7 }, "key": "ada",
-                "meta": { "by": "web" }, "time": null, "deliveries": 1, "ackWait": 30_000,
+                "meta": { "by": "web" }, "time": null, "deliveries": 1,
+                "generation": null, "ackWait": 30_000,
             })
         );
         assert_eq!(hand.ack(&delivery), Ok(()));
@@ -128,6 +130,7 @@ fn topic_052_055_a_client_refuses_a_record_and_says_why() {
             (&json!(1), &json!(2))
         );
         assert_ne!(again["token"], delivery["token"]);
+        assert!(again["generation"].as_u64() > delivery["generation"].as_u64());
         for params in [
             json!([again["token"], -1]),
             json!([again["token"], "1"]),

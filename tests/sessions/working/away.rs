@@ -38,6 +38,27 @@ fn topic_054_what_a_client_leaves_in_good_order_is_given_to_others_and_does_not_
 }
 
 #[test]
+fn topic_054_a_server_that_shuts_down_gives_back_what_its_clients_have() {
+    let world = World::memory(|settings| settings);
+    let first = Running::start_resumable(world.builder());
+    world.publish([entry(1), entry(2)]);
+    let mut here = Hand::working(&first, 1);
+    here.delivery();
+    let mut away = Hand::working(&first, 1);
+    away.delivery();
+    away.cut(&first);
+    first.wait(first.handle().shutdown(PATIENCE));
+    let second = Running::start(world.builder());
+    let mut hand = Hand::working(&second, 2);
+    for _ in 0..2 {
+        let delivery = hand.delivery();
+        assert_eq!(delivery["deliveries"], 1);
+        assert_eq!(hand.ack(&delivery), Ok(()));
+    }
+    world.becomes_idle(0);
+}
+
+#[test]
 fn topic_049_what_a_client_had_that_vanishes_is_given_to_others_at_once_and_counts() {
     // The ack wait is 30 s.
     for world in World::each(|settings| settings) {
