@@ -91,6 +91,8 @@ mod telemetry;
 mod topic;
 #[cfg(feature = "server")]
 mod transport;
+#[cfg(feature = "server")]
+mod worker;
 
 #[cfg(feature = "server")]
 pub use base::error::{Error, ErrorKind, Result};

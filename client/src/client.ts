@@ -2,6 +2,8 @@
 
 import { type Credentials, identify, logout } from './account.js';
 import type { ClientEvents } from './client-events.js';
+import type { ConsumeHandler, ConsumeOptions, Consumer } from './consume/api.js';
+import { GroupConsumer } from './consume/consumer.js';
 import type { SessionOptions } from './ddp/session.js';
 import { type Json, toEjson } from './ejson.js';
 import { UpdraftError } from './errors.js';
@@ -39,6 +41,7 @@ export class Client {
   readonly #encode: Codec<unknown>;
   readonly #namespaceOptions: NamespaceOptions;
   readonly #events: Emitter<ClientEvents>;
+  readonly #consumers = new Set<GroupConsumer>();
   readonly #closed = new AbortController();
   /** Resolves with the namespace of the user; replaced when the user changes. */
   #namespace: Promise<Namespace>;
@@ -149,6 +152,39 @@ export class Client {
   }
 
   /**
+   * Works for a group of the server: the handler is called for each record that this client is
+   * given. When it returns, or its promise resolves, the record is done; when it throws, the record
+   * is delivered again. Records of one key are handled one after the other, others at the same time.
+   *
+   * `group` is the name under which the server lets clients work (`Builder::worker`). Resolves when
+   * the server gives records, and rejects with the code of its refusal. A consumer has a connection
+   * of its own. It ends with this client, and when the user changes.
+   *
+   * @example
+   * const consumer = await client.consume('orders.work', async ({ payload }) => bill(payload));
+   * process.once('SIGTERM', () => consumer.close());
+   */
+  async consume(
+    group: string,
+    handler: ConsumeHandler,
+    options: ConsumeOptions = {},
+  ): Promise<Consumer> {
+    const { credentials } = await this.#current();
+    const { decode } = this.#namespaceOptions;
+    const parts = {
+      session: this.#session,
+      credentials,
+      decode,
+      failed: (error: UpdraftError) => this.#events.emit('error', error),
+      stopped: (consumer: GroupConsumer) => void this.#consumers.delete(consumer),
+    };
+    const consumer = new GroupConsumer(parts, group, handler, options);
+    this.#consumers.add(consumer);
+    await consumer.ready;
+    return consumer;
+  }
+
+  /**
    * Logs a user in, by a resume token or by the parameter of another way to log in. Resolves with
    * the user's id.
    *
@@ -178,10 +214,14 @@ export class Client {
     await (await this.#current()).store.clear(channel);
   }
 
-  /** Ends the connection and closes the store. Later calls reject with `closed`. */
+  /**
+   * Ends the connection and closes the store, when the handlers of its consumers have ended. Later
+   * calls reject with `closed`.
+   */
   async close(): Promise<void> {
     if (this.#closed.signal.aborted) return;
     this.#closed.abort();
+    await Promise.all([...this.#consumers].map((consumer) => consumer.close()));
     await (await this.#namespace).close(closed());
   }
 
@@ -199,10 +239,12 @@ export class Client {
   /** Closes what belongs to the former user before anything of the next one is opened. */
   async #change(credentials: Credentials | undefined): Promise<void> {
     if (this.#closed.signal.aborted) throw closed();
+    const changed = new UpdraftError('user-changed', 'the user has changed');
+    for (const consumer of this.#consumers) consumer.stop(changed);
     const former = this.#namespace;
     this.#open = undefined;
     this.#namespace = former.then(async (namespace) => {
-      await namespace.close(new UpdraftError('user-changed', 'the user has changed'));
+      await namespace.close(changed);
       return this.#openNamespace(credentials);
     });
     await this.#namespace;

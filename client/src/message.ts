@@ -81,8 +81,20 @@ export function toUnsent({ id, record }: OutboxEntry, decode: Codec<unknown>): U
 function members(payload: Json | undefined, decode: Codec<unknown>): { [name: string]: unknown } {
   if (payload === undefined) return {};
   const value = fromEjson(payload);
-  if (!isPlainObject(value)) return { value: decode(value) };
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, decode(member)]));
+  return isPlainObject(value) ? decodeMembers(value, decode) : { value: decode(value) };
+}
+
+/** What was published: the members of an object are decoded, or a value that is none. */
+export function toPayload(payload: Json, decode: Codec<unknown>): unknown {
+  const value = fromEjson(payload);
+  return isPlainObject(value) ? decodeMembers(value, decode) : decode(value);
+}
+
+function decodeMembers(
+  object: { [name: string]: unknown },
+  decode: Codec<unknown>,
+): { [name: string]: unknown } {
+  return Object.fromEntries(Object.entries(object).map(([name, member]) => [name, decode(member)]));
 }
 
 /** Whether a value is an object that has members only, no date, array or the like. */

@@ -60,6 +60,8 @@ pub(crate) enum Mail {
         message: Arc<Message>,
         event: Event,
     },
+    /// An event that its handler sends, of which the handler bounds how many there are.
+    OwnEvent(Run, Event, Sent),
     /// This call changes the user.
     SetUser(Run, Option<Arc<str>>, UserChanged),
     BeginWrite(Run),
@@ -79,6 +81,9 @@ pub(crate) enum Mail {
 
 /// Resolved when a change of the user is complete or refused; dropped when the session is gone.
 pub(crate) type UserChanged = oneshot::Sender<Result<(), Unblocked>>;
+
+/// Resolved when an event is on its way to the client; dropped when it will never be.
+pub(crate) type Sent = oneshot::Sender<()>;
 
 /// A document as a handler publishes it, with its id as on the wire.
 pub(crate) struct Document {
@@ -103,7 +108,8 @@ impl Mail {
         const SMALL: usize = 128;
         match self {
             Self::Added(_, document) | Self::Changed(_, document) => document.size() + SMALL,
-            Self::Event { message, event, .. } => event.size(message) + SMALL,
+            Self::Event { message, event, .. } => event.size(Some(message)) + SMALL,
+            Self::OwnEvent(_, event, _) => event.size(None) + SMALL,
             Self::Text(text) => text.len() + SMALL,
             Self::Returned(_, Ok(value)) => value.memory() + SMALL,
             _ => SMALL,

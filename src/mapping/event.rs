@@ -145,11 +145,11 @@ impl Event {
         matches!(self.0, EventKind::AsItCame)
     }
 
-    /// Roughly how much memory it takes.
-    pub(crate) fn size(&self, message: &Message) -> usize {
+    /// Roughly how much memory it takes, with the message that it comes from.
+    pub(crate) fn size(&self, message: Option<&Message>) -> usize {
         match &self.0 {
             EventKind::Nothing => 0,
-            EventKind::AsItCame => message.payload().len(),
+            EventKind::AsItCame => message.map_or(0, |message| message.payload().len()),
             EventKind::Plain(text) | EventKind::Array(text) => text.len(),
             EventKind::Long { text, .. } => text.len(),
             EventKind::Value(value) => value.memory(),

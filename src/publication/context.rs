@@ -2,6 +2,7 @@
 
 mod failures;
 mod following;
+mod observer;
 mod patience;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::base::redact::Redacted;
 use crate::handler::{Callback, Connection, Lifetime, UserId, unpanicked};
 use crate::mail::{Document, Mail};
 pub(crate) use following::Continuation;
+pub(crate) use observer::ClientObserver;
 
 /// One subscription of one client, to publish to.
 ///
@@ -47,6 +49,8 @@ struct Life {
     handler_ended: bool,
     /// How long it has waited for the bus, over all its channels.
     waited_for_bus: Duration,
+    /// Whether the client is away, and may come back.
+    is_away: bool,
     /// Whether it follows a topic.
     is_following: bool,
     /// Where the run before this one was in its topic.
@@ -62,6 +66,8 @@ struct AtEnd {
     tasks: Vec<AbortHandle>,
     /// Filled by the handler, called at the end.
     on_stop: Vec<Callback>,
+    /// Dropped at the end, or given to the next run.
+    observer: Option<Arc<dyn ClientObserver>>,
 }
 
 impl Subscription {
@@ -332,7 +338,12 @@ impl Subscription {
         let Life {
             handler, at_end, ..
         } = std::mem::replace(&mut *self.life(), ended);
-        let AtEnd { tasks, on_stop } = at_end.map(|it| *it).unwrap_or_default();
+        let AtEnd {
+            tasks,
+            on_stop,
+            observer,
+        } = at_end.map(|it| *it).unwrap_or_default();
+        drop(observer);
         for task in handler.into_iter().chain(tasks) {
             task.abort();
         }

@@ -7,7 +7,7 @@ mod mirror;
 mod turn;
 mod vent;
 
-pub(crate) use context::Continuation;
+pub(crate) use context::{ClientObserver, Continuation};
 pub use context::{DocumentId, Subscription};
 pub use follow::{Follow, FollowError, IntoStart};
 pub use mirror::{IntoDocument, Mirror};

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
+use tokio::sync::oneshot;
 use updraft_bus::{IntoChannel, IntoChannels, Lease, Message};
 
 use super::Subscription;
@@ -151,6 +152,15 @@ impl Vent {
     pub fn on_gap<E: IntoGapEvent>(&self, mut f: impl FnMut() -> E + Send + 'static) {
         let f = Box::new(move || f().into_gap_event());
         self.send(Mail::OnGap(self.run_id(), f));
+    }
+
+    /// Sends an event, whatever it is. Whoever calls this bounds how many events are on their way
+    /// to the client; none of them is dropped while the subscription lives. What is returned
+    /// resolves when the event is the session's, with an error if this run is over.
+    pub(crate) fn send_event(&self, event: Event) -> oneshot::Receiver<()> {
+        let (sent, is_sent) = oneshot::channel();
+        self.send(Mail::OwnEvent(self.run_id(), event, sent));
+        is_sent
     }
 
     async fn follow_channels(&self, channels: impl IntoChannels, mapper: Mapper) -> Result<()> {

@@ -8,6 +8,7 @@ mod start;
 #[cfg(feature = "tls")]
 mod tls;
 mod topics;
+mod workers;
 
 pub(super) use start::MemoryLimit;
 

@@ -1,6 +1,7 @@
 //! One client, as its shard holds it: its current connection, and the session that may outlive it.
 
 mod change;
+mod observers;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -56,6 +56,16 @@ impl Conversation {
         }
     }
 
+    /// Whether the client has said that it leaves.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.ddp().is_some_and(Session::is_leaving)
+    }
+
+    /// Whether the session has ended because its client was gone.
+    pub(super) fn was_lost(&self) -> bool {
+        self.ddp().is_some_and(Session::was_lost)
+    }
+
     /// Whether the session itself pings its client.
     pub(super) fn has_heartbeat(&self) -> bool {
         self.ddp().is_some_and(Session::has_heartbeat)

@@ -7,3 +7,4 @@ mod mistakes;
 mod orders_page;
 mod relay;
 mod topic;
+mod workers;

@@ -11,3 +11,4 @@ mod rate_limit;
 mod resumption;
 mod shutdown;
 mod user_change;
+mod working;

@@ -274,6 +274,21 @@ impl Topics {
     pub fn close(&self) {
         self.wake_ups.closed().cancel();
     }
+
+    /// As [`close`](Self::close), and waits until other processes can have what this one had in
+    /// groups: a process that ends without it is missed after its lease time. It waits for 10 s at
+    /// most.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, all ends as after [`close`](Self::close).
+    pub async fn shut_down(&self) {
+        self.close();
+        let tasks = self.wake_ups.tasks();
+        tasks.close();
+        // What is left after that ends with the process.
+        timeout(DEADLINE, tasks.wait()).await.ok();
+    }
 }
 
 impl Drop for Topics {

@@ -15,6 +15,8 @@ export class FakeServer {
   /** Errors with which the next subscriptions and calls of `publish` are answered. */
   refusedSubscriptions = [];
   refusedPublications = [];
+  /** What else clients may subscribe to by its name, and call with a slash behind it. */
+  services = new Map();
   /** Called with each message of a client, before it is handled. What returns true is dropped. */
   drops = () => false;
   /** Called before each message to a client. What returns true cuts the connection instead. */
@@ -71,7 +73,7 @@ export class FakeServer {
 
   /** Ends all connections, and goes on with none of their sessions. */
   forgetSessions() {
-    this.#sessions.clear();
+    for (const session of [...this.#sessions.values()]) this.forget(session);
     this.cut();
   }
 
@@ -159,10 +161,14 @@ export class FakeServer {
 
   forget(session) {
     this.#sessions.delete(session.id);
+    for (const service of this.services.values()) service.left(session);
   }
 
   /** A call of a method: its result, or an error that is thrown. */
-  call(session, method, [parameter] = []) {
+  call(session, method, parameters = []) {
+    const [parameter] = parameters;
+    const [name, verb] = method.split('/');
+    if (this.services.has(name)) return this.services.get(name).call(session, verb, parameters);
     switch (method) {
       case 'publish': {
         const refused = this.refusedPublications.shift();
@@ -348,6 +354,7 @@ class Session {
         if (!this.subscriptions.has(id)) this.#subscribe(message);
         break;
       case 'unsub':
+        this.subscriptions.get(id)?.service?.left(this);
         this.subscriptions.delete(id);
         this.send({ msg: 'nosub', id });
         break;
@@ -371,6 +378,15 @@ class Session {
     try {
       const refused = this.server.refusedSubscriptions.shift();
       if (refused) throw refused;
+      const service = this.server.services.get(name);
+      if (service) {
+        this.server.seen.push(['sub', name, this.user]);
+        this.subscriptions.set(id, { service, collection });
+        this.send({ msg: 'added', collection, id: 'id', fields: {} });
+        this.send({ msg: 'ready', subs: [id] });
+        service.subscribe(this, id, collection, options);
+        return;
+      }
       if (name !== 'topic') throw { error: 404, message: 'not found [404]' };
       const { state, records } = this.server.begin(options);
       state.position = this.server.before(options.topic, records[0]);

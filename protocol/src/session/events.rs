@@ -63,6 +63,19 @@ impl Session {
         None
     }
 
+    /// As [`event`](Self::event), for an event of which the sender bounds how many there are:
+    /// before `ready` there is always room for it.
+    pub fn bounded_event(&mut self, run: Run, tail: &Tail, out: &mut Output) -> Option<&Head> {
+        let index = self.position(run).ok()?;
+        let subscription = self.subscriptions.get_mut(index)?;
+        if subscription.ready == Ready::Sent {
+            return self.ready_event(index, tail, out);
+        }
+        let events = subscription.events.as_deref_mut()?;
+        events.held.get_or_insert_default().keep(tail);
+        None
+    }
+
     /// Sends an event of a subscription that is ready.
     fn ready_event(&mut self, index: usize, tail: &Tail, out: &mut Output) -> Option<&Head> {
         if self.is_parked() {

@@ -7,8 +7,8 @@ use crate::message::Tail;
 /// Events that came before `ready` was sent.
 #[derive(Debug, Default)]
 pub(super) struct HeldEvents {
-    /// Filled by `hold` and `gap_event`, drained when `ready` is sent; bounded by the
-    /// configuration, and by one gap event behind each event.
+    /// Filled by `hold`, `keep` and `gap_event`, drained when `ready` is sent; bounded by the
+    /// configuration, by one gap event behind each event, and by whoever sends what is kept.
     items: Vec<HeldEvent>,
     /// Events that do not report a gap, and their bytes.
     events: usize,
@@ -41,6 +41,12 @@ impl HeldEvents {
             self.gap = None;
         }
         self.is_full
+    }
+
+    /// Holds an event for which there is always room.
+    pub(super) fn keep(&mut self, tail: &Tail) {
+        self.items.push(HeldEvent::Event(tail.clone()));
+        self.gap = None;
     }
 
     /// Notes a gap. It merges with an earlier gap that no event has followed, and replaces that

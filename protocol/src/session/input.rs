@@ -13,7 +13,10 @@ impl Session {
     /// Receives one message of the client: the text of one WebSocket message, or one string of a
     /// SockJS array.
     pub fn receive(&mut self, text: &str, now: Duration, out: &mut Output) {
-        if matches!(self.state, SessionState::Closed | SessionState::Parked(_)) {
+        if matches!(
+            self.state,
+            SessionState::Closed { .. } | SessionState::Parked(_)
+        ) {
             return;
         }
         if let SessionState::Resuming { backlog, bytes, .. } = &mut self.state {
@@ -75,7 +78,9 @@ impl Session {
                     }
                 }
             },
-            SessionState::Resuming { .. } | SessionState::Parked(_) | SessionState::Closed => {}
+            SessionState::Resuming { .. }
+            | SessionState::Parked(_)
+            | SessionState::Closed { .. } => {}
         }
     }
 

@@ -18,6 +18,7 @@
 
 mod calls;
 mod config;
+mod ending;
 mod events;
 mod following;
 mod heartbeat;
@@ -233,7 +234,10 @@ enum SessionState {
         bytes: usize,
     },
     Parked(Parked),
-    Closed,
+    Closed {
+        /// Whether the client was gone, and had not said that it leaves.
+        was_lost: bool,
+    },
 }
 
 /// The versions of DDP, best first.
@@ -284,7 +288,7 @@ impl Session {
     pub fn is_connected(&self) -> bool {
         !matches!(
             self.state,
-            SessionState::AwaitingConnect { .. } | SessionState::Closed
+            SessionState::AwaitingConnect { .. } | SessionState::Closed { .. }
         )
     }
 
@@ -356,7 +360,7 @@ impl Session {
                 heartbeat.as_ref().map(Heartbeat::next_timeout)
             }
             SessionState::Parked(parked) => Some(parked.until),
-            SessionState::Resuming { .. } | SessionState::Closed => None,
+            SessionState::Resuming { .. } | SessionState::Closed { .. } => None,
         };
         own.into_iter()
             .chain(self.calls().iter().filter_map(CallState::deadline))
@@ -386,35 +390,15 @@ impl Session {
                     code: 1000,
                     reason: NORMAL,
                 }),
-                Due::Close => self.close(out),
+                Due::Close => {
+                    self.close(out);
+                    self.state = SessionState::Closed { was_lost: true };
+                }
             },
             _ => {}
         }
         self.expire_fences(now, out);
         self.expire_handlers(now, out);
-    }
-
-    /// Closes the connection at the server's wish: 1000, `Normal closure`.
-    pub fn close(&mut self, out: &mut Output) {
-        self.close_with(1000, NORMAL, out);
-    }
-
-    /// The connection is gone, or is about to be: stops all subscriptions and sends nothing more.
-    pub fn end(&mut self, out: &mut Output) {
-        self.state = SessionState::Closed;
-        self.work = None;
-        self.view = View::default();
-        self.history = History::default();
-        for subscription in self.subscriptions.drain(..) {
-            out.actions.push(Action::Stop(subscription.run));
-        }
-    }
-
-    fn close_with(&mut self, code: u16, reason: &'static str, out: &mut Output) {
-        if !matches!(self.state, SessionState::Closed) {
-            self.end(out);
-            out.actions.push(Action::Close { code, reason });
-        }
     }
 
     fn send(&mut self, message: &ServerMessage<'_>, out: &mut Output) {

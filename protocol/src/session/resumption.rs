@@ -108,6 +108,17 @@ impl Session {
         is_connected && !self.config.settings.resumption.grace.is_zero()
     }
 
+    /// Whether the client has said that it leaves and will not come back.
+    pub fn is_leaving(&self) -> bool {
+        matches!(
+            self.state,
+            SessionState::Connected {
+                is_leaving: true,
+                ..
+            }
+        )
+    }
+
     /// The connection is lost, and these messages were not written. The session waits for its
     /// client, and its subscriptions go on.
     ///

@@ -89,6 +89,9 @@ impl EventLoop {
             Action::Refused { what, name, code } => log_refused(client, what, &name, &code),
             Action::Stop(run) => {
                 if let Some(running) = client.take_running(run) {
+                    if client.session.was_lost() {
+                        running.subscription.client_is_lost();
+                    }
                     running.end(&mut self.fan_out, &mut self.following);
                 }
             }

@@ -182,7 +182,10 @@ impl EventLoop {
             closing.extension = None;
         }
         self.unsent.add(index, &mut client.outgoing);
-        self.end_session(index);
+        // A session that is parked has waited in vain.
+        let is_lost = client.session.is_parked()
+            || !matches!(ending, Ending::Closed { .. }) && !client.session.is_leaving();
+        self.end_session(index, is_lost);
         self.set_timer(index);
     }
 
@@ -235,6 +238,7 @@ impl EventLoop {
             return;
         };
         session.park(unwritten, self.shard.now, &mut out);
+        client.tell_observers(true);
         client.counted.parked = Some(GaugeGuard::new(&self.shard.shared.host.gauges));
         let connection = client.context.log_id();
         tracing::debug!(%connection, "A client was lost; its session waits.");
@@ -245,7 +249,9 @@ impl EventLoop {
 
     /// The client is gone for good.
     fn remove(&mut self, index: usize) {
-        self.end_session(index);
+        let client = self.clients.get(index);
+        let is_leaving = client.is_some_and(|client| client.session.is_leaving());
+        self.end_session(index, self.shard.is_serving() && !is_leaving);
         self.detach(index);
         self.following.ledgers.forget(index);
         if let Some(client) = self.clients.remove(index) {
@@ -254,12 +260,16 @@ impl EventLoop {
         }
     }
 
-    fn end_session(&mut self, index: usize) {
+    /// `is_lost`: the client is gone, and has not said that it leaves.
+    fn end_session(&mut self, index: usize, is_lost: bool) {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
         client.session.end(&mut Output::default());
         client.waiting.forget_mail();
+        if is_lost {
+            client.tell_observers_of_loss();
+        }
         // All that started here, including subscriptions that the session has ended in this very
         // turn but that were not stopped yet.
         let subscriptions = std::mem::take(&mut client.subscriptions);

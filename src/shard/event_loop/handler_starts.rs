@@ -75,6 +75,13 @@ impl HandlerStarts {
         let continuation = change.and_then(|change| change.continuation(run).cloned());
         let given = (params, continuation);
         let (subscription, start) = publication.prepare(context, user, run, given, turn);
+        if client.session.is_parked() {
+            subscription.client_is_away(true);
+        }
+        let change = client.change.as_deref_mut();
+        if let Some(observer) = change.and_then(|change| change.take_observer(run)) {
+            subscription.observed_by(observer);
+        }
         self.starts.push(start);
         if client.subscriptions.len() < FEW_SUBSCRIPTIONS {
             client.subscriptions.reserve_exact(1);

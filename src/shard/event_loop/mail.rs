@@ -82,6 +82,18 @@ impl EventLoop {
                 message,
                 event,
             } => self.mapped(index, run, &message, event, out),
+            Mail::OwnEvent(run, event, sent) => {
+                if let Some(encoding) = session.encoding(run)
+                    && let Some(tail) = event.into_tail_alone(encoding)
+                {
+                    if let Some(head) = session.bounded_event(run, &tail, out) {
+                        let head = head.clone();
+                        out.frames.push(Frame::Event { head, tail });
+                    }
+                    // The handler may have ended meanwhile.
+                    sent.send(()).ok();
+                }
+            }
             Mail::Waits(run) => session.handler_waits(run),
             Mail::GoesOn(run) => session.handler_goes_on(run, now),
             Mail::Close | Mail::Text(_) | Mail::CloseWith(..) | Mail::Read => {}

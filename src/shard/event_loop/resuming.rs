@@ -227,6 +227,9 @@ impl EventLoop {
             self.carry_out(index, out);
         }
         self.list_output(index);
+        if let Some(client) = self.clients.get(index) {
+            client.tell_observers(false);
+        }
         self.go_on_following(index);
         self.refill(index, out);
         self.read_again(index, out);

@@ -21,11 +21,20 @@ impl EventLoop {
         let room = (self.shard.limits.user_change, self.clients.input());
         self.fan_out
             .keep(&mut keeper, room, (run, next), running.followers);
+        let observer = running.subscription.take_observer();
         running.subscription.end();
         let left = running.follower.and_then(|it| self.following.remove(it));
         if let Some(client) = self.clients.get_mut(index) {
             let change = client.change.get_or_insert_default();
             change.keeper = keeper;
+            match observer {
+                Some(observer) => change.observers.push((next, observer)),
+                // Its handler may not have begun since the change before.
+                None => {
+                    let of_run = change.observers.iter_mut().filter(|(of, _)| *of == run);
+                    of_run.for_each(|(of, _)| *of = next);
+                }
+            }
             match left {
                 Some(left) => change.continuations.push((next, left)),
                 // It may not have come to follow again since the change before.

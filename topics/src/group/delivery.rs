@@ -160,13 +160,27 @@ impl Delivery {
         self.answer(reject(reason)).await
     }
 
-    /// It was not handled, which does not count.
-    pub(crate) async fn give_back(&self) -> Result<(), TopicError> {
+    /// As [`nack`](Self::nack), with the reason that a dead letter says.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::Stale`].
+    pub async fn fail(&self, delay: Option<Duration>, reason: &str) -> Result<(), TopicError> {
+        self.answer(fail(delay, reason)).await
+    }
+
+    /// The record was not handled, and others can have it at once. This does not count as a
+    /// delivery.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::Stale`].
+    pub async fn give_back(&self) -> Result<(), TopicError> {
         self.answer(Verdict::Return(Return::Uncounted)).await
     }
 
     /// Whether no answer was given, and none would be late for certain.
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.0.ticket.is_open()
     }
 
@@ -175,8 +189,12 @@ impl Delivery {
         self.0.ticket.is_over()
     }
 
-    /// Waits until it is answered or over.
-    pub(crate) async fn until_closed(&self) {
+    /// Waits until it is answered, or was taken back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn until_closed(&self) {
         self.0.ticket.until_closed().await;
     }
 
@@ -191,13 +209,12 @@ impl Delivery {
 }
 
 pub(crate) fn nack(delay: Option<Duration>) -> Verdict {
-    let delay = delay.map(|delay| millis(delay).min(MAX_DELAY));
-    let reason = Arc::from("it was given back");
-    Verdict::Return(Return::Failed { delay, reason })
+    fail(delay, "it was given back")
 }
 
-pub(crate) fn fail(reason: &str) -> Verdict {
-    let (delay, reason) = (None, reason.into());
+pub(crate) fn fail(delay: Option<Duration>, reason: &str) -> Verdict {
+    let delay = delay.map(|delay| millis(delay).min(MAX_DELAY));
+    let reason = reason.into();
     Verdict::Return(Return::Failed { delay, reason })
 }
 

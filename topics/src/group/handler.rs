@@ -202,7 +202,7 @@ async fn refuse(delivery: &Delivery, error: &HandlerError) -> Result<(), TopicEr
     let reason = error.to_string();
     let verdict = match error.downcast_ref() {
         Some(TopicError::NotDecoded { .. }) => reject(&reason),
-        _ => fail(&reason),
+        _ => fail(None, &reason),
     };
     ignore_late(delivery.begin(verdict).await?.written().await)
 }

@@ -81,7 +81,7 @@ pub(crate) use self::context::Handle;
 use self::context::Verdict;
 pub use self::dead::{DeadLetter, DeadLetters};
 pub use self::delivery::{Delivery, Token};
-use self::delivery::{nack, reject};
+use self::delivery::{fail, nack, reject};
 pub use self::handler::HandlerError;
 pub(crate) use self::keys::GroupName;
 pub use self::member::Member;
@@ -105,6 +105,16 @@ impl Group {
     /// The name.
     pub fn name(&self) -> &str {
         self.0.context.name.as_str()
+    }
+
+    /// In which order records are handed out.
+    pub fn order(&self) -> Order {
+        self.0.context.options.order
+    }
+
+    /// How long a member has for a record before it is given to another.
+    pub fn ack_wait(&self) -> Duration {
+        Duration::from_millis(self.0.context.options.ack_wait)
     }
 
     /// A member, which takes part from its first fetch on. Names are for those who look: several
@@ -181,6 +191,20 @@ impl Group {
     /// As there.
     pub async fn nack(&self, token: &Token, delay: Option<Duration>) -> Result<(), TopicError> {
         self.answer(token, nack(delay)).await
+    }
+
+    /// As [`Delivery::fail`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn fail(
+        &self,
+        token: &Token,
+        delay: Option<Duration>,
+        reason: &str,
+    ) -> Result<(), TopicError> {
+        self.answer(token, fail(delay, reason)).await
     }
 
     /// As [`Delivery::extend`].

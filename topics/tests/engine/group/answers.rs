@@ -142,6 +142,37 @@ async fn topic_054_leaving_gives_back_at_once_and_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn topic_054_a_process_that_shuts_down_leaves_all_to_others_at_once() {
+    let memory = Memory::new();
+    let (here, there) = (Topics::open(memory.clone()), Topics::open(memory));
+    let mut members = Vec::new();
+    for topics in [&here, &there] {
+        let orders = topics.topic("orders", Settings::default()).await.unwrap();
+        let group = group(topics, GroupSettings::on([&orders])).await;
+        if members.is_empty() {
+            publish(&orders, &["a", "b", "a"]).await;
+        }
+        members.push(group.member("w"));
+    }
+    let (mut other, mut member) = (members.pop().unwrap(), members.pop().unwrap());
+    let deliveries = wait(&mut member, 9).await;
+    assert_eq!(deliveries.len(), 3);
+    here.shut_down().await;
+    let shut_down = Instant::now();
+    let mut again = Vec::new();
+    while again.len() < 3 {
+        again.extend(wait(&mut other, 9).await);
+    }
+    // The lease is 10 s.
+    assert!(shut_down.elapsed() < SECOND);
+    assert!(again.iter().all(|delivery| delivery.deliveries() == 1));
+    assert_eq!(
+        deliveries[0].ack().await.unwrap_err().code(),
+        "shutting-down"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn topic_098_a_fetch_that_is_dropped_anywhere_takes_nothing() {
     let (topics, orders) = orders().await;
     let group = group(&topics, GroupSettings::on([&orders])).await;
