@@ -4,6 +4,7 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod core;
+mod emitter;
 mod entry;
 mod error;
 #[cfg(feature = "file")]
@@ -43,6 +44,9 @@ mod topic;
 mod topics;
 mod wake;
 
+pub use self::emitter::{
+    Emitter, EmitterBuilder, EmitterStats, Event, Filter, ListenerId, State, States, Triggered,
+};
 pub use self::entry::Entry;
 pub use self::error::{Cause, Item, TopicError};
 #[cfg(feature = "file")]
