@@ -102,6 +102,21 @@ pub fn installed(parts: &[&str]) -> PathBuf {
     folder
 }
 
+/// The folder of the npm package of this workspace, with what it needs, and built.
+///
+/// # Panics
+/// When it is not.
+pub fn package() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../client");
+    for part in ["node_modules", "dist/updraft-client.js"] {
+        assert!(
+            folder.join(part).exists(),
+            "no client/{part}: run `cargo xtask test`, or `npm ci && npm run build` in client"
+        );
+    }
+    folder
+}
+
 /// Says at once what is missing for scripts that drive a browser.
 ///
 /// # Panics
