@@ -143,6 +143,13 @@ pub use updraft_topics as topics;
 #[cfg(feature = "warp")]
 pub use warp;
 
+/// Pages of the guide, for their examples to be compiled.
+#[cfg(all(doctest, feature = "file", feature = "tls"))]
+mod pages {
+    #[doc = include_str!("../docs/redistribute.md")]
+    struct Redistribute;
+}
+
 /// What a program that serves publications needs.
 pub mod prelude {
     #[cfg(feature = "server")]

@@ -86,8 +86,14 @@ pub use self::topics::Topics;
 /// Pages of the guide, for their examples to be compiled.
 #[cfg(all(doctest, feature = "mongo", feature = "redis"))]
 mod pages {
+    #[doc = include_str!("../../docs/emitter.md")]
+    struct Emitter;
+    #[doc = include_str!("../../docs/emitter-rethinkdb.md")]
+    struct EmitterRethinkdb;
     #[doc = include_str!("../../docs/ingest.md")]
     struct Ingest;
+    #[doc = include_str!("../../docs/streamable-topic.md")]
+    struct StreamableTopic;
     #[doc = include_str!("../../docs/topics.md")]
     struct Topics;
 }
