@@ -27,7 +27,7 @@ async function untilFired({ fired }, numbers) {
   assert.deepEqual(fired, numbers);
 }
 
-test('topic_099_events_of_one_client_fire_in_the_others_and_in_itself', async (world) => {
+test('topic_099_seed_040_045_046_047_events_of_one_client_fire_in_the_others_and_in_itself', async (world) => {
   const one = await open(world);
   const two = await open(world, { ownEvents: false });
   const offset = await one.events.trigger('n', 1, 2);
@@ -41,7 +41,7 @@ test('topic_099_events_of_one_client_fire_in_the_others_and_in_itself', async (w
   await untilFired(two, [1, 2, [4], new Date(5)]);
 });
 
-test('topic_099_handlers_choose_by_name_pattern_and_metadata', async (world) => {
+test('topic_099_seed_054_handlers_choose_by_name_pattern_and_metadata', async (world) => {
   const { events } = await open(world);
   const told = [];
   const remove = events.on('order.7', () => told.push('exact'));
@@ -68,7 +68,7 @@ test('topic_099_handlers_choose_by_name_pattern_and_metadata', async (world) => 
   assert.equal(told.at(-1), 'pattern');
 });
 
-testWithFake('topic_099_events_that_are_named_like_states_are_events', async (world) => {
+testWithFake('topic_099_seed_048_049_050_056_events_that_are_named_like_states_are_events', async (world) => {
   const one = await open(world);
   const names = [];
   one.events.onEvent({}, ({ name }) => names.push(name));
@@ -82,7 +82,7 @@ testWithFake('topic_099_events_that_are_named_like_states_are_events', async (wo
   assert.deepEqual(one.states, ['connect', 'disconnect', 'reconnect']);
 });
 
-test('topic_099_a_handler_that_throws_is_counted_and_stops_nothing', async (world) => {
+test('topic_099_seed_051_a_handler_that_throws_is_counted_and_stops_nothing', async (world) => {
   const { events, fired, states } = await open(world);
   events.on('n', () => {
     throw new Error('no');
@@ -107,7 +107,7 @@ test('topic_099_what_is_no_event_is_passed_over', async (world) => {
   assert.deepEqual(fired, [1, 2]);
 });
 
-testWithFake('topic_099_killing_empties_the_queue', async (world) => {
+testWithFake('topic_099_seed_052_killing_empties_the_queue', async (world) => {
   const { events, fired, states } = await open(world);
   await world.server.stop();
   await until('it is gone', () => states.includes('disconnect'));
@@ -139,7 +139,7 @@ testWithFake('topic_099_no_more_than_ten_thousand_events_wait', async (world) =>
     assert.equal(outcome.status, 'rejected');
 });
 
-test('topic_100_an_emitter_goes_on_by_its_cursor', async (world) => {
+test('topic_100_seed_053_an_emitter_goes_on_by_its_cursor', async (world) => {
   const folder = await mkdtemp(path.join(tmpdir(), 'updraft-emitter-'));
   world.after(() => rm(folder, { recursive: true, force: true }));
   const producer = await open(world);
@@ -185,7 +185,7 @@ testWithFake('topic_100_a_cursor_of_another_life_of_the_topic_is_told', async (w
   assert.deepEqual(states, ['connect']);
 });
 
-test('topic_099_what_does_not_persist_begins_with_the_next_event', async (world) => {
+test('topic_099_seed_044_what_does_not_persist_begins_with_the_next_event', async (world) => {
   const { events, fired, client } = await open(world, { persist: false });
   await events.trigger('n', 1);
   await until('one', () => fired.length === 1);

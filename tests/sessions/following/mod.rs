@@ -3,6 +3,7 @@
 mod away;
 mod flow;
 mod named;
+mod redistribute;
 mod resuming;
 mod sharing;
 mod wire;

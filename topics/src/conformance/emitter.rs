@@ -91,7 +91,9 @@ async fn state(states: &mut States) -> State {
 
 /// Events fire in both processes, in one order, and in the one that triggered them if it wants
 /// them. Events that are named like states are events.
-pub async fn topic_099_events_cross_processes_and_never_are_states(harness: &impl Harness) {
+pub async fn topic_099_seed_045_046_047_054_056_events_cross_processes_and_never_are_states(
+    harness: &impl Harness,
+) {
     let store = harness.open().await;
     let other = second(harness, &store).await;
     let channels = channels();
@@ -136,7 +138,7 @@ pub async fn topic_099_events_cross_processes_and_never_are_states(harness: &imp
 
 /// What was triggered while no emitter of the name was there fires when there is one again: once
 /// and in order, also if all of it has the same time. A second one of the name ends the first.
-pub async fn topic_100_an_emitter_goes_on_where_it_was(harness: &impl Harness) {
+pub async fn topic_100_seed_053_an_emitter_goes_on_where_it_was(harness: &impl Harness) {
     let store = harness.open().await;
     let channels = channels();
     let (_topics, topic) = events(&store, &channels).await;
@@ -334,7 +336,9 @@ impl Log for Way {
 }
 
 /// Each event fires once however often the connection was lost, and is read once.
-pub async fn topic_101_one_reader_is_left_after_twenty_reconnects(harness: &impl Harness) {
+pub async fn topic_101_seed_048_049_050_051_one_reader_is_left_after_twenty_reconnects(
+    harness: &impl Harness,
+) {
     let mut store = harness.open().await;
     let way = Arc::new(Way {
         log: Arc::clone(&store.log),
@@ -387,7 +391,7 @@ pub async fn topic_101_one_reader_is_left_after_twenty_reconnects(harness: &impl
 
 /// Nothing is left of an event that is not kept, as soon as all emitters have it that were there;
 /// and not before.
-pub async fn topic_099_events_that_are_not_kept_are_removed_when_all_have_them(
+pub async fn topic_099_seed_044_events_that_are_not_kept_are_removed_when_all_have_them(
     harness: &impl Harness,
 ) {
     let store = harness.open().await;

@@ -103,6 +103,8 @@ impl Listeners {
 impl Shared {
     /// Calls all listeners for an event.
     pub(super) async fn fire(&self, event: &Event) {
+        let (topic, offset) = (self.topic.name(), event.message().offset());
+        tracing::debug!(%topic, offset, "An event fires.");
         let listeners = self.listeners.all();
         for listener in listeners.iter().filter(|it| it.filter.matches(event)) {
             Counts::add(&self.counts.fired, 1);
@@ -110,12 +112,7 @@ impl Shared {
                 continue;
             };
             Counts::add(&self.counts.failed, 1);
-            tracing::error!(
-                topic = %self.topic.name(),
-                offset = event.message().offset(),
-                panic = said(&*panic),
-                "A listener has panicked."
-            );
+            tracing::error!(%topic, offset, panic = said(&*panic), "A listener has panicked.");
         }
     }
 }

@@ -22,7 +22,6 @@ impl Shared {
     /// Until the topic is closed or deleted, and all of it has fired.
     pub(super) async fn run(&self, mut reader: Reader, fired: Fired) {
         let mut pause = FIRST_PAUSE;
-        self.connection.is_up();
         loop {
             let next = if self.connection.is_connected() {
                 match reader.next_batch(AT_ONCE).await {
@@ -43,6 +42,7 @@ impl Shared {
                     }
                 }
                 Err(error) if is_away(&error) => {
+                    tracing::debug!(topic = %self.topic.name(), %error, "The topic is not read.");
                     self.connection.is_down(error);
                     sleep(pause.mul_f64(0.8 + fastrand::f64() * 0.4)).await;
                     pause = pause.saturating_mul(2).min(LONGEST_PAUSE);

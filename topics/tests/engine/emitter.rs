@@ -54,7 +54,7 @@ async fn topic_099_a_listener_that_panics_is_counted_and_harms_nothing() {
 }
 
 #[tokio::test]
-async fn topic_099_listeners_come_and_go() {
+async fn topic_099_seed_046_listeners_come_and_go() {
     let (_topics, topic) = topic(Settings::default()).await;
     let emitter = Emitter::on_topic(&topic).open().await.unwrap();
     let (one, two) = (Fired::default(), Fired::default());
@@ -76,7 +76,7 @@ async fn topic_099_listeners_come_and_go() {
 }
 
 #[tokio::test]
-async fn topic_099_arguments_are_a_tuple_or_a_list_or_one_value() {
+async fn topic_099_seed_045_arguments_are_a_tuple_or_a_list_or_one_value() {
     let (_topics, topic) = topic(Settings::default()).await;
     let (tell, mut told) = tokio::sync::mpsc::channel(9);
     let emitter = Emitter::on_topic(&topic)
@@ -126,7 +126,7 @@ async fn topic_099_records_that_are_no_events_are_passed_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn topic_099_killing_empties_the_queue_which_is_bounded() {
+async fn topic_099_seed_052_killing_empties_the_queue_which_is_bounded() {
     let (store, way) = Faulty::new().store();
     let topics = Topics::open(way);
     let mut settings = impatient();
@@ -171,7 +171,7 @@ async fn topic_099_what_is_triggered_while_the_store_is_away_is_stored_in_order_
     for number in 1..=600 {
         emitter.trigger("n", number).unwrap();
     }
-    assert!(matches!(states.next().await, Some(State::Error(_))));
+    while !matches!(states.next().await, Some(State::Error(_))) {}
     sleep(Duration::from_secs(60)).await;
     assert!(!emitter.is_connected());
     store.away.store(false, Ordering::SeqCst);

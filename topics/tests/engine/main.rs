@@ -8,6 +8,7 @@ mod lookup;
 mod loss;
 mod publish;
 mod retention;
+mod seeds;
 mod store;
 
 use std::time::Duration;
