@@ -7,8 +7,8 @@
 //!
 //! Each line of the file begins with the position of its event, so the file itself says where to go
 //! on. Start as many processes as you like, each with a file of its own. Pages hear and trigger the
-//! same events by `emitter(client, 'events')` of the package `updraft-client`; `ORIGIN` lets in those
-//! that are served elsewhere.
+//! same events by `emitter(client, 'events')` of the package `updraft-client`; `ORIGIN` lets in
+//! pages that are served elsewhere.
 
 use std::env;
 use std::fs::{File, OpenOptions};

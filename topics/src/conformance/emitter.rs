@@ -244,26 +244,33 @@ pub async fn restart_emitters(harness: &impl Harness, events_in_all: u64) {
 
 /// What a listener keeps: its effects, and up to where it has them.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<(Vec<u64>, Option<Position>, Offset)>>);
+struct Kept(Arc<Mutex<Effects>>);
+
+#[derive(Default)]
+struct Effects {
+    numbers: Vec<u64>,
+    position: Option<Position>,
+    last: Offset,
+}
 
 impl Kept {
     /// Notes an event, unless it was noted before.
     fn note(&self, event: &Event) {
         let mut kept = self.0.lock().unwrap();
-        if event.message().offset() > kept.2 {
+        if event.message().offset() > kept.last {
             let (number,) = event.parse().unwrap();
-            kept.0.push(number);
-            kept.1 = Some(event.message().position());
-            kept.2 = event.message().offset();
+            kept.numbers.push(number);
+            kept.position = Some(event.message().position());
+            kept.last = event.message().offset();
         }
     }
 
     fn numbers(&self) -> Vec<u64> {
-        self.0.lock().unwrap().0.clone()
+        self.0.lock().unwrap().numbers.clone()
     }
 
     fn last(&self) -> u64 {
-        self.0.lock().unwrap().0.last().copied().unwrap_or_default()
+        self.numbers().last().copied().unwrap_or_default()
     }
 }
 
@@ -276,7 +283,7 @@ async fn with_cursor(topic: &Topic, noted: &Kept) -> Emitter {
 
 async fn with_position(topic: &Topic, kept: &Kept) -> Emitter {
     // The former one has ended, or its listener notes what is noted here.
-    let position = kept.0.lock().unwrap().1;
+    let position = kept.0.lock().unwrap().position;
     let kept = kept.clone();
     let start = position.map_or(Start::Earliest, Start::Position);
     let builder = Emitter::on_topic(topic).start(start);

@@ -212,7 +212,7 @@ impl Places {
     fn start(self, shared: &Arc<Shared>, tasks: &TaskTracker) {
         let Self { reader, keeper } = self;
         let (fired, seen) = watch::channel(reader.position());
-        shared.connection.is_up();
+        shared.connection.connected();
         let running = Arc::clone(shared);
         tasks.spawn(async move {
             // What keeps the place ends when `fired` is dropped.

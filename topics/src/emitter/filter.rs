@@ -58,10 +58,9 @@ impl Filter {
 
     pub(super) fn matches(&self, event: &Event) -> bool {
         let meta = event.message().meta();
-        let has = |(name, text): (&Box<str>, &Box<str>)| {
-            meta.get(&**name).is_some_and(|found| **found == **text)
-        };
-        self.name.matches(event.name()) && self.meta.iter().all(has)
+        let mut wanted = self.meta.iter();
+        self.name.matches(event.name())
+            && wanted.all(|(name, text)| meta.get(&**name).is_some_and(|it| **it == **text))
     }
 }
 

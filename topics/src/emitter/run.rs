@@ -35,7 +35,7 @@ impl Shared {
             };
             match next {
                 Ok(batch) => {
-                    self.connection.is_up();
+                    self.connection.connected();
                     pause = FIRST_PAUSE;
                     for received in batch {
                         self.take(received, &fired).await;
@@ -43,7 +43,7 @@ impl Shared {
                 }
                 Err(error) if is_away(&error) => {
                     tracing::debug!(topic = %self.topic.name(), %error, "The topic is not read.");
-                    self.connection.is_down(error);
+                    self.connection.disconnected(error);
                     sleep(pause.mul_f64(0.8 + fastrand::f64() * 0.4)).await;
                     pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
                 }

@@ -92,6 +92,7 @@ impl Seat {
     /// Says where the emitter is, until the sender is dropped, and then gives the seat up.
     pub(super) async fn keep(mut self, mut fired: watch::Receiver<Option<Position>>) {
         let mut wrote = Instant::now();
+        fired.mark_changed();
         loop {
             let is_over = tokio::select! {
                 changed = fired.changed() => changed.is_err(),

@@ -91,7 +91,7 @@ impl Connection {
     }
 
     /// The topic was read.
-    pub(super) fn is_up(&self) {
+    pub(super) fn connected(&self) {
         let mut inner = self.lock();
         if std::mem::replace(&mut inner.is_connected, true) {
             return;
@@ -104,7 +104,7 @@ impl Connection {
     }
 
     /// The topic could not be read.
-    pub(super) fn is_down(&self, error: TopicError) {
+    pub(super) fn disconnected(&self, error: TopicError) {
         let mut inner = self.lock();
         if std::mem::replace(&mut inner.is_connected, false) {
             inner.send(State::Disconnect);

@@ -313,7 +313,7 @@ async fn seed_098_the_same_program_runs_over_each_store() {
     }
     program(Memory::new().into()).await;
     // A store of another crate: these are the traits.
-    let (_, store) = crate::store::Faulty::new().store();
+    let (_, store) = store::Faulty::new().store();
     program(store).await;
     #[cfg(feature = "file")]
     {
