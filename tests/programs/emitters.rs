@@ -70,7 +70,7 @@ impl Logging {
     /// The events in its file, without half a line.
     fn fired(&self) -> Vec<u64> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let lines = whole.lines().map(|line| {
             let [_, "n", args] = line.split(' ').collect::<Vec<_>>()[..] else {
                 panic!("{line}");

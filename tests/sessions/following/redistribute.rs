@@ -222,7 +222,8 @@ fn seed_064_066_067_the_program_decides_who_reads_what_is_stored_and_what_is_sen
     let access = TopicAccess::new()
         .authorize_read(async |subscription: Subscription| {
             let user = subscription.user_id();
-            user.map(drop).ok_or(Error::forbidden("Log in first"))
+            user.map(drop)
+                .ok_or_else(|| Error::forbidden("Log in first"))
         })
         .authorize_publish(async |_: Call, mut entry: ClientEntry| {
             if entry.payload == Some(Value::from("spam")) {
