@@ -192,7 +192,7 @@ pub async fn topic_100_seed_053_an_emitter_goes_on_where_it_was(harness: &impl H
 pub async fn topic_100_emitters_that_are_restarted_fire_all_events_in_order(
     harness: &impl Harness,
 ) {
-    restart_emitters(harness, 100).await;
+    restart_emitters(harness, 500).await;
 }
 
 /// The same for as many events as the caller has time for.

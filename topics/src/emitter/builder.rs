@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cursor::Cursor;
@@ -154,6 +155,7 @@ impl EmitterBuilder {
             connection: Connection::new(),
             counts: Counts::default(),
             ended: topic.core().ended().child_token(),
+            aborted: CancellationToken::new(),
             topic,
         });
         let tasks = TaskTracker::new();
@@ -217,7 +219,7 @@ impl Places {
         tasks.spawn(async move {
             // What keeps the place ends when `fired` is dropped.
             let run = running.run(reader, fired);
-            running.ended.run_until_cancelled(run).await;
+            running.aborted.run_until_cancelled(run).await;
             running.connection.end();
             running.listeners.clear();
         });

@@ -77,8 +77,10 @@ struct Shared {
     queue: Queue,
     connection: Connection,
     counts: Counts,
-    /// Cancelled when the emitter is to end.
+    /// Cancelled when the emitter is to end: no other event fires.
     ended: CancellationToken,
+    /// Cancelled when a listener that is still awaited is not awaited any more.
+    aborted: CancellationToken,
 }
 
 #[derive(Default)]
@@ -208,8 +210,10 @@ impl Emitter {
         self.0.shared.queue.kill()
     }
 
-    /// Ends the emitter, and all its clones, in good order: stores what is in the queue, within
-    /// the deadline of the topic, and remembers up to where events have fired.
+    /// Ends the emitter, and all its clones, in good order: stores what is in the queue, waits for
+    /// the listener that is being called, and remembers up to where events have fired. The first
+    /// two may take as long as the deadline of the topic. A listener that takes longer is dropped, and
+    /// with a cursor its event fires again.
     ///
     /// # Errors
     ///
@@ -225,7 +229,10 @@ impl Emitter {
         let emptied = timeout(patience, shared.queue.until_empty()).await;
         shared.ended.cancel();
         tasks.close();
-        tasks.wait().await;
+        if timeout(patience, tasks.wait()).await.is_err() {
+            shared.aborted.cancel();
+            tasks.wait().await;
+        }
         emptied.map_err(|_| TopicError::Unavailable(None))
     }
 }

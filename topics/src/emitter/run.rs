@@ -19,32 +19,30 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(super) type Fired = watch::Sender<Option<Position>>;
 
 impl Shared {
-    /// Until the topic is closed or deleted, and all of it has fired.
+    /// Until the emitter is to end, or the topic is closed or deleted and all of it has fired.
     pub(super) async fn run(&self, mut reader: Reader, fired: Fired) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let next = if self.connection.is_connected() {
-                match reader.next_batch(AT_ONCE).await {
-                    Some(next) => next,
-                    None => return,
-                }
-            } else {
-                // Does not wait for records: that there are none says that the topic is read again.
-                let next = reader.next_held().await;
-                next.map_or(Ok(Vec::new()), |next| next.map(|received| vec![received]))
+            let next = self.ended.run_until_cancelled(self.next(&mut reader));
+            let Some(Some(next)) = next.await else {
+                return;
             };
             match next {
                 Ok(batch) => {
                     self.connection.connected();
                     pause = FIRST_PAUSE;
                     for received in batch {
+                        if self.ended.is_cancelled() {
+                            return;
+                        }
                         self.take(received, &fired).await;
                     }
                 }
                 Err(error) if is_away(&error) => {
                     tracing::debug!(topic = %self.topic.name(), %error, "The topic is not read.");
                     self.connection.disconnected(error);
-                    sleep(pause.mul_f64(0.8 + fastrand::f64() * 0.4)).await;
+                    let waiting = sleep(pause.mul_f64(0.8 + fastrand::f64() * 0.4));
+                    self.ended.run_until_cancelled(waiting).await;
                     pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
                 }
                 // The reader goes on behind it, or has ended.
@@ -54,6 +52,17 @@ impl Shared {
                 fired.send_replace(Some(position));
             }
         }
+    }
+
+    /// The next records; none of them says that the topic was read. `None` when the reader has
+    /// ended.
+    async fn next(&self, reader: &mut Reader) -> Option<Result<Vec<Received>, TopicError>> {
+        if self.connection.is_connected() {
+            return reader.next_batch(AT_ONCE).await;
+        }
+        // Does not wait for records, to see at once when the topic can be read again.
+        let next = reader.next_held().await;
+        Some(next.map_or(Ok(Vec::new()), |next| next.map(|received| vec![received])))
     }
 
     async fn take(&self, received: Received, fired: &Fired) {

@@ -305,6 +305,64 @@ async fn topic_100_the_answers_of_the_cursor_may_be_lost() {
 }
 
 #[tokio::test]
+async fn topic_100_closing_waits_for_a_listener_whose_event_does_not_fire_again() {
+    let (_topics, topic) = topic(Settings::default()).await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let fired = Fired::default();
+    let open = async |fired: &Fired, gate: &Arc<tokio::sync::Semaphore>| {
+        let (fired, gate) = (Arc::clone(fired), Arc::clone(gate));
+        let begun = Fired::default();
+        let begins = Arc::clone(&begun);
+        let builder = Emitter::on_topic(&topic).cursor("billing");
+        let builder = builder.on_async("n", move |event: Event| {
+            noting(&begins)(&event);
+            let (fired, gate) = (Arc::clone(&fired), Arc::clone(&gate));
+            async move {
+                gate.acquire().await.unwrap().forget();
+                noting(&fired)(&event);
+            }
+        });
+        (builder.open().await.unwrap(), begun)
+    };
+    let (emitter, begun) = open(&fired, &gate).await;
+    emitter.trigger("n", 1).unwrap();
+    emitter.trigger("n", 2).unwrap();
+    until(&begun, [1]).await;
+    let closing = tokio::join!(emitter.close(), async {
+        sleep(Duration::from_millis(50)).await;
+        assert!(fired.lock().unwrap().is_empty());
+        gate.add_permits(1);
+    });
+    closing.0.unwrap();
+    assert_eq!(*fired.lock().unwrap(), [1]);
+    gate.add_permits(9);
+    let (emitter, _) = open(&fired, &gate).await;
+    until(&fired, [1, 2]).await;
+    emitter.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn topic_100_a_listener_that_does_not_end_is_dropped_when_the_emitter_is_closed() {
+    let (_topics, topic) = topic(Settings::default()).await;
+    let begun = Fired::default();
+    let noted = Arc::clone(&begun);
+    let emitter = Emitter::on_topic(&topic).cursor("billing");
+    let emitter = emitter.on_async("n", move |event: Event| {
+        noting(&noted)(&event);
+        std::future::pending()
+    });
+    let emitter = emitter.open().await.unwrap();
+    emitter.trigger("n", 1).unwrap();
+    until(&begun, [1]).await;
+    emitter.close().await.unwrap();
+    let again = Fired::default();
+    let emitter = Emitter::on_topic(&topic).cursor("billing");
+    let emitter = emitter.on("n", noting(&again)).open().await.unwrap();
+    until(&again, [1]).await;
+    drop(emitter);
+}
+
+#[tokio::test]
 async fn topic_099_what_an_emitter_holds_goes_with_it() {
     let (_topics, topic) = topic(Settings::default()).await;
     let held = Arc::new(());
