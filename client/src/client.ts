@@ -14,6 +14,7 @@ import { type Offset, type Policies, toStart } from './offset.js';
 import { type ClientOptions, KEEP, toSessionOptions } from './options.js';
 import { type PublishOptions, toEntry } from './publishing.js';
 import { MemoryStorage } from './storage/memory.js';
+import type { Store } from './storage/storage.js';
 
 /** What is stored of a channel. */
 export interface Loaded {
@@ -22,6 +23,9 @@ export interface Loaded {
   /** Up to where the channel was received, for `subscribe`. Absent if it never was. */
   lastOffset: string | undefined;
 }
+
+/** The store of a client, for what this package builds on it. */
+export let storeOf: (client: Client) => Promise<Store>;
 
 /**
  * Follows channels, keeps what comes, and publishes, also while there is no connection.
@@ -37,6 +41,10 @@ export interface Loaded {
  * await client.publish('orders', 'item', 'coffee', 'cups', 2);
  */
 export class Client {
+  static {
+    storeOf = async (client) => (await client.#current()).store;
+  }
+
   readonly #session: SessionOptions;
   readonly #encode: Codec<unknown>;
   readonly #namespaceOptions: NamespaceOptions;
@@ -182,6 +190,14 @@ export class Client {
     this.#consumers.add(consumer);
     await consumer.ready;
     return consumer;
+  }
+
+  /**
+   * Forgets what waits to be published to a channel: those promises reject with `discarded`. A
+   * message that is on its way may arrive nevertheless.
+   */
+  async discard(channel: string): Promise<void> {
+    await (await this.#current()).tab.discard(channel);
   }
 
   /**

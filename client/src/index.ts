@@ -11,6 +11,14 @@ export type { Backoff } from './ddp/backoff.js';
 export type { HeartbeatTimes } from './ddp/heartbeat.js';
 export type { WebSocketClass, WebSocketLike } from './ddp/link.js';
 export { type Json, type JsonObject, Typed } from './ejson.js';
+export {
+  emitter,
+  type EmitterOptions,
+  type EmitterStates,
+  type EventFilter,
+  type TopicEmitter,
+  type TopicEvent,
+} from './emitter.js';
 export { type ErrorPlace, UpdraftError } from './errors.js';
 export type { Handler } from './events.js';
 export { type Codec, type Message, type RecordInfo, recordOf, type Unsent } from './message.js';

@@ -66,6 +66,33 @@ fn the_program_of_the_readme_of_topics_runs_in_a_crate_of_its_own() {
     assert!(ran.status.success(), "{ran:?}");
 }
 
+#[test]
+fn seed_057_059_061_the_server_on_the_page_of_redistribute_runs() {
+    let page = include_str!("../../docs/redistribute.md");
+    let [program] = blocks(page, "rust,no_run")[..] else {
+        panic!("one block has the server");
+    };
+    let dependencies = blocks(README, "toml")[0];
+    let (before, updraft) = dependencies.split_once("\nupdraft = ").expect("updraft");
+    let (_, others) = updraft.split_once('\n').expect("more than that");
+    // As the workspace has it built.
+    let features = r#"["anyhow", "cli", "file", "jwt", "mongo", "password"]"#;
+    let updraft = format!(r#"updraft = {{ path = "../updraft", features = {features} }}"#);
+    let port = free_port();
+    let program = program.replace(r#"("0.0.0.0", 8080)"#, &format!(r#"("127.0.0.1", {port})"#));
+    let dependencies = format!("{before}\n{updraft}\n{others}");
+    let built = fresh_crate("redistribute-page", &dependencies, &program);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("redistribute-page");
+    for (from, to) in [("valid.pem", "cert.pem"), ("key.pem", "key.pem")] {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/tls")
+            .join(from);
+        std::fs::copy(from, folder.join(to)).unwrap();
+    }
+    // It has published by then, and accepts.
+    let _process = Process::start(Command::new(built).current_dir(&folder), port);
+}
+
 /// What the README's second block takes for granted.
 const POOL: &str = r#"
 #[allow(dead_code, unused_imports)]

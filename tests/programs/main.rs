@@ -2,6 +2,7 @@
 
 mod chat_page;
 mod clients;
+mod emitters;
 mod examples;
 mod mistakes;
 mod orders_page;

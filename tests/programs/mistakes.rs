@@ -207,3 +207,12 @@ fn found_306_a_text_that_is_no_channel_is_sent_to_the_macro() {
         );
     }
 }
+
+#[test]
+fn seed_063_half_a_pair_of_key_and_value_does_not_compile() {
+    let program = |pairs: &str| format!("pub fn pairs() -> Value {{ ejson!({{ {pairs} }}) }}");
+    refused(&program(r#""foo": "bar", "baz""#), &[]);
+    let whole = program(r#""foo": "bar", "baz": "bam""#);
+    let answer = objections(&format!("use updraft::prelude::*;\n{whole}"));
+    assert_eq!(answer, None);
+}

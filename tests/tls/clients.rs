@@ -158,7 +158,7 @@ fn is_closed(tcp: &mut TcpStream) -> bool {
 }
 
 #[test]
-fn every_transport_speaks_over_tls() {
+fn seed_061_every_transport_speaks_over_tls() {
     let server = start(builder());
     for way in Way::ALL {
         let mut client = way.connect(&url(&server)).unwrap();

@@ -109,7 +109,8 @@ pub enum TopicError {
         /// What is wrong with it.
         cause: Cause,
     },
-    /// `config-conflict`: the topic is open in this process with other settings.
+    /// `config-conflict`: the topic is open in this process with other settings, or its emitters
+    /// have said otherwise by [`persist`](crate::EmitterBuilder::persist).
     ConfigConflict,
     /// `stale`: the delivery is over: it was answered, its time was over, or another process has its
     /// slot. Nothing was changed.
@@ -131,6 +132,8 @@ pub enum TopicError {
     /// `lease-lost`: another process has the lease, or may have it. What was to be written may have
     /// been written before.
     LeaseLost,
+    /// `killed`: the queue of an emitter was emptied before the event was known to be stored.
+    Killed,
     /// `shutting-down`: the store, or this process, is being closed. Nothing was stored.
     ShuttingDown,
 }
@@ -188,6 +191,7 @@ impl TopicError {
             Self::UnknownGroup { .. } => "unknown-group",
             Self::Paused => "paused",
             Self::LeaseLost => "lease-lost",
+            Self::Killed => "killed",
             Self::ShuttingDown => "shutting-down",
         }
     }
@@ -330,9 +334,9 @@ impl fmt::Display for TopicError {
                 f,
                 "the record at {position} cannot be decoded; read on behind it, or as another type"
             ),
-            Self::ConfigConflict => f.write_str(
-                "the topic is open in this process with other settings; use the same ones",
-            ),
+            Self::ConfigConflict => {
+                f.write_str("the topic is in use with other settings; use the same ones")
+            }
             Self::Stale => f.write_str(
                 "the delivery is over, nothing was changed; the record is or will be delivered \
                  again, unless it was answered",
@@ -361,6 +365,9 @@ impl fmt::Display for TopicError {
             }
             Self::LeaseLost => f.write_str(
                 "another process has the lease, or may have it; stop, and take it again",
+            ),
+            Self::Killed => f.write_str(
+                "the queue was emptied before the event was known to be stored; trigger it again",
             ),
             Self::ShuttingDown => f.write_str("topics are being closed; try another process"),
         }
@@ -458,6 +465,7 @@ mod tests {
                 cause: cause(),
             },
             TopicError::ConfigConflict,
+            TopicError::Killed,
             TopicError::ShuttingDown,
         ]
     }

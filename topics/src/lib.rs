@@ -4,6 +4,7 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod core;
+mod emitter;
 mod entry;
 mod error;
 #[cfg(feature = "file")]
@@ -43,6 +44,9 @@ mod topic;
 mod topics;
 mod wake;
 
+pub use self::emitter::{
+    Emitter, EmitterBuilder, EmitterStats, Event, Filter, ListenerId, State, States, Triggered,
+};
 pub use self::entry::Entry;
 pub use self::error::{Cause, Item, TopicError};
 #[cfg(feature = "file")]
@@ -82,8 +86,14 @@ pub use self::topics::Topics;
 /// Pages of the guide, for their examples to be compiled.
 #[cfg(all(doctest, feature = "mongo", feature = "redis"))]
 mod pages {
+    #[doc = include_str!("../../docs/emitter.md")]
+    struct Emitter;
+    #[doc = include_str!("../../docs/emitter-rethinkdb.md")]
+    struct EmitterRethinkdb;
     #[doc = include_str!("../../docs/ingest.md")]
     struct Ingest;
+    #[doc = include_str!("../../docs/streamable-topic.md")]
+    struct StreamableTopic;
     #[doc = include_str!("../../docs/topics.md")]
     struct Topics;
 }

@@ -63,6 +63,9 @@ export class Leader {
       case 'outbox':
         this.#sender.wake();
         break;
+      case 'discard':
+        this.#next(() => this.#sender.discard(request.channel));
+        break;
     }
   }
 

@@ -21,7 +21,9 @@ export type Request =
     }
   | { kind: 'drop'; subscriber: string; channel: string }
   /** Something was put into the outbox. */
-  | { kind: 'outbox' };
+  | { kind: 'outbox' }
+  /** What waits for this channel is not to be published. */
+  | { kind: 'discard'; channel: string };
 
 /** What a leader tells. With `to` it is for one tab or one of its subscriptions, else for all. */
 export type News =

@@ -16,6 +16,8 @@ export class Sender {
   readonly #tell: Tell;
   #isOpen = false;
   #isSending = false;
+  /** Entries that were read and are not to be sent any more. */
+  readonly #discarded = new Set<string>();
   /** Whether something was put into the outbox after it was read. */
   #isNew = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
@@ -44,6 +46,19 @@ export class Sender {
     if (this.#isOpen && !this.#isSending) void this.#send();
   }
 
+  /** Forgets what waits for a channel. */
+  async discard(channel: string): Promise<void> {
+    const entries = (await this.#outbox.list()).filter((entry) => entry.channel === channel);
+    for (const { id } of entries) this.#discarded.add(id);
+    for (const { id } of entries) {
+      await this.#outbox.delete(id);
+      const error = { code: 'discarded', message: 'it was discarded before it was sent', channel };
+      this.#tell({ kind: 'refused', id, channel, error });
+    }
+    // A pass that has read them ends before they are forgotten.
+    if (!this.#isSending) this.#discarded.clear();
+  }
+
   async #send(): Promise<void> {
     this.#isSending = true;
     try {
@@ -57,6 +72,7 @@ export class Sender {
       this.#tryLater();
     }
     this.#isSending = false;
+    this.#discarded.clear();
     // It was opened again while the last results were awaited.
     if (this.#isOpen && this.#isNew) void this.#send();
   }
@@ -64,7 +80,9 @@ export class Sender {
   /** Sends the entries of a channel, up to one that the server does not take now. */
   async #sendAll(entries: OutboxEntry[]): Promise<void> {
     for (const entry of entries) {
-      if (!this.#isOpen || !(await this.#sendOne(entry))) return;
+      if (!this.#isOpen) return;
+      if (this.#discarded.has(entry.id)) continue;
+      if (!(await this.#sendOne(entry))) return;
     }
   }
 

@@ -27,6 +27,8 @@ export class Tab {
   readonly #subscriptions = new Map<string, TabSubscription>();
   /** Who waits for which entry of the outbox. */
   readonly #waiters = new Map<string, Waiter[]>();
+  /** What is being put into the outbox. */
+  readonly #puts = new Set<Promise<void>>();
   /** How many subscriptions there were. */
   #count = 0;
   #isConnected = false;
@@ -79,7 +81,9 @@ export class Tab {
     return new Promise((resolve, reject) => {
       const waiters = this.#waiters.get(entry.id) ?? [];
       this.#waiters.set(entry.id, [...waiters, { entry, resolve, reject }]);
-      void this.#put(entry);
+      const put = this.#put(entry);
+      this.#puts.add(put);
+      void put.finally(() => this.#puts.delete(put));
     });
   }
 
@@ -91,6 +95,12 @@ export class Tab {
     return [...stored, ...others.filter(({ id }) => !ids.has(id))]
       .filter((entry) => entry.channel === channel)
       .map((entry) => toUnsent(entry, this.#decode));
+  }
+
+  /** Forgets what waits to be published to a channel. */
+  async discard(channel: string): Promise<void> {
+    await Promise.all(this.#puts);
+    this.#hub.ask({ kind: 'discard', channel });
   }
 
   /** The messages of records, without those that cannot be decoded. */

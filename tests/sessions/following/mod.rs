@@ -6,6 +6,7 @@ mod flow;
 mod mirror;
 mod named;
 mod package;
+mod redistribute;
 mod resuming;
 mod sharing;
 mod wire;

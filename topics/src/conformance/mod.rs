@@ -21,6 +21,7 @@
 
 mod append;
 mod cancel;
+mod emitter;
 mod group;
 mod read;
 mod registers;
@@ -29,6 +30,7 @@ mod topics;
 
 pub use self::append::*;
 pub use self::cancel::*;
+pub use self::emitter::*;
 pub use self::group::*;
 pub use self::read::*;
 pub use self::registers::*;
@@ -140,6 +142,11 @@ macro_rules! each_conformance_test {
             topic_047_067_075_members_share_records_and_keep_the_order_of_keys
             topic_049_050_a_process_that_is_cut_off_is_replaced
             topic_055_057_records_that_fail_become_dead_letters
+            topic_099_seed_045_046_047_054_056_events_cross_processes_and_never_are_states
+            topic_099_seed_044_events_that_are_not_kept_are_removed_when_all_have_them
+            topic_100_seed_053_an_emitter_goes_on_where_it_was
+            topic_100_emitters_that_are_restarted_fire_all_events_in_order
+            topic_101_seed_048_049_050_051_one_reader_is_left_after_twenty_reconnects
         }
     };
 }

@@ -1,5 +1,6 @@
 //! Topics over the store in memory, and over one that fails as it is told.
 
+mod emitter;
 mod group;
 mod lease;
 mod live;
@@ -7,6 +8,7 @@ mod lookup;
 mod loss;
 mod publish;
 mod retention;
+mod seeds;
 mod store;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 #![cfg(all(feature = "conformance", feature = "redis"))]
 
 mod durable;
+mod emitters;
 mod epochs;
 mod failover;
 mod faults;

@@ -157,10 +157,22 @@ mod conformance {
         }
     }
 
-    crate::conformance_tests!(InFile {
-        folder: Folder::new("topics"),
-        open: Mutex::default(),
-    });
+    impl InFile {
+        fn new() -> Self {
+            Self {
+                folder: Folder::new("topics"),
+                open: Mutex::default(),
+            }
+        }
+    }
+
+    crate::conformance_tests!(InFile::new());
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "10,000 events: run by cargo xtask soak"]
+    async fn soak_topic_100_emitters_that_are_restarted_fire_all_events_in_order() {
+        crate::conformance::restart_emitters(&InFile::new(), 10_000).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
