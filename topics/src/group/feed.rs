@@ -166,16 +166,21 @@ async fn page(core: &Core, may_miss: bool, after: Place) -> Result<Outcome, Topi
     })
 }
 
-/// Reads one record of a topic, for its time.
+/// Reads one record of a topic, for its time. `None` if it cannot be read.
 pub(crate) async fn time_of(core: &Core, offset: Offset) -> Result<Option<u64>, TopicError> {
-    let bounds = core.call(core.log.open(&core.name, Create::Never)).await?;
+    let opened = core.call(core.log.open(&core.name, Create::Never)).await;
+    let bounds = match opened {
+        Err(TopicError::UnknownTopic) => return Ok(None),
+        opened => opened?,
+    };
     let after = match offset.saturating_sub(1) {
         0 => Place::start(bounds.epoch),
         offset => Place::unmarked(bounds.epoch, offset),
     };
     let read = core.log.read(&core.name, after, Limit::new(1, 0));
-    match core.call(read).await? {
-        Read::Page(page) => Ok(page.records.first().map(|record| record.time)),
-        _ => Ok(None),
+    match core.call(read).await {
+        Ok(Read::Page(page)) => Ok(page.records.first().map(|record| record.time)),
+        Ok(_) | Err(TopicError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
