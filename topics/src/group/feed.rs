@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::core::Core;
+use crate::wake::Watcher;
 use crate::{Bounds, Create, Limit, Offset, Page, Place, Read, TopicError};
 
 /// How long a reader waits after an error of the store.
@@ -131,16 +132,33 @@ async fn read(
             }
             continue;
         }
-        let patience = core.settings.poll;
-        let growing = core.log.grew(&core.name, after.offset, patience);
+        let bounds = state.and_then(|(.., bounds)| bounds);
         tokio::select! {
             changed = wanted.changed() => if changed.is_err() { return },
-            () = async {
-                match growing {
-                    Some(growing) => if growing.await.is_err() { sleep(AFTER_ERROR).await },
-                    None => watcher.grew(patience).await,
-                }
-            } => {}
+            () = until_more(core, &mut watcher, after, bounds) => {}
+        }
+    }
+}
+
+/// Waits until there may be something behind the place. `seen` is what there was; `None` if there
+/// was no such topic.
+async fn until_more(core: &Core, watcher: &mut Watcher, after: Place, seen: Option<Bounds>) {
+    let poll = core.settings.poll;
+    if let Some(growing) = core.log.grew(&core.name, after.offset, poll) {
+        if growing.await.is_err() {
+            sleep(AFTER_ERROR).await;
+        }
+        return;
+    }
+    while !watcher.grew(poll.mul_f64(0.8)).await {
+        // Nobody has said so. All who wait for this topic here look together.
+        let is_same = match core.recent_bounds(poll.mul_f64(0.2)).await {
+            Ok(bounds) => seen == Some(bounds),
+            Err(TopicError::UnknownTopic) => seen.is_none(),
+            Err(_) => false,
+        };
+        if !is_same {
+            return;
         }
     }
 }

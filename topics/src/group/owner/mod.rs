@@ -160,7 +160,7 @@ impl Owner {
                 parked = done(&mut self.parking) => self.take_parked(parked),
                 () = context.dropped.added() => {}
                 _ = changes.changed() => self.next_look = Instant::now(),
-                () = watcher.grew(LOOK_EVERY) => self.next_look = Instant::now(),
+                _ = watcher.grew(LOOK_EVERY) => self.next_look = Instant::now(),
                 () = closed.cancelled(), if !self.is_closing => self.is_closing = true,
                 () = sleep_until(timer) => {}
             }
