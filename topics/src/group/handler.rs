@@ -22,6 +22,14 @@ pub type HandlerError = Box<dyn Error + Send + Sync>;
 #[derive(Debug)]
 struct AtOnce(usize);
 
+/// Records for which a handler was called.
+struct HandledBatch {
+    /// What is still to be written.
+    acks: Vec<Confirmation>,
+    /// How long the handlers took.
+    time: Duration,
+}
+
 const FEWEST: usize = 16;
 const MOST: usize = 128;
 const MOMENT: Duration = Duration::from_millis(10);
@@ -63,11 +71,15 @@ impl Member {
         F: Future<Output = Result<(), HandlerError>>,
     {
         let mut at_once = AtOnce::new();
+        let mut acks = Vec::new();
         loop {
+            // They are written together with what is fetched.
             let deliveries = self.fetch(at_once.0).await?;
+            until_written(acks).await?;
             let count = deliveries.len();
-            let time = self.handle_each(deliveries, &mut handler).await?;
-            at_once.handled(count, time);
+            let handled = self.handle_each(deliveries, &mut handler).await?;
+            at_once.handled(count, handled.time);
+            acks = handled.acks;
         }
     }
 
@@ -82,14 +94,18 @@ impl Member {
         F: Future<Output = Result<(), HandlerError>>,
     {
         let mut at_once = AtOnce::new();
+        let mut acks = Vec::new();
         loop {
-            let deliveries = self.fetch_now(at_once.0).await?;
+            let fetched = self.fetch_now(at_once.0).await;
+            until_written(acks).await?;
+            let deliveries = fetched?;
             let count = deliveries.len();
             if count == 0 {
                 return Ok(());
             }
-            let time = self.handle_each(deliveries, &mut handler).await?;
-            at_once.handled(count, time);
+            let handled = self.handle_each(deliveries, &mut handler).await?;
+            at_once.handled(count, handled.time);
+            acks = handled.acks;
         }
     }
 
@@ -121,17 +137,16 @@ impl Member {
                 }
                 continue;
             }
-            self.handle_each(batch, |delivery| handler(vec![delivery]))
-                .await?;
+            let handled = self.handle_each(batch, |delivery| handler(vec![delivery]));
+            until_written(handled.await?.acks).await?;
         }
     }
 
-    /// Resolves when all answers are written, with how long the handlers took.
     async fn handle_each<H, F>(
         &self,
         deliveries: Vec<Delivery>,
         mut handler: H,
-    ) -> Result<Duration, TopicError>
+    ) -> Result<HandledBatch, TopicError>
     where
         H: FnMut(Delivery) -> F,
         F: Future<Output = Result<(), HandlerError>>,
@@ -156,8 +171,7 @@ impl Member {
             }
         }
         let time = began.elapsed();
-        until_written(acks).await?;
-        Ok(time)
+        Ok(HandledBatch { acks, time })
     }
 
     /// Runs a handler's future, and extends the time of what it handles. What waits for its turn is

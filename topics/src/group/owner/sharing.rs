@@ -18,7 +18,7 @@ use crate::group::slot::{Now, Slot, owner_of};
 use crate::{Epoch, Place, Register, Swap, Swapped, TopicError, Version};
 
 /// How often the slots are looked at when nobody says that something has changed.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(30);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 
