@@ -1,4 +1,4 @@
-//! The binary: a relay without code, and commands for topics. What each does is in `command`.
+//! The binary: a relay without code, and commands for topics and groups. What each does is in `command`.
 
 mod command;
 
@@ -11,6 +11,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
+use crate::command::group::{self, GroupOptions};
 use crate::command::relay::{self, RelayOptions};
 use crate::command::topic::{self, TopicOptions};
 
@@ -42,6 +43,7 @@ struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     Topic(TopicOptions),
+    Group(GroupOptions),
 }
 
 #[tokio::main]
@@ -60,11 +62,14 @@ async fn main() -> ExitCode {
                 }
             }
         }
-        Some(Command::Topic(options)) => {
+        Some(command) => {
             // A command says itself what becomes of its connections.
             let quiet = Targets::new().with_default(LevelFilter::WARN);
             log_to_stderr(quiet.with_target("updraft_bus", LevelFilter::ERROR));
-            topic::run(options).await
+            match command {
+                Command::Topic(options) => topic::run(options).await,
+                Command::Group(options) => group::run(options).await,
+            }
         }
     }
 }

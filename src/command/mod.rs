@@ -1,6 +1,17 @@
-//! What the binary does: it relays channels, and it looks after topics.
+//! What the binary does: it relays channels, and it looks after topics and their groups. What a
+//! command is asked for goes to standard output, in a form for programs; everything else to standard
+//! error.
 
+mod confirm;
+mod end;
+pub(crate) mod group;
+mod interrupt;
+mod nearest;
+mod output;
+mod record;
 pub(crate) mod relay;
+mod store;
+mod time;
 pub(crate) mod topic;
 
 use std::fmt::Display;

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::index::Index;
@@ -42,6 +43,8 @@ pub(crate) struct Core {
     compacted: AtomicU64,
     /// Groups that do not hold the topic any more. As many as it has groups.
     inactive: StdMutex<BTreeSet<String>>,
+    /// The bounds that were looked at last, and when they were asked for.
+    looked: Mutex<Option<(Instant, Bounds)>>,
 }
 
 impl Core {
@@ -66,6 +69,7 @@ impl Core {
             index: Mutex::default(),
             compacted: AtomicU64::new(0),
             inactive: StdMutex::default(),
+            looked: Mutex::default(),
         }
     }
 
@@ -129,6 +133,20 @@ impl Core {
     pub(crate) async fn bounds(&self) -> Result<Bounds, TopicError> {
         self.call_again(|| self.log.open(&self.name, Create::Never))
             .await
+    }
+
+    /// The bounds as they were at most so long ago: many who look from time to time share a call.
+    pub(crate) async fn recent_bounds(&self, age: Duration) -> Result<Bounds, TopicError> {
+        let mut looked = self.looked.lock().await;
+        match *looked {
+            Some((asked, bounds)) if asked.elapsed() < age => Ok(bounds),
+            _ => {
+                let asked = Instant::now();
+                let bounds = self.call(self.log.open(&self.name, Create::Never)).await?;
+                *looked = Some((asked, bounds));
+                Ok(bounds)
+            }
+        }
     }
 
     /// The records behind a place of this topic.

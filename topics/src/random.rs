@@ -15,12 +15,18 @@ pub(crate) fn random() -> u64 {
     }
 }
 
+thread_local! {
+    static DRAWN: RefCell<fastrand::Rng> = RefCell::new(fastrand::Rng::with_seed(random()));
+}
+
 /// The mark of a new record.
 pub(crate) fn draw_mark() -> u32 {
-    thread_local! {
-        static MARKS: RefCell<fastrand::Rng> = RefCell::new(fastrand::Rng::with_seed(random()));
-    }
-    MARKS.with_borrow_mut(|marks| marks.u32(1..))
+    DRAWN.with_borrow_mut(|drawn| drawn.u32(1..))
+}
+
+/// The version of a register that is written.
+pub(crate) fn draw_version() -> u64 {
+    DRAWN.with_borrow_mut(|drawn| drawn.u64(1..))
 }
 
 fn time() -> u64 {

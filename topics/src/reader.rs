@@ -273,7 +273,10 @@ impl Reader {
         let patience = self.core.settings.poll;
         match self.core.log.grew(&self.core.name, offset, patience) {
             Some(growing) => self.core.until_closed(growing).await.map(drop),
-            None => self.core.until_closed(self.watcher.grew(patience)).await,
+            None => {
+                let growing = self.watcher.grew(patience);
+                self.core.until_closed(growing).await.map(drop)
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::random::random;
+use crate::random::draw_version;
 use crate::{Answer, Item, TopicError};
 
 /// Longest namespace or name of a register, in bytes.
@@ -156,7 +156,7 @@ impl RegisterKey {
 impl Version {
     /// A new version, for a store that writes.
     pub fn draw() -> Self {
-        Self(random())
+        Self(draw_version())
     }
 
     /// The version of this number, as a store has kept it.

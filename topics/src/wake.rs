@@ -182,13 +182,13 @@ impl Watcher {
     }
 
     /// Resolves at the first wake-up after [`arm`](Self::arm), which may be over already, and after
-    /// `patience`, give or take a fifth.
-    pub(crate) async fn grew(&mut self, patience: Duration) {
+    /// `patience`, give or take a fifth. Answers whether there was a wake-up.
+    pub(crate) async fn grew(&mut self, patience: Duration) -> bool {
         let spread = patience.mul_f64(fastrand::f64() * 0.4);
         let patience = patience.mul_f64(0.8).saturating_add(spread);
         tokio::select! {
-            _ = self.grew.changed() => {}
-            () = sleep(patience) => {}
+            _ = self.grew.changed() => true,
+            () = sleep(patience) => false,
         }
     }
 }

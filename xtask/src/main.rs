@@ -35,6 +35,7 @@ Tasks:
                                  (URL: HOST:PORT, or the whole address of its WebSocket)
   bench [OPTION]...              compares Updraft with other servers and with the kernel (`bench --help` lists the options)
   bench topics [OPTION]...       compares topics with the stores that they stand on (`bench topics --help` lists the options)
+  bench groups [OPTION]...       the part of these that is about groups of workers
   bench topics-mongo [OPTION]... compares topics in MongoDB with bare insertions and with a counter document
   coverage                       which facts the last run of `test` has covered
 ";
@@ -56,6 +57,9 @@ fn main() -> ExitCode {
         }
         ["coverage"] => coverage::run(),
         ["bench", "topics", options @ ..] => bench_topics(options),
+        ["bench", "groups", options @ ..] => {
+            bench_topics(&[&["--only", "groups,order,times,idle"], options].concat())
+        }
         ["bench", "topics-mongo", options @ ..] => bench_mongo(options),
         ["bench", options @ ..] => bench(options),
         [] | ["help" | "--help" | "-h"] => {

@@ -8,6 +8,7 @@
 )]
 
 mod file;
+mod groups;
 mod memory;
 mod options;
 mod page;
@@ -59,6 +60,10 @@ fn measure(options: &Options) -> Result<(), Failure> {
             Measure::Redis => redis::measure(options)?,
             Measure::Scripts => scripts::measure(options)?,
             Measure::Reopen => reopen::measure(options)?,
+            Measure::Groups => groups::work(options)?,
+            Measure::Order => groups::order(options)?,
+            Measure::Times => groups::times(options)?,
+            Measure::Idle => groups::idle(options)?,
         };
         println!("{measured}");
         tables.push((measure.key(), measured));

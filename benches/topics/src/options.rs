@@ -7,7 +7,7 @@ pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench topics [OPTION]...
 
   --quick       short runs, one round: shows that everything works, the figures mean nothing
-  --only LIST   memory, file, redis, scripts, reopen (all)
+  --only LIST   memory, file, redis, scripts, reopen; of groups: groups, order, times, idle (all)
   --rounds N    rounds, of which medians are shown (9)
   --folder PATH where files are written (beside the program)
   --docs        writes the tables of docs/how-fast.md
@@ -33,15 +33,23 @@ pub(crate) enum Measure {
     Redis,
     Scripts,
     Reopen,
+    Groups,
+    Order,
+    Times,
+    Idle,
 }
 
 impl Measure {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Memory,
         Self::File,
         Self::Redis,
         Self::Scripts,
         Self::Reopen,
+        Self::Groups,
+        Self::Order,
+        Self::Times,
+        Self::Idle,
     ];
 
     /// Its name in options; the table's in the docs ends with it.
@@ -52,6 +60,10 @@ impl Measure {
             Self::Redis => "redis",
             Self::Scripts => "scripts",
             Self::Reopen => "reopen",
+            Self::Groups => "groups",
+            Self::Order => "order",
+            Self::Times => "times",
+            Self::Idle => "idle",
         }
     }
 

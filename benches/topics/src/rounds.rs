@@ -149,7 +149,7 @@ pub(crate) fn micros_of_one(
 }
 
 /// The CPU time of all threads of this process.
-fn cpu_time() -> Result<Duration, Failure> {
+pub(crate) fn cpu_time() -> Result<Duration, Failure> {
     // A switch to another thread brings the kernel's count up to date.
     std::thread::yield_now();
     let mut nanos: u64 = 0;

@@ -1,6 +1,5 @@
 //! `trim`, `compact` and `delete`: what a topic gives up.
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -10,10 +9,11 @@ use updraft::topics::{
     Bounds, Compaction, Limit, Offset, Position, Settings, Start, Topic, TopicError, TopicName,
 };
 
-use super::end::{EXIT_CODES, Ended, Exit};
-use super::output::Output;
-use super::store::{OpenStore, StoreOptions};
-use super::time::{duration, time};
+use crate::command::confirm::confirm;
+use crate::command::end::{EXIT_CODES, Ended, Exit};
+use crate::command::output::Output;
+use crate::command::store::{OpenStore, StoreOptions};
+use crate::command::time::{duration, time};
 
 /// Removes the oldest records of a topic.
 ///
@@ -137,33 +137,14 @@ pub(super) async fn delete(options: &DeleteOptions, store: &OpenStore) -> Result
     let topic = store.existing(&options.topic).await?;
     let Bounds { first, last, .. } = topic.bounds().await?;
     if !options.yes {
-        confirm(&format!(
-            "Delete {:?} with its records {first} to {last}? [y/N] ",
-            options.topic.as_str()
-        ))?;
+        let name = options.topic.as_str();
+        confirm(
+            &format!("Delete {name:?} with its records {first} to {last}?"),
+            "deleted",
+        )?;
     }
     topic.delete().await?;
     Ok(Exit::Done)
-}
-
-/// # Errors
-///
-/// Whoever is asked does not say yes, or there is nobody.
-fn confirm(question: &str) -> Result<(), Ended> {
-    let stdin = io::stdin();
-    if !stdin.is_terminal() {
-        let why = "nobody can be asked whether to delete it: standard input is no terminal; --yes \
-                   says so";
-        return Err(Ended::failed(why));
-    }
-    drop(write!(io::stderr(), "{question}"));
-    let mut answer = String::new();
-    let read = stdin.lock().read_line(&mut answer);
-    read.map_err(|error| Ended::failed(format!("standard input cannot be read: {error}")))?;
-    match answer.trim() {
-        "y" | "Y" | "yes" | "Yes" => Ok(()),
-        _ => Err(Ended::failed("nothing was deleted")),
-    }
 }
 
 fn print(topic: &TopicName, removed: u64, bounds: &Bounds) -> Result<Exit, Ended> {

@@ -4,10 +4,10 @@ use clap::Args;
 use updraft::ejson;
 use updraft::topics::{Bounds, Limit, OnLoss, Received, Start, Topic, TopicError, TopicName};
 
-use super::end::{EXIT_CODES, Ended, Exit};
-use super::output::{Output, say};
-use super::store::{OpenStore, StoreOptions};
-use super::time::{iso, now};
+use crate::command::end::{EXIT_CODES, Ended, Exit};
+use crate::command::output::{Output, say};
+use crate::command::store::{OpenStore, StoreOptions};
+use crate::command::time::{ago, iso, now};
 
 /// Prints the names of topics, one a line, in the order of their bytes.
 #[derive(Debug, Args)]
@@ -205,16 +205,5 @@ impl Info {
         lines.push(("first time", time(self.first_time)));
         lines.push(("last time", time(self.last_time)));
         lines
-    }
-}
-
-/// How long ago something was, in its largest unit.
-fn ago(millis: u64) -> String {
-    let seconds = millis / 1000;
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
     }
 }

@@ -1,32 +1,23 @@
-//! `updraft topic`: durable topics for somebody at a terminal, and for scripts. What a command is
-//! asked for goes to standard output, in a form for programs; everything else to standard error.
+//! `updraft topic`: durable topics for somebody at a terminal, and for scripts.
 
 mod change;
-mod end;
 mod info;
-mod interrupt;
 mod lines;
-mod nearest;
-mod output;
 mod path;
 mod progress;
 mod publish;
 mod read;
-mod record;
-mod store;
-mod time;
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 use self::change::{CompactOptions, DeleteOptions, TrimOptions};
-use self::end::{EXIT_CODES, Ended, Exit};
 use self::info::{InfoOptions, ListOptions};
-use self::output::say;
 use self::publish::PublishOptions;
 use self::read::{FollowOptions, ReadOptions};
-use self::store::{Access, StoreOptions};
+use super::end::{EXIT_CODES, Ended, Exit, exit_code};
+use super::store::{Access, StoreOptions};
 
 /// Reads, writes and looks after durable topics.
 ///
@@ -53,21 +44,7 @@ enum TopicCommand {
 
 /// Does what one command line asks for.
 pub(crate) async fn run(options: TopicOptions) -> ExitCode {
-    let exit = match run_command(options.command).await {
-        Ok(exit) => exit,
-        Err(Ended { exit, why }) => {
-            if let Some(why) = why {
-                let kind = if exit == Exit::Interrupted {
-                    ""
-                } else {
-                    "error: "
-                };
-                say(&format!("{kind}{why}"));
-            }
-            exit
-        }
-    };
-    exit.into()
+    exit_code(run_command(options.command).await)
 }
 
 async fn run_command(command: TopicCommand) -> Result<Exit, Ended> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::output::say;
+use crate::command::output::say;
 
 /// How often it is shown.
 const EVERY: Duration = Duration::from_millis(200);

@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::Args;
 use updraft::topics::{Entry, Item, Published, Settings, Topic, TopicError, TopicName};
 
-use super::end::{EXIT_CODES, Ended, Exit, explain};
-use super::interrupt::Interrupt;
 use super::lines::{Line, Lines, Paths};
-use super::output::Output;
 use super::path::Path;
 use super::progress::Progress;
-use super::store::{Access, OpenStore, StoreOptions};
-use super::time::{duration, iso};
+use crate::command::end::{EXIT_CODES, Ended, Exit, explain};
+use crate::command::interrupt::Interrupt;
+use crate::command::output::Output;
+use crate::command::store::{Access, OpenStore, StoreOptions};
+use crate::command::time::{duration, iso};
 
 /// How many lines that are skipped are named, one by one.
 const NAMED: u64 = 20;

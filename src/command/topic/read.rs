@@ -10,12 +10,12 @@ use updraft::topics::{
     Message, Offset, OnLoss, Reader, Received, Start, Topic, TopicError, TopicName,
 };
 
-use super::end::{EXIT_CODES, Ended, Exit, explain};
-use super::interrupt::Interrupt;
-use super::output::{Output, say};
-use super::record::write_record;
-use super::store::{OpenStore, StoreOptions};
-use super::time::time;
+use crate::command::end::{EXIT_CODES, Ended, Exit, explain};
+use crate::command::interrupt::Interrupt;
+use crate::command::output::{Output, say};
+use crate::command::record::write_record;
+use crate::command::store::{OpenStore, StoreOptions};
+use crate::command::time::time;
 
 /// After which time a store that does not answer is asked again.
 const PAUSE: Duration = Duration::from_secs(1);

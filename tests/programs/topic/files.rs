@@ -367,20 +367,7 @@ fn the_relay_needs_no_command_and_a_command_needs_no_relay() {
 fn the_session_of_the_docs_runs_and_their_exit_codes_are_those_of_the_help() {
     let folder = Folder::new();
     let docs = include_str!("../../../docs/command-line.md");
-    let mut blocks = docs.split("```sh\n").skip(1);
-    let session = blocks.find_map(|block| block.strip_prefix("export "));
-    let (session, _) = session
-        .and_then(|it| it.split_once("```"))
-        .expect("a session");
-    let program = Path::new(env!("CARGO_BIN_EXE_updraft"));
-    let programs = program.parent().expect("a folder");
-    let path = std::env::var("PATH").expect("a path");
-    let output = Command::new("sh")
-        .args(["-ec", &format!("export {session}")])
-        .env("PATH", format!("{}:{path}", programs.display()))
-        .current_dir(&folder.0)
-        .output();
-    let ended = Ended::from(output.expect("a shell"));
+    let ended = session(&folder, docs, 0);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(ended.err, "\"orders\": 3 stored, offsets 1 to 3\n");
     assert_eq!(ended.out.matches("\"key\":\"ada\"").count(), 4, "{ended:?}");
@@ -395,4 +382,38 @@ fn the_session_of_the_docs_runs_and_their_exit_codes_are_those_of_the_help() {
             "{line}"
         );
     }
+}
+
+#[test]
+fn the_session_of_groups_in_the_docs_runs() {
+    let folder = Folder::new();
+    let docs = include_str!("../../../docs/command-line.md");
+    let ended = session(&folder, docs, 1);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.err, "\"orders\": 3 stored, offsets 1 to 3\n");
+    assert_eq!(
+        ended.out.matches("\"deliveries\":1").count(),
+        3,
+        "{ended:?}"
+    );
+}
+
+/// Runs what a page says one could type, in a folder of its own.
+#[track_caller]
+fn session(folder: &Folder, docs: &str, number: usize) -> Ended {
+    let blocks = docs.split("```sh\n").skip(1);
+    let mut sessions = blocks.filter_map(|block| block.strip_prefix("export "));
+    let (session, _) = sessions
+        .nth(number)
+        .and_then(|it| it.split_once("```"))
+        .expect("a session");
+    let program = Path::new(env!("CARGO_BIN_EXE_updraft"));
+    let programs = program.parent().expect("a folder");
+    let path = std::env::var("PATH").expect("a path");
+    let output = Command::new("sh")
+        .args(["-ec", &format!("export {session}")])
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .current_dir(&folder.0)
+        .output();
+    output.expect("a shell").into()
 }

@@ -1,7 +1,8 @@
-//! `updraft topic`, as people and scripts run it.
+//! `updraft topic` and `updraft group`, as people and scripts run them.
 
 mod changes;
 mod files;
+mod groups;
 #[cfg(feature = "mongo")]
 mod mongo;
 mod publishing;
@@ -99,11 +100,16 @@ fn parsed(lines: &str) -> Vec<Value> {
     lines.lines().map(parse).collect()
 }
 
-/// A command on a store.
+/// A command on the topics of a store.
 fn command(store: &str, arguments: &[&str]) -> Command {
+    command_of("topic", store, arguments)
+}
+
+/// A command on what a store has of this kind.
+fn command_of(kind: &str, store: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_updraft"));
     command
-        .arg("topic")
+        .arg(kind)
         .args(arguments)
         .env("UPDRAFT_STORE", store)
         .env_remove("RUST_LOG")

@@ -147,6 +147,18 @@ macro_rules! each_conformance_test {
             topic_100_seed_053_an_emitter_goes_on_where_it_was
             topic_100_emitters_that_are_restarted_fire_all_events_in_order
             topic_101_seed_048_049_050_051_one_reader_is_left_after_twenty_reconnects
+            topic_048_061_066_106_a_group_begins_where_it_says_and_counts_what_is_left
+            topic_051_052_054_071_answers_count_once_and_in_order
+            topic_056_a_crash_between_the_letter_and_the_slot_loses_nothing
+            topic_058_064_065_functions_handle_what_there_is
+            topic_059_060_two_topics_are_read_in_turns
+            topic_060_072_records_without_a_key_go_to_whoever_is_free
+            topic_063_with_total_order_one_batch_is_out_at_a_time
+            topic_068_a_stuck_key_holds_no_other_until_there_is_no_more_room
+            topic_069_070_what_comes_again_comes_first_however_often
+            topic_076_a_group_that_is_long_away_does_not_hold_the_topic
+            topic_077_a_hard_limit_of_bytes_removes_what_a_group_has_not_finished
+            topic_079_what_a_group_has_not_finished_survives_compaction
         }
     };
 }

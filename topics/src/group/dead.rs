@@ -83,13 +83,37 @@ impl DeadLetters {
     pub async fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, TopicError> {
         let mut letters = Vec::new();
         for topic in 0..self.0.context.topics() {
-            self.read(topic, |letter| {
+            self.read(topic, 0, |letter| {
                 letters.push(letter);
                 letters.len() < limit
             })
             .await?;
         }
         letters.truncate(limit);
+        Ok(letters)
+    }
+
+    /// The dead letters of one topic behind this number, in the order of their numbers: at most
+    /// `limit`. Behind 0 are all.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::UnknownTopic`] if the group does not read the topic, or that of the store.
+    pub async fn page(
+        &self,
+        topic: &str,
+        after: Offset,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, TopicError> {
+        let topic = self.topic(topic)?;
+        let mut letters = Vec::new();
+        if limit > 0 {
+            self.read(topic, after, |letter| {
+                letters.push(letter);
+                letters.len() < limit
+            })
+            .await?;
+        }
         Ok(letters)
     }
 
@@ -101,7 +125,7 @@ impl DeadLetters {
     pub async fn count(&self) -> Result<u64, TopicError> {
         let mut count: u64 = 0;
         for topic in 0..self.0.context.topics() {
-            self.read(topic, |_| {
+            self.read(topic, 0, |_| {
                 count = count.saturating_add(1);
                 true
             })
@@ -171,13 +195,7 @@ impl DeadLetters {
         topic: &str,
         id: Offset,
     ) -> Result<Option<(Arc<Core>, Epoch, crate::Record)>, TopicError> {
-        let context = &self.0.context;
-        let inputs = context.inputs.iter();
-        let topic = inputs
-            .take(context.topics())
-            .position(|core| core.name.as_str() == topic);
-        let core = dead_letters(context, topic.ok_or(TopicError::UnknownTopic)?);
-        let Some(core) = core else {
+        let Some(core) = dead_letters(&self.0.context, self.topic(topic)?) else {
             return Ok(None);
         };
         if !core.log.features().remove {
@@ -202,10 +220,19 @@ impl DeadLetters {
         Ok(record.map(|record| (core, bounds.epoch, record)))
     }
 
-    /// Reads the letters of a topic, until told that it is enough.
+    /// The place of a topic among those of the group.
+    fn topic(&self, name: &str) -> Result<usize, TopicError> {
+        let context = &self.0.context;
+        let mut topics = context.inputs.iter().take(context.topics());
+        let topic = topics.position(|core| core.name.as_str() == name);
+        topic.ok_or(TopicError::UnknownTopic)
+    }
+
+    /// Reads the letters of a topic behind this number, until told that it is enough.
     async fn read(
         &self,
         topic: usize,
+        after: Offset,
         mut take: impl FnMut(DeadLetter) -> bool,
     ) -> Result<(), TopicError> {
         let context = &self.0.context;
@@ -218,7 +245,10 @@ impl DeadLetters {
             Err(TopicError::UnknownTopic) => return Ok(()),
             open => open?,
         };
-        let mut place = Place::start(bounds.epoch);
+        let mut place = match after {
+            0 => Place::start(bounds.epoch),
+            after => Place::unmarked(bounds.epoch, after),
+        };
         while place.offset < bounds.last {
             let read = core.log.read(&core.name, place, Limit::default());
             let page = match core.call(read).await {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::core::Core;
+use crate::wake::Watcher;
 use crate::{Bounds, Create, Limit, Offset, Page, Place, Read, TopicError};
 
 /// How long a reader waits after an error of the store.
@@ -131,16 +132,33 @@ async fn read(
             }
             continue;
         }
-        let patience = core.settings.poll;
-        let growing = core.log.grew(&core.name, after.offset, patience);
+        let bounds = state.and_then(|(.., bounds)| bounds);
         tokio::select! {
             changed = wanted.changed() => if changed.is_err() { return },
-            () = async {
-                match growing {
-                    Some(growing) => if growing.await.is_err() { sleep(AFTER_ERROR).await },
-                    None => watcher.grew(patience).await,
-                }
-            } => {}
+            () = until_more(core, &mut watcher, after, bounds) => {}
+        }
+    }
+}
+
+/// Waits until there may be something behind the place. `seen` is what there was; `None` if there
+/// was no such topic.
+async fn until_more(core: &Core, watcher: &mut Watcher, after: Place, seen: Option<Bounds>) {
+    let poll = core.settings.poll;
+    if let Some(growing) = core.log.grew(&core.name, after.offset, poll) {
+        if growing.await.is_err() {
+            sleep(AFTER_ERROR).await;
+        }
+        return;
+    }
+    while !watcher.grew(poll.mul_f64(0.8)).await {
+        // Nobody has said so. All who wait for this topic here look together.
+        let is_same = match core.recent_bounds(poll.mul_f64(0.2)).await {
+            Ok(bounds) => seen == Some(bounds),
+            Err(TopicError::UnknownTopic) => seen.is_none(),
+            Err(_) => false,
+        };
+        if !is_same {
+            return;
         }
     }
 }
@@ -166,16 +184,21 @@ async fn page(core: &Core, may_miss: bool, after: Place) -> Result<Outcome, Topi
     })
 }
 
-/// Reads one record of a topic, for its time.
+/// Reads one record of a topic, for its time. `None` if it cannot be read.
 pub(crate) async fn time_of(core: &Core, offset: Offset) -> Result<Option<u64>, TopicError> {
-    let bounds = core.call(core.log.open(&core.name, Create::Never)).await?;
+    let opened = core.call(core.log.open(&core.name, Create::Never)).await;
+    let bounds = match opened {
+        Err(TopicError::UnknownTopic) => return Ok(None),
+        opened => opened?,
+    };
     let after = match offset.saturating_sub(1) {
         0 => Place::start(bounds.epoch),
         offset => Place::unmarked(bounds.epoch, offset),
     };
     let read = core.log.read(&core.name, after, Limit::new(1, 0));
-    match core.call(read).await? {
-        Read::Page(page) => Ok(page.records.first().map(|record| record.time)),
-        _ => Ok(None),
+    match core.call(read).await {
+        Ok(Read::Page(page)) => Ok(page.records.first().map(|record| record.time)),
+        Ok(_) | Err(TopicError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -17,8 +17,37 @@ use crate::TopicError;
 /// at once; otherwise it is delivered again.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
 
-/// Records that [`Member::run`] fetches at once. They are handled one after the other.
-const AT_ONCE: usize = 16;
+/// Records that [`Member::run`] fetches at once: few at first, so that others have some too, and
+/// more as long as all of them are handled within a moment. Each fetch is a write of the store.
+#[derive(Debug)]
+struct AtOnce(usize);
+
+/// Records for which a handler was called.
+struct HandledBatch {
+    /// What is still to be written.
+    acks: Vec<Confirmation>,
+    /// How long the handlers took.
+    time: Duration,
+}
+
+const FEWEST: usize = 16;
+const MOST: usize = 128;
+const MOMENT: Duration = Duration::from_millis(10);
+
+impl AtOnce {
+    const fn new() -> Self {
+        Self(FEWEST)
+    }
+
+    /// So many were handled in this time.
+    fn handled(&mut self, count: usize, time: Duration) {
+        if time > MOMENT {
+            self.0 = FEWEST;
+        } else if count == self.0 {
+            self.0 = self.0.saturating_mul(2).min(MOST);
+        }
+    }
+}
 
 impl Member {
     /// Calls the handler for each record, one at a time, until the group is deleted or the topics
@@ -41,9 +70,16 @@ impl Member {
         H: FnMut(Delivery) -> F,
         F: Future<Output = Result<(), HandlerError>>,
     {
+        let mut at_once = AtOnce::new();
+        let mut acks = Vec::new();
         loop {
-            let deliveries = self.fetch(AT_ONCE).await?;
-            self.handle_each(deliveries, &mut handler).await?;
+            // They are written together with what is fetched.
+            let deliveries = self.fetch(at_once.0).await?;
+            until_written(acks).await?;
+            let count = deliveries.len();
+            let handled = self.handle_each(deliveries, &mut handler).await?;
+            at_once.handled(count, handled.time);
+            acks = handled.acks;
         }
     }
 
@@ -57,12 +93,19 @@ impl Member {
         H: FnMut(Delivery) -> F,
         F: Future<Output = Result<(), HandlerError>>,
     {
+        let mut at_once = AtOnce::new();
+        let mut acks = Vec::new();
         loop {
-            let deliveries = self.fetch_now(AT_ONCE).await?;
-            if deliveries.is_empty() {
+            let fetched = self.fetch_now(at_once.0).await;
+            until_written(acks).await?;
+            let deliveries = fetched?;
+            let count = deliveries.len();
+            if count == 0 {
                 return Ok(());
             }
-            self.handle_each(deliveries, &mut handler).await?;
+            let handled = self.handle_each(deliveries, &mut handler).await?;
+            at_once.handled(count, handled.time);
+            acks = handled.acks;
         }
     }
 
@@ -94,8 +137,8 @@ impl Member {
                 }
                 continue;
             }
-            self.handle_each(batch, |delivery| handler(vec![delivery]))
-                .await?;
+            let handled = self.handle_each(batch, |delivery| handler(vec![delivery]));
+            until_written(handled.await?.acks).await?;
         }
     }
 
@@ -103,11 +146,12 @@ impl Member {
         &self,
         deliveries: Vec<Delivery>,
         mut handler: H,
-    ) -> Result<(), TopicError>
+    ) -> Result<HandledBatch, TopicError>
     where
         H: FnMut(Delivery) -> F,
         F: Future<Output = Result<(), HandlerError>>,
     {
+        let began = Instant::now();
         let mut acks = Vec::new();
         for (index, delivery) in deliveries.iter().enumerate() {
             if !delivery.is_current() {
@@ -126,7 +170,8 @@ impl Member {
                 _ => {}
             }
         }
-        until_written(acks).await
+        let time = began.elapsed();
+        Ok(HandledBatch { acks, time })
     }
 
     /// Runs a handler's future, and extends the time of what it handles. What waits for its turn is

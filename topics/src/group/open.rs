@@ -102,7 +102,7 @@ impl Parts {
             let mut settings = Settings::default();
             settings.auto_create = false;
             // A letter that is replayed is announced, and can wait if nobody hears of it.
-            settings.poll = topic.settings.poll.saturating_mul(6);
+            settings.poll = topic.settings.poll.saturating_mul(12);
             let (wake_ups, leases) = (Arc::clone(&self.wake_ups), Arc::clone(&self.sweep_leases));
             Ok(Arc::new(Core::new(
                 name,

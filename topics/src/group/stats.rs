@@ -162,9 +162,11 @@ async fn topic_stats(context: &Context, input: usize, sum: &Sum) -> Result<Topic
     let start = context.starts.get(input).map_or(0, |place| place.offset);
     let holes = context.holes.get(input).copied().unwrap_or_default();
     let core = context.inputs.get(input).ok_or(TopicError::UnknownTopic)?;
-    let bounds = core
-        .call(core.log.open(&core.name, Create::IfMissing))
-        .await?;
+    let bounds = match core.call(core.log.open(&core.name, Create::Never)).await {
+        // It is created again when somebody publishes, or a member fetches.
+        Err(TopicError::UnknownTopic) => return Ok(TopicStats::of_nothing(&core.name)),
+        bounds => bounds?,
+    };
     // Where it is not known which records were removed, each slot counts all of them.
     let lost = match context.options.order {
         Order::Key => sum.lost.div_ceil(64),
@@ -195,6 +197,19 @@ async fn topic_stats(context: &Context, input: usize, sum: &Sum) -> Result<Topic
         lost,
         oldest_undelivered,
     })
+}
+
+impl TopicStats {
+    fn of_nothing(topic: &TopicName) -> Self {
+        Self {
+            topic: topic.clone(),
+            lag: 0,
+            floor: 0,
+            last: 0,
+            lost: 0,
+            oldest_undelivered: None,
+        }
+    }
 }
 
 impl Sum {

@@ -383,10 +383,11 @@ impl Parts {
         let mut is_more = self.text()? == "1";
         let mut records: Vec<Record> = Vec::new();
         let mut bytes: usize = 0;
-        while let Some(id) = self.0.next() {
-            let time = self.next()?;
-            let content = self.next()?;
-            let (offset, record) = decode(&id, &time, content);
+        let texts = self.next()?;
+        let mut rest = &*texts;
+        while !rest.is_empty() {
+            let entry = Entry::split_off(&mut rest).ok_or_else(unexpected)?;
+            let (offset, record) = entry.decode();
             let Some(record) = record else {
                 if records.is_empty() {
                     return Err(TopicError::Damaged { offset });
@@ -409,18 +410,43 @@ impl Parts {
     }
 }
 
-/// An entry of the stream, and its offset if it is none of ours or damaged.
-fn decode(id: &[u8], time: &[u8], content: Vec<u8>) -> (Offset, Option<Record>) {
-    let id = std::str::from_utf8(id).unwrap_or_default();
-    let (offset, mark) = id.split_once('-').unwrap_or_default();
-    let offset = offset.parse().unwrap_or_default();
-    let record = || {
-        let mark: Mark = mark.parse().ok()?;
-        let time = std::str::from_utf8(time).ok()?.parse().ok()?;
-        let content = Content::decode(Bytes::from(content), mark).ok()?;
-        Some(Record::new(offset, mark, time, content))
-    };
-    (offset, record())
+/// An entry of the stream.
+struct Entry<'a> {
+    id: &'a [u8],
+    time: &'a [u8],
+    content: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// The first of those that a script has put into one text.
+    fn split_off(rest: &mut &'a [u8]) -> Option<Self> {
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        let (head, texts) = rest.split_at_checked(end)?;
+        let mut words = head.split(|byte| *byte == b' ');
+        let id = words.next()?;
+        let mut length = || std::str::from_utf8(words.next()?).ok()?.parse().ok();
+        let (time, content): (usize, usize) = (length()?, length()?);
+        let (time, texts) = texts.get(1..)?.split_at_checked(time)?;
+        let (content, left) = texts.split_at_checked(content)?;
+        *rest = left;
+        Some(Self { id, time, content })
+    }
+
+    /// Its offset, and the record unless it is damaged, or none of ours.
+    fn decode(&self) -> (Offset, Option<Record>) {
+        let id = std::str::from_utf8(self.id).unwrap_or_default();
+        let (offset, mark) = id.split_once('-').unwrap_or_default();
+        let offset = offset.parse().unwrap_or_default();
+        let record = || {
+            let mark: Mark = mark.parse().ok()?;
+            let time = std::str::from_utf8(self.time).ok()?.parse().ok()?;
+            // A copy, so that a record that is kept does not keep its page.
+            let content = Bytes::copy_from_slice(self.content);
+            let content = Content::decode(content, mark).ok()?;
+            Some(Record::new(offset, mark, time, content))
+        };
+        (offset, record())
+    }
 }
 
 /// What a read of this answer finds, as fuzzing makes it up.
@@ -458,6 +484,33 @@ fn number(offset: Offset) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_are_split_as_the_script_joins_them() {
+        let mut rest = &b"1-7 2 3\n12a\nc23-1 0 0\n"[..];
+        let first = Entry::split_off(&mut rest).unwrap();
+        assert_eq!(
+            (first.id, first.time, first.content),
+            (&b"1-7"[..], &b"12"[..], &b"a\nc"[..])
+        );
+        let second = Entry::split_off(&mut rest).unwrap();
+        assert_eq!(
+            (second.id, second.time, second.content),
+            (&b"23-1"[..], &b""[..], &b""[..])
+        );
+        assert!(rest.is_empty());
+        for bad in [
+            "",
+            "1-7",
+            "1-7\n",
+            "1-7 1\nx",
+            "1-7 1 1\nx",
+            "1-7 x 1\nxx",
+            "1-7 -1 2\nxx",
+        ] {
+            assert!(Entry::split_off(&mut bad.as_bytes()).is_none(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_wake_up_is_a_json_string() {

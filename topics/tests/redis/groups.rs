@@ -24,6 +24,14 @@ struct Worker {
 
 impl Worker {
     async fn start(url: &str, settings: fn(GroupSettings) -> GroupSettings) -> Self {
+        Self::with_lease(url, LEASE, settings).await
+    }
+
+    async fn with_lease(
+        url: &str,
+        lease: Duration,
+        settings: fn(GroupSettings) -> GroupSettings,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -31,7 +39,7 @@ impl Worker {
             .unwrap();
         let url = url.to_owned();
         let starting = runtime.spawn(async move {
-            let topics = topics(&url).await.with_lease(LEASE);
+            let topics = topics(&url).await.with_lease(lease);
             let orders = topics.topic("orders", Settings::default()).await.unwrap();
             let settings = settings(GroupSettings::on([&orders]));
             let group = topics.group("billing", settings).await.unwrap();
@@ -217,6 +225,34 @@ async fn topic_049_050_what_a_process_had_that_crashed_is_delivered_by_another()
         (stats.topics[0].lag, stats.pending, stats.redeliveries),
         (0, 0, 20)
     );
+}
+
+/// Nobody waits for its lease, which is longer than this test may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topic_054_what_a_process_had_that_leaves_is_delivered_by_another() {
+    let server = RedisServer::start();
+    let url = server.url();
+    let (_topics, orders) = orders(&url).await;
+    let mut leaving = Worker::with_lease(&url, LONG * 10, by_key).await;
+    publish(&orders, 30).await;
+    let mut member = leaving.group().member("leaving");
+    let held = gather(&mut member, 30).await;
+    let other = Worker::with_lease(&url, LONG * 10, by_key).await;
+    let mut heir = other.group().member("heir");
+    assert!(heir.fetch_now(99).await.unwrap().is_empty());
+    for delivery in &held[..10] {
+        delivery.ack().await.unwrap();
+    }
+    timeout(LONG, member.leave()).await.unwrap().unwrap();
+    // Its process ends as soon as it has left.
+    leaving.crash().await;
+    let again = gather(&mut heir, 20).await;
+    for delivery in &again {
+        assert_eq!(delivery.deliveries(), 1);
+        delivery.ack().await.unwrap();
+    }
+    let stats = other.group().stats().await.unwrap();
+    assert_eq!((stats.topics[0].lag, stats.processes), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -216,7 +216,9 @@ impl Owner {
                 let scanned = owned.slot.scanned(input).map_or(0, |place| place.offset);
                 looked >= check && (scanned >= last || last == 0)
             });
-            owned.slot.ready() == 0 && (is_read || !owned.slot.has_room())
+            // What is being set aside makes room for what is behind it.
+            let is_still = owned.slot.ready() == 0 && !owned.slot.has_parking();
+            is_still && (is_read || !owned.slot.has_room())
         };
         nothing_waits && has_slots && self.slots.iter().flatten().all(is_done)
     }

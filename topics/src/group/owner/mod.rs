@@ -160,7 +160,7 @@ impl Owner {
                 parked = done(&mut self.parking) => self.take_parked(parked),
                 () = context.dropped.added() => {}
                 _ = changes.changed() => self.next_look = Instant::now(),
-                () = watcher.grew(LOOK_EVERY) => self.next_look = Instant::now(),
+                _ = watcher.grew(LOOK_EVERY) => self.next_look = Instant::now(),
                 () = closed.cancelled(), if !self.is_closing => self.is_closing = true,
                 () = sleep_until(timer) => {}
             }
@@ -305,8 +305,9 @@ impl Owner {
                 .iter()
                 .flatten()
                 .all(|owned| !owned.slot.is_changed());
-        let is_settled = self.members.is_empty() && self.owned() > 0;
-        if is_written && !is_settled {
+        // The last one can end with its process: nobody waits for that one's lease then.
+        let takes_part = self.owned() > 0 || !self.seat.is_empty() || self.looking.is_some();
+        if is_written && !(self.members.is_empty() && takes_part) {
             for (_, reply) in self.leaving.drain(..) {
                 reply.send(()).ok();
             }

@@ -18,7 +18,7 @@ use crate::group::slot::{Now, Slot, owner_of};
 use crate::{Epoch, Place, Register, Swap, Swapped, TopicError, Version};
 
 /// How often the slots are looked at when nobody says that something has changed.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(30);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 
@@ -247,7 +247,11 @@ async fn look(
     }
     let seat = sit(&context, value, seat).await?;
     let mut keys = vec![context.name.meta()];
-    keys.extend((0..owned.len()).map(|number| context.name.slot(number)));
+    // Who has all slots knows them.
+    let has_all = owned.iter().all(|is_owned| *is_owned);
+    if !has_all {
+        keys.extend((0..owned.len()).map(|number| context.name.slot(number)));
+    }
     let mut registers = context.registers.get(&keys).await?.into_iter();
     let meta = registers.next().flatten();
     let meta = meta.and_then(|it| Some((it.version, Meta::decode(&it)?)));
@@ -264,7 +268,8 @@ async fn look(
     if takes_part {
         say_active(&context, version, &meta).await;
     }
-    let registers: Vec<_> = registers.collect();
+    let mut registers: Vec<_> = registers.collect();
+    registers.resize(owned.len(), None);
     let processes = processes(&context, takes_part).await?;
     let (free, counts) = sort_out(&context, &registers, &owned);
     let target = fair_share(owned.len(), &processes, &counts, me);

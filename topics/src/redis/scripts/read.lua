@@ -1,6 +1,7 @@
 -- ARGV: epoch, offset, mark or nothing, count, bytes.
 -- The answer: `page`, `epoch`, `ahead` or `diverged`, and the bounds. With `page` then whether more
--- is held behind it, and for each record its id, its time, its content. Or `absent`.
+-- is held behind it, and all records in one text, which a client reads faster than many: for each
+-- its id, the lengths of its time and its content, and these. Or `absent`.
 local offset, count, bytes = tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
 if not epoch then
   return {'absent'}
@@ -50,8 +51,10 @@ if ARGV[3] ~= '' and held and held ~= ARGV[3] then
 end
 local answer = bounds('page')
 answer[8] = more and '1' or '0'
-for _, entry in ipairs(records) do
-  local n = #answer
-  answer[n + 1], answer[n + 2], answer[n + 3] = entry[1], entry[2][2] or '', entry[2][4] or ''
+local texts = {}
+for i, entry in ipairs(records) do
+  local time, content = entry[2][2] or '', entry[2][4] or ''
+  texts[i] = entry[1] .. ' ' .. #time .. ' ' .. #content .. '\n' .. time .. content
 end
+answer[9] = table.concat(texts)
 return answer

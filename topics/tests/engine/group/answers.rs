@@ -141,6 +141,41 @@ async fn topic_054_leaving_gives_back_at_once_and_does_not_count() {
     }
 }
 
+/// The process is not waited for, as one that has crashed is.
+#[tokio::test(start_paused = true)]
+async fn topic_054_what_the_last_member_of_a_process_had_is_elsewhere_at_once() {
+    let memory = Memory::new();
+    let one = Topics::open(memory.clone()).with_lease(SECOND * 60);
+    let two = Topics::open(memory).with_lease(SECOND * 60);
+    let orders = one.topic("orders", Settings::default()).await.unwrap();
+    let group = group(&one, GroupSettings::on([&orders])).await;
+    publish(&orders, &["a", "b", "c", "a"]).await;
+    let mut member = group.member("one");
+    let deliveries = wait(&mut member, 9).await;
+    assert_eq!(deliveries.len(), 4);
+    deliveries[0].ack().await.unwrap();
+    let elsewhere = two.find_group("billing").await.unwrap();
+    let mut heir = elsewhere.member("two");
+    assert!(timeout(SECOND * 2, heir.fetch(9)).await.is_err());
+    let left = Instant::now();
+    let leaving = async {
+        member.leave().await.unwrap();
+        // So the process may end now: nobody counts on it.
+        assert_eq!(elsewhere.stats().await.unwrap().processes, 1);
+    };
+    let taking = async {
+        let mut all = Vec::new();
+        while all.len() < 3 {
+            all.extend(wait(&mut heir, 9).await);
+        }
+        all
+    };
+    let ((), again) = tokio::join!(leaving, taking);
+    assert!(left.elapsed() < SECOND / 5, "{:?}", left.elapsed());
+    assert!(again.iter().all(|delivery| delivery.deliveries() == 1));
+    ack_all(&again).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn topic_054_a_process_that_shuts_down_leaves_all_to_others_at_once() {
     let memory = Memory::new();

@@ -165,3 +165,31 @@ async fn topic_058_what_cannot_be_decoded_is_a_dead_letter_at_once() {
     assert_eq!(letters(&group).await.len(), 2);
     assert!(letters(&group).await.iter().all(|it| it.deliveries == 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_of_a_topic_are_read_page_by_page() {
+    let topics = Topics::open(Memory::new());
+    let settings = || Settings::default();
+    let orders = topics.topic("orders", settings()).await.unwrap();
+    let returns = topics.topic("returns", settings()).await.unwrap();
+    let group = group(&topics, GroupSettings::on([&orders, &returns])).await;
+    publish(&orders, &["a"; 5]).await;
+    publish(&returns, &["b"; 2]).await;
+    let mut member = group.member("w1");
+    let rejected = member.drain(async |delivery| Ok(delivery.reject("no").await?));
+    rejected.await.unwrap();
+    let dead = group.dead_letters();
+    let (mut last, mut found) = (0, Vec::new());
+    loop {
+        let page = dead.page("orders", last, 2).await.unwrap();
+        assert!(page.len() <= 2);
+        let Some(letter) = page.last() else { break };
+        last = letter.id;
+        found.extend(page.iter().map(|letter| letter.offset));
+    }
+    assert_eq!(found, [1, 2, 3, 4, 5]);
+    assert_eq!(dead.page("returns", 0, 9).await.unwrap().len(), 2);
+    assert!(dead.page("returns", 0, 0).await.unwrap().is_empty());
+    let error = dead.page("other", 0, 9).await.unwrap_err();
+    assert_eq!(error.code(), "unknown-topic");
+}

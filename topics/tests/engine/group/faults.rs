@@ -156,6 +156,33 @@ async fn a_process_that_is_cut_off_hands_out_nothing_and_is_shut_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn topic_049_what_a_process_had_that_crashed_is_elsewhere_after_its_lease() {
+    let memory = Memory::new();
+    let lease = SECOND * 10;
+    let (way, topics) = Way::to(&memory);
+    let topics = topics.with_lease(lease);
+    let orders = topics.topic("orders", Settings::default()).await.unwrap();
+    let settings = GroupSettings::on([&orders]).ack_wait(LONG);
+    let crashing = group(&topics, settings).await;
+    publish(&orders, &["a", "b", "c"]).await;
+    let mut member = crashing.member("crashing");
+    assert_eq!(wait(&mut member, 9).await.len(), 3);
+    let other = Topics::open(memory).with_lease(lease);
+    let mut heir = other.find_group("billing").await.unwrap().member("heir");
+    assert!(timeout(lease * 3, heir.fetch(1)).await.is_err());
+    way.set(SILENT);
+    let crashed = tokio::time::Instant::now();
+    let mut again = Vec::new();
+    while again.len() < 3 {
+        again.extend(wait(&mut heir, 9).await);
+    }
+    let taken = crashed.elapsed();
+    assert!(taken <= lease + SECOND * 4, "{taken:?}");
+    assert!(again.iter().all(|delivery| delivery.deliveries() == 2));
+    ack_all(&again).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_group_begins_anew_when_its_topic_is_another_one() {
     let (topics, orders) = orders().await;
     let group = group(&topics, GroupSettings::on([&orders])).await;

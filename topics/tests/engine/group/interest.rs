@@ -60,6 +60,29 @@ async fn topic_075_a_record_goes_when_all_groups_have_finished_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn topic_075_a_record_is_gone_within_two_seconds() {
+    let (topics, orders) = kept(Interest::default(), None).await;
+    let one = group(&topics, GroupSettings::on([&orders])).await;
+    let two = topics.group("shipping", GroupSettings::on([&orders])).await;
+    let (mut one, mut two) = (one.member("one"), two.unwrap().member("two"));
+    // At any time between two sweeps, and two times that floors are written.
+    for round in 1..=20 {
+        publish(&orders, &["a", "b"]).await;
+        ack_all(&wait(&mut one, 9).await).await;
+        ack_all(&wait(&mut two, 9).await).await;
+        for member in [&mut one, &mut two] {
+            ack_all(&fetch(member, 9).await).await;
+        }
+        let finished = tokio::time::Instant::now();
+        while orders.bounds().await.unwrap().first <= round * 2 {
+            assert!(finished.elapsed() <= SECOND * 2, "round {round}");
+            tokio::time::sleep(SECOND / 100).await;
+        }
+        tokio::time::sleep(Duration::from_millis(130)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn topic_075_without_groups_records_are_kept_or_dropped() {
     for (without_groups, expected) in [(WithoutGroups::Keep, 9), (WithoutGroups::Drop, 11)] {
         let mut interest = Interest::default();

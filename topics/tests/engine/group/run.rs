@@ -175,3 +175,24 @@ async fn what_a_handler_has_answered_is_not_answered_again() {
     assert_eq!(keys(&wait(&mut member, 9).await), ["b"]);
     assert_eq!(group.dead_letters().count().await.unwrap(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn topic_065_draining_goes_on_behind_what_is_being_set_aside() {
+    let (topics, orders) = orders().await;
+    let group = group(&topics, GroupSettings::on([&orders])).await;
+    publish(&orders, &["a"; 5]).await;
+    let mut member = group.member("w1");
+    let mut seen = Vec::new();
+    let drained = member.drain(|delivery| {
+        seen.push(delivery.message().offset());
+        async move {
+            if delivery.message().offset() % 2 == 0 {
+                delivery.reject("even").await?;
+            }
+            Ok(())
+        }
+    });
+    drained.await.unwrap();
+    assert_eq!(seen, [1, 2, 3, 4, 5]);
+    assert_eq!(group.dead_letters().count().await.unwrap(), 2);
+}

@@ -102,3 +102,16 @@ async fn topic_061_holes_of_compaction_do_not_count() {
     ack_all(&wait(&mut member, 9).await).await;
     assert_eq!(lag(&group).await, (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn topic_106_statistics_make_no_topic_that_is_not_there() {
+    let (topics, orders) = orders().await;
+    let group = group(&topics, GroupSettings::on([&orders])).await;
+    publish(&orders, &["a", "b"]).await;
+    let name = orders.name().clone();
+    drop(orders);
+    topics.delete(&name).await.unwrap();
+    let stats = group.stats().await.unwrap();
+    assert_eq!((stats.topics[0].lag, stats.topics[0].last), (0, 0));
+    assert!(topics.list("", None, 9).await.unwrap().is_empty());
+}

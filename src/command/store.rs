@@ -1,4 +1,4 @@
-//! Which store a command uses, and how its topics are found there.
+//! Which store a command uses, and how its topics and groups are found there.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 use updraft::Redis;
 use updraft::topics::{
-    FileStore, RedisSettings, RedisStore, Settings, Store, Topic, TopicError, TopicName, Topics,
+    FileStore, Group, RedisSettings, RedisStore, Settings, Store, Topic, TopicError, TopicName,
+    Topics,
 };
 #[cfg(feature = "mongo")]
 use updraft::topics::{MongoSettings, MongoStore};
@@ -14,7 +15,7 @@ use updraft_bus::{ChannelSettings, Channels};
 
 use super::end::{Ended, Exit};
 use super::nearest::nearest;
-use crate::command::with_option;
+use super::with_option;
 
 /// Names that are read at once, and among which a mistyped one is looked for.
 const PAGE: usize = 1000;
@@ -221,6 +222,22 @@ impl OpenStore {
         self.topics.list(prefix, after, PAGE).await
     }
 
+    /// Opens a group that is there.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, with the known names that are like its.
+    pub(super) async fn group(&self, name: &str) -> Result<Group, Ended> {
+        match self.topics.find_group(name).await {
+            Err(TopicError::UnknownGroup { .. }) => {
+                let known = self.topics.groups().await?;
+                let known = known.iter().map(String::as_str);
+                Err(unknown("group", name, known))
+            }
+            group => Ok(group?),
+        }
+    }
+
     async fn unknown(&self, wanted: &TopicName) -> Result<Ended, TopicError> {
         let mut known: Vec<TopicName> = Vec::new();
         while known.len() < MOST_NAMES {
@@ -230,17 +247,8 @@ impl OpenStore {
             }
             known.extend(names);
         }
-        let like = nearest(wanted.as_str(), known.iter().map(TopicName::as_str));
-        let like: Vec<String> = like.into_iter().map(|name| format!("{name:?}")).collect();
-        let hint = match (like.is_empty(), known.is_empty()) {
-            (false, _) => format!("did you mean {}?", like.join(" or ")),
-            (true, true) => "the store has none".to_owned(),
-            (true, false) => "`updraft topic list` prints those that there are".to_owned(),
-        };
-        let wanted = wanted.as_str();
-        Ok(Ended::failed(format!(
-            "there is no topic {wanted:?}; {hint}"
-        )))
+        let known = known.iter().map(TopicName::as_str);
+        Ok(unknown("topic", wanted.as_str(), known))
     }
 
     /// Gives the store back. What was begun is finished.
@@ -250,4 +258,16 @@ impl OpenStore {
             file.close().await;
         }
     }
+}
+
+/// What is said of a name that is not there. `kind` is what it would be the name of.
+fn unknown<'a>(kind: &str, wanted: &str, known: impl Iterator<Item = &'a str> + Clone) -> Ended {
+    let like = nearest(wanted, known.clone());
+    let like: Vec<String> = like.into_iter().map(|name| format!("{name:?}")).collect();
+    let hint = match (like.is_empty(), known.count()) {
+        (false, _) => format!("did you mean {}?", like.join(" or ")),
+        (true, 0) => "the store has none".to_owned(),
+        (true, _) => format!("`updraft {kind} list` prints those that there are"),
+    };
+    Ended::failed(format!("there is no {kind} {wanted:?}; {hint}"))
 }

@@ -56,6 +56,17 @@ pub(super) fn iso(time: u64) -> String {
     date(time.min(latest)).unwrap_or_default()
 }
 
+/// How long ago something was, in its largest unit.
+pub(super) fn ago(millis: u64) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

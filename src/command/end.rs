@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use updraft::topics::TopicError;
 
+use super::output::say;
+
 /// What a command's exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -90,11 +92,31 @@ impl Exit {
     }
 }
 
+/// Says why a command has ended, if there is something to say.
+pub(super) fn exit_code(outcome: Result<Exit, Ended>) -> ExitCode {
+    let exit = match outcome {
+        Ok(exit) => exit,
+        Err(Ended { exit, why }) => {
+            if let Some(why) = why {
+                let kind = if exit == Exit::Interrupted {
+                    ""
+                } else {
+                    "error: "
+                };
+                say(&format!("{kind}{why}"));
+            }
+            exit
+        }
+    };
+    exit.into()
+}
+
 /// The text of an error, with its causes. What it says to a program is left out.
 pub(super) fn explain(error: &TopicError) -> String {
     let mut text = match error {
         TopicError::Unavailable(_) => "the store does not answer".to_owned(),
         TopicError::UnknownTopic => "the topic is not there any more".to_owned(),
+        TopicError::UnknownGroup { .. } => "the group is not there any more".to_owned(),
         error => error.to_string(),
     };
     let mut cause = error.source();

@@ -23,6 +23,15 @@ impl Output {
         self.0.write_all(b"\n")
     }
 
+    /// Text without the end of a line.
+    ///
+    /// # Errors
+    ///
+    /// As [`line`](Self::line).
+    pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
+        self.0.write_all(text.as_bytes())
+    }
+
     /// # Errors
     ///
     /// As [`line`](Self::line).

@@ -1,5 +1,19 @@
 //! Groups on the store's registers: sharing, order, failures, dead letters, and taking over.
 
+mod answers;
+mod faults;
+mod options;
+mod order;
+mod retention;
+mod run;
+
+pub use self::answers::*;
+pub use self::faults::*;
+pub use self::options::*;
+pub use self::order::*;
+pub use self::retention::*;
+pub use self::run::*;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -118,6 +132,41 @@ async fn publish(orders: &Topic, keys: usize, count: usize) {
 async fn fetch(member: &mut Member, most: usize) -> Vec<Delivery> {
     let fetched = timeout(PATIENCE, member.fetch(most)).await;
     fetched.expect("something to have").unwrap()
+}
+
+/// The topics of a process that nobody takes anything from, however slow the store is.
+async fn patient(harness: &impl Harness) -> Topics {
+    let store = harness.open().await;
+    let store = Store::new(store.log, store.registers, channels());
+    Topics::open(store).with_lease(PATIENCE)
+}
+
+async fn orders(topics: &Topics) -> Topic {
+    topics.topic("orders", Settings::default()).await.unwrap()
+}
+
+/// A group in which no record is taken back because a slow machine takes long.
+fn settings(topic: &Topic) -> GroupSettings {
+    GroupSettings::on([topic]).ack_wait(PATIENCE * 10)
+}
+
+/// Fetches until the member has so many more.
+async fn gather(member: &mut Member, count: usize) -> Vec<Delivery> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        all.extend(fetch(member, count - all.len()).await);
+    }
+    all
+}
+
+async fn ack_all(deliveries: &[Delivery]) {
+    for delivery in deliveries {
+        delivery.ack().await.unwrap();
+    }
+}
+
+fn offsets(deliveries: &[Delivery]) -> Vec<u64> {
+    deliveries.iter().map(|it| it.message().offset()).collect()
 }
 
 async fn until(group: &Group, what: &str, holds: impl Fn(&GroupStats) -> bool) {
