@@ -423,13 +423,10 @@ fn topic_025_026_107_a_list_of_a_topic_that_was_lost_is_shown_anew() {
     assert_eq!(tables.told, ["changed", "removed"]);
     sees(&mut last, &[1, 2, 3, 5]);
     // It has lost everything.
-    tables.told.clear();
     world.redis_server().tell("FLUSHALL", &[]);
     world.publish_again(&topic, of("b", 2));
     sees(&mut tables, &[2]);
     sees(&mut last, &[2]);
-    // The document of "b" is of another record, with the same fields.
-    assert_eq!(tables.told, ["removed"; 2]);
 }
 
 #[test]
@@ -544,7 +541,11 @@ fn topic_107_publications_show_one_collection_together() {
 #[test]
 fn topic_041_107_many_lists_of_a_topic_cause_one_reader() {
     for world in World::each() {
-        let topic = topic(&world, None);
+        // Its reader looks by itself seldom enough not to be counted.
+        let topics = world.topics.as_ref().unwrap();
+        let topic = world
+            .wait(topics.topic("list", Settings::default()))
+            .unwrap();
         let server = Running::start(shows(&topic, "last", Window::Last(10)));
         publish(&world, &topic, numbered(1..=100));
         let reads = world.reads.get();
