@@ -93,14 +93,15 @@ impl World {
 
     fn over_redis(redis: RedisServer) -> Self {
         let runtime = runtime();
-        let settings = RedisSettings::default();
-        let store = runtime.block_on(async {
-            let store = Arc::new(RedisStore::open(&redis.url(), settings).await.unwrap());
-            let bus = Redis::connect(&redis.url()).await.unwrap();
-            let bus = Channels::open(bus, ChannelSettings::default()).unwrap();
-            Store::new(store.clone(), store, Arc::new(bus))
-        });
+        let store = runtime.block_on(store_in(&redis));
         Self::over(store, runtime, None, Some(redis))
+    }
+
+    /// The topics of the same Redis, as another process opens them.
+    pub(super) fn elsewhere(&self) -> Topics {
+        let redis = self.redis_server();
+        let opening = async { Topics::open(store_in(&redis).await) };
+        self.runtime.block_on(opening)
     }
 
     fn over(
@@ -197,6 +198,14 @@ impl World {
         let bounds = self.wait(self.topic.bounds()).unwrap();
         Position::new(self.topic.name(), bounds.epoch, offset, 77)
     }
+}
+
+async fn store_in(redis: &RedisServer) -> Store {
+    let settings = RedisSettings::default();
+    let store = Arc::new(RedisStore::open(&redis.url(), settings).await.unwrap());
+    let bus = Redis::connect(&redis.url()).await.unwrap();
+    let bus = Channels::open(bus, ChannelSettings::default()).unwrap();
+    Store::new(store.clone(), store, Arc::new(bus))
 }
 
 impl Drop for World {
