@@ -70,7 +70,6 @@ async fn main() -> Result<()> {
         .back_off([Duration::from_millis(200), Duration::from_secs(1)]);
     let billing = topics.group("billing", settings).await?;
     let name = format!("process {}", std::process::id());
-    let working = tokio::spawn(billing.member(&name).run(bill));
 
     // Here everybody may work. A real one asks who `subscription.user_id()` is.
     let everybody = async |_: Subscription| Ok(());
@@ -78,7 +77,7 @@ async fn main() -> Result<()> {
         let orders = orders.clone();
         async move {
             let customer = order.get("customer").and_then(Value::as_str);
-            let customer = customer.ok_or(Error::bad_request("Whose order is it?"))?;
+            let customer = customer.ok_or_else(|| Error::bad_request("Whose order is it?"))?;
             let entry = updraft::topics::Entry::value(&order).key(customer);
             call.publish(&orders, entry).await
         }
@@ -90,9 +89,11 @@ async fn main() -> Result<()> {
         .bind(listen)
         .await?;
     println!("{name} works, and listens on {}", bound.local_addr());
-    bound.serve().await?;
+    tokio::select! {
+        served = bound.serve() => served?, // until SIGTERM or Ctrl-C
+        worked = billing.member(&name).run(bill) => worked?,
+    }
     // What it has goes to others at once.
-    working.abort();
     topics.shut_down().await;
     Ok(())
 }

@@ -1,5 +1,10 @@
 //! What clients are given, and what they answer.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests measure how long a record is held back, or held"
+)]
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
