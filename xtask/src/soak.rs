@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::fuzz;
 use crate::steps::Steps;
 use crate::workspace::{cargo, clients, run as run_command};
+use crate::{clients as other_clients, fuzz};
 
 /// How many minutes each fuzz target and each test lasts by default.
 const MINUTES: &str = "10";
@@ -18,6 +18,9 @@ pub(crate) fn run(minutes: Option<&str>) -> bool {
     };
     let mut steps = Steps::default();
     steps.run("fuzzing", || fuzz::run(time));
+    // One of the tests has a page.
+    steps.run("npm clients", other_clients::npm);
+    steps.run("building the npm package", other_clients::build_package);
     steps.run("soak tests", || {
         let arguments = [
             "test",

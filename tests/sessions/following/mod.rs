@@ -2,6 +2,7 @@
 
 mod away;
 mod clients;
+mod emitter;
 mod flow;
 mod mirror;
 mod named;

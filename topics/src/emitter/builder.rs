@@ -89,9 +89,8 @@ impl EmitterBuilder {
     /// when the topic is deleted.
     ///
     /// It is written while events fire. After a crash those fire again that had fired since it was
-    /// written last, and none is left out. For an effect that must not be repeated, store the
-    /// event's offset with it, and leave out what is not behind that; or store its position with
-    /// it, and [`start`](Self::start) from there.
+    /// written last, and none is left out. Where an effect must not be repeated, have no cursor:
+    /// store the event's position with the effect, and [`start`](Self::start) from there.
     ///
     /// Two emitters cannot have the same cursor: the earlier one ends with
     /// [`TopicError::LeaseLost`] when it writes next.

@@ -59,8 +59,8 @@ impl Event {
         })
     }
 
-    /// Its record: position, offset, time, metadata. An event that fires a second time, because
-    /// its process ended before it was known to have fired, has the same offset again.
+    /// Its record: position, time, metadata. An event that fires a second time, because its process
+    /// ended before it was known to have fired, has the same position again.
     pub const fn message(&self) -> &Message {
         &self.message
     }
