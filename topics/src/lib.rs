@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod broker;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -22,6 +23,7 @@ mod message;
 #[cfg(feature = "mongo")]
 mod mongo;
 mod name;
+mod nearest;
 mod position;
 mod publish;
 mod random;
@@ -30,6 +32,7 @@ mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod register;
+pub mod registry;
 mod resume;
 mod seek;
 mod settings;
@@ -43,6 +46,7 @@ mod topic;
 mod topics;
 mod wake;
 
+pub use self::broker::EventBroker;
 pub use self::entry::Entry;
 pub use self::error::{Cause, Item, TopicError};
 #[cfg(feature = "file")]
