@@ -46,7 +46,9 @@ mod topic;
 mod topics;
 mod wake;
 
-pub use self::broker::EventBroker;
+pub use self::broker::{
+    Consumed, EventBroker, EventConsumer, EventFlusher, StreamGroupStats, StreamStats,
+};
 pub use self::entry::Entry;
 pub use self::error::{Cause, Item, TopicError};
 #[cfg(feature = "file")]

@@ -1,7 +1,15 @@
 //! The event broker: publishes to the streams of a registry and consumes them, under the names that
 //! the registry declares and no others.
 
+mod consumer;
+mod flusher;
+mod stats;
+
 use serde::Serialize;
+
+pub use self::consumer::{Consumed, EventConsumer};
+pub use self::flusher::EventFlusher;
+pub use self::stats::{StreamGroupStats, StreamStats};
 
 use crate::registry::Engine;
 use crate::{Entry, Published, TopicError};
@@ -66,6 +74,36 @@ impl EventBroker {
         entry: impl Into<Entry>,
     ) -> Result<Published, TopicError> {
         self.engine.topic(stream)?.publish(entry).await
+    }
+
+    /// An empty buffer for events that are published together.
+    pub fn new_flusher(&self) -> EventFlusher {
+        EventFlusher::new(self.engine.clone())
+    }
+
+    /// What consumes the streams of a group.
+    ///
+    /// ```
+    /// # use updraft_topics::{EventBroker, TopicError};
+    /// # async fn consume(broker: EventBroker) -> Result<(), TopicError> {
+    /// let consumer = broker.consumer("read-group-ab")?;
+    /// let consumed = consumer.non_blocking().consume(5, async |events| {
+    ///     for event in events {
+    ///         let text: String = event.parse()?;
+    ///         println!("{text} of {}, {:?}", event.topic(), event.message().meta());
+    ///     }
+    ///     Ok(())
+    /// }).await?;
+    /// println!("{consumed:?}"); // Drained, or NotOwner if another process consumes
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError::Undeclared`].
+    pub fn consumer(&self, group: &str) -> Result<EventConsumer, TopicError> {
+        self.engine.group(group)?;
+        Ok(EventConsumer::new(self.engine.clone(), group))
     }
 }
 

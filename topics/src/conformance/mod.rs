@@ -20,6 +20,7 @@
 //! ```
 
 mod append;
+mod broker;
 mod cancel;
 mod group;
 mod read;
@@ -28,6 +29,7 @@ mod remove;
 mod topics;
 
 pub use self::append::*;
+pub use self::broker::*;
 pub use self::cancel::*;
 pub use self::group::*;
 pub use self::read::*;
@@ -140,6 +142,8 @@ macro_rules! each_conformance_test {
             topic_047_067_075_members_share_records_and_keep_the_order_of_keys
             topic_049_050_a_process_that_is_cut_off_is_replaced
             topic_055_057_records_that_fail_become_dead_letters
+            topic_105_a_flusher_keeps_order_and_what_one_pool_cannot_take
+            topic_059_065_075_a_group_consumes_its_streams_one_process_at_a_time
         }
     };
 }

@@ -1,12 +1,14 @@
 //! A registry whose pools are open.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Registry;
 use crate::nearest::nearest;
-use crate::{Group, GroupSettings, Interest, Settings, Topic, TopicError, Topics};
+use crate::{
+    Group, GroupSettings, Interest, Lease, RegisterKey, Settings, Topic, TopicError, Topics,
+};
 
 /// The pools, streams and groups of a registry. Its clones are handles of the same ones; when the
 /// last one and the brokers made of it are dropped, its readers end.
@@ -18,7 +20,11 @@ struct Inner {
     pools: BTreeMap<String, Topics>,
     streams: BTreeMap<String, Stream>,
     groups: BTreeMap<String, DeclaredGroup>,
+    /// After how long a consumer that has stopped is replaced.
     lease: Duration,
+    /// The rights to be a numbered consumer of a group. Filled by `consumer_lease`, bounded by the
+    /// numbers that the program uses.
+    consumers: Mutex<HashMap<RegisterKey, Lease>>,
 }
 
 /// A stream, and where it belongs.
@@ -82,6 +88,7 @@ impl Engine {
             streams,
             groups,
             lease: registry.lease,
+            consumers: Mutex::default(),
         })))
     }
 
@@ -131,8 +138,21 @@ impl Engine {
         found.ok_or_else(|| undeclared("group", name, groups.keys()))
     }
 
-    pub(crate) fn lease(&self) -> Duration {
-        self.0.lease
+    /// The right to be this consumer of the group. The same one each time, which remembers what it
+    /// has seen of other owners.
+    pub(crate) fn consumer_lease(&self, group: &str, number: u32) -> Result<Lease, TopicError> {
+        let pool = &self.declared_group(group)?.pool;
+        let key = RegisterKey::new(&format!("consumers of {group}"), &number.to_string())?;
+        let registers = Arc::clone(&self.topics(pool)?.store().registers);
+        let mut consumers = self
+            .0
+            .consumers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let lease = consumers
+            .entry(key.clone())
+            .or_insert_with(|| Lease::new(registers, key, self.0.lease));
+        Ok(lease.clone())
     }
 }
 

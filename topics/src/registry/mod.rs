@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::engine::Engine;
+pub(crate) use self::engine::Stream;
 pub use self::pool::Pool;
 use self::problem::Declared;
 pub use self::problem::{Location, Problem, Problems};
