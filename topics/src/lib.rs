@@ -92,4 +92,10 @@ mod pages {
     struct Ingest;
     #[doc = include_str!("../../docs/topics.md")]
     struct Topics;
+    #[cfg(feature = "registry-files")]
+    #[doc = include_str!("../../docs/registry.md")]
+    struct Registry;
+    #[cfg(feature = "registry-files")]
+    #[doc = include_str!("../../docs/from-beeorm.md")]
+    struct FromBeeOrm;
 }

@@ -8,6 +8,7 @@
 )]
 
 mod file;
+mod flush;
 mod memory;
 mod options;
 mod page;
@@ -57,6 +58,7 @@ fn measure(options: &Options) -> Result<(), Failure> {
             Measure::Memory => memory::measure(options)?,
             Measure::File => file::measure(options)?,
             Measure::Redis => redis::measure(options)?,
+            Measure::Flush => flush::measure(options)?,
             Measure::Scripts => scripts::measure(options)?,
             Measure::Reopen => reopen::measure(options)?,
         };

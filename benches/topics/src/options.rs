@@ -7,7 +7,7 @@ pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench topics [OPTION]...
 
   --quick       short runs, one round: shows that everything works, the figures mean nothing
-  --only LIST   memory, file, redis, scripts, reopen (all)
+  --only LIST   memory, file, redis, flush, scripts, reopen (all)
   --rounds N    rounds, of which medians are shown (9)
   --folder PATH where files are written (beside the program)
   --docs        writes the tables of docs/how-fast.md
@@ -31,15 +31,17 @@ pub(crate) enum Measure {
     Memory,
     File,
     Redis,
+    Flush,
     Scripts,
     Reopen,
 }
 
 impl Measure {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Memory,
         Self::File,
         Self::Redis,
+        Self::Flush,
         Self::Scripts,
         Self::Reopen,
     ];
@@ -50,6 +52,7 @@ impl Measure {
             Self::Memory => "memory",
             Self::File => "file",
             Self::Redis => "redis",
+            Self::Flush => "flush",
             Self::Scripts => "scripts",
             Self::Reopen => "reopen",
         }

@@ -130,9 +130,11 @@ impl EventConsumer {
     /// The right to be the consumer of this number.
     async fn take(&self, number: u32) -> Result<Option<Held>, TopicError> {
         let lease = self.engine.consumer_lease(&self.group, number)?;
-        match lease.try_take().await? {
-            None if !self.wait.is_zero() => Ok(timeout(self.wait, lease.take()).await.ok()),
-            taken => Ok(taken),
+        match lease.try_take().await {
+            Ok(None) | Err(_) if !self.wait.is_zero() => {
+                Ok(timeout(self.wait, lease.take()).await.ok())
+            }
+            taken => taken,
         }
     }
 }

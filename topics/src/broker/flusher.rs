@@ -190,8 +190,12 @@ async fn flush_stream(
         let outcome = publish_records(topic.core(), batch.collect(), None).await;
         match outcome {
             Ok(published) => {
-                let indices = records.iter().map(|(index, _)| *index);
-                results.extend(indices.zip(published.into_iter().map(Ok)));
+                let mut published = published.into_iter();
+                results.extend(records.iter().map(|(index, _)| {
+                    // A store answers for each record.
+                    let result = published.next().ok_or(TopicError::Unavailable(None));
+                    (*index, result)
+                }));
                 records = rest;
             }
             Err(error) => {

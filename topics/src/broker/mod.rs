@@ -39,7 +39,7 @@ impl EventBroker {
     /// #[derive(Serialize)]
     /// struct Sold {
     ///     color: String,
-    ///     price: f32,
+    ///     price: f64,
     /// }
     ///
     /// # async fn publish(broker: EventBroker) -> Result<(), TopicError> {

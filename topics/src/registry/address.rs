@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_stands_for_a_url() {
+    fn seed_001_031_an_address_stands_for_a_url() {
         for (text, url, namespace) in [
             ("localhost:6379:0", "redis://localhost:6379/0", ""),
             ("192.168.1.20:6379:3", "redis://192.168.1.20:6379/3", ""),

@@ -42,6 +42,7 @@ pub(super) struct Declared<T> {
 }
 
 impl Location {
+    #[cfg(feature = "registry-files")]
     pub(super) fn new(file: &Arc<str>, line: u32, column: u32) -> Self {
         Self {
             file: Arc::clone(file),

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn topic_104_a_registry_in_rust_is_checked_as_a_whole() {
+fn topic_104_seed_004_a_registry_in_rust_is_checked_as_a_whole() {
     let registry = Registry::new()
         .pool("default", "localhost:6379:0")
         .pool("second", "localhost:6379:0")
@@ -51,7 +51,7 @@ mod files {
 
     /// Each file beside what is wrong with it. UPDATE_EXPECTED writes the latter.
     #[test]
-    fn topic_104_all_that_is_wrong_with_a_file_is_told_at_once() {
+    fn topic_104_seed_004_all_that_is_wrong_with_a_file_is_told_at_once() {
         let files = fs::read_dir(folder()).unwrap();
         let files = files.map(|entry| entry.unwrap().path());
         let files = files.filter(|path| path.extension().is_some_and(|end| end != "txt"));

@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Sold {
     color: String,
-    price: f32,
+    price: f64,
 }
 
 /// The page's streams, in these pools.
@@ -273,7 +273,7 @@ async fn seed_019_what_a_handler_leaves_is_acknowledged_when_it_returns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn seed_020_021_065_consuming_waits_for_more_unless_it_is_told_otherwise() {
+async fn seed_020_021_topic_065_consuming_waits_for_more_unless_it_is_told_otherwise() {
     let broker = engine().await.event_broker();
     let count = AtomicUsize::new(0);
     let consumer = broker.consumer("read-group-a").unwrap();
