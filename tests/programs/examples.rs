@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use updraft_test_support::client::{CONNECT, Client, PATIENCE};
 use updraft_test_support::eventually;
-use updraft_test_support::example::{Example, folder};
+use updraft_test_support::example::{Example, folder, output};
 use updraft_test_support::process::{Process, cargo, free_port};
 use updraft_test_support::redis::RedisServer;
 
@@ -506,4 +506,54 @@ fn http(server: &Example, head: &str, body: &str) -> Answer {
         head: head.to_owned(),
         body: body.to_owned(),
     }
+}
+
+/// With the file beside it, but for the addresses.
+#[test]
+fn seed_003_event_broker_does_what_the_page_of_beeorm_shows() {
+    let pools = [RedisServer::start(), RedisServer::start()];
+    let mut streams = include_str!("../../examples/event_broker/streams.yaml").to_owned();
+    for (address, pool) in ["localhost:6379:0", "192.168.1.20:6379:3"]
+        .iter()
+        .zip(&pools)
+    {
+        assert!(streams.contains(address));
+        let database = &address[address.len() - 2..];
+        let here = format!("127.0.0.1:{}{database}", pool.port());
+        streams = streams.replace(address, &here);
+    }
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("event_broker.yaml");
+    std::fs::write(&file, streams).unwrap();
+    let printed = output("event_broker", &[("STREAMS", file.to_str().unwrap())]);
+    let (consumed, rest) = printed.split_once("FINISHED").expect(&printed);
+    // Events of two streams come in no certain order.
+    let mut consumed: Vec<&str> = consumed.lines().collect();
+    consumed[1..].sort_unstable();
+    assert_eq!(
+        consumed,
+        [
+            "FLUSHED 2",
+            r#"EVENT "a" WITH ID 2 FROM STREAM stream-a"#,
+            r#"EVENT "hello" WITH ID 1 FROM STREAM stream-a"#,
+            r#"EVENT {"color":"red","price":12.34} WITH ID 1 FROM STREAM stream-b"#,
+        ]
+    );
+    assert_eq!(
+        rest,
+        r#": Drained
+THE SECOND IS NotOwner
+VERSION 1: Sold { color: "red", price: 12.23 }
+VERSION 2: SoldWithDiscount { color: "blue", price: 120.5, discount: 10 }
+FINISHED: Drained
+META {"ip": "232.12.24.11", "url": "/about-us/"}
+FINISHED: Drained
+STREAM stream-a IN default
+GROUP read-group-a HAS 0 TO DO
+GROUP read-group-ab HAS 2 TO DO
+STREAM stream-b IN default
+GROUP read-group-ab HAS 0 TO DO
+STREAM stream-c IN second
+GROUP read-group-c HAS 0 TO DO
+"#
+    );
 }

@@ -127,6 +127,13 @@ pub enum TopicError {
         /// The group with the most similar name.
         nearest: Option<Box<str>>,
     },
+    /// `undeclared`: the registry does not declare this. Nothing was stored.
+    Undeclared {
+        /// What it is: a pool, a stream or a group.
+        what: &'static str,
+        /// The declared one with the most similar name.
+        nearest: Option<Box<str>>,
+    },
     /// `paused`: the group hands out nothing for now.
     Paused,
     /// `lease-lost`: another process has the lease, or may have it. What was to be written may have
@@ -189,6 +196,7 @@ impl TopicError {
             Self::OutOfOrder => "out-of-order",
             Self::GroupConflict { .. } => "group-conflict",
             Self::UnknownGroup { .. } => "unknown-group",
+            Self::Undeclared { .. } => "undeclared",
             Self::Paused => "paused",
             Self::LeaseLost => "lease-lost",
             Self::Killed => "killed",
@@ -359,6 +367,18 @@ impl fmt::Display for TopicError {
                 f,
                 "there is no such group; the nearest name is `{name}`, or create it by opening it \
                  with its settings"
+            ),
+            Self::Undeclared {
+                what,
+                nearest: None,
+            } => write!(f, "no such {what} is declared; declare it in the registry"),
+            Self::Undeclared {
+                what,
+                nearest: Some(name),
+            } => write!(
+                f,
+                "no such {what} is declared; the nearest name is `{name}`, or declare it in the \
+                 registry"
             ),
             Self::Paused => {
                 f.write_str("the group is paused; resume it, or wait until somebody does")

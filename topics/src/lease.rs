@@ -6,7 +6,7 @@
 //! an owner that comes late changes nothing, and learns that it has lost the lease.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -75,6 +75,8 @@ struct Shared {
     key: RegisterKey,
     time: Duration,
     tasks: TaskTracker,
+    /// What `try_take` has seen last.
+    seen: Mutex<Option<Seen>>,
 }
 
 /// A lease that this process has. Dropping it frees the lease.
@@ -132,6 +134,7 @@ impl Lease {
             key,
             time: time.clamp(SHORTEST, LONGEST),
             tasks: TaskTracker::new(),
+            seen: Mutex::default(),
         }))
     }
 
@@ -154,9 +157,32 @@ impl Lease {
             sleep_until(lease.next_look(seen)).await;
         }
     }
+
+    /// Takes the lease if that is possible now; `None` if another owner has it. One that has stopped
+    /// is replaced by a call which comes the lease time after an earlier one, of this handle or its
+    /// clones.
+    ///
+    /// # Errors
+    ///
+    /// That of the store.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`take`](Self::take).
+    pub async fn try_take(&self) -> Result<Option<Held>, TopicError> {
+        let lease = &self.0;
+        let mut seen = *lease.seen();
+        let taken = lease.try_take([random(), random()], &mut seen).await;
+        *lease.seen() = seen;
+        taken
+    }
 }
 
 impl Shared {
+    fn seen(&self) -> MutexGuard<'_, Option<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes the lease if it is free, or has been seen unchanged for long enough.
     async fn try_take(
         self: &Arc<Self>,

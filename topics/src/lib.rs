@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod broker;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -23,6 +24,7 @@ mod message;
 #[cfg(feature = "mongo")]
 mod mongo;
 mod name;
+mod nearest;
 mod position;
 mod publish;
 mod random;
@@ -31,6 +33,7 @@ mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod register;
+pub mod registry;
 mod resume;
 mod seek;
 mod settings;
@@ -44,6 +47,9 @@ mod topic;
 mod topics;
 mod wake;
 
+pub use self::broker::{
+    Consumed, EventBroker, EventConsumer, EventFlusher, StreamGroupStats, StreamStats,
+};
 pub use self::emitter::{
     Emitter, EmitterBuilder, EmitterStats, Event, Filter, ListenerId, State, States, Triggered,
 };
@@ -96,4 +102,10 @@ mod pages {
     struct StreamableTopic;
     #[doc = include_str!("../../docs/topics.md")]
     struct Topics;
+    #[cfg(feature = "registry-files")]
+    #[doc = include_str!("../../docs/registry.md")]
+    struct Registry;
+    #[cfg(feature = "registry-files")]
+    #[doc = include_str!("../../docs/from-beeorm.md")]
+    struct FromBeeOrm;
 }

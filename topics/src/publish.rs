@@ -56,6 +56,15 @@ pub(crate) async fn publish_many(
     let records = entries.into_iter().enumerate();
     let records = records.map(|(index, entry)| entry.into_record(index, &core.settings));
     let records = records.collect::<Result<Vec<_>, _>>()?;
+    publish_records(core, records, expect).await
+}
+
+/// The same for what was checked.
+pub(crate) async fn publish_records(
+    core: &Core,
+    records: Vec<NewRecord>,
+    expect: Option<Offset>,
+) -> Result<Vec<Published>, TopicError> {
     if records.is_empty() {
         return Ok(Vec::new());
     }

@@ -129,7 +129,7 @@ mod tests {
             ("vent", 80),
             ("row", 110),
             ("topic", 112),
-            ("seed", 60),
+            ("seed", 92),
             ("found", 63),
             ("deviation", 39),
         ];

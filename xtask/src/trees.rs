@@ -7,13 +7,15 @@ use crate::workspace::cargo;
 const SERVER_PACKAGES: [&str; 5] = ["updraft", "warp", "hyper", "hyper-util", "tungstenite"];
 
 /// Dependencies of the binary, or of a feature that is off by default.
-const BINARY_PACKAGES: [&str; 6] = [
+const BINARY_PACKAGES: [&str; 8] = [
     "anyhow",
     "clap",
     "mimalloc",
     "tracing-subscriber",
     "mongodb",
     "bcrypt",
+    "serde-saphyr",
+    "toml",
 ];
 
 /// Fails if the bus depends on any part of the server, directly or not.

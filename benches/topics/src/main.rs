@@ -8,6 +8,7 @@
 )]
 
 mod file;
+mod flush;
 mod groups;
 mod memory;
 mod options;
@@ -58,6 +59,7 @@ fn measure(options: &Options) -> Result<(), Failure> {
             Measure::Memory => memory::measure(options)?,
             Measure::File => file::measure(options)?,
             Measure::Redis => redis::measure(options)?,
+            Measure::Flush => flush::measure(options)?,
             Measure::Scripts => scripts::measure(options)?,
             Measure::Reopen => reopen::measure(options)?,
             Measure::Groups => groups::work(options)?,

@@ -7,7 +7,7 @@ pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench topics [OPTION]...
 
   --quick       short runs, one round: shows that everything works, the figures mean nothing
-  --only LIST   memory, file, redis, scripts, reopen; of groups: groups, order, times, idle (all)
+  --only LIST   memory, file, redis, flush, scripts, reopen; of groups: groups, order, times, idle (all)
   --rounds N    rounds, of which medians are shown (9)
   --folder PATH where files are written (beside the program)
   --docs        writes the tables of docs/how-fast.md
@@ -31,6 +31,7 @@ pub(crate) enum Measure {
     Memory,
     File,
     Redis,
+    Flush,
     Scripts,
     Reopen,
     Groups,
@@ -40,10 +41,11 @@ pub(crate) enum Measure {
 }
 
 impl Measure {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Memory,
         Self::File,
         Self::Redis,
+        Self::Flush,
         Self::Scripts,
         Self::Reopen,
         Self::Groups,
@@ -58,6 +60,7 @@ impl Measure {
             Self::Memory => "memory",
             Self::File => "file",
             Self::Redis => "redis",
+            Self::Flush => "flush",
             Self::Scripts => "scripts",
             Self::Reopen => "reopen",
             Self::Groups => "groups",

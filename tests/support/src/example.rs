@@ -68,6 +68,19 @@ pub fn run(name: &str, arguments: &[&str]) {
     assert!(is_well, "{name} failed");
 }
 
+/// What an example prints that ends by itself.
+///
+/// # Panics
+/// When it cannot be built or fails.
+pub fn output(name: &str, environment: &[(&str, &str)]) -> String {
+    let mut command = Command::new(built(name));
+    let output = command.envs(environment.iter().copied()).output();
+    let output = output.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} failed: {complaint}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// Where an example is, which is built if it is not there or older than its sources.
 fn built(name: &str) -> PathBuf {
     /// The examples that are known to be up to date. One thread looks at a time.

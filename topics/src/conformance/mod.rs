@@ -20,6 +20,7 @@
 //! ```
 
 mod append;
+mod broker;
 mod cancel;
 mod emitter;
 mod group;
@@ -29,6 +30,7 @@ mod remove;
 mod topics;
 
 pub use self::append::*;
+pub use self::broker::*;
 pub use self::cancel::*;
 pub use self::emitter::*;
 pub use self::group::*;
@@ -159,6 +161,8 @@ macro_rules! each_conformance_test {
             topic_076_a_group_that_is_long_away_does_not_hold_the_topic
             topic_077_a_hard_limit_of_bytes_removes_what_a_group_has_not_finished
             topic_079_what_a_group_has_not_finished_survives_compaction
+            topic_105_a_flusher_keeps_order_and_what_one_pool_cannot_take
+            topic_059_065_075_a_group_consumes_its_streams_one_process_at_a_time
         }
     };
 }

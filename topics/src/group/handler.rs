@@ -126,20 +126,55 @@ impl Member {
     {
         loop {
             let batch = self.fetch(most).await?;
-            let outcome = self.keep(&batch, &[], || handler(batch.clone())).await;
-            if let Some(Ok(())) = outcome {
-                acknowledge(&batch).await?;
-                continue;
-            }
-            if let (Some(Err(error)), [single]) = (&outcome, &*batch) {
-                if single.is_open() {
-                    refuse(single, error).await?;
-                }
-                continue;
-            }
-            let handled = self.handle_each(batch, |delivery| handler(vec![delivery]));
-            until_written(handled.await?.acks).await?;
+            self.handle_batch(batch, &mut handler).await?;
         }
+    }
+
+    /// As [`run_batches`](Self::run_batches), until there is nothing that can be had now.
+    ///
+    /// # Errors
+    ///
+    /// As [`fetch_now`](Self::fetch_now).
+    pub async fn drain_batches<H, F>(
+        &mut self,
+        most: usize,
+        mut handler: H,
+    ) -> Result<(), TopicError>
+    where
+        H: FnMut(Vec<Delivery>) -> F,
+        F: Future<Output = Result<(), HandlerError>>,
+    {
+        loop {
+            let batch = self.fetch_now(most).await?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.handle_batch(batch, &mut handler).await?;
+        }
+    }
+
+    async fn handle_batch<H, F>(
+        &self,
+        batch: Vec<Delivery>,
+        handler: &mut H,
+    ) -> Result<(), TopicError>
+    where
+        H: FnMut(Vec<Delivery>) -> F,
+        F: Future<Output = Result<(), HandlerError>>,
+    {
+        let outcome = self.keep(&batch, &[], || handler(batch.clone())).await;
+        if let Some(Ok(())) = outcome {
+            return acknowledge(&batch).await;
+        }
+        if let (Some(Err(error)), [single]) = (&outcome, &*batch) {
+            return if single.is_open() {
+                refuse(single, error).await
+            } else {
+                Ok(())
+            };
+        }
+        let handled = self.handle_each(batch, |delivery| handler(vec![delivery]));
+        until_written(handled.await?.acks).await
     }
 
     async fn handle_each<H, F>(

@@ -20,23 +20,22 @@ use self::keys::KeyNames;
 pub(crate) use self::log::page;
 use self::script::ScriptCall;
 use crate::error::because;
-use crate::{Cause, TopicError, TopicName};
+use crate::{Cause, Store, TopicError, TopicName};
+use updraft_bus::{BusError, ChannelSettings, Channels, Redis};
 
 /// Topics and registers in Redis 7.0 or newer, or in Valkey. Its clones share one connection.
 ///
 /// ```no_run
 /// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
-/// use std::sync::Arc;
-/// use updraft_bus::{ChannelSettings, Channels, Redis};
-/// use updraft_topics::{RedisSettings, RedisStore, Store, Topics};
+/// use updraft_topics::{RedisSettings, Store, Topics};
 ///
 /// let url = "redis://127.0.0.1:6379";
-/// let store = Arc::new(RedisStore::open(url, RedisSettings::default()).await?);
-/// // Scripts publish the wake-ups that readers hear over this bus.
-/// let bus = Channels::open(Redis::connect(url).await?, ChannelSettings::default())?;
-/// let topics = Topics::open(Store::new(store.clone(), store, Arc::new(bus)));
+/// let topics = Topics::open(Store::redis(url, RedisSettings::default()).await?);
 /// # Ok(()) }
 /// ```
+///
+/// [`Store::redis`] goes together with the bus on the same Redis, over which scripts publish the
+/// wake-ups that readers hear. [`Store::new`] takes a bus of the program's own.
 ///
 /// It uses the one server that its URL leads to, which must be the master; neither Sentinel nor a
 /// cluster is asked where that is. A connection that has failed, or leads to a replica, is
@@ -195,6 +194,26 @@ impl RedisStore {
 
     fn opened(&self) -> MutexGuard<'_, HashSet<TopicName>> {
         self.0.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Topics in the Redis of this URL, and the bus there that wakes their readers.
+    ///
+    /// # Errors
+    ///
+    /// As [`RedisStore::open`], and [`TopicError::NotOpened`] if the bus cannot be used.
+    pub async fn redis(url: &str, settings: RedisSettings) -> Result<Self, TopicError> {
+        let bus_prefix = settings.bus_prefix.clone();
+        let store = Arc::new(RedisStore::open(url, settings).await?);
+        let address = store.0.connection.address().to_string();
+        let advice = "see that this user may listen there, and that the prefix of the bus is one";
+        let unusable = |error: BusError| not_opened(&address, Arc::new(error), advice);
+        let bus = Redis::connect(url).await.map_err(unusable)?;
+        let bus = bus.prefix(&bus_prefix).map_err(unusable)?;
+        let channels = Channels::open(bus, ChannelSettings::default())
+            .map_err(|error| not_opened(&address, Arc::new(error), "free some resources"))?;
+        Ok(Self::new(store.clone(), store, Arc::new(channels)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Topics over the store in memory, and over one that fails as it is told.
 
+mod broker;
 mod emitter;
 mod group;
 mod lease;

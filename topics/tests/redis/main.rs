@@ -2,6 +2,7 @@
 //! stopped, filled, and replaced by a replica.
 #![cfg(all(feature = "conformance", feature = "redis"))]
 
+mod broker;
 mod durable;
 mod emitters;
 mod epochs;
