@@ -9,4 +9,4 @@ pub(crate) use mapper::{
     AsyncMapper, MapEach, MapRecord, Mapper, OnGap, OnLost, OneShared, Queued, RecordMapper,
     SharedMapper,
 };
-pub(crate) use record::describe;
+pub(crate) use record::{insert_details, insert_payload};

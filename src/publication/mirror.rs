@@ -15,7 +15,7 @@ use updraft_topics::{Message, Position, Topic};
 use super::Subscription;
 use crate::base::error::{Error, Result};
 use crate::feed::{Change, Changes, Document, Watched, Window};
-use crate::mapping::describe;
+use crate::mapping::insert_details;
 
 /// A subscription that is about to show the records of a topic as documents: awaiting it begins.
 /// Made by [`Subscription::mirror`].
@@ -282,7 +282,7 @@ impl Mapping {
         Ok(fields.map(|fields| {
             let mut about = Object::new();
             about.insert("position", Value::from(record.position().to_string()));
-            describe(record, &mut about);
+            insert_details(&mut about, record);
             let mut fields = Object::clone(&fields);
             fields.insert(name.as_str(), Value::Object(about));
             Fields::from(fields)

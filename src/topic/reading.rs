@@ -1,12 +1,12 @@
 //! The publication `topic`: a client follows a topic that it names.
 
 use serde::Deserialize;
-use updraft_protocol::ejson::{Binary, Object, Value};
+use updraft_protocol::ejson::{Object, Value};
 use updraft_topics::{Message, OnLoss};
 
 use super::{Exposed, ExposedTopics};
 use crate::base::error::{Error, Result};
-use crate::mapping::{Event, describe};
+use crate::mapping::{Event, insert_details, insert_payload};
 use crate::publication::Vent;
 
 /// What a client asks for.
@@ -50,20 +50,15 @@ fn policy(name: Option<&str>) -> Result<OnLoss> {
 /// A record as clients get it: its payload, if it has one, and what goes with that.
 fn event(record: &Message, exposed: &Exposed) -> Result<Event> {
     let mut event = Object::default();
-    if let Some(payload) = record.payload() {
-        let payload = match (&exposed.access().transform, record.content_type()) {
-            (Some(transform), _) => match transform(record)? {
-                Some(payload) => payload,
-                None => return Ok(Event::none()),
-            },
-            (None, None) => record.value()?,
-            (None, Some(content_type)) => {
-                event.insert("contentType", Value::from(content_type));
-                Value::Binary(Binary::from(payload.to_vec()))
+    match &exposed.access().transform {
+        Some(transform) if record.payload().is_some() => match transform(record)? {
+            Some(payload) => {
+                event.insert("payload", payload);
             }
-        };
-        event.insert("payload", payload);
+            None => return Ok(Event::none()),
+        },
+        _ => insert_payload(&mut event, record)?,
     }
-    describe(record, &mut event);
+    insert_details(&mut event, record);
     Event::always(Value::Object(event))
 }
