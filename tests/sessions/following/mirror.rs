@@ -10,6 +10,7 @@ use updraft::topics::{
 };
 use updraft::{Builder, Window};
 use updraft_test_support::client::{Client, PATIENCE};
+use updraft_test_support::redis::RedisServer;
 
 use super::world::World;
 use crate::common::{Gate, Running, eventually_within, received};
@@ -245,6 +246,13 @@ fn publish(world: &World, topic: &Topic, entries: impl IntoIterator<Item = Entry
     world.wait(topic.publish_many(entries)).unwrap();
 }
 
+/// Publishes a record to a store that may be away at first.
+fn publish_again(world: &World, topic: &Topic, entry: Entry) {
+    let entry = entry.dedup(format!("again {}", fastrand::u64(..)));
+    let publishes = || world.wait(topic.publish(entry.clone())).is_ok();
+    assert!(eventually_within(4 * PATIENCE, publishes));
+}
+
 /// Numbers, each as a record with a key.
 fn numbered(numbers: std::ops::RangeInclusive<u64>) -> impl Iterator<Item = Entry> {
     numbers.map(|number| Entry::value(&json!({ "n": number })).key("k"))
@@ -394,7 +402,8 @@ fn topic_078_107_compacted_records_go_and_others_take_their_places() {
 
 #[test]
 fn topic_025_026_107_a_list_of_a_topic_that_was_lost_is_shown_anew() {
-    let world = World::durable_redis();
+    let mut redis = RedisServer::start_durable();
+    let world = World::on(&redis);
     let topic = topic(&world, None);
     let builder = shows(&topic, "tables", Window::ById(10));
     let server = Running::start(show_too(builder, &topic, "last", Window::Last(10)));
@@ -406,25 +415,25 @@ fn topic_025_026_107_a_list_of_a_topic_that_was_lost_is_shown_anew() {
         client.until(|it| it.all("list", "n") == numbers);
     };
     // The store is away, and back with what it had.
-    world.redis_server().restart();
-    world.publish_again(&topic, of("c", 3));
+    redis.restart();
+    publish_again(&world, &topic, of("c", 3));
     sees(&mut tables, &[1, 2, 3]);
     sees(&mut last, &[1, 2, 3]);
     assert_eq!(tables.told.len(), 3);
     // It is set back to what it had once, and goes on otherwise.
-    let copy = world.redis_server().copy();
-    world.publish_again(&topic, of("d", 4));
+    let copy = redis.copy();
+    publish_again(&world, &topic, of("d", 4));
     sees(&mut tables, &[1, 2, 3, 4]);
     tables.told.clear();
-    world.redis_server().set_back(&copy);
-    world.publish_again(&topic, of("a", 5));
+    redis.set_back(&copy);
+    publish_again(&world, &topic, of("a", 5));
     sees(&mut tables, &[5, 2, 3]);
     tables.told.sort();
     assert_eq!(tables.told, ["changed", "removed"]);
     sees(&mut last, &[1, 2, 3, 5]);
     // It has lost everything.
-    world.redis_server().tell("FLUSHALL", &[]);
-    world.publish_again(&topic, of("b", 2));
+    redis.tell("FLUSHALL", &[]);
+    publish_again(&world, &topic, of("b", 2));
     sees(&mut tables, &[2]);
     sees(&mut last, &[2]);
 }
@@ -598,21 +607,18 @@ fn topic_043_107_a_client_that_does_not_read_is_sent_what_is_left_in_the_end() {
 
 #[test]
 fn topic_020_107_a_list_shows_what_another_process_publishes_and_trims() {
-    let world = World::durable_redis();
-    let topic = topic(&world, at_once());
-    let server = Running::start(shows(&topic, "last", Window::Last(3)));
+    let redis = RedisServer::start();
+    let (world, elsewhere) = (World::on(&redis), World::on(&redis));
+    let server = Running::start(shows(&topic(&world, at_once()), "last", Window::Last(3)));
     let mut client = Lister::of(&server, "last");
-    let elsewhere = world.elsewhere();
-    let other = world
-        .wait(elsewhere.topic("list", settings(at_once())))
-        .unwrap();
-    publish(&world, &other, numbered(1..=4));
+    let topic = topic(&elsewhere, at_once());
+    publish(&elsewhere, &topic, numbered(1..=4));
     client.until(|it| it.all("list", "n") == [2, 3, 4]);
-    world.wait(other.trim(3)).unwrap();
+    elsewhere.wait(topic.trim(3)).unwrap();
     client.until(|it| it.all("list", "n") == [4]);
     let of = |number: f64| state("a", ejson!({ "n": number }));
-    publish(&world, &other, [of(5.0), of(6.0)]);
-    world.wait(other.sweep()).unwrap();
+    publish(&elsewhere, &topic, [of(5.0), of(6.0)]);
+    elsewhere.wait(topic.sweep()).unwrap();
     client.until(|it| it.all("list", "n") == [4, 6]);
 }
 

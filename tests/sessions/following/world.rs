@@ -1,8 +1,8 @@
 //! A server with a topic, in each store, and clients that follow it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -18,7 +18,7 @@ use updraft_bus::{ChannelSettings, Channels};
 use updraft_test_support::client::{Client, PATIENCE};
 use updraft_test_support::redis::RedisServer;
 
-use crate::common::{Running, eventually_within, runtime};
+use crate::common::{Running, runtime};
 
 /// The Vent id of clients that get the collection encoding.
 pub(super) const ORDERS: &str = "vent.orders";
@@ -31,7 +31,8 @@ pub(super) struct World {
     pub(super) runtime: Runtime,
     /// Removed at the end.
     folder: Option<PathBuf>,
-    redis: Option<Mutex<RedisServer>>,
+    /// Ends with this.
+    redis: Option<RedisServer>,
 }
 
 /// How often a store was read.
@@ -60,7 +61,7 @@ pub(super) enum Got {
 
 impl World {
     pub(super) fn memory() -> Self {
-        Self::over(Memory::new().into(), runtime(), None, None)
+        Self::over(Memory::new().into(), runtime(), None)
     }
 
     /// One for each kind of store.
@@ -79,37 +80,30 @@ impl World {
         let store = runtime
             .block_on(FileStore::open(folder.join("topics")))
             .unwrap();
-        Self::over(store.into(), runtime, Some(folder), None)
+        Self::over(store.into(), runtime, Some(folder))
     }
 
     fn redis() -> Self {
-        Self::over_redis(RedisServer::start())
+        let redis = RedisServer::start();
+        let mut world = Self::on(&redis);
+        world.redis = Some(redis);
+        world
     }
 
-    /// A store that can be started again.
-    pub(super) fn durable_redis() -> Self {
-        Self::over_redis(RedisServer::start_durable())
-    }
-
-    fn over_redis(redis: RedisServer) -> Self {
+    /// What one of several processes has that use this Redis.
+    pub(super) fn on(redis: &RedisServer) -> Self {
         let runtime = runtime();
-        let store = runtime.block_on(store_in(&redis));
-        Self::over(store, runtime, None, Some(redis))
+        let settings = RedisSettings::default();
+        let store = runtime.block_on(async {
+            let store = Arc::new(RedisStore::open(&redis.url(), settings).await.unwrap());
+            let bus = Redis::connect(&redis.url()).await.unwrap();
+            let bus = Channels::open(bus, ChannelSettings::default()).unwrap();
+            Store::new(store.clone(), store, Arc::new(bus))
+        });
+        Self::over(store, runtime, None)
     }
 
-    /// The topics of the same Redis, as another process opens them.
-    pub(super) fn elsewhere(&self) -> Topics {
-        let redis = self.redis_server();
-        let opening = async { Topics::open(store_in(&redis).await) };
-        self.runtime.block_on(opening)
-    }
-
-    fn over(
-        mut store: Store,
-        runtime: Runtime,
-        folder: Option<PathBuf>,
-        redis: Option<RedisServer>,
-    ) -> Self {
+    fn over(mut store: Store, runtime: Runtime, folder: Option<PathBuf>) -> Self {
         let reads = Reads::default();
         store.log = Arc::new(Counting {
             log: store.log.clone(),
@@ -126,7 +120,7 @@ impl World {
             reads,
             runtime,
             folder,
-            redis: redis.map(Mutex::new),
+            redis: None,
         }
     }
 
@@ -167,25 +161,6 @@ impl World {
             .unwrap()
     }
 
-    /// Publishes a record to a store that may be away at first.
-    pub(super) fn publish_again(&self, topic: &Topic, entry: updraft::topics::Entry) {
-        let id = format!("again {}", fastrand::u64(..));
-        let publishes = || {
-            self.wait(topic.publish(entry.clone().dedup(id.as_str())))
-                .is_ok()
-        };
-        assert!(eventually_within(4 * PATIENCE, publishes));
-    }
-
-    /// The Redis of the store.
-    pub(super) fn redis_server(&self) -> MutexGuard<'_, RedisServer> {
-        self.redis
-            .as_ref()
-            .expect("a store in Redis")
-            .lock()
-            .unwrap()
-    }
-
     pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
         let limited = async { tokio::time::timeout(2 * PATIENCE, future).await };
         self.runtime
@@ -198,14 +173,6 @@ impl World {
         let bounds = self.wait(self.topic.bounds()).unwrap();
         Position::new(self.topic.name(), bounds.epoch, offset, 77)
     }
-}
-
-async fn store_in(redis: &RedisServer) -> Store {
-    let settings = RedisSettings::default();
-    let store = Arc::new(RedisStore::open(&redis.url(), settings).await.unwrap());
-    let bus = Redis::connect(&redis.url()).await.unwrap();
-    let bus = Channels::open(bus, ChannelSettings::default()).unwrap();
-    Store::new(store.clone(), store, Arc::new(bus))
 }
 
 impl Drop for World {

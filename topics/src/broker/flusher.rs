@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::task::Poll;
 
 use serde::Serialize;
@@ -11,7 +10,7 @@ use super::entry;
 use crate::publish::publish_records;
 use crate::random::random;
 use crate::registry::Engine;
-use crate::{Entry, NewRecord, Published, Topic, TopicError};
+use crate::{Entry, NewRecord, Published, Topic, TopicError, TopicName};
 
 /// Records of one stream that are published with one call: at most this many,
 const AT_ONCE: usize = 1000;
@@ -43,7 +42,7 @@ pub struct EventFlusher {
     /// allow to wait.
     waiting: Vec<Waiting>,
     /// What waits for each stream.
-    sizes: HashMap<Topic, Size>,
+    sizes: HashMap<TopicName, Size>,
 }
 
 #[derive(Debug)]
@@ -97,7 +96,7 @@ impl EventFlusher {
         let settings = topic.settings();
         let mut record = entry.into().into_record(0, settings)?;
         let bytes = record.content.size();
-        let waits = self.sizes.get(topic).copied().unwrap_or_default();
+        let waits = self.sizes.get(topic.name()).copied().unwrap_or_default();
         let size = waits.with(bytes);
         let has_room = size.records <= settings.queued_records.max(1)
             && (size.bytes <= settings.queued_bytes || waits.records == 0);
@@ -108,7 +107,7 @@ impl EventFlusher {
             record.dedup = Some(format!("{:016x}{:016x}", random(), random()).into());
         }
         let topic = topic.clone();
-        self.sizes.insert(topic.clone(), size);
+        self.sizes.insert(topic.name().clone(), size);
         self.waiting.push(Waiting { topic, record });
         Ok(())
     }
@@ -138,9 +137,9 @@ impl EventFlusher {
     /// If the future is dropped, all events still wait. Those that were stored are not stored again.
     pub async fn flush(&mut self) -> Vec<Result<Published, TopicError>> {
         let mut streams: Vec<(&Topic, Vec<(usize, &NewRecord)>)> = Vec::new();
-        let mut known: HashMap<&Topic, usize> = HashMap::new();
+        let mut known: HashMap<&TopicName, usize> = HashMap::new();
         for (index, Waiting { topic, record }) in self.waiting.iter().enumerate() {
-            let stream = *known.entry(topic).or_insert(streams.len());
+            let stream = *known.entry(topic.name()).or_insert(streams.len());
             match streams.get_mut(stream) {
                 Some((_, records)) => records.push((index, record)),
                 None => streams.push((topic, vec![(index, record)])),
@@ -162,7 +161,7 @@ impl EventFlusher {
             .retain(|_| results.next().is_none_or(|(_, result)| result.is_err()));
         self.sizes.clear();
         for Waiting { topic, record } in &self.waiting {
-            let size = self.sizes.entry(topic.clone()).or_default();
+            let size = self.sizes.entry(topic.name().clone()).or_default();
             *size = size.with(record.content.size());
         }
     }
@@ -221,11 +220,11 @@ fn count_at_once(records: &[(usize, &NewRecord)]) -> usize {
 
 /// Runs futures at the same time. There are few: one for each stream.
 async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut running: Vec<(Pin<Box<F>>, Option<F::Output>)> =
-        futures.map(|future| (Box::pin(future), None)).collect();
+    let mut running: Vec<_> = futures.map(Box::pin).collect();
+    let mut outputs: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
     poll_fn(|context| {
         let mut is_ready = true;
-        for (future, output) in &mut running {
+        for (future, output) in running.iter_mut().zip(&mut outputs) {
             if output.is_none() {
                 match future.as_mut().poll(context) {
                     Poll::Ready(done) => *output = Some(done),
@@ -240,5 +239,5 @@ async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output>
         }
     })
     .await;
-    running.into_iter().filter_map(|(_, done)| done).collect()
+    outputs.into_iter().flatten().collect()
 }

@@ -139,7 +139,7 @@ async fn seed_012_a_flusher_publishes_all_and_checks_each_when_it_is_added() {
     let too_large = "x".repeat(2 * 1024 * 1024);
     let error = flusher.publish("stream-a", too_large, &[]).unwrap_err();
     assert_eq!(error.code(), "too-large");
-    let error = flusher.publish("stream-a", &ejson_undefined(), &[]);
+    let error = flusher.publish("stream-a", ejson_undefined(), &[]);
     assert_eq!(error.unwrap_err().code(), "not-encoded");
     assert_eq!(flusher.len(), 3);
     let results = flusher.flush().await;

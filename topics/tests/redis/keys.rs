@@ -161,3 +161,20 @@ async fn what_is_over_is_removed_from_redis() {
         assert!(left <= 10, "{left}");
     }
 }
+
+/// Of one batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topic_005_more_ids_than_lua_can_pass_on_at_once() {
+    let server = RedisServer::start();
+    let topics = topics(&server.url()).await;
+    let orders = topics.topic("orders", Settings::default()).await.unwrap();
+    let entries = || (0..2500).map(|id| Entry::value(&id).dedup(format!("id {id}")));
+    for is_again in [false, true] {
+        let published = orders.publish_many(entries()).await.unwrap();
+        for (offset, published) in (1..).zip(&published) {
+            assert_eq!((published.offset, published.duplicate), (offset, is_again));
+        }
+        assert_eq!(published.len(), 2500);
+    }
+    assert_eq!(orders.bounds().await.unwrap().last, 2500);
+}

@@ -13,6 +13,28 @@ local since = time - tonumber(window)
 local count = (#ARGV - 4) / 3
 local old = redis.call('ZRANGE', AGES, '-inf', text(since), 'BYSCORE', 'LIMIT', 0, 100 + count)
 
+-- Calls a command with many arguments, with as many at once as Lua can pass on.
+local AT_ONCE = 1000
+local function call_with_all(command, key, arguments)
+  for from = 1, #arguments, AT_ONCE do
+    redis.call(command, key, unpack(arguments, from, math.min(from + AT_ONCE - 1, #arguments)))
+  end
+end
+
+-- What is stored under the ids.
+local asked, found = {}, {}
+for i = 1, count do
+  if ARGV[3 * i + 3] ~= '' then
+    asked[#asked + 1] = ARGV[3 * i + 3]
+  end
+end
+for from = 1, #asked, AT_ONCE do
+  local to = math.min(from + AT_ONCE - 1, #asked)
+  for i, stored in ipairs(redis.call('HMGET', IDS, unpack(asked, from, to))) do
+    found[asked[from + i - 1]] = stored
+  end
+end
+
 -- Which are duplicates, and where the others will stand.
 local stamp = text(time)
 local known, ids, offset, has_duplicates = {}, {}, last, false
@@ -22,7 +44,7 @@ for i = 1, count do
   if id ~= '' then
     local stored = ids[id]
     if not stored then
-      stored = redis.call('HGET', IDS, id)
+      stored = found[id]
       stored = stored and tonumber(string.match(stored, '%d+$')) > since and stored
     end
     if stored then
@@ -46,10 +68,8 @@ if offset > last then
     return {'conflict', text(last)}
   end
 end
-for _, id in ipairs(old) do
-  redis.call('HDEL', IDS, id)
-  redis.call('ZREM', AGES, id)
-end
+call_with_all('HDEL', IDS, old)
+call_with_all('ZREM', AGES, old)
 local answer = {'ok', epoch, text(last + 1), stamp}
 if offset > last then
   offset = last
@@ -61,10 +81,13 @@ if offset > last then
       redis.call('XADD', LOG, top, 't', stamp, 'c', ARGV[3 * i + 4])
     end
   end
+  local new, ages = {}, {}
   for id, stored in pairs(ids) do
-    redis.call('HSET', IDS, id, stored)
-    redis.call('ZADD', AGES, stamp, id)
+    new[#new + 1], new[#new + 2] = id, stored
+    ages[#ages + 1], ages[#ages + 2] = stamp, id
   end
+  call_with_all('HSET', IDS, new)
+  call_with_all('ZADD', AGES, ages)
   redis.call('HSET', META, 'last', text(offset), 'mark', mark, 'time', stamp, 'top', top)
   redis.call('PUBLISH', channel, wake_up)
 end
