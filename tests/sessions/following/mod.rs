@@ -1,6 +1,7 @@
 //! Subscriptions that follow topics, over real sockets.
 
 mod away;
+mod cursors;
 mod flow;
 mod named;
 mod resuming;

@@ -31,7 +31,8 @@ pub(super) struct World {
     pub(super) runtime: Runtime,
     /// Removed at the end.
     folder: Option<PathBuf>,
-    _redis: Option<RedisServer>,
+    /// Ends with this.
+    redis: Option<RedisServer>,
 }
 
 /// How often a store was read.
@@ -60,7 +61,7 @@ pub(super) enum Got {
 
 impl World {
     pub(super) fn memory() -> Self {
-        Self::over(Memory::new().into(), runtime(), None, None)
+        Self::over(Memory::new().into(), runtime(), None)
     }
 
     /// One for each kind of store.
@@ -79,11 +80,18 @@ impl World {
         let store = runtime
             .block_on(FileStore::open(folder.join("topics")))
             .unwrap();
-        Self::over(store.into(), runtime, Some(folder), None)
+        Self::over(store.into(), runtime, Some(folder))
     }
 
     fn redis() -> Self {
         let redis = RedisServer::start();
+        let mut world = Self::on(&redis);
+        world.redis = Some(redis);
+        world
+    }
+
+    /// What one of several processes has that use this Redis.
+    pub(super) fn on(redis: &RedisServer) -> Self {
         let runtime = runtime();
         let settings = RedisSettings::default();
         let store = runtime.block_on(async {
@@ -92,15 +100,10 @@ impl World {
             let bus = Channels::open(bus, ChannelSettings::default()).unwrap();
             Store::new(store.clone(), store, Arc::new(bus))
         });
-        Self::over(store, runtime, None, Some(redis))
+        Self::over(store, runtime, None)
     }
 
-    fn over(
-        mut store: Store,
-        runtime: Runtime,
-        folder: Option<PathBuf>,
-        redis: Option<RedisServer>,
-    ) -> Self {
+    fn over(mut store: Store, runtime: Runtime, folder: Option<PathBuf>) -> Self {
         let reads = Reads::default();
         store.log = Arc::new(Counting {
             log: store.log.clone(),
@@ -117,7 +120,7 @@ impl World {
             reads,
             runtime,
             folder,
-            _redis: redis,
+            redis: None,
         }
     }
 
