@@ -1,19 +1,11 @@
-//! A cursor in use: what it keeps, and what its register has.
+//! The state of a cursor in use: what it keeps, and what is known of its register.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 use updraft_topics::{RegisterKey, Registers, Version};
 
 use super::Kept;
-use super::queue::Queue;
-
-/// A cursor that a subscription uses. When it is dropped, what it keeps is written at once.
-pub(crate) struct Cursor {
-    cell: Arc<Cell>,
-    queue: Arc<Queue>,
-}
 
 /// The state of a cursor, which the subscription and the writer share.
 pub(super) struct Cell {
@@ -43,34 +35,6 @@ pub(super) enum Stored {
     TakenOver,
 }
 
-impl Cursor {
-    pub(super) fn new(cell: Arc<Cell>, queue: Arc<Queue>) -> Self {
-        Self { cell, queue }
-    }
-
-    /// What it keeps.
-    pub(crate) fn kept(&self) -> Kept {
-        self.cell.state().kept
-    }
-
-    /// It keeps this from now on.
-    pub(crate) fn keep(&self, kept: Kept) {
-        {
-            let mut state = self.cell.state();
-            if std::mem::replace(&mut state.kept, kept) == kept {
-                return;
-            }
-        }
-        self.queue.add(&self.cell, false);
-    }
-}
-
-impl Drop for Cursor {
-    fn drop(&mut self) {
-        self.queue.add(&self.cell, true);
-    }
-}
-
 impl Cell {
     pub(super) fn new(
         registers: Arc<dyn Registers>,
@@ -95,13 +59,5 @@ impl Cell {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cursor")
-            .field("key", &self.cell.key)
-            .finish_non_exhaustive()
     }
 }

@@ -6,12 +6,13 @@
 //! while and when a cursor is closed.
 
 mod cell;
+mod handle;
 mod key;
 mod queue;
 mod settings;
 mod writer;
 
-pub(crate) use cell::Cursor;
+pub(crate) use handle::Cursor;
 pub(crate) use key::{CursorKey, Reader};
 pub use settings::CursorSettings;
 

@@ -6,7 +6,6 @@
 //! half of its window is written, or confirmed if the client has a cursor, it is due, and takes what
 //! is behind its place from the feed. Nothing is queued for it.
 
-mod cursor;
 mod follower;
 mod group;
 mod ledger;
@@ -33,8 +32,7 @@ use crate::feed::{
 use crate::mail::FollowTopic;
 use crate::mapping::RecordMapper;
 use crate::publication::{Continuation, Subscription};
-use cursor::{FollowerCursor, ReceiptLimits};
-use follower::{Follower, Function, Pace};
+use follower::{Follower, FollowerCursor, Function, Pace, ReceiptLimits};
 pub(super) use follower::{Found, Handed, Of};
 use group::Groups;
 use ledger::Ledgers;

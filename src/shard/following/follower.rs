@@ -1,5 +1,7 @@
 //! One subscription that follows a topic: where it is, and what it makes of a record.
 
+mod cursor;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +11,13 @@ use updraft_protocol::session::Run;
 use updraft_protocol::vent::Encoding;
 use updraft_topics::{Heads, Lost, Message, Offset, Place, TopicError};
 
-use super::cursor::{FollowerCursor, ReceiptLimits};
 use super::group::RecordGroup;
 use crate::base::error::Error;
 use crate::feed::{Ended, FeedId, Next, Policies, Room, lost};
 use crate::mapping::{MapRecord, OnLost, SharedMapper};
 use crate::publication::Subscription;
 use crate::shard::mapping_calls::MappingCalls;
+pub(super) use cursor::{FollowerCursor, ReceiptLimits};
 
 /// One subscription that follows a topic.
 pub(super) struct Follower {
