@@ -82,6 +82,11 @@ impl Cursors {
         let register = register.into_iter().next().flatten();
         let version = register.as_ref().map(|it| it.version);
         let known = register.and_then(|it| Kept::read(&it.value));
+        // A client may come back before the move is written that it has confirmed last.
+        let known = known.map(|(generation, kept)| {
+            let latest = self.queue.kept(&key.0, generation);
+            (generation, latest.unwrap_or(kept))
+        });
         Ok(Found {
             registers: registers.clone(),
             key: key.clone(),
@@ -177,3 +182,6 @@ impl fmt::Debug for Cursors {
         f.debug_struct("Cursors").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,15 @@
 //! The cursors that are to be written, and when.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+use updraft_topics::RegisterKey;
 
-use super::CursorSettings;
 use super::cell::{Cell, Stored};
+use super::{CursorSettings, Kept};
 
 /// The cursors that are to be written.
 pub(super) struct Queue {
@@ -25,7 +26,10 @@ struct State {
     /// Those in use, by the time at which they are to be written although they have not moved;
     /// some may be gone. Filled by `opened`, drained as their times come.
     resting: VecDeque<(Instant, Weak<Cell>)>,
-    /// When the last of them was taken.
+    /// Those in use, and those that are still to be written; some may be gone. Filled by `opened`,
+    /// which also drains those that are gone, whenever there are twice as many as the last time.
+    by_key: HashMap<RegisterKey, Weak<Cell>>,
+    /// When the last of `cells` was taken.
     taken: Instant,
     /// Whether one of `cells` is closed, and so they are not to wait.
     is_urgent: bool,
@@ -39,6 +43,7 @@ impl Queue {
             state: Mutex::new(State {
                 cells: Vec::new(),
                 resting: VecDeque::new(),
+                by_key: HashMap::new(),
                 taken: Instant::now(),
                 is_urgent: false,
                 is_closed: false,
@@ -52,11 +57,24 @@ impl Queue {
         let at = self.refreshed(Instant::now());
         let mut state = self.lock();
         state.resting.push_back((at, Arc::downgrade(cell)));
+        if state.by_key.len() == state.by_key.capacity() {
+            state.by_key.retain(|_, cell| cell.strong_count() > 0);
+        }
+        let key = cell.key.clone();
+        state.by_key.insert(key, Arc::downgrade(cell));
         let is_first = state.resting.len() == 1;
         drop(state);
         if is_first {
             self.changed.notify_one();
         }
+    }
+
+    /// What a cursor keeps that this process has opened as the last one, and that may not be written
+    /// yet.
+    pub(super) fn kept(&self, key: &RegisterKey, generation: u64) -> Option<Kept> {
+        let cell = self.lock().by_key.get(key)?.upgrade()?;
+        let kept = cell.state().kept;
+        (cell.generation == generation).then_some(kept)
     }
 
     /// A cursor is to be written; at once if it is closed.

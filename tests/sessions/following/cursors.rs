@@ -9,7 +9,7 @@ use updraft_test_support::client::{Client, PATIENCE};
 use updraft_test_support::redis::RedisServer;
 
 use super::world::{Got, World, got, subscribe};
-use crate::common::{Running, eventually_within};
+use crate::common::{Count, Gate, Running, eventually_within};
 
 /// Ids as clients draw them for each subscription: of Meteor's form, a UUID, and another.
 const METEOR: &str = "kpNzWxsDHYcxAHj5M";
@@ -166,7 +166,7 @@ fn login(client: &mut Client, user: &str) {
 
 /// The offsets that the store keeps.
 fn cursors(world: &World) -> Vec<u64> {
-    let found = world.wait(world.topic.registers().scan("cursors", "", None, 100));
+    let found = world.wait(world.topic.registers().scan("cursors", "", None, 10_000));
     let positions = found.unwrap().into_iter().map(|(_, register)| {
         let text = String::from_utf8(register.value.to_vec()).unwrap();
         let position = text.split(' ').nth(1).unwrap();
@@ -587,5 +587,83 @@ fn topic_032_a_client_may_come_back_to_another_process() {
         reader.cut(server);
         world.publish(last + 5..=last + 7);
         last += 4;
+    }
+}
+
+#[test]
+fn topic_111_a_shutdown_with_followers_keeps_what_was_acknowledged() {
+    const CLIENTS: usize = 10;
+    const FOLLOWERS: usize = 100;
+    const METHODS: usize = 10;
+    for world in World::each() {
+        let (gate, acknowledged) = (Gate::new(), Count::default());
+        let (handler_gate, counting, topic) =
+            (gate.clone(), acknowledged.clone(), world.topic.clone());
+        let builder = builder(&world.topic)
+            .method("order", move |call: Call| {
+                let (gate, count, topic) = (handler_gate.clone(), counting.clone(), topic.clone());
+                async move {
+                    call.unblock();
+                    gate.pass().await;
+                    call.publish(&topic, Entry::value(&1)).await?;
+                    count.add();
+                    Ok(())
+                }
+            })
+            // Only the end writes.
+            .configure(|settings| settings.cursors.write_interval = Duration::from_secs(3600));
+        let server = Running::start(builder);
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| server.client()).collect();
+        let vent_id =
+            |client: usize, follower: usize| format!("follower-{client:06}-{follower:06}");
+        for (index, client) in clients.iter_mut().enumerate() {
+            for follower in 0..FOLLOWERS {
+                let id = follower.to_string();
+                subscribe(client, &id, &vent_id(index, follower), EARLIEST);
+            }
+        }
+        let next = |client: &mut Client, what: &dyn Fn(&Got) -> bool, count: usize| {
+            let mut left = count;
+            while left > 0 {
+                let text = client.next_text(2 * PATIENCE).expect("something");
+                match got(&text) {
+                    None => client.send_text(r#"{"msg":"pong"}"#),
+                    Some(got) => left -= usize::from(what(&got)),
+                }
+            }
+        };
+        for client in &mut clients {
+            next(client, &|got| *got == Got::Ready, FOLLOWERS);
+        }
+        world.publish(1..=3);
+        for client in &mut clients {
+            next(client, &|got| matches!(got, Got::Event(..)), 3 * FOLLOWERS);
+            // The ping behind them is answered, and its answer read.
+            while client.expect_any_text() != r#"{"msg":"ping"}"# {}
+            client.send_text(r#"{"msg":"pong"}"#);
+            client.send_text(r#"{"msg":"ping","id":"read"}"#);
+            while client.expect_any_text() != r#"{"msg":"pong","id":"read"}"# {}
+        }
+        for client in &mut clients {
+            for id in 0..METHODS {
+                client.send_text(&format!(
+                    r#"{{"msg":"method","id":"{id}","method":"order","params":[]}}"#
+                ));
+            }
+        }
+        for _ in 0..CLIENTS * METHODS {
+            gate.await_arrival(&server);
+        }
+        let shutdown = server.begin_shutdown(10 * PATIENCE);
+        gate.open(CLIENTS * METHODS);
+        server.wait(shutdown).unwrap();
+        assert!(server.has_ended());
+        acknowledged.becomes(CLIENTS * METHODS);
+        let bounds = world.wait(world.topic.bounds()).unwrap();
+        assert_eq!(bounds.last, 3 + (CLIENTS * METHODS) as u64);
+        drop(clients);
+        let kept = cursors(&world);
+        assert_eq!(kept.len(), CLIENTS * FOLLOWERS);
+        assert!(kept.iter().all(|offset| *offset >= 3), "{kept:?}");
     }
 }

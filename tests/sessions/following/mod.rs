@@ -3,6 +3,7 @@
 mod away;
 mod cursors;
 mod flow;
+mod kills;
 mod named;
 mod resuming;
 mod sharing;
