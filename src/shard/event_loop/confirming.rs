@@ -32,8 +32,19 @@ impl EventLoop {
         }
     }
 
-    /// Moves the cursor of a follower to whom nothing is sent at the moment, and asks its client for
-    /// a receipt if that is due.
+    /// Asks a client for a receipt, if that is due.
+    pub(super) fn ask_for_receipt(&mut self, index: usize, out: &mut Output) {
+        let now = self.shard.now;
+        let client = self.clients.get_mut(index);
+        if let Some(session) = client.and_then(|client| client.session.ddp_mut()) {
+            session.ask_for_receipt(now, out);
+            if !out.frames.is_empty() {
+                self.carry_out(index, out);
+            }
+        }
+    }
+
+    /// Looks after the cursor of a follower that has been handed what there is.
     pub(super) fn look_after_cursor(
         &mut self,
         index: usize,
@@ -42,8 +53,7 @@ impl EventLoop {
     ) {
         self.following.settle(id);
         if self.following.wants_receipt(id) {
-            let now = self.shard.now;
-            self.tell_session(index, out, |session, out| session.ask_for_receipt(now, out));
+            self.ask_for_receipt(index, out);
         }
     }
 

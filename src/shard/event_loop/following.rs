@@ -184,7 +184,13 @@ impl EventLoop {
                 let mut calls = MappingCalls::default();
                 for record in &records {
                     if let Some(handed) = self.following.hand(id, record, &mut calls) {
+                        let (index, is_urgent) = (handed.connection, handed.is_urgent());
                         self.hand(handed);
+                        if is_urgent {
+                            // Behind this record, not behind all of them: a client that is lost
+                            // sooner has confirmed some.
+                            self.ask_for_receipt(index, out);
+                        }
                     }
                 }
                 drop(calls);
@@ -364,7 +370,7 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn tell_session(
+    fn tell_session(
         &mut self,
         index: usize,
         out: &mut Output,

@@ -104,6 +104,17 @@ pub(in crate::shard) struct Of {
     pub(in crate::shard) run: Run,
 }
 
+impl Handed {
+    /// Whether the client is to confirm it at once.
+    pub(in crate::shard) fn is_urgent(&self) -> bool {
+        is_urgent(self.receipt)
+    }
+}
+
+fn is_urgent(receipt: Option<Duration>) -> bool {
+    receipt.is_some_and(|after| after.is_zero())
+}
+
 impl Found {
     pub(super) fn failed(error: &TopicError) -> Self {
         match lost(error) {
@@ -136,13 +147,13 @@ impl Follower {
             self.passed = self.passed.saturating_add(1);
         }
         let receipt = tail.as_ref().and_then(|_| self.receipt(receipts));
-        let is_urgent = receipt.is_some_and(|after| after.is_zero());
+        let is_notable = tail.is_none() || self.until.is_some();
         Handed {
             connection: self.connection,
             run: self.run,
             before,
             receipt,
-            is_notable: tail.is_none() || self.until.is_some() || is_urgent,
+            is_notable: is_notable || is_urgent(receipt),
             tail,
             bytes,
         }

@@ -21,6 +21,7 @@ use updraft_test_support::client::{Client, PATIENCE};
 use updraft_test_support::process::{Process, free_port};
 use updraft_test_support::proxy::{Direction, Proxy};
 use updraft_test_support::redis::RedisServer;
+use updraft_test_support::script::Script;
 use updraft_test_support::transcript::Received;
 
 use super::world::{Got, got};
@@ -312,6 +313,36 @@ fn cut(by: By, rounds: usize) {
     }
 }
 
+/// The same with a client that exists: simpleddp comes back by itself, with the parameters of the
+/// first time.
+fn cut_simpleddp(rounds: usize) {
+    let mut rng = rng();
+    for server in ServerProcess::each() {
+        let proxy = Proxy::start(server.port);
+        let mut follower = Follower::new(By::Cursor);
+        let mut aim = || {
+            // A backlog of some windows: it is slow to come back.
+            let bytes = rng.usize(1..100_000);
+            proxy.set_one(Direction::ToClient, |it| it.cut_after = Some(bytes));
+        };
+        aim();
+        let url = format!("ws://127.0.0.1:{}/websocket", proxy.port());
+        let arguments = [&url, "orders", VENT_ID, &rounds.to_string()];
+        Script::start("simpleddp_cut", &arguments).run(|wish| {
+            if let Some((first, last)) = wish.split_once(' ') {
+                let [first, last] = [first, last].map(|it| it.parse::<u64>().unwrap());
+                for number in first..=last {
+                    follower.receive(number, (number > first).then_some(number));
+                }
+            }
+            aim();
+        });
+        let Follower { last, repeats, .. } = follower;
+        assert!(last > 0);
+        println!("simpleddp: {last} records, {repeats} repeats");
+    }
+}
+
 /// A server is killed so often, each time after its client has received for some time.
 fn kill(by: By, rounds: usize, longest: Duration) {
     let mut rng = rng();
@@ -349,6 +380,11 @@ fn topic_023_a_client_with_positions_that_is_cut_at_any_byte_gets_everything_onc
 }
 
 #[test]
+fn topic_032_simpleddp_that_is_cut_at_any_byte_misses_nothing() {
+    cut_simpleddp(50);
+}
+
+#[test]
 fn topic_032_a_client_whose_server_is_killed_misses_nothing() {
     kill(By::Cursor, 5, Duration::from_secs(1));
 }
@@ -368,6 +404,12 @@ fn soak_topic_032_a_client_that_is_cut_at_any_byte_misses_nothing() {
 #[ignore = "1,000 cuts for each store: run by cargo xtask soak"]
 fn soak_topic_023_a_client_with_positions_that_is_cut_at_any_byte_gets_everything_once() {
     cut(By::Position, 1000);
+}
+
+#[test]
+#[ignore = "1,000 cuts for each store: run by cargo xtask soak"]
+fn soak_topic_032_simpleddp_that_is_cut_at_any_byte_misses_nothing() {
+    cut_simpleddp(1000);
 }
 
 #[test]
