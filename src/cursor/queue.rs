@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -10,6 +11,12 @@ use updraft_topics::RegisterKey;
 
 use super::cell::{Cell, Stored};
 use super::{CursorSettings, Kept};
+
+/// The shortest time after which a cursor at rest is written again.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// Longer times are taken for this.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The cursors that are to be written.
 pub(super) struct Queue {
@@ -124,7 +131,7 @@ impl Queue {
                     }
                     state.resting.front().map(|(at, _)| *at)
                 } else {
-                    let at = state.taken + self.settings.write_interval;
+                    let at = after(state.taken, self.settings.write_interval);
                     if state.is_closed || state.is_urgent || at <= now {
                         state.is_urgent = false;
                         state.taken = now;
@@ -148,7 +155,7 @@ impl Queue {
     /// When a cursor is to be written again that was written then, so that it does not expire: twice
     /// within the time.
     fn refreshed(&self, written: Instant) -> Instant {
-        written + self.settings.expires / 3
+        after(written, (self.settings.expires / 3).max(SHORTEST))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -182,4 +189,8 @@ impl State {
             self.resting.push_back((next, Arc::downgrade(&cell)));
         }
     }
+}
+
+fn after(at: Instant, time: Duration) -> Instant {
+    at + time.min(LONGEST)
 }

@@ -667,3 +667,25 @@ fn topic_111_a_shutdown_with_followers_keeps_what_was_acknowledged() {
         assert!(kept.iter().all(|offset| *offset >= 3), "{kept:?}");
     }
 }
+
+#[test]
+fn topic_032_082_a_client_that_has_had_the_snapshot_gets_what_has_changed() {
+    const SNAPSHOT: &str = r#"{"from":"snapshot"}"#;
+    for world in World::each() {
+        let server = start(&world);
+        let publish = |number: u64| {
+            let entry = Entry::value(&number).compact(format!("order {}", number % 5));
+            world.wait(world.topic.publish(entry)).unwrap();
+        };
+        (1..=20).for_each(publish);
+        let mut reader = Reader::new(&server, METEOR, SNAPSHOT);
+        reader.expect(16..=20);
+        reader.expect_ready();
+        reader.confirm(&world, 20);
+        reader.cut(&server);
+        publish(21);
+        let mut reader = Reader::new(&server, METEOR, SNAPSHOT);
+        reader.expect([21]);
+        reader.expect_ready();
+    }
+}

@@ -11,7 +11,6 @@
 
 use std::collections::VecDeque;
 use std::env;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +22,7 @@ use updraft::topics::{
 };
 use updraft_bus::{ChannelSettings, Channels};
 use updraft_test_support::client::{Client, PATIENCE};
+use updraft_test_support::folder::Folder;
 use updraft_test_support::process::{Process, free_port};
 use updraft_test_support::proxy::{Direction, Proxy};
 use updraft_test_support::redis::RedisServer;
@@ -54,7 +54,7 @@ enum By {
     Position,
 }
 
-/// A server in a process, and its store.
+/// A server in a process, and its store, which it does not outlive.
 struct ServerProcess {
     process: Process,
     port: u16,
@@ -63,8 +63,7 @@ struct ServerProcess {
 
 enum ServerStore {
     Redis(Box<RedisServer>),
-    /// A folder that is removed at the end.
-    File(PathBuf),
+    File(Folder),
 }
 
 /// A client over all of its connections.
@@ -89,16 +88,11 @@ impl ServerProcess {
     }
 
     fn each() -> impl Iterator<Item = Self> {
-        let file = || {
-            let name = format!("updraft-kills-{}-{}", std::process::id(), free_port());
-            let folder = env::temp_dir().join(name);
-            std::fs::create_dir_all(&folder).unwrap();
-            ServerStore::File(folder)
-        };
-        let redis = || ServerStore::Redis(Box::new(RedisServer::start()));
-        let kinds: [&dyn Fn() -> ServerStore; 2] = [&file, &redis];
-        let stores: Vec<_> = kinds.into_iter().map(|kind| kind()).collect();
-        stores.into_iter().map(Self::start)
+        let stores: [fn() -> ServerStore; 2] = [
+            || ServerStore::File(Folder::new("kills")),
+            || ServerStore::Redis(Box::new(RedisServer::start())),
+        ];
+        stores.into_iter().map(|store| Self::start(store()))
     }
 
     /// Kills the process, and starts another.
@@ -108,19 +102,10 @@ impl ServerProcess {
     }
 }
 
-impl Drop for ServerProcess {
-    fn drop(&mut self) {
-        self.process.kill();
-        if let ServerStore::File(folder) = &self.store {
-            std::fs::remove_dir_all(folder).ok();
-        }
-    }
-}
-
 fn start_process(port: u16, store: &ServerStore) -> Process {
     let store = match store {
         ServerStore::Redis(redis) => redis.url(),
-        ServerStore::File(folder) => folder.join("topics").display().to_string(),
+        ServerStore::File(folder) => folder.file("topics").display().to_string(),
     };
     let mut command = Command::new(env::current_exe().unwrap());
     command
