@@ -261,8 +261,12 @@ impl Following {
             // The live ones see for themselves that it has ended, or what they have missed.
             (Some(topic), Some(look)) => {
                 topic.is_listed = false;
-                topic.delivered = topic.feed.end();
-                if !matches!(look, Look::End) || topic.feed.ended().is_some() {
+                let is_end = matches!(look, Look::End);
+                if !is_end {
+                    // Not at the end: what has come since the look would be passed over.
+                    topic.delivered = topic.feed.end();
+                }
+                if !is_end || topic.feed.ended().is_some() {
                     let followers = topic.followers.clone();
                     for id in followers {
                         if self.pace(id) == Some(Pace::Live) {

@@ -311,8 +311,9 @@ fn cut_simpleddp(rounds: usize) {
         let proxy = Proxy::start(server.port);
         let mut follower = Follower::new(By::Cursor);
         let mut aim = || {
-            // A backlog of some windows: it is slow to come back.
-            let bytes = rng.usize(1..100_000);
+            // It does not tell of an end before `connected`, and is slow to come back, to a backlog
+            // of about a window.
+            let bytes = rng.usize(400..40_000);
             proxy.set_one(Direction::ToClient, |it| it.cut_after = Some(bytes));
         };
         aim();
