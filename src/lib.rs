@@ -66,6 +66,8 @@ mod base;
 #[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]
+mod cursor;
+#[cfg(feature = "server")]
 mod feed;
 #[cfg(feature = "server")]
 mod handler;

@@ -23,6 +23,7 @@ mod tls;
 
 use std::num::NonZero;
 
+pub use crate::cursor::CursorSettings;
 pub use crate::handler::HandlerSettings;
 pub use crate::limit::{AddressLimits, RequestRate, RuleLimits};
 pub use crate::shard::polling_sessions::PollingLimits;
@@ -68,6 +69,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// What a client may send, how long it may take, and how much may wait for it.
     pub clients: ClientLimits,
+    /// Places in topics that are kept for clients.
+    pub cursors: CursorSettings,
     /// How much may wait for a shard.
     pub inbox: InboxLimits,
     /// SockJS sessions over HTTP requests.

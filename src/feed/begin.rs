@@ -70,13 +70,28 @@ impl Feed {
         start: Start,
         policies: Policies,
     ) -> Result<Beginning, TopicError> {
-        let Start::Position(position) = start else {
-            return self.begin_at(start, Opening::Live).await;
-        };
+        match start {
+            Start::Position(position) => self.begin_behind(position, 0, policies).await,
+            start => self.begin_at(start, Opening::Live).await,
+        }
+    }
+
+    /// Where a follower begins that starts behind a position, and knows of this tombstone horizon
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`begin`](Self::begin).
+    pub(crate) async fn begin_behind(
+        &self,
+        position: Position,
+        horizon: Offset,
+        policies: Policies,
+    ) -> Result<Beginning, TopicError> {
         position.check(self.topic.name())?;
         let place = position.place();
-        match self.resume(place).await {
-            Ok(()) => Ok(self.beginning(Opening::Resumed, place, 0)),
+        match self.resume(place, horizon).await {
+            Ok(()) => Ok(self.beginning(Opening::Resumed, place, horizon)),
             Err(error) => match lost(&error) {
                 Some(lost) => self.go_on(lost, policies).await,
                 None => Err(error),
@@ -158,13 +173,13 @@ impl Feed {
     }
 
     /// Checks that a follower can go on behind a place.
-    async fn resume(&self, place: Place) -> Result<(), TopicError> {
+    async fn resume(&self, place: Place, horizon: Offset) -> Result<(), TopicError> {
         let room = Room {
             records: 1,
             bytes: 0,
         };
         loop {
-            match self.look(place, 0, room) {
+            match self.look(place, horizon, room) {
                 Look::Records(..) | Look::End => return Ok(()),
                 Look::Gap(gap) => return Err(TopicError::Gap(gap)),
                 Look::Missing => {}

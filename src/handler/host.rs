@@ -13,6 +13,7 @@ use updraft_protocol::ejson;
 use super::{HandlerSettings, Mismatches};
 use crate::base::error::{Error, Result};
 use crate::base::memory::Memory;
+use crate::cursor::Cursors;
 use crate::feed::Feeds;
 use crate::limit::Limiter;
 use crate::telemetry::Gauges;
@@ -22,6 +23,7 @@ use crate::telemetry::Gauges;
 pub(crate) struct Host {
     pub(crate) channels: Channels,
     pub(crate) feeds: Feeds,
+    pub(crate) cursors: Cursors,
     pub(crate) settings: HandlerSettings,
     pub(crate) limiter: Limiter,
     pub(crate) mismatches: Mismatches,

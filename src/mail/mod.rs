@@ -21,6 +21,7 @@ use updraft_protocol::session::{Run, Unblocked};
 use updraft_protocol::view::Fields;
 use updraft_topics::TopicError;
 
+use crate::cursor::Cursor;
 use crate::feed::{Beginning, Feed, Policies};
 use crate::mapping::{Event, Mapper, OnGap, OnLost, RecordMapper};
 
@@ -50,6 +51,8 @@ pub(crate) enum Mail {
         mapper: Mapper,
     },
     OnGap(Run, OnGap),
+    /// What has the client of this Vent publication asked for?
+    Requested(Run, WhatWasRequested),
     /// Follow a topic.
     Follow(Run, Box<FollowTopic>),
     /// Where the follower of a topic goes on that has lost records.
@@ -79,6 +82,9 @@ pub(crate) enum Mail {
     CloseWith(u16, Box<str>),
 }
 
+/// Resolved with the Vent id and the other parameters; dropped when the subscription is over.
+pub(crate) type WhatWasRequested = oneshot::Sender<(Arc<str>, Vec<Value>)>;
+
 /// Resolved when a change of the user is complete or refused; dropped when the session is gone.
 pub(crate) type UserChanged = oneshot::Sender<Result<(), Unblocked>>;
 
@@ -99,6 +105,8 @@ pub(crate) struct FollowTopic {
     pub(crate) mapper: RecordMapper,
     pub(crate) policies: Policies,
     pub(crate) on_lost: Option<OnLost>,
+    /// Keeps the place of a client that does not.
+    pub(crate) cursor: Option<Cursor>,
 }
 
 impl Mail {
@@ -123,6 +131,7 @@ impl Mail {
             self,
             Self::On { .. }
                 | Self::OnGap(..)
+                | Self::Requested(..)
                 | Self::Follow(..)
                 | Self::GoOn(..)
                 | Self::Event { .. }

@@ -5,14 +5,17 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::hash::Hash;
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use updraft_protocol::ejson::Value;
 use updraft_topics::{Lost, Message, OnLoss, Position, Start, Topic, TopicError};
 
 use super::Vent;
+use super::context::Continuation;
 use crate::base::error::Result;
-use crate::feed::Policies;
+use crate::cursor::{Cursor, CursorKey, Found, Kept};
+use crate::feed::{Beginning, Feed, Policies};
 use crate::mail::{FollowTopic, Mail};
 use crate::mapping::{IntoEvent, IntoGapEvent, MessageEvent, OnLost, OneShared, RecordMapper};
 
@@ -54,6 +57,14 @@ pub struct Follow {
     policies: Policies,
     on_lost: Option<OnLost>,
     first: Option<BoxFuture<'static, Result<()>>>,
+    keeps_cursor: bool,
+}
+
+/// Where a subscription begins.
+struct Opened {
+    feed: Arc<Feed>,
+    beginning: Beginning,
+    cursor: Option<Cursor>,
 }
 
 /// A publication follows a topic in a way that cannot work.
@@ -122,6 +133,7 @@ impl Follow {
             policies: Policies::default(),
             on_lost: None,
             first: None,
+            keeps_cursor: false,
         }
     }
 
@@ -195,6 +207,32 @@ impl Follow {
         self
     }
 
+    /// Keeps the place of a client that does not know positions: when it subscribes again, it goes
+    /// on behind what it has received, wherever the handler says to begin. The place, its *cursor*,
+    /// is kept in the store of the topic, so the client may come back to another process.
+    ///
+    /// The client comes back if it subscribes again with the same Vent id and parameters to the same
+    /// publication, as the same user, within
+    /// [10 minutes](crate::config::CursorSettings::expires). Two kinds of clients have no cursor,
+    /// and begin where the handler says: those whose Vent id is not one of a single subscription
+    /// (17 characters of Meteor's alphabet, a UUID, or 22 and more letters, digits, `-` and `_`),
+    /// and those for which the handler begins at a [position](Start::Position).
+    ///
+    /// Nothing is skipped. Some records may come twice: at most those that wait for the client, and
+    /// those of the last second. The client confirms what it has received by answering pings, which
+    /// it is sent more often then: once a second while there are records, and after each 64 KiB.
+    /// [`CursorSettings`](crate::config::CursorSettings) has these values. A client of DDP `pre1`
+    /// has no pings; its cursor moves when records are written to its socket, so it may miss those
+    /// that were on their way.
+    ///
+    /// The handler runs first each time, so it decides what a client may see before anything is
+    /// read. With [`after`](Self::after), the query runs each time too, and changes that are older
+    /// than what it finds may follow.
+    pub fn cursor(mut self) -> Self {
+        self.keeps_cursor = true;
+        self
+    }
+
     async fn begin(self) -> Result<()> {
         let Self {
             vent,
@@ -204,6 +242,7 @@ impl Follow {
             policies,
             on_lost,
             first,
+            keeps_cursor,
         } = self;
         if vent.is_streamer() {
             return Err(FollowError::Streamer.into());
@@ -212,17 +251,37 @@ impl Follow {
             return Err(FollowError::Twice.into());
         }
         vent.flowing().await;
-        let start = match vent.continuation(&topic) {
-            Some(position) => Start::Position(position),
-            None => start?,
+        let former = vent.continuation(&topic);
+        let key = match start {
+            // The client, or the program, keeps its place itself.
+            Ok(Start::Position(_)) | Err(_) => None,
+            Ok(_) if keeps_cursor => vent.cursor_key(&topic).await,
+            Ok(_) => None,
         };
-        let feeds = &vent.connection().host().feeds;
-        let beginning = async {
-            let feed = feeds.open(&topic).await?;
-            let beginning = feed.begin(start, policies).await?;
-            Ok::<_, TopicError>((feed, beginning))
+        let opening = async {
+            match (key, former) {
+                (Some(key), former) => {
+                    with_cursor(&vent, &topic, key, start?, former, policies).await
+                }
+                (None, former) => {
+                    let feed = vent.connection().host().feeds.open(&topic).await?;
+                    let beginning = match former {
+                        Some(former) => behind(&feed, former.sent, policies).await?,
+                        None => feed.begin(start?, policies).await?,
+                    };
+                    Ok(Opened {
+                        feed,
+                        beginning,
+                        cursor: None,
+                    })
+                }
+            }
         };
-        let (feed, beginning) = vent.patiently(pin!(beginning)).await?;
+        let Opened {
+            feed,
+            beginning,
+            cursor,
+        } = vent.patiently(pin!(opening)).await?;
         if let Some(query) = first {
             query.await?;
         }
@@ -232,10 +291,68 @@ impl Follow {
             mapper,
             policies,
             on_lost,
+            cursor,
         };
         vent.send(Mail::Follow(vent.run_id(), Box::new(follow)));
         Ok(())
     }
+}
+
+/// Opens the cursor of a subscription, and begins behind it if it was there before.
+async fn with_cursor(
+    vent: &Vent,
+    topic: &Topic,
+    key: CursorKey,
+    start: Start,
+    former: Option<Continuation>,
+    policies: Policies,
+) -> Result<Opened, TopicError> {
+    /// How often a cursor is opened that others open at the same time.
+    const TRIES: usize = 5;
+    let host = vent.connection().host();
+    let feed = host.feeds.open(topic).await?;
+    for _ in 0..TRIES {
+        let found = host.cursors.find(topic.registers(), &key).await?;
+        let (beginning, kept) = match places(former.as_ref(), &found) {
+            Some((from, kept)) => (behind(&feed, from, policies).await?, kept),
+            None => {
+                let beginning = feed.begin(start, policies).await?;
+                let kept = Kept {
+                    position: Position::at(topic.name(), beginning.place),
+                    horizon: beginning.horizon,
+                };
+                (beginning, kept)
+            }
+        };
+        if let Some(cursor) = host.cursors.open(found, kept).await? {
+            return Ok(Opened {
+                feed,
+                beginning,
+                cursor: Some(cursor),
+            });
+        }
+    }
+    Err(TopicError::Busy)
+}
+
+/// From where on a subscription is sent records, and what its cursor keeps until its client has
+/// confirmed more; `None` if it begins anew. A user who has a cursor, and comes after another in the
+/// same session, begins where either of them has not been.
+fn places(former: Option<&Continuation>, found: &Found) -> Option<(Kept, Kept)> {
+    match (former, found.kept) {
+        (Some(former), Some(kept)) => Some((
+            former.sent.or_earlier(kept),
+            former.confirmed.or_earlier(kept),
+        )),
+        (Some(former), None) => Some((former.sent, former.confirmed)),
+        (None, Some(kept)) => Some((kept, kept)),
+        (None, None) => None,
+    }
+}
+
+async fn behind(feed: &Feed, kept: Kept, policies: Policies) -> Result<Beginning, TopicError> {
+    feed.begin_behind(kept.position, kept.horizon, policies)
+        .await
 }
 
 impl IntoFuture for Follow {

@@ -269,6 +269,7 @@ impl Handle {
         let Host {
             tasks,
             channels,
+            cursors,
             gauges,
             ..
         } = &**host;
@@ -285,6 +286,7 @@ impl Handle {
             shards.wait().await;
             tasks.wait().await;
             self.deserted.cancel();
+            cursors.close().await;
             channels.close();
             background.wait().await;
         };

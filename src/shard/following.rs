@@ -3,13 +3,14 @@
 //!
 //! A follower is *live* if it has been sent all that its topic had when the shard last looked: it
 //! gets each new record at once. One whose window is full is passed over, and so falls behind; when
-//! half of its window is written, it is due, and takes what is behind its place from the feed.
-//! Nothing is queued for it.
+//! half of its window is written, or confirmed if the client has a cursor, it is due, and takes what
+//! is behind its place from the feed. Nothing is queued for it.
 
 mod follower;
 mod group;
 mod ledger;
 mod topic;
+mod window;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,20 +19,20 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 use slab::Slab;
 use updraft_protocol::message::Tail;
-use updraft_protocol::session::Run;
 use updraft_protocol::vent::Encoding;
-use updraft_topics::{Lost, Message, Offset, Place, Position};
+use updraft_topics::{Lost, Message, Offset, Place, Position, TopicName};
 
 use super::ClientLimits;
 use super::mapping_calls::MappingCalls;
 use crate::base::error::Error;
+use crate::cursor::CursorSettings;
 use crate::feed::{
     Beginning, Feed, FeedId, FeedNews, FeedPort, Fetched, Look, Next, Policies, Room,
 };
 use crate::mail::FollowTopic;
 use crate::mapping::RecordMapper;
 use crate::publication::{Continuation, Subscription};
-use follower::{Follower, Function, Pace};
+use follower::{Follower, FollowerCursor, Function, Pace, ReceiptLimits};
 pub(super) use follower::{Found, Handed, Of};
 use group::Groups;
 use ledger::Ledgers;
@@ -48,8 +49,9 @@ const PASSED_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Following {
     /// Where feeds send their news.
     port: Arc<dyn FeedPort>,
-    /// How much may be unwritten for each follower.
+    /// How much may wait for each follower.
     window: Room,
+    receipts: ReceiptLimits,
     /// Filled by `add`, drained with the last follower of a topic.
     topics: HashMap<FeedId, FollowedTopic, RandomState>,
     /// Filled by `add`, drained as subscriptions end and run again.
@@ -64,13 +66,19 @@ pub(super) struct Following {
 }
 
 impl Following {
-    pub(super) fn new(port: Arc<dyn FeedPort>, limits: &ClientLimits) -> Self {
+    pub(super) fn new(
+        port: Arc<dyn FeedPort>,
+        limits: &ClientLimits,
+        cursors: &CursorSettings,
+    ) -> Self {
+        let window = Room {
+            records: limits.followed_records.max(1),
+            bytes: limits.followed_bytes.max(1),
+        };
         Self {
             port,
-            window: Room {
-                records: limits.followed_records.max(1),
-                bytes: limits.followed_bytes.max(1),
-            },
+            window,
+            receipts: ReceiptLimits::new(window, cursors),
             topics: HashMap::default(),
             followers: Slab::new(),
             ledgers: Ledgers::default(),
@@ -84,7 +92,7 @@ impl Following {
     pub(super) fn add(
         &mut self,
         of: Of,
-        encoding: Encoding,
+        (encoding, answers_pings): (Encoding, bool),
         subscription: Subscription,
         follow: FollowTopic,
     ) -> TopicFollowerId {
@@ -94,6 +102,7 @@ impl Following {
             mapper,
             policies,
             on_lost,
+            cursor,
         } = follow;
         let function = match mapper {
             RecordMapper::Each(f) => Function::Each(f),
@@ -113,8 +122,9 @@ impl Following {
             only: beginning.only,
             until: Some(beginning.until),
             pace: Pace::Paused,
-            unwritten: 0,
-            unwritten_bytes: 0,
+            waiting: 0,
+            waiting_bytes: 0,
+            cursor: cursor.map(|it| Box::new(FollowerCursor::new(it, answers_pings))),
             passed: 0,
             told: Duration::ZERO,
         });
@@ -127,25 +137,6 @@ impl Following {
         id
     }
 
-    /// So many messages of a connection's queue were written; `follower` knows the followers of its
-    /// subscriptions.
-    pub(super) fn written(
-        &mut self,
-        connection: usize,
-        count: usize,
-        follower: impl Fn(Run) -> Option<TopicFollowerId>,
-    ) {
-        let mut ledgers = std::mem::take(&mut self.ledgers);
-        if let Some(ledger) = ledgers.of(connection) {
-            ledger.written(count, |run, records, bytes| {
-                if let Some(id) = follower(run) {
-                    self.drained(id, records, bytes);
-                }
-            });
-        }
-        self.ledgers = ledgers;
-    }
-
     /// Removes a follower. Returns where it was.
     pub(super) fn remove(&mut self, id: TopicFollowerId) -> Option<Continuation> {
         let follower = self.followers.try_remove(index(id))?;
@@ -153,9 +144,11 @@ impl Following {
             self.groups.leave(group);
         }
         let topic = self.topics.get_mut(&follower.feed)?;
+        let sent = follower.reached(topic.feed.topic().name());
         let continuation = Continuation {
             topic: topic.feed.topic().clone(),
-            position: position(&topic.feed, follower.place),
+            sent,
+            confirmed: follower.cursor.map_or(sent, |cursor| cursor.kept()),
         };
         if let Some(at) = topic.followers.iter().position(|other| *other == id) {
             topic.followers.swap_remove(at);
@@ -181,7 +174,7 @@ impl Following {
     /// A follower waits until it is told to go on. One that has lost records first finds out where.
     pub(super) fn pause(&mut self, id: TopicFollowerId) {
         if let Some(follower) = self.followers.get_mut(index(id)) {
-            (follower.unwritten, follower.unwritten_bytes) = (0, 0);
+            follower.forget_queue();
             if follower.pace != Pace::Recovering {
                 follower.pace = Pace::Paused;
             }
@@ -268,8 +261,12 @@ impl Following {
             // The live ones see for themselves that it has ended, or what they have missed.
             (Some(topic), Some(look)) => {
                 topic.is_listed = false;
-                topic.delivered = topic.feed.end();
-                if !matches!(look, Look::End) || topic.feed.ended().is_some() {
+                let is_end = matches!(look, Look::End);
+                if !is_end {
+                    // Not at the end: what has come since the look would be passed over.
+                    topic.delivered = topic.feed.end();
+                }
+                if !is_end || topic.feed.ended().is_some() {
                     let followers = topic.followers.clone();
                     for id in followers {
                         if self.pace(id) == Some(Pace::Live) {
@@ -308,7 +305,7 @@ impl Following {
             follower.pace = Pace::Full;
             return None;
         }
-        Some(follower.hand(record, calls))
+        Some(follower.hand(record, &self.receipts, calls))
     }
 
     /// A follower that is due gets a record.
@@ -319,7 +316,7 @@ impl Following {
         calls: &mut MappingCalls,
     ) -> Option<Handed> {
         let follower = self.followers.get_mut(index(id))?;
-        Some(follower.hand(record, calls))
+        Some(follower.hand(record, &self.receipts, calls))
     }
 
     /// What is behind the place of a follower that is due.
@@ -395,21 +392,6 @@ impl Following {
         Some(position(feed, follower.place))
     }
 
-    /// So many records, of so many bytes, were written.
-    fn drained(&mut self, id: TopicFollowerId, records: u32, bytes: u32) {
-        let window = self.window;
-        let Some(follower) = self.followers.get_mut(index(id)) else {
-            return;
-        };
-        follower.unwritten = follower.unwritten.saturating_sub(records);
-        follower.unwritten_bytes = follower.unwritten_bytes.saturating_sub(bytes);
-        let is_half = follower.unwritten as usize <= window.records / 2
-            && follower.unwritten_bytes as usize <= window.bytes / 2;
-        if follower.pace == Pace::Full && is_half {
-            self.set_due(id);
-        }
-    }
-
     /// A follower has lost records, and waits for a place to go on from. Returns its policies.
     pub(super) fn recover(&mut self, id: TopicFollowerId) -> Option<(Policies, Subscription)> {
         let follower = self.followers.get_mut(index(id))?;
@@ -459,6 +441,12 @@ impl Following {
             }
         }
         found
+    }
+
+    fn follower_and_topic(&mut self, id: TopicFollowerId) -> Option<(&mut Follower, &TopicName)> {
+        let follower = self.followers.get_mut(index(id))?;
+        let topic = self.topics.get(&follower.feed)?.feed.topic();
+        Some((follower, topic.name()))
     }
 
     fn list(&mut self, feed: FeedId) {

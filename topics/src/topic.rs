@@ -13,7 +13,7 @@ use crate::resume::gap;
 use crate::seek::{Start, seek};
 use crate::settings::Settings;
 use crate::sweep::{Swept, sweep};
-use crate::{Bounds, End, Limit, Offset, Position, TopicError, TopicName};
+use crate::{Bounds, End, Limit, Offset, Position, Registers, TopicError, TopicName};
 
 /// A topic. Its clones are handles of the same topic.
 #[derive(Clone, Debug)]
@@ -48,6 +48,11 @@ impl Topic {
     /// The name.
     pub fn name(&self) -> &TopicName {
         &self.0.name
+    }
+
+    /// The registers of its store, for what is to be kept beside the topic.
+    pub fn registers(&self) -> &Arc<dyn Registers> {
+        &self.0.registers
     }
 
     /// The settings.

@@ -1,9 +1,11 @@
 //! Subscriptions that follow a topic. Their records go past the hold before `ready`: `ready` waits
 //! until the client has all records up to the end that the topic had in the beginning.
 
+use std::sync::Arc;
+
 use super::subscription::{Events, PLACE_DOCUMENT, Ready};
 use super::{Output, Run, Session};
-use crate::ejson::Object;
+use crate::ejson::{Object, Value};
 use crate::message::{Head, ServerMessage};
 use crate::vent::Encoding;
 
@@ -67,6 +69,13 @@ impl Session {
         if subscription.ready == Ready::Declared && !is_changing {
             self.send_ready(&[run], out);
         }
+    }
+
+    /// What a Vent subscription has asked for: its Vent id, and the other parameters.
+    pub fn vent_request(&self, run: Run) -> Option<(Arc<str>, Vec<Value>)> {
+        let subscription = self.subscription(run)?;
+        let id = subscription.events.as_ref()?.delivery.vent_id()?;
+        Some((id.clone(), subscription.request.params()))
     }
 
     /// Whether a subscription that is represented by this collection says where it is.

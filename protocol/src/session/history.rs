@@ -132,15 +132,23 @@ fn exceeds(frames: &Frames, settings: &Resumption) -> bool {
 }
 
 impl Pings {
-    /// A ping is sent behind this many messages.
-    pub(super) fn sent(&mut self, messages: u64) {
+    /// A ping is sent behind this many messages. Returns whether its answer will prove that they
+    /// have arrived.
+    pub(super) fn sent(&mut self, messages: u64) -> bool {
         // Pongs do not name their ping. Only a ping that was sent while none was unanswered is
         // certain to match the next pong.
-        if self.unanswered == 0 {
+        let is_only = !self.is_unanswered();
+        if is_only {
             // `None` if there is nothing to prove.
             self.mark = NonZero::new(messages);
         }
         self.unanswered = self.unanswered.saturating_add(1);
+        is_only && self.mark.is_some()
+    }
+
+    /// Whether the client has not answered all of them.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.unanswered > 0
     }
 
     /// A pong has come. Returns how many messages it proves to have arrived.
@@ -266,14 +274,14 @@ mod tests {
     fn a_late_pong_proves_no_more_than_it_can() {
         let mut pings = Pings::default();
         assert_eq!(pings.answered(), None);
-        pings.sent(5);
-        pings.sent(7);
+        assert!(pings.sent(5));
+        assert!(!pings.sent(7));
         assert_eq!(pings.answered(), Some(5));
         // The next pong may answer the second ping.
-        pings.sent(9);
+        assert!(!pings.sent(9));
         assert_eq!(pings.answered(), None);
         assert_eq!(pings.answered(), None);
-        pings.sent(9);
+        assert!(pings.sent(9));
         assert_eq!(pings.answered(), Some(9));
     }
 }

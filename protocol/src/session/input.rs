@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::heartbeat::Heartbeat;
 use super::resumption::resume_request;
-use super::{Action, Output, Run, Session, SessionState, Version, Work};
+use super::version::Version;
+use super::{Action, Output, Run, Session, SessionState, Work};
 use crate::ejson::Value;
 use crate::message::{self, ClientRequest, Quote, ServerMessage, Unreadable};
 
@@ -61,7 +62,7 @@ impl Session {
                         self.send_error("Bad request", quote(), out);
                     }
                 }
-                Some("pong") if version.has_heartbeat() => self.pong(),
+                Some("pong") if version.has_heartbeat() => self.pong(now, out),
                 // The client leaves on purpose; the connection ends next.
                 Some("disconnect") => self.mark_leaving(),
                 _ => {

@@ -26,11 +26,13 @@ mod held;
 mod history;
 mod input;
 mod queue;
+mod receipts;
 mod request;
 mod resumption;
 mod subscription;
 mod subscriptions;
 mod user;
+mod version;
 
 pub use config::{
     DuplicateName, HandlerNames, PublicationKind, Resumption, SessionConfig, SessionSettings,
@@ -54,6 +56,7 @@ use queue::RequestQueue;
 use resumption::Parked;
 use subscription::ActiveSubscription;
 use user::UserChange;
+use version::Version;
 
 /// One run of a handler, for a subscription or a call. It is unique in its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -143,6 +146,12 @@ pub enum Action {
     /// A handler has changed or removed a document that it does not publish. Nothing was sent to
     /// the client.
     NotPublished(Run),
+    /// A ping was sent while no other was unanswered: its answer is the next
+    /// [`Answered`](Self::Answered).
+    Pinged,
+    /// The client has answered: it has everything that was sent before the latest
+    /// [`Pinged`](Self::Pinged).
+    Answered,
     /// Events for this subscription were dropped, because too many came before it was ready. Tell
     /// its handler, and call [`Session::gap`].
     Gap(Run),
@@ -211,6 +220,8 @@ struct Work {
     /// as those calls come, cleared when all of them must have come; bounded by the calls that were
     /// open at that time.
     repeats: Vec<Box<str>>,
+    /// When the client is to be pinged at the latest, for a receipt.
+    receipt_due: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -238,14 +249,6 @@ enum SessionState {
         /// Whether the client was gone, and had not said that it leaves.
         was_lost: bool,
     },
-}
-
-/// The versions of DDP, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
-    One,
-    Pre2,
-    Pre1,
 }
 
 impl Session {
@@ -357,7 +360,8 @@ impl Session {
         let own = match &self.state {
             SessionState::AwaitingConnect { until } => Some(*until),
             SessionState::Connected { heartbeat, .. } => {
-                heartbeat.as_ref().map(Heartbeat::next_timeout)
+                let heartbeat = heartbeat.as_ref().map(Heartbeat::next_timeout);
+                heartbeat.into_iter().chain(self.receipt_timeout()).min()
             }
             SessionState::Parked(parked) => Some(parked.until),
             SessionState::Resuming { .. } | SessionState::Closed { .. } => None,
@@ -397,6 +401,7 @@ impl Session {
             },
             _ => {}
         }
+        self.ask_for_receipt(now, out);
         self.expire_fences(now, out);
         self.expire_handlers(now, out);
     }
@@ -418,11 +423,6 @@ impl Session {
         } else {
             out.frames.push(frame);
         }
-    }
-
-    fn ping(&mut self, out: &mut Output) {
-        self.pings.sent(self.sent);
-        self.send(&ServerMessage::Ping, out);
     }
 
     fn work(&mut self) -> &mut Work {
@@ -449,6 +449,7 @@ impl Work {
             && self.change.is_none()
             && self.resumed_at.is_none()
             && self.repeats.is_empty()
+            && self.receipt_due.is_none()
     }
 }
 
@@ -463,22 +464,5 @@ impl fmt::Debug for Session {
             .field("calls", &self.calls_running())
             .field("sent", &self.sent)
             .finish_non_exhaustive()
-    }
-}
-
-impl Version {
-    const BEST_FIRST: [Self; 3] = [Self::One, Self::Pre2, Self::Pre1];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::One => "1",
-            Self::Pre2 => "pre2",
-            Self::Pre1 => "pre1",
-        }
-    }
-
-    /// `pre1` has no pings.
-    fn has_heartbeat(self) -> bool {
-        self != Self::Pre1
     }
 }

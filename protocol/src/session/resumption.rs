@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use super::heartbeat::Heartbeat;
 use super::history::{History, Pings};
-use super::{Action, Output, Session, SessionState, Version};
+use super::version::Version;
+use super::{Action, Output, Session, SessionState};
 use crate::ejson::Value;
 use crate::message::{self, ClientRequest, Frame, FrameRef, Frames, ServerMessage};
 
@@ -199,6 +200,7 @@ impl Session {
         let repeats = self.open_calls();
         self.work().repeats = repeats;
         self.pings = Pings::default();
+        self.work().receipt_due = None;
         self.state = SessionState::Connected {
             version,
             heartbeat: self.new_heartbeat(version, now),
@@ -291,19 +293,6 @@ impl Session {
                 code: 1013,
                 reason: "Slow consumer",
             });
-        }
-    }
-
-    /// A pong has come: all messages sent before its ping have arrived, and so have the client's
-    /// before its pong.
-    pub(super) fn pong(&mut self) {
-        if let Some(received) = self.pings.answered() {
-            self.history.confirm(received);
-            if let Some(work) = &mut self.work {
-                work.repeats = Vec::new();
-                work.resumed_at = None;
-                self.free_idle_work();
-            }
         }
     }
 

@@ -20,8 +20,8 @@ pub struct EventDelivery {
     head: Head,
     /// Set if events are numbered.
     numbered: Option<Box<Numbered>>,
-    /// The collection of the document that represents the subscription, if one is announced.
-    collection: Option<Arc<str>>,
+    /// The Vent id, or the collection of a streamer that announces a document.
+    id: Option<Arc<str>>,
     /// The event name in a streamer's document, if one is announced.
     event_name: Option<Box<str>>,
 }
@@ -75,7 +75,7 @@ impl EventDelivery {
                 encoding,
                 head: head.into(),
                 numbered: None,
-                collection: None,
+                id: Some(id.into()),
                 event_name: None,
             });
         }
@@ -99,7 +99,7 @@ impl EventDelivery {
                 Box::new(Numbered { before, latest: 0 })
             }),
             head,
-            collection: Some(id.into()),
+            id: Some(id.into()),
             event_name: None,
         })
     }
@@ -138,7 +138,7 @@ impl EventDelivery {
             encoding: Encoding::Streamer,
             head: head.into(),
             numbered: None,
-            collection: announced.then(|| collection.clone()),
+            id: announced.then(|| collection.clone()),
             event_name: announced.then(|| name.into()),
         })
     }
@@ -150,7 +150,14 @@ impl EventDelivery {
 
     /// The collection of the document that represents the subscription, if one is announced.
     pub(crate) fn collection(&self) -> Option<&Arc<str>> {
-        self.collection.as_ref()
+        let is_native = matches!(self.encoding, Encoding::Vent | Encoding::VentEjson);
+        self.id.as_ref().filter(|_| !is_native)
+    }
+
+    /// The Vent id; a streamer has none.
+    pub(crate) fn vent_id(&self) -> Option<&Arc<str>> {
+        let is_vent = self.encoding != Encoding::Streamer;
+        self.id.as_ref().filter(|_| is_vent)
     }
 
     /// The fields of the announced document.

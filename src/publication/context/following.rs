@@ -1,14 +1,20 @@
 //! What a subscription knows of the topic that it follows.
 
-use updraft_topics::{Position, Topic};
+use tokio::sync::oneshot;
+use updraft_topics::Topic;
 
 use super::Subscription;
+use crate::cursor::{CursorKey, Kept, Reader};
+use crate::mail::Mail;
 
 /// Where a subscription was in the topic that it followed, when its user changed.
 #[derive(Clone, Debug)]
 pub(crate) struct Continuation {
     pub(crate) topic: Topic,
-    pub(crate) position: Position,
+    /// What it had sent.
+    pub(crate) sent: Kept,
+    /// What its client had confirmed, if it had a cursor; else the same.
+    pub(crate) confirmed: Kept,
 }
 
 impl Subscription {
@@ -28,12 +34,25 @@ impl Subscription {
         }
     }
 
+    /// What its cursor in a topic is found by. `None` if its Vent id may be one of several
+    /// subscriptions, or if it is over.
+    pub(in crate::publication) async fn cursor_key(&self, topic: &Topic) -> Option<CursorKey> {
+        let (answer, request) = oneshot::channel();
+        self.send(Mail::Requested(self.0.run, answer));
+        let (vent_id, params) = request.await.ok()?;
+        let reader = Reader {
+            publication: self.publication(),
+            user: self.0.user.as_deref(),
+            vent_id: &vent_id,
+            params: &params,
+        };
+        CursorKey::new(topic.name(), reader)
+    }
+
     /// Where the run before this one was in a topic.
-    pub(in crate::publication) fn continuation(&self, topic: &Topic) -> Option<Position> {
+    pub(in crate::publication) fn continuation(&self, topic: &Topic) -> Option<Continuation> {
         let life = self.life();
         let continuation = life.continuation.as_deref();
-        continuation
-            .filter(|it| it.topic == *topic)
-            .map(|it| it.position)
+        continuation.filter(|it| it.topic == *topic).cloned()
     }
 }

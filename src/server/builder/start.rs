@@ -19,6 +19,7 @@ use crate::base::error::{Error, Result};
 use crate::base::memory::Memory;
 use crate::base::{files, ids, machine};
 use crate::config::Settings;
+use crate::cursor::Cursors;
 use crate::feed::Feeds;
 use crate::handler::{Host, Mismatches};
 use crate::method::Methods;
@@ -156,6 +157,7 @@ impl Builder {
         let host = Arc::new(Host {
             channels: Channels::new(self.bus, settings.bus.clone()),
             feeds: Feeds::new(Runtime::current()),
+            cursors: Cursors::new(settings.cursors, Runtime::current()),
             settings: settings.handlers,
             limiter,
             mismatches: Mismatches::new(is_local),

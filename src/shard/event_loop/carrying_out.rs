@@ -102,6 +102,8 @@ impl EventLoop {
                 let gauges = &self.shard.shared.host.gauges;
                 gauges.unpublished_changes.fetch_add(1, Ordering::Relaxed);
             }
+            Action::Pinged => self.pinged(index),
+            Action::Answered => self.answered(index),
             Action::Gap(run) => self.missed(index, run, out),
             Action::Lost { code, reason } => self.end(index, Ending::Parted { code, reason }),
             Action::Close { code, reason } => self.end(index, Ending::Closed { code, reason }),

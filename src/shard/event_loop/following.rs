@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use updraft_protocol::ejson;
 use updraft_protocol::ejson::{Object, Value};
@@ -34,8 +35,9 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
-        let encoding = client.session.ddp().and_then(|ddp| ddp.encoding(run));
-        let Some(encoding) = encoding else {
+        let ddp = client.session.ddp();
+        let how = ddp.and_then(|ddp| Some((ddp.encoding(run)?, ddp.answers_pings())));
+        let Some(how) = how else {
             return;
         };
         let Some(running) = client.running_mut(run) else {
@@ -47,7 +49,7 @@ impl EventLoop {
             run,
         };
         let subscription = running.subscription.clone();
-        let id = self.following.add(of, encoding, subscription, follow);
+        let id = self.following.add(of, how, subscription, follow);
         running.follower = Some(id);
         if let Some(change) = &mut client.change {
             change.continuations.retain(|(of, _)| *of != run);
@@ -94,6 +96,11 @@ impl EventLoop {
         };
         let place = opening(&feed, beginning);
         self.following.tell(id, self.shard.now);
+        self.following.told_beginning(id);
+        if self.following.wants_receipt(id) {
+            let after = self.shard.shared.host.cursors.settings.confirm_after;
+            self.want_receipt(connection, after);
+        }
         self.tell_session(connection, out, |session, out| {
             if is_first {
                 session.follow(run, &place, out);
@@ -177,7 +184,13 @@ impl EventLoop {
                 let mut calls = MappingCalls::default();
                 for record in &records {
                     if let Some(handed) = self.following.hand(id, record, &mut calls) {
+                        let (index, is_urgent) = (handed.connection, handed.is_urgent());
                         self.hand(handed);
+                        if is_urgent {
+                            // Behind this record, not behind all of them: a client that is lost
+                            // sooner has confirmed some.
+                            self.ask_for_receipt(index, out);
+                        }
                     }
                 }
                 drop(calls);
@@ -208,6 +221,7 @@ impl EventLoop {
             before,
             tail,
             bytes,
+            receipt,
             is_notable,
         } = handed;
         let Some(tail) = tail else {
@@ -228,7 +242,12 @@ impl EventLoop {
             ledger.push(outgoing.queued_messages(), run, bytes, before);
         }
         self.unsent.add_event(connection, outgoing);
-        is_notable || outgoing.bytes() > self.shard.limits.flow && !client.waiting.is_full
+        let is_notable =
+            is_notable || outgoing.bytes() > self.shard.limits.flow && !client.waiting.is_full;
+        if let Some(after) = receipt {
+            self.want_receipt(connection, after);
+        }
+        is_notable
     }
 
     /// Tells a client where it is in its topic, if it is to learn that, and applies the limit on
@@ -251,6 +270,7 @@ impl EventLoop {
                 session.show_place(run, &place, out);
             });
         }
+        self.look_after_cursor(connection, id, out);
         let flow = self.shard.limits.flow;
         let client = self.clients.get(connection);
         if client.is_some_and(|it| it.outgoing.bytes() > flow && !it.waiting.is_full) {
@@ -336,6 +356,10 @@ impl EventLoop {
         let followers = client.subscriptions.iter().filter_map(|it| it.follower);
         for id in followers.collect::<Vec<_>>() {
             self.let_follow(index, id);
+            if self.following.wants_receipt(id) {
+                // It has received the last ones over a connection that is gone.
+                self.want_receipt(index, Duration::ZERO);
+            }
         }
     }
 

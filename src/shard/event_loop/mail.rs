@@ -75,6 +75,12 @@ impl EventLoop {
                     running.add_on_gap(on_gap);
                 }
             }
+            Mail::Requested(run, answer) => {
+                if let Some(request) = session.vent_request(run) {
+                    // The handler may have been dropped.
+                    answer.send(request).ok();
+                }
+            }
             Mail::Follow(run, follow) => self.follow_topic(index, run, *follow, out),
             Mail::GoOn(run, beginning) => self.go_on_after_loss(index, run, *beginning, out),
             Mail::Event {

@@ -9,6 +9,7 @@
 mod admitting;
 mod carrying_out;
 mod clients;
+mod confirming;
 mod delivering;
 mod draining;
 mod ending;
@@ -93,7 +94,8 @@ impl EventLoop {
         shared: Arc<Shared>,
         limits: ClientLimits,
     ) -> Self {
-        let following = Following::new(inbox.clone(), &limits);
+        let cursors = &shared.host.cursors.settings;
+        let following = Following::new(inbox.clone(), &limits, cursors);
         Self {
             poll,
             shard: ShardContext::new(inbox, shared, limits),

@@ -1,5 +1,7 @@
 //! One subscription that follows a topic: where it is, and what it makes of a record.
 
+mod cursor;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use crate::feed::{Ended, FeedId, Next, Policies, Room, lost};
 use crate::mapping::{MapRecord, OnLost, SharedMapper};
 use crate::publication::Subscription;
 use crate::shard::mapping_calls::MappingCalls;
+pub(super) use cursor::{FollowerCursor, ReceiptLimits};
 
 /// One subscription that follows a topic.
 pub(super) struct Follower {
@@ -35,9 +38,12 @@ pub(super) struct Follower {
     /// The end of the topic when it began, until it is reached.
     pub(super) until: Option<Place>,
     pub(super) pace: Pace,
-    /// Records that were queued for its client and are not written, and their bytes.
-    pub(super) unwritten: u32,
-    pub(super) unwritten_bytes: u32,
+    /// Records that were queued for its client and are not written, and their bytes. With receipts,
+    /// those that the client has not confirmed.
+    pub(super) waiting: u32,
+    pub(super) waiting_bytes: u32,
+    /// Set if its client's place is kept.
+    pub(super) cursor: Option<Box<FollowerCursor>>,
     /// Records since the client last learned where it is, and when that was.
     pub(super) passed: u32,
     pub(super) told: Duration,
@@ -74,6 +80,8 @@ pub(in crate::shard) struct Handed {
     /// `None` if there is no event for it.
     pub(in crate::shard) tail: Option<Tail>,
     pub(in crate::shard) bytes: u32,
+    /// How soon the client is to confirm it, if it is.
+    pub(in crate::shard) receipt: Option<Duration>,
     /// Whether the client may have to be told where the follower is.
     pub(in crate::shard) is_notable: bool,
 }
@@ -96,6 +104,17 @@ pub(in crate::shard) struct Of {
     pub(in crate::shard) run: Run,
 }
 
+impl Handed {
+    /// Whether the client is to confirm it at once.
+    pub(in crate::shard) fn is_urgent(&self) -> bool {
+        is_urgent(self.receipt)
+    }
+}
+
+fn is_urgent(receipt: Option<Duration>) -> bool {
+    receipt.is_some_and(|after| after.is_zero())
+}
+
 impl Found {
     pub(super) fn failed(error: &TopicError) -> Self {
         match lost(error) {
@@ -106,7 +125,12 @@ impl Found {
 }
 
 impl Follower {
-    pub(super) fn hand(&mut self, record: &Arc<Message>, calls: &mut MappingCalls) -> Handed {
+    pub(super) fn hand(
+        &mut self,
+        record: &Arc<Message>,
+        receipts: &ReceiptLimits,
+        calls: &mut MappingCalls,
+    ) -> Handed {
         let before = std::mem::replace(&mut self.place, record.position().place());
         let tail = if self.takes(record.offset()) {
             self.map(record, calls)
@@ -116,17 +140,20 @@ impl Follower {
         let bytes = tail.as_ref().map_or(0, Tail::len);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if tail.is_some() {
-            self.unwritten = self.unwritten.saturating_add(1);
-            self.unwritten_bytes = self.unwritten_bytes.saturating_add(bytes);
+            self.waiting = self.waiting.saturating_add(1);
+            self.waiting_bytes = self.waiting_bytes.saturating_add(bytes);
             self.passed = 0;
         } else {
             self.passed = self.passed.saturating_add(1);
         }
+        let receipt = tail.as_ref().and_then(|_| self.receipt(receipts));
+        let is_notable = tail.is_none() || self.until.is_some();
         Handed {
             connection: self.connection,
             run: self.run,
             before,
-            is_notable: tail.is_none() || self.until.is_some(),
+            receipt,
+            is_notable: is_notable || is_urgent(receipt),
             tail,
             bytes,
         }
@@ -171,19 +198,19 @@ impl Follower {
             Some(_) => {}
             None if heads.end.offset() > self.place.offset => self.place = heads.end.place(),
             // Until all of it is written, the follower may have to go back.
-            None if self.unwritten == 0 => self.only = None,
+            None if self.waiting == 0 => self.only = None,
             None => {}
         }
     }
 
     pub(super) fn has_room(&self, window: Room) -> bool {
-        (self.unwritten as usize) < window.records && (self.unwritten_bytes as usize) < window.bytes
+        (self.waiting as usize) < window.records && (self.waiting_bytes as usize) < window.bytes
     }
 
     pub(super) fn room(&self, window: Room) -> Room {
         Room {
-            records: window.records.saturating_sub(self.unwritten as usize),
-            bytes: window.bytes.saturating_sub(self.unwritten_bytes as usize),
+            records: window.records.saturating_sub(self.waiting as usize),
+            bytes: window.bytes.saturating_sub(self.waiting_bytes as usize),
         }
     }
 }

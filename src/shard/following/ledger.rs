@@ -107,6 +107,12 @@ impl Ledger {
         }
     }
 
+    /// Where a subscription was before the first of its records that are not written.
+    pub(in crate::shard) fn first_of(&self, run: Run) -> Option<Place> {
+        let mut of_run = self.entries.iter().filter(|entry| entry.run == run);
+        of_run.next().map(|entry| entry.before)
+    }
+
     /// The queue is gone. Returns, for each message in it, the subscription whose record it was and
     /// where that was before, from the front; the other messages are passed over.
     pub(in crate::shard) fn take(&mut self) -> impl Iterator<Item = (usize, Run, Place)> {

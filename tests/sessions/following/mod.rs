@@ -2,8 +2,10 @@
 
 mod away;
 mod clients;
+mod cursors;
 mod emitter;
 mod flow;
+mod kills;
 mod mirror;
 mod named;
 mod package;

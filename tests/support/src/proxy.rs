@@ -47,6 +47,8 @@ pub struct Faults {
     /// lost a byte stays lost when this is switched off: nobody ever gets a stream with a hole in
     /// it.
     pub black_hole: bool,
+    /// After so many bytes of a connection both sides read its end.
+    pub cut_after: Option<usize>,
 }
 
 /// A proxy on a port of the loopback interface, gone with all its connections when dropped.
@@ -140,10 +142,7 @@ impl Proxy {
 
     /// Ends every open connection as a process would that exits: both sides read the end.
     pub fn cut(&self) {
-        for connection in self.open() {
-            connection.has_ended.store(true, Ordering::Relaxed);
-            connection.shut_down(Shutdown::Both);
-        }
+        self.open().iter().for_each(|connection| connection.cut());
     }
 
     /// Ends every open connection with a reset to both sides.
@@ -252,6 +251,10 @@ impl Shared {
             if is_lost {
                 continue;
             }
+            let left = faults.cut_after.map(|most| most.saturating_sub(carried));
+            let is_last = left.is_some_and(|left| bytes.len() >= left);
+            let count = bytes.len().min(left.unwrap_or(usize::MAX));
+            let bytes = &mut bytes[..count];
             for byte in bytes.iter_mut() {
                 carried += 1;
                 if faults
@@ -268,6 +271,9 @@ impl Shared {
                 && !connection.write(to, bytes, &faults)
             {
                 return;
+            }
+            if is_last {
+                return connection.cut();
             }
         }
     }
@@ -289,6 +295,11 @@ impl Connection {
     fn shut_down(&self, how: Shutdown) {
         end(Some(&self.client), how);
         end(self.server.as_ref(), how);
+    }
+
+    fn cut(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+        self.shut_down(Shutdown::Both);
     }
 
     /// Without lingering, to close is to reset; the threads close when they are woken.

@@ -83,6 +83,28 @@ fn corruption_alters_each_so_many_th_byte() {
 }
 
 #[test]
+fn a_connection_ends_after_so_many_bytes() {
+    let proxy = Proxy::start(echo());
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        proxy.set_one(direction, |faults| faults.cut_after = Some(1000));
+        let mut socket = connect(&proxy);
+        socket.write_all(&[7; 600]).unwrap();
+        let mut back = [0; 600];
+        socket.read_exact(&mut back).unwrap();
+        // What is behind the last byte may be answered by a reset.
+        drop(socket.write_all(&[8; 600]));
+        let mut rest = Vec::new();
+        let read = socket.read_to_end(&mut rest);
+        assert!(
+            rest.len() <= 400 && rest.iter().all(|byte| *byte == 8),
+            "{read:?}"
+        );
+        proxy.set_one(direction, |faults| faults.cut_after = None);
+    }
+    assert_eq!(round_trip(&connect(&proxy), b"whole"), b"whole");
+}
+
+#[test]
 fn cut_is_an_end_and_reset_is_a_reset() {
     let proxy = Proxy::start(echo());
     let mut socket = connect(&proxy);
