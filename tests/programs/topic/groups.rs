@@ -207,7 +207,7 @@ fn a_group_that_is_not_there_is_an_error_that_names_the_nearest() {
         &["info", "billing", "--watch", "--every", "1"],
         &["dead"],
     ] {
-        assert_eq!(group(&store, arguments).refusal(2).is_empty(), false);
+        assert!(!group(&store, arguments).refusal(2).is_empty());
     }
     let help = group("", &["--help"]);
     let of_topics = run("", &["--help"]);
@@ -512,8 +512,8 @@ fn a_group_is_paused_and_goes_on_and_can_be_watched() {
 
     // Without a terminal each time is a block of its own.
     let watching = start(&store, &["info", "billing", "--watch", "--every", "20ms"]);
-    let mut lines = Vec::new();
-    while lines.iter().filter(|line| **line == "").count() < 2 {
+    let mut lines: Vec<String> = Vec::new();
+    while lines.iter().filter(|line| line.is_empty()).count() < 2 {
         lines.push(watching.lines.recv_timeout(PATIENCE).expect("a line"));
     }
     assert_eq!(lines[0], "group        billing");

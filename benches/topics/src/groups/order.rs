@@ -75,7 +75,7 @@ struct Effects {
 impl Log {
     /// Whether the record fails, as it does the first time if it is one of those that do.
     fn fails(&self, number: usize) -> bool {
-        number % FAILS == 0 && self.lock().failed.insert(number)
+        number.is_multiple_of(FAILS) && self.lock().failed.insert(number)
     }
 
     fn handle(&self, key: &str, number: usize) {

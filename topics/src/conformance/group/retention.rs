@@ -41,8 +41,10 @@ pub async fn topic_077_a_hard_limit_of_bytes_removes_what_a_group_has_not_finish
 ) {
     let topics = patient(harness).await;
     let mut kept = Settings::default();
-    let mut interest = Interest::default();
-    interest.hard_bytes = Some(500);
+    let interest = Interest {
+        hard_bytes: Some(500),
+        ..Interest::default()
+    };
     kept.retention.interest = Some(interest);
     let orders = topics.topic("orders", kept).await.unwrap();
     let group = topics.group("billing", settings(&orders)).await.unwrap();
@@ -65,8 +67,10 @@ pub async fn topic_077_a_hard_limit_of_bytes_removes_what_a_group_has_not_finish
 pub async fn topic_079_what_a_group_has_not_finished_survives_compaction(harness: &impl Harness) {
     let topics = patient(harness).await;
     let mut compacted = Settings::default();
-    let mut compaction = Compaction::default();
-    compaction.min_lag = Duration::ZERO;
+    let compaction = Compaction {
+        min_lag: Duration::ZERO,
+        ..Compaction::default()
+    };
     compacted.compaction = Some(compaction);
     let Ok(orders) = topics.topic("orders", compacted).await else {
         assert!(!topics.store().log.features().remove);
