@@ -518,8 +518,8 @@ fn seed_003_event_broker_does_what_the_page_of_beeorm_shows() {
         .zip(&pools)
     {
         assert!(streams.contains(address));
-        let database = &address[address.len() - 2..];
-        let here = format!("127.0.0.1:{}{database}", pool.port());
+        let (_, database) = address.rsplit_once(':').unwrap();
+        let here = format!("127.0.0.1:{}:{database}", pool.port());
         streams = streams.replace(address, &here);
     }
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("event_broker.yaml");
