@@ -78,6 +78,24 @@ impl Session {
         Some((id.clone(), subscription.request.params()))
     }
 
+    /// The client has all records, and there will be no more: the subscription stops. The handler may
+    /// not have returned yet; then it does so first, and `ready` is sent.
+    pub fn complete(&mut self, run: Run, out: &mut Output) {
+        if let Some(events) = self.subscription_mut(run).and_then(|it| it.events.as_mut()) {
+            events.is_complete = true;
+        }
+        self.stop_if_complete(run, out);
+    }
+
+    pub(super) fn stop_if_complete(&mut self, run: Run, out: &mut Output) {
+        let is_complete = self.subscription(run).is_some_and(|it| {
+            it.handler_has_ended() && it.events.as_ref().is_some_and(|it| it.is_complete)
+        });
+        if is_complete {
+            self.stop(run, None, out);
+        }
+    }
+
     /// Whether a subscription that is represented by this collection says where it is.
     pub(super) fn shows_place(&self, collection: &str) -> bool {
         let shows = |events: &Events| events.has_place;

@@ -65,6 +65,8 @@ pub(super) struct Events {
     pub(super) has_place: bool,
     /// Whether it follows a topic and has not come to its end yet; `ready` waits for that.
     pub(super) is_catching_up: bool,
+    /// Whether its topic has ended; the subscription stops when its handler has ended, too.
+    pub(super) is_complete: bool,
     /// Events that came before `ready` was sent, if any.
     pub(super) held: Option<Box<HeldEvents>>,
 }
@@ -124,6 +126,10 @@ impl ActiveSubscription {
         };
     }
 
+    pub(super) fn handler_has_ended(&self) -> bool {
+        matches!(self.handler, HandlerState::Ended)
+    }
+
     /// Its handler has ended and has dropped its parameters.
     pub(super) fn handler_ended(&mut self) {
         self.handler = HandlerState::Ended;
@@ -168,6 +174,7 @@ impl Events {
             is_announced: false,
             has_place: false,
             is_catching_up: false,
+            is_complete: false,
             held: None,
         }
     }

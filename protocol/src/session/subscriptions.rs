@@ -43,6 +43,7 @@ impl Session {
             Ok(()) => {}
             Err(error) => self.stop(run, Some(&error), out),
         }
+        self.stop_if_complete(run, out);
         self.stop_awaiting(run, out);
         self.unblock(run, now, out);
     }

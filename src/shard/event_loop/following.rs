@@ -78,7 +78,7 @@ impl EventLoop {
                 self.following.restart(id, &beginning);
                 self.open_follower(of, id, &beginning, false, out);
             }
-            Err(error) => self.end_follower(of, Some(error), out),
+            Err(error) => self.end_follower(of, error, out),
         }
     }
 
@@ -204,11 +204,12 @@ impl EventLoop {
                 let Some(of) = self.following.of(id) else {
                     return;
                 };
-                let error = match ended {
-                    Ended::Closed => None,
-                    Ended::Failed(error) => Some(error),
-                };
-                self.end_follower(of, error, out);
+                match ended {
+                    Ended::Closed => self.tell_session(of.connection, out, |session, out| {
+                        session.complete(of.run, out);
+                    }),
+                    Ended::Failed(error) => self.end_follower(of, error, out),
+                }
             }
         }
     }
@@ -289,7 +290,7 @@ impl EventLoop {
             return;
         };
         if policies.start(lost).is_none() {
-            return self.end_follower(of, Some(lost.into()), out);
+            return self.end_follower(of, lost.into(), out);
         }
         host.spawn(async move {
             let beginning = feed.go_on(lost, policies).await;
@@ -298,11 +299,11 @@ impl EventLoop {
         });
     }
 
-    /// Ends the subscription of a follower.
-    fn end_follower(&mut self, of: Of, error: Option<TopicError>, out: &mut Output) {
-        let error = error.map(|error| Error::from(error).into_wire());
+    /// Ends the subscription of a follower, with an error.
+    fn end_follower(&mut self, of: Of, error: TopicError, out: &mut Output) {
+        let error = Error::from(error).into_wire();
         self.tell_session(of.connection, out, |session, out| {
-            session.stop(of.run, error.as_ref(), out);
+            session.stop(of.run, Some(&error), out);
         });
     }
 
