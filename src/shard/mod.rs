@@ -22,6 +22,7 @@ pub(crate) mod polling_sessions;
 mod registry;
 mod shared;
 mod timers;
+mod upstream;
 
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use updraft_bus::internal::InternalChannel;
 
 use crate::base::error::Result;
 use crate::base::memory::Memory;
+use crate::gateway::ClientHeaders;
 use crate::handler::Headers;
 use crate::limit::Seat;
 use crate::stream::Service;
@@ -55,6 +57,8 @@ pub(crate) struct Arrival {
     pub(crate) service: Arc<Service>,
     pub(crate) client_address: Option<IpAddr>,
     pub(crate) headers: Headers,
+    /// All headers, if there is a Meteor server behind this one.
+    pub(crate) for_meteor: Option<ClientHeaders>,
     /// For a socket: its seat among the connections of its address, if their number is limited.
     pub(crate) seat: Option<Seat>,
     /// Its room among the new connections, if it needs one; released when the shard takes the

@@ -16,13 +16,18 @@ impl Session {
         if matches!(self.state, SessionState::Closed | SessionState::Parked(_)) {
             return;
         }
-        if let SessionState::Resuming { backlog, bytes, .. } = &mut self.state {
+        if let SessionState::Resuming { backlog, bytes, .. }
+        | SessionState::Opening { backlog, bytes, .. } = &mut self.state
+        {
             backlog.push(text.into());
             *bytes = bytes.saturating_add(text.len());
             return;
         }
         // Any message shows that the client is alive, even a malformed one.
         self.heard();
+        if self.pass_on(text, now, out) {
+            return;
+        }
         let config = &self.config;
         let message = match message::decode(text, &config.settings.json, config.new_object_id) {
             Ok(message) => message,
@@ -75,7 +80,10 @@ impl Session {
                     }
                 }
             },
-            SessionState::Resuming { .. } | SessionState::Parked(_) | SessionState::Closed => {}
+            SessionState::Resuming { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Parked(_)
+            | SessionState::Closed => {}
         }
     }
 
@@ -126,7 +134,7 @@ impl Session {
             return false;
         };
         let names = |known: &str| *id == *known;
-        let is_asked_for = |work: &Work| work.queue.may_subscribe(names);
+        let is_asked_for = |work: &Work| id.to_str().is_some_and(|id| work.queue.subscribes(id));
         let mut subscriptions = self.subscriptions.iter();
         self.is_held
             && !self.is_changing_user()
@@ -152,8 +160,9 @@ impl Session {
     }
 
     /// Starts messages from the queue until one of them starts a handler that blocks it.
-    fn proceed(&mut self, now: Duration, out: &mut Output) {
-        while let Some(work) = &self.work
+    pub(super) fn proceed(&mut self, now: Duration, out: &mut Output) {
+        while self.is_past_logins()
+            && let Some(work) = &self.work
             && self.may_start(work.queue.begins_handler())
             && self.is_connected()
             && let Some(work) = &mut self.work
@@ -165,6 +174,19 @@ impl Session {
             }
         }
         self.free_idle_work();
+    }
+
+    /// Takes answered logins off the front of the queue. Returns whether no other is there.
+    fn is_past_logins(&mut self) -> bool {
+        while let Some(number) = self.work.as_ref().and_then(|work| work.queue.login()) {
+            if self.awaits_login(number) {
+                return false;
+            }
+            if let Some(work) = &mut self.work {
+                work.queue.pop_login();
+            }
+        }
+        true
     }
 
     fn start(&mut self, request: ClientRequest, now: Duration, out: &mut Output) {
@@ -232,7 +254,7 @@ impl Session {
                         };
                         out.actions.push(Action::Resume { session, received });
                     }
-                    None => self.begin_session(version, now, out),
+                    None => self.open_session(version, now, out),
                 }
             }
             Err(best) => {

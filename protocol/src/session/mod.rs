@@ -20,6 +20,7 @@ mod calls;
 mod config;
 mod events;
 mod following;
+mod gateway;
 mod heartbeat;
 mod held;
 mod history;
@@ -34,6 +35,7 @@ mod user;
 pub use config::{
     DuplicateName, HandlerNames, PublicationKind, Resumption, SessionConfig, SessionSettings,
 };
+pub use gateway::{GatewayRules, connected};
 pub use resumption::SessionId;
 pub use user::Unblocked;
 
@@ -47,6 +49,7 @@ use crate::ejson::Value;
 use crate::message::{ErrorCode, Frame, ServerMessage};
 use crate::view::View;
 use calls::CallState;
+use gateway::Passing;
 use heartbeat::{Due, Heartbeat};
 use history::{History, Pings};
 use queue::RequestQueue;
@@ -66,6 +69,8 @@ pub struct Output {
     pub frames: Vec<Frame>,
     /// Things that the host must do.
     pub actions: Vec<Action>,
+    /// Messages for the Meteor server behind this one.
+    pub upstream: Vec<Box<str>>,
 }
 
 /// What a client may ask for by name.
@@ -93,6 +98,20 @@ pub enum Action {
         /// How many messages the client says it has received; `None` if that is not a count.
         received: Option<u64>,
     },
+    /// The session is in front of a Meteor server, and waits until the host has opened a connection
+    /// there and calls [`Session::upstream_connected`].
+    OpenUpstream,
+    /// Meteor has said who the user is. The handlers that start next run for this user.
+    User(Option<Box<str>>),
+    /// The upstream is silent: it is lost.
+    UpstreamLost,
+    /// The upstream has sent something that is no message; it was dropped.
+    UnreadableUpstream,
+    /// Meteor has sent data of a collection that is this server's; they were dropped.
+    NotMeteors(Box<str>),
+    /// A handler has added a document to a collection that is Meteor's. Its subscription is stopped
+    /// next.
+    NotOwned(Run),
     /// Start a publication's handler. When it ends, the host calls [`Session::published`].
     Publish {
         /// The run that the handler passes to each call of the session.
@@ -188,6 +207,8 @@ pub struct Session {
     /// State of a session that is not idle. It is allocated while any of it is in use; most
     /// sessions have none.
     work: Option<Box<Work>>,
+    /// Set while there is a connection to a Meteor server behind this one.
+    passing: Option<Box<Passing>>,
 }
 
 /// The state that only a busy session needs.
@@ -232,6 +253,14 @@ enum SessionState {
         /// Bytes of `backlog`.
         bytes: usize,
     },
+    /// The host opens a connection to the Meteor server behind this one.
+    Opening {
+        version: Version,
+        /// As in `Resuming`, drained by `upstream_connected`.
+        backlog: Vec<Box<str>>,
+        /// Bytes of `backlog`.
+        bytes: usize,
+    },
     Parked(Parked),
     Closed,
 }
@@ -264,6 +293,7 @@ impl Session {
             history: History::default(),
             pings: Pings::default(),
             work: None,
+            passing: None,
         }
     }
 
@@ -291,7 +321,9 @@ impl Session {
     /// Messages that wait for the running handler, or for the session that their client had before.
     pub fn queued(&self) -> usize {
         let backlog = match &self.state {
-            SessionState::Resuming { backlog, .. } => backlog.len(),
+            SessionState::Resuming { backlog, .. } | SessionState::Opening { backlog, .. } => {
+                backlog.len()
+            }
             _ => 0,
         };
         let queue = self.work.as_ref().map_or(0, |work| work.queue.len());
@@ -301,7 +333,7 @@ impl Session {
     /// Bytes of memory of the waiting messages.
     pub fn queued_bytes(&self) -> usize {
         let backlog = match &self.state {
-            SessionState::Resuming { bytes, .. } => *bytes,
+            SessionState::Resuming { bytes, .. } | SessionState::Opening { bytes, .. } => *bytes,
             _ => 0,
         };
         let queue = self.work.as_ref().map_or(0, |work| work.queue.bytes());
@@ -356,9 +388,12 @@ impl Session {
                 heartbeat.as_ref().map(Heartbeat::next_timeout)
             }
             SessionState::Parked(parked) => Some(parked.until),
-            SessionState::Resuming { .. } | SessionState::Closed => None,
+            SessionState::Resuming { .. } | SessionState::Opening { .. } | SessionState::Closed => {
+                None
+            }
         };
         own.into_iter()
+            .chain(self.upstream_timeout())
             .chain(self.calls().iter().filter_map(CallState::deadline))
             .chain(
                 self.subscriptions
@@ -390,6 +425,7 @@ impl Session {
             },
             _ => {}
         }
+        self.handle_upstream_timeout(now, out);
         self.expire_fences(now, out);
         self.expire_handlers(now, out);
     }
@@ -403,6 +439,7 @@ impl Session {
     pub fn end(&mut self, out: &mut Output) {
         self.state = SessionState::Closed;
         self.work = None;
+        self.passing = None;
         self.view = View::default();
         self.history = History::default();
         for subscription in self.subscriptions.drain(..) {

@@ -224,7 +224,7 @@ impl Session {
             return;
         };
         let backlog = self.take_backlog();
-        self.begin_session(version, now, out);
+        self.open_session(version, now, out);
         for text in backlog {
             self.receive(&text, now, out);
         }
@@ -233,7 +233,8 @@ impl Session {
     /// What the client has sent since it asked for another session, in order.
     pub fn take_backlog(&mut self) -> Vec<Box<str>> {
         match &mut self.state {
-            SessionState::Resuming { backlog, bytes, .. } => {
+            SessionState::Resuming { backlog, bytes, .. }
+            | SessionState::Opening { backlog, bytes, .. } => {
                 *bytes = 0;
                 std::mem::take(backlog)
             }
@@ -302,10 +303,15 @@ impl Session {
         let ClientRequest::Call(call) = request else {
             return false;
         };
+        self.take_repeat(&call.id)
+    }
+
+    /// As [`is_repeated`](Self::is_repeated), for a call with this id.
+    pub(super) fn take_repeat(&mut self, id: &str) -> bool {
         let Some(work) = &mut self.work else {
             return false;
         };
-        let known = work.repeats.iter().position(|id| *id == call.id);
+        let known = work.repeats.iter().position(|known| **known == *id);
         known.map(|at| work.repeats.swap_remove(at)).is_some()
     }
 
@@ -316,7 +322,8 @@ impl Session {
         let waiting = waiting.map(Box::from);
         let missed = self.history.iter().filter_map(FrameRef::as_message);
         let missed = missed.filter_map(message::answered_call);
-        let mut calls: Vec<Box<str>> = self.open_call_ids().chain(waiting).chain(missed).collect();
+        let here = self.open_call_ids().chain(waiting);
+        let mut calls: Vec<Box<str>> = here.chain(self.passed_calls()).chain(missed).collect();
         calls.sort_unstable();
         calls.dedup();
         calls

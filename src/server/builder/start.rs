@@ -13,6 +13,7 @@ use updraft_bus::{Channels, Port};
 use updraft_protocol::session::{HandlerNames, SessionConfig};
 use updraft_protocol::view::Strategies;
 
+use super::gateway::gateway;
 use super::{Builder, sockjs};
 use crate::account::Logins;
 use crate::base::error::{Error, Result};
@@ -35,7 +36,7 @@ use crate::server::sites::Sites;
 use crate::server::tls::{Handshake, Tls};
 use crate::server::{BoundServer, StopOnDrop};
 use crate::shard::polling_sessions::PollingSessions;
-use crate::shard::{Prepared, ResumableSessions, Shard, Shared};
+use crate::shard::{ClientLimits, Prepared, ResumableSessions, Shard, Shared};
 use crate::stream::{Service, Speaks};
 use crate::telemetry::Gauges;
 
@@ -61,7 +62,7 @@ impl Builder {
         let memory_limit = MemoryLimit::of(&settings);
         let memory = memory(&settings, memory_limit.bytes);
         let prepared = prepare_shards(&settings, &memory)?;
-        let shared = self.share(&settings, &prepared, memory, is_local);
+        let shared = self.share(&settings, &prepared, memory, is_local, !proxies.is_empty())?;
         let shards = start_shards(prepared, &shared, &settings)?;
         let origins = Origins::new(policy, local_addr.ip(), !proxies.is_empty(), is_encrypted);
         let admission = Admission::new(proxies, origins, settings.addresses, shared.clone());
@@ -111,6 +112,7 @@ impl Builder {
         if let Some(mistake) = self.mistake.take() {
             return Err(mistake);
         }
+        self.check_meteor()?;
         self.settings.check()?;
         let settings = &self.settings;
         let proxies = Proxies::parse(&settings.trusted_proxies, &settings.address_source)?;
@@ -144,7 +146,10 @@ impl Builder {
         prepared: &[Prepared],
         memory: Arc<Memory>,
         is_local: bool,
-    ) -> Arc<Shared> {
+        trusts_proxies: bool,
+    ) -> Result<Arc<Shared>> {
+        let front = (self.is_encrypted(), trusts_proxies);
+        let rules = self.gateway_rules(settings);
         let limiter = self
             .rates
             .limiter(settings.rules, &self.methods, &self.publications);
@@ -164,20 +169,28 @@ impl Builder {
             gauges: Arc::new(gauges),
             memory,
         });
-        let session = Arc::new(session_config(settings, self.names, self.strategies));
-        Arc::new(Shared {
+        let draining = CancellationToken::new();
+        let gateway = self.meteor.as_ref().map(|meteor| {
+            let around = (host.tasks.clone(), host.gauges.clone());
+            gateway(meteor, settings, front, around, draining.clone())
+        });
+        let mut session = session_config(settings, self.names, self.strategies);
+        session.gateway = rules;
+        let session = Arc::new(session);
+        Ok(Arc::new(Shared {
             host,
             publications: self.publications,
             methods: Arc::new(Methods::new(session.clone(), self.methods)),
             session,
             orders: self.orders,
             hooks: self.hooks,
-            draining: CancellationToken::new(),
+            draining,
             shards: TaskTracker::new(),
             background: TaskTracker::new(),
             polling: Arc::new(PollingSessions::new(settings.polling)),
+            gateway: gateway.transpose()?,
             resumable: ResumableSessions::of(prepared.iter().map(Prepared::inbox)),
-        })
+        }))
     }
 }
 
@@ -198,10 +211,20 @@ fn start_shards(
     let ports = inboxes.collect();
     let shards = prepared
         .into_iter()
-        .map(|shard| shard.start(shared.clone(), settings.clients))
+        .map(|shard| shard.start(shared.clone(), client_limits(shared, settings)))
         .collect::<Result<Arc<[Shard]>>>()?;
     shared.host.channels.start(ports, &shared.background)?;
     Ok(shards)
+}
+
+/// The limits of clients. What is passed on to Meteor may be longer than what is answered here,
+/// which the sessions see to.
+fn client_limits(shared: &Shared, settings: &Settings) -> ClientLimits {
+    let mut limits = settings.clients;
+    if shared.gateway.is_some() {
+        limits.message = limits.message.max(settings.gateway.message);
+    }
+    limits
 }
 
 /// The account of what waits in the process, for as many shards as there will be.

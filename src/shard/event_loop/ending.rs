@@ -254,7 +254,8 @@ impl EventLoop {
         }
     }
 
-    fn end_session(&mut self, index: usize) {
+    pub(super) fn end_session(&mut self, index: usize) {
+        self.leave_upstream(index);
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };

@@ -25,6 +25,7 @@ mod resuming;
 mod shard_context;
 mod timeouts;
 mod unsent;
+mod upstream;
 mod user;
 mod writing;
 
@@ -42,6 +43,7 @@ use super::fan_out::FanOut;
 use super::following::Following;
 use super::inbox::Inbox;
 use super::shared::Shared;
+use super::upstream::client_of;
 use clients::Clients;
 use draining::CloseSchedule;
 use ending::Ending;
@@ -50,8 +52,10 @@ use letters::Letters;
 use resuming::ResumeRequest;
 use shard_context::{Phase, ShardContext};
 use unsent::UnsentQueue;
+use upstream::UpstreamQueue;
 
-/// The token of the inbox's waker. A connection's token is its index.
+/// The token of the inbox's waker. A connection's token is its index; that of a connection to
+/// Meteor, `super::upstream` says.
 pub(super) const WAKER: Token = Token(usize::MAX);
 
 /// The most bytes of one read from a socket.
@@ -65,6 +69,7 @@ pub(super) struct EventLoop {
     fan_out: FanOut,
     following: Following,
     unsent: UnsentQueue,
+    upstreams: UpstreamQueue,
     /// Connections with more to read than they may in one turn, each once. Filled by `read`,
     /// drained by `read_on`.
     unread: VecDeque<usize>,
@@ -101,6 +106,7 @@ impl EventLoop {
             fan_out: FanOut::default(),
             following,
             unsent: UnsentQueue::default(),
+            upstreams: UpstreamQueue::default(),
             unread: VecDeque::new(),
             resume_requests: Vec::new(),
             close_schedule: CloseSchedule::default(),
@@ -138,12 +144,14 @@ impl EventLoop {
             self.socket_is_ready(event, out);
         }
         self.read_on(out);
+        self.read_on_upstream(out);
         self.begin_handlers();
         self.look_into_inbox(out);
         self.look_at_timers(out);
         self.close_due();
         self.answer_resume_requests(out);
         self.begin_handlers();
+        self.write_upstreams(out);
         self.write(out);
         self.begin_handlers();
         self.shed_load();
@@ -156,6 +164,9 @@ impl EventLoop {
     }
 
     fn socket_is_ready(&mut self, event: &Event, out: &mut Output) {
+        if let Some(index) = client_of(event.token()) {
+            return self.upstream_is_ready(index, event, out);
+        }
         let Token(index) = event.token();
         if event.is_writable() {
             self.unblocked(index);
@@ -184,6 +195,7 @@ impl EventLoop {
     /// timer.
     fn poll_timeout(&self) -> Option<Duration> {
         let is_busy = !(self.unsent.is_empty()
+            && self.upstreams.is_empty()
             && self.unread.is_empty()
             && self.resume_requests.is_empty()
             && self.letters.is_empty()
