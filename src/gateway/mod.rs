@@ -9,11 +9,13 @@ mod address;
 mod handshake;
 mod headers;
 mod meteor;
+mod opened;
 mod opening;
 mod settings;
 mod upstreams;
 
 pub(crate) use headers::ClientHeaders;
 pub use meteor::Meteor;
-pub(crate) use opening::{Gateway, Opened, Opening, Surroundings, Unavailable};
+pub(crate) use opened::Opened;
+pub(crate) use opening::{Gateway, Opening, Surroundings, Unavailable};
 pub use settings::GatewaySettings;

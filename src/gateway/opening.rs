@@ -16,12 +16,11 @@ use warp::http::HeaderMap;
 use super::handshake::{self, Refusal};
 use super::headers::ClientHeaders;
 use super::upstreams::Upstreams;
-use super::{GatewaySettings, Meteor};
+use super::{GatewaySettings, Meteor, Opened};
 use crate::base::ThrottledLog;
 use crate::base::clock;
 use crate::base::error::Result;
 use crate::telemetry::Gauges;
-use crate::transport::websocket::Reader;
 
 /// How long to wait before servers are asked again, when all of them have refused.
 const RETRY: Duration = Duration::from_millis(250);
@@ -47,19 +46,6 @@ pub(crate) struct Gateway {
     draining: CancellationToken,
     gauges: Arc<Gauges>,
     refusals_log: ThrottledLog,
-}
-
-/// A connection to Meteor, on which `connect` has been answered.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    /// Non-blocking.
-    pub(crate) socket: std::net::TcpStream,
-    /// The part of the next message that has arrived.
-    pub(crate) reader: Reader,
-    /// The session's id. A credential.
-    pub(crate) session: Arc<str>,
-    /// Messages that came together with `connected`.
-    pub(crate) messages: Vec<Box<str>>,
 }
 
 /// No connection was opened.

@@ -17,11 +17,6 @@ pub(crate) fn in_front_of(port: u16, register: impl FnOnce(Builder) -> Builder) 
     Running::start(front(port, register))
 }
 
-/// As [`in_front_of`], and clients may come back.
-pub(crate) fn resumable(port: u16, register: impl FnOnce(Builder) -> Builder) -> Running {
-    Running::start_resumable(front(port, register))
-}
-
 fn front(port: u16, register: impl FnOnce(Builder) -> Builder) -> Builder {
     let builder = Server::builder()
         .meteor(Meteor::at(format!("http://127.0.0.1:{port}")))
