@@ -41,7 +41,10 @@ pub(crate) struct Gateway {
     next: Mutex<Option<Instant>>,
     /// Whether a task looks after servers that have refused.
     is_probing: AtomicBool,
+    /// Attempts to open a connection.
     tasks: TaskTracker,
+    /// Tasks that live as long as the server.
+    background: TaskTracker,
     runtime: Runtime,
     draining: CancellationToken,
     gauges: Arc<Gauges>,
@@ -63,6 +66,7 @@ pub(crate) struct Surroundings {
     pub(crate) is_encrypted: bool,
     pub(crate) trusts_proxies: bool,
     pub(crate) tasks: TaskTracker,
+    pub(crate) background: TaskTracker,
     pub(crate) runtime: Runtime,
     pub(crate) draining: CancellationToken,
     pub(crate) gauges: Arc<Gauges>,
@@ -78,6 +82,7 @@ impl Gateway {
             is_encrypted,
             trusts_proxies,
             tasks,
+            background,
             runtime,
             draining,
             gauges,
@@ -91,6 +96,7 @@ impl Gateway {
             next: Mutex::default(),
             is_probing: AtomicBool::new(false),
             tasks,
+            background,
             runtime,
             draining,
             gauges,
@@ -205,7 +211,8 @@ impl Gateway {
             tracing::warn!(%address, left_out, "Meteor refuses a connection: {refusal}.");
         }
         if !self.is_probing.swap(true, Ordering::AcqRel) {
-            self.tasks.spawn_on(self.clone().probe(), &self.runtime);
+            self.background
+                .spawn_on(self.clone().probe(), &self.runtime);
         }
     }
 

@@ -4,5 +4,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod app;
+mod ends;
+mod faults;
+mod opening;
 mod passing;
+mod resumption;
+mod users;
 mod world;

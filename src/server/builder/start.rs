@@ -21,6 +21,7 @@ use crate::base::memory::Memory;
 use crate::base::{files, ids, machine};
 use crate::config::Settings;
 use crate::feed::Feeds;
+use crate::gateway::Surroundings;
 use crate::handler::{Host, Mismatches};
 use crate::method::Methods;
 use crate::server::accept::{self, Acceptor, not_bound};
@@ -148,7 +149,7 @@ impl Builder {
         is_local: bool,
         trusts_proxies: bool,
     ) -> Result<Arc<Shared>> {
-        let front = (self.is_encrypted(), trusts_proxies);
+        let is_encrypted = self.is_encrypted();
         let rules = self.gateway_rules(settings);
         let limiter = self
             .rates
@@ -169,11 +170,18 @@ impl Builder {
             gauges: Arc::new(gauges),
             memory,
         });
-        let draining = CancellationToken::new();
-        let gateway = self.meteor.as_ref().map(|meteor| {
-            let around = (host.tasks.clone(), host.gauges.clone());
-            gateway(meteor, settings, front, around, draining.clone())
-        });
+        let (draining, background) = (CancellationToken::new(), TaskTracker::new());
+        let around = Surroundings {
+            is_encrypted,
+            trusts_proxies,
+            tasks: host.tasks.clone(),
+            background: background.clone(),
+            runtime: host.runtime.clone(),
+            draining: draining.clone(),
+            gauges: host.gauges.clone(),
+        };
+        let meteor = self.meteor.as_ref();
+        let gateway = meteor.map(|meteor| gateway(meteor, settings, around));
         let mut session = session_config(settings, self.names, self.strategies);
         session.gateway = rules;
         let session = Arc::new(session);
@@ -186,7 +194,7 @@ impl Builder {
             hooks: self.hooks,
             draining,
             shards: TaskTracker::new(),
-            background: TaskTracker::new(),
+            background,
             polling: Arc::new(PollingSessions::new(settings.polling)),
             gateway: gateway.transpose()?,
             resumable: ResumableSessions::of(prepared.iter().map(Prepared::inbox)),
