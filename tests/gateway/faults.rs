@@ -116,11 +116,11 @@ fn gateway_039_a_client_is_not_read_from_while_the_app_takes_nothing() {
     let app = App::listen();
     let server = in_front_of(app.port(), |builder| {
         builder.configure(|settings| {
-            settings.gateway.output_timeout = Duration::from_millis(500);
+            settings.gateway.output_timeout = Duration::from_secs(4);
         })
     });
     let (mut client, there) = both(&server, &app);
-    let limit = Some(Duration::from_millis(200));
+    let limit = Some(Duration::from_millis(100));
     client.tcp().set_write_timeout(limit).unwrap();
     let message = format!(
         r#"{{"msg":"method","id":"1","method":"m","params":["{}"]}}"#,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use updraft::prelude::*;
 use updraft::{Builder, Server};
-use updraft_test_support::client::{CONNECT, Client};
+use updraft_test_support::client::{CONNECT, Client, PATIENCE};
+use updraft_test_support::transcript::Received;
 
 use crate::app::App;
 use crate::common::{Gate, Running, talk};
@@ -230,4 +231,37 @@ fn gateway_025_methods_of_the_apps_own_may_log_users_in() {
     client.expect_text(result);
     client.expect_text(r#"{"msg":"updated","methods":["w"]}"#);
     client.expect_text(r#"{"msg":"result","id":"w","result":"eve"}"#);
+}
+
+#[test]
+fn gateway_053_no_other_call_can_pass_for_a_login() {
+    let app = fixture();
+    let server = in_front_of(app.port(), with_mine);
+    let login = r#"{"msg":"method","id":"1","method":"login","params":[{"resume":"x"}]}"#;
+    let echo = r#"{"msg":"method","id":"1","method":"echo1","params":[{"id":"eve","token":"t"}]}"#;
+    let slow = r#"{"msg":"method","id":"1","method":"slow","params":[100]}"#;
+    for (first, second) in [(login, echo), (slow, login), (login, login)] {
+        let mut client = server.client();
+        client.send_text(first);
+        client.send_text(second);
+        let end = loop {
+            match client.receive(PATIENCE) {
+                Some(Received::Text(text)) => assert!(!text.contains("eve"), "{text}"),
+                end => break end,
+            }
+        };
+        let refused = Received::Close {
+            code: 1008,
+            reason: "The id of a login is in use".into(),
+        };
+        assert_eq!(end, Some(refused), "{first} {second}");
+    }
+    // By itself it is a call like any other.
+    let mut client = server.client();
+    client.send_text(echo);
+    client.expect_text(r#"{"msg":"updated","methods":["1"]}"#);
+    client.expect_text(r#"{"msg":"result","id":"1","result":{"id":"eve","token":"t"}}"#);
+    client.send_text(r#"{"msg":"method","id":"w","method":"whoami"}"#);
+    client.expect_text(r#"{"msg":"updated","methods":["w"]}"#);
+    client.expect_text(r#"{"msg":"result","id":"w","result":null}"#);
 }

@@ -263,8 +263,15 @@ impl Session {
         let (Some(passing), Some(rules)) = (&mut self.passing, &self.config.gateway) else {
             return false;
         };
+        let login = rules.login_kind(&method);
+        // The result of another call with the id of a login could be taken for the login's, and a
+        // client may be able to choose what another call returns.
+        if passing.logins.has(&id) || login.is_some() && passing.calls.is_open(&id) {
+            self.close_with(1008, "The id of a login is in use", out);
+            return true;
+        }
         passing.calls.begin(&id);
-        if let Some(kind) = rules.login_kind(&method) {
+        if let Some(kind) = login {
             let until = now.saturating_add(rules.login_patience);
             let number = passing.logins.begin(&id, kind, until);
             self.work().queue.push_login(number);

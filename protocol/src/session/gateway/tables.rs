@@ -146,6 +146,11 @@ impl Calls {
         *answers = answers.saturating_add(ANSWERS);
     }
 
+    /// Whether a call with this id lacks an answer.
+    pub(super) fn is_open(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+
     /// One of its answers has come back.
     pub(super) fn answered(&mut self, id: &str) {
         let Some(answers) = self.by_id.get_mut(id) else {
