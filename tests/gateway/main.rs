@@ -4,11 +4,19 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[allow(dead_code, reason = "only its publications are on this side")]
+#[path = "../../examples/fixture/live.rs"]
+mod live;
+#[allow(dead_code, reason = "not all of them")]
+#[path = "../../examples/fixture/publications.rs"]
+mod publications;
+
 mod app;
 mod ends;
 mod faults;
 mod opening;
 mod passing;
 mod resumption;
+mod split;
 mod users;
 mod world;
