@@ -41,13 +41,13 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 pub(crate) struct ClientHeaders(HeaderMap);
 
 impl ClientHeaders {
-    /// Of a request from `peer`. If no proxy is trusted, what the request says of proxies is
+    /// Of a request from `peer`. Unless that is trusted, what the request says of proxies is
     /// dropped.
     pub(super) fn of(
         request: &HeaderMap,
         peer: IpAddr,
         is_encrypted: bool,
-        trusts_proxies: bool,
+        is_trusted: bool,
     ) -> Self {
         let mut headers = HeaderMap::with_capacity(request.len());
         let named: Vec<HeaderName> = named_by_connection(request).collect();
@@ -55,14 +55,14 @@ impl ClientHeaders {
             let is_dropped = HOP_BY_HOP.contains(name)
                 || named.contains(name)
                 || name.as_str().starts_with("sec-websocket-")
-                || !trusts_proxies && is_forwarded(name);
+                || !is_trusted && is_forwarded(name);
             if !is_dropped {
                 headers.append(name, value.clone());
             }
         }
         let peer = peer.to_canonical().to_string();
         let before = request.get_all(FORWARDED_FOR).iter();
-        let before = before.filter(|_| trusts_proxies);
+        let before = before.filter(|_| is_trusted);
         let before = before.filter_map(|value| value.to_str().ok());
         let all: Vec<&str> = before.chain([peer.as_str()]).collect();
         if let Ok(value) = HeaderValue::try_from(all.join(", ")) {

@@ -34,7 +34,6 @@ pub(crate) struct Gateway {
     settings: GatewaySettings,
     /// Whether clients speak TLS to this server.
     is_encrypted: bool,
-    trusts_proxies: bool,
     /// Permits for connections that are being opened. Waiting clients stand here in their order.
     room: Semaphore,
     /// When the next connection may be opened.
@@ -64,7 +63,6 @@ pub(crate) struct Opening {
 /// What a gateway needs of the server around it.
 pub(crate) struct Surroundings {
     pub(crate) is_encrypted: bool,
-    pub(crate) trusts_proxies: bool,
     pub(crate) tasks: TaskTracker,
     pub(crate) background: TaskTracker,
     pub(crate) runtime: Runtime,
@@ -80,7 +78,6 @@ impl Gateway {
     ) -> Result<Self> {
         let Surroundings {
             is_encrypted,
-            trusts_proxies,
             tasks,
             background,
             runtime,
@@ -91,7 +88,6 @@ impl Gateway {
             upstreams: Upstreams::new(meteor.addresses()?),
             settings,
             is_encrypted,
-            trusts_proxies,
             room: Semaphore::new(settings.connects.clamp(1, Semaphore::MAX_PERMITS)),
             next: Mutex::default(),
             is_probing: AtomicBool::new(false),
@@ -113,9 +109,15 @@ impl Gateway {
         self.upstreams.any_accepts()
     }
 
-    /// The headers of a client's request, for its connection to Meteor.
-    pub(crate) fn headers(&self, request: &HeaderMap, peer: IpAddr) -> ClientHeaders {
-        ClientHeaders::of(request, peer, self.is_encrypted, self.trusts_proxies)
+    /// The headers of a client's request, for its connection to Meteor. `peer` has sent it, and may
+    /// be a proxy whose word counts.
+    pub(crate) fn headers(
+        &self,
+        request: &HeaderMap,
+        peer: IpAddr,
+        is_trusted: bool,
+    ) -> ClientHeaders {
+        ClientHeaders::of(request, peer, self.is_encrypted, is_trusted)
     }
 
     /// Opens a connection for a client, as soon as its turn comes. `deliver` gets it, unless what

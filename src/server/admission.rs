@@ -105,9 +105,15 @@ impl Admission {
         Ok(Admitted {
             client_address,
             headers: Headers::of(headers),
-            for_meteor: (self.shared.gateway.as_ref()).map(|it| it.headers(headers, peer.ip())),
+            for_meteor: self.for_meteor(headers, peer.ip().to_canonical()),
             seat,
         })
+    }
+
+    /// What Meteor is told of a client, if there is a Meteor server behind this one.
+    fn for_meteor(&self, headers: &HeaderMap, peer: IpAddr) -> Option<ClientHeaders> {
+        let gateway = self.shared.gateway.as_ref()?;
+        Some(gateway.headers(headers, peer, self.proxies.trusts(peer)))
     }
 
     /// Refuses requests from pages of origins that are not allowed. Enough for requests that open
