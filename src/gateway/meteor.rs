@@ -16,6 +16,8 @@ pub struct Meteor {
     /// As the program gave them.
     urls: Vec<String>,
     logins: Vec<String>,
+    /// Methods that change the user, each with the one that says who it is then.
+    questions: Vec<(String, String)>,
 }
 
 impl Meteor {
@@ -27,6 +29,7 @@ impl Meteor {
         Self {
             urls: vec![url.into()],
             logins: Vec::new(),
+            questions: Vec::new(),
         }
     }
 
@@ -45,6 +48,25 @@ impl Meteor {
     pub fn login_method(mut self, name: impl Into<String>) -> Self {
         self.logins.push(name.into());
         self
+    }
+
+    /// A method of the app that changes the user without saying so in its result, by
+    /// `this.setUserId`. After each of its successes this server calls another method of the app,
+    /// `question`, without parameters: it returns `this.userId`.
+    ///
+    /// ```
+    /// # use updraft::Meteor;
+    /// let meteor = Meteor::at("http://127.0.0.1:4000").user_after("impersonate", "whoAmI");
+    /// ```
+    #[must_use]
+    pub fn user_after(mut self, method: impl Into<String>, question: impl Into<String>) -> Self {
+        self.questions.push((method.into(), question.into()));
+        self
+    }
+
+    /// The methods that change the user, each with the one that says who it is then.
+    pub(crate) fn questions(&self) -> &[(String, String)] {
+        &self.questions
     }
 
     /// The methods that the program has named.

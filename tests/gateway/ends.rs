@@ -87,6 +87,9 @@ fn gateway_052_all_clients_are_back_after_a_restart_and_none_is_closed_twice() {
             settings.gateway.close_spread = Duration::from_millis(500);
             // By default 200, which would take the test half a minute.
             settings.gateway.connects_per_second = 2_000;
+            // And the app starts slowly on a busy machine.
+            settings.gateway.away_timeout = 6 * PATIENCE;
+            settings.gateway.queue_timeout = 6 * PATIENCE;
         })
     });
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.client()).collect();
