@@ -70,6 +70,8 @@ mod cursor;
 #[cfg(feature = "server")]
 mod feed;
 #[cfg(feature = "server")]
+mod gateway;
+#[cfg(feature = "server")]
 mod handler;
 #[cfg(feature = "server")]
 mod limit;
@@ -104,6 +106,8 @@ pub use base::files::raise_file_limit;
 pub use base::panics::log_panics;
 #[cfg(feature = "server")]
 pub use config::{AddressSource, Settings, TrustedProxies};
+#[cfg(feature = "server")]
+pub use gateway::Meteor;
 #[cfg(feature = "server")]
 pub use handler::{Args, Connection, Handler, HandlerFn, HandlerResult, Headers, UserId};
 #[cfg(feature = "server")]

@@ -63,7 +63,7 @@ impl Receiver for Client {
             Incoming::Message(text) => assert!(text.len() <= self.limits.message),
             Incoming::Ping(payload) => assert!(payload.len() <= MAX_CONTROL),
             Incoming::Pong => {}
-            Incoming::Close(code) => {
+            Incoming::Close { code, .. } => {
                 assert!((1000..5000).contains(&code));
                 self.closed = true;
             }

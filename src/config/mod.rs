@@ -24,6 +24,7 @@ mod tls;
 use std::num::NonZero;
 
 pub use crate::cursor::CursorSettings;
+pub use crate::gateway::GatewaySettings;
 pub use crate::handler::HandlerSettings;
 pub use crate::limit::{AddressLimits, RequestRate, RuleLimits};
 pub use crate::shard::polling_sessions::PollingLimits;
@@ -77,6 +78,8 @@ pub struct Settings {
     pub polling: PollingLimits,
     /// How long handlers may keep others waiting.
     pub handlers: HandlerSettings,
+    /// A Meteor server behind this one, if there is [one](crate::Builder::meteor).
+    pub gateway: GatewaySettings,
     /// Channels of the bus.
     pub bus: ChannelSettings,
     /// The listening socket, and the sockets that it accepts.

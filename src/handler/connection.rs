@@ -125,8 +125,17 @@ impl Connection {
 
     /// The same connection, now of another shard. No handler has it yet.
     pub(crate) fn moved_to(&self, address: Arc<Address>) -> Self {
+        self.with(self.0.session.clone(), address)
+    }
+
+    /// The same connection, with the session id that Meteor gave. No handler has it yet.
+    pub(crate) fn with_session(&self, session: Arc<str>) -> Self {
+        self.with(session, self.0.address.clone())
+    }
+
+    fn with(&self, session: Arc<str>, address: Arc<Address>) -> Self {
         Self(Arc::new(Inner {
-            session: self.0.session.clone(),
+            session,
             log_id: self.0.log_id,
             since: self.0.since,
             client_address: self.0.client_address,

@@ -15,6 +15,7 @@ use super::answer::plain;
 use super::origin::{Authority, OriginRefusal, Origins, only};
 use crate::base::ThrottledLog;
 use crate::base::clock;
+use crate::gateway::ClientHeaders;
 use crate::handler::Headers;
 use crate::limit::{AddressLimits, Addresses, Network, Seat};
 use crate::shard::Shared;
@@ -39,6 +40,8 @@ pub(super) struct Admission {
 pub(super) struct Admitted {
     pub(super) client_address: Option<IpAddr>,
     pub(super) headers: Headers,
+    /// All headers, if there is a Meteor server behind this one.
+    pub(super) for_meteor: Option<ClientHeaders>,
     /// Kept as long as the connection: it counts the connection for its address.
     pub(super) seat: Option<Seat>,
 }
@@ -102,8 +105,15 @@ impl Admission {
         Ok(Admitted {
             client_address,
             headers: Headers::of(headers),
+            for_meteor: self.for_meteor(headers, peer.ip().to_canonical()),
             seat,
         })
+    }
+
+    /// What Meteor is told of a client, if there is a Meteor server behind this one.
+    fn for_meteor(&self, headers: &HeaderMap, peer: IpAddr) -> Option<ClientHeaders> {
+        let gateway = self.shared.gateway.as_ref()?;
+        Some(gateway.headers(headers, peer, self.proxies.trusts(peer)))
     }
 
     /// Refuses requests from pages of origins that are not allowed. Enough for requests that open

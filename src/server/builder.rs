@@ -1,6 +1,7 @@
 //! What a server is made of: settings, publications, methods, a bus, routes.
 
 mod accounts;
+mod gateway;
 mod hooks;
 mod rates;
 mod sockjs;
@@ -12,6 +13,7 @@ mod workers;
 
 pub(super) use start::MemoryLimit;
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
@@ -38,6 +40,7 @@ use super::unread::RequestBody;
 use crate::account::{Accounts, AnyAuthenticator};
 use crate::base::error::{Error, Result};
 use crate::config::Settings;
+use crate::gateway::Meteor;
 use crate::handler::{Handler, Hooks};
 use crate::method::{Call, Method};
 use crate::publication::{Publication, Subscription, Vent};
@@ -61,6 +64,10 @@ pub struct Builder {
     /// In the order in which they are asked.
     authenticators: Vec<Box<dyn AnyAuthenticator>>,
     bus: Bus,
+    /// The app behind this server, if there is one.
+    meteor: Option<Meteor>,
+    /// The collections into which publications may publish, if there is one.
+    owned: HashSet<Box<str>>,
     /// By their paths.
     routes: Vec<(String, MakeRoute)>,
     /// How DDP is served over SockJS.
@@ -93,6 +100,8 @@ impl Default for Builder {
             accounts: None,
             authenticators: Vec::new(),
             bus: Bus::default(),
+            meteor: None,
+            owned: HashSet::new(),
             routes: Vec::new(),
             sockjs: SockJs::meteor(),
             services: Vec::new(),

@@ -115,6 +115,7 @@ impl Front {
         Condition {
             is_shutting_down: self.shared.draining.is_cancelled(),
             bus_is_away: !self.shared.host.channels.is_connected(),
+            meteor_is_away: (self.shared.gateway.as_ref()).is_some_and(|it| !it.is_available()),
             memory_is_overloaded: self.shared.host.memory.is_overloaded(),
         }
     }

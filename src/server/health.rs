@@ -28,6 +28,8 @@ pub(super) enum Check {
 pub(super) struct Condition {
     pub(super) is_shutting_down: bool,
     pub(super) bus_is_away: bool,
+    /// Whether every Meteor server has refused its latest connection.
+    pub(super) meteor_is_away: bool,
     /// Whether twice the `memory_limit` waits in the process.
     pub(super) memory_is_overloaded: bool,
 }
@@ -114,6 +116,8 @@ impl Condition {
             Some("shutting down\n")
         } else if self.bus_is_away {
             Some("the bus is away\n")
+        } else if self.meteor_is_away {
+            Some("Meteor is away\n")
         } else if self.memory_is_overloaded {
             Some("too much is queued\n")
         } else {
@@ -141,6 +145,10 @@ mod tests {
             },
             Condition {
                 bus_is_away: true,
+                ..well
+            },
+            Condition {
+                meteor_is_away: true,
                 ..well
             },
             Condition {

@@ -68,6 +68,7 @@ pub(super) fn upgrade(
                     service,
                     client_address: admitted.client_address,
                     headers: admitted.headers,
+                    for_meteor: admitted.for_meteor,
                     seat: admitted.seat,
                     room: None,
                 };

@@ -16,6 +16,7 @@ use super::following::{Following, TopicFollowerId};
 use super::link::Link;
 use super::outgoing::Outgoing;
 use super::timers::Tick;
+use super::upstream::Upstream;
 use crate::base::error::Error;
 use crate::base::memory::Share;
 use crate::handler::Connection;
@@ -51,6 +52,8 @@ pub(super) struct Client {
     /// Another connection that claims this client's session, while this connection is asked for a
     /// sign of life.
     pub(super) rival: Option<Box<Rival>>,
+    /// Its way to the Meteor server behind this one, if there is one.
+    pub(super) upstream: Option<Box<Upstream>>,
 }
 
 /// What waits on its way to the session, and why.
@@ -151,6 +154,7 @@ impl Client {
             closing: None,
             counted: SessionCounts::default(),
             rival: None,
+            upstream: None,
         }
     }
 
@@ -208,6 +212,8 @@ impl Client {
         let kept = self.session.subscribed_bytes();
         bytes = bytes.saturating_add(kept.saturating_sub(FEW_PARAMETERS));
         bytes = bytes.saturating_add(self.link.bytes());
+        bytes = bytes.saturating_add(self.session.passing_bytes());
+        bytes = bytes.saturating_add(self.upstream.as_ref().map_or(0, |it| it.bytes()));
         if self.session.is_parked() {
             bytes = bytes.saturating_add(self.session.kept_bytes());
         }
@@ -302,7 +308,9 @@ impl Client {
         let queued = self.session.queued();
         let bytes = self.session.queued_bytes();
         let bytes = bytes.saturating_add(self.session.running_bytes());
-        queued >= limits.queued_messages
+        let is_stopped = self.upstream.as_ref().is_some_and(|it| it.stops_client());
+        is_stopped
+            || queued >= limits.queued_messages
             || self.session.calls_running() >= limits.queued_messages
             || bytes >= limits.queued_bytes
             || queued > 0 && is_short()
@@ -342,6 +350,7 @@ impl Client {
                 let others = [
                     self.rival.as_ref().map(|it| it.until),
                     self.link.next_timeout(),
+                    self.upstream.as_ref().and_then(|it| it.next_timeout()),
                 ];
                 let output = stuck.into_iter().chain(next_try);
                 output.chain(others.into_iter().flatten()).min()

@@ -102,6 +102,11 @@ impl Conversation {
         self.ddp().map_or(0, Session::subscribed_bytes)
     }
 
+    /// Bytes that are kept for what was passed on to Meteor.
+    pub(super) fn passing_bytes(&self) -> usize {
+        self.ddp().map_or(0, Session::passing_bytes)
+    }
+
     /// Calls that have started and not ended.
     pub(super) fn calls_running(&self) -> usize {
         self.ddp().map_or(0, Session::calls_running)

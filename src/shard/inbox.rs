@@ -18,6 +18,7 @@ use super::newcomer::Newcomer;
 use super::polling_sessions::{self as polling, RequestInbox};
 use crate::base::memory::Memory;
 use crate::feed::{FeedNews, FeedPort};
+use crate::gateway::{Opened, Unavailable};
 use crate::mail::{Address, Mail, Place, Post};
 
 /// A letter to a shard.
@@ -44,6 +45,11 @@ pub(crate) enum Letter {
     Polling {
         session: Arc<polling::PollingSession>,
         request: Box<polling::PollingRequest>,
+    },
+    /// From the gateway: a connection to Meteor for a client, or none.
+    Upstream {
+        to: Place,
+        opened: Box<Result<Opened, Unavailable>>,
     },
     /// From the program: list the clients.
     List(Box<Listing>),
@@ -108,7 +114,7 @@ struct InboxState {
     /// Filled by all senders, emptied by the shard. Mail is bounded by the memory limit of the
     /// process, news of feeds by the topics that are followed and the places that are waited for,
     /// posts of polling clients by the room of their sessions, batches and arrivals by
-    /// `limits`, newcomers by the number of connections. There is at most one gap behind each of
+    /// `limits`, newcomers and connections to Meteor by the number of connections. There is at most one gap behind each of
     /// the other letters.
     letters: Vec<Letter>,
     /// Bytes of batches in `letters`.

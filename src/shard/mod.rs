@@ -22,6 +22,8 @@ pub(crate) mod polling_sessions;
 mod registry;
 mod shared;
 mod timers;
+mod tokens;
+mod upstream;
 
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
@@ -33,6 +35,7 @@ use updraft_bus::internal::InternalChannel;
 
 use crate::base::error::Result;
 use crate::base::memory::Memory;
+use crate::gateway::ClientHeaders;
 use crate::handler::Headers;
 use crate::limit::Seat;
 use crate::stream::Service;
@@ -55,6 +58,8 @@ pub(crate) struct Arrival {
     pub(crate) service: Arc<Service>,
     pub(crate) client_address: Option<IpAddr>,
     pub(crate) headers: Headers,
+    /// All headers, if there is a Meteor server behind this one.
+    pub(crate) for_meteor: Option<ClientHeaders>,
     /// For a socket: its seat among the connections of its address, if their number is limited.
     pub(crate) seat: Option<Seat>,
     /// Its room among the new connections, if it needs one; released when the shard takes the
@@ -97,7 +102,7 @@ impl Prepared {
     /// Creates the shard's inbox. [`start`](Self::start) starts the thread.
     pub(crate) fn new(number: usize, limits: InboxLimits, memory: Arc<Memory>) -> Result<Self> {
         let poll = mio::Poll::new()?;
-        let waker = mio::Waker::new(poll.registry(), event_loop::WAKER)?;
+        let waker = mio::Waker::new(poll.registry(), tokens::WAKER)?;
         Ok(Self {
             poll,
             inbox: Arc::new(Inbox::new(number, waker, limits, memory)),

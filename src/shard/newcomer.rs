@@ -4,6 +4,7 @@
 use super::conversation::Conversation;
 use super::link::Link;
 use super::outgoing::Unsent;
+use super::upstream::Upstream;
 use crate::handler::Connection;
 use crate::mail::Place;
 
@@ -15,6 +16,7 @@ pub(crate) struct Newcomer {
     /// Queues the messages that the client sends meanwhile.
     pub(super) session: Conversation,
     pub(super) context: Connection,
+    pub(super) upstream: Option<Box<Upstream>>,
     pub(super) claim: Claim,
 }
 

@@ -9,6 +9,7 @@ use updraft_protocol::session::SessionConfig;
 use super::orders::Orders;
 use super::polling_sessions;
 use super::registry::ResumableSessions;
+use crate::gateway::Gateway;
 use crate::handler::{Hooks, Host};
 use crate::method::Methods;
 use crate::publication::Publication;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) background: TaskTracker,
     /// SockJS sessions over HTTP requests.
     pub(crate) polling: Arc<polling_sessions::PollingSessions>,
+    /// The way to the Meteor server behind this one, if there is one.
+    pub(crate) gateway: Option<Arc<Gateway>>,
     /// Sessions that a client can resume.
     pub(crate) resumable: ResumableSessions,
 }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use updraft_bus::BusFaults;
 
 pub(crate) use gauge_guard::{
-    GaugeGuard, LiveConnection, LiveSession, LiveSubscription, Login, ParkedSession, SlowMethod,
+    GaugeGuard, LiveConnection, LiveSession, LiveSubscription, LiveUpstream, Login, ParkedSession,
+    SlowMethod,
 };
 
 /// What is alive in a server at one moment, and what has happened since it started.
@@ -84,6 +85,19 @@ pub struct Stats {
     /// Logins by token that could not be decided in time, so that their clients had to connect
     /// again: see [`login_patience`](crate::config::HandlerSettings::login_patience).
     pub postponed_logins: u64,
+    /// Connections to the [Meteor](crate::Meteor) server behind this one, one for each session.
+    pub upstreams: usize,
+    /// How often a Meteor server has refused a connection, or has not answered in time. The log
+    /// says why.
+    pub refused_upstreams: u64,
+    /// Connections to Meteor that broke without a close frame, or were silent for too long. Their
+    /// clients were closed with 1012.
+    pub lost_upstreams: u64,
+    /// Messages of Meteor that were dropped because they were none.
+    pub unreadable_upstream: u64,
+    /// Messages of Meteor that were dropped because their collection is
+    /// [owned](crate::Builder::owns) by this server.
+    pub foreign_documents: u64,
     /// Whether the bus cannot be reached at the moment.
     pub bus_is_away: bool,
     /// How often the bus was connected successfully; each time but the first is a gap. Zero for the
@@ -117,6 +131,11 @@ pub(crate) struct Gauges {
     pub(crate) failed_certificates: Arc<AtomicU64>,
     pub(crate) rate_limited: AtomicU64,
     pub(crate) postponed_logins: AtomicU64,
+    pub(crate) upstreams: AtomicUsize,
+    pub(crate) refused_upstreams: AtomicU64,
+    pub(crate) lost_upstreams: AtomicU64,
+    pub(crate) unreadable_upstream: AtomicU64,
+    pub(crate) foreign_documents: AtomicU64,
 }
 
 impl Gauges {
@@ -142,6 +161,11 @@ impl Gauges {
             failed_certificates: self.failed_certificates.load(Ordering::Relaxed),
             rate_limited: self.rate_limited.load(Ordering::Relaxed),
             postponed_logins: self.postponed_logins.load(Ordering::Relaxed),
+            upstreams: self.upstreams.load(Ordering::Relaxed),
+            refused_upstreams: self.refused_upstreams.load(Ordering::Relaxed),
+            lost_upstreams: self.lost_upstreams.load(Ordering::Relaxed),
+            unreadable_upstream: self.unreadable_upstream.load(Ordering::Relaxed),
+            foreign_documents: self.foreign_documents.load(Ordering::Relaxed),
             ..Stats::default()
         }
     }

@@ -23,12 +23,13 @@ pub(crate) struct List {
 }
 
 /// The prefixes in test names, and their pages.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("ddp", "docs/facts/ddp.md"),
     ("vent", "docs/facts/vent.md"),
     ("row", "docs/facts/rows.md"),
     ("topic", "docs/facts/topics.md"),
     ("seed", "docs/facts/seeds.md"),
+    ("gateway", "docs/facts/gateway.md"),
     ("found", "docs/facts/found.md"),
     ("deviation", "docs/deviations.md"),
 ];
@@ -130,6 +131,7 @@ mod tests {
             ("row", 110),
             ("topic", 112),
             ("seed", 92),
+            ("gateway", 53),
             ("found", 63),
             ("deviation", 39),
         ];

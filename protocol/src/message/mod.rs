@@ -4,6 +4,7 @@
 //! plain JSON.
 
 mod client;
+mod envelope;
 mod error;
 mod event;
 mod frames;
@@ -20,6 +21,7 @@ pub use event::Printed;
 pub use frames::{FrameRef, Frames, FramesIter};
 
 pub(crate) use client::{is_name, is_short, memory};
+pub(crate) use envelope::{Members, is_falsy, string as string_of, strings as strings_of};
 pub(crate) use event::{EventShape, EventValue};
 pub(crate) use server::answered_call;
 

@@ -1,6 +1,6 @@
 //! What a server sends, with Meteor's key order and no spaces.
 
-use super::{Quote, WireError};
+use super::{Members, Quote, WireError, string_of, strings_of};
 use crate::ejson::{self, Object, Value};
 
 /// A message to a client. It borrows its contents and lives only until it is printed.
@@ -129,14 +129,39 @@ impl ServerMessage<'_> {
 
 /// The call that a printed message answers, if the message is a `result` or an `updated`.
 pub(crate) fn answered_call(text: &str) -> Option<Box<str>> {
-    let rest = text
+    let Some(rest) = text
         .strip_prefix(RESULT)
-        .or_else(|| text.strip_prefix(UPDATED))?;
+        .or_else(|| text.strip_prefix(UPDATED))
+    else {
+        return answered_call_of_others(text);
+    };
     // The id comes first. A result after it may be long, and is not read.
     serde_json::Deserializer::from_str(rest)
         .into_iter::<Box<str>>()
         .next()?
         .ok()
+}
+
+/// The same for a message of another server, whose members may be in another order.
+fn answered_call_of_others(text: &str) -> Option<Box<str>> {
+    let (mut msg, mut call) = (None, None);
+    for member in Members::of(text)? {
+        match &*member.key {
+            "msg" => msg = string_of(member.value),
+            "id" => call = string_of(member.value),
+            "methods" => call = strings_of(member.value).into_iter().next(),
+            _ => {}
+        }
+        let is_answer = msg
+            .as_deref()
+            .map(|msg| matches!(msg, "result" | "updated"));
+        match (is_answer, &call) {
+            (Some(false), _) => return None,
+            (Some(true), Some(call)) => return Some(call.as_ref().into()),
+            _ => {}
+        }
+    }
+    None
 }
 
 const RESULT: &str = r#"{"msg":"result","id":"#;

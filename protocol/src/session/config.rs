@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::GatewayRules;
 use crate::ejson::{JsonLimits, ObjectId};
 use crate::message::MessageBounds;
 use crate::vent::{EncodingChoice, VentOptions};
@@ -27,6 +28,8 @@ pub struct SessionConfig {
     pub strategies: Strategies,
     /// The publications and methods that exist.
     pub names: HandlerNames,
+    /// Set if everything else belongs to a Meteor server. None by default.
+    pub gateway: Option<GatewayRules>,
 }
 
 /// Settings of sessions.
@@ -94,6 +97,7 @@ impl Default for SessionConfig {
             new_object_id: || None,
             strategies: Strategies::default(),
             names: HandlerNames::default(),
+            gateway: None,
         }
     }
 }

@@ -20,13 +20,18 @@ impl Session {
         ) {
             return;
         }
-        if let SessionState::Resuming { backlog, bytes, .. } = &mut self.state {
+        if let SessionState::Resuming { backlog, bytes, .. }
+        | SessionState::Opening { backlog, bytes, .. } = &mut self.state
+        {
             backlog.push(text.into());
             *bytes = bytes.saturating_add(text.len());
             return;
         }
         // Any message shows that the client is alive, even a malformed one.
         self.heard();
+        if self.pass_on(text, now, out) {
+            return;
+        }
         let config = &self.config;
         let message = match message::decode(text, &config.settings.json, config.new_object_id) {
             Ok(message) => message,
@@ -80,6 +85,7 @@ impl Session {
                 }
             },
             SessionState::Resuming { .. }
+            | SessionState::Opening { .. }
             | SessionState::Parked(_)
             | SessionState::Closed { .. } => {}
         }
@@ -116,13 +122,19 @@ impl Session {
     /// [`let_go_on`](Self::let_go_on). Its pings are still answered, and its `unsub` messages still
     /// end subscriptions.
     pub fn hold(&mut self) {
-        self.is_held = true;
+        self.work().is_held = true;
     }
 
     /// The client has received the output: its waiting requests start.
     pub fn let_go_on(&mut self, now: Duration, out: &mut Output) {
-        self.is_held = false;
+        if let Some(work) = &mut self.work {
+            work.is_held = false;
+        }
         self.proceed(now, out);
+    }
+
+    fn is_held(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.is_held)
     }
 
     /// Whether a message need not wait for earlier ones: while the session is held, a client can
@@ -132,9 +144,9 @@ impl Session {
             return false;
         };
         let names = |known: &str| *id == *known;
-        let is_asked_for = |work: &Work| work.queue.may_subscribe(names);
+        let is_asked_for = |work: &Work| id.to_str().is_some_and(|id| work.queue.subscribes(id));
         let mut subscriptions = self.subscriptions.iter();
-        self.is_held
+        self.is_held()
             && !self.is_changing_user()
             && subscriptions.any(|found| found.id.as_deref().is_some_and(names))
             && !self.work.as_deref().is_some_and(is_asked_for)
@@ -154,12 +166,13 @@ impl Session {
             let bytes = self.running_bytes();
             bytes > 0 && bytes >= self.config.max_running_bytes
         };
-        self.running.is_none() && (!begins_handler || !self.is_held && !is_full())
+        self.running.is_none() && (!begins_handler || !self.is_held() && !is_full())
     }
 
     /// Starts messages from the queue until one of them starts a handler that blocks it.
-    fn proceed(&mut self, now: Duration, out: &mut Output) {
-        while let Some(work) = &self.work
+    pub(super) fn proceed(&mut self, now: Duration, out: &mut Output) {
+        while self.is_past_logins()
+            && let Some(work) = &self.work
             && self.may_start(work.queue.begins_handler())
             && self.is_connected()
             && let Some(work) = &mut self.work
@@ -171,6 +184,19 @@ impl Session {
             }
         }
         self.free_idle_work();
+    }
+
+    /// Takes answered logins off the front of the queue. Returns whether no other is there.
+    fn is_past_logins(&mut self) -> bool {
+        while let Some(number) = self.work.as_ref().and_then(|work| work.queue.login()) {
+            if self.awaits_login(number) {
+                return false;
+            }
+            if let Some(work) = &mut self.work {
+                work.queue.pop_login();
+            }
+        }
+        true
     }
 
     fn start(&mut self, request: ClientRequest, now: Duration, out: &mut Output) {
@@ -238,7 +264,7 @@ impl Session {
                         };
                         out.actions.push(Action::Resume { session, received });
                     }
-                    None => self.begin_session(version, now, out),
+                    None => self.open_session(version, now, out),
                 }
             }
             Err(best) => {

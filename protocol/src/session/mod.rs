@@ -21,14 +21,17 @@ mod config;
 mod ending;
 mod events;
 mod following;
+mod gateway;
 mod heartbeat;
 mod held;
 mod history;
 mod input;
+mod output;
 mod queue;
 mod receipts;
 mod request;
 mod resumption;
+mod session_id;
 mod subscription;
 mod subscriptions;
 mod user;
@@ -37,7 +40,9 @@ mod version;
 pub use config::{
     DuplicateName, HandlerNames, PublicationKind, Resumption, SessionConfig, SessionSettings,
 };
-pub use resumption::SessionId;
+pub use gateway::{GatewayRules, connected};
+pub use output::{Action, Output, Requested};
+pub use session_id::SessionId;
 pub use user::Unblocked;
 
 use std::collections::VecDeque;
@@ -46,10 +51,10 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ejson::Value;
-use crate::message::{ErrorCode, Frame, ServerMessage};
+use crate::message::{Frame, ServerMessage};
 use crate::view::View;
 use calls::CallState;
+use gateway::Passing;
 use heartbeat::{Due, Heartbeat};
 use history::{History, Pings};
 use queue::RequestQueue;
@@ -62,116 +67,6 @@ use version::Version;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Run(NonZero<u64>);
 
-/// What a session wants done. The host sends the frames and performs the actions, each in order.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Output {
-    /// Messages for the client.
-    pub frames: Vec<Frame>,
-    /// Things that the host must do.
-    pub actions: Vec<Action>,
-}
-
-/// What a client may ask for by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Requested {
-    /// A `sub`.
-    Publication,
-    /// A `method`.
-    Method,
-}
-
-/// Something that only the host can do.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Action {
-    /// The client has connected. From now on the session can be found by its id.
-    Connected,
-    /// The client had a session before and wants it back. This session waits until the host has
-    /// found the earlier one ([`Session::resume`], [`Session::take_backlog`]) or failed to find it
-    /// ([`Session::resume_refused`]).
-    Resume {
-        /// The session that the client had.
-        session: SessionId,
-        /// How many messages the client says it has received; `None` if that is not a count.
-        received: Option<u64>,
-    },
-    /// Start a publication's handler. When it ends, the host calls [`Session::published`].
-    Publish {
-        /// The run that the handler passes to each call of the session.
-        run: Run,
-        /// The host's number of the publication.
-        publication: usize,
-        /// The parameters for the handler.
-        params: Vec<Value>,
-    },
-    /// Start a method. When it ends, the host calls [`Session::returned`].
-    Call {
-        /// The run that the method passes to each call of the session.
-        run: Run,
-        /// The host's number of the method.
-        method: usize,
-        /// The parameters.
-        params: Vec<Value>,
-        /// The client's seed for random ids.
-        seed: Option<String>,
-    },
-    /// The session has refused a request before any handler, and the client is told; for logs.
-    Refused {
-        /// What was asked for.
-        what: Requested,
-        /// The name that the client has sent.
-        name: Box<str>,
-        /// What the client was told.
-        code: ErrorCode,
-    },
-    /// A subscription has ended: drop its handler if it still runs, release its channels and run
-    /// its stop callbacks.
-    Stop(Run),
-    /// The user changes, and the subscription starts again under another run. Do as for
-    /// [`Stop`](Self::Stop), but keep the messages of its channels until
-    /// [`UserChanged`](Self::UserChanged), for the new run if it follows the same channels.
-    Deactivate {
-        /// The run that has ended.
-        run: Run,
-        /// The run that replaces it; it is started next.
-        next: Run,
-    },
-    /// The change of the user is complete: the client has been sent the difference and the `ready`
-    /// messages.
-    UserChanged,
-    /// A publication's handler has taken too long. Its subscription is stopped next.
-    Expired(Run),
-    /// A handler has changed or removed a document that it does not publish. Nothing was sent to
-    /// the client.
-    NotPublished(Run),
-    /// A ping was sent while no other was unanswered: its answer is the next
-    /// [`Answered`](Self::Answered).
-    Pinged,
-    /// The client has answered: it has everything that was sent before the latest
-    /// [`Pinged`](Self::Pinged).
-    Answered,
-    /// Events for this subscription were dropped, because too many came before it was ready. Tell
-    /// its handler, and call [`Session::gap`].
-    Gap(Run),
-    /// The client is silent. Close the connection once the frames are sent. The session can wait
-    /// for another connection, so [park](Session::park) it.
-    Lost {
-        /// WebSocket close code.
-        code: u16,
-        /// WebSocket close reason.
-        reason: &'static str,
-    },
-    /// Close the connection once the frames are sent. Nothing follows.
-    Close {
-        /// WebSocket close code.
-        code: u16,
-        /// WebSocket close reason.
-        reason: &'static str,
-    },
-}
-
 /// The close reason for a client that has done nothing wrong.
 const NORMAL: &str = "Normal closure";
 
@@ -182,8 +77,6 @@ pub struct Session {
     state: SessionState,
     /// The handler that the queue waits for.
     running: Option<Run>,
-    /// Whether no message may start a handler, because the client has much output to receive.
-    is_held: bool,
     /// Subscriptions by run, in the order in which they began. Filled by `begin`, drained by `stop`
     /// and `end`; bounded by `max_subscriptions` and the universal publications.
     subscriptions: Vec<ActiveSubscription>,
@@ -222,6 +115,10 @@ struct Work {
     repeats: Vec<Box<str>>,
     /// When the client is to be pinged at the latest, for a receipt.
     receipt_due: Option<Duration>,
+    /// Whether no message may start a handler, because the client has much output to receive.
+    is_held: bool,
+    /// Set while there is a connection to a Meteor server behind this one.
+    passing: Option<Box<Passing>>,
 }
 
 #[derive(Debug)]
@@ -240,6 +137,14 @@ enum SessionState {
         version: Version,
         /// What the client sends meanwhile. Filled by `receive`, drained by `take_backlog`, bounded
         /// like the queue.
+        backlog: Vec<Box<str>>,
+        /// Bytes of `backlog`.
+        bytes: usize,
+    },
+    /// The host opens a connection to the Meteor server behind this one.
+    Opening {
+        version: Version,
+        /// As in `Resuming`, drained by `upstream_connected`.
         backlog: Vec<Box<str>>,
         /// Bytes of `backlog`.
         bytes: usize,
@@ -263,7 +168,6 @@ impl Session {
             id: id.into(),
             state: SessionState::AwaitingConnect { until },
             running: None,
-            is_held: false,
             subscriptions: Vec::new(),
             view,
             runs: 0,
@@ -298,7 +202,9 @@ impl Session {
     /// Messages that wait for the running handler, or for the session that their client had before.
     pub fn queued(&self) -> usize {
         let backlog = match &self.state {
-            SessionState::Resuming { backlog, .. } => backlog.len(),
+            SessionState::Resuming { backlog, .. } | SessionState::Opening { backlog, .. } => {
+                backlog.len()
+            }
             _ => 0,
         };
         let queue = self.work.as_ref().map_or(0, |work| work.queue.len());
@@ -308,7 +214,7 @@ impl Session {
     /// Bytes of memory of the waiting messages.
     pub fn queued_bytes(&self) -> usize {
         let backlog = match &self.state {
-            SessionState::Resuming { bytes, .. } => *bytes,
+            SessionState::Resuming { bytes, .. } | SessionState::Opening { bytes, .. } => *bytes,
             _ => 0,
         };
         let queue = self.work.as_ref().map_or(0, |work| work.queue.bytes());
@@ -364,9 +270,12 @@ impl Session {
                 heartbeat.into_iter().chain(self.receipt_timeout()).min()
             }
             SessionState::Parked(parked) => Some(parked.until),
-            SessionState::Resuming { .. } | SessionState::Closed { .. } => None,
+            SessionState::Resuming { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Closed { .. } => None,
         };
         own.into_iter()
+            .chain(self.upstream_timeout())
             .chain(self.calls().iter().filter_map(CallState::deadline))
             .chain(
                 self.subscriptions
@@ -402,6 +311,7 @@ impl Session {
             _ => {}
         }
         self.ask_for_receipt(now, out);
+        self.handle_upstream_timeout(now, out);
         self.expire_fences(now, out);
         self.expire_handlers(now, out);
     }
@@ -450,6 +360,8 @@ impl Work {
             && self.resumed_at.is_none()
             && self.repeats.is_empty()
             && self.receipt_due.is_none()
+            && !self.is_held
+            && self.passing.is_none()
     }
 }
 

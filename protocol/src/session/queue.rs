@@ -29,7 +29,11 @@ enum MessageForm {
         text: Box<str>,
         /// The client's id for the call, if it is one.
         call: Option<Box<str>>,
+        /// The client's id for the subscription, if it is a `sub`.
+        subscription: Option<Box<str>>,
     },
+    /// A login that was passed on to Meteor. What is behind it waits for its result.
+    Login(u64),
 }
 
 /// A parsed message waits as it is if it takes at most this many bytes, or at most twice its text;
@@ -59,14 +63,16 @@ impl RequestQueue {
                 bytes: memory,
             }
         } else {
-            let call = match request {
-                ClientRequest::Call(call) => Some(call.id),
-                _ => None,
+            let (call, subscription) = match request {
+                ClientRequest::Call(call) => (Some(call.id), None),
+                ClientRequest::Subscribe(subscribe) => (None, Some(subscribe.id)),
+                _ => (None, None),
             };
             QueuedMessage {
                 form: MessageForm::Text {
                     text: text.into(),
                     call,
+                    subscription,
                 },
                 bytes: text.len(),
             }
@@ -75,7 +81,33 @@ impl RequestQueue {
         self.messages.push_back(waiting);
     }
 
-    /// Takes the first message out. `Err` if it cannot be parsed again, because no new ObjectID
+    /// Adds a login of this number: what comes behind it waits.
+    pub(super) fn push_login(&mut self, number: u64) {
+        self.messages.push_back(QueuedMessage {
+            form: MessageForm::Login(number),
+            bytes: 0,
+        });
+    }
+
+    /// The number of the login at the front, if one is there.
+    pub(super) fn login(&self) -> Option<u64> {
+        match self.messages.front()?.form {
+            MessageForm::Login(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Takes the login at the front out.
+    pub(super) fn pop_login(&mut self) {
+        if self.login().is_some() {
+            self.messages.pop_front();
+        }
+        if self.messages.is_empty() {
+            self.messages = VecDeque::new();
+        }
+    }
+
+    /// Takes the first message out, which is no login. `Err` if it cannot be parsed again, because no new ObjectID
     /// could be made.
     pub(super) fn pop(
         &mut self,
@@ -87,6 +119,7 @@ impl RequestQueue {
             self.messages = VecDeque::new();
         }
         Some(match form {
+            MessageForm::Login(_) => return None,
             MessageForm::Request(request) => Ok(request),
             MessageForm::Text { text, .. } => {
                 let message = message::decode(&text, &config.settings.json, config.new_object_id);
@@ -104,15 +137,16 @@ impl RequestQueue {
         first.is_some_and(|waiting| match &waiting.form {
             MessageForm::Request(request) => request.begins_handler(),
             MessageForm::Text { .. } => true,
+            MessageForm::Login(_) => false,
         })
     }
 
-    /// Whether a waiting message may be a `sub` whose id satisfies `is_name`.
-    pub(super) fn may_subscribe(&self, is_name: impl Fn(&str) -> bool) -> bool {
+    /// Whether a waiting message is a `sub` with this id.
+    pub(super) fn subscribes(&self, id: &str) -> bool {
         self.messages.iter().any(|waiting| match &waiting.form {
-            MessageForm::Request(ClientRequest::Subscribe(subscribe)) => is_name(&subscribe.id),
-            MessageForm::Request(_) => false,
-            MessageForm::Text { call, .. } => call.is_none(),
+            MessageForm::Request(ClientRequest::Subscribe(subscribe)) => *subscribe.id == *id,
+            MessageForm::Request(_) | MessageForm::Login(_) => false,
+            MessageForm::Text { subscription, .. } => subscription.as_deref() == Some(id),
         })
     }
 
@@ -124,6 +158,7 @@ impl RequestQueue {
                 MessageForm::Request(ClientRequest::Call(call)) => Some(&*call.id),
                 MessageForm::Request(_) => None,
                 MessageForm::Text { call, .. } => call.as_deref(),
+                MessageForm::Login(_) => None,
             })
     }
 }

@@ -11,38 +11,14 @@
 //! Meteor 3.5 resumes only if the client's count equals the number of messages sent. Here a client
 //! that has missed messages gets them, as long as they are kept (deviation 024).
 
-use std::fmt;
 use std::time::Duration;
 
 use super::heartbeat::Heartbeat;
 use super::history::{History, Pings};
 use super::version::Version;
-use super::{Action, Output, Session, SessionState};
+use super::{Action, Output, Session, SessionId, SessionState};
 use crate::ejson::Value;
 use crate::message::{self, ClientRequest, Frame, FrameRef, Frames, ServerMessage};
-
-/// The id of a session that a client wants back. It is a credential, so `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SessionId(Box<str>);
-
-impl SessionId {
-    /// The id.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for SessionId {
-    fn from(id: &str) -> Self {
-        Self(id.into())
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SessionId").finish_non_exhaustive()
-    }
-}
 
 /// A session whose connection is lost.
 #[derive(Debug)]
@@ -237,7 +213,7 @@ impl Session {
             return;
         };
         let backlog = self.take_backlog();
-        self.begin_session(version, now, out);
+        self.open_session(version, now, out);
         for text in backlog {
             self.receive(&text, now, out);
         }
@@ -246,7 +222,8 @@ impl Session {
     /// What the client has sent since it asked for another session, in order.
     pub fn take_backlog(&mut self) -> Vec<Box<str>> {
         match &mut self.state {
-            SessionState::Resuming { backlog, bytes, .. } => {
+            SessionState::Resuming { backlog, bytes, .. }
+            | SessionState::Opening { backlog, bytes, .. } => {
                 *bytes = 0;
                 std::mem::take(backlog)
             }
@@ -302,10 +279,15 @@ impl Session {
         let ClientRequest::Call(call) = request else {
             return false;
         };
+        self.take_repeat(&call.id)
+    }
+
+    /// As [`is_repeated`](Self::is_repeated), for a call with this id.
+    pub(super) fn take_repeat(&mut self, id: &str) -> bool {
         let Some(work) = &mut self.work else {
             return false;
         };
-        let known = work.repeats.iter().position(|id| *id == call.id);
+        let known = work.repeats.iter().position(|known| **known == *id);
         known.map(|at| work.repeats.swap_remove(at)).is_some()
     }
 
@@ -316,7 +298,8 @@ impl Session {
         let waiting = waiting.map(Box::from);
         let missed = self.history.iter().filter_map(FrameRef::as_message);
         let missed = missed.filter_map(message::answered_call);
-        let mut calls: Vec<Box<str>> = self.open_call_ids().chain(waiting).chain(missed).collect();
+        let here = self.open_call_ids().chain(waiting);
+        let mut calls: Vec<Box<str>> = here.chain(self.passed_calls()).chain(missed).collect();
         calls.sort_unstable();
         calls.dedup();
         calls

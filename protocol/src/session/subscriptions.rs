@@ -168,6 +168,11 @@ impl Session {
             let reason = format!("Collection '{collection}' stands for a Vent subscription");
             return self.stop(run, Some(&WireError::new(400, reason)), out);
         }
+        if !self.may_publish(collection) {
+            out.actions.push(Action::NotOwned(run));
+            let reason = format!("Collection '{collection}' is not this server's");
+            return self.stop(run, Some(&WireError::new(500, reason)), out);
+        }
         self.announce(run, out);
         let effect = self.view.added(run.0.get(), collection, id, fields.into());
         self.send_effect(collection, id, effect, out);

@@ -54,6 +54,12 @@ impl Session {
         if self.running != Some(call) || !self.calls().iter().any(|found| found.belongs_to(call)) {
             return Err(Unblocked);
         }
+        self.change_user(now, out);
+        Ok(())
+    }
+
+    /// Starts every subscription again, because the user changes.
+    pub(super) fn change_user(&mut self, now: Duration, out: &mut Output) {
         self.send_remaining_difference(out);
         self.view.begin_again();
         let mut old = std::mem::take(&mut self.subscriptions);
@@ -86,7 +92,6 @@ impl Session {
             is_telling: false,
         });
         self.complete_change(out);
-        Ok(())
     }
 
     /// Whether the user is changing: then no document is sent, and no `ready`.

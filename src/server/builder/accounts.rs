@@ -75,7 +75,12 @@ impl Builder {
     }
 
     /// Registers the methods and publications of accounts.
+    ///
+    /// In front of a Meteor app there are none: all of it is the app's.
     pub(super) fn with_accounts(mut self) -> (Self, Option<Arc<Logins>>) {
+        if self.meteor.is_some() {
+            return (self, None);
+        }
         self = self.stock_publication(CLIENT_VERSIONS);
         let authenticators = std::mem::take(&mut self.authenticators);
         let users = (!authenticators.is_empty()).then(|| Accounts::new(MemoryUsers::new()));

@@ -13,6 +13,7 @@ use updraft_bus::{Channels, Port};
 use updraft_protocol::session::{HandlerNames, SessionConfig};
 use updraft_protocol::view::Strategies;
 
+use super::gateway::gateway;
 use super::{Builder, sockjs};
 use crate::account::Logins;
 use crate::base::error::{Error, Result};
@@ -21,6 +22,7 @@ use crate::base::{files, ids, machine};
 use crate::config::Settings;
 use crate::cursor::Cursors;
 use crate::feed::Feeds;
+use crate::gateway::Surroundings;
 use crate::handler::{Host, Mismatches};
 use crate::method::Methods;
 use crate::server::accept::{self, Acceptor, not_bound};
@@ -36,7 +38,7 @@ use crate::server::sites::Sites;
 use crate::server::tls::{Handshake, Tls};
 use crate::server::{BoundServer, StopOnDrop};
 use crate::shard::polling_sessions::PollingSessions;
-use crate::shard::{Prepared, ResumableSessions, Shard, Shared};
+use crate::shard::{ClientLimits, Prepared, ResumableSessions, Shard, Shared};
 use crate::stream::{Service, Speaks};
 use crate::telemetry::Gauges;
 
@@ -62,7 +64,7 @@ impl Builder {
         let memory_limit = MemoryLimit::of(&settings);
         let memory = memory(&settings, memory_limit.bytes);
         let prepared = prepare_shards(&settings, &memory)?;
-        let shared = self.share(&settings, &prepared, memory, is_local);
+        let shared = self.share(&settings, &prepared, memory, is_local)?;
         let shards = start_shards(prepared, &shared, &settings)?;
         let origins = Origins::new(policy, local_addr.ip(), !proxies.is_empty(), is_encrypted);
         let admission = Admission::new(proxies, origins, settings.addresses, shared.clone());
@@ -112,6 +114,7 @@ impl Builder {
         if let Some(mistake) = self.mistake.take() {
             return Err(mistake);
         }
+        self.check_meteor()?;
         self.settings.check()?;
         let settings = &self.settings;
         let proxies = Proxies::parse(&settings.trusted_proxies, &settings.address_source)?;
@@ -145,7 +148,9 @@ impl Builder {
         prepared: &[Prepared],
         memory: Arc<Memory>,
         is_local: bool,
-    ) -> Arc<Shared> {
+    ) -> Result<Arc<Shared>> {
+        let is_encrypted = self.is_encrypted();
+        let rules = self.gateway_rules(settings);
         let limiter = self
             .rates
             .limiter(settings.rules, &self.methods, &self.publications);
@@ -166,20 +171,34 @@ impl Builder {
             gauges: Arc::new(gauges),
             memory,
         });
-        let session = Arc::new(session_config(settings, self.names, self.strategies));
-        Arc::new(Shared {
+        let (draining, background) = (CancellationToken::new(), TaskTracker::new());
+        let around = Surroundings {
+            is_encrypted,
+            tasks: host.tasks.clone(),
+            background: background.clone(),
+            runtime: host.runtime.clone(),
+            draining: draining.clone(),
+            gauges: host.gauges.clone(),
+        };
+        let meteor = self.meteor.as_ref();
+        let gateway = meteor.map(|meteor| gateway(meteor, settings, around));
+        let mut session = session_config(settings, self.names, self.strategies);
+        session.gateway = rules;
+        let session = Arc::new(session);
+        Ok(Arc::new(Shared {
             host,
             publications: self.publications,
             methods: Arc::new(Methods::new(session.clone(), self.methods)),
             session,
             orders: self.orders,
             hooks: self.hooks,
-            draining: CancellationToken::new(),
+            draining,
             shards: TaskTracker::new(),
-            background: TaskTracker::new(),
+            background,
             polling: Arc::new(PollingSessions::new(settings.polling)),
+            gateway: gateway.transpose()?,
             resumable: ResumableSessions::of(prepared.iter().map(Prepared::inbox)),
-        })
+        }))
     }
 }
 
@@ -200,10 +219,20 @@ fn start_shards(
     let ports = inboxes.collect();
     let shards = prepared
         .into_iter()
-        .map(|shard| shard.start(shared.clone(), settings.clients))
+        .map(|shard| shard.start(shared.clone(), client_limits(shared, settings)))
         .collect::<Result<Arc<[Shard]>>>()?;
     shared.host.channels.start(ports, &shared.background)?;
     Ok(shards)
+}
+
+/// The limits of clients. What is passed on to Meteor may be longer than what is answered here,
+/// which the sessions see to.
+fn client_limits(shared: &Shared, settings: &Settings) -> ClientLimits {
+    let mut limits = settings.clients;
+    if shared.gateway.is_some() {
+        limits.message = limits.message.max(settings.gateway.message);
+    }
+    limits
 }
 
 /// The account of what waits in the process, for as many shards as there will be.

@@ -122,6 +122,7 @@ fn receive(
             service: site.service.clone(),
             client_address,
             headers: admitted.headers,
+            for_meteor: admitted.for_meteor,
             seat: None,
             room: None,
         };

@@ -14,6 +14,7 @@ use crate::mail::Address;
 use crate::shard::conversation::Conversation;
 use crate::shard::link::{Link, Socket};
 use crate::shard::polling::Polling;
+use crate::shard::upstream::Upstream;
 use crate::shard::{Arrival, Peer};
 use crate::stream::{self, Service, Speaks, Stream};
 use crate::telemetry::GaugeGuard;
@@ -39,6 +40,7 @@ impl EventLoop {
             service,
             client_address,
             headers,
+            for_meteor,
             seat,
             room,
         } = arrival;
@@ -62,6 +64,9 @@ impl EventLoop {
             self.has_once(&id),
             "17 characters of 55 came twice: the random source is broken"
         );
+        if let Some(client) = self.clients.get_mut(index) {
+            client.upstream = for_meteor.map(|it| Box::new(Upstream::Unasked(it)));
+        }
         self.open(index, &service, out);
         self.take_in_leftover(index, leftover, out);
         self.read_decrypted(index, out);

@@ -19,8 +19,11 @@ impl EventLoop {
         let mut actions = Vec::new();
         // A request that a rate limit refuses is answered at once, and then the next message has
         // its turn. So there may be more to do.
-        while !(out.frames.is_empty() && out.actions.is_empty()) {
+        while !(out.frames.is_empty() && out.actions.is_empty() && out.upstream.is_empty()) {
             self.queue_frames(index, out);
+            if !out.upstream.is_empty() {
+                self.send_upstream(index, out);
+            }
             std::mem::swap(&mut actions, &mut out.actions);
             for action in actions.drain(..) {
                 self.act(index, action, out);
@@ -66,6 +69,18 @@ impl EventLoop {
                     received,
                 });
             }
+            Action::OpenUpstream => {
+                client.link.connected();
+                self.open_upstream(index);
+            }
+            Action::User(user) => self.meteor_says_user(index, user.map(Into::into)),
+            Action::UpstreamLost => self.lose_upstream(index),
+            Action::UnreadableUpstream => {
+                let gauges = &self.shard.shared.host.gauges;
+                gauges.unreadable_upstream.fetch_add(1, Ordering::Relaxed);
+            }
+            Action::NotMeteors(collection) => self.not_meteors(&collection),
+            Action::NotOwned(run) => self.not_owned(index, run),
             // The session has ended just before, because too much was kept for a client that is
             // away.
             Action::Publish { .. } | Action::Call { .. } if !client.session.is_connected() => {}
@@ -127,6 +142,32 @@ impl EventLoop {
         }
         shared.hooks.connected(&client.context);
         self.watch(index);
+    }
+
+    /// Meteor has sent data of a collection that is this server's.
+    fn not_meteors(&self, collection: &str) {
+        let gauges = &self.shard.shared.host.gauges;
+        let is_first = gauges.foreign_documents.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_first {
+            tracing::warn!(
+                collection,
+                "Meteor publishes into a collection that is this server's; that is dropped, and \
+                 only counted from now on."
+            );
+        }
+    }
+
+    /// A handler has published into a collection that is Meteor's, and its subscription is ended.
+    fn not_owned(&self, index: usize, run: Run) {
+        let client = self.clients.get(index);
+        if let Some(running) = client.and_then(|client| client.running(run)) {
+            let publication = running.subscription.publication();
+            tracing::error!(
+                publication,
+                "A publication adds a document to a collection that is not this server's; \
+                 `Builder::owns` says which are."
+            );
+        }
     }
 
     /// A publication's handler took too long, and the session has ended its subscription.

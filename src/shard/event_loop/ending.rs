@@ -261,7 +261,8 @@ impl EventLoop {
     }
 
     /// `is_lost`: the client is gone, and has not said that it leaves.
-    fn end_session(&mut self, index: usize, is_lost: bool) {
+    pub(super) fn end_session(&mut self, index: usize, is_lost: bool) {
+        self.leave_upstream(index);
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };

@@ -83,6 +83,7 @@ impl EventLoop {
             Letter::Gap(gap) => self.bus_was_away(gap, out),
             Letter::Feed(news) => self.hear_of_feed(news, out),
             Letter::Refused(channel, error) => self.refused(&channel, error, out),
+            Letter::Upstream { to, opened } => self.upstream_opened(to, *opened, out),
             Letter::List(listing) => self.list(listing),
             Letter::ShutDown { spread } => self.drain(spread),
             Letter::Stop => self.shard.phase = Phase::Stopped,

@@ -26,6 +26,7 @@ mod resuming;
 mod shard_context;
 mod timeouts;
 mod unsent;
+mod upstream;
 mod user;
 mod writing;
 
@@ -35,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll};
 use updraft_protocol::session::Output;
 
 use super::ClientLimits;
@@ -43,6 +44,7 @@ use super::fan_out::FanOut;
 use super::following::Following;
 use super::inbox::Inbox;
 use super::shared::Shared;
+use super::tokens::Owner;
 use clients::Clients;
 use draining::CloseSchedule;
 use ending::Ending;
@@ -51,9 +53,7 @@ use letters::Letters;
 use resuming::ResumeRequest;
 use shard_context::{Phase, ShardContext};
 use unsent::UnsentQueue;
-
-/// The token of the inbox's waker. A connection's token is its index.
-pub(super) const WAKER: Token = Token(usize::MAX);
+use upstream::UpstreamQueue;
 
 /// The most bytes of one read from a socket.
 const READ_BYTES: usize = 64 * 1024;
@@ -66,6 +66,7 @@ pub(super) struct EventLoop {
     fan_out: FanOut,
     following: Following,
     unsent: UnsentQueue,
+    upstreams: UpstreamQueue,
     /// Connections with more to read than they may in one turn, each once. Filled by `read`,
     /// drained by `read_on`.
     unread: VecDeque<usize>,
@@ -103,6 +104,7 @@ impl EventLoop {
             fan_out: FanOut::default(),
             following,
             unsent: UnsentQueue::default(),
+            upstreams: UpstreamQueue::default(),
             unread: VecDeque::new(),
             resume_requests: Vec::new(),
             close_schedule: CloseSchedule::default(),
@@ -140,12 +142,14 @@ impl EventLoop {
             self.socket_is_ready(event, out);
         }
         self.read_on(out);
+        self.read_on_upstream(out);
         self.begin_handlers();
         self.look_into_inbox(out);
         self.look_at_timers(out);
         self.close_due();
         self.answer_resume_requests(out);
         self.begin_handlers();
+        self.write_upstreams(out);
         self.write(out);
         self.begin_handlers();
         self.shed_load();
@@ -158,7 +162,11 @@ impl EventLoop {
     }
 
     fn socket_is_ready(&mut self, event: &Event, out: &mut Output) {
-        let Token(index) = event.token();
+        let index = match Owner::of(event.token()) {
+            Owner::Client(index) => index,
+            Owner::Upstream(index) => return self.upstream_is_ready(index, event, out),
+            Owner::Waker => return,
+        };
         if event.is_writable() {
             self.unblocked(index);
         }
@@ -186,6 +194,7 @@ impl EventLoop {
     /// timer.
     fn poll_timeout(&self) -> Option<Duration> {
         let is_busy = !(self.unsent.is_empty()
+            && self.upstreams.is_empty()
             && self.unread.is_empty()
             && self.resume_requests.is_empty()
             && self.letters.is_empty()

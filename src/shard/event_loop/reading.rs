@@ -234,7 +234,7 @@ impl Receiver for SessionReceiver<'_> {
                 self.outgoing.push_control(websocket::pong(payload));
             }
             Incoming::Ping(payload) => self.latest_ping = Some(websocket::pong(payload)),
-            Incoming::Close(code) => self.end = Some(InputEnd::Close(code)),
+            Incoming::Close { code, .. } => self.end = Some(InputEnd::Close(code)),
         }
     }
 }

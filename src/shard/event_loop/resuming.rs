@@ -65,6 +65,7 @@ impl EventLoop {
             unsent,
             session,
             context,
+            upstream,
             claim,
         } = newcomer;
         let moved = |address: Arc<Address>| context.moved_to(address);
@@ -74,6 +75,7 @@ impl EventLoop {
                     return;
                 };
                 client.outgoing.write_first(unsent);
+                client.upstream = upstream;
                 let by = client.place();
                 self.unsent.add(index, &mut client.outgoing);
                 self.carry_out(index, out);
@@ -255,6 +257,7 @@ impl EventLoop {
             unsent,
             session: client.session,
             context: client.context,
+            upstream: client.upstream,
             claim,
         })
     }

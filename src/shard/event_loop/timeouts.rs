@@ -27,8 +27,16 @@ impl EventLoop {
             // The server does not read from the client, so its silence means nothing.
             client.session.heard();
         }
+        let leg = client.upstream.as_ref().and_then(|upstream| upstream.leg());
+        if leg.is_some_and(|leg| leg.is_paused)
+            && let Some(session) = client.session.ddp_mut()
+        {
+            session.upstream_heard();
+        }
         client.session.handle_timeout(now, out);
         self.carry_out(index, out);
+        self.check_upstream(index);
+        self.read_upstream_again(index, out);
         self.check_rival(index, out);
         self.beat(index);
         self.check_stuck(index, out);

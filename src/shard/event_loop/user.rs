@@ -1,6 +1,8 @@
 //! A change of the user, on the shard's side: messages that arrive meanwhile are kept for the
 //! functions of the new user, and calls that wait for the change are told of its end.
 
+use std::sync::Arc;
+
 use updraft_protocol::session::{Output, Run};
 
 use super::EventLoop;
@@ -71,6 +73,25 @@ impl EventLoop {
         for done in calls {
             // The call may have ended without waiting.
             done.send(Ok(())).ok();
+        }
+        if let Some(client) = self.clients.get_mut(index)
+            && let Some(session) = client.session.ddp_mut()
+            && session.holds_upstream()
+        {
+            session.release_upstream(self.shard.now, out);
+            self.carry_out(index, out);
+            self.read_upstream_again(index, out);
+        }
+    }
+
+    /// Meteor has logged this user in, or has logged the user out.
+    pub(super) fn meteor_says_user(&mut self, index: usize, user: Option<Arc<str>>) {
+        if let Some(client) = self.clients.get_mut(index) {
+            client.change.get_or_insert_default();
+            let former = std::mem::replace(&mut client.user, user);
+            let (former, user) = (former.as_deref(), client.user.as_deref());
+            let hooks = &self.shard.shared.hooks;
+            hooks.user_changed(&client.context, former, user);
         }
     }
 

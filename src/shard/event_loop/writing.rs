@@ -99,6 +99,7 @@ impl EventLoop {
             self.carry_out(index, out);
         }
         self.tell_of_missed(index, out);
+        self.read_upstream_again(index, out);
         while let Some(client) = self.clients.get_mut(index)
             && !client.waiting.is_full
         {

@@ -18,24 +18,32 @@ pub(super) enum Opcode {
     Pong,
 }
 
-/// The header of a client's frame.
+/// Who has sent a frame. A client masks its frames, a server does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    Client,
+    Server,
+}
+
+/// The header of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     pub(super) is_final: bool,
     pub(super) opcode: Opcode,
-    pub(super) mask: [u8; 4],
+    /// `None` if a server has sent it.
+    pub(super) mask: Option<[u8; 4]>,
     /// The length of the header itself.
     pub(super) len: usize,
     pub(super) payload: usize,
 }
 
-/// A header that no client may send.
+/// A header that its sender may not send.
 #[derive(Debug)]
 pub(super) struct Violation;
 
 impl Header {
     /// Reads the header at the start of `bytes`; `None` when more bytes are needed.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, Violation> {
+    pub(super) fn parse(bytes: &[u8], sender: Sender) -> Result<Option<Self>, Violation> {
         let &[first, second, ref rest @ ..] = bytes else {
             return Ok(None);
         };
@@ -49,7 +57,8 @@ impl Header {
             _ => return Err(Violation),
         };
         let is_final = first & FIN != 0;
-        if first & RESERVED != 0 || second & MASKED == 0 {
+        let is_masked = second & MASKED != 0;
+        if first & RESERVED != 0 || is_masked != (sender == Sender::Client) {
             return Err(Violation);
         }
         let short = usize::from(second & 0x7f);
@@ -67,17 +76,19 @@ impl Header {
             },
             short => (short as u64, rest),
         };
-        let Some(mask) = rest.first_chunk::<4>() else {
-            return Ok(None);
+        let (mask, rest) = match rest.split_first_chunk::<4>() {
+            _ if !is_masked => (None, rest),
+            Some((mask, rest)) => (Some(*mask), rest),
+            None => return Ok(None),
         };
         let Ok(payload) = usize::try_from(payload) else {
             return Err(Violation);
         };
-        let len = bytes.len() - rest.len() + mask.len();
+        let len = bytes.len().saturating_sub(rest.len());
         Ok(Some(Self {
             is_final,
             opcode,
-            mask: *mask,
+            mask,
             len,
             payload,
         }))
@@ -90,7 +101,7 @@ impl Opcode {
     }
 }
 
-/// Removes a client's mask. `offset` is the position of `bytes` in the payload.
+/// Removes a client's mask, or puts it on. `offset` is the position of `bytes` in the payload.
 pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
     let mut mask = mask;
     mask.rotate_left(offset % 4);
@@ -134,6 +145,33 @@ pub(crate) fn ping() -> Vec<u8> {
 /// The answer to a ping.
 pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
     control(10, payload)
+}
+
+/// Appends a client's text frame, under this mask.
+pub(crate) fn write_masked_text(text: &str, mask: [u8; 4], out: &mut Vec<u8>) {
+    write_masked(1, text.as_bytes(), mask, out);
+}
+
+/// Appends a client's close frame without a reason.
+pub(crate) fn write_masked_close(code: u16, mask: [u8; 4], out: &mut Vec<u8>) {
+    write_masked(8, &code.to_be_bytes(), mask, out);
+}
+
+/// Appends a client's answer to a ping.
+pub(crate) fn write_masked_pong(payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
+    write_masked(10, payload, mask, out);
+}
+
+fn write_masked(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
+    let second = out.len().saturating_add(1);
+    write_header(opcode, payload.len(), out);
+    if let Some(second) = out.get_mut(second) {
+        *second |= MASKED;
+    }
+    out.extend_from_slice(&mask);
+    let begin = out.len();
+    out.extend_from_slice(payload);
+    unmask(out.get_mut(begin..).unwrap_or_default(), mask, 0);
 }
 
 fn control(opcode: u8, payload: &[u8]) -> Vec<u8> {

@@ -32,10 +32,45 @@ pub(crate) fn accept(headers: &HeaderMap) -> Result<HeaderValue, HandshakeRefusa
     if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
         return Err(HandshakeRefusal::Malformed);
     }
+    HeaderValue::try_from(answer_to(key)).map_err(|_| HandshakeRefusal::Malformed)
+}
+
+/// The key of a handshake that this server begins itself.
+#[derive(Debug)]
+pub(crate) struct ClientKey(String);
+
+impl ClientKey {
+    /// A new one.
+    ///
+    /// # Errors
+    ///
+    /// The operating system cannot provide random bytes.
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce).map_err(std::io::Error::other)?;
+        Ok(Self(STANDARD.encode(nonce)))
+    }
+
+    /// The value of `Sec-WebSocket-Key`.
+    pub(crate) fn header(&self) -> HeaderValue {
+        // Base64 is always one.
+        HeaderValue::try_from(&self.0).unwrap_or(HeaderValue::from_static(""))
+    }
+
+    /// Whether the headers of a response accept it, and ask for nothing that was not offered.
+    pub(crate) fn is_accepted(&self, headers: &HeaderMap) -> bool {
+        let answer = answer_to(self.0.as_bytes());
+        single_value(headers, header::SEC_WEBSOCKET_ACCEPT).is_ok_and(|value| *value == *answer)
+            && !headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
+    }
+}
+
+/// The value of `Sec-WebSocket-Accept` for a key.
+fn answer_to(key: &[u8]) -> String {
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    HeaderValue::try_from(STANDARD.encode(hash.finalize())).map_err(|_| HandshakeRefusal::Malformed)
+    STANDARD.encode(hash.finalize())
 }
 
 /// Whether the request has a body. Nobody would read it, so its bytes would be taken for frames.

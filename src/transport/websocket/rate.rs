@@ -13,6 +13,14 @@ pub struct FrameRate {
     pub within: Duration,
 }
 
+impl FrameRate {
+    /// For a peer that may send what it likes.
+    pub(crate) const UNLIMITED: Self = Self {
+        frames: u32::MAX,
+        within: Duration::ZERO,
+    };
+}
+
 /// Counts the frames of one client.
 #[derive(Debug, Default)]
 pub(super) struct FrameCount {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::frame::{Header, MAX_CONTROL, Opcode, unmask};
+use super::frame::{Header, MAX_CONTROL, Opcode, Sender, unmask};
 use super::rate::{FrameCount, FrameRate};
 
 /// From this payload size in bytes on, a fragment is not counted as small.
@@ -20,13 +20,16 @@ pub(crate) struct Limits {
 
 /// Receives messages and control frames.
 pub(crate) trait Receiver {
+    /// Who is at the other end.
+    const FROM: Sender = Sender::Client;
+
     /// The limits for the next frame, which may depend on the messages before it.
     fn limits(&self) -> Limits;
 
     fn receive(&mut self, incoming: Incoming<'_>);
 }
 
-/// A message or control frame of the client.
+/// A message or control frame of the peer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming<'a> {
     /// A message. A binary message is accepted if it is UTF-8.
@@ -36,7 +39,7 @@ pub(crate) enum Incoming<'a> {
     /// A pong, whether or not it answers a ping.
     Pong,
     /// The peer closes. The code is that of the answer. Nothing follows.
-    Close(u16),
+    Close { code: u16, reason: &'a str },
 }
 
 /// A violation for which the connection must be closed, with the close code and reason.
@@ -81,11 +84,11 @@ impl Reader {
     ///
     /// A violation of the protocol or of a limit. The reader must not be used after that, nor after
     /// a close.
-    pub(crate) fn read(
+    pub(crate) fn read<R: Receiver>(
         &mut self,
         bytes: &mut [u8],
         now: Duration,
-        receiver: &mut impl Receiver,
+        receiver: &mut R,
     ) -> Result<(), ProtocolViolation> {
         match self.partial.as_deref_mut() {
             Some(partial) if !partial.frame.is_empty() => {
@@ -128,15 +131,15 @@ impl Reader {
     }
 
     /// Reads the complete frames at the front. Returns how many bytes they take.
-    fn frames(
+    fn frames<R: Receiver>(
         &mut self,
         bytes: &mut [u8],
         now: Duration,
-        receiver: &mut impl Receiver,
+        receiver: &mut R,
     ) -> Result<usize, ProtocolViolation> {
         let mut used = 0;
         while let Some(rest) = bytes.get_mut(used..) {
-            let Some(header) = Header::parse(rest).map_err(|_| VIOLATION)? else {
+            let Some(header) = Header::parse(rest, R::FROM).map_err(|_| VIOLATION)? else {
                 break;
             };
             let limits = receiver.limits();
@@ -148,9 +151,12 @@ impl Reader {
             if is_small(&header) && self.small_frames.exceeds(limits.small_frames, now) {
                 return Err(TOO_MANY);
             }
-            unmask(payload, header.mask, 0);
+            if let Some(mask) = header.mask {
+                unmask(payload, mask, 0);
+            }
             if header.opcode == Opcode::Close {
-                receiver.receive(Incoming::Close(close_code(payload)?));
+                let (code, reason) = close_code(payload)?;
+                receiver.receive(Incoming::Close { code, reason });
                 // Bytes after the peer's close frame are ignored.
                 self.partial = None;
                 return Ok(bytes.len());
@@ -270,17 +276,17 @@ fn is_small(header: &Header) -> bool {
     header.opcode.is_control() || (is_fragment && header.payload < SMALL_FRAGMENT)
 }
 
-/// The code with which a close frame is answered.
-fn close_code(payload: &[u8]) -> Result<u16, ProtocolViolation> {
+/// The code with which a close frame is answered, and the peer's reason.
+fn close_code(payload: &[u8]) -> Result<(u16, &str), ProtocolViolation> {
     match payload {
-        [] => Ok(1000),
+        [] => Ok((1000, "")),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
                 return Err(VIOLATION);
             }
-            std::str::from_utf8(reason).map_err(|_| not_utf8(Opcode::Text))?;
-            Ok(code)
+            let reason = std::str::from_utf8(reason).map_err(|_| not_utf8(Opcode::Text))?;
+            Ok((code, reason))
         }
         _ => Err(VIOLATION),
     }

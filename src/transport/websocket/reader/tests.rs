@@ -47,7 +47,7 @@ impl Receiver for Seen {
             Incoming::Message(text) => text.to_owned(),
             Incoming::Ping(payload) => format!("ping {}", String::from_utf8_lossy(payload)),
             Incoming::Pong => return,
-            Incoming::Close(code) => format!("close {code}"),
+            Incoming::Close { code, .. } => format!("close {code}"),
         });
     }
 }

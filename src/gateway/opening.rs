@@ -1,0 +1,264 @@
+//! Connections to Meteor, opened for the sessions of clients: in their order, not too many at once,
+//! and over to the next server where one refuses.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::Semaphore;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use warp::http::HeaderMap;
+
+use super::handshake::{self, Refusal};
+use super::headers::ClientHeaders;
+use super::upstreams::Upstreams;
+use super::{GatewaySettings, Meteor, Opened};
+use crate::base::ThrottledLog;
+use crate::base::clock;
+use crate::base::error::Result;
+use crate::telemetry::Gauges;
+
+/// How long to wait before servers are asked again, when all of them have refused.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// How often servers that have refused a connection are looked at.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// The way to the Meteor servers; one per server, shared by all shards.
+pub(crate) struct Gateway {
+    upstreams: Upstreams,
+    settings: GatewaySettings,
+    /// Whether clients speak TLS to this server.
+    is_encrypted: bool,
+    /// Permits for connections that are being opened. Waiting clients stand here in their order.
+    room: Semaphore,
+    /// When the next connection may be opened.
+    next: Mutex<Option<Instant>>,
+    /// Whether a task looks after servers that have refused.
+    is_probing: AtomicBool,
+    /// Attempts to open a connection.
+    tasks: TaskTracker,
+    /// Tasks that live as long as the server.
+    background: TaskTracker,
+    runtime: Runtime,
+    draining: CancellationToken,
+    gauges: Arc<Gauges>,
+    refusals_log: ThrottledLog,
+}
+
+/// No connection was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unavailable;
+
+/// A connection that is being opened. Dropping this ends the attempt.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    _attempt: DropGuard,
+}
+
+/// What a gateway needs of the server around it.
+pub(crate) struct Surroundings {
+    pub(crate) is_encrypted: bool,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) background: TaskTracker,
+    pub(crate) runtime: Runtime,
+    pub(crate) draining: CancellationToken,
+    pub(crate) gauges: Arc<Gauges>,
+}
+
+impl Gateway {
+    pub(crate) fn new(
+        meteor: &Meteor,
+        settings: GatewaySettings,
+        around: Surroundings,
+    ) -> Result<Self> {
+        let Surroundings {
+            is_encrypted,
+            tasks,
+            background,
+            runtime,
+            draining,
+            gauges,
+        } = around;
+        Ok(Self {
+            upstreams: Upstreams::new(meteor.addresses()?),
+            settings,
+            is_encrypted,
+            room: Semaphore::new(settings.connects.clamp(1, Semaphore::MAX_PERMITS)),
+            next: Mutex::default(),
+            is_probing: AtomicBool::new(false),
+            tasks,
+            background,
+            runtime,
+            draining,
+            gauges,
+            refusals_log: ThrottledLog::default(),
+        })
+    }
+
+    pub(crate) fn settings(&self) -> &GatewaySettings {
+        &self.settings
+    }
+
+    /// Whether a Meteor server is there, as far as is known.
+    pub(crate) fn is_available(&self) -> bool {
+        self.upstreams.any_accepts()
+    }
+
+    /// The headers of a client's request, for its connection to Meteor. `peer` has sent it, and may
+    /// be a proxy whose word counts.
+    pub(crate) fn headers(
+        &self,
+        request: &HeaderMap,
+        peer: IpAddr,
+        is_trusted: bool,
+    ) -> ClientHeaders {
+        ClientHeaders::of(request, peer, self.is_encrypted, is_trusted)
+    }
+
+    /// Opens a connection for a client, as soon as its turn comes. `deliver` gets it, unless what
+    /// this returns is dropped before.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        headers: ClientHeaders,
+        address: Option<IpAddr>,
+        deliver: impl FnOnce(std::result::Result<Opened, Unavailable>) + Send + 'static,
+    ) -> Opening {
+        let gateway = self.clone();
+        let attempt = CancellationToken::new();
+        let cancelled = attempt.clone();
+        let opening = async move {
+            let patience = gateway.settings.queue_timeout;
+            let opened = tokio::time::timeout(patience, gateway.open_in_turn(headers, address));
+            deliver(opened.await.unwrap_or(Err(Unavailable)));
+        };
+        let opening = async move {
+            // The client has left: nobody waits for the connection.
+            cancelled.run_until_cancelled(opening).await;
+        };
+        self.tasks.spawn_on(opening, &self.runtime);
+        Opening {
+            _attempt: attempt.drop_guard(),
+        }
+    }
+
+    async fn open_in_turn(
+        self: &Arc<Self>,
+        headers: ClientHeaders,
+        address: Option<IpAddr>,
+    ) -> std::result::Result<Opened, Unavailable> {
+        let _room = self.room.acquire().await.map_err(|_| Unavailable)?;
+        loop {
+            let left_out = self.settings.left_out;
+            for number in self.upstreams.candidates(address, left_out, clock::now()) {
+                self.pace().await;
+                match self.try_open(number, headers.clone()).await {
+                    Ok(opened) => {
+                        if self.upstreams.accepted(number) {
+                            self.log_accepted(number);
+                        }
+                        return Ok(opened);
+                    }
+                    Err(refusal) => self.refused(number, &refusal),
+                }
+            }
+            if self.upstreams.failing_for(clock::now()) >= self.settings.away_timeout {
+                return Err(Unavailable);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn try_open(
+        &self,
+        number: usize,
+        headers: ClientHeaders,
+    ) -> std::result::Result<Opened, Refusal> {
+        let Some(address) = self.upstreams.address(number) else {
+            return Err(Refusal::Silent);
+        };
+        let opened = handshake::open(address, headers, self.settings.message);
+        let limited = tokio::time::timeout(self.settings.connect_timeout, opened);
+        limited.await.unwrap_or(Err(Refusal::Silent))
+    }
+
+    /// Waits until another connection may be opened.
+    async fn pace(&self) {
+        let step = Duration::from_secs(1)
+            .checked_div(self.settings.connects_per_second)
+            .unwrap_or_default();
+        let now = clock::now();
+        let turn = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = next.map_or(now, |next| next.max(now));
+            *next = Some(turn + step);
+            turn
+        };
+        if turn > now {
+            tokio::time::sleep_until(turn.into()).await;
+        }
+    }
+
+    fn refused(self: &Arc<Self>, number: usize, refusal: &Refusal) {
+        self.upstreams.refused(number, clock::now());
+        let refused = &self.gauges.refused_upstreams;
+        refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(left_out) = self.refusals_log.left_out(clock::now())
+            && let Some(address) = self.upstreams.address(number)
+        {
+            tracing::warn!(%address, left_out, "Meteor refuses a connection: {refusal}.");
+        }
+        if !self.is_probing.swap(true, Ordering::AcqRel) {
+            self.background
+                .spawn_on(self.clone().probe(), &self.runtime);
+        }
+    }
+
+    fn log_accepted(&self, number: usize) {
+        if let Some(address) = self.upstreams.address(number) {
+            tracing::info!(%address, "Meteor accepts connections again.");
+        }
+    }
+
+    /// Looks after servers that have refused a connection, until all of them listen again: so the
+    /// first client need not wait until one is asked again.
+    async fn probe(self: Arc<Self>) {
+        loop {
+            let rest = tokio::time::sleep(PROBE);
+            if self.draining.run_until_cancelled(rest).await.is_none() {
+                return;
+            }
+            let out = self.upstreams.out();
+            if out.is_empty() {
+                self.is_probing.store(false, Ordering::Release);
+                return;
+            }
+            for number in out {
+                if self.listens(number).await {
+                    self.upstreams.listens(number);
+                }
+            }
+        }
+    }
+
+    async fn listens(&self, number: usize) -> bool {
+        let Some(address) = self.upstreams.address(number) else {
+            return false;
+        };
+        let connected = tokio::net::TcpStream::connect(address.host_and_port());
+        let connected = tokio::time::timeout(PROBE, connected);
+        matches!(connected.await, Ok(Ok(_)))
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("upstreams", &self.upstreams)
+            .finish_non_exhaustive()
+    }
+}

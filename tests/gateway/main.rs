@@ -1,0 +1,22 @@
+//! A server in front of a Meteor app. The app is the example `fixture`, whose transcripts are a real
+//! Meteor's, or one that misbehaves on command.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[allow(dead_code, reason = "only its publications are on this side")]
+#[path = "../../examples/fixture/live.rs"]
+mod live;
+#[allow(dead_code, reason = "not all of them")]
+#[path = "../../examples/fixture/publications.rs"]
+mod publications;
+
+mod app;
+mod ends;
+mod faults;
+mod opening;
+mod passing;
+mod resumption;
+mod split;
+mod users;
+mod world;
