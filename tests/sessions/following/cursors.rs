@@ -6,6 +6,7 @@ use serde_json::json;
 use updraft::prelude::*;
 use updraft::topics::{Entry, OnLoss, Topic};
 use updraft_test_support::client::{Client, PATIENCE};
+use updraft_test_support::eventually;
 use updraft_test_support::redis::RedisServer;
 
 use super::world::{Got, World, got, subscribe};
@@ -657,7 +658,7 @@ fn topic_111_a_shutdown_with_followers_keeps_what_was_acknowledged() {
         let shutdown = server.begin_shutdown(10 * PATIENCE);
         gate.open(CLIENTS * METHODS);
         server.wait(shutdown).unwrap();
-        assert!(server.has_ended());
+        eventually("the server has ended", || server.has_ended());
         acknowledged.becomes(CLIENTS * METHODS);
         let bounds = world.wait(world.topic.bounds()).unwrap();
         assert_eq!(bounds.last, 3 + (CLIENTS * METHODS) as u64);

@@ -12,7 +12,9 @@ use super::world::World;
 use crate::common::Running;
 
 /// The files of tests that may need the server, and how many topics each may have.
-const FILES: [&str; 5] = ["account", "client", "faults", "outbox", "storage"];
+const FILES: [&str; 7] = [
+    "account", "client", "emitter", "faults", "outbox", "seeds", "storage",
+];
 const TOPICS: usize = 60;
 
 /// Some of those that must have run: what skipped all of them would go unnoticed.

@@ -43,7 +43,8 @@ pub(super) struct View {
     seat: Seat,
     /// `None` if the group is gone.
     meta: Option<Meta>,
-    target: usize,
+    /// `None` if it has looked without taking part.
+    target: Option<usize>,
     taken: Vec<(usize, Slot, Version)>,
     /// Whether some slots are still to be taken, by this process or by another one.
     is_unsettled: bool,
@@ -175,7 +176,7 @@ impl Owner {
         };
         self.is_paused = meta.paused;
         if self.takes_part() {
-            self.target = Some(target);
+            self.target = target;
         }
         if is_unsettled {
             let soon = later(self.context.beats.lease().mul_f64(0.2));
@@ -260,7 +261,7 @@ async fn look(
         return Ok(View {
             seat,
             meta: None,
-            target: 0,
+            target: None,
             taken: Vec::new(),
             is_unsettled: false,
         });
@@ -287,7 +288,8 @@ async fn look(
     Ok(View {
         seat,
         meta: Some(meta),
-        target,
+        // Without a member, a process has no share: one that has joined meanwhile must look again.
+        target: takes_part.then_some(target),
         is_unsettled: taken.len() < free.len() || taken.len() < wanted,
         taken,
     })
