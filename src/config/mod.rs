@@ -23,7 +23,7 @@ mod tls;
 
 use std::num::NonZero;
 
-pub use crate::gateway::GatewaySettings;
+pub use crate::gateway::{GatewaySettings, PassedHttpSettings};
 pub use crate::handler::HandlerSettings;
 pub use crate::limit::{AddressLimits, RequestRate, RuleLimits};
 pub use crate::shard::polling_sessions::PollingLimits;

@@ -15,6 +15,7 @@ use warp::http::HeaderMap;
 
 use super::handshake::{self, Refusal};
 use super::headers::ClientHeaders;
+use super::http::{Pool, StickyCookies};
 use super::upstreams::Upstreams;
 use super::{GatewaySettings, Meteor};
 use crate::base::ThrottledLog;
@@ -31,22 +32,29 @@ const PROBE: Duration = Duration::from_secs(1);
 
 /// The way to the Meteor servers; one per server, shared by all shards.
 pub(crate) struct Gateway {
-    upstreams: Upstreams,
-    settings: GatewaySettings,
+    pub(super) upstreams: Upstreams,
+    pub(super) settings: GatewaySettings,
     /// Whether clients speak TLS to this server.
-    is_encrypted: bool,
-    trusts_proxies: bool,
+    pub(super) is_encrypted: bool,
+    pub(super) trusts_proxies: bool,
+    /// Whether HTTP that is not this server's goes to Meteor.
+    pub(super) passes_http: bool,
+    /// Which server a browser belongs to.
+    pub(super) cookies: StickyCookies,
+    /// Connections for HTTP.
+    pub(super) pool: Arc<Pool>,
     /// Permits for connections that are being opened. Waiting clients stand here in their order.
     room: Semaphore,
     /// When the next connection may be opened.
     next: Mutex<Option<Instant>>,
     /// Whether a task looks after servers that have refused.
     is_probing: AtomicBool,
-    tasks: TaskTracker,
-    runtime: Runtime,
-    draining: CancellationToken,
-    gauges: Arc<Gauges>,
+    pub(super) tasks: TaskTracker,
+    pub(super) runtime: Runtime,
+    pub(super) draining: CancellationToken,
+    pub(super) gauges: Arc<Gauges>,
     refusals_log: ThrottledLog,
+    pub(super) http_log: ThrottledLog,
 }
 
 /// A connection to Meteor, on which `connect` has been answered.
@@ -77,6 +85,8 @@ pub(crate) struct Surroundings {
     pub(crate) is_encrypted: bool,
     pub(crate) trusts_proxies: bool,
     pub(crate) tasks: TaskTracker,
+    /// Tasks of no client.
+    pub(crate) background: TaskTracker,
     pub(crate) runtime: Runtime,
     pub(crate) draining: CancellationToken,
     pub(crate) gauges: Arc<Gauges>,
@@ -92,12 +102,24 @@ impl Gateway {
             is_encrypted,
             trusts_proxies,
             tasks,
+            background,
             runtime,
             draining,
             gauges,
         } = around;
+        let addresses = meteor.addresses()?;
+        let pool = Pool::new(
+            addresses.len(),
+            settings.http,
+            background,
+            runtime.clone(),
+            draining.clone(),
+        );
         Ok(Self {
-            upstreams: Upstreams::new(meteor.addresses()?),
+            passes_http: meteor.passes_http(),
+            cookies: StickyCookies::new(&addresses, &meteor.key()?, is_encrypted),
+            pool: Arc::new(pool),
+            upstreams: Upstreams::new(addresses),
             settings,
             is_encrypted,
             trusts_proxies,
@@ -109,6 +131,7 @@ impl Gateway {
             draining,
             gauges,
             refusals_log: ThrottledLog::default(),
+            http_log: ThrottledLog::default(),
         })
     }
 
@@ -119,6 +142,11 @@ impl Gateway {
     /// Whether a Meteor server is there, as far as is known.
     pub(crate) fn is_available(&self) -> bool {
         self.upstreams.any_accepts()
+    }
+
+    /// How many servers have refused their latest connection.
+    pub(crate) fn away(&self) -> usize {
+        self.upstreams.out().len()
     }
 
     /// The headers of a client's request, for its connection to Meteor.
@@ -158,9 +186,10 @@ impl Gateway {
         address: Option<IpAddr>,
     ) -> std::result::Result<Opened, Unavailable> {
         let _room = self.room.acquire().await.map_err(|_| Unavailable)?;
+        let named = self.cookies.named(headers.map());
         loop {
-            let left_out = self.settings.left_out;
-            for number in self.upstreams.candidates(address, left_out, clock::now()) {
+            let (left_out, now) = (self.settings.left_out, clock::now());
+            for number in self.upstreams.candidates(address, named, left_out, now) {
                 self.pace().await;
                 match self.try_open(number, headers.clone()).await {
                     Ok(opened) => {
@@ -209,7 +238,7 @@ impl Gateway {
         }
     }
 
-    fn refused(self: &Arc<Self>, number: usize, refusal: &Refusal) {
+    pub(super) fn refused(self: &Arc<Self>, number: usize, refusal: &Refusal) {
         self.upstreams.refused(number, clock::now());
         let refused = &self.gauges.refused_upstreams;
         refused.fetch_add(1, Ordering::Relaxed);
@@ -223,7 +252,7 @@ impl Gateway {
         }
     }
 
-    fn log_accepted(&self, number: usize) {
+    pub(super) fn log_accepted(&self, number: usize) {
         if let Some(address) = self.upstreams.address(number) {
             tracing::info!(%address, "Meteor accepts connections again.");
         }

@@ -110,6 +110,11 @@ impl Admission {
         })
     }
 
+    /// Where the client is that has sent a request.
+    pub(super) fn client_address(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<IpAddr> {
+        client_address(&self.proxies, peer, headers)
+    }
+
     /// Refuses requests from pages of origins that are not allowed. Enough for requests that open
     /// no session or connection.
     pub(super) fn screen(&self, headers: &HeaderMap) -> Result<(), Refused> {

@@ -4,5 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod app;
+mod http;
 mod passing;
 mod world;

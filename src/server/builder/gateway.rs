@@ -104,13 +104,14 @@ pub(super) fn gateway(
     meteor: &Meteor,
     settings: &Settings,
     (is_encrypted, trusts_proxies): (bool, bool),
-    (tasks, gauges): (TaskTracker, Arc<Gauges>),
+    (tasks, background, gauges): (TaskTracker, TaskTracker, Arc<Gauges>),
     draining: CancellationToken,
 ) -> Result<Arc<Gateway>> {
     let around = Surroundings {
         is_encrypted,
         trusts_proxies,
         tasks,
+        background,
         runtime: Runtime::current(),
         draining,
         gauges,

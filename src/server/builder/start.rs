@@ -133,7 +133,9 @@ impl Builder {
         };
         let prefix = self.settings.http.path_prefix.clone();
         let services = std::mem::take(&mut self.services);
-        let sites = Sites::new(prefix, ddp, services).with_health(self.health.take());
+        let sites = Sites::new(prefix, ddp, services)
+            .with_health(self.health.take())
+            .beside_meteor(self.meteor.is_some());
         let paths: Vec<&str> = self.routes.iter().map(|(path, _)| path.as_str()).collect();
         routes::check(&paths, &sites)?;
         Ok(sites)
@@ -170,8 +172,10 @@ impl Builder {
             memory,
         });
         let draining = CancellationToken::new();
+        let background = TaskTracker::new();
         let gateway = self.meteor.as_ref().map(|meteor| {
-            let around = (host.tasks.clone(), host.gauges.clone());
+            let gauges = host.gauges.clone();
+            let around = (host.tasks.clone(), background.clone(), gauges);
             gateway(meteor, settings, front, around, draining.clone())
         });
         let mut session = session_config(settings, self.names, self.strategies);
@@ -186,7 +190,7 @@ impl Builder {
             hooks: self.hooks,
             draining,
             shards: TaskTracker::new(),
-            background: TaskTracker::new(),
+            background,
             polling: Arc::new(PollingSessions::new(settings.polling)),
             gateway: gateway.transpose()?,
             resumable: ResumableSessions::of(prepared.iter().map(Prepared::inbox)),
