@@ -9,7 +9,7 @@ use anyhow::bail;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use updraft::prelude::*;
-use updraft::{Channel, ErrorKind, HealthChecks, Object, TrustedProxies};
+use updraft::{Channel, ErrorKind, HealthChecks, Meteor, Object, TrustedProxies};
 
 use super::with_option;
 
@@ -62,9 +62,24 @@ pub(crate) struct RelayOptions {
         requires = "tls_cert"
     )]
     tls_key: Option<PathBuf>,
+    /// Stands in front of the Meteor app at this address, for example http://127.0.0.1:4000: what
+    /// is not relayed here is passed on to the app, over WebSockets. May be given several times,
+    /// for the processes of one app.
+    #[arg(
+        long = "meteor",
+        env = "UPDRAFT_METEOR",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    meteors: Vec<String>,
     /// A publication and its channel, for example threadMessage=threads::{threadId}::new_message.
     /// {x} stands for member x of the subscription's parameter. May be given several times.
-    #[arg(long = "relay", value_name = "NAME=CHANNEL", required = true, value_parser = relay)]
+    #[arg(
+        long = "relay",
+        value_name = "NAME=CHANNEL",
+        required_unless_present = "meteors",
+        value_parser = relay
+    )]
     relays: Vec<Relay>,
 }
 
@@ -161,9 +176,18 @@ pub(crate) async fn run(options: RelayOptions) -> anyhow::Result<()> {
         Err(error) => tracing::warn!(%error, "The limit of open files could not be raised."),
     }
     let drain = Duration::from_secs(options.drain.into());
-    let redis = Redis::connect(&options.redis).await;
-    let redis = redis.map_err(|error| with_option(error, "--redis"))?;
-    let mut server = Server::builder().bus(redis).configure(|settings| {
+    let mut server = Server::builder();
+    // Who only passes on needs none.
+    if !options.relays.is_empty() {
+        let redis = Redis::connect(&options.redis).await;
+        server = server.bus(redis.map_err(|error| with_option(error, "--redis"))?);
+    }
+    let mut meteors = options.meteors.into_iter();
+    if let Some(first) = meteors.next() {
+        let app = Meteor::at(first).http(true);
+        server = server.meteor(meteors.fold(app, Meteor::and_at));
+    }
+    server = server.configure(|settings| {
         settings.trusted_proxies = TrustedProxies::Hops(options.trusted_proxies);
         settings.origins.allowed = options.origins;
         settings.drain.spread = drain;

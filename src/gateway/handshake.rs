@@ -17,7 +17,7 @@ use warp::http::{HeaderValue, Request, StatusCode, header};
 
 use super::address::UpstreamAddress;
 use super::headers::ClientHeaders;
-use super::opening::Opened;
+use super::opened::Opened;
 use crate::transport::websocket::{
     self, ClientKey, FrameRate, Incoming, Limits, Reader, Receiver, Sender,
 };

@@ -17,12 +17,11 @@ use super::handshake::{self, Refusal};
 use super::headers::ClientHeaders;
 use super::http::{Pool, StickyCookies};
 use super::upstreams::Upstreams;
-use super::{GatewaySettings, Meteor};
+use super::{GatewaySettings, Meteor, Opened};
 use crate::base::ThrottledLog;
 use crate::base::clock;
 use crate::base::error::Result;
 use crate::telemetry::Gauges;
-use crate::transport::websocket::Reader;
 
 /// How long to wait before servers are asked again, when all of them have refused.
 const RETRY: Duration = Duration::from_millis(250);
@@ -49,25 +48,15 @@ pub(crate) struct Gateway {
     next: Mutex<Option<Instant>>,
     /// Whether a task looks after servers that have refused.
     is_probing: AtomicBool,
+    /// Attempts to open a connection, and requests.
     pub(super) tasks: TaskTracker,
+    /// Tasks that live as long as the server.
+    background: TaskTracker,
     pub(super) runtime: Runtime,
     pub(super) draining: CancellationToken,
     pub(super) gauges: Arc<Gauges>,
     refusals_log: ThrottledLog,
     pub(super) http_log: ThrottledLog,
-}
-
-/// A connection to Meteor, on which `connect` has been answered.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    /// Non-blocking.
-    pub(crate) socket: std::net::TcpStream,
-    /// The part of the next message that has arrived.
-    pub(crate) reader: Reader,
-    /// The session's id. A credential.
-    pub(crate) session: Arc<str>,
-    /// Messages that came together with `connected`.
-    pub(crate) messages: Vec<Box<str>>,
 }
 
 /// No connection was opened.
@@ -85,7 +74,6 @@ pub(crate) struct Surroundings {
     pub(crate) is_encrypted: bool,
     pub(crate) trusts_proxies: bool,
     pub(crate) tasks: TaskTracker,
-    /// Tasks of no client.
     pub(crate) background: TaskTracker,
     pub(crate) runtime: Runtime,
     pub(crate) draining: CancellationToken,
@@ -111,7 +99,7 @@ impl Gateway {
         let pool = Pool::new(
             addresses.len(),
             settings.http,
-            background,
+            background.clone(),
             runtime.clone(),
             draining.clone(),
         );
@@ -127,6 +115,7 @@ impl Gateway {
             next: Mutex::default(),
             is_probing: AtomicBool::new(false),
             tasks,
+            background,
             runtime,
             draining,
             gauges,
@@ -248,7 +237,8 @@ impl Gateway {
             tracing::warn!(%address, left_out, "Meteor refuses a connection: {refusal}.");
         }
         if !self.is_probing.swap(true, Ordering::AcqRel) {
-            self.tasks.spawn_on(self.clone().probe(), &self.runtime);
+            self.background
+                .spawn_on(self.clone().probe(), &self.runtime);
         }
     }
 

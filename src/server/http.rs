@@ -69,7 +69,11 @@ async fn respond(
     };
     let passage = front.passage().filter(|_| route.is_none());
     let is_passed = passage.is_some() && matches!(destination, Destination::Elsewhere);
-    if !is_passed && head_bytes(&request) > front.settings().http.header_bytes {
+    let limit = match is_passed {
+        true => front.header_bytes(),
+        false => front.settings().http.header_bytes,
+    };
+    if head_bytes(&request) > limit {
         return boxed(too_long());
     }
     // A load balancer may use any name for the server, or none.

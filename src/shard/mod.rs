@@ -22,6 +22,7 @@ pub(crate) mod polling_sessions;
 mod registry;
 mod shared;
 mod timers;
+mod tokens;
 mod upstream;
 
 use std::net::{IpAddr, TcpStream};
@@ -101,7 +102,7 @@ impl Prepared {
     /// Creates the shard's inbox. [`start`](Self::start) starts the thread.
     pub(crate) fn new(number: usize, limits: InboxLimits, memory: Arc<Memory>) -> Result<Self> {
         let poll = mio::Poll::new()?;
-        let waker = mio::Waker::new(poll.registry(), event_loop::WAKER)?;
+        let waker = mio::Waker::new(poll.registry(), tokens::WAKER)?;
         Ok(Self {
             poll,
             inbox: Arc::new(Inbox::new(number, waker, limits, memory)),

@@ -4,8 +4,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
 
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry};
 
+use super::tokens;
 use crate::gateway::{ClientHeaders, Opened, Opening};
 use crate::telemetry::{GaugeGuard, LiveUpstream};
 use crate::transport::websocket::{self, Reader};
@@ -56,21 +57,6 @@ pub(super) enum Sent {
     /// The socket is full.
     Blocked,
     Lost,
-}
-
-/// The tokens of connections to Meteor: those of their clients, and this bit.
-const UPSTREAM: usize = 1 << (usize::BITS - 2);
-
-/// The token of the connection that belongs to a client.
-fn token(index: usize) -> Token {
-    Token(index | UPSTREAM)
-}
-
-/// The client to whose connection to Meteor a token belongs, if it is the token of one.
-pub(super) fn client_of(token: Token) -> Option<usize> {
-    let Token(token) = token;
-    let is_upstream = token & UPSTREAM != 0 && Token(token) != super::event_loop::WAKER;
-    is_upstream.then_some(token & !UPSTREAM)
 }
 
 impl Upstream {
@@ -124,7 +110,7 @@ impl Leg {
     ) -> io::Result<Self> {
         let mut stream = TcpStream::from_std(opened.socket);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut stream, token(index), interest)?;
+        registry.register(&mut stream, tokens::upstream(index), interest)?;
         Ok(Self {
             stream,
             reader: opened.reader,

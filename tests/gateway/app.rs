@@ -1,117 +1,202 @@
-//! An app that answers HTTP as a test says, on a thread for each connection.
+//! A Meteor app that does what the test tells it, and nothing else.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+use tungstenite::handshake::server::{Request, Response};
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::{Error, Message, WebSocket};
 use updraft_test_support::client::PATIENCE;
+use updraft_test_support::process::free_port;
 
-/// The app's end of a connection.
-pub(crate) type Peer = BufReader<TcpStream>;
+/// The session id that the app gives, unless it is told another.
+pub(crate) const SESSION: &str = "ZZtwoThreeFour5678";
 
+/// An app that listens.
 #[derive(Debug)]
 pub(crate) struct App {
-    port: u16,
-    heads: Arc<Mutex<Vec<String>>>,
-    connections: Arc<AtomicUsize>,
-    is_over: Arc<AtomicBool>,
+    listener: TcpListener,
+}
+
+/// The app's end of one connection.
+#[derive(Debug)]
+pub(crate) struct AppEnd {
+    socket: WebSocket<TcpStream>,
+    /// The headers of its handshake, as lines.
+    pub(crate) headers: Vec<String>,
+    /// The path and query of its handshake.
+    pub(crate) path: String,
 }
 
 impl App {
-    /// `answer` gets the head of each request, and reads its body itself. It says whether the
-    /// connection goes on.
-    pub(crate) fn start(answer: impl Fn(&str, &mut Peer) -> bool + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let app = Self {
-            port: listener.local_addr().unwrap().port(),
-            heads: Arc::default(),
-            connections: Arc::default(),
-            is_over: Arc::default(),
-        };
-        let (heads, connections) = (app.heads.clone(), app.connections.clone());
-        let (is_over, answer) = (app.is_over.clone(), Arc::new(answer));
-        thread::spawn(move || {
-            while let Ok((socket, _)) = listener.accept() {
-                if is_over.load(Ordering::Relaxed) {
-                    return;
-                }
-                connections.fetch_add(1, Ordering::Relaxed);
-                let (heads, answer) = (heads.clone(), answer.clone());
-                thread::spawn(move || serve(socket, &heads, &*answer));
-            }
-        });
-        app
+    pub(crate) fn listen() -> Self {
+        Self::listen_on(free_port())
     }
 
-    /// Answers each request with this text, and reads no body.
-    pub(crate) fn saying(answer: &'static str) -> Self {
-        Self::start(move |_, peer| say(peer, answer))
+    pub(crate) fn listen_on(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+        listener.set_nonblocking(true).expect("it can be polled");
+        Self { listener }
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.listener.local_addr().expect("it is bound").port()
     }
 
-    /// The heads of all requests, with their names in lower case.
-    pub(crate) fn heads(&self) -> Vec<String> {
-        self.heads.lock().unwrap().clone()
+    /// The next connection, of which nothing was read.
+    pub(crate) fn accept_tcp(&self) -> TcpStream {
+        let socket = self.try_accept(PATIENCE);
+        socket.expect("somebody connects to the app")
     }
 
-    /// The head of the only request.
-    pub(crate) fn head(&self) -> String {
-        let heads = self.heads();
-        assert_eq!(heads.len(), 1, "{heads:?}");
-        heads[0].clone()
-    }
-
-    /// How many connections it has accepted.
-    pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for App {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts.
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
-    }
-}
-
-/// Writes bytes; whether the connection goes on.
-pub(crate) fn say(peer: &mut Peer, text: &str) -> bool {
-    peer.get_mut().write_all(text.as_bytes()).is_ok()
-}
-
-/// Reads a body of this length.
-pub(crate) fn hear(peer: &mut Peer, length: usize) -> String {
-    let mut body = vec![0; length];
-    peer.read_exact(&mut body).unwrap();
-    String::from_utf8(body).unwrap()
-}
-
-fn serve(socket: TcpStream, heads: &Mutex<Vec<String>>, answer: &dyn Fn(&str, &mut Peer) -> bool) {
-    socket.set_read_timeout(Some(4 * PATIENCE)).unwrap();
-    socket.set_nodelay(true).unwrap();
-    let mut peer = BufReader::new(socket);
-    while let Some(head) = head(&mut peer) {
-        heads.lock().unwrap().push(head.clone());
-        if !answer(&head, &mut peer) {
-            return;
+    /// As [`accept_tcp`](Self::accept_tcp), if there is one within this time.
+    pub(crate) fn try_accept(&self, limit: Duration) -> Option<TcpStream> {
+        let end = Instant::now() + limit;
+        loop {
+            if let Ok((socket, _)) = self.listener.accept() {
+                socket.set_nonblocking(false).expect("it can be waited for");
+                socket.set_read_timeout(Some(PATIENCE)).expect("a limit");
+                socket.set_nodelay(true).expect("no delay");
+                return Some(socket);
+            }
+            if Instant::now() >= end {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
+
+    /// Answers a request with this status.
+    pub(crate) fn answer(mut socket: TcpStream, status: &str) {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && socket.read(&mut byte).is_ok_and(|count| count > 0) {
+            head.extend_from_slice(&byte);
+        }
+        let answer = format!("HTTP/1.1 {status}\r\nLocation: /\r\nContent-Length: 0\r\n\r\n");
+        socket.write_all(answer.as_bytes()).expect("it is read");
+    }
+
+    /// The next connection, after the WebSocket handshake.
+    ///
+    /// One that ends before it was only to see whether the app is there.
+    pub(crate) fn shake_hands(&self) -> AppEnd {
+        loop {
+            if let Some(end) = self.try_shake_hands() {
+                return end;
+            }
+        }
+    }
+
+    fn try_shake_hands(&self) -> Option<AppEnd> {
+        let (mut headers, mut path) = (Vec::new(), String::new());
+        #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]
+        let note = |request: &Request, response: Response| {
+            path = request.uri().to_string();
+            let line = |(name, value): (&_, &tungstenite::http::HeaderValue)| {
+                format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))
+            };
+            headers = request.headers().iter().map(line).collect();
+            Ok(response)
+        };
+        let config = WebSocketConfig::default();
+        let config = config.max_message_size(None).max_frame_size(None);
+        let socket = self.accept_tcp();
+        let socket = tungstenite::accept_hdr_with_config(socket, note, Some(config));
+        Some(AppEnd {
+            socket: socket.ok()?,
+            headers,
+            path,
+        })
+    }
+
+    /// The next connection, on which the session has begun.
+    pub(crate) fn accept(&self) -> AppEnd {
+        self.accept_as(SESSION)
+    }
+
+    /// As [`accept`](Self::accept), with this session id.
+    pub(crate) fn accept_as(&self, session: &str) -> AppEnd {
+        let mut end = self.shake_hands();
+        end.hears(r#"{"msg":"connect","version":"1","support":["1"]}"#);
+        end.says(&format!(r#"{{"msg":"connected","session":"{session}"}}"#));
+        end
+    }
 }
 
-fn head(peer: &mut Peer) -> Option<String> {
-    let mut head = String::new();
-    loop {
-        let mut line = String::new();
-        match peer.read_line(&mut line) {
-            Ok(0) | Err(_) => return None,
-            Ok(_) if line == "\r\n" => return Some(head),
-            Ok(_) => head.push_str(&line),
+impl AppEnd {
+    #[track_caller]
+    pub(crate) fn says(&mut self, text: &str) {
+        let sent = self.socket.send(Message::text(text));
+        sent.unwrap_or_else(|error| panic!("not said: {text}: {error}"));
+    }
+
+    /// The next message, which must be this one.
+    #[track_caller]
+    pub(crate) fn hears(&mut self, expected: &str) {
+        assert_eq!(self.hears_any(), expected);
+    }
+
+    /// The next message.
+    #[track_caller]
+    pub(crate) fn hears_any(&mut self) -> String {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) => return text.as_str().to_owned(),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("no message, but {other:?}"),
+            }
         }
+    }
+
+    /// Nothing may come for this time.
+    #[track_caller]
+    pub(crate) fn hears_nothing(&mut self, limit: Duration) {
+        let limit = Some(limit);
+        self.tcp().set_read_timeout(limit).expect("a limit");
+        let heard = self.socket.read();
+        assert!(matches!(heard, Err(Error::Io(_))), "heard {heard:?}");
+        self.tcp().set_read_timeout(Some(PATIENCE)).expect("none");
+    }
+
+    /// The session must end at the gateway's wish: it says so, then closes.
+    #[track_caller]
+    pub(crate) fn is_left(&mut self) {
+        self.hears(r#"{"msg":"disconnect"}"#);
+        let closed = self.socket.read();
+        assert!(matches!(closed, Ok(Message::Close(_))), "{closed:?}");
+    }
+
+    /// Closes with a close frame.
+    pub(crate) fn closes(mut self, code: u16, reason: &str) {
+        let frame = CloseFrame {
+            code: code.into(),
+            reason: reason.to_owned().into(),
+        };
+        self.socket.close(Some(frame)).expect("it can be closed");
+        self.socket.flush().ok();
+        // Until the other end has read it.
+        while self.socket.read().is_ok() {}
+    }
+
+    /// Ends without a word.
+    pub(crate) fn resets(self) {
+        let linger = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
+        linger.expect("lingering can be turned off");
+    }
+
+    /// Sends bytes below WebSocket.
+    pub(crate) fn writes(&mut self, bytes: &[u8]) {
+        self.socket
+            .get_mut()
+            .write_all(bytes)
+            .expect("they are taken");
+    }
+
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        self.socket.get_ref()
     }
 }

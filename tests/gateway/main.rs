@@ -5,6 +5,12 @@
 mod common;
 
 mod app;
+mod ends;
+mod faults;
 mod http;
+mod opening;
 mod passing;
+mod resumption;
+mod users;
+mod web;
 mod world;

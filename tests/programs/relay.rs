@@ -9,12 +9,46 @@ use updraft::prelude::*;
 use updraft::{ErrorKind, TrustedProxies};
 use updraft_test_support::client::{Client, PATIENCE};
 use updraft_test_support::eventually;
+use updraft_test_support::example::Example;
 use updraft_test_support::http::Http;
 use updraft_test_support::process::{Process, free_port};
 use updraft_test_support::redis::RedisServer;
 
 fn updraft() -> Command {
     Command::new(env!("CARGO_BIN_EXE_updraft"))
+}
+
+#[test]
+fn gateway_050_the_binary_stands_in_front_of_a_meteor_app() {
+    let app = Example::start("fixture", &[]);
+    let redis = RedisServer::start();
+    let port = free_port();
+    let mut command = updraft();
+    command
+        .args(["--meteor", &app.http_url()])
+        .args(["--redis", &redis.url()])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(["--relay", "news=news"]);
+    let _relay = Process::start(&mut command, port);
+    let (mut client, _) = Client::ddp_connect(&format!("ws://127.0.0.1:{port}/websocket"));
+    client.send_text(r#"{"msg":"method","id":"1","method":"echo","params":[1]}"#);
+    client.expect_text(r#"{"msg":"updated","methods":["1"]}"#);
+    client.expect_text(r#"{"msg":"result","id":"1","result":[1]}"#);
+    client.send_text(r#"{"msg":"sub","id":"s","name":"news","params":["vent.news"]}"#);
+    client.expect_text(r#"{"msg":"added","collection":"vent.news","id":"id","fields":{}}"#);
+    client.expect_text(r#"{"msg":"ready","subs":["s"]}"#);
+    redis.publish("news", "7");
+    let event = r#"{"msg":"changed","collection":"vent.news","id":"id","fields":{"event":7}}"#;
+    client.expect_text(event);
+    // Without anything to relay it needs no Redis.
+    let port = free_port();
+    let mut command = updraft();
+    command
+        .args(["--meteor", &app.http_url()])
+        .args(["--redis", "redis://127.0.0.1:1"])
+        .args(["--listen", &format!("127.0.0.1:{port}")]);
+    let _relay = Process::start(&mut command, port);
+    Client::ddp_connect(&format!("ws://127.0.0.1:{port}/websocket"));
 }
 
 #[test]

@@ -11,37 +11,13 @@
 //! Meteor 3.5 resumes only if the client's count equals the number of messages sent. Here a client
 //! that has missed messages gets them, as long as they are kept (deviation 024).
 
-use std::fmt;
 use std::time::Duration;
 
 use super::heartbeat::Heartbeat;
 use super::history::{History, Pings};
-use super::{Action, Output, Session, SessionState, Version};
+use super::{Action, Output, Session, SessionId, SessionState, Version};
 use crate::ejson::Value;
 use crate::message::{self, ClientRequest, Frame, FrameRef, Frames, ServerMessage};
-
-/// The id of a session that a client wants back. It is a credential, so `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SessionId(Box<str>);
-
-impl SessionId {
-    /// The id.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for SessionId {
-    fn from(id: &str) -> Self {
-        Self(id.into())
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SessionId").finish_non_exhaustive()
-    }
-}
 
 /// A session whose connection is lost.
 #[derive(Debug)]

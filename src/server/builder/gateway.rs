@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::runtime::Handle as Runtime;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use updraft_protocol::session::GatewayRules;
 
 use super::Builder;
@@ -12,7 +9,6 @@ use crate::base::error::{Error, Result};
 use crate::config::Settings;
 use crate::gateway::{Gateway, Meteor, Surroundings};
 use crate::method::Method;
-use crate::telemetry::Gauges;
 
 impl Builder {
     /// Stands in front of a Meteor app: publications and methods that are registered here are
@@ -103,19 +99,8 @@ impl Builder {
 pub(super) fn gateway(
     meteor: &Meteor,
     settings: &Settings,
-    (is_encrypted, trusts_proxies): (bool, bool),
-    (tasks, background, gauges): (TaskTracker, TaskTracker, Arc<Gauges>),
-    draining: CancellationToken,
+    around: Surroundings,
 ) -> Result<Arc<Gateway>> {
-    let around = Surroundings {
-        is_encrypted,
-        trusts_proxies,
-        tasks,
-        background,
-        runtime: Runtime::current(),
-        draining,
-        gauges,
-    };
     Gateway::new(meteor, settings.gateway, around).map(Arc::new)
 }
 

@@ -21,6 +21,7 @@ use crate::base::memory::Memory;
 use crate::base::{files, ids, machine};
 use crate::config::Settings;
 use crate::feed::Feeds;
+use crate::gateway::Surroundings;
 use crate::handler::{Host, Mismatches};
 use crate::method::Methods;
 use crate::server::accept::{self, Acceptor, not_bound};
@@ -64,7 +65,8 @@ impl Builder {
         let prepared = prepare_shards(&settings, &memory)?;
         let shared = self.share(&settings, &prepared, memory, is_local, !proxies.is_empty())?;
         let shards = start_shards(prepared, &shared, &settings)?;
-        let origins = Origins::new(policy, local_addr.ip(), !proxies.is_empty(), is_encrypted);
+        let origins = Origins::new(policy, local_addr.ip(), !proxies.is_empty(), is_encrypted)
+            .with_cordova(shared.gateway.is_some());
         let admission = Admission::new(proxies, origins, settings.addresses, shared.clone());
         let front = Front::new(
             shards.clone(),
@@ -150,7 +152,7 @@ impl Builder {
         is_local: bool,
         trusts_proxies: bool,
     ) -> Result<Arc<Shared>> {
-        let front = (self.is_encrypted(), trusts_proxies);
+        let is_encrypted = self.is_encrypted();
         let rules = self.gateway_rules(settings);
         let limiter = self
             .rates
@@ -171,13 +173,18 @@ impl Builder {
             gauges: Arc::new(gauges),
             memory,
         });
-        let draining = CancellationToken::new();
-        let background = TaskTracker::new();
-        let gateway = self.meteor.as_ref().map(|meteor| {
-            let gauges = host.gauges.clone();
-            let around = (host.tasks.clone(), background.clone(), gauges);
-            gateway(meteor, settings, front, around, draining.clone())
-        });
+        let (draining, background) = (CancellationToken::new(), TaskTracker::new());
+        let around = Surroundings {
+            is_encrypted,
+            trusts_proxies,
+            tasks: host.tasks.clone(),
+            background: background.clone(),
+            runtime: host.runtime.clone(),
+            draining: draining.clone(),
+            gauges: host.gauges.clone(),
+        };
+        let meteor = self.meteor.as_ref();
+        let gateway = meteor.map(|meteor| gateway(meteor, settings, around));
         let mut session = session_config(settings, self.names, self.strategies);
         session.gateway = rules;
         let session = Arc::new(session);

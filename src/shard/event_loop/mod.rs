@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll};
 use updraft_protocol::session::Output;
 
 use super::ClientLimits;
@@ -43,7 +43,7 @@ use super::fan_out::FanOut;
 use super::following::Following;
 use super::inbox::Inbox;
 use super::shared::Shared;
-use super::upstream::client_of;
+use super::tokens::Owner;
 use clients::Clients;
 use draining::CloseSchedule;
 use ending::Ending;
@@ -53,10 +53,6 @@ use resuming::ResumeRequest;
 use shard_context::{Phase, ShardContext};
 use unsent::UnsentQueue;
 use upstream::UpstreamQueue;
-
-/// The token of the inbox's waker. A connection's token is its index; that of a connection to
-/// Meteor, `super::upstream` says.
-pub(super) const WAKER: Token = Token(usize::MAX);
 
 /// The most bytes of one read from a socket.
 const READ_BYTES: usize = 64 * 1024;
@@ -164,10 +160,11 @@ impl EventLoop {
     }
 
     fn socket_is_ready(&mut self, event: &Event, out: &mut Output) {
-        if let Some(index) = client_of(event.token()) {
-            return self.upstream_is_ready(index, event, out);
-        }
-        let Token(index) = event.token();
+        let index = match Owner::of(event.token()) {
+            Owner::Client(index) => index,
+            Owner::Upstream(index) => return self.upstream_is_ready(index, event, out),
+            Owner::Waker => return,
+        };
         if event.is_writable() {
             self.unblocked(index);
         }

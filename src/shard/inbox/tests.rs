@@ -224,6 +224,7 @@ fn arrivals_are_bounded() {
             peer: Peer::Polling(session),
             service: service.clone(),
             client_address: None,
+            for_meteor: None,
             seat: None,
             room: None,
             headers: Headers::default(),

@@ -30,6 +30,8 @@ pub(super) struct ClientEnvelope<'a> {
     id: Option<&'a str>,
     name: Option<&'a str>,
     method: Option<&'a str>,
+    params: Option<&'a str>,
+    seed: Option<&'a str>,
 }
 
 impl<'a> ClientEnvelope<'a> {
@@ -43,6 +45,8 @@ impl<'a> ClientEnvelope<'a> {
                 "id" => &mut envelope.id,
                 "name" => &mut envelope.name,
                 "method" => &mut envelope.method,
+                "params" => &mut envelope.params,
+                "randomSeed" => &mut envelope.seed,
                 _ => continue,
             };
             *place = Some(member.value);
@@ -67,6 +71,13 @@ impl<'a> ClientEnvelope<'a> {
         self.name.and_then(string_of)
     }
 
+    /// Whether its `params` and `randomSeed` are what they must be, so that Meteor takes it for what
+    /// it says that it is.
+    pub(super) fn is_well_formed(&self) -> bool {
+        self.params.is_none_or(|params| params.starts_with('['))
+            && self.seed.is_none_or(|seed| seed.starts_with('"'))
+    }
+
     pub(super) fn method(&self) -> Option<Cow<'a, str>> {
         self.method.and_then(string_of)
     }
@@ -80,6 +91,7 @@ pub(super) struct UpstreamEnvelope<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) collection: Option<Cow<'a, str>>,
     methods: Option<&'a str>,
+    subs: Option<&'a str>,
     error: Option<&'a str>,
     result: Option<&'a str>,
 }
@@ -97,6 +109,7 @@ impl<'a> UpstreamEnvelope<'a> {
                 "id" => envelope.id = Some(member.value),
                 "collection" => envelope.collection = string_of(member.value),
                 "methods" => envelope.methods = Some(member.value),
+                "subs" => envelope.subs = Some(member.value),
                 "error" => envelope.error = Some(member.value),
                 "result" => envelope.result = Some(member.value),
                 "server_id" => is_greeting = true,
@@ -120,6 +133,7 @@ impl<'a> UpstreamEnvelope<'a> {
             }
             "result" => self.id_string().is_some_and(|id| !is_login(&id)),
             "updated" => self.methods.is_some(),
+            "ready" => self.subs.is_some(),
             _ => true,
         }
     }
@@ -131,6 +145,11 @@ impl<'a> UpstreamEnvelope<'a> {
     /// The calls of an `updated`.
     pub(super) fn methods(&self) -> Vec<Cow<'a, str>> {
         self.methods.map(strings_of).unwrap_or_default()
+    }
+
+    /// The subscriptions of a `ready`.
+    pub(super) fn subs(&self) -> Vec<Cow<'a, str>> {
+        self.subs.map(strings_of).unwrap_or_default()
     }
 
     /// Whether a `nosub` says that there is no such publication.

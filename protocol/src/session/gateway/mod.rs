@@ -25,7 +25,7 @@ use crate::ejson;
 use crate::message::Frame;
 use envelope::{ClientEnvelope, UpstreamEnvelope};
 use logins::{HeldMessages, Logins};
-use tables::{Calls, Subscriptions};
+use tables::{Calls, Found, Subscriptions};
 
 /// What a session keeps of its upstream.
 #[derive(Debug)]
@@ -141,6 +141,11 @@ impl Session {
                     return out.actions.push(Action::NotMeteors(collection));
                 }
             }
+            "ready" => {
+                for id in message.subs() {
+                    passing.subscriptions.ready(&id);
+                }
+            }
             "nosub" => {
                 if let Some(id) = message.id_string() {
                     passing.subscriptions.ended(&id, message.is_not_found());
@@ -203,25 +208,27 @@ impl Session {
         let (id, name) = (message.id(), message.name());
         let is_here = |name: &str| self.config.names.find_publication(name).is_some();
         let is_here = name.as_deref().is_some_and(is_here);
-        let (Some(id), Some(name)) = (id, name) else {
+        let (Some(id), Some(name)) = (id.filter(|_| message.is_well_formed()), name) else {
             return !is_here && pass(text, out);
         };
         let is_taken = !is_here && self.has_own_subscription(&id);
         let Some(passing) = &mut self.passing else {
             return false;
         };
-        match passing.subscriptions.name_of(&id) {
-            // The id is in use.
-            Some(known) if is_here || *known == *name => true,
-            // If there is no such publication, Meteor says so, and the other one goes on.
-            Some(_) => {
-                passing.subscriptions.asked_again(&id);
+        match passing.subscriptions.find(&id, &name) {
+            Found::Free if is_here => false,
+            Found::Free if is_taken => true,
+            Found::Free => {
+                passing.subscriptions.begin(&id, &name);
                 pass(text, out)
             }
-            None if is_here => false,
-            None if is_taken => true,
-            None => {
-                passing.subscriptions.begin(&id, &name);
+            // The id is in use.
+            Found::Ready => true,
+            Found::Asked | Found::OtherName if is_here => true,
+            Found::Asked => pass(text, out),
+            // If there is no such publication, Meteor says so, and the other one goes on.
+            Found::OtherName => {
+                passing.subscriptions.asked_again(&id);
                 pass(text, out)
             }
         }
@@ -247,7 +254,7 @@ impl Session {
         if method.as_deref().is_some_and(is_here) {
             return false;
         }
-        let (Some(id), Some(method)) = (id, method) else {
+        let (Some(id), Some(method)) = (id.filter(|_| message.is_well_formed()), method) else {
             return pass(text, out);
         };
         if self.take_repeat(&id) {
@@ -256,8 +263,15 @@ impl Session {
         let (Some(passing), Some(rules)) = (&mut self.passing, &self.config.gateway) else {
             return false;
         };
+        let login = rules.login_kind(&method);
+        // The result of another call with the id of a login could be taken for the login's, and a
+        // client may be able to choose what another call returns.
+        if passing.logins.has(&id) || login.is_some() && passing.calls.is_open(&id) {
+            self.close_with(1008, "The id of a login is in use", out);
+            return true;
+        }
         passing.calls.begin(&id);
-        if let Some(kind) = rules.login_kind(&method) {
+        if let Some(kind) = login {
             let until = now.saturating_add(rules.login_patience);
             let number = passing.logins.begin(&id, kind, until);
             self.work().queue.push_login(number);

@@ -16,17 +16,43 @@ struct Passed {
     name: Box<str>,
     /// Whether it lives: there was no `unsub` behind its `sub`.
     is_live: bool,
+    /// Whether Meteor has said `ready`, so that it surely lives.
+    is_ready: bool,
     /// How many `unsub` were passed on that are not answered.
     unsubs: u32,
     /// How many further `sub` with its id and another name were passed on.
     repeats: u32,
 }
 
+/// What is known of the id of a `sub`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// No subscription there has it.
+    Free,
+    /// A subscription of the same name, to which Meteor has not said `ready`.
+    Asked,
+    /// A subscription of the same name, which is ready.
+    Ready,
+    /// A subscription of another name.
+    OtherName,
+}
+
 impl Subscriptions {
-    /// The publication of the living subscription with this id.
-    pub(super) fn name_of(&self, id: &str) -> Option<&str> {
-        let passed = self.by_id.get(id).filter(|passed| passed.is_live)?;
-        Some(&passed.name)
+    /// What is known of an id that is to be used for this publication.
+    pub(super) fn find(&self, id: &str, name: &str) -> Found {
+        match self.by_id.get(id).filter(|passed| passed.is_live) {
+            None => Found::Free,
+            Some(passed) if *passed.name != *name => Found::OtherName,
+            Some(passed) if passed.is_ready => Found::Ready,
+            Some(_) => Found::Asked,
+        }
+    }
+
+    /// Meteor has said `ready`.
+    pub(super) fn ready(&mut self, id: &str) {
+        if let Some(passed) = self.by_id.get_mut(id) {
+            passed.is_ready = passed.is_live;
+        }
     }
 
     /// A `sub` is passed on.
@@ -35,12 +61,13 @@ impl Subscriptions {
             let former = std::mem::replace(&mut passed.name, name.into());
             self.bytes = self.bytes.saturating_sub(former.len());
             self.bytes = self.bytes.saturating_add(name.len());
-            passed.is_live = true;
+            (passed.is_live, passed.is_ready) = (true, false);
             return;
         }
         let passed = Passed {
             name: name.into(),
             is_live: true,
+            is_ready: false,
             unsubs: 0,
             repeats: 0,
         };
@@ -119,6 +146,11 @@ impl Calls {
         *answers = answers.saturating_add(ANSWERS);
     }
 
+    /// Whether a call with this id lacks an answer.
+    pub(super) fn is_open(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+
     /// One of its answers has come back.
     pub(super) fn answered(&mut self, id: &str) {
         let Some(answers) = self.by_id.get_mut(id) else {
@@ -154,16 +186,23 @@ mod tests {
         let mut table = Subscriptions::default();
         assert!(!table.unsubscribe("s"), "unknown");
         table.begin("s", "two");
-        assert_eq!(table.name_of("s"), Some("two"));
+        assert_eq!(table.find("s", "two"), Found::Asked);
+        table.ready("s");
+        assert_eq!(table.find("s", "two"), Found::Ready);
+        assert_eq!(table.find("s", "three"), Found::OtherName);
         assert!(table.unsubscribe("s") && table.unsubscribe("s"));
-        assert_eq!(table.name_of("s"), None);
+        assert_eq!(table.find("s", "two"), Found::Free);
         table.begin("s", "three");
-        assert_eq!(table.name_of("s"), Some("three"));
+        assert_eq!(table.find("s", "three"), Found::Asked);
         table.ended("s", false);
         table.ended("s", false);
-        assert_eq!(table.name_of("s"), Some("three"), "it began behind both");
+        assert_eq!(
+            table.find("s", "three"),
+            Found::Asked,
+            "it began behind both"
+        );
         table.ended("s", false);
-        assert_eq!((table.name_of("s"), table.bytes()), (None, 0));
+        assert_eq!((table.find("s", "two"), table.bytes()), (Found::Free, 0));
         assert!(!table.unsubscribe("s"));
     }
 
@@ -173,9 +212,9 @@ mod tests {
         table.begin("s", "two");
         table.asked_again("s");
         table.ended("s", true);
-        assert_eq!(table.name_of("s"), Some("two"));
+        assert_eq!(table.find("s", "two"), Found::Asked);
         table.ended("s", true);
-        assert_eq!((table.name_of("s"), table.bytes()), (None, 0));
+        assert_eq!((table.find("s", "two"), table.bytes()), (Found::Free, 0));
     }
 
     #[test]
