@@ -55,7 +55,7 @@ fn main() {
             trials.push(trial("", way, &file, case.clone(), &idle));
             if !shows_headers(&case) {
                 trials.push(trial(
-                    "gateway_002::",
+                    "gateway_002_045::",
                     way,
                     &file,
                     case.clone(),

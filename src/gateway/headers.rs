@@ -41,15 +41,15 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 pub(crate) struct ClientHeaders(HeaderMap);
 
 impl ClientHeaders {
-    /// Of a request from `peer`. If no proxy is trusted, what the request says of proxies is
+    /// Of a request from `peer`. Unless that is trusted, what the request says of proxies is
     /// dropped.
     pub(super) fn of(
         request: &HeaderMap,
         peer: IpAddr,
         is_encrypted: bool,
-        trusts_proxies: bool,
+        is_trusted: bool,
     ) -> Self {
-        let mut headers = passed(request, peer, is_encrypted, trusts_proxies);
+        let mut headers = passed(request, peer, is_encrypted, is_trusted);
         headers.remove(header::CONTENT_LENGTH);
         let handshake = headers.keys();
         let handshake = handshake.filter(|name| name.as_str().starts_with("sec-websocket-"));
@@ -80,10 +80,10 @@ pub(super) fn passed(
     request: &HeaderMap,
     peer: IpAddr,
     is_encrypted: bool,
-    trusts_proxies: bool,
+    is_trusted: bool,
 ) -> HeaderMap {
     let mut headers = without_hop_by_hop(request);
-    if !trusts_proxies {
+    if !is_trusted {
         let forwarded = headers.keys().filter(|name| is_forwarded(name));
         let forwarded: Vec<HeaderName> = forwarded.cloned().collect();
         for name in forwarded {

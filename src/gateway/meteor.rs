@@ -21,6 +21,8 @@ pub struct Meteor {
     logins: Vec<String>,
     http: bool,
     cookie_key: Option<Vec<u8>>,
+    /// Methods that change the user, each with the one that says who it is then.
+    questions: Vec<(String, String)>,
 }
 
 impl Meteor {
@@ -34,6 +36,7 @@ impl Meteor {
             logins: Vec::new(),
             http: false,
             cookie_key: None,
+            questions: Vec::new(),
         }
     }
 
@@ -53,6 +56,25 @@ impl Meteor {
     pub fn login_method(mut self, name: impl Into<String>) -> Self {
         self.logins.push(name.into());
         self
+    }
+
+    /// A method of the app that changes the user without saying so in its result, by
+    /// `this.setUserId`. After each of its successes this server calls another method of the app,
+    /// `question`, without parameters: it returns `this.userId`.
+    ///
+    /// ```
+    /// # use updraft::Meteor;
+    /// let meteor = Meteor::at("http://127.0.0.1:4000").user_after("impersonate", "whoAmI");
+    /// ```
+    #[must_use]
+    pub fn user_after(mut self, method: impl Into<String>, question: impl Into<String>) -> Self {
+        self.questions.push((method.into(), question.into()));
+        self
+    }
+
+    /// The methods that change the user, each with the one that says who it is then.
+    pub(crate) fn questions(&self) -> &[(String, String)] {
+        &self.questions
     }
 
     /// Whether HTTP requests that are not this server's go to the app: its pages, its scripts, its

@@ -35,7 +35,6 @@ pub(crate) struct Gateway {
     pub(super) settings: GatewaySettings,
     /// Whether clients speak TLS to this server.
     pub(super) is_encrypted: bool,
-    pub(super) trusts_proxies: bool,
     /// Whether HTTP that is not this server's goes to Meteor.
     pub(super) passes_http: bool,
     /// Which server a browser belongs to.
@@ -72,7 +71,6 @@ pub(crate) struct Opening {
 /// What a gateway needs of the server around it.
 pub(crate) struct Surroundings {
     pub(crate) is_encrypted: bool,
-    pub(crate) trusts_proxies: bool,
     pub(crate) tasks: TaskTracker,
     pub(crate) background: TaskTracker,
     pub(crate) runtime: Runtime,
@@ -88,7 +86,6 @@ impl Gateway {
     ) -> Result<Self> {
         let Surroundings {
             is_encrypted,
-            trusts_proxies,
             tasks,
             background,
             runtime,
@@ -110,7 +107,6 @@ impl Gateway {
             upstreams: Upstreams::new(addresses),
             settings,
             is_encrypted,
-            trusts_proxies,
             room: Semaphore::new(settings.connects.clamp(1, Semaphore::MAX_PERMITS)),
             next: Mutex::default(),
             is_probing: AtomicBool::new(false),
@@ -138,9 +134,15 @@ impl Gateway {
         self.upstreams.out().len()
     }
 
-    /// The headers of a client's request, for its connection to Meteor.
-    pub(crate) fn headers(&self, request: &HeaderMap, peer: IpAddr) -> ClientHeaders {
-        ClientHeaders::of(request, peer, self.is_encrypted, self.trusts_proxies)
+    /// The headers of a client's request, for its connection to Meteor. `peer` has sent it, and may
+    /// be a proxy whose word counts.
+    pub(crate) fn headers(
+        &self,
+        request: &HeaderMap,
+        peer: IpAddr,
+        is_trusted: bool,
+    ) -> ClientHeaders {
+        ClientHeaders::of(request, peer, self.is_encrypted, is_trusted)
     }
 
     /// Opens a connection for a client, as soon as its turn comes. `deliver` gets it, unless what

@@ -82,7 +82,8 @@ impl Proxies {
         matches!(self.source, Source::Connection) && self.trusts(peer.ip().to_canonical())
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether what is at this address is a proxy whose word counts.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         match &self.trusted {
             Trusted::Hops(hops) => *hops > 0,
             Trusted::Networks(networks) => networks.iter().any(|it| it.contains(address)),

@@ -16,11 +16,12 @@ use super::answer::plain;
 use super::origin::{Authority, OriginRefusal, Origins, only};
 use crate::base::ThrottledLog;
 use crate::base::clock;
-use crate::gateway::ClientHeaders;
+use crate::gateway::{ClientHeaders, Requester};
 use crate::handler::Headers;
 use crate::limit::{AddressLimits, Addresses, Network, Seat};
 use crate::shard::Shared;
 use crate::shard::polling_sessions::{CountedSession, Full, PollingSession, SessionKey};
+use crate::transport::metered::Activity;
 
 /// Most characters of a refused origin in the log.
 const SHOWN: usize = 200;
@@ -114,14 +115,30 @@ impl Admission {
         Ok(Admitted {
             client_address,
             headers: Headers::of(headers),
-            for_meteor: (self.shared.gateway.as_ref()).map(|it| it.headers(headers, peer.ip())),
+            for_meteor: self.for_meteor(headers, peer.ip().to_canonical()),
             seat,
         })
     }
 
-    /// Where the client is that has sent a request.
-    pub(super) fn client_address(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<IpAddr> {
-        client_address(&self.proxies, peer, headers)
+    /// Who has sent a request that is passed to Meteor, on a connection with this activity.
+    pub(super) fn requester(
+        &self,
+        headers: &HeaderMap,
+        peer: SocketAddr,
+        activity: Arc<Activity>,
+    ) -> Requester {
+        Requester {
+            peer: peer.ip(),
+            is_trusted: self.proxies.trusts(peer.ip()),
+            address: client_address(&self.proxies, peer, headers),
+            activity,
+        }
+    }
+
+    /// What Meteor is told of a client, if there is a Meteor server behind this one.
+    fn for_meteor(&self, headers: &HeaderMap, peer: IpAddr) -> Option<ClientHeaders> {
+        let gateway = self.shared.gateway.as_ref()?;
+        Some(gateway.headers(headers, peer, self.proxies.trusts(peer)))
     }
 
     /// Refuses requests from pages of origins that are not allowed. Enough for requests that open

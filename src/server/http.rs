@@ -19,7 +19,6 @@ use super::sockjs;
 use super::unread::{self, RequestBody};
 use super::upgrade::{upgrade, upgrade_of};
 use crate::base::redact::Redacted;
-use crate::gateway::Requester;
 use crate::transport::Framing;
 use crate::transport::metered::Activity;
 
@@ -89,11 +88,8 @@ async fn respond(
         Destination::Elsewhere => match (route, passage) {
             (Some(route), _) => return route.answer(request).await,
             (None, Some(gateway)) => {
-                let from = Requester {
-                    peer: peer.ip(),
-                    address: front.admission().client_address(request.headers(), peer),
-                    activity,
-                };
+                let headers = request.headers();
+                let from = front.admission().requester(headers, peer, activity);
                 return boxed(
                     Box::pin(gateway.pass(request.map(RequestBody::patient), from)).await,
                 );

@@ -4,6 +4,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[allow(dead_code, reason = "only its publications are on this side")]
+#[path = "../../examples/fixture/live.rs"]
+mod live;
+#[allow(dead_code, reason = "not all of them")]
+#[path = "../../examples/fixture/publications.rs"]
+mod publications;
+
 mod app;
 mod ends;
 mod faults;
@@ -11,6 +18,7 @@ mod http;
 mod opening;
 mod passing;
 mod resumption;
+mod split;
 mod users;
 mod web;
 mod world;

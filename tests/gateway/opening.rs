@@ -11,7 +11,7 @@ use updraft_test_support::process::free_port;
 
 use crate::app::{App, SESSION};
 use crate::common::Running;
-use crate::world::{bare, in_front_of, url};
+use crate::world::{in_front_of, url};
 
 fn waiting(server: &Running) -> Client {
     let mut client = Client::connect(server.url());
@@ -160,5 +160,4 @@ fn gateway_049_a_server_is_ready_while_an_app_is_there() {
     let _there = app.accept();
     eventually("it is ready", || status() == 200);
     drop(client);
-    let _: fn(Builder) -> Builder = bare;
 }

@@ -265,3 +265,55 @@ fn gateway_053_no_other_call_can_pass_for_a_login() {
     client.expect_text(r#"{"msg":"updated","methods":["w"]}"#);
     client.expect_text(r#"{"msg":"result","id":"w","result":null}"#);
 }
+
+#[test]
+fn gateway_054_the_app_is_asked_who_the_user_is_where_its_result_does_not_say_so() {
+    let app = App::listen();
+    let builder = with_mine(Server::builder());
+    let meteor = at(app.port()).user_after("impersonate", "whoAmI");
+    let server = Running::start(builder.meteor(meteor));
+    let (mut client, mut there) = both(&server, &app);
+    talk(
+        &mut client,
+        r#"
+        -> {"msg":"sub","id":"s","name":"mine"}
+        <- {"msg":"added","collection":"mine","id":"anon"}
+        <- {"msg":"ready","subs":["s"]}
+        -> {"msg":"method","id":"1","method":"impersonate"}
+        -> {"msg":"method","id":"w","method":"whoami"}
+        "#,
+    );
+    there.hears(r#"{"msg":"method","id":"1","method":"impersonate"}"#);
+    there.says(r#"{"msg":"updated","methods":["1"]}"#);
+    there.says(r#"{"msg":"result","id":"1"}"#);
+    there.hears(r#"{"msg":"method","id":"updraft:1","method":"whoAmI","params":[]}"#);
+    there.says(r#"{"msg":"added","collection":"c","id":"x"}"#);
+    there.says(r#"{"msg":"updated","methods":["updraft:1"]}"#);
+    client.expect_text(r#"{"msg":"updated","methods":["1"]}"#);
+    client.expect_silence(50);
+    there.says(r#"{"msg":"result","id":"updraft:1","result":"eve"}"#);
+    talk(
+        &mut client,
+        r#"
+        <- {"msg":"removed","collection":"mine","id":"anon"}
+        <- {"msg":"added","collection":"mine","id":"eve"}
+        <- {"msg":"ready","subs":["s"]}
+        <- {"msg":"result","id":"1"}
+        <- {"msg":"added","collection":"c","id":"x"}
+        <- {"msg":"updated","methods":["w"]}
+        <- {"msg":"result","id":"w","result":"eve"}
+        -> {"msg":"method","id":"2","method":"impersonate"}
+        "#,
+    );
+    // The same user again changes nothing.
+    there.hears(r#"{"msg":"method","id":"2","method":"impersonate"}"#);
+    there.says(r#"{"msg":"result","id":"2"}"#);
+    there.hears(r#"{"msg":"method","id":"updraft:2","method":"whoAmI","params":[]}"#);
+    there.says(r#"{"msg":"result","id":"updraft:2","result":"eve"}"#);
+    there.says(r#"{"msg":"updated","methods":["updraft:2"]}"#);
+    client.expect_text(r#"{"msg":"result","id":"2"}"#);
+    // Nobody else can answer.
+    client.send_text(r#"{"msg":"method","id":"updraft:3","method":"echo"}"#);
+    client.expect_close(1008, "The id of a call is reserved");
+    there.is_left();
+}

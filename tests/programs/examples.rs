@@ -307,6 +307,25 @@ fn payment_status_reaches_clients_of_another_server_over_redis() {
 }
 
 #[test]
+fn beside_meteor_serves_the_clients_of_an_app_and_knows_its_users() {
+    let app = start("fixture", &[]);
+    let server = start("beside_meteor", &[("METEOR_URL", &app.http_url())]);
+    let mut here = client(&server);
+    for text in [
+        r#"{"msg":"method","id":"1","method":"login","params":[{"resume":"tokA"}]}"#,
+        r#"{"msg":"sub","id":"s","name":"threadMessage","params":["vent.t",{"threadId":"7"}]}"#,
+    ] {
+        here.send_text(text);
+    }
+    assert_eq!(next(&mut here, "ready")["subs"], json!(["s"]));
+    here.send_text(r#"{"msg":"method","id":"2","method":"threads.say","params":["7","hi"]}"#);
+    assert_eq!(
+        next(&mut here, "changed")["fields"]["event"],
+        json!({ "user": "alice0000000000aa", "message": "hi" })
+    );
+}
+
+#[test]
 fn poll_to_push_follows_a_file_until_the_client_leaves() {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("poll_to_push.txt");
     drop(std::fs::remove_file(&file)); // of an earlier run

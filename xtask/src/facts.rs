@@ -23,11 +23,12 @@ pub(crate) struct List {
 }
 
 /// The prefixes in test names, and their pages.
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("ddp", "docs/facts/ddp.md"),
     ("vent", "docs/facts/vent.md"),
     ("row", "docs/facts/rows.md"),
     ("topic", "docs/facts/topics.md"),
+    ("gateway", "docs/facts/gateway.md"),
     ("found", "docs/facts/found.md"),
     ("deviation", "docs/deviations.md"),
 ];
@@ -128,6 +129,7 @@ mod tests {
             ("vent", 80),
             ("row", 110),
             ("topic", 112),
+            ("gateway", 52),
             ("found", 63),
             ("deviation", 39),
         ];

@@ -50,6 +50,8 @@ type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
 pub(crate) struct Requester {
     /// The other end of the socket.
     pub(crate) peer: IpAddr,
+    /// Whether that is a proxy whose word counts.
+    pub(crate) is_trusted: bool,
     /// The client, if it is known.
     pub(crate) address: Option<IpAddr>,
     /// Its connection.
@@ -87,12 +89,10 @@ impl Gateway {
         }
         let on_upgrade: Option<OnUpgrade> = request.extensions_mut().remove();
         let (parts, body) = request.into_parts();
-        let headers = headers::passed(
-            &parts.headers,
-            from.peer,
-            self.is_encrypted,
-            self.trusts_proxies,
-        );
+        let Requester {
+            peer, is_trusted, ..
+        } = from;
+        let headers = headers::passed(&parts.headers, peer, self.is_encrypted, is_trusted);
         let head = Head::of(&parts, headers);
         let (upload, state) = Upload::new(body, &head);
         let named = self.cookies.named(&head.headers);

@@ -67,7 +67,11 @@ impl Builder {
             ));
         }
         let rules = rules(meteor, &self.settings);
-        let is_login = |name: &str| rules.logins.contains(name) || rules.logouts.contains(name);
+        let is_login = |name: &str| {
+            rules.logins.contains(name)
+                || rules.logouts.contains(name)
+                || rules.questions.contains_key(name)
+        };
         let mut names = self.methods.iter().map(Method::name);
         if let Some(name) = names.find(|name| is_login(name)) {
             return Err(Error::configuration(format!(
@@ -110,6 +114,10 @@ fn rules(meteor: &Meteor, settings: &Settings) -> GatewayRules {
     rules
         .logins
         .extend(methods.map(|name| name.as_str().into()));
+    let questions = meteor.questions().iter();
+    let questions =
+        questions.map(|(method, question)| (method.as_str().into(), question.as_str().into()));
+    rules.questions.extend(questions);
     rules.login_patience = settings.gateway.login_patience;
     rules.change_patience = settings.gateway.change_patience;
     rules.heartbeat_interval = settings.gateway.heartbeat_interval;

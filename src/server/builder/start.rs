@@ -63,7 +63,7 @@ impl Builder {
         let memory_limit = MemoryLimit::of(&settings);
         let memory = memory(&settings, memory_limit.bytes);
         let prepared = prepare_shards(&settings, &memory)?;
-        let shared = self.share(&settings, &prepared, memory, is_local, !proxies.is_empty())?;
+        let shared = self.share(&settings, &prepared, memory, is_local)?;
         let shards = start_shards(prepared, &shared, &settings)?;
         let origins = Origins::new(policy, local_addr.ip(), !proxies.is_empty(), is_encrypted)
             .with_cordova(shared.gateway.is_some());
@@ -150,7 +150,6 @@ impl Builder {
         prepared: &[Prepared],
         memory: Arc<Memory>,
         is_local: bool,
-        trusts_proxies: bool,
     ) -> Result<Arc<Shared>> {
         let is_encrypted = self.is_encrypted();
         let rules = self.gateway_rules(settings);
@@ -176,7 +175,6 @@ impl Builder {
         let (draining, background) = (CancellationToken::new(), TaskTracker::new());
         let around = Surroundings {
             is_encrypted,
-            trusts_proxies,
             tasks: host.tasks.clone(),
             background: background.clone(),
             runtime: host.runtime.clone(),

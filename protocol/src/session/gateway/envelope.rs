@@ -158,6 +158,16 @@ impl<'a> UpstreamEnvelope<'a> {
         members.any(|member| member.key == "error" && member.value == "404")
     }
 
+    /// What the answer to a question says: the user's id, or that there is no user. `None` if it
+    /// says neither.
+    pub(super) fn user(&self) -> Option<Option<Box<str>>> {
+        match (self.error, self.result) {
+            (None, None | Some("null")) => Some(None),
+            (None, Some(result)) => string_of(result).map(|id| Some(id.as_ref().into())),
+            (Some(_), _) => None,
+        }
+    }
+
     /// What the result of a login says.
     pub(super) fn outcome(&self) -> LoginOutcome {
         if self.error.is_some() {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::rules::LoginKind;
+use crate::ejson;
 use crate::session::{Action, Output, Session};
 
 /// Logins that were passed on and are not answered. Filled as they are passed on, drained as their
@@ -42,6 +43,9 @@ pub(super) enum LoginOutcome {
 pub(super) struct HeldMessages {
     login: u64,
     until: Duration,
+    /// The question whose answer is awaited first. Meanwhile the host reads on, for at most the
+    /// same time.
+    question: Option<Box<str>>,
     texts: VecDeque<Box<str>>,
     bytes: usize,
 }
@@ -88,7 +92,61 @@ impl Logins {
     }
 }
 
+/// Calls of the session's own, by which it asks who the user is. Filled by `ask`, drained as their
+/// two answers come; bounded by the calls after which they are asked.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    /// With the number of answers that each lacks.
+    open: Vec<(Box<str>, u8)>,
+    count: u64,
+}
+
+/// How the ids of the session's own calls begin.
+pub(super) const OWN_ID: &str = "updraft:";
+
+impl Questions {
+    /// Calls the method. Returns the call's id.
+    fn ask(&mut self, method: &str, out: &mut Output) -> Box<str> {
+        self.count = self.count.saturating_add(1);
+        let id = format!("{OWN_ID}{}", self.count);
+        let mut text = format!(r#"{{"msg":"method","id":"{id}","method":"#);
+        ejson::write_string(method, &mut text);
+        text.push_str(r#","params":[]}"#);
+        out.upstream.push(text.into());
+        self.open.push((id.as_str().into(), 2));
+        id.into()
+    }
+
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.open.iter().any(|(open, _)| **open == *id)
+    }
+
+    /// One of the answers to a question has come. Returns whether there was such a question.
+    pub(super) fn answered(&mut self, id: &str) -> bool {
+        let Some(at) = self.open.iter().position(|(open, _)| **open == *id) else {
+            return false;
+        };
+        if let Some((_, lacks)) = self.open.get_mut(at) {
+            *lacks = lacks.saturating_sub(1);
+            if *lacks == 0 {
+                self.open.swap_remove(at);
+            }
+        }
+        true
+    }
+}
+
 impl HeldMessages {
+    /// Whether the host is to read no more meanwhile.
+    pub(super) fn is_complete(&self) -> bool {
+        self.question.is_none()
+    }
+
+    /// Whether this is the question whose answer is awaited.
+    pub(super) fn awaits(&self, id: &str) -> bool {
+        self.question.as_deref() == Some(id)
+    }
+
     pub(super) fn until(&self) -> Duration {
         self.until
     }
@@ -129,31 +187,69 @@ impl Session {
         };
         passing.calls.answered(id);
         let until = now.saturating_add(rules.change_patience);
-        let user = match (login.kind, outcome) {
-            (LoginKind::Login, LoginOutcome::Succeeded { user: Some(user) }) => Some(Some(user)),
-            (LoginKind::Logout, LoginOutcome::Succeeded { .. }) => Some(None),
-            (LoginKind::Login, LoginOutcome::Succeeded { user: None })
-            | (_, LoginOutcome::Failed) => None,
+        let mut held = HeldMessages {
+            login: login.number,
+            until,
+            question: None,
+            texts: VecDeque::new(),
+            bytes: 0,
         };
-        if let Some(user) = user {
-            out.actions.push(Action::User(user));
-            self.change_user(now, out);
+        held.push(text);
+        match (login.kind, outcome) {
+            (LoginKind::Login, LoginOutcome::Succeeded { user: Some(user) }) => {
+                self.user_is(Some(user), now, out);
+            }
+            (LoginKind::Logout, LoginOutcome::Succeeded { .. }) => self.user_is(None, now, out),
+            (LoginKind::Question(method), LoginOutcome::Succeeded { .. }) => {
+                held.question = Some(passing.questions.ask(&method, out));
+                passing.held = Some(held);
+                return;
+            }
+            (LoginKind::Login, LoginOutcome::Succeeded { user: None })
+            | (_, LoginOutcome::Failed) => {}
         }
         if self.is_changing_user()
             && let Some(passing) = &mut self.passing
         {
-            let mut held = HeldMessages {
-                login: login.number,
-                until,
-                texts: VecDeque::new(),
-                bytes: 0,
-            };
-            held.push(text);
             passing.held = Some(held);
             return;
         }
         self.forward(text, out);
         self.proceed(now, out);
+    }
+
+    /// Meteor has said who the user is.
+    fn user_is(&mut self, user: Option<Box<str>>, now: Duration, out: &mut Output) {
+        if let Some(passing) = &mut self.passing {
+            passing.user.clone_from(&user);
+        }
+        out.actions.push(Action::User(user));
+        self.change_user(now, out);
+    }
+
+    /// The answer to a question has come; `None` if it is an error.
+    pub(super) fn question_answered(
+        &mut self,
+        id: &str,
+        user: Option<Option<Box<str>>>,
+        now: Duration,
+        out: &mut Output,
+    ) {
+        let (Some(passing), Some(rules)) = (&mut self.passing, &self.config.gateway) else {
+            return;
+        };
+        let until = now.saturating_add(rules.change_patience);
+        let held = passing.held.as_mut().filter(|held| held.awaits(id));
+        let is_awaited = held.is_some();
+        if let Some(held) = held {
+            (held.question, held.until) = (None, until);
+        }
+        if let Some(user) = user.filter(|user| *user != passing.user) {
+            self.user_is(user, now, out);
+        }
+        if is_awaited && !self.is_changing_user() {
+            self.release_upstream(now, out);
+        }
     }
 
     /// Sends the result of a login and what is behind it: the user has changed, or that takes too

@@ -24,7 +24,7 @@ use super::{Action, Output, Session, SessionState, Version};
 use crate::ejson;
 use crate::message::Frame;
 use envelope::{ClientEnvelope, UpstreamEnvelope};
-use logins::{HeldMessages, Logins};
+use logins::{HeldMessages, Logins, OWN_ID, Questions};
 use tables::{Calls, Found, Subscriptions};
 
 /// What a session keeps of its upstream.
@@ -33,6 +33,9 @@ pub(super) struct Passing {
     subscriptions: Subscriptions,
     calls: Calls,
     logins: Logins,
+    questions: Questions,
+    /// Who the user is, as Meteor has last said.
+    user: Option<Box<str>>,
     /// Set while the user changes because of a login's result.
     held: Option<HeldMessages>,
     heartbeat: Option<Heartbeat>,
@@ -48,6 +51,8 @@ impl Passing {
             subscriptions: Subscriptions::default(),
             calls: Calls::default(),
             logins: Logins::default(),
+            questions: Questions::default(),
+            user: None,
             held: None,
             heartbeat: (!interval.is_zero()).then(|| Heartbeat::new(interval, now)),
             unreadable: VecDeque::new(),
@@ -106,7 +111,8 @@ impl Session {
     /// Whether messages of the upstream wait in the session, so that the host reads no more of
     /// them.
     pub fn holds_upstream(&self) -> bool {
-        self.passing.as_ref().is_some_and(|it| it.held.is_some())
+        let held = self.passing.as_ref().and_then(|it| it.held.as_ref());
+        held.is_some_and(HeldMessages::is_complete)
     }
 
     /// The host does not read from the upstream at the moment, so that its silence means nothing.
@@ -120,16 +126,27 @@ impl Session {
     /// Receives one message of the upstream.
     pub fn from_upstream(&mut self, text: &str, now: Duration, out: &mut Output) {
         self.upstream_heard();
-        let Some(passing) = self.passing.as_deref_mut() else {
+        let Some(passing) = &mut self.passing else {
             return;
         };
-        if let Some(held) = &mut passing.held {
+        if let Some(held) = &mut passing.held
+            && held.is_complete()
+        {
             return held.push(text);
         }
-        let logins = &passing.logins;
-        let Some(message) = UpstreamEnvelope::read(text, |id| logins.has(id)) else {
+        let Passing {
+            logins, questions, ..
+        } = &**passing;
+        let is_read = |id: &str| logins.has(id) || questions.has(id);
+        let Some(message) = UpstreamEnvelope::read(text, is_read) else {
             return self.unreadable_upstream(now, out);
         };
+        if let Some(held) = &mut passing.held {
+            let id = message.id_string().filter(|_| message.msg == "result");
+            if !id.is_some_and(|id| held.awaits(&id)) {
+                return held.push(text);
+            }
+        }
         match &*message.msg {
             "ping" => return out.upstream.push(pong(message.id)),
             // The legs' pings are their own, and the greeting was read when the upstream opened.
@@ -155,10 +172,16 @@ impl Session {
                 Some(id) if passing.logins.has(&id) => {
                     return self.login_answered(&id, message.outcome(), text, now, out);
                 }
+                Some(id) if passing.questions.answered(&id) => {
+                    return self.question_answered(&id, message.user(), now, out);
+                }
                 id => id.iter().for_each(|id| passing.calls.answered(id)),
             },
             "updated" => {
                 for id in message.methods() {
+                    if passing.questions.answered(&id) {
+                        return;
+                    }
                     passing.calls.answered(&id);
                 }
             }
@@ -264,6 +287,10 @@ impl Session {
             return false;
         };
         let login = rules.login_kind(&method);
+        if !rules.questions.is_empty() && id.starts_with(OWN_ID) {
+            self.close_with(1008, "The id of a call is reserved", out);
+            return true;
+        }
         // The result of another call with the id of a login could be taken for the login's, and a
         // client may be able to choose what another call returns.
         if passing.logins.has(&id) || login.is_some() && passing.calls.is_open(&id) {

@@ -1,6 +1,6 @@
 //! What all sessions in front of a Meteor server have in common.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// What belongs to this server and what to Meteor, and how long each may take.
@@ -14,6 +14,10 @@ pub struct GatewayRules {
     pub logins: HashSet<Box<str>>,
     /// The methods of Meteor after which there is no user.
     pub logouts: HashSet<Box<str>>,
+    /// The methods of Meteor after whose success another one is called, by the session itself, whose
+    /// result is the user's id or null. None by default. While there are any, calls of clients may
+    /// have no id that begins with `updraft:`.
+    pub questions: HashMap<Box<str>, Box<str>>,
     /// How long subscriptions and calls of this server wait for the result of a login before them:
     /// 30 s by default.
     pub login_patience: Duration,
@@ -37,12 +41,14 @@ pub struct GatewayRules {
 }
 
 /// What a method of Meteor means for the user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LoginKind {
     /// Its result may name the user.
     Login,
     /// Its success means that there is none.
     Logout,
+    /// After its success this other method says who the user is.
+    Question(Box<str>),
 }
 
 impl GatewayRules {
@@ -52,7 +58,7 @@ impl GatewayRules {
         } else if self.logouts.contains(method) {
             Some(LoginKind::Logout)
         } else {
-            None
+            self.questions.get(method).cloned().map(LoginKind::Question)
         }
     }
 }
@@ -70,6 +76,7 @@ impl Default for GatewayRules {
                 "getNewToken",
             ]),
             logouts: names(&["logout"]),
+            questions: HashMap::new(),
             login_patience: Duration::from_secs(30),
             change_patience: Duration::from_secs(2),
             heartbeat_interval: Duration::from_secs(15),
