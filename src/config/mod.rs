@@ -143,6 +143,7 @@ mod tests {
             include_str!("../../CHANGELOG.md"),
             include_str!("../../README.md"),
             include_str!("../../docs/accounts.md"),
+            include_str!("../../docs/beside-meteor.md"),
             include_str!("../../docs/connections.md"),
             include_str!("../../docs/deviations.md"),
             include_str!("../../docs/memory.md"),

@@ -127,9 +127,10 @@ impl Admission {
         peer: SocketAddr,
         activity: Arc<Activity>,
     ) -> Requester {
+        let address = peer.ip().to_canonical();
         Requester {
-            peer: peer.ip(),
-            is_trusted: self.proxies.trusts(peer.ip()),
+            peer: address,
+            is_trusted: self.proxies.trusts(address),
             address: client_address(&self.proxies, peer, headers),
             activity,
         }

@@ -129,7 +129,7 @@ mod tests {
             ("vent", 80),
             ("row", 110),
             ("topic", 112),
-            ("gateway", 52),
+            ("gateway", 84),
             ("found", 63),
             ("deviation", 39),
         ];

@@ -112,7 +112,7 @@ impl Gateway {
                 answer.map(|()| empty())
             }
             _ if has_upgraded => {
-                self.http_failed(number, "it speaks another protocol unasked", &"101");
+                self.http_failed(number, &"it speaks another protocol unasked");
                 boxed(pages::not_there(self.which(number)))
             }
             _ => {
@@ -226,19 +226,22 @@ impl Gateway {
         let which = self.which(number);
         match failure {
             Failure::Refused(Refusal::Silent) => {
-                self.http_failed(number, "it does not accept a connection", &"too late");
+                self.http_failed(number, &"it does not accept a connection in time");
                 pages::no_answer(which)
             }
             Failure::Refused(refusal) => {
-                self.http_failed(number, "it refuses the connection", refusal);
+                self.http_failed(number, refusal);
                 pages::not_there(which)
             }
             Failure::Broken(error) => {
-                self.http_failed(number, "it has broken off before its answer", error);
+                self.http_failed(
+                    number,
+                    &format_args!("it breaks off before its answer: {error}"),
+                );
                 pages::not_there(which)
             }
             Failure::Stalled => {
-                self.http_failed(number, "it does not answer in time", &"cut");
+                self.http_failed(number, &"it does not answer in time");
                 pages::no_answer(which)
             }
         }
@@ -250,13 +253,13 @@ impl Gateway {
     }
 
     /// Counts a request that Meteor has not answered to its end, and says why in the log.
-    pub(super) fn http_failed(&self, number: usize, why: &str, error: &dyn Display) {
+    pub(super) fn http_failed(&self, number: usize, why: &dyn Display) {
         let failed = &self.gauges.failed_requests;
         failed.fetch_add(1, Ordering::Relaxed);
         let address = self.upstreams.address(number);
         if let (Some(address), Some(left_out)) = (address, self.http_log.left_out(clock::now())) {
             let number = number.saturating_add(1);
-            tracing::warn!(%address, number, %error, left_out, "A request to Meteor failed: {why}.");
+            tracing::warn!(%address, number, left_out, "A request to Meteor failed: {why}.");
         }
     }
 }

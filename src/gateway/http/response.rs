@@ -102,9 +102,8 @@ impl Download {
     fn broken(&self, error: &hyper::Error) {
         if let Some(exchange) = &self.exchange {
             let number = exchange.number;
-            exchange
-                .gateway
-                .http_failed(number, "it has broken off its answer", error);
+            let why = format_args!("it breaks off within its answer: {error}");
+            exchange.gateway.http_failed(number, &why);
             exchange.activity.break_off();
         }
     }
@@ -121,7 +120,7 @@ fn watch(exchange: &Exchange, over: CancellationToken) {
             let stalled = over.run_until_cancelled(activity.stalled(limit)).await;
             if stalled.is_some() {
                 let why = "its answer makes no progress, by its own fault or the client's";
-                gateway.http_failed(number, why, &"cut");
+                gateway.http_failed(number, &why);
                 activity.break_off();
             }
         }
