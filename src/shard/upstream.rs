@@ -141,6 +141,10 @@ impl Leg {
         websocket::write_masked_pong(payload, websocket::mask(), &mut self.output);
     }
 
+    pub(super) fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
     /// Whether the socket is full.
     pub(super) fn is_blocked(&self) -> bool {
         self.stuck.is_some()

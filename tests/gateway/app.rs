@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tungstenite::handshake::server::{Request, Response};
@@ -11,6 +11,8 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, Message, WebSocket};
 use updraft_test_support::client::PATIENCE;
 use updraft_test_support::process::free_port;
+
+use crate::common::eventually_within;
 
 /// The session id that the app gives, unless it is told another.
 pub(crate) const SESSION: &str = "ZZtwoThreeFour5678";
@@ -54,19 +56,16 @@ impl App {
 
     /// As [`accept_tcp`](Self::accept_tcp), if there is one within this time.
     pub(crate) fn try_accept(&self, limit: Duration) -> Option<TcpStream> {
-        let end = Instant::now() + limit;
-        loop {
-            if let Ok((socket, _)) = self.listener.accept() {
-                socket.set_nonblocking(false).expect("it can be waited for");
-                socket.set_read_timeout(Some(PATIENCE)).expect("a limit");
-                socket.set_nodelay(true).expect("no delay");
-                return Some(socket);
-            }
-            if Instant::now() >= end {
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let mut accepted = None;
+        eventually_within(limit, || {
+            accepted = self.listener.accept().ok();
+            accepted.is_some()
+        });
+        let (socket, _) = accepted?;
+        socket.set_nonblocking(false).expect("it can be waited for");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        socket.set_nodelay(true).expect("no delay");
+        Some(socket)
     }
 
     /// Answers a request with this status.
@@ -149,6 +148,17 @@ impl AppEnd {
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 other => panic!("no message, but {other:?}"),
             }
+        }
+    }
+
+    /// Pings as WebSocket does, and waits for the answer.
+    #[track_caller]
+    pub(crate) fn pings(&mut self, payload: &'static [u8]) {
+        let sent = self.socket.send(Message::Ping(payload.into()));
+        sent.expect("it can be sent");
+        match self.socket.read() {
+            Ok(Message::Pong(answer)) => assert_eq!(answer, payload),
+            other => panic!("no pong, but {other:?}"),
         }
     }
 

@@ -56,7 +56,7 @@ fn gateway_037_a_message_that_is_too_long_ends_the_session() {
     });
     let (mut client, mut there) = both(&server, &app);
     let longest = format!(r#"{{"msg":"x","y":"{}"}}"#, "y".repeat(10_000 - 18));
-    there.says(&longest[..]);
+    there.says(&longest);
     assert!(client.expect_any_text() == longest);
     there.says(&format!(" {longest}"));
     client.expect_close(1011, "The server behind is out of order");
@@ -89,7 +89,7 @@ fn gateway_038_an_app_is_not_read_from_while_its_client_has_much_to_receive() {
     'sending: while whole < 4_000 {
         let mut rest = &frame[..];
         while !rest.is_empty() {
-            match (&*there.tcp()).write(rest) {
+            match there.tcp().write(rest) {
                 Ok(count) => rest = &rest[count..],
                 Err(_) => {
                     sent = rest.to_vec();

@@ -126,6 +126,7 @@ fn gateway_042_connections_are_opened_at_a_limited_rate() {
             settings.gateway.connects = 2;
         })
     });
+    #[expect(clippy::disallowed_methods, reason = "it takes at least so long")]
     let begin = Instant::now();
     let mut clients: Vec<Client> = (0..5).map(|_| waiting(&server)).collect();
     let first = app.accept_tcp();

@@ -116,6 +116,7 @@ fn gateway_007_each_leg_has_its_own_pings() {
         })
     });
     let (mut client, mut there) = both(&server, &app);
+    there.pings(b"below");
     there.says(r#"{"msg":"ping","id":"x"}"#);
     there.hears(r#"{"msg":"pong","id":"x"}"#);
     there.says(r#"{"msg":"ping"}"#);
@@ -227,7 +228,7 @@ fn gateway_017_what_would_say_who_the_user_is_cannot_be_here() {
     let refused = |register: &dyn Fn(Builder) -> Builder| {
         let builder = register(Server::builder().meteor(at(4000)));
         let bound = runtime().block_on(builder.bind("127.0.0.1:0"));
-        let error = bound.err().expect("it is refused");
+        let error = bound.expect_err("it is refused");
         assert_eq!(error.kind(), ErrorKind::Configuration);
         error.to_string()
     };
@@ -283,7 +284,7 @@ fn gateway_040_041_the_limits_of_what_is_passed_on_are_the_apps() {
         format!(r#"{{"msg":"method","id":"2","method":"m","params":{deep}}}"#),
         format!(
             r#"{{"msg":"method","id":"{}","method":"m"}}"#,
-            &long[..2000]
+            "x".repeat(2000)
         ),
     ] {
         client.send_text(&text);

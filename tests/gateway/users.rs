@@ -17,7 +17,7 @@ fn with_mine(builder: Builder) -> Builder {
         .owns("mine")
         .publish("mine", async |mine: Subscription| {
             let user = mine.user_id();
-            mine.added("mine", user.clone().unwrap_or("anon".into()), ejson!({}));
+            mine.added("mine", user.unwrap_or_else(|| "anon".into()), ejson!({}));
             Ok(())
         })
         .method("whoami", async |call: Call| Ok(call.user_id()))
@@ -213,6 +213,9 @@ fn gateway_023_a_result_does_not_wait_long_for_a_slow_publication() {
     gate.await_arrival(&server);
     client.expect_text(LOGGED_IN);
     client.expect_text(r#"{"msg":"ready","subs":["x"]}"#);
+    // What comes now waits for nothing.
+    there.says(r#"{"msg":"ready","subs":["y"]}"#);
+    client.expect_text(r#"{"msg":"ready","subs":["y"]}"#);
     gate.open(1);
     client.expect_text(r#"{"msg":"ready","subs":["s"]}"#);
 }

@@ -145,10 +145,10 @@ fn skip_blanks(bytes: &[u8], at: usize) -> usize {
 
 /// The index behind the string that begins at this one.
 fn end_of_string(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
-    let mut rest = match bytes.get(at..) {
-        Some([b'"', rest @ ..]) => rest,
-        _ => return Err(NotJson),
+    let Some([b'"', rest @ ..]) = bytes.get(at..) else {
+        return Err(NotJson);
     };
+    let mut rest = rest;
     loop {
         let special = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
         let special = special.ok_or(NotJson)?;

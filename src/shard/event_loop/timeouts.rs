@@ -36,6 +36,7 @@ impl EventLoop {
         client.session.handle_timeout(now, out);
         self.carry_out(index, out);
         self.check_upstream(index);
+        self.read_upstream_again(index, out);
         self.check_rival(index, out);
         self.beat(index);
         self.check_stuck(index, out);

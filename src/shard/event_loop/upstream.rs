@@ -62,9 +62,9 @@ impl EventLoop {
             return;
         };
         let to = client.place();
-        let headers = match client.upstream.take().map(|upstream| *upstream) {
-            Some(Upstream::Unasked(headers)) => headers,
-            _ => return,
+        let upstream = client.upstream.take().map(|upstream| *upstream);
+        let Some(Upstream::Unasked(headers)) = upstream else {
+            return;
         };
         let address = client.context.client_address();
         let opening = gateway.open(headers, address, move |opened| {
@@ -106,7 +106,7 @@ impl EventLoop {
             Ok(leg) => client.upstream = Some(Box::new(Upstream::Open(leg))),
             Err(error) => {
                 tracing::warn!(%error, "A connection to Meteor could not be taken over.");
-                return self.lose_upstream(index);
+                return self.restart_client(index);
             }
         }
         client.context = client.context.with_session(session.clone());
@@ -194,6 +194,7 @@ impl EventLoop {
         let read = reader.read(bytes, self.shard.now, &mut receiver);
         let end = receiver.end;
         leg.reader = reader;
+        self.list_upstream(index);
         self.carry_out(index, out);
         match read {
             Err(violation) => Some(UpstreamEnd::Violation(violation)),
@@ -251,10 +252,19 @@ impl EventLoop {
         let leg = client.and_then(|client| client.upstream.as_mut()?.leg_mut());
         if let Some(leg) = leg {
             texts.for_each(|text| leg.push(&text));
-            if !leg.is_listed {
-                leg.is_listed = true;
-                self.upstreams.unsent.push(index);
-            }
+        }
+        self.list_upstream(index);
+    }
+
+    /// Lists a connection that has something for Meteor.
+    fn list_upstream(&mut self, index: usize) {
+        let client = self.clients.get_mut(index);
+        let leg = client.and_then(|client| client.upstream.as_mut()?.leg_mut());
+        if let Some(leg) = leg
+            && leg.has_output()
+            && !std::mem::replace(&mut leg.is_listed, true)
+        {
+            self.upstreams.unsent.push(index);
         }
     }
 
