@@ -87,8 +87,8 @@ impl Sites {
     ///
     /// A path belongs to the service with the longest prefix. Raw WebSocket is at `/websocket` and
     /// `/websocket/`, behind the path prefix. If none is configured, it is behind any path that
-    /// belongs to no service, so that a proxy need not remove a prefix; but not beside a Meteor app,
-    /// which may have WebSockets of its own there.
+    /// belongs to no service, so that a proxy need not remove a prefix; but not beside a Meteor
+    /// app, which may have WebSockets of its own there.
     pub(super) fn find(&self, path: &str) -> Destination {
         let checks = self.health.as_ref();
         if let Some(check) = checks.and_then(|checks| checks.find(path)) {

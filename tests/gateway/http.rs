@@ -315,7 +315,8 @@ fn gateway_067_an_upload_passes_as_the_app_takes_it() {
         .unwrap();
     let length = PIECE * PIECES;
     let head = format!(
-        "PUT /files HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
+        "PUT /files HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\n\
+         Content-Length: {length}\r\n\r\n"
     );
     socket.write_all(head.as_bytes()).unwrap();
     let piece = vec![b'x'; PIECE];
@@ -478,7 +479,8 @@ fn gateway_072_what_is_passed_may_have_longer_headers() {
         let answer = exchange(
             &server,
             &format!(
-                "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Long: {long}\r\n\r\n"
+                "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                 X-Long: {long}\r\n\r\n"
             ),
         );
         answer.get(9..12).unwrap().to_owned()
@@ -582,7 +584,10 @@ fn gateway_075_a_page_says_which_server_is_not_there_and_no_address() {
     assert_eq!((stats.failed_requests, stats.meteor_servers_away), (1, 1));
     // One that breaks off, or speaks no HTTP.
     for answer in ["", "SSH-2.0-x\r\n\r\n"] {
-        let app = App::start(move |_, peer| say(peer, answer) && false);
+        let app = App::start(move |_, peer| {
+            say(peer, answer);
+            false
+        });
         let server = plain(&app);
         let mut http = self::http(&server);
         assert_eq!(http.ask("POST /", &[], "body").status, 502, "{answer:?}");

@@ -169,10 +169,11 @@ impl Gateway {
         let Some(address) = self.upstreams.address(number) else {
             return Err(Failure::Refused(Refusal::Silent));
         };
+        // One that has waited is tried once; what is sent again goes over a fresh one.
+        let mut waiting = self.pool.take(number);
         loop {
-            let waiting = self.pool.take(number);
             let is_fresh = waiting.is_none();
-            let mut connection = match waiting {
+            let mut connection = match waiting.take() {
                 Some(connection) => connection,
                 None => {
                     let connected = self.pool.connect(address);
