@@ -118,13 +118,19 @@ impl Session {
     /// [`let_go_on`](Self::let_go_on). Its pings are still answered, and its `unsub` messages still
     /// end subscriptions.
     pub fn hold(&mut self) {
-        self.is_held = true;
+        self.work().is_held = true;
     }
 
     /// The client has received the output: its waiting requests start.
     pub fn let_go_on(&mut self, now: Duration, out: &mut Output) {
-        self.is_held = false;
+        if let Some(work) = &mut self.work {
+            work.is_held = false;
+        }
         self.proceed(now, out);
+    }
+
+    fn is_held(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.is_held)
     }
 
     /// Whether a message need not wait for earlier ones: while the session is held, a client can
@@ -136,7 +142,7 @@ impl Session {
         let names = |known: &str| *id == *known;
         let is_asked_for = |work: &Work| id.to_str().is_some_and(|id| work.queue.subscribes(id));
         let mut subscriptions = self.subscriptions.iter();
-        self.is_held
+        self.is_held()
             && !self.is_changing_user()
             && subscriptions.any(|found| found.id.as_deref().is_some_and(names))
             && !self.work.as_deref().is_some_and(is_asked_for)
@@ -156,7 +162,7 @@ impl Session {
             let bytes = self.running_bytes();
             bytes > 0 && bytes >= self.config.max_running_bytes
         };
-        self.running.is_none() && (!begins_handler || !self.is_held && !is_full())
+        self.running.is_none() && (!begins_handler || !self.is_held() && !is_full())
     }
 
     /// Starts messages from the queue until one of them starts a handler that blocks it.

@@ -73,8 +73,6 @@ pub struct Session {
     state: SessionState,
     /// The handler that the queue waits for.
     running: Option<Run>,
-    /// Whether no message may start a handler, because the client has much output to receive.
-    is_held: bool,
     /// Subscriptions by run, in the order in which they began. Filled by `begin`, drained by `stop`
     /// and `end`; bounded by `max_subscriptions` and the universal publications.
     subscriptions: Vec<ActiveSubscription>,
@@ -89,8 +87,6 @@ pub struct Session {
     /// State of a session that is not idle. It is allocated while any of it is in use; most
     /// sessions have none.
     work: Option<Box<Work>>,
-    /// Set while there is a connection to a Meteor server behind this one.
-    passing: Option<Box<Passing>>,
 }
 
 /// The state that only a busy session needs.
@@ -113,6 +109,10 @@ struct Work {
     /// as those calls come, cleared when all of them must have come; bounded by the calls that were
     /// open at that time.
     repeats: Vec<Box<str>>,
+    /// Whether no message may start a handler, because the client has much output to receive.
+    is_held: bool,
+    /// Set while there is a connection to a Meteor server behind this one.
+    passing: Option<Box<Passing>>,
 }
 
 #[derive(Debug)]
@@ -167,7 +167,6 @@ impl Session {
             id: id.into(),
             state: SessionState::AwaitingConnect { until },
             running: None,
-            is_held: false,
             subscriptions: Vec::new(),
             view,
             runs: 0,
@@ -175,7 +174,6 @@ impl Session {
             history: History::default(),
             pings: Pings::default(),
             work: None,
-            passing: None,
         }
     }
 
@@ -321,7 +319,6 @@ impl Session {
     pub fn end(&mut self, out: &mut Output) {
         self.state = SessionState::Closed;
         self.work = None;
-        self.passing = None;
         self.view = View::default();
         self.history = History::default();
         for subscription in self.subscriptions.drain(..) {
@@ -384,6 +381,8 @@ impl Work {
             && self.change.is_none()
             && self.resumed_at.is_none()
             && self.repeats.is_empty()
+            && !self.is_held
+            && self.passing.is_none()
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::passing_of;
 use super::rules::LoginKind;
 use crate::ejson;
 use crate::session::{Action, Output, Session};
@@ -164,7 +165,7 @@ impl HeldMessages {
 impl Session {
     /// Whether what waits behind the login of this number must go on waiting.
     pub(in crate::session) fn awaits_login(&self, number: u64) -> bool {
-        self.passing.as_ref().is_some_and(|passing| {
+        self.passing().is_some_and(|passing| {
             let held = passing.held.as_ref();
             passing.logins.blocks(number) || held.is_some_and(|held| held.login == number)
         })
@@ -179,7 +180,8 @@ impl Session {
         now: Duration,
         out: &mut Output,
     ) {
-        let (Some(passing), Some(rules)) = (&mut self.passing, &self.config.gateway) else {
+        let (Some(passing), Some(rules)) = (passing_of(&mut self.work), &self.config.gateway)
+        else {
             return;
         };
         let Some(login) = passing.logins.take(id) else {
@@ -209,7 +211,7 @@ impl Session {
             | (_, LoginOutcome::Failed) => {}
         }
         if self.is_changing_user()
-            && let Some(passing) = &mut self.passing
+            && let Some(passing) = passing_of(&mut self.work)
         {
             passing.held = Some(held);
             return;
@@ -220,7 +222,7 @@ impl Session {
 
     /// Meteor has said who the user is.
     fn user_is(&mut self, user: Option<Box<str>>, now: Duration, out: &mut Output) {
-        if let Some(passing) = &mut self.passing {
+        if let Some(passing) = passing_of(&mut self.work) {
             passing.user.clone_from(&user);
         }
         out.actions.push(Action::User(user));
@@ -235,7 +237,8 @@ impl Session {
         now: Duration,
         out: &mut Output,
     ) {
-        let (Some(passing), Some(rules)) = (&mut self.passing, &self.config.gateway) else {
+        let (Some(passing), Some(rules)) = (passing_of(&mut self.work), &self.config.gateway)
+        else {
             return;
         };
         let until = now.saturating_add(rules.change_patience);
@@ -257,7 +260,7 @@ impl Session {
     ///
     /// The host calls this when it has carried out [`Action::UserChanged`].
     pub fn release_upstream(&mut self, now: Duration, out: &mut Output) {
-        let passing = self.passing.as_deref_mut();
+        let passing = passing_of(&mut self.work);
         let Some(mut held) = passing.and_then(|passing| passing.held.take()) else {
             return;
         };

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::heartbeat::{Due, Heartbeat};
-use super::{Action, Output, Session, SessionState, Version};
+use super::{Action, Output, Session, SessionState, Version, Work};
 use crate::ejson;
 use crate::message::Frame;
 use envelope::{ClientEnvelope, UpstreamEnvelope};
@@ -99,7 +99,8 @@ impl Session {
         let Some(rules) = &self.config.gateway else {
             return;
         };
-        self.passing = Some(Box::new(Passing::new(rules, now)));
+        let passing = Passing::new(rules, now);
+        self.work().passing = Some(Box::new(passing));
         self.id = id;
         let backlog = self.take_backlog();
         self.begin_session(version, now, out);
@@ -111,13 +112,13 @@ impl Session {
     /// Whether messages of the upstream wait in the session, so that the host reads no more of
     /// them.
     pub fn holds_upstream(&self) -> bool {
-        let held = self.passing.as_ref().and_then(|it| it.held.as_ref());
+        let held = self.passing().and_then(|it| it.held.as_ref());
         held.is_some_and(HeldMessages::is_complete)
     }
 
     /// The host does not read from the upstream at the moment, so that its silence means nothing.
     pub fn upstream_heard(&mut self) {
-        let passing = self.passing.as_deref_mut();
+        let passing = passing_of(&mut self.work);
         if let Some(heartbeat) = passing.and_then(|passing| passing.heartbeat.as_mut()) {
             heartbeat.heard();
         }
@@ -126,7 +127,7 @@ impl Session {
     /// Receives one message of the upstream.
     pub fn from_upstream(&mut self, text: &str, now: Duration, out: &mut Output) {
         self.upstream_heard();
-        let Some(passing) = &mut self.passing else {
+        let Some(passing) = passing_of(&mut self.work) else {
             return;
         };
         if let Some(held) = &mut passing.held
@@ -136,7 +137,7 @@ impl Session {
         }
         let Passing {
             logins, questions, ..
-        } = &**passing;
+        } = &*passing;
         let is_read = |id: &str| logins.has(id) || questions.has(id);
         let Some(message) = UpstreamEnvelope::read(text, is_read) else {
             return self.unreadable_upstream(now, out);
@@ -196,7 +197,7 @@ impl Session {
         let Some(rules) = self.config.gateway.as_ref() else {
             return false;
         };
-        if self.passing.is_none() {
+        if self.passing().is_none() {
             return false;
         }
         let largest = rules.local_message;
@@ -235,7 +236,7 @@ impl Session {
             return !is_here && pass(text, out);
         };
         let is_taken = !is_here && self.has_own_subscription(&id);
-        let Some(passing) = &mut self.passing else {
+        let Some(passing) = passing_of(&mut self.work) else {
             return false;
         };
         match passing.subscriptions.find(&id, &name) {
@@ -258,7 +259,7 @@ impl Session {
     }
 
     fn route_unsub(&mut self, message: &ClientEnvelope<'_>, text: &str, out: &mut Output) -> bool {
-        let Some(passing) = &mut self.passing else {
+        let Some(passing) = passing_of(&mut self.work) else {
             return false;
         };
         let id = message.id();
@@ -283,7 +284,8 @@ impl Session {
         if self.take_repeat(&id) {
             return true;
         }
-        let (Some(passing), Some(rules)) = (&mut self.passing, &self.config.gateway) else {
+        let (Some(passing), Some(rules)) = (passing_of(&mut self.work), &self.config.gateway)
+        else {
             return false;
         };
         let login = rules.login_kind(&method);
@@ -309,7 +311,7 @@ impl Session {
     /// Whether the client has, or waits for, a subscription with this id that this server answers.
     fn has_own_subscription(&self, id: &str) -> bool {
         let mut subscriptions = self.subscriptions.iter();
-        let waits = |work: &super::Work| work.queue.subscribes(id);
+        let waits = |work: &Work| work.queue.subscribes(id);
         subscriptions.any(|found| found.id.as_deref() == Some(id))
             || self.work.as_deref().is_some_and(waits)
     }
@@ -337,7 +339,8 @@ impl Session {
 
     /// A message of the upstream is dropped. With too many of them it is no DDP server.
     fn unreadable_upstream(&mut self, now: Duration, out: &mut Output) {
-        let (Some(passing), Some(rules)) = (&mut self.passing, &self.config.gateway) else {
+        let (Some(passing), Some(rules)) = (passing_of(&mut self.work), &self.config.gateway)
+        else {
             return;
         };
         out.actions.push(Action::UnreadableUpstream);
@@ -352,14 +355,19 @@ impl Session {
         }
     }
 
+    fn passing(&self) -> Option<&Passing> {
+        self.work.as_ref()?.passing.as_deref()
+    }
+
     /// When something is due that concerns the upstream.
     pub(super) fn upstream_timeout(&self) -> Option<Duration> {
-        self.passing.as_ref()?.next_timeout()
+        self.passing()?.next_timeout()
     }
 
     /// Does what is due at this time for the upstream.
     pub(super) fn handle_upstream_timeout(&mut self, now: Duration, out: &mut Output) {
-        let (Some(passing), Some(rules)) = (&mut self.passing, &self.config.gateway) else {
+        let (Some(passing), Some(rules)) = (passing_of(&mut self.work), &self.config.gateway)
+        else {
             return;
         };
         let (interval, timeout) = (rules.heartbeat_interval, rules.heartbeat_timeout);
@@ -373,7 +381,7 @@ impl Session {
         if is_late {
             self.release_upstream(now, out);
         }
-        if let Some(passing) = &mut self.passing
+        if let Some(passing) = passing_of(&mut self.work)
             && passing.logins.expire(now)
         {
             self.proceed(now, out);
@@ -382,14 +390,20 @@ impl Session {
 
     /// Bytes that are kept for what was passed on.
     pub fn passing_bytes(&self) -> usize {
-        self.passing.as_ref().map_or(0, |passing| passing.bytes())
+        self.passing().map_or(0, |passing| passing.bytes())
     }
 
     /// Calls that were passed on and lack an answer.
     pub(super) fn passed_calls(&self) -> impl Iterator<Item = Box<str>> {
-        let passing = self.passing.iter();
+        let passing = self.passing().into_iter();
         passing.flat_map(|passing| passing.calls.open().map(Box::from))
     }
+}
+
+/// What a session keeps of its upstream. It takes the field and not the session, whose
+/// configuration is read beside it.
+fn passing_of(work: &mut Option<Box<Work>>) -> Option<&mut Passing> {
+    work.as_mut()?.passing.as_deref_mut()
 }
 
 /// Passes a message on to Meteor as it came. `true`: nothing is left to do.
