@@ -45,7 +45,7 @@ async fn main() -> Result<()> {
     let app = env::var("METEOR_URL").unwrap_or_else(|_| "http://127.0.0.1:4000".into());
     let port = env::var("PORT").ok().and_then(|port| port.parse().ok());
     let mut server = Server::builder()
-        .meteor(Meteor::at(app))
+        .meteor(Meteor::at(app).http(true))
         .vent("threadMessage", thread_message)
         .method("threads.say", say);
     if let Ok(url) = env::var("REDIS_URL") {

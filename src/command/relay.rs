@@ -28,7 +28,8 @@ pub(crate) struct RelayOptions {
     redis: String,
     /// Lets pages of this origin connect, for example https://app.example.com or
     /// https://*.example.com. May be given several times. Pages of the relay's own origin may
-    /// connect in any case and, if it listens on a loopback address, pages of this machine.
+    /// connect in any case and, if it listens on a loopback address, pages of this machine. With
+    /// any, pages of all origins may, as with Meteor itself.
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     origins: Vec<String>,
     /// How many proxies in front of the relay append to X-Forwarded-For.
@@ -68,8 +69,8 @@ pub(crate) struct RelayOptions {
     )]
     tls_key: Option<PathBuf>,
     /// Stands in front of the Meteor app at this address, for example http://127.0.0.1:4000: what
-    /// is not relayed here is passed on to the app, over WebSockets. May be given several times,
-    /// for the processes of one app.
+    /// is not relayed here is passed on to the app, its pages and other requests among it. May be
+    /// given several times, for the processes of one app.
     #[arg(
         long = "meteor",
         env = "UPDRAFT_METEOR",
@@ -189,11 +190,14 @@ pub(crate) async fn run(options: RelayOptions) -> anyhow::Result<()> {
     }
     let mut meteors = options.meteors.into_iter();
     if let Some(first) = meteors.next() {
-        server = server.meteor(meteors.fold(Meteor::at(first), Meteor::and_at));
+        let app = Meteor::at(first).http(true);
+        server = server.meteor(meteors.fold(app, Meteor::and_at));
     }
     server = server.configure(|settings| {
         settings.trusted_proxies = TrustedProxies::Hops(options.trusted_proxies);
+        settings.origins.allow_any = options.origins.iter().any(|origin| origin == ANY);
         settings.origins.allowed = options.origins;
+        settings.origins.allowed.retain(|origin| origin != ANY);
         settings.drain.spread = drain;
         settings.drain.within = drain.saturating_add(AFTER_SPREAD);
     });
@@ -219,6 +223,9 @@ pub(crate) async fn run(options: RelayOptions) -> anyhow::Result<()> {
     })?;
     Ok(bound.serve().await?)
 }
+
+/// In place of an origin: all of them.
+const ANY: &str = "any";
 
 /// How much longer the relay may take to end than the time over which closes are spread.
 const AFTER_SPREAD: Duration = Duration::from_secs(15);

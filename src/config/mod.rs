@@ -24,7 +24,7 @@ mod tls;
 use std::num::NonZero;
 
 pub use crate::cursor::CursorSettings;
-pub use crate::gateway::GatewaySettings;
+pub use crate::gateway::{GatewaySettings, PassedHttpSettings};
 pub use crate::handler::HandlerSettings;
 pub use crate::limit::{AddressLimits, RequestRate, RuleLimits};
 pub use crate::shard::polling_sessions::PollingLimits;
@@ -146,6 +146,7 @@ mod tests {
             include_str!("../../CHANGELOG.md"),
             include_str!("../../README.md"),
             include_str!("../../docs/accounts.md"),
+            include_str!("../../docs/beside-meteor.md"),
             include_str!("../../docs/connections.md"),
             include_str!("../../docs/deviations.md"),
             include_str!("../../docs/memory.md"),

@@ -9,7 +9,6 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue, header};
 /// Headers of one connection, which are not passed on.
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
-    header::CONTENT_LENGTH,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     header::TE,
@@ -17,6 +16,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
 ];
 
 /// What proxies say of a client; from a client itself it is worth nothing.
@@ -49,32 +49,19 @@ impl ClientHeaders {
         is_encrypted: bool,
         is_trusted: bool,
     ) -> Self {
-        let mut headers = HeaderMap::with_capacity(request.len());
-        let named: Vec<HeaderName> = named_by_connection(request).collect();
-        for (name, value) in request {
-            let is_dropped = HOP_BY_HOP.contains(name)
-                || named.contains(name)
-                || name.as_str().starts_with("sec-websocket-")
-                || !is_trusted && is_forwarded(name);
-            if !is_dropped {
-                headers.append(name, value.clone());
-            }
-        }
-        let peer = peer.to_canonical().to_string();
-        let before = request.get_all(FORWARDED_FOR).iter();
-        let before = before.filter(|_| is_trusted);
-        let before = before.filter_map(|value| value.to_str().ok());
-        let all: Vec<&str> = before.chain([peer.as_str()]).collect();
-        if let Ok(value) = HeaderValue::try_from(all.join(", ")) {
-            headers.insert(FORWARDED_FOR, value);
-        }
-        let proto = if is_encrypted { "https" } else { "http" };
-        let proto = HeaderValue::from_static(proto);
-        headers.entry(FORWARDED_PROTO).or_insert(proto);
-        if let Some(host) = headers.get(header::HOST).cloned() {
-            headers.entry(FORWARDED_HOST).or_insert(host);
+        let mut headers = passed(request, peer, is_encrypted, is_trusted);
+        headers.remove(header::CONTENT_LENGTH);
+        let handshake = headers.keys();
+        let handshake = handshake.filter(|name| name.as_str().starts_with("sec-websocket-"));
+        let handshake: Vec<HeaderName> = handshake.cloned().collect();
+        for name in handshake {
+            headers.remove(name);
         }
         Self(headers)
+    }
+
+    pub(super) fn map(&self) -> &HeaderMap {
+        &self.0
     }
 
     pub(super) fn into_map(self) -> HeaderMap {
@@ -86,6 +73,49 @@ impl fmt::Debug for ClientHeaders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientHeaders").finish_non_exhaustive()
     }
+}
+
+/// All headers of a request from `peer` but those of its connection, and who has sent it.
+pub(super) fn passed(
+    request: &HeaderMap,
+    peer: IpAddr,
+    is_encrypted: bool,
+    is_trusted: bool,
+) -> HeaderMap {
+    let mut headers = without_hop_by_hop(request);
+    if !is_trusted {
+        let forwarded = headers.keys().filter(|name| is_forwarded(name));
+        let forwarded: Vec<HeaderName> = forwarded.cloned().collect();
+        for name in forwarded {
+            headers.remove(name);
+        }
+    }
+    let peer = peer.to_canonical().to_string();
+    let before = headers.get_all(FORWARDED_FOR).iter();
+    let before = before.filter_map(|value| value.to_str().ok());
+    let all: Vec<&str> = before.chain([peer.as_str()]).collect();
+    if let Ok(value) = HeaderValue::try_from(all.join(", ")) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+    let proto = if is_encrypted { "https" } else { "http" };
+    let proto = HeaderValue::from_static(proto);
+    headers.entry(FORWARDED_PROTO).or_insert(proto);
+    if let Some(host) = headers.get(header::HOST).cloned() {
+        headers.entry(FORWARDED_HOST).or_insert(host);
+    }
+    headers
+}
+
+/// The headers that belong to a message, and not to the connection on which it came.
+pub(super) fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
+    let named: Vec<HeaderName> = named_by_connection(headers).collect();
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        if !HOP_BY_HOP.contains(name) && !named.contains(name) {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
 }
 
 fn is_forwarded(name: &HeaderName) -> bool {

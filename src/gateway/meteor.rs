@@ -1,7 +1,10 @@
 //! What the program says of the Meteor server behind it.
 
+use std::fmt;
+
 use super::address::UpstreamAddress;
 use crate::base::error::{Error, Result};
+use crate::base::ids;
 
 /// The Meteor app in front of which this server stands:
 /// [`Builder::meteor`](crate::Builder::meteor).
@@ -11,11 +14,13 @@ use crate::base::error::{Error, Result};
 /// let one = Meteor::at("http://127.0.0.1:4000");
 /// let several = Meteor::at("http://10.0.0.1:4000").and_at("http://10.0.0.2:4000");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Meteor {
     /// As the program gave them.
     urls: Vec<String>,
     logins: Vec<String>,
+    http: bool,
+    cookie_key: Option<Vec<u8>>,
     /// Methods that change the user, each with the one that says who it is then.
     questions: Vec<(String, String)>,
 }
@@ -29,12 +34,15 @@ impl Meteor {
         Self {
             urls: vec![url.into()],
             logins: Vec::new(),
+            http: false,
+            cookie_key: None,
             questions: Vec::new(),
         }
     }
 
     /// Another process of the same app. Clients of one address are sent to one process, as long as
-    /// that lives.
+    /// that lives; with [`http`](Self::http) a browser keeps its process by a cookie, whatever its
+    /// address.
     #[must_use]
     pub fn and_at(mut self, url: impl Into<String>) -> Self {
         self.urls.push(url.into());
@@ -69,6 +77,45 @@ impl Meteor {
         &self.questions
     }
 
+    /// Whether HTTP requests that are not this server's go to the app: its pages, its scripts, its
+    /// uploads, its other WebSockets. No by default; then they are answered with 404, and something
+    /// else serves the page.
+    ///
+    /// The app then finds one more entry in `X-Forwarded-For`: raise its `HTTP_FORWARDED_COUNT` by
+    /// one.
+    #[must_use]
+    pub fn http(mut self, is_passed: bool) -> Self {
+        self.http = is_passed;
+        self
+    }
+
+    /// The key of the cookie that keeps a browser at one of several processes. By default it is
+    /// drawn at random when the server starts, and a browser that comes back to another server, or
+    /// to this one restarted, may get another process. Servers with the same key know each other's
+    /// cookies.
+    #[must_use]
+    pub fn cookie_key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.cookie_key = Some(key.into());
+        self
+    }
+
+    pub(super) fn passes_http(&self) -> bool {
+        self.http
+    }
+
+    /// The key of the cookie.
+    pub(super) fn key(&self) -> Result<Vec<u8>> {
+        if let Some(key) = &self.cookie_key {
+            return Ok(key.clone());
+        }
+        let secret = ids::secret().map_err(|error| {
+            Error::configuration(format!(
+                "the cookie of the Meteor servers has no key: {error}"
+            ))
+        })?;
+        Ok(secret.into_bytes())
+    }
+
     /// The methods that the program has named.
     pub(crate) fn login_methods(&self) -> &[String] {
         &self.logins
@@ -101,5 +148,16 @@ impl Meteor {
                 "the Meteor servers have different paths: {first:?} and {other:?}"
             ))),
         }
+    }
+}
+
+impl fmt::Debug for Meteor {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meteor")
+            .field("urls", &self.urls)
+            .field("logins", &self.logins)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
     }
 }

@@ -15,6 +15,7 @@ use warp::http::HeaderMap;
 
 use super::handshake::{self, Refusal};
 use super::headers::ClientHeaders;
+use super::http::{Pool, StickyCookies};
 use super::upstreams::Upstreams;
 use super::{GatewaySettings, Meteor, Opened};
 use crate::base::ThrottledLog;
@@ -30,24 +31,31 @@ const PROBE: Duration = Duration::from_secs(1);
 
 /// The way to the Meteor servers; one per server, shared by all shards.
 pub(crate) struct Gateway {
-    upstreams: Upstreams,
-    settings: GatewaySettings,
+    pub(super) upstreams: Upstreams,
+    pub(super) settings: GatewaySettings,
     /// Whether clients speak TLS to this server.
-    is_encrypted: bool,
+    pub(super) is_encrypted: bool,
+    /// Whether HTTP that is not this server's goes to Meteor.
+    pub(super) passes_http: bool,
+    /// Which server a browser belongs to.
+    pub(super) cookies: StickyCookies,
+    /// Connections for HTTP.
+    pub(super) pool: Arc<Pool>,
     /// Permits for connections that are being opened. Waiting clients stand here in their order.
     room: Semaphore,
     /// When the next connection may be opened.
     next: Mutex<Option<Instant>>,
     /// Whether a task looks after servers that have refused.
     is_probing: AtomicBool,
-    /// Attempts to open a connection.
-    tasks: TaskTracker,
+    /// Attempts to open a connection, and requests.
+    pub(super) tasks: TaskTracker,
     /// Tasks that live as long as the server.
     background: TaskTracker,
-    runtime: Runtime,
-    draining: CancellationToken,
-    gauges: Arc<Gauges>,
+    pub(super) runtime: Runtime,
+    pub(super) draining: CancellationToken,
+    pub(super) gauges: Arc<Gauges>,
     refusals_log: ThrottledLog,
+    pub(super) http_log: ThrottledLog,
 }
 
 /// No connection was opened.
@@ -84,8 +92,19 @@ impl Gateway {
             draining,
             gauges,
         } = around;
+        let addresses = meteor.addresses()?;
+        let pool = Pool::new(
+            addresses.len(),
+            settings.http,
+            background.clone(),
+            runtime.clone(),
+            draining.clone(),
+        );
         Ok(Self {
-            upstreams: Upstreams::new(meteor.addresses()?),
+            passes_http: meteor.passes_http(),
+            cookies: StickyCookies::new(&addresses, &meteor.key()?, is_encrypted),
+            pool: Arc::new(pool),
+            upstreams: Upstreams::new(addresses),
             settings,
             is_encrypted,
             room: Semaphore::new(settings.connects.clamp(1, Semaphore::MAX_PERMITS)),
@@ -97,6 +116,7 @@ impl Gateway {
             draining,
             gauges,
             refusals_log: ThrottledLog::default(),
+            http_log: ThrottledLog::default(),
         })
     }
 
@@ -107,6 +127,11 @@ impl Gateway {
     /// Whether a Meteor server is there, as far as is known.
     pub(crate) fn is_available(&self) -> bool {
         self.upstreams.any_accepts()
+    }
+
+    /// How many servers have refused their latest connection.
+    pub(crate) fn away(&self) -> usize {
+        self.upstreams.out().len()
     }
 
     /// The headers of a client's request, for its connection to Meteor. `peer` has sent it, and may
@@ -152,9 +177,10 @@ impl Gateway {
         address: Option<IpAddr>,
     ) -> std::result::Result<Opened, Unavailable> {
         let _room = self.room.acquire().await.map_err(|_| Unavailable)?;
+        let named = self.cookies.named(headers.map());
         loop {
-            let left_out = self.settings.left_out;
-            for number in self.upstreams.candidates(address, left_out, clock::now()) {
+            let (left_out, now) = (self.settings.left_out, clock::now());
+            for number in self.upstreams.candidates(address, named, left_out, now) {
                 self.pace().await;
                 match self.try_open(number, headers.clone()).await {
                     Ok(opened) => {
@@ -203,7 +229,7 @@ impl Gateway {
         }
     }
 
-    fn refused(self: &Arc<Self>, number: usize, refusal: &Refusal) {
+    pub(super) fn refused(self: &Arc<Self>, number: usize, refusal: &Refusal) {
         self.upstreams.refused(number, clock::now());
         let refused = &self.gauges.refused_upstreams;
         refused.fetch_add(1, Ordering::Relaxed);
@@ -218,7 +244,7 @@ impl Gateway {
         }
     }
 
-    fn log_accepted(&self, number: usize) {
+    pub(super) fn log_accepted(&self, number: usize) {
         if let Some(address) = self.upstreams.address(number) {
             tracing::info!(%address, "Meteor accepts connections again.");
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::PassedHttpSettings;
+
 /// What passes between clients and the Meteor server behind this one, and how long each may take.
 /// It applies if there is a [`Meteor`](crate::Meteor).
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +49,8 @@ pub struct GatewaySettings {
     pub away_timeout: Duration,
     /// How long a server is left out that has refused a connection: 5 s by default.
     pub left_out: Duration,
+    /// Requests that are passed to the app.
+    pub http: PassedHttpSettings,
 }
 
 impl Default for GatewaySettings {
@@ -66,6 +70,7 @@ impl Default for GatewaySettings {
             queue_timeout: Duration::from_secs(90),
             away_timeout: Duration::from_secs(10),
             left_out: Duration::from_secs(5),
+            http: PassedHttpSettings::default(),
         }
     }
 }

@@ -38,11 +38,17 @@ impl Upstreams {
         self.addresses.get(number)
     }
 
-    /// The servers to try for a client, in this order. A client of one address always begins with
-    /// the same one; those that have refused a connection within `left_out` are not among them.
+    pub(super) fn count(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// The servers to try for a client, in this order. It begins with the server that it has
+    /// `named`; else a client of one address always begins with the same one. Those that have
+    /// refused a connection within `left_out` are not among them.
     pub(super) fn candidates(
         &self,
         client: Option<IpAddr>,
+        named: Option<usize>,
         left_out: Duration,
         now: Instant,
     ) -> Vec<usize> {
@@ -58,7 +64,7 @@ impl Upstreams {
         numbers.sort_by_cached_key(|number| {
             let mut hasher = DefaultHasher::new();
             (client, number).hash(&mut hasher);
-            hasher.finish()
+            (named != Some(*number), hasher.finish())
         });
         numbers
     }
@@ -134,9 +140,12 @@ mod tests {
         let (upstreams, now) = (three(), clock::now());
         let mut firsts = [0; 3];
         for number in 0..=255 {
-            let order = upstreams.candidates(client(number), LEFT_OUT, now);
+            let order = upstreams.candidates(client(number), None, LEFT_OUT, now);
             assert_eq!(order.len(), 3);
-            assert_eq!(order, upstreams.candidates(client(number), LEFT_OUT, now));
+            assert_eq!(
+                order,
+                upstreams.candidates(client(number), None, LEFT_OUT, now)
+            );
             firsts[order[0]] += 1;
         }
         assert!(firsts.iter().all(|count| *count > 50), "{firsts:?}");
@@ -145,15 +154,15 @@ mod tests {
     #[test]
     fn gateway_044_who_refuses_is_left_out_for_a_while() {
         let (upstreams, now) = (three(), clock::now());
-        let order = upstreams.candidates(client(1), LEFT_OUT, now);
+        let order = upstreams.candidates(client(1), None, LEFT_OUT, now);
         upstreams.refused(order[0], now);
         assert_eq!(
-            upstreams.candidates(client(1), LEFT_OUT, now),
+            upstreams.candidates(client(1), None, LEFT_OUT, now),
             order[1..],
             "the others keep their order"
         );
         assert_eq!(
-            upstreams.candidates(client(1), LEFT_OUT, now + LEFT_OUT),
+            upstreams.candidates(client(1), None, LEFT_OUT, now + LEFT_OUT),
             order
         );
         assert_eq!(upstreams.out(), [order[0]]);
@@ -162,6 +171,18 @@ mod tests {
         assert!(upstreams.accepted(order[0]));
         assert!(!upstreams.accepted(order[0]), "no news");
         assert_eq!(upstreams.failing_for(now + LEFT_OUT), Duration::ZERO);
-        assert_eq!(upstreams.candidates(client(1), LEFT_OUT, now), order);
+        assert_eq!(upstreams.candidates(client(1), None, LEFT_OUT, now), order);
+    }
+
+    #[test]
+    fn gateway_089_a_client_that_names_a_server_begins_there() {
+        let (upstreams, now) = (three(), clock::now());
+        let order = upstreams.candidates(client(1), None, LEFT_OUT, now);
+        let named = order[2];
+        let begun = upstreams.candidates(client(1), Some(named), LEFT_OUT, now);
+        assert_eq!(begun, [named, order[0], order[1]]);
+        upstreams.refused(named, now);
+        let begun = upstreams.candidates(client(1), Some(named), LEFT_OUT, now);
+        assert_eq!(begun, order[..2], "as long as it lives");
     }
 }

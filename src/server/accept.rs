@@ -29,6 +29,7 @@ use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::base::files::REMEDY;
 use crate::config::ListenerSettings;
+use crate::transport::metered::{Activity, Metered, OverTcp};
 
 /// The pause after a failed `accept`, which is mostly because too many files are open.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -183,27 +184,35 @@ fn handshake_failed(front: &Front, peer: SocketAddr, error: &io::Error) {
 /// Serves HTTP until the connection ends or becomes a WebSocket.
 async fn serve<S>(front: Arc<Front>, socket: S, peer: SocketAddr, routes: Arc<Routes>)
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: OverTcp + AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let http = &front.settings().http;
+    let activity = Arc::<Activity>::default();
+    let socket = Metered::new(socket, activity.clone());
     let header_timeout = http.header_timeout.min(LONGEST);
     let draining = front.draining();
     let has_asked = AtomicBool::new(false);
     let answer = |request: Request<body::Incoming>| {
         has_asked.store(true, Ordering::Relaxed);
         let request = request.map(|body| IncomingBody::new(body, draining.clone()));
-        http::answer(front.clone(), routes.clone(), peer, request)
+        http::answer(
+            front.clone(),
+            routes.clone(),
+            (peer, activity.clone()),
+            request,
+        )
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout((!header_timeout.is_zero()).then_some(header_timeout))
         .max_headers(http.headers)
-        .max_buf_size(http.header_bytes)
+        .max_buf_size(front.header_bytes())
         .serve_connection(TokioIo::new(socket), service_fn(answer))
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
+        () = activity.broken_off() => return,
         () = draining.cancelled() => {
             // This ends an idle connection. Complete requests are answered, but the first request
             // of a connection is waited for only briefly.
@@ -216,6 +225,7 @@ where
             };
             tokio::select! {
                 ended = &mut connection => ended,
+                () = activity.broken_off() => return,
                 () = asks_too_late => return,
             }
         }

@@ -2,10 +2,11 @@
 //! guesses at other clients' sessions. Requests for DDP and SockJS are checked before they are
 //! answered. Requests for the program's own routes are not.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use warp::http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use warp::reply::Response;
@@ -15,14 +16,18 @@ use super::answer::plain;
 use super::origin::{Authority, OriginRefusal, Origins, only};
 use crate::base::ThrottledLog;
 use crate::base::clock;
-use crate::gateway::ClientHeaders;
+use crate::gateway::{ClientHeaders, Requester};
 use crate::handler::Headers;
 use crate::limit::{AddressLimits, Addresses, Network, Seat};
 use crate::shard::Shared;
 use crate::shard::polling_sessions::{CountedSession, Full, PollingSession, SessionKey};
+use crate::transport::metered::Activity;
 
 /// Most characters of a refused origin in the log.
 const SHOWN: usize = 200;
+
+/// How many refused origins are logged by name.
+const NAMED_ORIGINS: usize = 100;
 
 /// The checks, and what they share.
 #[derive(Debug)]
@@ -31,6 +36,10 @@ pub(super) struct Admission {
     origins: Origins,
     addresses: Arc<Addresses>,
     shared: Arc<Shared>,
+    /// The refused origins that stand in the log. Filled by `log`, never drained; bounded by
+    /// `NAMED_ORIGINS`.
+    named_origins: Mutex<HashSet<String>>,
+    /// Throttles what is logged of other refusals.
     origins_log: ThrottledLog,
     addresses_log: ThrottledLog,
 }
@@ -58,6 +67,7 @@ impl Admission {
             origins,
             addresses: Arc::new(Addresses::new(addresses)),
             shared,
+            named_origins: Mutex::default(),
             origins_log: ThrottledLog::default(),
             addresses_log: ThrottledLog::default(),
         }
@@ -108,6 +118,22 @@ impl Admission {
             for_meteor: self.for_meteor(headers, peer.ip().to_canonical()),
             seat,
         })
+    }
+
+    /// Who has sent a request that is passed to Meteor, on a connection with this activity.
+    pub(super) fn requester(
+        &self,
+        headers: &HeaderMap,
+        peer: SocketAddr,
+        activity: Arc<Activity>,
+    ) -> Requester {
+        let address = peer.ip().to_canonical();
+        Requester {
+            peer: address,
+            is_trusted: self.proxies.trusts(address),
+            address: client_address(&self.proxies, peer, headers),
+            activity,
+        }
     }
 
     /// What Meteor is told of a client, if there is a Meteor server behind this one.
@@ -187,7 +213,24 @@ impl Admission {
         self.origins.frame_ancestors()
     }
 
+    /// Names each origin once. Were there no bound on how many, anybody could fill the log.
     fn log(&self, refusal: &OriginRefusal) {
+        if let OriginRefusal::Origin(origin) = refusal {
+            let mut named = lock(&self.named_origins);
+            let origin = shown(origin);
+            if named.contains(&origin) {
+                return;
+            }
+            if named.len() < NAMED_ORIGINS {
+                tracing::warn!(
+                    %origin,
+                    "A request was refused: pages of this origin are not allowed. The setting \
+                     origins.allowed (--allow-origin) allows them. It is not logged again."
+                );
+                named.insert(origin);
+                return;
+            }
+        }
         let Some(left_out) = self.origins_log.left_out(clock::now()) else {
             return;
         };
@@ -231,6 +274,11 @@ impl Admission {
             );
         }
     }
+}
+
+fn lock(named: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
+    // Nothing that can panic runs under the lock.
+    named.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a client is not let in, as far as the client is told.

@@ -12,6 +12,7 @@ use super::admission::Admission;
 use super::health::Condition;
 use super::sites::Sites;
 use crate::config::Settings;
+use crate::gateway::Gateway;
 use crate::shard::polling_sessions::PollingSessions;
 use crate::shard::{Arrival, Shard, Shared};
 use crate::telemetry::Gauges;
@@ -136,6 +137,19 @@ impl Front {
     /// Cancelled when the server begins to shut down.
     pub(super) fn draining(&self) -> &CancellationToken {
         &self.shared.draining
+    }
+
+    /// The way to a Meteor app, if requests that are not this server's go there.
+    pub(super) fn passage(&self) -> Option<&Arc<Gateway>> {
+        let gateway = self.shared.gateway.as_ref();
+        gateway.filter(|gateway| gateway.passes_http())
+    }
+
+    /// Bytes that the head of a request may have, whatever it is for.
+    pub(super) fn header_bytes(&self) -> usize {
+        let own = self.settings.http.header_bytes;
+        let passed = self.settings.gateway.http.header_bytes;
+        self.passage().map_or(own, |_| own.max(passed))
     }
 
     pub(super) fn gauges(&self) -> &Gauges {

@@ -137,6 +137,7 @@ impl Handle {
             queued_bytes: self.shared.host.memory.queued(),
             parameter_bytes: self.shared.host.memory.parameters(),
             dropped_payloads: self.shared.host.channels.dropped_payloads(),
+            meteor_servers_away: (self.shared.gateway.as_ref()).map_or(0, |it| it.away()),
             bus_is_away: !self.shared.host.channels.is_connected(),
             bus_generation: self.shared.host.channels.generation(),
             bus_faults: self.shared.host.channels.faults(),

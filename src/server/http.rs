@@ -20,17 +20,18 @@ use super::unread::{self, RequestBody};
 use super::upgrade::{upgrade, upgrade_of};
 use crate::base::redact::Redacted;
 use crate::transport::Framing;
+use crate::transport::metered::Activity;
 
 /// Answers any request.
 pub(super) async fn answer(
     front: Arc<Front>,
     routes: Arc<Routes>,
-    peer: SocketAddr,
+    from: (SocketAddr, Arc<Activity>),
     request: Request<IncomingBody>,
 ) -> Result<AnyResponse<ResponseBody>, Infallible> {
     let asked_for = websocket_path(&request);
     let (request, unread) = unread::watch(request);
-    let response = respond(&front, &routes, peer, request).await;
+    let response = respond(&front, &routes, from, request).await;
     if let Some(path) = asked_for
         && response.status() == StatusCode::NOT_FOUND
     {
@@ -54,13 +55,26 @@ fn websocket_path<B>(request: &Request<B>) -> Option<String> {
 async fn respond(
     front: &Arc<Front>,
     routes: &Routes,
-    peer: SocketAddr,
+    (peer, activity): (SocketAddr, Arc<Activity>),
     request: Request<RequestBody>,
 ) -> AnyResponse<ResponseBody> {
     if !has_clear_end(request.headers()) {
         return boxed(ambiguous());
     }
     let destination = front.sites().find(request.uri().path());
+    let route = match destination {
+        Destination::Elsewhere => routes.find(request.uri().path()),
+        _ => None,
+    };
+    let passage = front.passage().filter(|_| route.is_none());
+    let is_passed = passage.is_some() && matches!(destination, Destination::Elsewhere);
+    let limit = match is_passed {
+        true => front.header_bytes(),
+        false => front.settings().http.header_bytes,
+    };
+    if head_bytes(&request) > limit {
+        return boxed(too_long());
+    }
     // A load balancer may use any name for the server, or none.
     if !matches!(destination, Destination::Health(_))
         && let Err(refused) = Admission::require_host(&request)
@@ -71,9 +85,16 @@ async fn respond(
         Destination::Health(check) => check.answer(request.method(), front.condition()),
         Destination::WebSocket => open_websocket(front, request, peer),
         Destination::SockJs(site) => sockjs::answer(front, site, request, peer).await,
-        Destination::Elsewhere => match routes.answer(request) {
-            Some(answer) => return answer.await,
-            None => plain(StatusCode::NOT_FOUND, "Not found"),
+        Destination::Elsewhere => match (route, passage) {
+            (Some(route), _) => return route.answer(request).await,
+            (None, Some(gateway)) => {
+                let headers = request.headers();
+                let from = front.admission().requester(headers, peer, activity);
+                return boxed(
+                    Box::pin(gateway.pass(request.map(RequestBody::patient), from)).await,
+                );
+            }
+            (None, None) => plain(StatusCode::NOT_FOUND, "Not found"),
         },
     })
 }
@@ -90,10 +111,31 @@ fn has_clear_end(headers: &HeaderMap) -> bool {
 }
 
 fn ambiguous() -> Response {
-    let mut response = plain(StatusCode::BAD_REQUEST, "Not a valid Transfer-Encoding");
+    closing(plain(
+        StatusCode::BAD_REQUEST,
+        "Not a valid Transfer-Encoding",
+    ))
+}
+
+/// Says that the connection ends with this answer.
+fn closing(mut response: Response) -> Response {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(header::CONNECTION, close);
     response
+}
+
+/// About as many bytes as the head of a request had. Its parser accepts those that may be passed to
+/// Meteor, which may be longer than this server's own.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    let target = request.uri().path_and_query();
+    let line = target.map_or(0, |target| target.as_str().len());
+    let headers = request.headers().iter();
+    let bytes = headers.flat_map(|(name, value)| [name.as_str().len(), value.len(), 4]);
+    bytes.fold(line, usize::saturating_add)
+}
+
+fn too_long() -> Response {
+    closing(plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ""))
 }
 
 /// Answers a request for a raw WebSocket.

@@ -26,6 +26,8 @@ pub(super) struct IncomingBody {
     draining: CancellationToken,
     /// None until the body has been waited for.
     too_late: Option<TooLate>,
+    /// Whether the rest is waited for also while the server shuts down.
+    is_patient: bool,
 }
 
 type TooLate = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
@@ -36,7 +38,13 @@ impl IncomingBody {
             body,
             draining,
             too_late: None,
+            is_patient: false,
         }
+    }
+
+    /// Waits for the rest also while the server shuts down.
+    pub(super) fn wait_for_rest(&mut self) {
+        self.is_patient = true;
     }
 }
 
@@ -51,6 +59,9 @@ impl Body for IncomingBody {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        if this.is_patient {
+            return Poll::Pending;
         }
         let late = this.too_late.get_or_insert_with(|| {
             let draining = this.draining.clone();

@@ -3,6 +3,7 @@
 //! listener pages of this machine.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use warp::http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -41,6 +42,9 @@ const LOCAL_SOURCES: [&str; 4] = [
     "https://127.0.0.1:*",
 ];
 
+/// Meteor draws the port of a Cordova app from these, by the app's name.
+const CORDOVA_PORTS: RangeInclusive<u16> = 12_000..=13_000;
+
 /// Decides whether the origin of a request is allowed.
 #[derive(Clone, Debug)]
 pub(super) struct Origins {
@@ -48,6 +52,8 @@ pub(super) struct Origins {
     /// Whether only this machine can reach the listener, with no proxy in between.
     is_local: bool,
     is_behind_proxies: bool,
+    /// Whether the pages of Cordova's apps are allowed, which have the clients of a Meteor app.
+    allows_cordova: bool,
     /// The policy as a `Content-Security-Policy`; none if any page may.
     frame_ancestors: Option<HeaderValue>,
     /// Whether all clients use TLS. Behind proxies nobody knows: the client may not use TLS to a
@@ -205,7 +211,16 @@ impl Origins {
             policy,
             is_local,
             is_behind_proxies,
+            allows_cordova: false,
             is_https: is_encrypted && !is_behind_proxies,
+        }
+    }
+
+    /// Allows the pages that a Cordova app of Meteor's serves itself on the phone.
+    pub(super) fn with_cordova(self, allows_cordova: bool) -> Self {
+        Self {
+            allows_cordova,
+            ..self
         }
     }
 
@@ -263,6 +278,7 @@ impl Origins {
                     || origin.is_of(host) && (!self.is_https || origin.is_https())
                     || self.is_behind_proxies && origin.is_of_forwarded(headers)
                     || self.is_local && is_loopback(origin.authority.host)
+                    || self.allows_cordova && origin.is_cordova()
             }
             None => text == "null" && self.policy.allowed.contains(&Allowed::Opaque),
         };
@@ -288,6 +304,14 @@ impl<'a> Origin<'a> {
 
     fn is_https(&self) -> bool {
         self.scheme.eq_ignore_ascii_case("https")
+    }
+
+    /// Whether this is an origin at which Meteor has a Cordova app serve its pages.
+    fn is_cordova(&self) -> bool {
+        let Authority { host, port } = self.authority;
+        self.scheme.eq_ignore_ascii_case("http")
+            && host.eq_ignore_ascii_case("localhost")
+            && port.is_some_and(|port| CORDOVA_PORTS.contains(&port))
     }
 
     /// Whether this origin is that of the host which the request was sent to. The scheme is not

@@ -50,6 +50,10 @@ impl Route {
             })
         }))
     }
+
+    pub(super) fn answer(&self, request: Request<RequestBody>) -> Answer {
+        (self.0)(request)
+    }
 }
 
 /// Boxes the body of a response.
@@ -70,13 +74,11 @@ impl Routes {
         Self(routes)
     }
 
-    /// The answer of the route with the longest path that the request is at or below; none if there
-    /// is no such route.
-    pub(super) fn answer(&self, request: Request<RequestBody>) -> Option<Answer> {
-        let path = request.uri().path();
+    /// The route with the longest path that a request's path is at or below, if there is one.
+    pub(super) fn find(&self, path: &str) -> Option<&Route> {
         let routes = self.0.iter().filter(|(at, _)| is_below(path, at));
-        let (_, Route(route)) = routes.max_by_key(|(at, _)| at.len())?;
-        Some(route(request))
+        let (_, route) = routes.max_by_key(|(at, _)| at.len())?;
+        Some(route)
     }
 }
 

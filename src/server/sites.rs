@@ -17,6 +17,8 @@ pub(super) struct Sites {
     others: Vec<Arc<Service>>,
     /// Health checks, if there are any: before everything else, and without the path prefix.
     health: Option<HealthChecks>,
+    /// Whether raw WebSocket is at one path only, because the others are a Meteor app's.
+    is_beside_meteor: bool,
 }
 
 /// What a request is for.
@@ -49,11 +51,20 @@ impl Sites {
             ddp: Arc::new(ddp),
             others: others.into_iter().map(Arc::new).collect(),
             health: None,
+            is_beside_meteor: false,
         }
     }
 
     pub(super) fn with_health(self, health: Option<HealthChecks>) -> Self {
         Self { health, ..self }
+    }
+
+    /// Leaves every path that is not certainly this server's to a Meteor app.
+    pub(super) fn beside_meteor(self, is_beside_meteor: bool) -> Self {
+        Self {
+            is_beside_meteor,
+            ..self
+        }
     }
 
     /// The service of DDP, over SockJS and raw WebSocket.
@@ -76,7 +87,8 @@ impl Sites {
     ///
     /// A path belongs to the service with the longest prefix. Raw WebSocket is at `/websocket` and
     /// `/websocket/`, behind the path prefix. If none is configured, it is behind any path that
-    /// belongs to no service, so that a proxy need not remove a prefix.
+    /// belongs to no service, so that a proxy need not remove a prefix; but not beside a Meteor
+    /// app, which may have WebSockets of its own there.
     pub(super) fn find(&self, path: &str) -> Destination {
         let checks = self.health.as_ref();
         if let Some(check) = checks.and_then(|checks| checks.find(path)) {
@@ -103,7 +115,9 @@ impl Sites {
         let path = path.strip_suffix('/').unwrap_or(path);
         match path.strip_suffix("/websocket") {
             Some("") => Destination::WebSocket,
-            Some(_) if self.path_prefix.is_empty() => Destination::WebSocket,
+            Some(_) if self.path_prefix.is_empty() && !self.is_beside_meteor => {
+                Destination::WebSocket
+            }
             _ => Destination::Elsewhere,
         }
     }
@@ -173,6 +187,15 @@ mod tests {
             Some((0, "/info".to_owned()))
         );
         assert_eq!(sockjs(&sites, "/sockjs/info"), None);
+    }
+
+    #[test]
+    fn gateway_076_beside_a_meteor_app_other_websockets_are_the_apps() {
+        let sites = sites("").beside_meteor(true);
+        assert!(is_websocket(&sites, "/websocket"));
+        assert!(is_websocket(&sites, "/websocket/"));
+        assert!(!is_websocket(&sites, "/__meteor__hmr__/websocket"));
+        assert!(sockjs(&sites, "/sockjs/info").is_some());
     }
 
     #[test]

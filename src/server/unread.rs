@@ -143,6 +143,15 @@ fn lock(left: &Mutex<Left>) -> MutexGuard<'_, Left> {
 }
 
 impl RequestBody {
+    /// The body, which is waited for also while the server shuts down. Whoever reads it sees that
+    /// it makes progress.
+    pub(super) fn patient(mut self) -> Self {
+        if let Some(incoming) = &mut self.incoming {
+            incoming.wait_for_rest();
+        }
+        self
+    }
+
     /// The rest is no longer waited for.
     pub(super) fn give_up(&mut self) {
         self.ends(Left::Broken);

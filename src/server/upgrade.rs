@@ -21,6 +21,7 @@ use crate::shard::{Arrival, Peer};
 use crate::stream::Service;
 use crate::transport::Framing;
 use crate::transport::encryption::Encryption;
+use crate::transport::metered::{Metered, OverTcp};
 use crate::transport::websocket::{self, HandshakeRefusal};
 
 /// Takes hyper's upgrade out of a request that may become a WebSocket.
@@ -112,8 +113,8 @@ struct UpgradedSocket {
 
 /// Takes the socket back from hyper.
 fn take_socket(upgraded: Upgraded) -> Result<UpgradedSocket, String> {
-    let (socket, encryption, leftover) = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => (parts.io.into_inner(), None, parts.read_buf),
+    let (socket, encryption, leftover) = match upgraded.downcast::<TokioIo<Metered<TcpStream>>>() {
+        Ok(parts) => (unmetered(parts.io)?, None, parts.read_buf),
         Err(upgraded) => encrypted(upgraded)?,
     };
     let socket = socket.into_std().map_err(|error| error.to_string())?;
@@ -129,12 +130,17 @@ fn take_socket(upgraded: Upgraded) -> Result<UpgradedSocket, String> {
     })
 }
 
+fn unmetered<S: OverTcp>(socket: TokioIo<Metered<S>>) -> Result<S, String> {
+    let socket = socket.into_inner().into_inner();
+    socket.map_err(|error| error.to_string())
+}
+
 /// The same for a TLS connection: the TCP socket, and the state of its TLS.
 fn encrypted(upgraded: Upgraded) -> Result<(TcpStream, Option<Box<Encryption>>, Bytes), String> {
     #[cfg(feature = "tls")]
-    let upgraded = match upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() {
+    let upgraded = match upgraded.downcast::<TokioIo<Metered<TlsStream<TcpStream>>>>() {
         Ok(parts) => {
-            let (socket, connection) = parts.io.into_inner().into_inner();
+            let (socket, connection) = unmetered(parts.io)?.into_inner();
             let encryption = Box::new(Encryption::new(connection));
             return Ok((socket, Some(encryption), parts.read_buf));
         }

@@ -60,6 +60,7 @@ alive! {
     LiveSession counts sessions;
     ParkedSession counts parked_sessions;
     LiveSubscription counts subscriptions;
+    LiveTunnel counts tunnels;
     LiveUpstream counts upstreams;
     Login counts logins;
     SlowMethod counts slow_methods;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use updraft_bus::BusFaults;
 
 pub(crate) use gauge_guard::{
-    GaugeGuard, LiveConnection, LiveSession, LiveSubscription, LiveUpstream, Login, ParkedSession,
-    SlowMethod,
+    GaugeGuard, LiveConnection, LiveSession, LiveSubscription, LiveTunnel, LiveUpstream, Login,
+    ParkedSession, SlowMethod,
 };
 
 /// What is alive in a server at one moment, and what has happened since it started.
@@ -98,6 +98,16 @@ pub struct Stats {
     /// Messages of Meteor that were dropped because their collection is
     /// [owned](crate::Builder::owns) by this server.
     pub foreign_documents: u64,
+    /// Meteor servers that have refused their latest connection. While that is all of them, the
+    /// [health check](crate::HealthChecks) says that no new clients should come.
+    pub meteor_servers_away: usize,
+    /// Requests that were [passed](crate::Meteor::http) to Meteor and answered to their end.
+    pub passed_requests: u64,
+    /// Requests that were to be passed to Meteor, and were answered with 502 or 504 or broken off.
+    /// The log says why.
+    pub failed_requests: u64,
+    /// WebSockets that are passed to Meteor as they are, because they are not DDP's.
+    pub tunnels: usize,
     /// Whether the bus cannot be reached at the moment.
     pub bus_is_away: bool,
     /// How often the bus was connected successfully; each time but the first is a gap. Zero for the
@@ -136,6 +146,9 @@ pub(crate) struct Gauges {
     pub(crate) lost_upstreams: AtomicU64,
     pub(crate) unreadable_upstream: AtomicU64,
     pub(crate) foreign_documents: AtomicU64,
+    pub(crate) passed_requests: AtomicU64,
+    pub(crate) failed_requests: AtomicU64,
+    pub(crate) tunnels: AtomicUsize,
 }
 
 impl Gauges {
@@ -166,6 +179,9 @@ impl Gauges {
             lost_upstreams: self.lost_upstreams.load(Ordering::Relaxed),
             unreadable_upstream: self.unreadable_upstream.load(Ordering::Relaxed),
             foreign_documents: self.foreign_documents.load(Ordering::Relaxed),
+            passed_requests: self.passed_requests.load(Ordering::Relaxed),
+            failed_requests: self.failed_requests.load(Ordering::Relaxed),
+            tunnels: self.tunnels.load(Ordering::Relaxed),
             ..Stats::default()
         }
     }

@@ -4,6 +4,7 @@
 #[cfg_attr(not(feature = "tls"), path = "encryption/absent.rs")]
 pub(crate) mod encryption;
 mod framing;
+pub(crate) mod metered;
 pub(crate) mod websocket;
 
 pub(crate) use framing::Framing;

@@ -52,6 +52,46 @@ fn gateway_050_the_binary_stands_in_front_of_a_meteor_app() {
 }
 
 #[test]
+fn gateway_083_094_the_binary_passes_http_and_names_each_origin_that_it_refuses_once() {
+    let start = |origin: &str| {
+        let (app, port) = (free_port(), free_port());
+        let mut command = updraft();
+        command
+            .args(["--meteor", &format!("http://127.0.0.1:{app}")])
+            .args(["--allow-origin", origin])
+            .args(["--listen", &format!("127.0.0.1:{port}")]);
+        (Process::start(&mut command, port), port)
+    };
+    let info = |port: u16, origin: &str| {
+        let mut http = Http::connect(&format!("127.0.0.1:{port}"));
+        http.ask("GET /sockjs/info", &[("Origin", origin)], "")
+            .status
+    };
+    let (relay, port) = start("https://app.example");
+    let mut http = Http::connect(&format!("127.0.0.1:{port}"));
+    let page = http.body("GET /", "");
+    assert_eq!(
+        page,
+        "The app behind this server is not there (server 1 of 1).\n"
+    );
+    assert_eq!(info(port, "https://app.example"), 200);
+    for _ in 0..3 {
+        assert_eq!(info(port, "https://one.example"), 403);
+        assert_eq!(info(port, "https://two.example"), 403);
+    }
+    eventually("both are named", || {
+        let log = relay.output();
+        let lines = |origin: &str| {
+            let names = |line: &&str| line.contains(origin) && line.contains("--allow-origin");
+            log.lines().filter(names).count()
+        };
+        (lines("one.example"), lines("two.example")) == (1, 1)
+    });
+    let (_relay, port) = start("any");
+    assert_eq!(info(port, "https://one.example"), 200);
+}
+
+#[test]
 fn found_205_channels_are_relayed_as_declared_and_the_limit_of_memory_is_logged() {
     let redis = RedisServer::start();
     let port = free_port();

@@ -131,7 +131,7 @@ mod tests {
             ("row", 110),
             ("topic", 112),
             ("seed", 92),
-            ("gateway", 53),
+            ("gateway", 84),
             ("found", 63),
             ("deviation", 39),
         ];

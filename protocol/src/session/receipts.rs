@@ -127,7 +127,9 @@ mod tests {
 
         /// How many pings were sent, how many of them prove something, and how many proved it.
         fn told(&mut self) -> (usize, usize, usize) {
-            let Output { frames, actions, .. } = std::mem::take(&mut self.out);
+            let Output {
+                frames, actions, ..
+            } = std::mem::take(&mut self.out);
             let pings = frames.iter().filter(|frame| frame.to_text() == PING);
             let count = |is: fn(&Action) -> bool| actions.iter().filter(|it| is(it)).count();
             let pinged = count(|it| matches!(it, Action::Pinged));

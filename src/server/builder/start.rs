@@ -66,7 +66,8 @@ impl Builder {
         let prepared = prepare_shards(&settings, &memory)?;
         let shared = self.share(&settings, &prepared, memory, is_local)?;
         let shards = start_shards(prepared, &shared, &settings)?;
-        let origins = Origins::new(policy, local_addr.ip(), !proxies.is_empty(), is_encrypted);
+        let origins = Origins::new(policy, local_addr.ip(), !proxies.is_empty(), is_encrypted)
+            .with_cordova(shared.gateway.is_some());
         let admission = Admission::new(proxies, origins, settings.addresses, shared.clone());
         let front = Front::new(
             shards.clone(),
@@ -135,7 +136,9 @@ impl Builder {
         };
         let prefix = self.settings.http.path_prefix.clone();
         let services = std::mem::take(&mut self.services);
-        let sites = Sites::new(prefix, ddp, services).with_health(self.health.take());
+        let sites = Sites::new(prefix, ddp, services)
+            .with_health(self.health.take())
+            .beside_meteor(self.meteor.is_some());
         let paths: Vec<&str> = self.routes.iter().map(|(path, _)| path.as_str()).collect();
         routes::check(&paths, &sites)?;
         Ok(sites)
