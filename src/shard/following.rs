@@ -120,7 +120,7 @@ impl Following {
             place: beginning.place,
             horizon: beginning.horizon,
             only: beginning.only,
-            until: Some(beginning.until),
+            until: Some(beginning.until.offset),
             pace: Pace::Paused,
             waiting: 0,
             waiting_bytes: 0,
@@ -133,7 +133,6 @@ impl Following {
         let topic = self.topics.entry(feed.id());
         let topic = topic.or_insert_with(|| FollowedTopic::new(feed, port.clone()));
         topic.followers.push(id);
-        self.ledgers.open(of.connection);
         id
     }
 
@@ -166,7 +165,7 @@ impl Following {
             follower.place = beginning.place;
             follower.horizon = beginning.horizon;
             follower.only = beginning.only.clone();
-            follower.until = Some(beginning.until);
+            follower.until = Some(beginning.until.offset);
             follower.pace = Pace::Paused;
         }
     }
@@ -371,7 +370,7 @@ impl Following {
         let Some(follower) = self.followers.get_mut(index(id)) else {
             return false;
         };
-        let is_there = |until: &mut Place| follower.place.offset >= until.offset;
+        let is_there = |until: &mut Offset| follower.place.offset >= *until;
         follower.until.take_if(is_there).is_some()
     }
 

@@ -239,9 +239,8 @@ impl EventLoop {
         };
         let outgoing = &mut client.outgoing;
         outgoing.push_event(head, tail);
-        if let Some(ledger) = self.following.ledgers.of(connection) {
-            ledger.push(outgoing.queued_messages(), run, bytes, before);
-        }
+        let ledgers = &mut self.following.ledgers;
+        ledgers.push(connection, outgoing.queued_messages(), run, bytes, before);
         self.unsent.add_event(connection, outgoing);
         let is_notable =
             is_notable || outgoing.bytes() > self.shard.limits.flow && !client.waiting.is_full;
@@ -313,9 +312,7 @@ impl EventLoop {
         let Some(client) = self.clients.get(index) else {
             return;
         };
-        if let Some(ledger) = self.following.ledgers.of(index) {
-            drop(ledger.take());
-        }
+        self.following.ledgers.forget(index);
         let followers = client.subscriptions.iter().filter_map(|it| it.follower);
         followers.for_each(|id| self.following.pause(id));
     }
@@ -327,6 +324,7 @@ impl EventLoop {
             return unwritten;
         };
         let Some(ledger) = self.following.ledgers.of(index) else {
+            self.pause_followers(index);
             return unwritten;
         };
         let mut places = HashMap::new();

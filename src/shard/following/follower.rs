@@ -36,7 +36,7 @@ pub(super) struct Follower {
     /// While it reads a snapshot.
     pub(super) only: Option<Arc<Heads>>,
     /// The end of the topic when it began, until it is reached.
-    pub(super) until: Option<Place>,
+    pub(super) until: Option<Offset>,
     pub(super) pace: Pace,
     /// Records that were queued for its client and are not written, and their bytes. With receipts,
     /// those that the client has not confirmed.

@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 use updraft_protocol::session::Run;
 use updraft_topics::Place;
 
-/// The ledgers of all clients that have followed a topic.
+/// The ledgers of all clients for which records wait.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Ledgers {
-    /// By the indexes of the connections. Filled by `open`, drained by `forget`; as long as the
-    /// highest index.
+    /// By the indexes of the connections. Filled by `push`, drained by `tidy` and `forget`; as long
+    /// as the highest index.
     ledgers: Vec<Option<Box<Ledger>>>,
 }
 
@@ -20,7 +20,7 @@ pub(in crate::shard) struct Ledger {
     /// In the order of the queue. Filled by `push`, drained by `written`; bounded by the windows of
     /// the client's subscriptions.
     entries: VecDeque<Entry>,
-    /// Messages that were written since the client first followed a topic.
+    /// Messages that were written since this ledger was begun.
     written: u64,
 }
 
@@ -34,27 +34,39 @@ struct Entry {
     before: Place,
 }
 
-/// The capacity that is kept while nothing waits.
-const KEPT_ENTRIES: usize = 4;
-
 impl Ledgers {
-    /// A client follows a topic.
-    pub(super) fn open(&mut self, connection: usize) {
+    /// A record was queued for a client as the last of so many messages.
+    pub(in crate::shard) fn push(
+        &mut self,
+        connection: usize,
+        queued: usize,
+        run: Run,
+        bytes: u32,
+        before: Place,
+    ) {
         if self.ledgers.len() <= connection {
             let len = connection.saturating_add(1);
             self.ledgers.resize_with(len, || None);
         }
         if let Some(ledger) = self.ledgers.get_mut(connection) {
-            ledger.get_or_insert_default();
+            let ledger = ledger.get_or_insert_default();
+            ledger.push(queued, run, bytes, before);
         }
     }
 
-    /// The ledger of a client, if it has followed a topic.
+    /// Frees the ledger of a client for which no record waits: there are many such clients.
+    pub(super) fn tidy(&mut self, connection: usize) {
+        if let Some(ledger) = self.ledgers.get_mut(connection) {
+            ledger.take_if(|ledger| ledger.entries.is_empty());
+        }
+    }
+
+    /// The ledger of a client, if records wait for it.
     pub(in crate::shard) fn of(&mut self, connection: usize) -> Option<&mut Ledger> {
         self.ledgers.get_mut(connection)?.as_deref_mut()
     }
 
-    /// A client is gone.
+    /// A client, or its queue, is gone.
     pub(in crate::shard) fn forget(&mut self, connection: usize) {
         if let Some(ledger) = self.ledgers.get_mut(connection) {
             *ledger = None;
@@ -64,7 +76,7 @@ impl Ledgers {
 
 impl Ledger {
     /// A record was queued as the last of so many messages.
-    pub(in crate::shard) fn push(&mut self, queued: usize, run: Run, bytes: u32, before: Place) {
+    fn push(&mut self, queued: usize, run: Run, bytes: u32, before: Place) {
         let number = self.written.saturating_add(queued as u64);
         self.entries.push_back(Entry {
             number,
@@ -101,9 +113,6 @@ impl Ledger {
         }
         if let Some((run, count, bytes)) = sum {
             records(run, count, bytes);
-        }
-        if self.entries.is_empty() && self.entries.capacity() > KEPT_ENTRIES {
-            self.entries = VecDeque::new();
         }
     }
 

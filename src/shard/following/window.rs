@@ -29,6 +29,7 @@ impl Following {
             for (run, id) in moved {
                 self.take_for_confirmed(id, ledger.first_of(run));
             }
+            ledgers.tidy(connection);
         }
         self.ledgers = ledgers;
     }
