@@ -79,6 +79,9 @@ impl tracing::Subscriber for Logged {
 #[test]
 fn seed_055_each_event_is_logged_for_who_wants_to_see_it() {
     let logged = Logged::default();
+    // As long as there is only one subscriber, `tracing` asks that of the thread which comes to a
+    // line first: with another test's thread, that is none, and nobody is told from then on.
+    let _second = tracing::Dispatch::new(Logged::default());
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build().unwrap();
     tracing::subscriber::with_default(logged.clone(), || {
