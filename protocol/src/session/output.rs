@@ -1,5 +1,7 @@
 //! What a session asks of its host.
 
+#[cfg(doc)]
+use super::Session;
 use super::{Run, SessionId};
 use crate::ejson::Value;
 use crate::message::{ErrorCode, Frame};
