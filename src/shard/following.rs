@@ -51,6 +51,7 @@ pub(super) struct Following {
     port: Arc<dyn FeedPort>,
     /// How much may wait for each follower.
     window: Room,
+    /// When clients with cursors are asked to confirm.
     receipts: ReceiptLimits,
     /// Filled by `add`, drained with the last follower of a topic.
     topics: HashMap<FeedId, FollowedTopic, RandomState>,

@@ -100,8 +100,6 @@ pub(crate) struct Case {
     pub(crate) feed: Option<Feed>,
     /// Users of Updraft's accounts; zero switches accounts off.
     pub(crate) users: usize,
-    /// Records in a topic of Updraft's; with zero there is no topic.
-    pub(crate) missed: usize,
 }
 
 /// Deliveries a second where the rate is fixed.
@@ -255,7 +253,6 @@ impl Measure {
             Self::Storm => cases(vec![1, 10, 100], &|point| Case {
                 point,
                 pace: Pace::Missed(point as u64),
-                missed: point,
                 ..common
             }),
             Self::Shards => cases(vec![1, 2], &|point| Case {
@@ -317,7 +314,6 @@ impl Measure {
             },
             feed: (self == Self::Documents).then_some(Feed::Method),
             users: if self == Self::Logins { clients } else { 0 },
-            missed: 0,
         }
     }
 }

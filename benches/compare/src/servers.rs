@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use updraft_load::{Feed, Protocol};
+use updraft_load::{Feed, Pace, Protocol};
 
 use crate::measures::Case;
 use crate::workspace::{is_installed, root, run, target};
@@ -176,13 +176,17 @@ impl Server {
     ) -> Result<Vec<String>, String> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let folder = target().join("bench");
+        let missed = match case.pace {
+            Pace::Missed(each) => each,
+            _ => 0,
+        };
         let environment = vec![
             "env".into(),
             format!("PORT={port}"),
             format!("REDIS_URL=redis://127.0.0.1:{redis}"),
             format!("SHARDS={}", case.shards),
             format!("USERS={}", case.users),
-            format!("MISSED={}", case.missed),
+            format!("MISSED={missed}"),
             "NODE_ENV=production".into(),
         ];
         let server = match self.program {

@@ -107,8 +107,8 @@ impl RequestQueue {
         }
     }
 
-    /// Takes the first message out, which is no login. `Err` if it cannot be parsed again, because no new ObjectID
-    /// could be made.
+    /// Takes the first message out, which is no login. `Err` if it cannot be parsed again, because no
+    /// new ObjectID could be made.
     pub(super) fn pop(
         &mut self,
         config: &SessionConfig,
