@@ -25,8 +25,8 @@ const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 
 /// The topics of a store, as a process uses them. A process needs one of these for each store.
 ///
-/// Keep it as long as its topics are used: dropping it, or [`close`](Self::close), ends their readers,
-/// and who begins to read or to follow one later is answered [`TopicError::ShuttingDown`].
+/// It may be dropped before its topics and groups: what runs for them in this process ends with the
+/// last handle of any kind, or by [`close`](Self::close).
 #[derive(Debug)]
 pub struct Topics {
     store: Store,
@@ -270,9 +270,9 @@ impl Topics {
         &self.wake_ups
     }
 
-    /// Ends the readers, and every later call, with [`TopicError::ShuttingDown`].
+    /// Ends the readers, and every later call of any handle, with [`TopicError::ShuttingDown`].
     pub fn close(&self) {
-        self.wake_ups.closed().cancel();
+        self.wake_ups.close();
     }
 
     /// As [`close`](Self::close), and waits until other processes can have what this one had in
@@ -288,12 +288,6 @@ impl Topics {
         tasks.close();
         // What is left after that ends with the process.
         timeout(DEADLINE, tasks.wait()).await.ok();
-    }
-}
-
-impl Drop for Topics {
-    fn drop(&mut self) {
-        self.close();
     }
 }
 

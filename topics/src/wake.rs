@@ -19,14 +19,22 @@ use crate::TopicName;
 /// After how long the bus is asked again when it does not carry the channel.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
-/// The wake-ups of a process.
+/// The wake-ups of a process, and the end of its topics. All handles share them: the topics are
+/// closed by [`close`](Self::close), or when the last handle is dropped.
 pub(crate) struct WakeUps {
+    state: Arc<State>,
+    /// Cancelled when the topics are closed.
+    closed: CancellationToken,
+    /// What runs until then, and what ends then in good order.
+    tasks: TaskTracker,
+}
+
+/// What the handles share with the tasks, which thus keep no handle alive.
+struct State {
     channels: Arc<Channels>,
     table: Mutex<WakeTable>,
     /// Says that there is something to announce.
     dirty: Notify,
-    closed: CancellationToken,
-    tasks: TaskTracker,
 }
 
 #[derive(Default)]
@@ -50,9 +58,11 @@ pub(crate) struct Watcher {
 impl WakeUps {
     pub(crate) fn new(channels: Arc<Channels>) -> Arc<Self> {
         Arc::new(Self {
-            channels,
-            table: Mutex::default(),
-            dirty: Notify::new(),
+            state: Arc::new(State {
+                channels,
+                table: Mutex::default(),
+                dirty: Notify::new(),
+            }),
             closed: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })
@@ -60,11 +70,11 @@ impl WakeUps {
 
     /// Watches a topic. What is appended after this wakes the watcher.
     pub(crate) fn watch(self: &Arc<Self>, topic: &TopicName) -> Watcher {
-        let mut table = self.lock();
+        let mut table = self.state.lock();
         let sender = table.watched.entry(topic.clone()).or_default();
         let grew = sender.subscribe();
         if !std::mem::replace(&mut table.is_listening, true) {
-            self.tasks.spawn(Arc::clone(self).listen());
+            self.spawn(|state| async move { state.listen().await });
         }
         Watcher {
             topic: topic.clone(),
@@ -74,18 +84,23 @@ impl WakeUps {
     }
 
     /// Wakes those who watch the topic here, and elsewhere unless the store does so.
-    pub(crate) fn grew(self: &Arc<Self>, topic: &TopicName, store_announces: bool) {
-        let mut table = self.lock();
+    pub(crate) fn grew(&self, topic: &TopicName, store_announces: bool) {
+        let mut table = self.state.lock();
         table.wake(topic);
         if store_announces {
             return;
         }
         if table.grown.insert(topic.clone()) {
-            self.dirty.notify_one();
+            self.state.dirty.notify_one();
         }
         if !std::mem::replace(&mut table.is_announcing, true) {
-            self.tasks.spawn(Arc::clone(self).announce());
+            self.spawn(|state| async move { state.announce().await });
         }
+    }
+
+    /// Ends the readers, and what runs for them.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
     }
 
     pub(crate) fn closed(&self) -> &CancellationToken {
@@ -96,48 +111,64 @@ impl WakeUps {
         &self.tasks
     }
 
-    async fn announce(self: Arc<Self>) {
-        let announcing = async {
-            loop {
-                self.dirty.notified().await;
-                let grown = std::mem::take(&mut self.lock().grown);
-                for topic in grown {
-                    let name = Value::from(topic.as_str());
-                    let sent = self
-                        .channels
-                        .emit_internally(InternalChannel::Topics, &name);
-                    if let Err(error) = sent.await {
-                        tracing::debug!(%error, "readers elsewhere were not woken");
-                    }
+    /// Runs something until the topics are closed.
+    fn spawn<F>(&self, run: impl FnOnce(Arc<State>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let closed = self.closed.clone();
+        let running = run(Arc::clone(&self.state));
+        self.tasks.spawn(async move {
+            closed.run_until_cancelled(running).await;
+        });
+    }
+}
+
+impl Drop for WakeUps {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl State {
+    /// Never resolves.
+    async fn announce(&self) {
+        loop {
+            self.dirty.notified().await;
+            let grown = std::mem::take(&mut self.lock().grown);
+            for topic in grown {
+                let name = Value::from(topic.as_str());
+                let sent = self
+                    .channels
+                    .emit_internally(InternalChannel::Topics, &name);
+                if let Err(error) = sent.await {
+                    tracing::debug!(%error, "readers elsewhere were not woken");
                 }
             }
-        };
-        self.closed.run_until_cancelled(announcing).await;
+        }
     }
 
-    async fn listen(self: Arc<Self>) {
-        let listening = async {
-            let mut is_told = false;
-            loop {
-                match self
-                    .channels
-                    .listen_internally(InternalChannel::Topics)
-                    .await
-                {
-                    Ok(listener) => {
-                        is_told = false;
-                        self.hear(listener).await;
-                    }
-                    Err(error) if !std::mem::replace(&mut is_told, true) => tracing::warn!(
-                        %error,
-                        "Readers of topics are not woken, and wait for their next poll."
-                    ),
-                    Err(_) => {}
+    /// Never resolves.
+    async fn listen(&self) {
+        let mut is_told = false;
+        loop {
+            match self
+                .channels
+                .listen_internally(InternalChannel::Topics)
+                .await
+            {
+                Ok(listener) => {
+                    is_told = false;
+                    self.hear(listener).await;
                 }
-                sleep(LISTEN_AGAIN).await;
+                Err(error) if !std::mem::replace(&mut is_told, true) => tracing::warn!(
+                    %error,
+                    "Readers of topics are not woken, and wait for their next poll."
+                ),
+                Err(_) => {}
             }
-        };
-        self.closed.run_until_cancelled(listening).await;
+            sleep(LISTEN_AGAIN).await;
+        }
     }
 
     async fn hear(&self, mut listener: Listener) {
@@ -195,7 +226,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        let mut table = self.wake_ups.lock();
+        let mut table = self.wake_ups.state.lock();
         if let Some(sender) = table.watched.get(&self.topic)
             && sender.receiver_count() <= 1
         {

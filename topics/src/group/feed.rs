@@ -103,6 +103,9 @@ async fn read(
             Ok(outcome) => outcome,
             Err(TopicError::Damaged { offset }) => Outcome::Damaged(offset),
             Err(error) => {
+                if pages.is_closed() {
+                    return;
+                }
                 tracing::debug!(topic = %core.name, %error, "a group cannot read");
                 sleep(AFTER_ERROR).await;
                 continue;

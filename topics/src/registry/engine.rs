@@ -10,8 +10,9 @@ use crate::{
     Group, GroupSettings, Interest, Lease, RegisterKey, Settings, Topic, TopicError, Topics,
 };
 
-/// The pools, streams and groups of a registry. Its clones are handles of the same ones; when the
-/// last one and the brokers made of it are dropped, its readers end.
+/// The pools, streams and groups of a registry. Its clones are handles of the same ones. What runs for
+/// them in this process ends with the last handle of any kind, those of brokers, topics and groups
+/// included.
 #[derive(Clone, Debug)]
 pub struct Engine(Arc<Inner>);
 

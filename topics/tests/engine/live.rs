@@ -1,12 +1,13 @@
 //! Readers at the end of a topic: wake-ups, ends, and reading while others publish.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 use updraft_topics::{
-    Append, Content, Entry, Log, Memory, NewRecord, OnLoss, Position, Received, Settings, Start,
-    Topics,
+    Append, Content, Emitter, Entry, GroupSettings, Log, Memory, NewRecord, OnLoss, Position,
+    Received, Settings, Start, Store, Topics,
 };
 
 use crate::store::Faulty;
@@ -168,7 +169,7 @@ async fn topic_036_039_wake_ups_may_come_too_often_and_for_nothing() {
     let topic = topics.topic("orders", no_poll()).await.unwrap();
     let mut reader = topic.reader(Start::Earliest, OnLoss::Fail).await.unwrap();
     assert!(is_silent(&mut reader).await);
-    let channels = updraft_topics::Store::from(memory).channels;
+    let channels = Store::from(memory).channels;
     let orders = updraft_bus::internal::InternalChannel::Topics;
     let (read, ()) = tokio::join!(numbers(&mut reader, 200), async {
         for n in 1..=200 {
@@ -194,7 +195,7 @@ async fn a_gap_of_the_bus_means_read_again() {
     let mut reader = topic.reader(Start::Earliest, OnLoss::Fail).await.unwrap();
     assert!(is_silent(&mut reader).await);
     // The listener does not run meanwhile, so that its queue overflows.
-    let channels = updraft_topics::Store::from(memory.clone()).channels;
+    let channels = Store::from(memory.clone()).channels;
     let names = updraft_bus::internal::InternalChannel::Topics;
     for _ in 0..2000 {
         channels
@@ -325,7 +326,7 @@ async fn closing_the_topics_ends_their_readers() {
     let mut reader = topic.reader(Start::Latest, OnLoss::Fail).await.unwrap();
     let (ended, ()) = tokio::join!(item(&mut reader), async {
         tokio::task::yield_now().await;
-        drop(topics);
+        topics.close();
     });
     assert_eq!(ended.unwrap().unwrap_err().code(), "shutting-down");
     assert!(item(&mut reader).await.is_none());
@@ -333,6 +334,51 @@ async fn closing_the_topics_ends_their_readers() {
         topic.publish(text("a")).await.unwrap_err().code(),
         "shutting-down"
     );
+}
+
+#[tokio::test]
+async fn a_handle_of_any_kind_keeps_the_topics_open() {
+    let (topics, orders) = topic(no_poll()).await;
+    let group = topics.group("billing", GroupSettings::on([&orders]));
+    let group = group.await.unwrap();
+    drop(topics);
+    let mut reader = orders.reader(Start::Latest, OnLoss::Fail).await.unwrap();
+    let producer = orders.producer();
+    drop(orders);
+    let (message, published) = tokio::join!(message(&mut reader), producer.publish(text("a")));
+    assert_eq!(message.offset(), published.unwrap().position.offset());
+    drop((reader, producer));
+    let mut member = group.member("w1");
+    drop(group);
+    let deliveries = member.fetch(1).await.unwrap();
+    deliveries[0].ack().await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_of_the_topics_is_left_when_the_last_handle_is_dropped() {
+    let store = Store::from(Memory::new());
+    let (log, registers) = (Arc::downgrade(&store.log), Arc::downgrade(&store.registers));
+    let topics = Topics::open(store);
+    let mut settings = no_poll();
+    settings.retention.max_records = Some(10);
+    let orders = topics.topic("orders", settings).await.unwrap();
+    let group = topics.group("billing", GroupSettings::on([&orders]));
+    let group = group.await.unwrap();
+    let mut member = group.member("w1");
+    fill(&orders, 1, 1).await;
+    let deliveries = member.fetch(1).await.unwrap();
+    deliveries[0].ack().await.unwrap();
+    let emitter = Emitter::on_topic(&orders).cursor("billing").open();
+    let emitter = emitter.await.unwrap();
+    emitter.trigger("n", 1).unwrap().stored().await.unwrap();
+    drop((topics, orders, group, member, deliveries));
+    emitter.trigger("n", 2).unwrap().stored().await.unwrap();
+    assert!(log.strong_count() > 0);
+    drop(emitter);
+    eventually("the tasks end", async || {
+        log.strong_count() == 0 && registers.strong_count() == 0
+    })
+    .await;
 }
 
 #[tokio::test]
