@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -16,11 +17,15 @@ use super::{Counts, Emitter, Event, Filter, Handle, Shared};
 use crate::random::random;
 use crate::{OnLoss, Reader, Start, Topic, TopicError};
 
+/// For how long a cursor is kept that no emitter uses, unless the program says otherwise.
+const CURSOR_EXPIRES: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// What an emitter is to be. See [`Emitter`] for an example.
 #[must_use = "it does nothing until it is opened"]
 pub struct EmitterBuilder {
     topic: Topic,
     history: History,
+    cursor_expires: Duration,
     own_events: bool,
     listeners: Listeners,
 }
@@ -56,6 +61,7 @@ impl EmitterBuilder {
         Self {
             topic: topic.clone(),
             history: History::NEW,
+            cursor_expires: CURSOR_EXPIRES,
             own_events: true,
             listeners: Listeners::default(),
         }
@@ -86,7 +92,8 @@ impl EmitterBuilder {
 
     /// Goes on where the last emitter with a cursor of this name has ended, and remembers up to
     /// where events have fired. The cursor is made if there is none. It stays in the store, also
-    /// when the topic is deleted.
+    /// when the topic is deleted, until it [expires](Self::cursor_expires). It does not keep events
+    /// in the topic: those that retention has removed meanwhile are told as a gap.
     ///
     /// It is written while events fire. After a crash those fire again that had fired since it was
     /// written last, and none is left out. Where an effect must not be repeated, have no cursor:
@@ -101,6 +108,15 @@ impl EmitterBuilder {
         let (start, _) = self.history.kept();
         let cursor = Some(name.into());
         self.history = History::Kept { start, cursor };
+        self
+    }
+
+    /// For how long the cursor is kept when no emitter has it any more: 7 days by default. An emitter
+    /// that comes later begins as if there had never been one. While an emitter has the cursor it
+    /// does not expire, however long nothing fires; after a crash, up to a third of the time may be
+    /// over already.
+    pub const fn cursor_expires(mut self, after: Duration) -> Self {
+        self.cursor_expires = after;
         self
     }
 
@@ -145,7 +161,7 @@ impl EmitterBuilder {
         let features = topic.core().log.features();
         let persist = matches!(self.history, History::Kept { .. });
         seat::agree(&topic, persist).await?;
-        let place = Places::open(&topic, self.history, &id).await?;
+        let place = Places::open(&topic, self.history, self.cursor_expires, &id).await?;
         let shared = Arc::new(Shared {
             id: id.into(),
             own_events: self.own_events,
@@ -182,7 +198,12 @@ enum Keeper {
 }
 
 impl Places {
-    async fn open(topic: &Topic, history: History, id: &str) -> Result<Self, TopicError> {
+    async fn open(
+        topic: &Topic,
+        history: History,
+        cursor_expires: Duration,
+        id: &str,
+    ) -> Result<Self, TopicError> {
         let (start, keeper) = match history {
             History::Removed => {
                 let seat = Seat::take(topic, id).await?;
@@ -196,7 +217,7 @@ impl Places {
                 start,
                 cursor: Some(name),
             } => {
-                let (mut cursor, position) = Cursor::open(topic, &name).await?;
+                let (mut cursor, position) = Cursor::open(topic, &name, cursor_expires).await?;
                 let start = position.map_or(start, Start::Position);
                 let reader = topic.reader(start, OnLoss::Earliest).await?;
                 if let (None, Some(begin)) = (position, reader.position()) {

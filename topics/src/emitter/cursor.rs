@@ -1,10 +1,11 @@
-//! Up to where the events of an emitter have fired, kept for the next one of the same name.
+//! Up to where the events of an emitter have fired, kept for the next one of the same name, if that
+//! comes within a while.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::seat::namespace;
 use crate::random::random;
@@ -15,6 +16,9 @@ use crate::{
 /// After how long the register is written again when that has failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// The shortest time after which a cursor at rest is written again.
+const SHORTEST_REST: Duration = Duration::from_millis(10);
+
 /// A cursor that this process has. Its register holds `OWNER POSITION`: who opens it becomes its
 /// owner, and the former one finds that out when it writes.
 pub(super) struct Cursor {
@@ -22,6 +26,8 @@ pub(super) struct Cursor {
     key: RegisterKey,
     /// Longest time for one answer of the store.
     patience: Duration,
+    /// For how long the register is kept, from each write on.
+    expires: Duration,
     owner: String,
     /// What the register has. `None` if there is none.
     version: Option<Version>,
@@ -34,12 +40,14 @@ impl Cursor {
     pub(super) async fn open(
         topic: &Topic,
         name: &str,
+        expires: Duration,
     ) -> Result<(Self, Option<Position>), TopicError> {
         let core = topic.core();
         let mut cursor = Self {
             registers: Arc::clone(&core.registers),
             key: RegisterKey::new(&namespace(topic.name()), &format!("cursor {name}"))?,
             patience: core.settings.deadline,
+            expires,
             owner: format!("{:016x}", random()),
             version: None,
             is_unsure: false,
@@ -66,7 +74,8 @@ impl Cursor {
         }
     }
 
-    /// Writes each new position, or the latest of them, until the sender is dropped.
+    /// Writes each new position, or the latest of them, until the sender is dropped: then once more,
+    /// so that the register is kept for its whole time. At rest it is written twice within that time.
     ///
     /// # Errors
     ///
@@ -75,13 +84,22 @@ impl Cursor {
         mut self,
         mut fired: watch::Receiver<Option<Position>>,
     ) -> Result<(), TopicError> {
+        let rest = (self.expires / 3).max(SHORTEST_REST);
         let mut written = None;
+        let mut wrote = Instant::now();
         loop {
-            let is_over = fired.changed().await.is_err();
+            let (is_over, is_due) = tokio::select! {
+                changed = fired.changed() => (changed.is_err(), false),
+                () = sleep(rest.saturating_sub(wrote.elapsed())) => (false, true),
+            };
             let position = *fired.borrow_and_update();
-            if let Some(position) = position.filter(|it| Some(*it) != written) {
+            let is_to_write = is_over || is_due || position != written;
+            if let Some(position) = position.filter(|_| is_to_write) {
                 match self.write(position).await {
-                    Ok(()) => written = Some(position),
+                    Ok(()) => {
+                        written = Some(position);
+                        wrote = Instant::now();
+                    }
                     Err(TopicError::LeaseLost) => return Err(TopicError::LeaseLost),
                     Err(error) => {
                         tracing::debug!(key = ?self.key, %error, "a cursor was not written");
@@ -113,6 +131,7 @@ impl Cursor {
         let value = format!("{} {position}", self.owner);
         loop {
             let swap = Swap::write(self.key.clone(), self.version, value.clone())?;
+            let swap = swap.expires(self.expires);
             self.is_unsure = true;
             let swapped = timeout(self.patience, self.registers.swap(vec![swap])).await;
             let swapped = swapped.unwrap_or(Err(TopicError::Unavailable(None)))?;

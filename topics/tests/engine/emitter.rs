@@ -54,6 +54,44 @@ async fn topic_099_a_listener_that_panics_is_counted_and_harms_nothing() {
 }
 
 #[tokio::test]
+async fn topic_100_a_cursor_expires_when_no_emitter_has_it() {
+    let (_topics, topic) = topic(Settings::default()).await;
+    let version = async || {
+        let namespace = "updraft/emitter/orders";
+        let found = topic.registers().scan(namespace, "cursor ", None, 9);
+        let found = found.await.unwrap().pop();
+        found.map(|(_, register)| register.version)
+    };
+    let open = async |fired: &Fired| {
+        let emitter = Emitter::on_topic(&topic)
+            .cursor("billing")
+            .cursor_expires(Duration::from_millis(300))
+            .on("n", noting(fired));
+        emitter.open().await.unwrap()
+    };
+    let fired = Fired::default();
+    let emitter = open(&fired).await;
+    emitter.trigger("n", 1).unwrap();
+    until(&fired, [1]).await;
+    // It stays while an emitter has it, although nothing fires.
+    for _ in 0..3 {
+        let before = version().await;
+        eventually("it is written again", async || {
+            version().await.is_some_and(|now| Some(now) != before)
+        })
+        .await;
+    }
+    let other = Emitter::on_topic(&topic).open().await.unwrap();
+    emitter.close().await.unwrap();
+    eventually("it expires", async || version().await.is_none()).await;
+    other.trigger("n", 2).unwrap().stored().await.unwrap();
+    // Who comes now begins with what comes next.
+    let emitter = open(&fired).await;
+    emitter.trigger("n", 3).unwrap();
+    until(&fired, [1, 3]).await;
+}
+
+#[tokio::test]
 async fn topic_099_seed_046_listeners_come_and_go() {
     let (_topics, topic) = topic(Settings::default()).await;
     let emitter = Emitter::on_topic(&topic).open().await.unwrap();
