@@ -2,7 +2,7 @@
 
 import { type Credentials, identify, logout } from './account.js';
 import type { ClientEvents } from './client-events.js';
-import type { ConsumeHandler, ConsumeOptions, Consumer } from './consume/api.js';
+import type { CloseOptions, ConsumeHandler, ConsumeOptions, Consumer } from './consume/api.js';
 import { GroupConsumer } from './consume/consumer.js';
 import type { SessionOptions } from './ddp/session.js';
 import { type Json, toEjson } from './ejson.js';
@@ -231,13 +231,13 @@ export class Client {
   }
 
   /**
-   * Ends the connection and closes the store, when the handlers of its consumers have ended. Later
-   * calls reject with `closed`.
+   * Ends the connection and closes the store, when the handlers of its consumers have ended, or
+   * after `timeout` as in `Consumer.close`. Later calls reject with `closed`.
    */
-  async close(): Promise<void> {
+  async close(options?: CloseOptions): Promise<void> {
     if (this.#closed.signal.aborted) return;
     this.#closed.abort();
-    await Promise.all([...this.#consumers].map((consumer) => consumer.close()));
+    await Promise.all([...this.#consumers].map((consumer) => consumer.close(options)));
     await (await this.#namespace).close(closed());
   }
 

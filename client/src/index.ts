@@ -6,7 +6,14 @@
 
 export { Client, type Loaded } from './client.js';
 export type { ClientEvents } from './client-events.js';
-export type { ConsumeHandler, ConsumeOptions, Consumer, Delivery, Signal } from './consume/api.js';
+export type {
+  CloseOptions,
+  ConsumeHandler,
+  ConsumeOptions,
+  Consumer,
+  Delivery,
+  Signal,
+} from './consume/api.js';
 export type { Backoff } from './ddp/backoff.js';
 export type { HeartbeatTimes } from './ddp/heartbeat.js';
 export type { WebSocketClass, WebSocketLike } from './ddp/link.js';

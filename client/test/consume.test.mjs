@@ -231,6 +231,33 @@ testWithFake('closing waits for what runs, and leaves the rest to others', async
   assert.equal(await codeOf(client.consume(GROUP, () => {})), 'closed');
 });
 
+testWithFake('closing does not wait for ever', async (world) => {
+  const { group, client, told } = open(world);
+  group.publish('stuck');
+  group.publish('behind it');
+  const { pass, passed } = gate();
+  const signals = [];
+  const stuck = async ({ signal }) => {
+    signals.push(signal);
+    await passed;
+  };
+  const consumer = await client.consume(GROUP, stuck, { credit: 1 });
+  await until('one runs', () => signals.length === 1);
+  await consumer.close({ timeout: 1 });
+  assert.equal(signals[0].aborted, true);
+  assert.equal(consumer.pending, 0);
+  await until('it has left', () => group.leavers === 1);
+  // Others have them, and what still runs says nothing.
+  const handled = [];
+  const other = await client.consume(GROUP, ({ payload }) => void handled.push(payload));
+  await until('all are handled', () => group.lag === 0);
+  assert.deepEqual(handled.sort(), ['behind it', 'stuck']);
+  pass();
+  await other.close({ timeout: Infinity });
+  assert.deepEqual(group.answers.length, 2);
+  assert.deepEqual(told.of('error'), []);
+});
+
 testWithFake('refusals', async (world) => {
   const { group, client, told } = open(world);
   world.server.refusedSubscriptions.push({ error: 403, reason: 'no', message: 'no [403]' });

@@ -55,8 +55,14 @@ export interface Consumer {
   /** How many records it has. */
   readonly pending: number;
   /**
-   * Begins nothing more, and resolves when all that runs has ended and is answered. What had not
-   * begun is given to others.
+   * Begins nothing more, and resolves when all that runs has ended and is answered, or after
+   * `timeout`. What had not begun, and what has not ended then, is given to others.
    */
-  close(): Promise<void>;
+  close(options?: CloseOptions): Promise<void>;
+}
+
+/** How a consumer, or a client with consumers, ends. */
+export interface CloseOptions {
+  /** How many milliseconds handlers have to end: 30,000 by default. */
+  timeout?: number;
 }

@@ -9,9 +9,15 @@ import { asUpdraftError, textOf, UpdraftError } from '../errors.js';
 import { randomId } from '../ids.js';
 import { isPassing, retryDelay } from '../leader/refusal.js';
 import type { Codec } from '../message.js';
-import type { ConsumeHandler, ConsumeOptions, Consumer, Delivery } from './api.js';
+import type { CloseOptions, ConsumeHandler, ConsumeOptions, Consumer, Delivery } from './api.js';
 import { type Sent, toDelivery, toSent } from './delivery.js';
 import { Lanes, type Outcome } from './lanes.js';
+
+/** How many milliseconds handlers have to end: as long as a record is a client's by default. */
+const CLOSE_TIMEOUT = 30_000;
+
+/** The longest time of a timer, in milliseconds. Longer ones fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** What a consumer works with. */
 export interface ConsumerParts {
@@ -76,10 +82,15 @@ export class GroupConsumer implements Consumer {
     return this.#works.size;
   }
 
-  async close(): Promise<void> {
+  async close({ timeout = CLOSE_TIMEOUT }: CloseOptions = {}): Promise<void> {
     this.#isClosing = true;
     this.#wake();
-    await this.#lanes.ended();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, Math.min(timeout, LONGEST_TIMER));
+    });
+    await Promise.race([this.#lanes.ended(), late]);
+    clearTimeout(timer);
     this.stop();
   }
 
