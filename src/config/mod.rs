@@ -30,6 +30,7 @@ pub use crate::limit::{AddressLimits, RequestRate, RuleLimits};
 pub use crate::shard::polling_sessions::PollingLimits;
 pub use crate::shard::{ClientLimits, InboxLimits, SilenceLimit, TakeoverLimits};
 pub use crate::transport::websocket::FrameRate;
+pub use crate::worker::WorkerSettings;
 pub use drain::DrainSettings;
 pub use http::HttpSettings;
 pub use listener::ListenerSettings;
@@ -72,6 +73,8 @@ pub struct Settings {
     pub clients: ClientLimits,
     /// Places in topics that are kept for clients.
     pub cursors: CursorSettings,
+    /// Clients that work for groups.
+    pub workers: WorkerSettings,
     /// How much may wait for a shard.
     pub inbox: InboxLimits,
     /// SockJS sessions over HTTP requests.
@@ -106,6 +109,7 @@ pub struct Settings {
 impl Settings {
     /// Refuses settings with which nobody could connect.
     pub(crate) fn check(&self) -> Result<()> {
+        self.workers.check()?;
         self.http.check()
     }
 }
@@ -150,7 +154,9 @@ mod tests {
             include_str!("../../docs/connections.md"),
             include_str!("../../docs/deviations.md"),
             include_str!("../../docs/memory.md"),
+            include_str!("../../docs/topics-over-ddp.md"),
             include_str!("../../docs/vent.md"),
+            include_str!("../../docs/workers.md"),
         ] {
             let named = page.split('`').skip(1).step_by(2);
             let named = named.map(|text| text.strip_prefix("settings.").unwrap_or(text));

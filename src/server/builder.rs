@@ -47,6 +47,7 @@ use crate::publication::{Publication, Subscription, Vent};
 use crate::shard::orders::Orders;
 use crate::stream::{Service, SockJs};
 use crate::topic::ExposedTopics;
+use crate::worker::Worker;
 
 /// Collects what a server is to do; [`bind`](Self::bind) makes it one.
 ///
@@ -60,6 +61,8 @@ pub struct Builder {
     strategies: Strategies,
     /// Those that clients may name.
     topics: ExposedTopics,
+    /// By their names.
+    workers: Vec<(String, Worker)>,
     accounts: Option<Accounts>,
     /// In the order in which they are asked.
     authenticators: Vec<Box<dyn AnyAuthenticator>>,
@@ -97,6 +100,7 @@ impl Default for Builder {
             methods: Vec::new(),
             strategies: Strategies::default(),
             topics: ExposedTopics::default(),
+            workers: Vec::new(),
             accounts: None,
             authenticators: Vec::new(),
             bus: Bus::default(),
@@ -355,7 +359,7 @@ impl Builder {
     /// the address cannot be listened on, because another program does for example. Either is one
     /// line that names the value and the remedy.
     pub async fn bind(self, address: impl ToSocketAddrs + fmt::Debug) -> Result<BoundServer> {
-        let (this, logins) = self.with_topics().with_accounts();
+        let (this, logins) = self.with_topics().with_workers().with_accounts();
         this.start(address, logins).await
     }
 

@@ -7,8 +7,10 @@ mod answer;
 mod delivery;
 mod seat;
 mod serving;
+mod settings;
 
 pub(crate) use answer::Answer;
+pub use settings::WorkerSettings;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -23,16 +25,11 @@ use crate::base::error::{Error, Result};
 use crate::method::Call;
 use crate::publication::{Subscription, Vent};
 
-/// How many records a client has at once that does not say how many it wants.
-const CREDIT: usize = 16;
-
-/// The most that it can want.
-const MOST_CREDIT: usize = 1000;
-
 /// A publication, and the group to which its subscribers belong.
 pub(crate) struct Worker {
     group: Group,
     authorize: AuthorizeHook,
+    settings: WorkerSettings,
     /// Filled by subscriptions, and emptied when they end.
     seats: Seats,
 }
@@ -50,8 +47,13 @@ impl Worker {
         Self {
             group: group.clone(),
             authorize: Box::new(move |subscription| Box::pin(authorize(subscription))),
+            settings: WorkerSettings::default(),
             seats: Seats::default(),
         }
+    }
+
+    pub(crate) fn with_settings(self, settings: WorkerSettings) -> Self {
+        Self { settings, ..self }
     }
 
     /// One run of a subscription: a new member, or the one that the run before it was.
@@ -83,11 +85,12 @@ impl Worker {
 
     /// How many records a client has at once.
     fn credit(&self, wanted: Option<&Value>) -> Result<usize> {
+        let most = self.settings.most_credit;
         let credit = match wanted {
-            None | Some(Value::Null | Value::Undefined) => CREDIT,
+            None | Some(Value::Null | Value::Undefined) => self.settings.credit,
             Some(wanted) => {
                 let whole = wanted.as_f64().filter(|credit| credit.fract() == 0.0);
-                let whole = whole.filter(|credit| (1.0..=MOST_CREDIT as f64).contains(credit));
+                let whole = whole.filter(|credit| (1.0..=most as f64).contains(credit));
                 whole.ok_or_else(Error::match_failed)? as usize
             }
         };

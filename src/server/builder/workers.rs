@@ -24,6 +24,9 @@ impl Builder {
     /// it unsubscribes, when it says that it leaves, and when it is gone for longer than a session
     /// waits for its client; only the latter counts as a failure.
     ///
+    /// How many records a client has at once is limited by
+    /// [`WorkerSettings`](crate::config::WorkerSettings).
+    ///
     /// ```
     /// # use updraft::prelude::*;
     /// use updraft::topics::{GroupSettings, Memory, Settings, Topics};
@@ -45,7 +48,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn worker<Fut>(
-        self,
+        mut self,
         name: &str,
         group: &Group,
         authorize: impl Fn(Subscription) -> Fut + Send + Sync + 'static,
@@ -53,23 +56,38 @@ impl Builder {
     where
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        let worker = Arc::new(Worker::new(group, authorize));
+        let worker = Worker::new(group, authorize);
+        self.workers.push((name.to_owned(), worker));
+        self
+    }
+
+    /// Registers the publications and methods of workers. The settings are known by then.
+    pub(super) fn with_workers(mut self) -> Self {
+        let settings = self.settings.workers;
+        for (name, worker) in std::mem::take(&mut self.workers) {
+            let worker = Arc::new(worker.with_settings(settings));
+            self = self.with_worker(&name, &worker);
+        }
+        self
+    }
+
+    fn with_worker(self, name: &str, worker: &Arc<Worker>) -> Self {
         let of = worker.clone();
         let this = self.vent(name, move |vent: Vent, credit| {
             let worker = of.clone();
             async move { worker.work(vent, credit).await }
         });
-        let this = this.answering(name, "ack", &worker, |token: String| {
+        let this = this.answering(name, "ack", worker, |token: String| {
             Ok((token, Answer::Ack))
         });
-        let this = this.answering(name, "extend", &worker, |token: String| {
+        let this = this.answering(name, "extend", worker, |token: String| {
             Ok((token, Answer::Extend))
         });
-        let this = this.answering(name, "nack", &worker, |params: (String, _, _)| {
+        let this = this.answering(name, "nack", worker, |params: (String, _, _)| {
             let (token, delay, reason) = params;
             Ok((token, Answer::nack(delay, reason)?))
         });
-        this.answering(name, "reject", &worker, |(token, reason)| {
+        this.answering(name, "reject", worker, |(token, reason)| {
             Ok((token, Answer::Reject(reason)))
         })
     }

@@ -86,6 +86,42 @@ fn topic_060_a_client_has_no_more_than_its_credit() {
 }
 
 #[test]
+fn topic_060_the_settings_say_what_credit_there_is() {
+    let world = World::memory(|settings| settings);
+    // Also those that are made when the worker is known.
+    let server = Running::start(world.builder().configure(|settings| {
+        settings.workers.credit = 2;
+        settings.workers.most_credit = 3;
+    }));
+    world.publish((0..9).map(entry));
+    let mut hand = Hand::connect(&server);
+    hand.subscribe("s", &json!(["vent.work"]));
+    hand.until_ready("s");
+    let deliveries = [hand.delivery(), hand.delivery()];
+    assert_eq!(hand.delivered(), None);
+    let mut other = Hand::connect(&server);
+    other.subscribe("s", &json!(["vent.work", 4]));
+    assert_eq!(other.until_nosub("s")["error"], 400);
+    other.subscribe("s", &json!(["vent.work", 3]));
+    other.until_ready("s");
+    drop(deliveries);
+}
+
+#[test]
+fn a_credit_that_no_client_could_have_is_refused_at_the_start() {
+    let world = World::memory(|settings| settings);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for (credit, most) in [(0, 1000), (1001, 1000), (1, 0)] {
+        let builder = world.builder().configure(|settings| {
+            settings.workers.credit = credit;
+            settings.workers.most_credit = most;
+        });
+        let error = runtime.block_on(builder.bind("127.0.0.1:0")).unwrap_err();
+        assert!(error.to_string().contains("workers.credit"), "{error}");
+    }
+}
+
+#[test]
 fn topic_060_a_credit_that_is_none_is_refused() {
     let world = World::memory(|settings| settings);
     let server = Running::start(world.builder());
