@@ -9,6 +9,7 @@
 mod begin;
 mod cache;
 mod list;
+mod polled;
 mod reading;
 
 use std::collections::{HashMap, VecDeque};
@@ -30,6 +31,7 @@ pub(crate) use cache::{Look, Next, Room};
 use list::List;
 pub use list::Window;
 pub(crate) use list::{Change, Changes, Document, Watched};
+use polled::PolledBounds;
 
 /// The feeds of a server.
 pub(crate) struct Feeds {
@@ -61,6 +63,8 @@ pub(crate) struct Feed {
     news: watch::Sender<()>,
     /// Those of this topic. Filled by `list`, which also drops those that are gone.
     lists: Mutex<Vec<Weak<List>>>,
+    /// What these have found that look from time to time which records are gone.
+    polled: PolledBounds,
     closed: CancellationToken,
     _close: DropGuard,
 }
@@ -204,6 +208,7 @@ impl Feed {
             wanted: Arc::default(),
             news: watch::Sender::new(()),
             lists: Mutex::default(),
+            polled: PolledBounds::default(),
             _close: closed.clone().drop_guard(),
             closed,
         }

@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::sync::{Arc, Weak};
 
 use tokio::sync::watch;
-use tokio::time::sleep;
-use updraft_topics::{Epoch, Message, Offset, Place, Position, Start, Topic, TopicError};
+use tokio::time::{sleep, sleep_until};
+use updraft_topics::{Bounds, Epoch, Message, Offset, Place, Position, Start, Topic, TopicError};
 
 use super::List;
 use super::contents::{Contents, Window};
@@ -78,16 +78,15 @@ pub(super) fn keep(list: Weak<List>, feed: Arc<Feed>, at: Mark) -> Task {
 }
 
 async fn follow(list: Weak<List>, feed: Arc<Feed>, mut at: Mark) {
-    let poll = feed.topic().settings().poll;
-    let mut until_poll = pin!(sleep(poll));
+    let mut until_poll = pin!(sleep(feed.topic().settings().poll));
     let mut news = feed.news.subscribe();
     loop {
         let step = tokio::select! {
             found = next(&feed, &mut news, at) => take(&list, found, &mut at),
             () = &mut until_poll => {
-                let step = drop_removed(&list, at).await;
-                until_poll.set(sleep(poll));
-                step
+                let look = feed.polled.look(feed.topic()).await;
+                until_poll.set(sleep_until(look.next));
+                drop_removed(&list, look.bounds, at).await
             }
         };
         match step {
@@ -156,11 +155,15 @@ fn take(list: &Weak<List>, found: Found, at: &mut Mark) -> Step {
 }
 
 /// Takes records out of a list that the topic does not hold any more.
-async fn drop_removed(list: &Weak<List>, at: Mark) -> Step {
+async fn drop_removed(list: &Weak<List>, bounds: Result<Bounds, TopicError>, at: Mark) -> Step {
     let Some(list) = list.upgrade() else {
         return Step::End;
     };
-    match is_short(&list, at).await {
+    let is_short = match bounds {
+        Ok(bounds) => is_short(&list, &bounds, at).await,
+        Err(error) => Err(error),
+    };
+    match is_short {
         Ok(true) | Err(TopicError::Reset(_)) => Step::LoadAgain,
         Ok(false) => Step::GoOn,
         // It is asked the next time.
@@ -175,9 +178,8 @@ async fn drop_removed(list: &Weak<List>, at: Mark) -> Step {
 }
 
 /// Takes these records out; whether others that were not held belong to the list now.
-async fn is_short(list: &List, at: Mark) -> Result<bool, TopicError> {
+async fn is_short(list: &List, bounds: &Bounds, at: Mark) -> Result<bool, TopicError> {
     let topic = list.feed.topic();
-    let bounds = topic.bounds().await?;
     if bounds.epoch != at.place.epoch {
         return Ok(false);
     }
