@@ -167,6 +167,11 @@ fn encode(value: &Value) -> Result<Bytes, TopicError> {
 fn check(text: Bytes) -> Result<Bytes, TopicError> {
     match ejson::scan(&text, &LIMITS) {
         Ok(_) => Ok(text),
+        // Nobody sees it, so it is named.
+        Err(_) if text.starts_with("\u{feff}".as_bytes()) => {
+            let cause = "it begins with a byte order mark, which JSON does not have";
+            Err(TopicError::NotEncoded(Arc::from(Box::from(cause))))
+        }
         Err(error) => Err(TopicError::NotEncoded(Arc::new(error))),
     }
 }

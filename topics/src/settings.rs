@@ -109,7 +109,9 @@ pub enum WhenFull {
     #[default]
     DropOldest,
     /// New records are refused, until the topic is trimmed. Each publish asks the store for the
-    /// bounds first; those that are under way at the same time may exceed the limit together.
+    /// bounds first; those that are under way at the same time may exceed the limit together. What
+    /// is copied into the topic from an ingest stream or an outbox was published already, and is not
+    /// refused: bound what waits there, or let the topic drop its oldest records.
     Refuse,
 }
 

@@ -237,7 +237,20 @@ async fn entries_that_cannot_be_read_are_parked_and_hold_up_nobody() {
         (&[(b"payload", b"")], "the payload is not JSON: "),
         (&[(b"payload", b"\"\xff\"")], "the payload is not JSON: "),
         (&[(b"payload", &deep)], "the payload is not JSON: "),
+        (
+            &[(b"payload", b"\xef\xbb\xbf{}")],
+            "the payload is not JSON: it begins with a byte order mark",
+        ),
         (&[(b"payload", b"1"), (b"id", b"")], "the field id is empty"),
+        (
+            &[(b"payload", b"1"), (b"key", b"")],
+            "the field key is empty",
+        ),
+        (
+            &[(b"payload", b"1"), (b"compact", b"")],
+            "the field compact is empty",
+        ),
+        (&[(b"tombstone", b"")], "the field tombstone is empty"),
         (
             &[(b"payload", b"1"), (b"key", b"\xc3")],
             "a text is not UTF-8",

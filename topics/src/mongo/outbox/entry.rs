@@ -142,10 +142,12 @@ fn with_payload(payload: Bson, settings: &Settings) -> Result<Entry, String> {
     }
 }
 
-/// Whoever leaves a member out may write null instead.
+/// Whoever leaves a member out may write null instead. An empty text is more likely a mistake: what
+/// has the same compact id would be one record.
 fn text(name: &str, member: Option<Bson>) -> Result<Option<String>, String> {
     match member {
         None | Some(Bson::Null) => Ok(None),
+        Some(Bson::String(text)) if text.is_empty() => Err(format!("the member {name} is empty")),
         Some(Bson::String(text)) => Ok(Some(text)),
         Some(_) => Err(format!("the member {name} is not a string")),
     }
@@ -225,6 +227,18 @@ mod tests {
             (
                 doc! { "topic": "a", "at": at, "payload": 1, "key": 7 },
                 "the member key is not",
+            ),
+            (
+                doc! { "topic": "a", "at": at, "payload": 1, "key": "" },
+                "the member key is empty",
+            ),
+            (
+                doc! { "topic": "a", "at": at, "payload": 1, "compact": "" },
+                "the member compact is empty",
+            ),
+            (
+                doc! { "topic": "a", "at": at, "tombstone": "" },
+                "the member tombstone is empty",
             ),
             (
                 doc! { "topic": "a", "at": at, "payload": 1, "meta": 7 },

@@ -29,6 +29,11 @@ pub(super) fn record(fields: Fields, settings: &Settings) -> Result<NewRecord, S
                 continue;
             }
         };
+        // More likely a variable that was not set: what has the same compact id or id for
+        // deduplication would be one record, and what has the same key one queue.
+        if value.is_empty() && name != b"payload" {
+            return Err(format!("the field {} is empty", shown(&name)));
+        }
         if place.replace(value).is_some() {
             return Err(twice());
         }
@@ -49,10 +54,6 @@ pub(super) fn record(fields: Fields, settings: &Settings) -> Result<NewRecord, S
         entry = entry.compact(text(compact)?);
     }
     if let Some(id) = id {
-        // All that have it would be one record: more likely a variable that was not set.
-        if id.is_empty() {
-            return Err("the field id is empty".into());
-        }
         entry = entry.dedup(text(id)?);
     }
     for (name, value) in meta {
