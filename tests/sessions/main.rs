@@ -10,5 +10,6 @@ mod lifetimes;
 mod rate_limit;
 mod resumption;
 mod shutdown;
+mod stores;
 mod user_change;
 mod working;

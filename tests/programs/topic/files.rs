@@ -267,7 +267,7 @@ fn topic_112_hostile_names_are_refused_or_kept_as_they_are() {
             );
         }
     }
-    let files = fs::read_dir(&folder.0).expect("the folder");
+    let files = fs::read_dir(folder.0.path()).expect("the folder");
     assert_eq!(files.count(), 3, "the store, its lock, and the input");
 }
 
@@ -413,7 +413,7 @@ fn session(folder: &Folder, docs: &str, number: usize) -> Ended {
     let output = Command::new("sh")
         .args(["-ec", &format!("export {session}")])
         .env("PATH", format!("{}:{path}", programs.display()))
-        .current_dir(&folder.0)
+        .current_dir(folder.0.path())
         .output();
     output.expect("a shell").into()
 }

@@ -113,7 +113,7 @@ fn bad_lines_that_are_skipped_are_named_up_to_a_number_and_counted() {
     );
     let said = run_with(&store, &["publish", "orders"], folder.file(""));
     assert_eq!((said.code, &*said.err), (Some(0), "\"orders\": 0 stored\n"));
-    let folder_as_input = File::open(&folder.0).expect("the folder");
+    let folder_as_input = File::open(folder.0.path()).expect("the folder");
     let said = run_with(&store, &["publish", "orders"], folder_as_input);
     assert!(
         said.refusal(1).contains("standard input cannot be read"),

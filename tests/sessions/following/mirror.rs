@@ -199,9 +199,7 @@ impl Lost {
 /// A topic whose lists soon notice what is gone.
 fn topic(world: &World, compaction: Option<Compaction>) -> Topic {
     let settings = settings(compaction);
-    world
-        .wait(world.topics.as_ref().unwrap().topic("list", settings))
-        .unwrap()
+    world.wait(world.topics.topic("list", settings)).unwrap()
 }
 
 fn settings(compaction: Option<Compaction>) -> Settings {
@@ -551,7 +549,7 @@ fn topic_107_publications_show_one_collection_together() {
 fn topic_041_107_many_lists_of_a_topic_cause_one_reader() {
     for world in World::each() {
         // Its reader looks by itself seldom enough not to be counted.
-        let topics = world.topics.as_ref().unwrap();
+        let topics = &world.topics;
         let topic = world
             .wait(topics.topic("list", Settings::default()))
             .unwrap();

@@ -122,7 +122,7 @@ fn topic_014_021_024_a_client_publishes_and_reads_a_topic_that_it_names() {
 #[test]
 fn topic_109_what_no_hook_allows_is_denied() {
     let world = World::memory();
-    let topics = world.topics.as_ref().unwrap();
+    let topics = &world.topics;
     let other = world
         .wait(topics.topic("silent", Default::default()))
         .unwrap();

@@ -99,7 +99,7 @@ fn seed_057_060_073_a_message_reaches_the_clients_of_other_servers_or_is_an_erro
 #[test]
 fn seed_058_values_are_ejson_and_anything_else_is_bytes() {
     let world = World::memory();
-    let topics = world.topics.as_ref().unwrap();
+    let topics = &world.topics;
     let mut settings = Settings::default();
     settings.codec = Codec::Bytes("image/png".into());
     let images = world.wait(topics.topic("images", settings)).unwrap();

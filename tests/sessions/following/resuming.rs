@@ -199,7 +199,7 @@ fn topic_026_who_is_live_while_the_topic_is_made_anew_is_told() {
     assert_eq!(numbers(&mut fails, 3).0, [1, 2, 3]);
     assert_eq!(numbers(&mut goes_on, 3).0, [1, 2, 3]);
     // As another process would do it.
-    let log = world.topics.as_ref().unwrap().store().log.clone();
+    let log = world.topics.store().log.clone();
     world
         .wait(log.end(world.topic.name(), updraft::topics::End::Delete))
         .unwrap();

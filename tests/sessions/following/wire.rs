@@ -144,10 +144,8 @@ fn topic_082_a_snapshot_has_the_latest_record_of_each_id() {
 fn topic_017_033_a_bad_position_is_refused_and_the_connection_stays() {
     let world = World::memory();
     let server = Running::start(world.builder());
-    let other = world.topics.as_ref().unwrap();
-    let other = world
-        .wait(other.topic("other", Default::default()))
-        .unwrap();
+    let opening = world.topics.topic("other", Default::default());
+    let other = world.wait(opening).unwrap();
     let foreign = world.wait(other.publish(ejson!(1))).unwrap().position;
     let mut client = server.client();
     for bad in [

@@ -1,6 +1,5 @@
 //! A server with a topic, in each store, and clients that follow it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,29 +9,26 @@ use tokio::runtime::Runtime;
 use updraft::Builder;
 use updraft::prelude::*;
 use updraft::topics::{
-    Answer, Append, AppendedBatch, Bounds, Create, End, Epoch, Features, FileStore, Limit, Log,
-    Memory, Offset, OnLoss, Place, Position, Published, Read, RedisSettings, RedisStore, Removal,
-    Settings, Store, Topic, TopicName, Topics,
+    self, Answer, Append, AppendedBatch, Bounds, Create, End, Epoch, Features, Limit, Log, Offset,
+    OnLoss, Position, Published, Read, Removal, Settings, Topic, TopicName, Topics,
 };
-use updraft_bus::{ChannelSettings, Channels};
 use updraft_test_support::client::{Client, PATIENCE};
 use updraft_test_support::redis::RedisServer;
 
-use crate::common::{Running, runtime};
+use crate::common::Running;
+use crate::stores::{Opened, Place};
 
 /// The Vent id of clients that get the collection encoding.
 pub(super) const ORDERS: &str = "vent.orders";
 
 /// A topic, and what its store needs.
 pub(super) struct World {
-    pub(super) topics: Option<Topics>,
+    pub(super) topics: Topics,
     pub(super) topic: Topic,
     pub(super) reads: Reads,
     pub(super) runtime: Runtime,
-    /// Removed at the end.
-    folder: Option<PathBuf>,
-    /// Ends with this.
-    redis: Option<RedisServer>,
+    /// Last: it ends with this.
+    _place: Place,
 }
 
 /// How often a store was read.
@@ -61,49 +57,25 @@ pub(super) enum Got {
 
 impl World {
     pub(super) fn memory() -> Self {
-        Self::over(Memory::new().into(), runtime(), None)
+        Self::over(Opened::memory())
     }
 
     /// One for each kind of store.
     pub(super) fn each() -> impl Iterator<Item = Self> {
-        let kinds: [fn() -> Self; 3] = [Self::memory, Self::file, Self::redis];
-        kinds.into_iter().map(|kind| kind())
-    }
-
-    fn file() -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("updraft-following-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let runtime = runtime();
-        let store = runtime
-            .block_on(FileStore::open(folder.join("topics")))
-            .unwrap();
-        Self::over(store.into(), runtime, Some(folder))
-    }
-
-    fn redis() -> Self {
-        let redis = RedisServer::start();
-        let mut world = Self::on(&redis);
-        world.redis = Some(redis);
-        world
+        Opened::each().map(Self::over)
     }
 
     /// What one of several processes has that use this Redis.
     pub(super) fn on(redis: &RedisServer) -> Self {
-        let runtime = runtime();
-        let settings = RedisSettings::default();
-        let store = runtime.block_on(async {
-            let store = Arc::new(RedisStore::open(&redis.url(), settings).await.unwrap());
-            let bus = Redis::connect(&redis.url()).await.unwrap();
-            let bus = Channels::open(bus, ChannelSettings::default()).unwrap();
-            Store::new(store.clone(), store, Arc::new(bus))
-        });
-        Self::over(store, runtime, None)
+        Self::over(Opened::on(redis))
     }
 
-    fn over(mut store: Store, runtime: Runtime, folder: Option<PathBuf>) -> Self {
+    fn over(opened: Opened) -> Self {
+        let Opened {
+            mut store,
+            runtime,
+            place,
+        } = opened;
         let reads = Reads::default();
         store.log = Arc::new(Counting {
             log: store.log.clone(),
@@ -115,12 +87,11 @@ impl World {
             (topics, topic)
         });
         Self {
-            topics: Some(topics),
+            topics,
             topic,
             reads,
             runtime,
-            folder,
-            redis: None,
+            _place: place,
         }
     }
 
@@ -153,9 +124,7 @@ impl World {
 
     /// Publishes these numbers, each as a record of its own. Zero would be no event.
     pub(super) fn publish(&self, numbers: impl IntoIterator<Item = u64>) -> Vec<Published> {
-        let entries = numbers
-            .into_iter()
-            .map(|it| updraft::topics::Entry::value(&it));
+        let entries = numbers.into_iter().map(|it| topics::Entry::value(&it));
         self.runtime
             .block_on(self.topic.publish_many(entries))
             .unwrap()
@@ -172,15 +141,6 @@ impl World {
     pub(super) fn position(&self, offset: Offset) -> Position {
         let bounds = self.wait(self.topic.bounds()).unwrap();
         Position::new(self.topic.name(), bounds.epoch, offset, 77)
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        drop(self.topics.take());
-        if let Some(folder) = &self.folder {
-            std::fs::remove_dir_all(folder).ok();
-        }
     }
 }
 
@@ -280,7 +240,12 @@ impl Log for Counting {
         self.log.append(topic, append)
     }
 
-    fn read<'a>(&'a self, topic: &'a TopicName, after: Place, limit: Limit) -> Answer<'a, Read> {
+    fn read<'a>(
+        &'a self,
+        topic: &'a TopicName,
+        after: topics::Place,
+        limit: Limit,
+    ) -> Answer<'a, Read> {
         self.reads.0.fetch_add(1, Ordering::Relaxed);
         self.log.read(topic, after, limit)
     }

@@ -128,7 +128,7 @@ fn topic_066_a_group_that_is_deleted_ends_the_work() {
     let world = World::memory(|settings| settings);
     let server = Running::start(world.builder());
     let mut hand = Hand::working(&server, 1);
-    let topics = world.topics.as_ref().unwrap();
+    let topics = &world.topics;
     world.wait(topics.delete_group("billing")).unwrap();
     assert_eq!(hand.until_nosub("s")["error"], "unknown-group");
 }

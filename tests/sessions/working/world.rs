@@ -1,34 +1,26 @@
 //! A server whose clients are members of a group, in each store, and such clients.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
 use updraft::Builder;
 use updraft::prelude::*;
 use updraft::topics::group::Group;
-use updraft::topics::{
-    Entry, FileStore, GroupSettings, Memory, RedisSettings, RedisStore, Settings, Store, Topic,
-    Topics,
-};
-use updraft_bus::{ChannelSettings, Channels};
+use updraft::topics::{Entry, GroupSettings, Settings, Topic, Topics};
 use updraft_test_support::client::{Client, PATIENCE};
-use updraft_test_support::redis::RedisServer;
 
-use crate::common::{Running, eventually_within, runtime};
+use crate::common::{Running, eventually_within};
+use crate::stores::{Opened, Place};
 
 /// A topic with a group, and what its store needs.
 pub(super) struct World {
-    pub(super) topics: Option<Topics>,
+    pub(super) topics: Topics,
     pub(super) topic: Topic,
     pub(super) group: Group,
     pub(super) runtime: Runtime,
-    /// Removed at the end.
-    folder: Option<PathBuf>,
-    _redis: Option<RedisServer>,
+    /// Last: it ends with this.
+    _place: Place,
 }
 
 /// A client that is a member of the group. It counts what it receives, as one that resumes has to.
@@ -48,48 +40,20 @@ type Change = fn(GroupSettings) -> GroupSettings;
 
 impl World {
     pub(super) fn memory(change: Change) -> Self {
-        Self::over(Memory::new().into(), runtime(), None, None, change)
+        Self::over(Opened::memory(), change)
     }
 
     /// One for each kind of store.
     pub(super) fn each(change: Change) -> impl Iterator<Item = Self> {
-        let kinds: [fn(Change) -> Self; 3] = [Self::memory, Self::file, Self::redis];
-        kinds.into_iter().map(move |kind| kind(change))
+        Opened::each().map(move |opened| Self::over(opened, change))
     }
 
-    fn file(change: Change) -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("updraft-working-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let runtime = runtime();
-        let store = runtime
-            .block_on(FileStore::open(folder.join("topics")))
-            .unwrap();
-        Self::over(store.into(), runtime, Some(folder), None, change)
-    }
-
-    fn redis(change: Change) -> Self {
-        let redis = RedisServer::start();
-        let runtime = runtime();
-        let store = runtime.block_on(async {
-            let settings = RedisSettings::default();
-            let store = Arc::new(RedisStore::open(&redis.url(), settings).await.unwrap());
-            let bus = Redis::connect(&redis.url()).await.unwrap();
-            let bus = Channels::open(bus, ChannelSettings::default()).unwrap();
-            Store::new(store.clone(), store, Arc::new(bus))
-        });
-        Self::over(store, runtime, None, Some(redis), change)
-    }
-
-    fn over(
-        store: Store,
-        runtime: Runtime,
-        folder: Option<PathBuf>,
-        redis: Option<RedisServer>,
-        change: Change,
-    ) -> Self {
+    fn over(opened: Opened, change: Change) -> Self {
+        let Opened {
+            store,
+            runtime,
+            place,
+        } = opened;
         let (topics, topic, group) = runtime.block_on(async {
             let topics = Topics::open(store);
             let topic = topics.topic("orders", Settings::default()).await.unwrap();
@@ -98,12 +62,11 @@ impl World {
             (topics, topic, group)
         });
         Self {
-            topics: Some(topics),
+            topics,
             topic,
             group,
             runtime,
-            folder,
-            _redis: redis,
+            _place: place,
         }
     }
 
@@ -135,15 +98,6 @@ impl World {
             "{:?}",
             self.wait(self.group.stats())
         );
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        drop(self.topics.take());
-        if let Some(folder) = &self.folder {
-            std::fs::remove_dir_all(folder).ok();
-        }
     }
 }
 

@@ -2,93 +2,24 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use updraft_bus::{Bus, ChannelSettings, Channels};
 
-use super::{Handles, Harness};
+use super::way::Way;
+use super::{Handles, Harness, PATIENCE, channels};
 use crate::registry::{Engine, Pool, Registry};
-use crate::{
-    Answer, Append, AppendedBatch, Bounds, Consumed, Create, Delivery, End, Entry, Epoch,
-    EventBroker, Features, Limit, Log, Memory, Offset, Place, Published, Read, Removal, Store,
-    TopicError, TopicName,
-};
-
-/// How long something is waited for that must happen.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-const OPEN: u8 = 0;
-/// Nothing reaches the store.
-const AWAY: u8 = 1;
-/// What is appended reaches the store, and no answer comes back.
-const MUTE: u8 = 2;
-
-/// The way to a log, which may be cut.
-#[derive(Debug)]
-struct Way {
-    log: Arc<dyn Log>,
-    state: AtomicU8,
-}
-
-impl Log for Way {
-    fn features(&self) -> Features {
-        self.log.features()
-    }
-
-    fn open<'a>(&'a self, topic: &'a TopicName, create: Create) -> Answer<'a, Bounds> {
-        self.log.open(topic, create)
-    }
-
-    fn append<'a>(&'a self, topic: &'a TopicName, append: Append) -> Answer<'a, AppendedBatch> {
-        Box::pin(async move {
-            let state = self.state.load(Ordering::SeqCst);
-            if state == AWAY {
-                return Err(TopicError::Unavailable(None));
-            }
-            let appended = self.log.append(topic, append).await?;
-            if state == MUTE {
-                return Err(TopicError::Unavailable(None));
-            }
-            Ok(appended)
-        })
-    }
-
-    fn read<'a>(&'a self, topic: &'a TopicName, after: Place, limit: Limit) -> Answer<'a, Read> {
-        self.log.read(topic, after, limit)
-    }
-
-    fn trim<'a>(&'a self, topic: &'a TopicName, epoch: Epoch, up_to: Offset) -> Answer<'a, Bounds> {
-        self.log.trim(topic, epoch, up_to)
-    }
-
-    fn remove<'a>(&'a self, topic: &'a TopicName, removal: Removal) -> Answer<'a, ()> {
-        self.log.remove(topic, removal)
-    }
-
-    fn end<'a>(&'a self, topic: &'a TopicName, end: End) -> Answer<'a, ()> {
-        self.log.end(topic, end)
-    }
-
-    fn list<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<&'a TopicName>,
-        limit: usize,
-    ) -> Answer<'a, Vec<TopicName>> {
-        self.log.list(prefix, after, limit)
-    }
-}
+use crate::{Consumed, Delivery, Entry, EventBroker, Limit, Log, Memory, Published, TopicError};
 
 /// A process with the streams `a` and `b` in this store, and `c` in one of its own.
 async fn engine(store: Handles) -> (Arc<Way>, Engine) {
-    let way = Arc::new(Way {
-        log: store.log,
-        state: AtomicU8::new(OPEN),
-    });
-    let channels = Channels::new(Bus::default(), ChannelSettings::default());
-    let store = Store::new(way.clone(), store.registers, Arc::new(channels));
+    let way = Way::to(store.log);
+    let store = Handles {
+        log: way.clone(),
+        registers: store.registers,
+    };
+    let store = store.with(&channels());
     let registry = Registry::new()
         .pool("default", store)
         .pool("second", Pool::from(Memory::new()))
@@ -138,7 +69,7 @@ pub async fn topic_105_a_flusher_keeps_order_and_what_one_pool_cannot_take(harne
     assert!(offsets.eq(expected), "{results:?}");
     assert!(flusher.is_empty());
 
-    way.state.store(AWAY, Ordering::SeqCst);
+    way.refuses_appends.store(true, Ordering::SeqCst);
     fill(&mut flusher, 30);
     let results = flusher.flush().await;
     assert_eq!(results.len(), 30);
@@ -147,10 +78,11 @@ pub async fn topic_105_a_flusher_keeps_order_and_what_one_pool_cannot_take(harne
     }
     assert_eq!(flusher.len(), 20);
     // What has reached the store without an answer is not stored twice.
-    way.state.store(MUTE, Ordering::SeqCst);
+    way.refuses_appends.store(false, Ordering::SeqCst);
+    way.loses_answers.store(true, Ordering::SeqCst);
     let results = flusher.flush().await;
     assert!(results.len() == 20 && results.iter().all(is_away));
-    way.state.store(OPEN, Ordering::SeqCst);
+    way.loses_answers.store(false, Ordering::SeqCst);
     let results = flusher.flush().await;
     assert_eq!(results.len(), 20);
     if way.features().dedup {

@@ -1,21 +1,18 @@
 //! Emitters on topics of the store: what crosses processes, what is kept, and what is removed.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
-use updraft_bus::{Bus, ChannelSettings, Channels};
+use updraft_bus::Channels;
 
-use super::{Handles, Harness, second};
+use super::way::Way;
+use super::{Handles, Harness, PATIENCE, channels, second};
 use crate::{
-    Answer, Append, AppendedBatch, Bounds, Create, Emitter, EmitterBuilder, End, Entry, Epoch,
-    Event, Features, Filter, Limit, Log, Offset, Place, Position, Read, Removal, Settings, Start,
-    State, States, Store, Topic, TopicError, TopicName, Topics,
+    Emitter, EmitterBuilder, Entry, Event, Filter, Offset, Position, Settings, Start, State,
+    States, Topic, TopicError, Topics,
 };
-
-/// How long something is waited for that must happen.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a listener has got.
 #[derive(Clone, Default)]
@@ -55,25 +52,15 @@ impl Listen for EmitterBuilder {
     }
 }
 
-fn channels() -> Arc<Channels> {
-    Arc::new(Channels::new(Bus::default(), ChannelSettings::default()))
-}
-
 /// The topic in a process. What the other one publishes is not announced there.
-async fn events(store: &Handles, channels: &Arc<Channels>) -> (Topics, Topic) {
-    let store = Store::new(
-        Arc::clone(&store.log),
-        Arc::clone(&store.registers),
-        Arc::clone(channels),
-    );
-    let topics = Topics::open(store);
+async fn events(store: &Handles, channels: &Arc<Channels>) -> Topic {
+    let topics = Topics::open(store.with(channels));
     let settings = Settings {
         poll: Duration::from_millis(50),
         deadline: Duration::from_secs(60),
         ..Settings::default()
     };
-    let topic = topics.topic("events", settings).await.unwrap();
-    (topics, topic)
+    topics.topic("events", settings).await.unwrap()
 }
 
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -97,8 +84,8 @@ pub async fn topic_099_seed_045_046_047_054_056_events_cross_processes_and_never
     let store = harness.open().await;
     let other = second(harness, &store).await;
     let channels = channels();
-    let (_topics, here) = events(&store, &channels).await;
-    let (_others, there) = events(&other, &channels).await;
+    let here = events(&store, &channels).await;
+    let there = events(&other, &channels).await;
     let (at_one, at_two, paid) = (Fired::default(), Fired::default(), Fired::default());
     let one = Emitter::on_topic(&here)
         .noting(Filter::all(), &at_one)
@@ -141,7 +128,7 @@ pub async fn topic_099_seed_045_046_047_054_056_events_cross_processes_and_never
 pub async fn topic_100_seed_053_an_emitter_goes_on_where_it_was(harness: &impl Harness) {
     let store = harness.open().await;
     let channels = channels();
-    let (_topics, topic) = events(&store, &channels).await;
+    let topic = events(&store, &channels).await;
     let producer = Emitter::on_topic(&topic).open().await.unwrap();
     let trigger = async |numbers: std::ops::RangeInclusive<u64>| {
         let triggered = numbers.map(|number| producer.trigger("n", number).unwrap());
@@ -199,7 +186,7 @@ pub async fn topic_100_emitters_that_are_restarted_fire_all_events_in_order(
 pub async fn restart_emitters(harness: &impl Harness, events_in_all: u64) {
     let store = harness.open().await;
     let channels = channels();
-    let (_topics, topic) = events(&store, &channels).await;
+    let topic = events(&store, &channels).await;
     let seed = std::env::var("UPDRAFT_SEED").ok();
     let seed = seed.and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
@@ -291,70 +278,14 @@ async fn with_position(topic: &Topic, kept: &Kept) -> Emitter {
     builder.open().await.unwrap()
 }
 
-/// The log, which cannot be read while it is cut.
-#[derive(Debug)]
-struct Way {
-    log: Arc<dyn Log>,
-    is_cut: AtomicBool,
-    reads: AtomicUsize,
-}
-
-impl Log for Way {
-    fn features(&self) -> Features {
-        self.log.features()
-    }
-
-    fn open<'a>(&'a self, topic: &'a TopicName, create: Create) -> Answer<'a, Bounds> {
-        self.log.open(topic, create)
-    }
-
-    fn append<'a>(&'a self, topic: &'a TopicName, append: Append) -> Answer<'a, AppendedBatch> {
-        self.log.append(topic, append)
-    }
-
-    fn read<'a>(&'a self, topic: &'a TopicName, after: Place, limit: Limit) -> Answer<'a, Read> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        if self.is_cut.load(Ordering::SeqCst) {
-            return Box::pin(async { Err(TopicError::Unavailable(None)) });
-        }
-        self.log.read(topic, after, limit)
-    }
-
-    fn trim<'a>(&'a self, topic: &'a TopicName, epoch: Epoch, up_to: Offset) -> Answer<'a, Bounds> {
-        self.log.trim(topic, epoch, up_to)
-    }
-
-    fn remove<'a>(&'a self, topic: &'a TopicName, removal: Removal) -> Answer<'a, ()> {
-        self.log.remove(topic, removal)
-    }
-
-    fn end<'a>(&'a self, topic: &'a TopicName, end: End) -> Answer<'a, ()> {
-        self.log.end(topic, end)
-    }
-
-    fn list<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<&'a TopicName>,
-        limit: usize,
-    ) -> Answer<'a, Vec<TopicName>> {
-        self.log.list(prefix, after, limit)
-    }
-}
-
 /// Each event fires once however often the connection was lost, and is read once.
 pub async fn topic_101_seed_048_049_050_051_one_reader_is_left_after_twenty_reconnects(
     harness: &impl Harness,
 ) {
     let mut store = harness.open().await;
-    let way = Arc::new(Way {
-        log: Arc::clone(&store.log),
-        is_cut: AtomicBool::new(false),
-        reads: AtomicUsize::new(0),
-    });
+    let way = Way::to(store.log);
     store.log = way.clone();
-    let store = Store::new(store.log, store.registers, channels());
-    let topics = Topics::open(store);
+    let topics = Topics::open(store.with(&channels()));
     let settings = Settings {
         // It reads when it is woken, and not for itself.
         poll: Duration::from_secs(3600),
@@ -368,14 +299,14 @@ pub async fn topic_101_seed_048_049_050_051_one_reader_is_left_after_twenty_reco
     let mut states = emitter.states();
     assert!(matches!(state(&mut states).await, State::Connect));
     for number in 1..=20 {
-        way.is_cut.store(true, Ordering::SeqCst);
+        way.refuses_reads.store(true, Ordering::SeqCst);
         let triggered = emitter.trigger("n", number).unwrap();
         triggered.stored().await.unwrap();
         assert!(matches!(state(&mut states).await, State::Disconnect));
         let error = state(&mut states).await;
         assert!(matches!(error, State::Error(TopicError::Unavailable(_))));
         assert!(!emitter.is_connected());
-        way.is_cut.store(false, Ordering::SeqCst);
+        way.refuses_reads.store(false, Ordering::SeqCst);
         assert!(matches!(state(&mut states).await, State::Reconnect));
         fired.until(1..=number).await;
     }
@@ -404,8 +335,8 @@ pub async fn topic_099_seed_044_events_that_are_not_kept_are_removed_when_all_ha
     let store = harness.open().await;
     let other = second(harness, &store).await;
     let channels = channels();
-    let (_topics, here) = events(&store, &channels).await;
-    let (_others, there) = events(&other, &channels).await;
+    let here = events(&store, &channels).await;
+    let there = events(&other, &channels).await;
     here.publish(Entry::value(&"no event")).await.unwrap();
     let (at_one, at_two, at_three) = (Fired::default(), Fired::default(), Fired::default());
     let one = Emitter::on_topic(&here).persist(false);

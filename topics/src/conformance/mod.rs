@@ -28,6 +28,7 @@ mod read;
 mod registers;
 mod remove;
 mod topics;
+mod way;
 
 pub use self::append::*;
 pub use self::broker::*;
@@ -40,11 +41,17 @@ pub use self::remove::*;
 pub use self::topics::*;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use updraft_bus::{Bus, ChannelSettings, Channels};
 
 use crate::{
     Append, AppendedBatch, Bounds, Content, Create, Limit, Log, NewRecord, Page, Place, Read,
-    Record, Registers, TopicError, TopicName,
+    Record, Registers, Store, TopicError, TopicName,
 };
+
+/// How long something is waited for that must happen.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What opens a store for the tests. Each test makes one, and expects its store to be empty.
 pub trait Harness: Send + Sync {
@@ -77,6 +84,12 @@ impl Handles {
             log: Arc::new(store.clone()),
             registers: Arc::new(store.clone()),
         }
+    }
+
+    /// The store with what wakes its readers.
+    fn with(&self, channels: &Arc<Channels>) -> Store {
+        let (log, registers) = (Arc::clone(&self.log), Arc::clone(&self.registers));
+        Store::new(log, registers, Arc::clone(channels))
     }
 }
 
@@ -165,6 +178,11 @@ macro_rules! each_conformance_test {
             topic_059_065_075_a_group_consumes_its_streams_one_process_at_a_time
         }
     };
+}
+
+/// What wakes the readers of one process, and of no other.
+fn channels() -> Arc<Channels> {
+    Arc::new(Channels::new(Bus::default(), ChannelSettings::default()))
 }
 
 /// The topic that most tests use.

@@ -1,17 +1,15 @@
 //! Topics over the store: where readers begin and go on, and what a topic gives up.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
-use updraft_bus::{Bus, ChannelSettings, Channels};
 
 use super::cancel::cut;
-use super::{Handles, Harness};
+use super::{Handles, Harness, channels};
 use crate::{
-    Compaction, Entry, Limit, Message, OnLoss, Position, Reader, Received, Settings, Start, Store,
-    Topic, Topics, WhenFull,
+    Compaction, Entry, Limit, Message, OnLoss, Position, Reader, Received, Settings, Start, Topic,
+    Topics, WhenFull,
 };
 
 /// Settings with which no reader looks for itself.
@@ -24,12 +22,9 @@ fn no_poll() -> Settings {
     }
 }
 
-/// The topic, and what must be kept as long as it is used.
-async fn orders(store: Handles, settings: Settings) -> (Topics, Topic) {
-    let channels = Channels::new(Bus::default(), ChannelSettings::default());
-    let topics = Topics::open(Store::new(store.log, store.registers, Arc::new(channels)));
-    let topic = topics.topic("orders", settings).await.unwrap();
-    (topics, topic)
+async fn orders(store: Handles, settings: Settings) -> Topic {
+    let topics = Topics::open(store.with(&channels()));
+    topics.topic("orders", settings).await.unwrap()
 }
 
 async fn fill(topic: &Topic, numbers: impl IntoIterator<Item = u64>) {
@@ -75,7 +70,7 @@ async fn held(topic: &Topic) -> Vec<u64> {
 
 /// By the store's own times, and where records are missing.
 pub async fn topic_015_017_each_start_is_where_it_should_be(harness: &impl Harness) {
-    let (_topics, topic) = orders(harness.open().await, no_poll()).await;
+    let topic = orders(harness.open().await, no_poll()).await;
     let offset = async |start: Start| topic.seek(start).await.unwrap().offset();
     for start in [
         Start::Earliest,
@@ -116,7 +111,7 @@ pub async fn topic_015_017_each_start_is_where_it_should_be(harness: &impl Harne
 pub async fn topic_012_023_034_a_reader_gets_each_record_once_up_to_the_end(
     harness: &impl Harness,
 ) {
-    let (_topics, topic) = orders(harness.open().await, no_poll()).await;
+    let topic = orders(harness.open().await, no_poll()).await;
     let reading = async {
         let mut seen = Vec::new();
         let mut token = topic.seek(Start::Earliest).await.unwrap().to_string();
@@ -166,14 +161,14 @@ pub async fn topic_023_a_reader_goes_on_after_a_kill(harness: &impl Harness) {
     if !store.log.features().durable {
         return;
     }
-    let (topics, topic) = orders(store, no_poll()).await;
+    let topic = orders(store, no_poll()).await;
     fill(&topic, 1..=9).await;
     let mut reader = topic.reader(Start::Earliest, OnLoss::Fail).await.unwrap();
     assert!(numbers(&mut reader, 5).await.into_iter().eq(1..=5));
     let token = reader.position().unwrap().to_string();
-    drop((topics, topic, reader));
+    drop((topic, reader));
     harness.kill().await;
-    let (_topics, topic) = orders(harness.open().await, no_poll()).await;
+    let topic = orders(harness.open().await, no_poll()).await;
     let position = Position::parse(&token, topic.name()).unwrap();
     let mut reader = topic.reader(position, OnLoss::Fail).await.unwrap();
     let (read, ()) = tokio::join!(numbers(&mut reader, 6), fill(&topic, 10..=11));
@@ -182,7 +177,7 @@ pub async fn topic_023_a_reader_goes_on_after_a_kill(harness: &impl Harness) {
 
 /// With the count, and before any record.
 pub async fn topic_025_084_a_reader_that_is_overtaken_by_a_trim_is_told(harness: &impl Harness) {
-    let (_topics, topic) = orders(harness.open().await, no_poll()).await;
+    let topic = orders(harness.open().await, no_poll()).await;
     fill(&topic, 1..=50).await;
     let reader = topic.reader(Start::Earliest, OnLoss::Earliest).await;
     let mut reader = reader.unwrap().page(Limit::new(10, 10_000));
@@ -207,7 +202,7 @@ pub async fn topic_073_074_count_and_bytes_bound_a_topic(harness: &impl Harness)
         let mut settings = no_poll();
         settings.retention.max_records = (!by_bytes).then_some(10);
         settings.retention.max_bytes = by_bytes.then_some(100);
-        let (topics, _) = orders(store.clone(), no_poll()).await;
+        let topics = Topics::open(store.with(&channels()));
         let topic = topics.topic(name, settings.clone()).await.unwrap();
         topic.publish_many((0..25).map(|_| entry())).await.unwrap();
         topic.sweep().await.unwrap();
@@ -244,7 +239,7 @@ pub async fn topic_031_078_079_080_the_newest_of_each_id_and_all_without_one_sur
     if !store.log.features().remove {
         return;
     }
-    let (topics, topic) = orders(store.clone(), compacted(HOUR, HOUR)).await;
+    let topic = orders(store.clone(), compacted(HOUR, HOUR)).await;
     for n in 1..=30_u64 {
         let entry = match n {
             10 | 20 | 30 => Entry::value(&n),
@@ -257,9 +252,9 @@ pub async fn topic_031_078_079_080_the_newest_of_each_id_and_all_without_one_sur
     assert!(held(&topic).await.into_iter().eq(1..=30));
     let mut snapshot = topic.reader(Start::Snapshot, OnLoss::Fail).await.unwrap();
     assert_eq!(numbers(&mut snapshot, 2).await, [27, 28]);
-    drop((topics, topic));
+    drop(topic);
 
-    let (topics, topic) = orders(store.clone(), compacted(Duration::ZERO, HOUR)).await;
+    let topic = orders(store.clone(), compacted(Duration::ZERO, HOUR)).await;
     let early = topic.seek(Start::Last(29)).await.unwrap();
     topic.sweep().await.unwrap();
     assert_eq!(held(&topic).await, [10, 20, 27, 28, 29, 30]);
@@ -268,9 +263,9 @@ pub async fn topic_031_078_079_080_the_newest_of_each_id_and_all_without_one_sur
     // Nothing that somebody who has read the first needs is missing.
     let mut reader = topic.reader(early, OnLoss::Fail).await.unwrap();
     assert_eq!(message(&mut reader).await.offset(), 10);
-    drop((topics, topic));
+    drop(topic);
 
-    let (_topics, topic) = orders(store, compacted(Duration::ZERO, Duration::ZERO)).await;
+    let topic = orders(store, compacted(Duration::ZERO, Duration::ZERO)).await;
     topic.sweep().await.unwrap();
     assert_eq!(held(&topic).await, [10, 20, 27, 28, 30]);
     assert_eq!(topic.bounds().await.unwrap().horizon, 29);
@@ -287,7 +282,7 @@ pub async fn topic_081_082_a_compaction_may_stop_anywhere(harness: &impl Harness
     }
     let settings = compacted(Duration::ZERO, Duration::ZERO);
     for round in 0..20_u64 {
-        let (_topics, topic) = orders(store.clone(), settings.clone()).await;
+        let topic = orders(store.clone(), settings.clone()).await;
         let states = (0..5).map(|id: u64| Entry::value(&round).compact(id.to_string()));
         let end = [Entry::tombstone("4")];
         topic.publish_many(states.chain(end)).await.unwrap();

@@ -259,7 +259,7 @@ async fn topic_046_reading_waits_for_no_timer() {
 
 #[tokio::test]
 async fn topic_097_a_clock_that_is_set_back_changes_nothing() {
-    let clock = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(7_200_000));
+    let clock = Arc::new(std::sync::atomic::AtomicU64::new(7_200_000));
     let now = clock.clone();
     let topics = Topics::open(Memory::with_clock(move || now.load(Ordering::SeqCst)));
     let topic = topics.topic("orders", no_poll()).await.unwrap();

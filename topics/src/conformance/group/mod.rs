@@ -21,16 +21,13 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use updraft_bus::{Bus, ChannelSettings, Channels};
+use updraft_bus::Channels;
 
-use super::{Handles, Harness, second};
+use super::{Handles, Harness, PATIENCE, channels, second};
 use crate::{
     Answer, Delivery, Entry, Group, GroupSettings, GroupStats, Interest, Member, Register,
     RegisterKey, Registers, Settings, Store, Swap, Swapped, Topic, Topics,
 };
-
-/// How long something is waited for that must happen.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Short, so that a test need not wait for long. A slow store loses its slots now and then.
 const LEASE: Duration = Duration::from_secs(2);
@@ -82,7 +79,6 @@ impl Registers for Way {
 /// A process that takes part in a group.
 struct Process {
     way: Arc<Way>,
-    _topics: Topics,
     orders: Topic,
     group: Group,
 }
@@ -108,17 +104,8 @@ impl Process {
         let orders = topics.topic("orders", of_topic).await.unwrap();
         let settings = settings(GroupSettings::on([&orders]));
         let group = topics.group("billing", settings).await.unwrap();
-        Self {
-            way,
-            _topics: topics,
-            orders,
-            group,
-        }
+        Self { way, orders, group }
     }
-}
-
-fn channels() -> Arc<Channels> {
-    Arc::new(Channels::new(Bus::default(), ChannelSettings::default()))
 }
 
 async fn publish(orders: &Topic, keys: usize, count: usize) {
@@ -137,8 +124,7 @@ async fn fetch(member: &mut Member, most: usize) -> Vec<Delivery> {
 /// The topics of a process that nobody takes anything from, however slow the store is.
 async fn patient(harness: &impl Harness) -> Topics {
     let store = harness.open().await;
-    let store = Store::new(store.log, store.registers, channels());
-    Topics::open(store).with_lease(PATIENCE)
+    Topics::open(store.with(&channels())).with_lease(PATIENCE)
 }
 
 async fn orders(topics: &Topics) -> Topic {
