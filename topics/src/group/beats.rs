@@ -32,7 +32,7 @@ pub(crate) struct Beats {
     term: watch::Sender<Option<Term>>,
     /// Filled by `look`, which also drains those that are long gone.
     seen: Mutex<HashMap<ProcessId, Seen>>,
-    /// Told when a process comes or goes.
+    /// Told when a process comes or goes, and when others may have taken this one for gone.
     changes: watch::Sender<()>,
     has_started: AtomicBool,
 }
@@ -105,7 +105,7 @@ impl Beats {
         }
     }
 
-    /// Told when a process comes or goes.
+    /// Told when a process comes or goes, and when others may have taken this one for gone.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
@@ -120,6 +120,16 @@ impl Beats {
             .entry(id)
             .or_insert_with(|| Seen::new(None, self.lease));
         seen.is_dead()
+    }
+
+    /// Whether a process that [`is_dead`](Self::is_dead) has not written since that was seen. It may
+    /// have been standing still.
+    pub(crate) async fn is_silent(&self, id: ProcessId) -> Result<bool, TopicError> {
+        let key = RegisterKey::bound(PROCESSES, &id.to_string());
+        let found = self.registers.get(&[key]).await?;
+        let version = found.first().and_then(Option::as_ref).map(|it| it.version);
+        let seen = self.lock();
+        Ok(seen.get(&id).is_none_or(|seen| seen.version == version))
     }
 
     async fn beat(&self) {
@@ -144,14 +154,21 @@ impl Beats {
     fn prolong(&self, sent: Instant) {
         // A tenth is left for what is under way.
         let until = sent.checked_add(self.lease.mul_f64(0.9)).unwrap_or(sent);
+        let mut is_broken = false;
         self.term.send_modify(|term| {
             let number = match term {
                 Some(term) if Instant::now() < term.until => term.number,
-                Some(term) => term.number.saturating_add(1),
+                Some(term) => {
+                    is_broken = true;
+                    term.number.saturating_add(1)
+                }
                 None => 0,
             };
             *term = Some(Term { number, until });
         });
+        if is_broken {
+            self.changes.send_replace(());
+        }
     }
 
     async fn write(&self, version: &mut Option<Version>) -> Result<(), TopicError> {
