@@ -14,11 +14,14 @@ use tokio_util::task::TaskTracker;
 
 use super::ids::ProcessId;
 use super::keys::PROCESSES;
-use crate::clock::millis;
+use crate::clock::{millis, now};
 use crate::{Register, RegisterKey, Registers, Swap, Swapped, TopicError, Version};
 
 /// Processes that are looked at with one call.
 const PAGE: usize = 1000;
+
+/// By how much the clocks of those may differ who run a group and who look at it.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
 /// After how long a store may remove what a process has written that is gone.
 const EXPIRES: Duration = Duration::from_secs(3600);
@@ -174,8 +177,8 @@ impl Beats {
     async fn write(&self, version: &mut Option<Version>) -> Result<(), TopicError> {
         let key = RegisterKey::bound(PROCESSES, &self.id.to_string());
         loop {
-            let lease = millis(self.lease).to_string();
-            let swap = Swap::write(key.clone(), *version, lease)?;
+            let value = format!("{} {}", millis(self.lease), now());
+            let swap = Swap::write(key.clone(), *version, value)?;
             let swap = swap.expires(EXPIRES.max(self.lease.saturating_mul(10)));
             let swapped = self.registers.swap(vec![swap]).await?;
             match swapped.first() {
@@ -286,10 +289,38 @@ impl Seen {
     }
 }
 
+/// Which of these processes were heard of lately, by the time of day. That is for people to read;
+/// nothing is decided by it.
+pub(crate) async fn heard_of(
+    registers: &dyn Registers,
+    processes: &[ProcessId],
+) -> Result<Vec<bool>, TopicError> {
+    let keys = processes.iter();
+    let keys: Vec<_> = keys
+        .map(|id| RegisterKey::bound(PROCESSES, &id.to_string()))
+        .collect();
+    let found = registers.get(&keys).await?.into_iter();
+    let heard = found.map(|register| {
+        let (lease, time) = register.as_ref().and_then(said)?;
+        let age = Duration::from_millis(now().saturating_sub(time));
+        Some(age <= lease.saturating_add(CLOCKS_DIFFER))
+    });
+    Ok(heard.map(Option::unwrap_or_default).collect())
+}
+
 /// For how long the register of a process must have been unchanged.
 fn lease_of(register: &Register) -> Option<Duration> {
-    let millis = std::str::from_utf8(&register.value).ok()?.parse().ok()?;
-    Some(Duration::from_millis(millis))
+    said(register).map(|(lease, _)| lease)
+}
+
+/// What a process has written: its lease, and when that was.
+fn said(register: &Register) -> Option<(Duration, u64)> {
+    let text = std::str::from_utf8(&register.value).ok()?;
+    let (lease, time) = text.split_once(' ')?;
+    Some((
+        Duration::from_millis(lease.parse().ok()?),
+        time.parse().ok()?,
+    ))
 }
 
 impl fmt::Debug for Beats {
