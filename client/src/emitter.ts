@@ -188,8 +188,10 @@ class OnTopic implements TopicEmitter {
   triggerWith(name: string, args: unknown[], meta: { [name: string]: string }): Promise<string> {
     const stored = this.#publish(name, args, meta);
     // Who does not wait is told by `error`, and has no unhandled rejection.
-    stored.catch((error: unknown) => {
-      this.#error(asUpdraftError(error, 'not-triggered', { channel: this.#topic }));
+    stored.catch((thrown: unknown) => {
+      const error = asUpdraftError(thrown, 'not-triggered', { channel: this.#topic });
+      // That was done on purpose.
+      if (error.code !== 'discarded') this.#error(error);
     });
     return stored;
   }
@@ -222,6 +224,8 @@ class OnTopic implements TopicEmitter {
     meta: { [name: string]: string },
   ): Promise<string> {
     if (this.#isClosed) throw new UpdraftError('closed', 'the emitter is closed');
+    if (typeof name !== 'string')
+      throw new UpdraftError('invalid-arguments', 'the name of an event is a text');
     if (this.#waiting >= MOST) throw new UpdraftError('busy', 'too many events wait to be stored');
     this.#waiting += 1;
     try {

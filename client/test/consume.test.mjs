@@ -115,7 +115,7 @@ testWithFake('a client has no more than its credit, and handles keys in order', 
 });
 
 testWithFake('behind a failure of a key nothing of it is handled twice', async (world) => {
-  const { group, client } = open(world);
+  const { group, client, told } = open(world);
   for (const payload of [1, 2, 3]) group.publish(payload, { key: 'ada' });
   const handled = [];
   await client.consume(GROUP, ({ payload, deliveries }) => {
@@ -124,6 +124,11 @@ testWithFake('behind a failure of a key nothing of it is handled twice', async (
   });
   await until('all are handled', () => group.lag === 0);
   assert.deepEqual(handled, [1, 1, 2, 3]);
+  // Those behind it took no time at all.
+  assert.deepEqual(
+    told.of('error').map(([error]) => error.code),
+    ['handler-failed'],
+  );
 });
 
 testWithFake('the time of a record is extended while its handler runs', async (world) => {

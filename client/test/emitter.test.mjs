@@ -114,6 +114,7 @@ testWithFake('topic_099_seed_052_killing_empties_the_queue', async (world) => {
   const triggered = range(1, 3).map((n) => codeOf(events.trigger('n', n)));
   await events.kill();
   assert.deepEqual(await Promise.all(triggered), Array(3).fill('discarded'));
+  assert.ok(!states.includes('discarded'));
   const later = events.trigger('n', 4);
   await world.server.start();
   await later;
@@ -127,6 +128,9 @@ testWithFake('topic_099_an_event_that_is_refused_is_told', async (world) => {
   world.server.refusedPublications.push({ error: 'not-authorized', reason: 'no' });
   assert.equal(await codeOf(events.trigger('n', 1)), 'not-authorized');
   await until('it is told', () => states.includes('not-authorized'));
+  // Nobody could hear one without a name.
+  assert.equal(await codeOf(events.trigger(undefined, 1)), 'invalid-arguments');
+  await until('it is told', () => states.includes('invalid-arguments'));
 });
 
 testWithFake('topic_099_no_more_than_ten_thousand_events_wait', async (world) => {

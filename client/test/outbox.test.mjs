@@ -115,6 +115,19 @@ testWithFake('a_passing_refusal_is_tried_again_in_order_and_a_final_one_rejects'
   assert.deepEqual(told.of('error'), []);
 });
 
+testWithFake('what_no_connection_can_carry_is_refused_and_holds_up_nothing', async (world) => {
+  const { server, topic } = world;
+  const { client, told } = world.watched();
+  const small = client.publish(`${topic}-2`, { n: 1 });
+  const large = codeOf(client.publish(topic, { text: 'x'.repeat(5 * 2 ** 20) }));
+  await client.publish(topic, { n: 2 });
+  assert.equal(await large, 'too-large');
+  await small;
+  assert.deepEqual(server.payloads(topic), [{ n: 2 }]);
+  assert.deepEqual(server.payloads(`${topic}-2`), [{ n: 1 }]);
+  assert.deepEqual(told.of('error'), []);
+});
+
 testWithFake('a_refusal_of_what_an_earlier_process_has_published_is_an_error', async (world) => {
   const { server, topic } = world;
   const folder = await mkdtemp(path.join(tmpdir(), 'updraft-client-'));

@@ -204,8 +204,9 @@ export class GroupConsumer implements Consumer {
   }
 
   async #work(work: Work, isDoubtful: boolean): Promise<Outcome> {
-    // What is behind a record that was not acknowledged is taken back with it, unnoticed so far.
-    if (isDoubtful && !work.gone.signal.aborted) await this.#extend(work);
+    // What is behind a record that was not acknowledged is taken back with it, unnoticed so far. That
+    // is no fault to tell of.
+    if (isDoubtful && !work.gone.signal.aborted) await this.#extend(work, () => {});
     if (work.gone.signal.aborted || this.#isClosing) return 'other';
     let delivery: Delivery;
     try {
@@ -259,12 +260,13 @@ export class GroupConsumer implements Consumer {
     return 'other';
   }
 
-  async #extend(work: Work): Promise<void> {
+  /** Begins the time of a record anew. `failed` is told if it is not this client's any more. */
+  async #extend(work: Work, failed = this.#parts.failed): Promise<void> {
     await this.#answer(work, 'extend').catch((error: unknown) => {
       const code = error instanceof UpdraftError ? error.code : undefined;
       if (code !== 'stale' || work.isAnswered || !this.#works.has(work)) return;
       this.#drop(work);
-      this.#parts.failed(new UpdraftError('stale', `a record of '${this.name}' took too long`));
+      failed(new UpdraftError('stale', `a record of '${this.name}' took too long`));
     });
   }
 

@@ -10,7 +10,7 @@ export interface WebSocketLike {
   /** Adds a listener. */
   addEventListener(
     type: 'open' | 'message' | 'close' | 'error',
-    listener: (event: { data?: unknown }) => void,
+    listener: (event: { data?: unknown; code?: number }) => void,
   ): void;
 }
 
@@ -21,7 +21,8 @@ export type WebSocketClass = new (url: string) => WebSocketLike;
 export interface LinkUser {
   opened(): void;
   received(text: string): void;
-  ended(): void;
+  /** `code` is that of the WebSocket's end, if it has told one. */
+  ended(code: number | undefined): void;
 }
 
 /** A WebSocket, until it ends. */
@@ -40,7 +41,7 @@ export class Link {
     });
     // An error is always followed by a close. It is listened to because `ws` throws it otherwise.
     this.#socket.addEventListener('error', () => {});
-    this.#socket.addEventListener('close', () => this.#end());
+    this.#socket.addEventListener('close', ({ code }) => this.#end(code));
   }
 
   /** Sends a message. It is lost if the link ends before. */
@@ -58,9 +59,9 @@ export class Link {
     this.#end();
   }
 
-  #end(): void {
+  #end(code?: number): void {
     const user = this.#user;
     this.#user = undefined;
-    user?.ended();
+    user?.ended(code);
   }
 }

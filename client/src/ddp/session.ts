@@ -50,6 +50,8 @@ interface Subscription {
 
 /** How long a connection must live until the next loss counts as the first. */
 const STEADY = 5_000;
+/** The code with which a server ends a connection on which too large a message was sent. */
+const TOO_LARGE = 1009;
 /** How long a target has until it has answered `connect`. */
 const PATIENCE = 10_000;
 
@@ -157,7 +159,7 @@ export class Session {
       const link = new Link(this.#options.WebSocket, url, {
         opened: () => link.send(this.#greeting()),
         received: (text) => this.#receive(url, text),
-        ended: () => this.#ended(),
+        ended: (code) => this.#ended(code),
       });
       this.#link = link;
       this.#timer = setTimeout(() => link.close(), PATIENCE);
@@ -238,8 +240,9 @@ export class Session {
   }
 
   /** A link has ended, or could not be made: the next one follows. */
-  #ended(): void {
+  #ended(code?: number): void {
     this.#link = undefined;
+    if (code === TOO_LARGE) this.#refuseLargest();
     this.#pings.clear();
     this.#heartbeat?.stop();
     clearTimeout(this.#timer);
@@ -251,6 +254,20 @@ export class Session {
     if ([...this.#unanswered].some((id) => this.#subscriptions.has(id))) this.#endSession();
     this.#timer = setTimeout(() => this.#connect(), this.#wait(livedFor));
     if (livedFor !== undefined) this.#user.disconnected();
+  }
+
+  /** The server has ended the connection for a message that it will never take. Nothing larger than
+   * a call is sent: sent again, it would end the next connection too. */
+  #refuseLargest(): void {
+    const sizes = [...this.#calls].map(
+      ([id, { message }]) => [JSON.stringify(message).length, id] as const,
+    );
+    const [largest] = sizes.sort(([one], [other]) => other - one);
+    const call = largest && this.#calls.get(largest[1]);
+    if (!call) return;
+    this.#calls.delete(largest[1]);
+    const rule = 'the server takes no message of this size; make it smaller';
+    call.reject(new UpdraftError('too-large', rule));
   }
 
   /** Chooses the next target, and how long to wait for the attempt. */

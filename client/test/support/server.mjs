@@ -40,7 +40,8 @@ export class FakeServer {
 
   async start() {
     this.#http = createServer((request, response) => this.answer(request, response));
-    const sockets = new WebSocketServer({ server: this.#http });
+    // A larger message ends its connection with 1009.
+    const sockets = new WebSocketServer({ server: this.#http, maxPayload: 4 * 2 ** 20 });
     sockets.on('connection', (socket) => this.#connect(socket));
     await new Promise((resolve, reject) => {
       this.#http.once('error', reject);
@@ -133,6 +134,7 @@ export class FakeServer {
     this.#sockets.add(socket);
     this.counts.connections += 1;
     let session;
+    socket.on('error', () => {});
     socket.on('close', () => {
       this.#sockets.delete(socket);
       if (session?.socket === socket) session.socket = undefined;

@@ -14,11 +14,14 @@ use tokio_util::task::TaskTracker;
 
 use super::ids::ProcessId;
 use super::keys::PROCESSES;
-use crate::clock::millis;
+use crate::clock::{millis, now};
 use crate::{Register, RegisterKey, Registers, Swap, Swapped, TopicError, Version};
 
 /// Processes that are looked at with one call.
 const PAGE: usize = 1000;
+
+/// By how much the clocks of those may differ who run a group and who look at it.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
 /// After how long a store may remove what a process has written that is gone.
 const EXPIRES: Duration = Duration::from_secs(3600);
@@ -32,7 +35,7 @@ pub(crate) struct Beats {
     term: watch::Sender<Option<Term>>,
     /// Filled by `look`, which also drains those that are long gone.
     seen: Mutex<HashMap<ProcessId, Seen>>,
-    /// Told when a process comes or goes.
+    /// Told when a process comes or goes, and when others may have taken this one for gone.
     changes: watch::Sender<()>,
     has_started: AtomicBool,
 }
@@ -105,7 +108,7 @@ impl Beats {
         }
     }
 
-    /// Told when a process comes or goes.
+    /// Told when a process comes or goes, and when others may have taken this one for gone.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
@@ -120,6 +123,16 @@ impl Beats {
             .entry(id)
             .or_insert_with(|| Seen::new(None, self.lease));
         seen.is_dead()
+    }
+
+    /// Whether a process that [`is_dead`](Self::is_dead) has not written since that was seen. It may
+    /// have been standing still.
+    pub(crate) async fn is_silent(&self, id: ProcessId) -> Result<bool, TopicError> {
+        let key = RegisterKey::bound(PROCESSES, &id.to_string());
+        let found = self.registers.get(&[key]).await?;
+        let version = found.first().and_then(Option::as_ref).map(|it| it.version);
+        let seen = self.lock();
+        Ok(seen.get(&id).is_none_or(|seen| seen.version == version))
     }
 
     async fn beat(&self) {
@@ -144,21 +157,28 @@ impl Beats {
     fn prolong(&self, sent: Instant) {
         // A tenth is left for what is under way.
         let until = sent.checked_add(self.lease.mul_f64(0.9)).unwrap_or(sent);
+        let mut is_broken = false;
         self.term.send_modify(|term| {
             let number = match term {
                 Some(term) if Instant::now() < term.until => term.number,
-                Some(term) => term.number.saturating_add(1),
+                Some(term) => {
+                    is_broken = true;
+                    term.number.saturating_add(1)
+                }
                 None => 0,
             };
             *term = Some(Term { number, until });
         });
+        if is_broken {
+            self.changes.send_replace(());
+        }
     }
 
     async fn write(&self, version: &mut Option<Version>) -> Result<(), TopicError> {
         let key = RegisterKey::bound(PROCESSES, &self.id.to_string());
         loop {
-            let lease = millis(self.lease).to_string();
-            let swap = Swap::write(key.clone(), *version, lease)?;
+            let value = format!("{} {}", millis(self.lease), now());
+            let swap = Swap::write(key.clone(), *version, value)?;
             let swap = swap.expires(EXPIRES.max(self.lease.saturating_mul(10)));
             let swapped = self.registers.swap(vec![swap]).await?;
             match swapped.first() {
@@ -269,10 +289,38 @@ impl Seen {
     }
 }
 
+/// Which of these processes were heard of lately, by the time of day. That is for people to read;
+/// nothing is decided by it.
+pub(crate) async fn heard_of(
+    registers: &dyn Registers,
+    processes: &[ProcessId],
+) -> Result<Vec<bool>, TopicError> {
+    let keys = processes.iter();
+    let keys: Vec<_> = keys
+        .map(|id| RegisterKey::bound(PROCESSES, &id.to_string()))
+        .collect();
+    let found = registers.get(&keys).await?.into_iter();
+    let heard = found.map(|register| {
+        let (lease, time) = register.as_ref().and_then(said)?;
+        let age = Duration::from_millis(now().saturating_sub(time));
+        Some(age <= lease.saturating_add(CLOCKS_DIFFER))
+    });
+    Ok(heard.map(Option::unwrap_or_default).collect())
+}
+
 /// For how long the register of a process must have been unchanged.
 fn lease_of(register: &Register) -> Option<Duration> {
-    let millis = std::str::from_utf8(&register.value).ok()?.parse().ok()?;
-    Some(Duration::from_millis(millis))
+    said(register).map(|(lease, _)| lease)
+}
+
+/// What a process has written: its lease, and when that was.
+fn said(register: &Register) -> Option<(Duration, u64)> {
+    let text = std::str::from_utf8(&register.value).ok()?;
+    let (lease, time) = text.split_once(' ')?;
+    Some((
+        Duration::from_millis(lease.parse().ok()?),
+        time.parse().ok()?,
+    ))
 }
 
 impl fmt::Debug for Beats {

@@ -190,6 +190,10 @@ impl Member {
         let mut acks = Vec::new();
         for (index, delivery) in deliveries.iter().enumerate() {
             if !delivery.is_current() {
+                // Others may have it. If not, it comes again at once.
+                if delivery.is_open() {
+                    ignore_late(delivery.give_back().await)?;
+                }
                 continue;
             }
             let (handled, waiting) = deliveries.split_at(index.saturating_add(1));

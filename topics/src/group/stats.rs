@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::beats::heard_of;
 use super::context::{Context, Handle};
 use super::dead::DeadLetters;
 use super::feed::time_of;
+use super::ids::ProcessId;
 use super::keys::SEATS;
 use super::meta::{Meta, unknown};
 use super::options::Order;
@@ -31,7 +33,8 @@ pub struct GroupStats {
     pub redeliveries: u64,
     /// Dead letters.
     pub parked: u64,
-    /// The members that there are, by name.
+    /// The members that there are, by name. Those of a process that has crashed are among them until
+    /// its lease is over and others have seen that, or for a minute more where no process is left.
     pub members: Vec<MemberStats>,
     /// Processes that have members.
     pub processes: usize,
@@ -39,8 +42,8 @@ pub struct GroupStats {
     pub stalled_slots: u64,
     /// Whether it hands out nothing.
     pub is_paused: bool,
-    /// When it was last known to have members, in milliseconds since 1970. It is noted when a
-    /// twentieth of the time is over after which the group no longer holds the log.
+    /// When it was last known to have members, in milliseconds since 1970: now, if it has some. It is
+    /// noted when a twentieth of the time is over after which the group no longer holds the log.
     pub active: u64,
     /// Whether the group holds topics that are kept for groups, since it was active lately.
     pub holds_log: bool,
@@ -124,14 +127,11 @@ pub(crate) async fn stats(handle: &Arc<Handle>) -> Result<GroupStats, TopicError
             oldest_pending = oldest_pending.max(Some(age));
         }
     }
-    let namespace = context.name.namespace();
-    let seats = context.registers.scan(&namespace, SEATS, None, PROCESSES);
-    let seats = context.call(seats).await?;
+    let seats = seats(context).await?;
     let mut members: BTreeMap<String, u64> = BTreeMap::new();
     let mut stalled_slots: u64 = 0;
     let processes = seats.len();
-    for (_, register) in seats {
-        let info = SeatInfo::decode(&register.value).unwrap_or_default();
+    for info in seats {
         stalled_slots = stalled_slots.saturating_add(info.stalled);
         for member in info.members {
             let pending = members.entry(member.name).or_default();
@@ -139,6 +139,7 @@ pub(crate) async fn stats(handle: &Arc<Handle>) -> Result<GroupStats, TopicError
         }
     }
     let members = members.into_iter();
+    let active = if processes > 0 { now() } else { meta.active };
     Ok(GroupStats {
         topics,
         pending: sums
@@ -153,9 +154,31 @@ pub(crate) async fn stats(handle: &Arc<Handle>) -> Result<GroupStats, TopicError
         processes,
         stalled_slots,
         is_paused: meta.paused,
-        active: meta.active,
-        holds_log: now().saturating_sub(meta.active) <= meta.options.inactive_after,
+        active,
+        holds_log: now().saturating_sub(active) <= meta.options.inactive_after,
     })
+}
+
+/// What processes say of themselves. One that has crashed is left out, also when no other process is
+/// left to find that out.
+async fn seats(context: &Context) -> Result<Vec<SeatInfo>, TopicError> {
+    let namespace = context.name.namespace();
+    let found = context.registers.scan(&namespace, SEATS, None, PROCESSES);
+    let found = context.call(found).await?;
+    let seats: Vec<_> = found
+        .iter()
+        .filter_map(|(key, register)| {
+            let id = ProcessId::parse(key.name().strip_prefix(SEATS)?)?;
+            Some((id, register))
+        })
+        .collect();
+    let ids: Vec<_> = seats.iter().map(|(id, _)| *id).collect();
+    let are_there = context.call(Box::pin(heard_of(&*context.registers, &ids)));
+    let seats = seats.into_iter().zip(are_there.await?);
+    let seats = seats.filter(|(_, is_there)| *is_there);
+    Ok(seats
+        .map(|((_, register), _)| SeatInfo::decode(&register.value).unwrap_or_default())
+        .collect())
 }
 
 async fn topic_stats(context: &Context, input: usize, sum: &Sum) -> Result<TopicStats, TopicError> {

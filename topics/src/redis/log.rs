@@ -238,8 +238,13 @@ impl RedisStore {
         let mut parts = match self.call(&call).await {
             // Nothing can be created. What is there can be read, trimmed and deleted.
             Err(TopicError::StoreFull(cause)) => {
-                let held = self.held_topic(topic).await?;
-                return held.ok_or(TopicError::StoreFull(cause));
+                return match self.held_topic(topic).await? {
+                    Some(bounds) => Ok(bounds),
+                    None if create == "never" && !self.has_log(topic).await? => {
+                        Err(TopicError::UnknownTopic)
+                    }
+                    None => Err(TopicError::StoreFull(cause)),
+                };
             }
             answer => Parts::new(answer?),
         };
@@ -273,6 +278,14 @@ impl RedisStore {
         }
         self.opened().insert(topic.clone());
         parts.bounds().map(Some)
+    }
+
+    /// Whether there are records, whatever else there is of the topic.
+    async fn has_log(&self, topic: &TopicName) -> Result<bool, TopicError> {
+        let [_, log, ..] = self.0.keys.topic(topic.as_str());
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(log);
+        self.0.connection.ask(Request::Command(&exists)).await
     }
 
     pub(super) fn topic_call(&self, script: Script, topic: &TopicName) -> ScriptCall {

@@ -64,6 +64,9 @@ async fn topic_088_a_full_redis_stores_nothing_and_says_so() {
     }
     let missing = Log::open(&late, &topic("missing"), Create::IfMissing).await;
     assert_eq!(missing.unwrap_err().code(), "store-full");
+    // The statistics of a group ask for its dead letters, of which there need not be any.
+    let missing = Log::open(&late, &topic("missing"), Create::Never).await;
+    assert_eq!(missing.unwrap_err().code(), "unknown-topic");
     server.tell("CONFIG", &["SET", "maxmemory", "0"]);
     assert_eq!(
         append(&store, &orders, [text("3")]).await.records[0].offset,

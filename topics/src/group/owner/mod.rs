@@ -8,6 +8,7 @@ mod hand_out;
 mod park;
 mod reading;
 mod sharing;
+mod taking;
 mod writing;
 
 use std::collections::{HashMap, VecDeque};
@@ -263,6 +264,18 @@ impl Owner {
         drop(reply.send(outcome));
     }
 
+    /// Another process has taken a slot, unless this one has written or taken it since.
+    fn lose(&mut self, number: usize, version: Version) {
+        let Some(place) = self.slots.get_mut(number) else {
+            return;
+        };
+        if let Some(owned) = place.take_if(|owned| owned.version == version) {
+            let group = &self.context.name;
+            tracing::debug!(%group, number, "another process has taken a slot");
+            owned.lose();
+        }
+    }
+
     fn take_back(&mut self, dropped: Dropped, now: Millis) {
         match dropped {
             Dropped::Member(member) => self.forget_member(member, now),
@@ -372,6 +385,16 @@ impl Owner {
 
     fn takes_part(&self) -> bool {
         !self.members.is_empty() && !self.is_closing && !self.is_deleted
+    }
+}
+
+impl Owned {
+    /// Tells everybody that it is not this process' own any more.
+    fn lose(mut self) {
+        self.slot.end();
+        for reply in self.replies.into_iter().chain(self.writing) {
+            drop(reply.send(Err(TopicError::Stale)));
+        }
     }
 }
 

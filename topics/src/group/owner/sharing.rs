@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::taking::take;
 use super::{Owned, Owner};
 use crate::clock::now;
 use crate::group::context::Context;
@@ -15,7 +16,7 @@ use crate::group::keys::SEATS;
 use crate::group::meta::Meta;
 use crate::group::seat::{MemberInfo, SeatInfo};
 use crate::group::slot::{Now, Slot, owner_of};
-use crate::{Epoch, Place, Register, Swap, Swapped, TopicError, Version};
+use crate::{Register, Swap, Swapped, TopicError, Version};
 
 /// How often the slots are looked at when nobody says that something has changed.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -46,6 +47,8 @@ pub(super) struct View {
     /// `None` if it has looked without taking part.
     target: Option<usize>,
     taken: Vec<(usize, Slot, Version)>,
+    /// Slots that were this process' own with these versions, and are not any more.
+    lost: Vec<(usize, Version)>,
     /// Whether some slots are still to be taken, by this process or by another one.
     is_unsettled: bool,
 }
@@ -90,7 +93,9 @@ impl Owner {
             );
             self.context.beats.start(tasks, closed);
         }
-        let owned: Vec<_> = self.slots.iter().map(Option::is_some).collect();
+        let owned = self.slots.iter();
+        let owned = owned.map(|owned| owned.as_ref().map(|owned| owned.version));
+        let owned = owned.collect();
         let context = Arc::clone(&self.context);
         let (seat, now) = (self.seat.clone(), self.both_now());
         self.looking = Some(Box::pin(look(context, owned, value, seat, now)));
@@ -149,6 +154,7 @@ impl Owner {
             meta,
             target,
             taken,
+            lost,
             is_unsettled,
         } = view;
         let is_stale = self.seat.is_stale;
@@ -157,6 +163,12 @@ impl Owner {
             self.check = self.check.saturating_add(1);
         }
         let since = self.check;
+        if self.writing.is_none() {
+            // What is being written finds out by itself.
+            for (number, version) in lost {
+                self.lose(number, version);
+            }
+        }
         for (number, slot, version) in taken {
             if let Some(place) = self.slots.get_mut(number) {
                 *place = Some(Owned {
@@ -190,14 +202,9 @@ impl Owner {
         self.context.set_deleted();
         self.next_look = Instant::now();
         for place in &mut self.slots {
-            if let Some(owned) = place {
-                owned.slot.end();
-                let replies = owned.replies.drain(..).chain(owned.writing.drain(..));
-                for reply in replies {
-                    drop(reply.send(Err(TopicError::Stale)));
-                }
+            if let Some(owned) = place.take() {
+                owned.lose();
             }
-            *place = None;
         }
     }
 
@@ -228,11 +235,11 @@ fn later(pause: Duration) -> Instant {
     now.checked_add(pause).unwrap_or(now)
 }
 
-/// Looks at all slots, and takes some. `seat` is what is to be said of this process; `None` if it
-/// does not take part any more.
+/// Looks at all slots, and takes some. `owned` are the versions of those that this process has, and
+/// `value` is what is to be said of it; `None` if it does not take part any more.
 async fn look(
     context: Arc<Context>,
-    owned: Vec<bool>,
+    owned: Vec<Option<Version>>,
     value: Option<String>,
     seat: Seat,
     clocks: Now,
@@ -246,11 +253,16 @@ async fn look(
             .await;
         valid.ok_or(TopicError::ShuttingDown)?;
     }
-    let seat = sit(&context, value, seat).await?;
+    let mut seat = sit(&context, value.clone(), seat).await?;
+    let (processes, has_seat) = processes(&context, takes_part).await?;
+    if takes_part && !has_seat {
+        // Others took this process for one that has stopped.
+        seat = sit(&context, value, Seat::default()).await?;
+    }
     let mut keys = vec![context.name.meta()];
     // Who has all slots knows them.
-    let has_all = owned.iter().all(|is_owned| *is_owned);
-    if !has_all {
+    let knows_all = has_seat && owned.iter().all(Option::is_some);
+    if !knows_all {
         keys.extend((0..owned.len()).map(|number| context.name.slot(number)));
     }
     let mut registers = context.registers.get(&keys).await?.into_iter();
@@ -263,6 +275,7 @@ async fn look(
             meta: None,
             target: None,
             taken: Vec::new(),
+            lost: Vec::new(),
             is_unsettled: false,
         });
     };
@@ -270,9 +283,20 @@ async fn look(
         say_active(&context, version, &meta).await;
     }
     let mut registers: Vec<_> = registers.collect();
+    let lost = if knows_all {
+        Vec::new()
+    } else {
+        not_owned(me, &registers, &owned)
+    };
     registers.resize(owned.len(), None);
-    let processes = processes(&context, takes_part).await?;
-    let (free, counts) = sort_out(&context, &registers, &owned);
+    let is_lost = |number: &usize| lost.iter().any(|(lost, _)| lost == number);
+    let owned = (0..).zip(&owned);
+    let owned: Vec<_> = owned
+        .map(|(number, version)| version.is_some() && !is_lost(&number))
+        .collect();
+    let (mut free, counts) = sort_out(&context, &registers, &owned);
+    // They are given up first.
+    free.retain(|number| !is_lost(number));
     let target = fair_share(owned.len(), &processes, &counts, me);
     let has = owned.iter().filter(|is_owned| **is_owned).count();
     let wanted = target.saturating_sub(has);
@@ -290,8 +314,9 @@ async fn look(
         meta: Some(meta),
         // Without a member, a process has no share: one that has joined meanwhile must look again.
         target: takes_part.then_some(target),
-        is_unsettled: taken.len() < free.len() || taken.len() < wanted,
+        is_unsettled: taken.len() < free.len() || taken.len() < wanted || !lost.is_empty(),
         taken,
+        lost,
     })
 }
 
@@ -345,29 +370,52 @@ async fn say_active(context: &Context, version: Version, meta: &Meta) {
     );
 }
 
-/// The processes that take part and live.
-async fn processes(context: &Context, takes_part: bool) -> Result<Vec<ProcessId>, TopicError> {
+/// The processes that take part and live, and whether this one has a seat among them.
+async fn processes(
+    context: &Context,
+    takes_part: bool,
+) -> Result<(Vec<ProcessId>, bool), TopicError> {
     let namespace = context.name.namespace();
     let seats = context.registers.scan(&namespace, SEATS, None, PROCESSES);
+    let seats = seats.await?;
     let me = context.beats.id;
     let mut live = Vec::new();
-    for (key, register) in seats.await? {
+    // It may be behind the others.
+    let mut has_seat = seats.len() >= PROCESSES;
+    for (key, register) in seats {
         let id = key.name().strip_prefix(SEATS).and_then(ProcessId::parse);
         match id {
-            Some(id) if id != me && context.beats.is_dead(id) => {
+            Some(id)
+                if id != me && context.beats.is_dead(id) && context.beats.is_silent(id).await? =>
+            {
                 // It has stopped without a word.
                 let remove = Swap::remove(key, Some(register.version));
                 context.registers.swap(vec![remove]).await?;
             }
             Some(id) if id != me => live.push(id),
-            _ => {}
+            Some(_) => has_seat = true,
+            None => {}
         }
     }
     if takes_part {
         live.push(me);
     }
     live.sort_unstable();
-    Ok(live)
+    Ok((live, has_seat))
+}
+
+/// The slots that this process had with these versions, and that others have taken from it.
+fn not_owned(
+    me: ProcessId,
+    registers: &[Option<Register>],
+    owned: &[Option<Version>],
+) -> Vec<(usize, Version)> {
+    let slots = registers.iter().zip(owned).enumerate();
+    let lost = slots.filter_map(|(number, (register, version))| {
+        let owner = register.as_ref().and_then(|it| owner_of(&it.value));
+        version.filter(|_| owner != Some(me)).map(|it| (number, it))
+    });
+    lost.collect()
 }
 
 /// The slots that can be taken, and how many each process has.
@@ -419,59 +467,6 @@ fn fair_share(
         .iter()
         .filter(|id| (std::cmp::Reverse(count(id)), **id) < mine);
     share.saturating_add(usize::from(before.count() < more))
-}
-
-async fn take(
-    context: &Context,
-    registers: &[Option<Register>],
-    numbers: Vec<usize>,
-    clocks: Now,
-) -> Result<Vec<(usize, Slot, Version)>, TopicError> {
-    if numbers.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut slots = Vec::with_capacity(numbers.len());
-    let mut swaps = Vec::with_capacity(numbers.len());
-    for number in numbers {
-        let register = registers.get(number).and_then(Option::as_ref);
-        let mut slot = slot_of(context, number, register);
-        slot.next_owner();
-        let value = slot.encode(Some(context.beats.id), clocks);
-        slot.set_written();
-        let expected = register.map(|register| register.version);
-        swaps.push(Swap::write(context.name.slot(number), expected, value)?);
-        slots.push((number, slot));
-    }
-    let swapped = context.registers.swap(swaps).await?;
-    let taken = slots.into_iter().zip(swapped);
-    let taken = taken.filter_map(|((number, slot), swapped)| match swapped {
-        Swapped::Written(version) => Some((number, slot, version)),
-        Swapped::Removed | Swapped::Conflict { .. } => None,
-    });
-    Ok(taken.collect())
-}
-
-fn slot_of(context: &Context, number: usize, register: Option<&Register>) -> Slot {
-    let options = Arc::clone(&context.options);
-    if let Some(register) = register {
-        match Slot::decode(Arc::clone(&options), number, register.value.clone()) {
-            Ok(slot)
-                if slot
-                    .scanned(context.inputs.len().saturating_sub(1))
-                    .is_some() =>
-            {
-                return slot;
-            }
-            _ => {
-                let group = &context.name;
-                tracing::error!(%group, number, "a slot is damaged and begins anew");
-            }
-        }
-    }
-    let dead_letters = Place::start(Epoch::from_u64(0));
-    let mut starts = context.starts.clone();
-    starts.resize(context.inputs.len(), dead_letters);
-    Slot::new(options, number, &starts)
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ const SILENT: u8 = 1;
 /// What is asked is done, and answered with an error.
 const DEAF: u8 = 2;
 
+/// What is asked is done when it is well again.
+const STILL: u8 = 3;
+
 /// A process' way to the registers.
 #[derive(Debug)]
 struct Way {
@@ -45,6 +48,9 @@ impl Registers for Way {
         Box::pin(async move {
             if self.state.load(Ordering::SeqCst) == SILENT {
                 std::future::pending::<()>().await;
+            }
+            while self.state.load(Ordering::SeqCst) == STILL {
+                tokio::time::sleep(SECOND / 100).await;
             }
             let swapped = self.memory.swap(swaps).await;
             if self.state.load(Ordering::SeqCst) == DEAF {
@@ -180,6 +186,67 @@ async fn topic_049_what_a_process_had_that_crashed_is_elsewhere_after_its_lease(
     assert!(taken <= lease + SECOND * 4, "{taken:?}");
     assert!(again.iter().all(|delivery| delivery.deliveries() == 2));
     ack_all(&again).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_stood_still_has_its_share_again() {
+    let memory = Memory::new();
+    let (way, topics) = Way::to(&memory);
+    let orders = topics.topic("orders", Settings::default()).await.unwrap();
+    let still = group(&topics, GroupSettings::on([&orders])).await;
+    let other = Topics::open(memory);
+    let heir = other.find_group("billing").await.unwrap();
+    let mut members = [still.member("still"), heir.member("heir")];
+    for member in &mut members {
+        assert!(fetch(member, 1).await.is_empty());
+    }
+    let processes = async |count: usize| {
+        let what = format!("{count} processes");
+        crate::eventually(&what, async || {
+            heir.stats().await.unwrap().processes == count
+        })
+        .await;
+    };
+    processes(2).await;
+    // It has nothing to write but that it lives.
+    way.set(STILL);
+    processes(1).await;
+    way.set(WELL);
+    let back = tokio::time::Instant::now();
+    processes(2).await;
+    assert!(back.elapsed() < SECOND * 15, "{:?}", back.elapsed());
+    tokio::time::sleep(SECOND * 15).await;
+    publish(&orders, &[""; 64]).await;
+    for member in &mut members {
+        assert_eq!(wait(member, 64).await.len(), 32);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_function_had_fetched_before_its_store_was_away_comes_at_once() {
+    let memory = Memory::new();
+    let (way, topics) = Way::to(&memory);
+    let orders = topics.topic("orders", Settings::default()).await.unwrap();
+    let group = group(&topics, GroupSettings::on([&orders]).ack_wait(LONG)).await;
+    publish(&orders, &["a", "b", "c"]).await;
+    let handled = std::sync::Mutex::new(Vec::new());
+    let run = group.member("w1").run(async |delivery: Delivery| {
+        let count = {
+            let mut handled = handled.lock().unwrap();
+            handled.push(delivery.deliveries());
+            handled.len()
+        };
+        if count == 1 {
+            way.set(STILL);
+            tokio::time::sleep(SECOND * 30).await;
+            way.set(WELL);
+        }
+        Ok(())
+    });
+    // Nobody else could have had them.
+    assert!(timeout(LONG / 2, run).await.is_err());
+    assert_eq!(*handled.lock().unwrap(), [1, 1, 1]);
+    assert_eq!(group.stats().await.unwrap().pending, 0);
 }
 
 #[tokio::test(start_paused = true)]

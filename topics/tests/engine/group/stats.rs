@@ -1,6 +1,6 @@
 //! Statistics.
 
-use updraft_topics::{Compaction, Retention};
+use updraft_topics::{Compaction, Registers, Retention, Swap};
 
 use super::*;
 
@@ -114,4 +114,23 @@ async fn topic_106_statistics_make_no_topic_that_is_not_there() {
     let stats = group.stats().await.unwrap();
     assert_eq!((stats.topics[0].lag, stats.topics[0].last), (0, 0));
     assert!(topics.list("", None, 9).await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn topic_106_who_has_crashed_is_not_counted_when_nobody_is_left() {
+    let memory = Memory::new();
+    let topics = Topics::open(memory.clone());
+    let orders = topics.topic("orders", Settings::default()).await.unwrap();
+    let group = group(&topics, GroupSettings::on([&orders])).await;
+    let mut member = group.member("w1");
+    assert!(fetch(&mut member, 1).await.is_empty());
+    let stats = group.stats().await.unwrap();
+    assert_eq!((stats.processes, stats.members.len()), (1, 1));
+    // It was last heard of long ago.
+    for (key, register) in memory.scan("processes", "", None, 9).await.unwrap() {
+        let swap = Swap::write(key, Some(register.version), "10000 1").unwrap();
+        memory.swap(vec![swap]).await.unwrap();
+    }
+    let stats = group.stats().await.unwrap();
+    assert_eq!((stats.processes, stats.members.len()), (0, 0));
 }
