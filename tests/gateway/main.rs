@@ -17,6 +17,7 @@ mod faults;
 mod http;
 mod opening;
 mod passing;
+mod refusals;
 mod resumption;
 mod split;
 mod users;

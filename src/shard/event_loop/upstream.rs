@@ -10,14 +10,14 @@ use updraft_protocol::session::Output;
 
 use super::EventLoop;
 use super::ending::Ending;
-use crate::gateway::{GatewaySettings, Opened, Unavailable};
+use crate::gateway::{GatewaySettings, Opened, Unavailable, UpstreamEnd};
 use crate::mail::Place;
 use crate::shard::conversation::Conversation;
 use crate::shard::inbox::Letter;
 use crate::shard::upstream::{Leg, Sent, Upstream, leave_unused};
 use crate::telemetry::GaugeGuard;
 use crate::transport::websocket::{
-    FrameRate, Incoming, Limits, ProtocolViolation, Receiver, Sender,
+    FrameRate, Incoming, Limits, Receiver, Sender,
 };
 
 /// Reads of one connection before the others get their turn.
@@ -37,18 +37,6 @@ impl UpstreamQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.unsent.is_empty() && self.unread.is_empty()
     }
-}
-
-/// How a connection to Meteor ends by itself.
-#[derive(Clone, Debug)]
-enum UpstreamEnd {
-    /// With a close frame.
-    Closed {
-        code: u16,
-        reason: Box<str>,
-    },
-    Violation(ProtocolViolation),
-    Gone,
 }
 
 impl EventLoop {
@@ -99,6 +87,7 @@ impl EventLoop {
         };
         let session = opened.session.clone();
         let messages = std::mem::take(&mut opened.messages);
+        let end = opened.end.take();
         let counted = GaugeGuard::new(&self.shard.shared.host.gauges);
         let timeout = self.shard.shared.gateway.as_ref();
         let timeout = timeout.map_or(Duration::ZERO, |it| it.settings().output_timeout);
@@ -118,7 +107,10 @@ impl EventLoop {
                 .for_each(|text| ddp.from_upstream(text, now, out));
         }
         self.carry_out(index, out);
-        self.read_upstream(index, out);
+        match end {
+            Some(end) => self.upstream_ended(index, &end),
+            None => self.read_upstream(index, out),
+        }
         self.read_again(index, out);
     }
 
