@@ -215,6 +215,26 @@ impl Receiver for Early {
     }
 }
 
+impl Refusal {
+    /// Whether it is said of this client, and not of the server: its cookies are too long, for
+    /// example, or a proxy in front of the app does not let it in. A path that does not exist does
+    /// not exist for anybody.
+    pub(super) fn concerns_client(&self) -> bool {
+        matches!(self, Self::Status(status)
+            if status.is_client_error() && *status != StatusCode::NOT_FOUND)
+    }
+
+    /// Whether somebody is at the server's port who does not serve: that the port is open says
+    /// nothing then.
+    pub(super) fn listens(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => false,
+            Self::NotHttp(error) => error.is_parse(),
+            Self::Status(_) | Self::NotDdp(_) | Self::Silent => true,
+        }
+    }
+}
+
 impl From<std::io::Error> for Refusal {
     fn from(error: std::io::Error) -> Self {
         Self::Unreachable(error)
