@@ -201,7 +201,8 @@ impl Gateway {
                     Err(refusal) => self.refused(number, &refusal),
                 }
             }
-            if is_unwanted || self.upstreams.failing_for(clock::now()) >= self.settings.away_timeout {
+            if is_unwanted || self.upstreams.failing_for(clock::now()) >= self.settings.away_timeout
+            {
                 return Err(Unavailable);
             }
             tokio::time::sleep(RETRY).await;

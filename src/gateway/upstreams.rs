@@ -111,9 +111,7 @@ impl Upstreams {
         let mut state = self.lock();
         state.failing = None;
         let server = state.servers.get_mut(number);
-        server.is_some_and(|server| {
-            std::mem::replace(server, Server::Accepts) != Server::Accepts
-        })
+        server.is_some_and(|server| std::mem::replace(server, Server::Accepts) != Server::Accepts)
     }
 
     /// A server listens again that did not. It may still refuse what it is asked.

@@ -12,6 +12,7 @@ mod live;
 mod publications;
 
 mod app;
+mod bodies;
 mod ends;
 mod faults;
 mod http;

@@ -102,6 +102,9 @@ impl Gateway {
             Err((number, failure)) => {
                 // So that what is left of the body is read before the answer.
                 drop(tokio::time::timeout(GIVEN_BACK, state.over()).await);
+                if state.is_broken() {
+                    return boxed(pages::bad_request());
+                }
                 return boxed(self.failed(number, &failure));
             }
         };

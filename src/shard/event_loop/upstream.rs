@@ -16,9 +16,7 @@ use crate::shard::conversation::Conversation;
 use crate::shard::inbox::Letter;
 use crate::shard::upstream::{Leg, Sent, Upstream, leave_unused};
 use crate::telemetry::GaugeGuard;
-use crate::transport::websocket::{
-    FrameRate, Incoming, Limits, Receiver, Sender,
-};
+use crate::transport::websocket::{FrameRate, Incoming, Limits, Receiver, Sender};
 
 /// Reads of one connection before the others get their turn.
 const READS_PER_TURN: usize = 16;
