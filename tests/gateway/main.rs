@@ -20,6 +20,7 @@ mod opening;
 mod passing;
 mod refusals;
 mod resumption;
+mod slow;
 mod split;
 mod users;
 mod web;

@@ -350,14 +350,25 @@ impl EventLoop {
 
     /// Closes a client whose connection to Meteor is lost, if its time has come; or loses one that
     /// takes nothing.
-    pub(super) fn check_upstream(&mut self, index: usize) {
+    pub(super) fn check_upstream(&mut self, index: usize, out: &mut Output) {
         let now = self.shard.now;
-        let client = self.clients.get(index);
-        match client.and_then(|client| client.upstream.as_deref()) {
+        match self.upstream(index) {
             Some(Upstream::Lost { close_at }) if *close_at <= now => self.restart_client(index),
-            Some(Upstream::Open(leg)) if leg.is_stuck(now) => self.lose_upstream(index),
+            Some(Upstream::Open(leg)) if leg.is_stuck(now) => {
+                // The kernel says that there is room only when there is much. Meteor may have taken
+                // less than that.
+                self.flush_upstream(index, out);
+                let leg = self.upstream(index).and_then(Upstream::leg);
+                if leg.is_some_and(|leg| leg.is_stuck(now)) {
+                    self.lose_upstream(index);
+                }
+            }
             _ => {}
         }
+    }
+
+    fn upstream(&self, index: usize) -> Option<&Upstream> {
+        self.clients.get(index)?.upstream.as_deref()
     }
 
     fn restart_client(&mut self, index: usize) {
