@@ -17,7 +17,7 @@ use warp::http::{HeaderValue, Request, StatusCode, header};
 
 use super::address::UpstreamAddress;
 use super::headers::ClientHeaders;
-use super::opened::Opened;
+use super::opened::{Opened, UpstreamEnd};
 use crate::transport::websocket::{
     self, ClientKey, FrameRate, Incoming, Limits, Reader, Receiver, Sender,
 };
@@ -131,25 +131,30 @@ async fn connect(
         messages: Vec::new(),
         pongs: Vec::new(),
         failure: None,
+        end: None,
     };
     let mut buffer = vec![0; READ_BYTES];
     let mut bytes = leftover.to_vec();
     loop {
         let read = reader.read(&mut bytes, Duration::ZERO, &mut early);
-        read.map_err(|violation| Refusal::NotDdp(violation.reason))?;
-        if let Some(failure) = early.failure {
-            return Err(Refusal::NotDdp(failure));
-        }
         if !early.pongs.is_empty() {
             socket.write_all(&std::mem::take(&mut early.pongs)).await?;
         }
         if let Some(session) = early.session {
+            // Whatever comes behind `connected` concerns this session. The server has refused
+            // nobody.
+            let violation = read.err().map(UpstreamEnd::Violation);
             return Ok(Opened {
                 socket: socket.into_std()?,
                 reader,
                 session,
                 messages: early.messages,
+                end: violation.or(early.end),
             });
+        }
+        read.map_err(|violation| Refusal::NotDdp(violation.reason))?;
+        if let Some(failure) = early.failure {
+            return Err(Refusal::NotDdp(failure));
         }
         let count = socket.read(&mut buffer).await?;
         if count == 0 {
@@ -172,6 +177,8 @@ struct Early {
     /// Answers to pings.
     pongs: Vec<u8>,
     failure: Option<&'static str>,
+    /// How the connection has ended behind `connected`.
+    end: Option<UpstreamEnd>,
 }
 
 impl Receiver for Early {
@@ -199,7 +206,31 @@ impl Receiver for Early {
                 websocket::write_masked_pong(payload, websocket::mask(), &mut self.pongs);
             }
             Incoming::Pong => {}
+            Incoming::Close { code, reason } if self.session.is_some() => {
+                let reason = reason.into();
+                self.end = Some(UpstreamEnd::Closed { code, reason });
+            }
             Incoming::Close { .. } => self.failure = Some("it has closed the connection"),
+        }
+    }
+}
+
+impl Refusal {
+    /// Whether it is said of this client, and not of the server: its cookies are too long, for
+    /// example, or a proxy in front of the app does not let it in. A path that does not exist does
+    /// not exist for anybody.
+    pub(super) fn concerns_client(&self) -> bool {
+        matches!(self, Self::Status(status)
+            if status.is_client_error() && *status != StatusCode::NOT_FOUND)
+    }
+
+    /// Whether somebody is at the server's port who does not serve: that the port is open says
+    /// nothing then.
+    pub(super) fn listens(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => false,
+            Self::NotHttp(error) => error.is_parse(),
+            Self::Status(_) | Self::NotDdp(_) | Self::Silent => true,
         }
     }
 }

@@ -122,12 +122,14 @@ fn is_forwarded(name: &HeaderName) -> bool {
     FORWARDED.contains(name) || name.as_str().starts_with("x-forwarded-")
 }
 
-/// The headers that `Connection` names: they are hop-by-hop too.
+/// The headers that `Connection` names: they are hop-by-hop too, but for `Host`. Without it the app
+/// would take its own address for that of the site.
 fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     let values = headers.get_all(header::CONNECTION).into_iter();
     let values = values.filter_map(|value| value.to_str().ok());
     let names = values.flat_map(|value| value.split(','));
-    names.filter_map(|name| name.trim().parse().ok())
+    let names = names.filter_map(|name| name.trim().parse().ok());
+    names.filter(|name| *name != header::HOST)
 }
 
 #[cfg(test)]

@@ -20,6 +20,6 @@ pub(crate) use headers::ClientHeaders;
 pub use http::PassedHttpSettings;
 pub(crate) use http::Requester;
 pub use meteor::Meteor;
-pub(crate) use opened::Opened;
+pub(crate) use opened::{Opened, UpstreamEnd};
 pub(crate) use opening::{Gateway, Opening, Surroundings, Unavailable};
 pub use settings::GatewaySettings;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::transport::websocket::Reader;
+use crate::transport::websocket::{ProtocolViolation, Reader};
 
 /// A connection to Meteor, on which `connect` has been answered.
 #[derive(Debug)]
@@ -15,4 +15,19 @@ pub(crate) struct Opened {
     pub(crate) session: Arc<str>,
     /// Messages that came together with `connected`.
     pub(crate) messages: Vec<Box<str>>,
+    /// How it has ended behind those messages, if it has: an app may close a session as soon as it
+    /// knows whose it is.
+    pub(crate) end: Option<UpstreamEnd>,
+}
+
+/// How a connection to Meteor ends by itself.
+#[derive(Clone, Debug)]
+pub(crate) enum UpstreamEnd {
+    /// With a close frame.
+    Closed {
+        code: u16,
+        reason: Box<str>,
+    },
+    Violation(ProtocolViolation),
+    Gone,
 }

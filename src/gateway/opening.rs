@@ -26,7 +26,7 @@ use crate::telemetry::Gauges;
 /// How long to wait before servers are asked again, when all of them have refused.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// How often servers that have refused a connection are looked at.
+/// How often servers that cannot be reached are looked at.
 const PROBE: Duration = Duration::from_secs(1);
 
 /// The way to the Meteor servers; one per server, shared by all shards.
@@ -45,7 +45,7 @@ pub(crate) struct Gateway {
     room: Semaphore,
     /// When the next connection may be opened.
     next: Mutex<Option<Instant>>,
-    /// Whether a task looks after servers that have refused.
+    /// Whether a task looks after servers that cannot be reached.
     is_probing: AtomicBool,
     /// Attempts to open a connection, and requests.
     pub(super) tasks: TaskTracker,
@@ -126,12 +126,13 @@ impl Gateway {
 
     /// Whether a Meteor server is there, as far as is known.
     pub(crate) fn is_available(&self) -> bool {
-        self.upstreams.any_accepts()
+        let left_out = self.settings.left_out;
+        self.upstreams.any_accepts(left_out, clock::now())
     }
 
     /// How many servers have refused their latest connection.
     pub(crate) fn away(&self) -> usize {
-        self.upstreams.out().len()
+        self.upstreams.away()
     }
 
     /// The headers of a client's request, for its connection to Meteor. `peer` has sent it, and may
@@ -180,7 +181,11 @@ impl Gateway {
         let named = self.cookies.named(headers.map());
         loop {
             let (left_out, now) = (self.settings.left_out, clock::now());
+            let mut is_unwanted = false;
             for number in self.upstreams.candidates(address, named, left_out, now) {
+                if !self.upstreams.may_try(number, left_out, clock::now()) {
+                    continue;
+                }
                 self.pace().await;
                 match self.try_open(number, headers.clone()).await {
                     Ok(opened) => {
@@ -189,10 +194,15 @@ impl Gateway {
                         }
                         return Ok(opened);
                     }
+                    Err(refusal) if refusal.concerns_client() => {
+                        is_unwanted = true;
+                        self.note(number, &refusal);
+                    }
                     Err(refusal) => self.refused(number, &refusal),
                 }
             }
-            if self.upstreams.failing_for(clock::now()) >= self.settings.away_timeout {
+            if is_unwanted || self.upstreams.failing_for(clock::now()) >= self.settings.away_timeout
+            {
                 return Err(Unavailable);
             }
             tokio::time::sleep(RETRY).await;
@@ -229,18 +239,25 @@ impl Gateway {
         }
     }
 
+    /// A server has refused a connection. Clients are sent elsewhere for a while.
     pub(super) fn refused(self: &Arc<Self>, number: usize, refusal: &Refusal) {
-        self.upstreams.refused(number, clock::now());
+        let listens = refusal.listens();
+        self.upstreams.refused(number, listens, clock::now());
+        self.note(number, refusal);
+        if !listens && !self.is_probing.swap(true, Ordering::AcqRel) {
+            self.background
+                .spawn_on(self.clone().probe(), &self.runtime);
+        }
+    }
+
+    /// Counts a refusal, and says why in the log.
+    fn note(&self, number: usize, refusal: &Refusal) {
         let refused = &self.gauges.refused_upstreams;
         refused.fetch_add(1, Ordering::Relaxed);
         if let Some(left_out) = self.refusals_log.left_out(clock::now())
             && let Some(address) = self.upstreams.address(number)
         {
             tracing::warn!(%address, left_out, "Meteor refuses a connection: {refusal}.");
-        }
-        if !self.is_probing.swap(true, Ordering::AcqRel) {
-            self.background
-                .spawn_on(self.clone().probe(), &self.runtime);
         }
     }
 
@@ -250,20 +267,24 @@ impl Gateway {
         }
     }
 
-    /// Looks after servers that have refused a connection, until all of them listen again: so the
-    /// first client need not wait until one is asked again.
+    /// Looks after servers that cannot be reached, until all of them listen again: so the first
+    /// client need not wait until one is asked again.
     async fn probe(self: Arc<Self>) {
         loop {
             let rest = tokio::time::sleep(PROBE);
             if self.draining.run_until_cancelled(rest).await.is_none() {
                 return;
             }
-            let out = self.upstreams.out();
-            if out.is_empty() {
+            let away = self.upstreams.unreachable();
+            if away.is_empty() {
                 self.is_probing.store(false, Ordering::Release);
-                return;
+                // Unless another was refused just now, which has found this task running.
+                let is_over = self.upstreams.unreachable().is_empty();
+                if is_over || self.is_probing.swap(true, Ordering::AcqRel) {
+                    return;
+                }
             }
-            for number in out {
+            for number in away {
                 if self.listens(number).await {
                     self.upstreams.listens(number);
                 }

@@ -47,7 +47,8 @@ pub struct GatewaySettings {
     /// When no server has accepted a connection for this time, clients that wait are closed with
     /// 1013: 10 s by default.
     pub away_timeout: Duration,
-    /// How long a server is left out that has refused a connection: 5 s by default.
+    /// How long a server is left out that has refused a connection: 5 s by default. Then one client
+    /// is sent there, and the others when it was accepted.
     pub left_out: Duration,
     /// Requests that are passed to the app.
     pub http: PassedHttpSettings,

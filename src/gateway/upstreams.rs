@@ -16,16 +16,41 @@ pub(super) struct Upstreams {
 
 #[derive(Debug)]
 struct State {
-    /// When each has refused a connection, unless it has accepted one since.
-    refused: Vec<Option<Instant>>,
+    /// In the order of their addresses.
+    servers: Vec<Server>,
     /// Since when none has accepted a connection, if one was refused.
     failing: Option<Instant>,
+}
+
+/// What is known of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    /// It was never asked, or has accepted its latest connection.
+    Accepts,
+    /// It has refused its latest connection.
+    Refuses {
+        /// When that was, or when a client was sent to see whether it still does.
+        since: Instant,
+        /// Whether somebody is at its port, who does not serve. Only a client can see when that
+        /// changes.
+        listens: bool,
+    },
+}
+
+impl Server {
+    /// Whether no client is sent there at the moment.
+    fn is_out(&self, left_out: Duration, now: Instant) -> bool {
+        match self {
+            Self::Accepts => false,
+            Self::Refuses { since, .. } => now.saturating_duration_since(*since) < left_out,
+        }
+    }
 }
 
 impl Upstreams {
     pub(super) fn new(addresses: Vec<UpstreamAddress>) -> Self {
         let state = State {
-            refused: vec![None; addresses.len()],
+            servers: vec![Server::Accepts; addresses.len()],
             failing: None,
         };
         Self {
@@ -53,12 +78,9 @@ impl Upstreams {
         now: Instant,
     ) -> Vec<usize> {
         let state = self.lock();
-        let is_out = |refused: &Option<Instant>| {
-            refused.is_some_and(|at| now.saturating_duration_since(at) < left_out)
-        };
-        let servers = state.refused.iter().enumerate();
+        let servers = state.servers.iter().enumerate();
         let mut numbers: Vec<usize> = servers
-            .filter(|(_, refused)| !is_out(refused))
+            .filter(|(_, server)| !server.is_out(left_out, now))
             .map(|(number, _)| number)
             .collect();
         numbers.sort_by_cached_key(|number| {
@@ -69,27 +91,45 @@ impl Upstreams {
         numbers
     }
 
+    /// Whether a client may be sent to one of its candidates now. To one that has refused a
+    /// connection only one client is sent within `left_out`, because it may hang, and all who are
+    /// sent to it with it.
+    pub(super) fn may_try(&self, number: usize, left_out: Duration, now: Instant) -> bool {
+        match self.lock().servers.get_mut(number) {
+            Some(server) if server.is_out(left_out, now) => false,
+            Some(Server::Refuses { since, .. }) => {
+                *since = now;
+                true
+            }
+            Some(Server::Accepts) => true,
+            None => false,
+        }
+    }
+
     /// A server has accepted a connection, or at least answers again. Returns whether that is news.
     pub(super) fn accepted(&self, number: usize) -> bool {
         let mut state = self.lock();
         state.failing = None;
-        let refused = state.refused.get_mut(number);
-        refused.is_some_and(|refused| refused.take().is_some())
+        let server = state.servers.get_mut(number);
+        server.is_some_and(|server| std::mem::replace(server, Server::Accepts) != Server::Accepts)
     }
 
-    /// A server listens again. It may still refuse what it is asked.
+    /// A server listens again that did not. It may still refuse what it is asked.
     pub(super) fn listens(&self, number: usize) {
-        if let Some(refused) = self.lock().refused.get_mut(number) {
-            *refused = None;
+        if let Some(server) = self.lock().servers.get_mut(number) {
+            *server = Server::Accepts;
         }
     }
 
-    /// A server has refused a connection.
-    pub(super) fn refused(&self, number: usize, now: Instant) {
+    /// A server has refused a connection, although it `listens`, or because it does not.
+    pub(super) fn refused(&self, number: usize, listens: bool, now: Instant) {
         let mut state = self.lock();
         state.failing.get_or_insert(now);
-        if let Some(refused) = state.refused.get_mut(number) {
-            *refused = Some(now);
+        if let Some(server) = state.servers.get_mut(number) {
+            *server = Server::Refuses {
+                since: now,
+                listens,
+            };
         }
     }
 
@@ -99,17 +139,27 @@ impl Upstreams {
         failing.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    /// The servers that have refused a connection.
-    pub(super) fn out(&self) -> Vec<usize> {
+    /// How many servers have refused their latest connection.
+    pub(super) fn away(&self) -> usize {
         let state = self.lock();
-        let servers = state.refused.iter().enumerate();
-        let out = servers.filter(|(_, refused)| refused.is_some());
-        out.map(|(number, _)| number).collect()
+        let servers = state.servers.iter();
+        servers.filter(|it| **it != Server::Accepts).count()
     }
 
-    /// Whether a server is there that has not refused its latest connection.
-    pub(super) fn any_accepts(&self) -> bool {
-        self.lock().refused.iter().any(Option::is_none)
+    /// The servers that did not listen.
+    pub(super) fn unreachable(&self) -> Vec<usize> {
+        let state = self.lock();
+        let servers = state.servers.iter().enumerate();
+        let away = servers.filter(|(_, it)| matches!(it, Server::Refuses { listens: false, .. }));
+        away.map(|(number, _)| number).collect()
+    }
+
+    /// Whether a server is there to which a client may be sent.
+    pub(super) fn any_accepts(&self, left_out: Duration, now: Instant) -> bool {
+        self.lock().servers.iter().any(|server| match server {
+            Server::Refuses { listens: false, .. } => false,
+            server => !server.is_out(left_out, now),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -155,7 +205,7 @@ mod tests {
     fn gateway_044_who_refuses_is_left_out_for_a_while() {
         let (upstreams, now) = (three(), clock::now());
         let order = upstreams.candidates(client(1), None, LEFT_OUT, now);
-        upstreams.refused(order[0], now);
+        upstreams.refused(order[0], true, now);
         assert_eq!(
             upstreams.candidates(client(1), None, LEFT_OUT, now),
             order[1..],
@@ -165,8 +215,8 @@ mod tests {
             upstreams.candidates(client(1), None, LEFT_OUT, now + LEFT_OUT),
             order
         );
-        assert_eq!(upstreams.out(), [order[0]]);
-        assert!(upstreams.any_accepts());
+        assert_eq!(upstreams.away(), 1);
+        assert!(upstreams.any_accepts(LEFT_OUT, now));
         assert_eq!(upstreams.failing_for(now + LEFT_OUT), LEFT_OUT);
         assert!(upstreams.accepted(order[0]));
         assert!(!upstreams.accepted(order[0]), "no news");
@@ -181,8 +231,38 @@ mod tests {
         let named = order[2];
         let begun = upstreams.candidates(client(1), Some(named), LEFT_OUT, now);
         assert_eq!(begun, [named, order[0], order[1]]);
-        upstreams.refused(named, now);
+        upstreams.refused(named, false, now);
         let begun = upstreams.candidates(client(1), Some(named), LEFT_OUT, now);
         assert_eq!(begun, order[..2], "as long as it lives");
+    }
+    #[test]
+    fn gateway_201_one_client_at_a_time_finds_out_whether_a_server_still_refuses() {
+        let (upstreams, now) = (three(), clock::now());
+        assert!((0..3).all(|number| upstreams.may_try(number, LEFT_OUT, now)));
+        for listens in [true, false] {
+            let later = now + LEFT_OUT;
+            upstreams.refused(1, listens, now);
+            assert!(!upstreams.may_try(1, LEFT_OUT, now));
+            assert!(upstreams.may_try(1, LEFT_OUT, later), "one is sent");
+            assert!(!upstreams.may_try(1, LEFT_OUT, later), "and no other");
+            assert!(upstreams.may_try(1, LEFT_OUT, later + LEFT_OUT), "until");
+            assert!(upstreams.accepted(1));
+            let all = |_| upstreams.may_try(1, LEFT_OUT, later);
+            assert!((0..3).all(all), "it accepts");
+        }
+    }
+
+    #[test]
+    fn gateway_201_who_refuses_is_there_when_it_may_be_asked_again() {
+        let (upstreams, now) = (three(), clock::now());
+        (0..3).for_each(|number| upstreams.refused(number, number == 0, now));
+        assert!(!upstreams.any_accepts(LEFT_OUT, now));
+        assert_eq!(upstreams.unreachable(), [1, 2]);
+        assert!(upstreams.any_accepts(LEFT_OUT, now + LEFT_OUT));
+        upstreams.refused(0, false, now);
+        assert!(!upstreams.any_accepts(LEFT_OUT, now + LEFT_OUT), "nobody");
+        upstreams.listens(1);
+        assert!(upstreams.any_accepts(LEFT_OUT, now));
+        assert_eq!(upstreams.away(), 2);
     }
 }

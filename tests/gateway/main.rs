@@ -12,12 +12,15 @@ mod live;
 mod publications;
 
 mod app;
+mod bodies;
 mod ends;
 mod faults;
 mod http;
 mod opening;
 mod passing;
+mod refusals;
 mod resumption;
+mod slow;
 mod split;
 mod users;
 mod web;

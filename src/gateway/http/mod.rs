@@ -102,6 +102,9 @@ impl Gateway {
             Err((number, failure)) => {
                 // So that what is left of the body is read before the answer.
                 drop(tokio::time::timeout(GIVEN_BACK, state.over()).await);
+                if state.is_broken() {
+                    return boxed(pages::bad_request());
+                }
                 return boxed(self.failed(number, &failure));
             }
         };
@@ -138,8 +141,16 @@ impl Gateway {
     ) -> Result<(usize, Connection, Response<Incoming>), (usize, Failure)> {
         let mut upload = Some(upload);
         let mut last = (0, Failure::Stalled);
-        let limit = self.settings.http.progress_timeout;
-        for number in self.servers_for(from.address, named) {
+        let (limit, left_out) = (self.settings.http.progress_timeout, self.settings.left_out);
+        let servers = self.servers_for(from.address, named);
+        let mut is_tried = false;
+        for (rest, number) in servers.into_iter().rev().enumerate().rev() {
+            let may_try = self.upstreams.may_try(number, left_out, clock::now());
+            // Somebody has to answer the request.
+            if !may_try && (is_tried || rest > 0) {
+                continue;
+            }
+            is_tried = true;
             let sent = tokio::select! {
                 sent = self.send_to(number, head, &mut upload) => sent,
                 () = from.activity.stalled(limit) => Err(Failure::Stalled),

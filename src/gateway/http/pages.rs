@@ -34,6 +34,11 @@ pub(super) fn not_allowed() -> Response<Full<Bytes>> {
     response
 }
 
+/// The client's body has no end.
+pub(super) fn bad_request() -> Response<Full<Bytes>> {
+    page(StatusCode::BAD_REQUEST, "Bad request\n".to_owned())
+}
+
 fn failure(status: StatusCode, what: &str, which: Which) -> Response<Full<Bytes>> {
     let Which { number, of } = which;
     let number = number.saturating_add(1);

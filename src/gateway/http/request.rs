@@ -111,6 +111,8 @@ pub(super) struct Upload {
     asked: Option<CancellationToken>,
     /// Resolves when Meteor has asked, or does not say.
     permission: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Cancelled when the client breaks off within the body, or what it sends is none.
+    broken: CancellationToken,
     /// Tells, behind the body, that it is dropped.
     _over: Option<DropGuard>,
 }
@@ -119,6 +121,7 @@ pub(super) struct Upload {
 #[derive(Clone, Debug)]
 pub(super) struct UploadState {
     over: CancellationToken,
+    broken: CancellationToken,
     asked: Option<CancellationToken>,
 }
 
@@ -128,15 +131,21 @@ impl Upload {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let over = CancellationToken::new();
+        let (over, broken) = (CancellationToken::new(), CancellationToken::new());
         if body.is_end_stream() {
             over.cancel();
-            return (Self::empty(), UploadState { over, asked: None });
+            let state = UploadState {
+                over,
+                broken,
+                asked: None,
+            };
+            return (Self::empty(), state);
         }
         let is_held_back = head.headers.contains_key(header::EXPECT);
         let asked = is_held_back.then(CancellationToken::new);
         let state = UploadState {
             over: over.clone(),
+            broken: broken.clone(),
             asked: asked.clone(),
         };
         let permission = asked.clone().map(|asked| {
@@ -153,6 +162,7 @@ impl Upload {
             body: Some(body.map_err(Into::into).boxed_unsync()),
             asked,
             permission,
+            broken,
             _over: Some(over.drop_guard()),
         };
         (upload, state)
@@ -163,6 +173,7 @@ impl Upload {
             body: None,
             asked: None,
             permission: None,
+            broken: CancellationToken::new(),
             _over: None,
         }
     }
@@ -177,6 +188,11 @@ impl UploadState {
     /// Resolves when nothing of the body is to come.
     pub(super) async fn over(&self) {
         self.over.cancelled().await;
+    }
+
+    /// Whether there is no end to come, by the client's fault.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_cancelled()
     }
 
     /// Whether the client waits to be asked for the body.
@@ -198,10 +214,14 @@ impl Body for Upload {
             ready!(permission.as_mut().poll(context));
             self.permission = None;
         }
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(context),
-            None => Poll::Ready(None),
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        if let Some(Err(_)) = &frame {
+            self.broken.cancel();
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use warp::http::{HeaderMap, Response, Version};
+use warp::http::{HeaderMap, Response, Version, header};
 
 use super::super::{Gateway, headers};
 use super::pool::Connection;
@@ -44,7 +44,12 @@ pub(super) fn passed(
     had_cookie: bool,
 ) -> Response<Download> {
     let (mut parts, body) = answer.into_parts();
+    let is_coded = parts.headers.contains_key(header::TRANSFER_ENCODING);
     parts.headers = headers::without_hop_by_hop(&parts.headers);
+    if is_coded {
+        // The body was read by its coding, whatever length is said beside it.
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
     parts.version = Version::HTTP_11;
     if !had_cookie {
         set_cookie(&mut parts.headers, &exchange);
@@ -100,7 +105,10 @@ impl Download {
     }
 
     fn broken(&self, error: &hyper::Error) {
-        if let Some(exchange) = &self.exchange {
+        // If the client's own body is broken, so is its connection.
+        if let Some(exchange) = &self.exchange
+            && !exchange.upload.is_broken()
+        {
             let number = exchange.number;
             let why = format_args!("it breaks off within its answer: {error}");
             exchange.gateway.http_failed(number, &why);

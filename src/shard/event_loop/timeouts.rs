@@ -35,7 +35,7 @@ impl EventLoop {
         }
         client.session.handle_timeout(now, out);
         self.carry_out(index, out);
-        self.check_upstream(index);
+        self.check_upstream(index, out);
         self.read_upstream_again(index, out);
         self.check_rival(index, out);
         self.beat(index);

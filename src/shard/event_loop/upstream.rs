@@ -10,15 +10,13 @@ use updraft_protocol::session::Output;
 
 use super::EventLoop;
 use super::ending::Ending;
-use crate::gateway::{GatewaySettings, Opened, Unavailable};
+use crate::gateway::{GatewaySettings, Opened, Unavailable, UpstreamEnd};
 use crate::mail::Place;
 use crate::shard::conversation::Conversation;
 use crate::shard::inbox::Letter;
 use crate::shard::upstream::{Leg, Sent, Upstream, leave_unused};
 use crate::telemetry::GaugeGuard;
-use crate::transport::websocket::{
-    FrameRate, Incoming, Limits, ProtocolViolation, Receiver, Sender,
-};
+use crate::transport::websocket::{FrameRate, Incoming, Limits, Receiver, Sender};
 
 /// Reads of one connection before the others get their turn.
 const READS_PER_TURN: usize = 16;
@@ -37,18 +35,6 @@ impl UpstreamQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.unsent.is_empty() && self.unread.is_empty()
     }
-}
-
-/// How a connection to Meteor ends by itself.
-#[derive(Clone, Debug)]
-enum UpstreamEnd {
-    /// With a close frame.
-    Closed {
-        code: u16,
-        reason: Box<str>,
-    },
-    Violation(ProtocolViolation),
-    Gone,
 }
 
 impl EventLoop {
@@ -99,6 +85,7 @@ impl EventLoop {
         };
         let session = opened.session.clone();
         let messages = std::mem::take(&mut opened.messages);
+        let end = opened.end.take();
         let counted = GaugeGuard::new(&self.shard.shared.host.gauges);
         let timeout = self.shard.shared.gateway.as_ref();
         let timeout = timeout.map_or(Duration::ZERO, |it| it.settings().output_timeout);
@@ -118,7 +105,10 @@ impl EventLoop {
                 .for_each(|text| ddp.from_upstream(text, now, out));
         }
         self.carry_out(index, out);
-        self.read_upstream(index, out);
+        match end {
+            Some(end) => self.upstream_ended(index, &end),
+            None => self.read_upstream(index, out),
+        }
         self.read_again(index, out);
     }
 
@@ -360,14 +350,25 @@ impl EventLoop {
 
     /// Closes a client whose connection to Meteor is lost, if its time has come; or loses one that
     /// takes nothing.
-    pub(super) fn check_upstream(&mut self, index: usize) {
+    pub(super) fn check_upstream(&mut self, index: usize, out: &mut Output) {
         let now = self.shard.now;
-        let client = self.clients.get(index);
-        match client.and_then(|client| client.upstream.as_deref()) {
+        match self.upstream(index) {
             Some(Upstream::Lost { close_at }) if *close_at <= now => self.restart_client(index),
-            Some(Upstream::Open(leg)) if leg.is_stuck(now) => self.lose_upstream(index),
+            Some(Upstream::Open(leg)) if leg.is_stuck(now) => {
+                // The kernel says that there is room only when there is much. Meteor may have taken
+                // less than that.
+                self.flush_upstream(index, out);
+                let leg = self.upstream(index).and_then(Upstream::leg);
+                if leg.is_some_and(|leg| leg.is_stuck(now)) {
+                    self.lose_upstream(index);
+                }
+            }
             _ => {}
         }
+    }
+
+    fn upstream(&self, index: usize) -> Option<&Upstream> {
+        self.clients.get(index)?.upstream.as_deref()
     }
 
     fn restart_client(&mut self, index: usize) {
