@@ -54,7 +54,7 @@ pub(super) fn measure(world: &World, options: &Options) -> Result<String, String
             let what = match traffic {
                 Traffic::Changes => "`changed`",
                 Traffic::Calls => "call and answer",
-                Traffic::ManyChanges => "`changed`, 16 at once",
+                Traffic::ManyChanges => "`changed`, as many as can",
             };
             let goal = match (traffic, way) {
                 (Traffic::ManyChanges, _) => None,

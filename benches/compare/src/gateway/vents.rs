@@ -2,6 +2,7 @@
 //! Updraft stands in front of it.
 
 use std::collections::BTreeMap;
+use std::thread::sleep;
 
 use updraft_load::{Feed, Pace, Protocol, Report};
 use updraft_test_support::process::free_port;
@@ -10,6 +11,7 @@ use super::options::Options;
 use super::rounds::Rounds;
 use super::ways::{BETWEEN_ON, Clients, World};
 use crate::process::{Process, local};
+use crate::runner::STARTUP_PAUSE;
 use crate::servers::{install_peers, peers};
 use crate::tables::{figure, grouped, heading, row};
 
@@ -92,5 +94,7 @@ fn start_node(world: &World) -> Result<Process, String> {
         "node".to_owned(),
         peers().join("sockjs.js").to_string_lossy().into_owned(),
     ];
-    Process::start(BETWEEN_ON, &command, port)
+    let node = Process::start(BETWEEN_ON, &command, port)?;
+    sleep(STARTUP_PAUSE);
+    Ok(node)
 }
