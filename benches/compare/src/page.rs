@@ -27,7 +27,7 @@ pub(crate) fn write_parts(parts: &[(&'static str, String)]) -> Result<(), String
 }
 
 /// Puts a part between `<!-- KEY -->` and `<!-- end of KEY -->`.
-fn replace(text: &str, key: &str, part: &str) -> Result<String, String> {
+pub(crate) fn replace(text: &str, key: &str, part: &str) -> Result<String, String> {
     let (open, close) = (
         format!("<!-- {key} -->\n"),
         format!("<!-- end of {key} -->"),

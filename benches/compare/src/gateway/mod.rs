@@ -45,3 +45,18 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::root;
+
+    #[test]
+    fn the_page_has_a_place_for_each_table() {
+        let page = std::fs::read_to_string(root().join("docs/how-fast.md")).unwrap();
+        for measure in Measure::ALL {
+            let place = page::replace(&page, measure.table(), "");
+            assert!(place.is_ok(), "{measure:?}");
+        }
+    }
+}

@@ -32,7 +32,7 @@ pub(super) enum Measure {
 }
 
 impl Measure {
-    const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::Latency,
         Self::Passing,
         Self::Transfers,
