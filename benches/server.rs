@@ -3,7 +3,8 @@
 //!
 //! `PORT` and `REDIS_URL` say where it listens and where events come from, `SHARDS` how many
 //! threads own connections (1), `USERS` how many users can log in: none by default, and then
-//! accounts are off. `MISSED` is how many records a topic has (0).
+//! accounts are off. `MISSED` is how many records a topic has (0). With `METEOR` it stands in front of
+//! the app at that address, and has nothing of its own but `feed`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -12,10 +13,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::{OnceCell, mpsc};
-use updraft::Date;
 use updraft::account::{Accounts, MemoryUsers, Token};
 use updraft::prelude::*;
 use updraft::topics::{Entry, Memory, Settings as TopicSettings, Start, Topic, Topics};
+use updraft::{Date, Meteor};
 
 // The same as the relay's.
 #[global_allocator]
@@ -165,6 +166,23 @@ async fn main() -> Result<()> {
         // As often as possible, because that is measured.
         server = server.accounts(Accounts::new(users(count))).login_rules([]);
     }
+    server = server.configure(|settings| {
+        settings.shards = Some(number("SHARDS").unwrap_or(NonZero::<usize>::MIN));
+    });
+    let bus = Redis::connect(&redis).await?;
+    let address = ("127.0.0.1", number("PORT").unwrap_or(4000));
+    if let Ok(meteor) = env::var("METEOR") {
+        return server
+            .vent("feed", feed)
+            .meteor(Meteor::at(meteor).http(true))
+            // All clients of a run connect at once, and that is not measured.
+            .configure(|settings| settings.gateway.connects_per_second = 10_000)
+            .bus(bus)
+            .bind(address)
+            .await?
+            .serve()
+            .await;
+    }
     let topics = Topics::open(Memory::new());
     let topic = missed_records(&topics, number("MISSED").unwrap_or(0)).await?;
     server
@@ -177,11 +195,8 @@ async fn main() -> Result<()> {
         .publish("document", document)
         .method("echo", echo)
         .method("change", change)
-        .configure(|settings| {
-            settings.shards = Some(number("SHARDS").unwrap_or(NonZero::<usize>::MIN))
-        })
-        .bus(Redis::connect(&redis).await?)
-        .bind(("127.0.0.1", number("PORT").unwrap_or(4000)))
+        .bus(bus)
+        .bind(address)
         .await?
         .serve()
         .await

@@ -34,6 +34,7 @@ Tasks:
   conformance URL [--case NAME]  replay the transcripts against any DDP server that offers the fixture
                                  (URL: HOST:PORT, or the whole address of its WebSocket)
   bench [OPTION]...              compares Updraft with other servers and with the kernel (`bench --help` lists the options)
+  bench gateway [OPTION]...      what it costs to stand in front of a Meteor app (`bench gateway --help` lists the options)
   bench topics [OPTION]...       compares topics with the stores that they stand on (`bench topics --help` lists the options)
   bench groups [OPTION]...       the part of these that is about groups of workers
   bench topics-mongo [OPTION]... compares topics in MongoDB with bare insertions and with a counter document

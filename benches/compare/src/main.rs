@@ -1,16 +1,18 @@
 //! Compares Updraft with its alternatives and with the cost of the kernel alone, in one run on one
 //! machine. Rounds are interleaved, medians are shown, raw lines are kept in the target directory.
-//! `cargo xtask bench` runs this.
+//! `cargo xtask bench` runs this; with `gateway` it is what a gateway costs ([`gateway`]).
 
 #![allow(
     clippy::disallowed_methods,
     reason = "it measures how long things take"
 )]
 
+mod gateway;
 mod machine;
 mod measures;
 mod options;
 mod page;
+mod process;
 mod results;
 mod runner;
 mod servers;
@@ -32,11 +34,14 @@ use updraft_load::quiet;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if arguments.contains(&"--help") {
-        print!("{USAGE}");
-        return ExitCode::SUCCESS;
-    }
-    let outcome = Options::parse(&arguments).and_then(|options| measure_and_show(&options));
+    let outcome = match arguments.as_slice() {
+        ["gateway", options @ ..] => gateway::run(options),
+        options if options.contains(&"--help") => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        options => Options::parse(options).and_then(|options| measure_and_show(&options)),
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {

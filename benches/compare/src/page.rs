@@ -8,12 +8,17 @@ use crate::workspace::root;
 
 /// Rewrites the page. Tables that were not measured in this run stay as they are.
 pub(crate) fn write(results: &Results) -> Result<(), String> {
+    let mut parts = tables::all(results);
+    parts.push(("machine", results.machine.describe()));
+    write_parts(&parts)
+}
+
+/// Rewrites some parts of the page.
+pub(crate) fn write_parts(parts: &[(&'static str, String)]) -> Result<(), String> {
     let page = root().join("docs/how-fast.md");
     let error = |error| format!("{}: {error}", page.display());
     let mut text = fs::read_to_string(&page).map_err(error)?;
-    let mut parts = tables::all(results);
-    parts.push(("machine", results.machine.describe()));
-    for (key, part) in &parts {
+    for (key, part) in parts {
         text = replace(&text, key, part)?;
     }
     fs::write(&page, text).map_err(error)?;
@@ -22,7 +27,7 @@ pub(crate) fn write(results: &Results) -> Result<(), String> {
 }
 
 /// Puts a part between `<!-- KEY -->` and `<!-- end of KEY -->`.
-fn replace(text: &str, key: &str, part: &str) -> Result<String, String> {
+pub(crate) fn replace(text: &str, key: &str, part: &str) -> Result<String, String> {
     let (open, close) = (
         format!("<!-- {key} -->\n"),
         format!("<!-- end of {key} -->"),

@@ -172,7 +172,7 @@ fn curve(results: &Results, measure: Measure) -> String {
     heading("µs CPU a delivery", &titles) + &rows.collect::<String>()
 }
 
-fn heading(first: &str, titles: &[&str]) -> String {
+pub(crate) fn heading(first: &str, titles: &[&str]) -> String {
     format!(
         "| {first} | {} |\n| --- |{}\n",
         titles.join(" | "),
@@ -180,18 +180,18 @@ fn heading(first: &str, titles: &[&str]) -> String {
     )
 }
 
-fn row(name: &str, cells: impl Iterator<Item = Option<String>>) -> String {
+pub(crate) fn row(name: &str, cells: impl Iterator<Item = Option<String>>) -> String {
     let cells: Vec<String> = cells.map(Option::unwrap_or_default).collect();
     format!("| {name} | {} |\n", cells.join(" | "))
 }
 
-fn ratio(value: Option<f64>, base: Option<f64>) -> Option<String> {
+pub(crate) fn ratio(value: Option<f64>, base: Option<f64>) -> Option<String> {
     let base = base.filter(|base| *base > 0.0)?;
     figure(Some(value? / base))
 }
 
 /// A figure with at least three significant digits.
-fn figure(value: Option<f64>) -> Option<String> {
+pub(crate) fn figure(value: Option<f64>) -> Option<String> {
     let value = value?;
     Some(match value.abs() {
         0.0..10.0 => format!("{value:.2}"),
@@ -201,7 +201,7 @@ fn figure(value: Option<f64>) -> Option<String> {
 }
 
 /// A whole number, with a comma between thousands.
-fn grouped(value: f64) -> String {
+pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut grouped = String::new();
     for (at, digit) in digits.char_indices() {

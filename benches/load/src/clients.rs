@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use crate::clock::Clock;
 use crate::frame::{self, CLOSE, PING, PONG};
 use crate::histogram::Histogram;
-use crate::job::{Job, Pace};
+use crate::job::{Job, Pace, Request};
 use crate::protocol::{Step, Subscriber};
 use crate::request::{Requests, Turn};
 use crate::stamp::Search;
@@ -34,8 +34,16 @@ pub(crate) struct Clients<'a> {
     events: Events,
     buffer: Vec<u8>,
     clients: Vec<Client>,
+    /// Calls at a pace, once they have begun.
+    calls: Option<Calls>,
     /// The results of all subscribers together.
     pub(crate) tally: Tally,
+}
+
+/// Calls that are made at a pace.
+struct Calls {
+    since: Duration,
+    made: u64,
 }
 
 /// What the subscribers have received.
@@ -78,6 +86,7 @@ impl<'a> Clients<'a> {
             events: Events::with_capacity(1024),
             buffer: vec![0; BUFFER],
             clients: Vec::with_capacity(job.clients),
+            calls: None,
             tally: Tally {
                 search: Search::new(),
                 ready: 0,
@@ -144,6 +153,10 @@ impl<'a> Clients<'a> {
             self.poll.registry().deregister(&mut client.socket)?;
         }
         let job = self.job;
+        if let Pace::Calls(_) = job.pace {
+            let since = self.clock.now();
+            self.calls = Some(Calls { since, made: 0 });
+        }
         for (number, client) in self.clients.iter_mut().enumerate() {
             let subscriber = Subscriber { job, number };
             let text = match job.pace {
@@ -151,15 +164,41 @@ impl<'a> Clients<'a> {
                     client.requests.next(request, subscriber, self.clock.now())
                 }
                 Pace::Missed(_) => subscriber.subscribe(1),
-                Pace::Idle | Pace::Rate(_) | Pace::Window(_) => return Ok(()),
+                Pace::Idle | Pace::Rate(_) | Pace::Window(_) | Pace::Calls(_) => return Ok(()),
             };
             client.socket.write_all(&subscriber.say(&text))?;
         }
         Ok(())
     }
 
+    /// Makes the calls that are due, and returns the time until the next. A client whose last call
+    /// is not answered makes none.
+    fn call(&mut self) -> Result<Option<Duration>> {
+        let (Pace::Calls(rate), Some(calls)) = (self.job.pace, &mut self.calls) else {
+            return Ok(None);
+        };
+        loop {
+            let due = calls.since + Duration::from_secs_f64(calls.made as f64 / rate);
+            let now = self.clock.now();
+            if now < due {
+                return Ok(Some(due - now));
+            }
+            let number = (calls.made % self.job.clients as u64) as usize;
+            let client = &mut self.clients[number];
+            if client.requests.is_open() {
+                return Ok(None);
+            }
+            let job = self.job;
+            let subscriber = Subscriber { job, number };
+            let text = client.requests.next(Request::Echo, subscriber, now);
+            client.socket.write_all(&subscriber.say(&text))?;
+            calls.made += 1;
+        }
+    }
+
     /// Reads messages until the time is over or something came.
     pub(crate) fn poll(&mut self, timeout: Duration) -> Result<()> {
+        let timeout = self.call()?.map_or(timeout, |due| due.min(timeout));
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
@@ -295,7 +334,12 @@ impl Client {
         now: Duration,
         tally: &mut Tally,
     ) -> Result<()> {
-        if let Pace::Requests(request) = subscriber.job.pace
+        let request = match subscriber.job.pace {
+            Pace::Requests(request) => Some(request),
+            Pace::Calls(_) => Some(Request::Echo),
+            _ => None,
+        };
+        if let Some(request) = request
             && self.stage == Stage::Ready
         {
             return match self
@@ -308,6 +352,9 @@ impl Client {
                     tally.delivered += 1;
                     if let Some(latencies) = &mut tally.latencies {
                         latencies.add(latency);
+                    }
+                    if let Pace::Calls(_) = subscriber.job.pace {
+                        return Ok(());
                     }
                     let text = self.requests.next(request, subscriber, now);
                     self.socket.write_all(&subscriber.say(&text))

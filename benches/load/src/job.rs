@@ -72,6 +72,9 @@ pub enum Feed {
     Mqtt,
     /// Calls of the method `change`, to the server itself.
     Method,
+    /// The same, with documents of many members, to [`upstream`](crate::upstream), which stands
+    /// behind the server.
+    Upstream,
 }
 
 /// How fast messages are published.
@@ -90,6 +93,8 @@ pub enum Pace {
     /// Not at all: each client makes one request after the other, each as soon as the last is
     /// answered.
     Requests(Request),
+    /// Not at all: the clients in turn make so many [calls](Request::Echo) a second.
+    Calls(f64),
 }
 
 /// The request that clients of a DDP server repeat. An answered request counts as a delivery.
@@ -98,6 +103,8 @@ pub enum Pace {
 pub enum Request {
     /// A call of the method `echo`, until `result` and `updated` have come.
     Call,
+    /// The same with a document of many members.
+    Echo,
     /// `sub` until `ready`, then `unsub` until `nosub`.
     Subscription,
     /// `login` with a resume token, `token` and the client's number; until `result` and `updated`

@@ -22,10 +22,14 @@ mod process;
 mod protocol;
 mod publisher;
 pub mod quiet;
+pub mod relay;
 mod report;
 mod request;
 mod stamp;
+pub mod transfer;
+pub mod upstream;
 
 pub use fan_out::run;
 pub use job::{Feed, Job, Limit, Pace, Protocol, Request};
 pub use report::{Latency, Report, Usage};
+pub use transfer::Transfer;

@@ -112,7 +112,7 @@ impl Subscriber<'_> {
             Step::Ready
         } else if has(body, r#""msg":"connected""#) {
             match self.job.pace {
-                Pace::Requests(_) | Pace::Missed(_) => Step::Ready,
+                Pace::Requests(_) | Pace::Calls(_) | Pace::Missed(_) => Step::Ready,
                 _ => Step::Answer(self.say(&self.subscribe(1))),
             }
         } else if has(body, r#""msg":"ping""#) {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::fan_out::per_message;
 use crate::frame::split_upgrade;
-use crate::job::{Feed, Job, Pace};
+use crate::job::{Feed, Job, Pace, Protocol};
 use crate::protocol::{DDP_CONNECT, Subscriber, channel, mqtt};
-use crate::stamp::{Stamp, parts, payload};
+use crate::stamp::{Stamp, document, parts, payload};
 
 /// Shared counters of publisher and subscribers.
 #[derive(Debug, Default)]
@@ -35,6 +35,18 @@ const POLL_INTERVAL: Duration = Duration::from_micros(50);
 
 /// Publishes until told to stop.
 pub(crate) fn publish(job: &Job, clock: Clock, progress: &Progress) -> Result<()> {
+    let raw;
+    let job = match job.feed {
+        Feed::Upstream => {
+            raw = Job {
+                protocol: Protocol::Ddp,
+                path: "/websocket".into(),
+                ..job.clone()
+            };
+            &raw
+        }
+        _ => job,
+    };
     let mut connection = connect(job)?;
     let mut published = 0;
     let start = clock.now();
@@ -42,7 +54,7 @@ pub(crate) fn publish(job: &Job, clock: Clock, progress: &Progress) -> Result<()
     let mut out = Vec::new();
     while !progress.stop.load(Relaxed) {
         let due = match job.pace {
-            Pace::Idle | Pace::Requests(_) | Pace::Missed(_) => 0,
+            Pace::Idle | Pace::Requests(_) | Pace::Calls(_) | Pace::Missed(_) => 0,
             Pace::Rate(rate) => {
                 let elapsed = clock.now() - start;
                 let due = (elapsed.as_secs_f64() * rate) as u64;
@@ -73,7 +85,7 @@ pub(crate) fn publish(job: &Job, clock: Clock, progress: &Progress) -> Result<()
         published = next;
         connection.write_all(&out)?;
         out.clear();
-        if job.feed == Feed::Method {
+        if matches!(job.feed, Feed::Method | Feed::Upstream) {
             discard_answers(&mut connection)?;
         }
         progress.published.store(published, Relaxed);
@@ -98,7 +110,7 @@ fn connect(job: &Job) -> Result<TcpStream> {
                 return Err(Error::other("MQTT: the publisher is refused"));
             }
         }
-        Feed::Method => {
+        Feed::Method | Feed::Upstream => {
             let client = client(job);
             connection.write_all(client.upgrade().as_bytes())?;
             let mut answer = Vec::new();
@@ -137,6 +149,14 @@ fn encode(job: &Job, number: u64, clock: Clock, out: &mut Vec<u8>) {
             out.extend_from_slice(line.as_bytes());
         }
         Feed::Mqtt => out.extend(mqtt::publish(&channel, payload().as_bytes())),
+        Feed::Upstream => {
+            let text = parts(stamp, 0).0;
+            let around = r#"{"t":"","d":}"#.len() + text.len();
+            let document = document(job.size.saturating_sub(around));
+            out.extend(client(job).say(&format!(
+                r#"{{"msg":"method","id":"{number}","method":"change","params":[{{"t":"{text}","d":{document}}}]}}"#
+            )));
+        }
         Feed::Method => {
             let payload = payload();
             out.extend(client(job).say(&format!(

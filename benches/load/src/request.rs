@@ -6,6 +6,7 @@ use memchr::memmem::find_iter;
 
 use crate::job::Request;
 use crate::protocol::Subscriber;
+use crate::stamp::document;
 
 /// One client's requests.
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub(crate) struct Requests {
     number: u64,
     /// When it was made.
     since: Duration,
+    /// Whether it is not answered.
+    is_open: bool,
     /// Parts of the answer that have come.
     answers: usize,
 }
@@ -36,6 +39,7 @@ impl Requests {
     pub(crate) fn next(&mut self, request: Request, by: Subscriber<'_>, now: Duration) -> String {
         self.number += 1;
         self.since = now;
+        self.is_open = true;
         self.answers = 0;
         let (id, client) = (self.number, by.number);
         match request {
@@ -43,11 +47,20 @@ impl Requests {
                 let text = "x".repeat(by.job.size);
                 format!(r#"{{"msg":"method","id":"{id}","method":"echo","params":["{text}"]}}"#)
             }
+            Request::Echo => {
+                let text = document(by.job.size);
+                format!(r#"{{"msg":"method","id":"{id}","method":"echo","params":[{text}]}}"#)
+            }
             Request::Login => format!(
                 r#"{{"msg":"method","id":"{id}","method":"login","params":[{{"resume":"token{client}"}}]}}"#
             ),
             Request::Subscription => by.subscribe(id),
         }
+    }
+
+    /// Whether the latest one is not answered.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// Reads a message, or several in one frame.
@@ -62,7 +75,7 @@ impl Requests {
                 return Turn::Say(format!(r#"{{"msg":"unsub","id":"{id}"}}"#));
             }
             Request::Subscription => (count(r#""msg":"nosub""#), 1),
-            Request::Call | Request::Login => {
+            Request::Call | Request::Echo | Request::Login => {
                 (count(r#""msg":"result""#) + count(r#""msg":"updated""#), 2)
             }
         };
@@ -72,6 +85,7 @@ impl Requests {
         }
         // Messages until the next request are not answers to it.
         self.answers = 0;
+        self.is_open = false;
         Turn::Done(now.saturating_sub(self.since))
     }
 }

@@ -33,6 +33,17 @@ pub(crate) fn parts(stamp: Stamp, size: usize) -> (String, String) {
     (text, "x".repeat(padding))
 }
 
+/// What documents of an app look like: many short members. JSON of `size` bytes, if so many are
+/// enough for one.
+pub(crate) fn document(size: usize) -> String {
+    let row = r#"{"_id":"Xk3bQz7tLw9RmP2aN","n":1250,"name":"Ada King","tags":["new","open"],"at":{"$date":1764453000000}}"#;
+    let (before, between, after) = (r#"{"rows":["#, ",", r#"],"p":""}"#);
+    let room = size.saturating_sub(before.len() + after.len());
+    let rows = vec![row; room / (row.len() + between.len())].join(between);
+    let padding = "x".repeat(room.saturating_sub(rows.len()));
+    format!(r#"{before}{rows}],"p":"{padding}"}}"#)
+}
+
 /// Finds stamps in the messages of one subscriber.
 pub(crate) struct Search(Finder<'static>);
 
@@ -88,6 +99,15 @@ fn digits(text: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_document_has_the_size_that_was_asked_for() {
+        for size in [18, 200, 4096] {
+            let text = document(size);
+            assert_eq!(text.len(), size);
+            assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
+        }
+    }
 
     #[test]
     fn stamps_are_found_wherever_the_text_is_cut() {

@@ -1,6 +1,7 @@
 //! Frames to the client, and the escapes in them: those of JSON, and those for characters that
 //! browsers mangle.
 
+use super::words::Word;
 use crate::ejson;
 use crate::message::{FrameRef, Head};
 
@@ -111,6 +112,7 @@ pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
     out.reserve(text.len().saturating_add(text.len() / 4));
     let mut rest = text;
     loop {
+        rest = escape_words(rest, out);
         let suspect = rest.iter().position(|byte| is_suspect(*byte));
         let ordinary = suspect.unwrap_or(rest.len());
         let (before, suspect) = rest.split_at_checked(ordinary).unwrap_or((rest, &[]));
@@ -130,6 +132,27 @@ pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
             }
         };
     }
+}
+
+/// Appends the escaped form of the words at the front, as long as nothing in them but quotes and
+/// backslashes is a suspect. Returns what is behind them.
+fn escape_words<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let mut rest = text;
+    while let Some((mut word, behind)) = Word::split(rest) {
+        let begins = word.find(0xe2).or(word.find(0xef));
+        if word.has_control() || !begins.is_none() {
+            break;
+        }
+        let mut marks = word.find(b'"').or(word.find(b'\\'));
+        while let Some(ordinary) = marks.first() {
+            word.take(ordinary, out);
+            out.push(b'\\');
+            marks = marks.behind(ordinary);
+        }
+        word.take_all(out);
+        rest = behind;
+    }
+    rest
 }
 
 /// Whether a byte is escaped, or begins a character that may be.
@@ -174,6 +197,29 @@ mod tests {
         let mut out = Vec::new();
         escape(text.as_bytes(), &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_character_is_escaped_alike_wherever_it_stands() {
+        let parts = [
+            "a", "\"", "\\", "\n", "\u{1}", "\u{7f}", "é", "…", "\u{200c}", "\u{fff0}", "😀",
+        ];
+        for (first, second) in parts.iter().flat_map(|a| parts.iter().map(move |b| (a, b))) {
+            for before in 0..17 {
+                let parts = [
+                    "x".repeat(before),
+                    first.repeat(3),
+                    "y".repeat(9),
+                    second.repeat(9),
+                ];
+                let alone = parts
+                    .concat()
+                    .chars()
+                    .map(|it| escaped(&it.to_string()))
+                    .collect::<String>();
+                assert_eq!(escaped(&parts.concat()), alone);
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod incoming;
 mod page;
 mod pulse;
 mod route;
+mod words;
 mod wrapping;
 
 pub use form::{BadCallback, Callback};

@@ -7,6 +7,9 @@ const MASKED: u8 = 0x80;
 /// The longest payload of a control frame, in bytes.
 pub(super) const MAX_CONTROL: usize = 125;
 
+/// Bytes of the longest header, its mask included.
+const LONGEST_HEADER: usize = 14;
+
 /// The type of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opcode {
@@ -164,6 +167,7 @@ pub(crate) fn write_masked_pong(payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>
 
 fn write_masked(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
     let second = out.len().saturating_add(1);
+    out.reserve(payload.len().saturating_add(LONGEST_HEADER));
     write_header(opcode, payload.len(), out);
     if let Some(second) = out.get_mut(second) {
         *second |= MASKED;
