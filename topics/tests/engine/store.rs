@@ -26,6 +26,8 @@ pub(crate) struct Faulty {
     pub(crate) reads: AtomicUsize,
     /// When something was asked, of the log or of the registers.
     pub(crate) asked: Mutex<Vec<Instant>>,
+    /// Registers that were asked for, or found.
+    pub(crate) registers: AtomicUsize,
     /// This record cannot be read.
     pub(crate) damaged: Option<Offset>,
     pub(crate) features: Features,
@@ -46,6 +48,7 @@ impl Faulty {
             gated: AtomicBool::new(false),
             reads: AtomicUsize::new(0),
             asked: Mutex::default(),
+            registers: AtomicUsize::new(0),
             damaged: None,
             features: memory.features(),
             memory,
@@ -134,6 +137,7 @@ impl Log for Faulty {
 
 impl Registers for Faulty {
     fn get<'a>(&'a self, keys: &'a [RegisterKey]) -> Answer<'a, Vec<Option<Register>>> {
+        self.registers.fetch_add(keys.len(), Ordering::SeqCst);
         Box::pin(self.answer(self.memory.get(keys)))
     }
 
@@ -148,7 +152,12 @@ impl Registers for Faulty {
         after: Option<&'a str>,
         limit: usize,
     ) -> Answer<'a, Vec<(RegisterKey, Register)>> {
-        Box::pin(self.answer(self.memory.scan(namespace, prefix, after, limit)))
+        Box::pin(async move {
+            let scan = self.memory.scan(namespace, prefix, after, limit);
+            let found = self.answer(scan).await?;
+            self.registers.fetch_add(found.len(), Ordering::SeqCst);
+            Ok(found)
+        })
     }
 }
 
