@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::group::GroupName;
 use crate::index::Index;
 use crate::resume::page_of;
 use crate::settings::Settings;
@@ -43,8 +44,18 @@ pub(crate) struct Core {
     compacted: AtomicU64,
     /// Groups that do not hold the topic any more. As many as it has groups.
     inactive: StdMutex<BTreeSet<String>>,
+    /// What `floors` has found.
+    holder: StdMutex<Option<Holder>>,
     /// The bounds that were looked at last, and when they were asked for.
     looked: Mutex<Option<(Instant, Bounds)>>,
+}
+
+/// The group that has finished the least of a topic.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    pub(crate) group: GroupName,
+    /// When all groups were looked at.
+    pub(crate) looked: Instant,
 }
 
 impl Core {
@@ -69,6 +80,7 @@ impl Core {
             index: Mutex::default(),
             compacted: AtomicU64::new(0),
             inactive: StdMutex::default(),
+            holder: StdMutex::default(),
             looked: Mutex::default(),
         }
     }
@@ -213,6 +225,15 @@ impl Core {
             );
         }
         *known = inactive;
+    }
+
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        let holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        holder.clone()
+    }
+
+    pub(crate) fn set_holder(&self, holder: Option<Holder>) {
+        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = holder;
     }
 
     pub(crate) fn is_deleted(&self) -> bool {

@@ -34,6 +34,14 @@ pub struct Swept {
 pub(crate) async fn sweep(core: &Core) -> Result<Swept, TopicError> {
     let mut index = core.index.lock().await;
     let mut bounds = core.call(core.log.open(&core.name, Create::Never)).await?;
+    if bounds.first > bounds.last {
+        // What was known of it is gone too.
+        *index = None;
+        return Ok(Swept {
+            compacted: core.compacted(),
+            is_complete: true,
+        });
+    }
     let needs_floor =
         core.settings.retention.interest.is_some() || core.settings.compaction.is_some();
     let floor = if needs_floor {

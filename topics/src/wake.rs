@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use updraft_bus::internal::InternalChannel;
@@ -15,6 +15,10 @@ use updraft_bus::{Channels, Listener, Received};
 use updraft_protocol::ejson::Value;
 
 use crate::TopicName;
+use crate::clock::millis;
+
+/// The time between two moments at which those look who look for themselves now and then.
+const BETWEEN_MOMENTS: Duration = Duration::from_secs(1);
 
 /// After how long the bus is asked again when it does not carry the channel.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
@@ -23,6 +27,8 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// closed by [`close`](Self::close), or when the last handle is dropped.
 pub(crate) struct WakeUps {
     state: Arc<State>,
+    /// What moments are counted from.
+    began: Instant,
     /// Cancelled when the topics are closed.
     closed: CancellationToken,
     /// What runs until then, and what ends then in good order.
@@ -63,6 +69,7 @@ impl WakeUps {
                 table: Mutex::default(),
                 dirty: Notify::new(),
             }),
+            began: Instant::now(),
             closed: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })
@@ -101,6 +108,19 @@ impl WakeUps {
     /// Ends the readers, and what runs for them.
     pub(crate) fn close(&self) {
         self.closed.cancel();
+    }
+
+    /// A moment after this time, give or take a fifth. Moments are a second apart, or less where
+    /// that is more than a fifth: of many who wait, those whose time is over at about the same time
+    /// wake the process together, and a store gets what they ask at once.
+    pub(crate) fn moment_after(&self, time: Duration) -> Instant {
+        let between = millis(BETWEEN_MOMENTS.min(time / 5)).max(1);
+        let earliest = self.began.elapsed().saturating_add(time.mul_f64(0.8));
+        let spread = millis(time.mul_f64(0.4)).saturating_sub(between);
+        let at = millis(earliest).saturating_add(fastrand::u64(..=spread));
+        let moment = at.checked_next_multiple_of(between).unwrap_or(at);
+        let moment = self.began.checked_add(Duration::from_millis(moment));
+        moment.unwrap_or_else(|| Instant::now() + BETWEEN_MOMENTS)
     }
 
     pub(crate) fn closed(&self) -> &CancellationToken {
@@ -215,12 +235,17 @@ impl Watcher {
     /// Resolves at the first wake-up after [`arm`](Self::arm), which may be over already, and after
     /// `patience`, give or take a fifth. Answers whether there was a wake-up.
     pub(crate) async fn grew(&mut self, patience: Duration) -> bool {
-        let spread = patience.mul_f64(fastrand::f64() * 0.4);
-        let patience = patience.mul_f64(0.8).saturating_add(spread);
+        let moment = self.wake_ups.moment_after(patience);
         tokio::select! {
-            _ = self.grew.changed() => true,
-            () = sleep(patience) => false,
+            () = self.woken() => true,
+            () = sleep_until(moment) => false,
         }
+    }
+
+    /// Resolves at the first wake-up after [`arm`](Self::arm), which may be over already.
+    pub(crate) async fn woken(&mut self) {
+        // The sender is not dropped before its watchers.
+        drop(self.grew.changed().await);
     }
 }
 
@@ -244,5 +269,35 @@ impl fmt::Debug for Watcher {
 impl fmt::Debug for WakeUps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WakeUps").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{Memory, Store};
+
+    #[tokio::test(start_paused = true)]
+    async fn moments_come_in_time_and_are_few() {
+        let wake_ups = WakeUps::new(Store::from(Memory::new()).channels);
+        tokio::time::advance(Duration::from_micros(1_234_567)).await;
+        for (millis, most) in [
+            (1, 2),
+            (10, 4),
+            (5_000, 3),
+            (60_000, 25),
+            (3_600_000, 1_441),
+        ] {
+            let time = Duration::from_millis(millis);
+            let now = Instant::now();
+            let moments: BTreeSet<_> = (0..10_000).map(|_| wake_ups.moment_after(time)).collect();
+            assert!(moments.len() <= most, "{} after {time:?}", moments.len());
+            // The clock of timers counts milliseconds.
+            let earliest = now + time.mul_f64(0.8) - Duration::from_millis(1);
+            let latest = now + time.mul_f64(1.2) + Duration::from_millis(1);
+            assert!(moments.iter().all(|at| (earliest..=latest).contains(at)));
+        }
     }
 }

@@ -11,6 +11,9 @@ use crate::{Answer, Register, RegisterKey, Registers, Swap, Swapped, TopicError,
 const HEAD: usize = 17;
 const DIGITS: usize = 16;
 
+/// Names that are read with one call.
+const MOST_NAMES: usize = 1 << 20;
+
 impl Registers for RedisStore {
     fn get<'a>(&'a self, keys: &'a [RegisterKey]) -> Answer<'a, Vec<Option<Register>>> {
         Box::pin(self.registers(keys))
@@ -44,21 +47,20 @@ impl Registers for RedisStore {
             let mut after = after.map(str::to_owned);
             let mut found = Vec::new();
             // Names of registers whose time is over may be left: pages are read until enough are
-            // found.
-            while found.len() < limit {
-                let wanted = limit.saturating_sub(found.len());
+            // found, or a page is not full.
+            let mut is_more = true;
+            while is_more && found.len() < limit {
+                let wanted = limit.saturating_sub(found.len()).min(MOST_NAMES);
                 let names = self
                     .names(&names_key, prefix, after.as_deref(), wanted)
                     .await?;
-                let Some(last) = names.last() else {
-                    break;
-                };
-                after = Some(last.clone());
+                is_more = names.len() >= wanted;
                 let keys = names.iter().map(|name| RegisterKey::bound(namespace, name));
                 let keys: Vec<_> = keys.collect();
                 let registers = self.registers(&keys).await?;
                 let pairs = keys.into_iter().zip(registers);
                 found.extend(pairs.filter_map(|(key, register)| Some((key, register?))));
+                after = names.into_iter().next_back();
             }
             Ok(found)
         })

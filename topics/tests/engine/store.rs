@@ -1,10 +1,11 @@
 //! A store in memory that is slow, away or silent as a test wants.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use updraft_topics::{
     Answer, Append, AppendedBatch, Bounds, Create, End, Epoch, Features, Limit, Log, Memory,
     Offset, Place, Read, Register, RegisterKey, Registers, Removal, Store, Swap, Swapped,
@@ -23,6 +24,10 @@ pub(crate) struct Faulty {
     pub(crate) gated: AtomicBool,
     /// Reads that have looked and wait at the gate, or have passed it.
     pub(crate) reads: AtomicUsize,
+    /// When something was asked, of the log or of the registers.
+    pub(crate) asked: Mutex<Vec<Instant>>,
+    /// Registers that were asked for, or found.
+    pub(crate) registers: AtomicUsize,
     /// This record cannot be read.
     pub(crate) damaged: Option<Offset>,
     pub(crate) features: Features,
@@ -42,6 +47,8 @@ impl Faulty {
             gate: Semaphore::new(0),
             gated: AtomicBool::new(false),
             reads: AtomicUsize::new(0),
+            asked: Mutex::default(),
+            registers: AtomicUsize::new(0),
             damaged: None,
             features: memory.features(),
             memory,
@@ -57,6 +64,7 @@ impl Faulty {
     }
 
     async fn answer<T>(&self, answer: Answer<'_, T>) -> Result<T, TopicError> {
+        self.asked.lock().unwrap().push(Instant::now());
         if self.away.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -129,6 +137,7 @@ impl Log for Faulty {
 
 impl Registers for Faulty {
     fn get<'a>(&'a self, keys: &'a [RegisterKey]) -> Answer<'a, Vec<Option<Register>>> {
+        self.registers.fetch_add(keys.len(), Ordering::SeqCst);
         Box::pin(self.answer(self.memory.get(keys)))
     }
 
@@ -143,7 +152,12 @@ impl Registers for Faulty {
         after: Option<&'a str>,
         limit: usize,
     ) -> Answer<'a, Vec<(RegisterKey, Register)>> {
-        Box::pin(self.answer(self.memory.scan(namespace, prefix, after, limit)))
+        Box::pin(async move {
+            let scan = self.memory.scan(namespace, prefix, after, limit);
+            let found = self.answer(scan).await?;
+            self.registers.fetch_add(found.len(), Ordering::SeqCst);
+            Ok(found)
+        })
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use self::hand_out::Outgoing;
 use self::park::Parked;
 use self::reading::Input;
-use self::sharing::{LOOK_EVERY, Seat, View};
+use self::sharing::{Seat, View};
 use self::writing::Written;
 use super::context::{Answering, Context, Dropped, Fetch, Request, Verdict};
 use super::feed::Fed;
@@ -161,7 +161,7 @@ impl Owner {
                 parked = done(&mut self.parking) => self.take_parked(parked),
                 () = context.dropped.added() => {}
                 _ = changes.changed() => self.next_look = Instant::now(),
-                _ = watcher.grew(LOOK_EVERY) => self.next_look = Instant::now(),
+                () = watcher.woken() => self.next_look = Instant::now(),
                 () = closed.cancelled(), if !self.is_closing => self.is_closing = true,
                 () = sleep_until(timer) => {}
             }

@@ -19,7 +19,7 @@ use crate::group::slot::{Now, Slot, owner_of};
 use crate::{Register, Swap, Swapped, TopicError, Version};
 
 /// How often the slots are looked at when nobody says that something has changed.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 
@@ -102,8 +102,7 @@ impl Owner {
         // Often enough to say that the group is active.
         let inactive_after = Duration::from_millis(self.context.options.inactive_after);
         let most = LOOK_EVERY.min(inactive_after / 4).max(SHORTEST_LOOK);
-        let pause = most.mul_f64(0.8 + fastrand::f64() * 0.4);
-        self.next_look = later(pause);
+        self.next_look = self.context.wake_ups.moment_after(most);
     }
 
     fn seat_info(&self) -> SeatInfo {

@@ -3,6 +3,7 @@
 mod answers;
 mod dead;
 mod faults;
+mod idle;
 mod interest;
 mod options;
 mod order;
