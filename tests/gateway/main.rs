@@ -16,6 +16,7 @@ mod ends;
 mod faults;
 mod http;
 mod opening;
+mod page;
 mod passing;
 mod resumption;
 mod split;
