@@ -249,6 +249,8 @@ fn gateway_017_what_would_say_who_the_user_is_cannot_be_here() {
     }
     let text = refused(&|it| it.meteor(at(4000).and_at(url(4000))));
     assert!(text.contains("twice"), "{text}");
+    let text = refused(&|it| it.meteor(at(4000).cookie_key("too short")));
+    assert!(text.contains("9 bytes"), "{text}");
     let bound = runtime().block_on(Server::builder().owns("a").bind("127.0.0.1:0"));
     assert!(bound.is_err(), "it means nothing");
 }
