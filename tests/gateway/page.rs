@@ -32,7 +32,7 @@ fn with_vent(builder: Builder, asked: Count) -> Builder {
         asked.add();
         async move {
             let channel = parameters.get("channel").and_then(Value::as_str);
-            let channel = channel.ok_or(Error::match_failed())?;
+            let channel = channel.ok_or_else(Error::match_failed)?;
             vent.relay(Channel::trusted(channel)?).await
         }
     })
