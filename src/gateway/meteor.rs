@@ -6,6 +6,9 @@ use super::address::UpstreamAddress;
 use crate::base::error::{Error, Result};
 use crate::base::ids;
 
+/// Bytes of the key of the cookie, with which it cannot be guessed.
+const SHORTEST_KEY: usize = 16;
+
 /// The Meteor app in front of which this server stands:
 /// [`Builder::meteor`](crate::Builder::meteor).
 ///
@@ -93,6 +96,8 @@ impl Meteor {
     /// drawn at random when the server starts, and a browser that comes back to another server, or
     /// to this one restarted, may get another process. Servers with the same key know each other's
     /// cookies.
+    ///
+    /// It is a secret of at least 16 bytes: who has it can find out the addresses of the processes.
     #[must_use]
     pub fn cookie_key(mut self, key: impl Into<Vec<u8>>) -> Self {
         self.cookie_key = Some(key.into());
@@ -106,6 +111,13 @@ impl Meteor {
     /// The key of the cookie.
     pub(super) fn key(&self) -> Result<Vec<u8>> {
         if let Some(key) = &self.cookie_key {
+            if key.len() < SHORTEST_KEY {
+                return Err(Error::configuration(format!(
+                    "the key of the cookie of the Meteor servers has {} bytes; it must have at \
+                     least {SHORTEST_KEY}",
+                    key.len()
+                )));
+            }
             return Ok(key.clone());
         }
         let secret = ids::secret().map_err(|error| {

@@ -17,6 +17,7 @@ mod ends;
 mod faults;
 mod http;
 mod opening;
+mod page;
 mod passing;
 mod refusals;
 mod resumption;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use updraft::account::{Accounts, MemoryUsers};
 use updraft::prelude::*;
 use updraft::{Builder, ErrorKind, Meteor};
-use updraft_test_support::client::{CONNECT, Client};
+use updraft_test_support::client::{CONNECT, Client, PATIENCE};
+use updraft_test_support::transcript::Received;
+use updraft_test_support::transport::{Transport, Way};
 
 use crate::app::{App, SESSION};
 use crate::common::{Running, received, runtime, talk};
@@ -247,6 +249,8 @@ fn gateway_017_what_would_say_who_the_user_is_cannot_be_here() {
     }
     let text = refused(&|it| it.meteor(at(4000).and_at(url(4000))));
     assert!(text.contains("twice"), "{text}");
+    let text = refused(&|it| it.meteor(at(4000).cookie_key("too short")));
+    assert!(text.contains("9 bytes"), "{text}");
     let bound = runtime().block_on(Server::builder().owns("a").bind("127.0.0.1:0"));
     assert!(bound.is_err(), "it means nothing");
 }
@@ -330,6 +334,43 @@ fn gateway_048_the_app_sees_the_clients_own_request() {
             "{line}: {:?}",
             there.headers
         );
+    }
+}
+
+#[test]
+fn gateway_045_sockjs_clients_reach_an_app_that_has_raw_websocket_only() {
+    let app = App::listen();
+    let server = in_front_of(app.port(), bare);
+    for way in Way::ALL {
+        println!("{}", way.name());
+        let mut client = way.connect(server.url()).unwrap();
+        let text = |client: &mut dyn Transport| match client.receive(PATIENCE) {
+            Some(Received::Text(text)) => text,
+            other => panic!("{way:?}: {other:?}"),
+        };
+        client.send_text(CONNECT).unwrap();
+        let mut there = app.accept();
+        assert_eq!(there.path, "/websocket");
+        let connected = format!(r#"{{"msg":"connected","session":"{SESSION}"}}"#);
+        assert_eq!(text(&mut *client), connected);
+        let sub = r#"{"msg":"sub","id":"s","name":"theirs","params":["\\ \u2028 \"é\""]}"#;
+        client.send_text(sub).unwrap();
+        there.hears(sub);
+        // More than a stream sends in one response.
+        let document = format!(
+            r#"{{"msg":"added","collection":"c","id":"1","fields":{{"a":"\\ \u2028 é {}"}}}}"#,
+            "x".repeat(100_000)
+        );
+        for _ in 0..3 {
+            there.says(&document);
+            assert_eq!(text(&mut *client), document);
+        }
+        there.closes(4001, "over");
+        let over = Received::Close {
+            code: 4001,
+            reason: "over".to_owned(),
+        };
+        assert_eq!(client.receive(PATIENCE), Some(over));
     }
 }
 

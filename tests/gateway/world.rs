@@ -17,18 +17,19 @@ pub(crate) fn fixture() -> Example {
 /// A server in front of an app at this port, with what `register` adds. Sessions end with their
 /// connections.
 pub(crate) fn in_front_of(port: u16, register: impl FnOnce(Builder) -> Builder) -> Running {
-    Running::start(front(port, register))
+    Running::start(front(at(port), register))
 }
 
 /// As [`in_front_of`], and clients may come back.
 pub(crate) fn resumable(port: u16, register: impl FnOnce(Builder) -> Builder) -> Running {
-    Running::start_resumable(front(port, register))
+    Running::start_resumable(front(at(port), register))
 }
 
-fn front(port: u16, register: impl FnOnce(Builder) -> Builder) -> Builder {
+/// A server in front of this app that is to be started.
+pub(crate) fn front(app: Meteor, register: impl FnOnce(Builder) -> Builder) -> Builder {
     register(
         Server::builder()
-            .meteor(at(port))
+            .meteor(app)
             .configure(|settings| settings.gateway.close_spread = Duration::from_millis(50)),
     )
 }

@@ -2,10 +2,12 @@
 
 mod chat_page;
 mod clients;
+mod config;
 mod emitters;
 mod examples;
 mod mistakes;
 mod orders_page;
 mod relay;
+mod restart;
 mod topic;
 mod workers;

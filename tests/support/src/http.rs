@@ -83,15 +83,20 @@ impl Http {
     /// # Errors
     /// When it is.
     pub fn try_body(&mut self, head: &str) -> io::Result<String> {
-        let host = &self.host;
-        let request = format!("{head} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
-        self.stream.get_mut().write_all(request.as_bytes())?;
-        let mut answer = self.try_answer()?;
+        let mut answer = self.try_ask(head)?;
         let mut text = String::new();
         while let Some(piece) = answer.try_piece()? {
             text.push_str(&piece);
         }
         Ok(text)
+    }
+
+    /// The answer to a request without a body, on a connection that may be cut.
+    pub(crate) fn try_ask(&mut self, head: &str) -> io::Result<Answer<'_>> {
+        let host = &self.host;
+        let request = format!("{head} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        self.try_answer()
     }
 
     /// Sends bytes as they stand.
@@ -156,7 +161,7 @@ impl Answer<'_> {
             .unwrap_or_else(|error| panic!("the body was cut: {error}"))
     }
 
-    fn try_piece(&mut self) -> io::Result<Option<String>> {
+    pub(crate) fn try_piece(&mut self) -> io::Result<Option<String>> {
         let length = match self.left {
             Left::Nothing => return Ok(None),
             Left::Bytes(length) => {

@@ -1,4 +1,4 @@
-//! The ways to a DDP server: raw WebSocket, SockJS over WebSocket, and SockJS by polling.
+//! The ways to a DDP server: raw WebSocket, and SockJS over WebSocket, by streaming and by polling.
 //! What comes over either looks the same to a test.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tungstenite::Message;
 
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 use crate::http::Http;
 use crate::transcript::Received;
 
@@ -38,19 +38,27 @@ pub enum Way {
     Raw,
     /// SockJS's frames in WebSocket messages.
     SockJsWebSocket,
+    /// SockJS's `xhr_streaming` and `xhr_send`.
+    XhrStreaming,
     /// SockJS's `xhr` and `xhr_send`.
     XhrPolling,
 }
 
 impl Way {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::Raw, Self::SockJsWebSocket, Self::XhrPolling];
+    pub const ALL: [Self; 4] = [
+        Self::Raw,
+        Self::SockJsWebSocket,
+        Self::XhrStreaming,
+        Self::XhrPolling,
+    ];
 
     /// What tests call it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Raw => "socket",
             Self::SockJsWebSocket => "sockjs",
+            Self::XhrStreaming => "streaming",
             Self::XhrPolling => "xhr",
         }
     }
@@ -77,14 +85,17 @@ impl Way {
                     waiting: VecDeque::new(),
                 }))
             }
-            Self::XhrPolling => {
-                let server = match base.strip_prefix("wss://") {
-                    Some(host) => format!("https://{host}"),
-                    None => base.strip_prefix("ws://").unwrap_or(base).to_owned(),
-                };
-                Ok(Box::new(Polling::start(&server, path)))
-            }
+            Self::XhrStreaming => Ok(Box::new(Requests::stream(&http(base), path))),
+            Self::XhrPolling => Ok(Box::new(Requests::poll(&http(base), path))),
         }
+    }
+}
+
+/// The server of this WebSocket, as [`Http::connect`] takes it.
+fn http(base: &str) -> String {
+    match base.strip_prefix("wss://") {
+        Some(host) => format!("https://{host}"),
+        None => base.strip_prefix("ws://").unwrap_or(base).to_owned(),
     }
 }
 
@@ -147,23 +158,70 @@ impl Transport for SockJs {
     }
 }
 
-/// SockJS by polling: one request always waits, on a thread of its own; others send.
-struct Polling {
+/// SockJS by requests: one always waits, on a thread of its own; others send.
+struct Requests {
     frames: Receiver<Received>,
     sender: Http,
     path: String,
+    /// Of the request that waits.
     socket: std::net::TcpStream,
 }
 
-impl Polling {
-    fn start(host: &str, path: String) -> Self {
+impl Requests {
+    /// Each answer brings one frame.
+    fn poll(host: &str, path: String) -> Self {
         let mut poller = Http::connect(host);
-        let opened = poller.body(&format!("POST {path}/xhr"), "");
-        assert_eq!(opened, "o\n", "a new session begins so");
-        let socket = poller.tcp().try_clone().expect("a socket");
-        let (to_test, frames) = sync_channel(10_000);
         let poll = format!("POST {path}/xhr");
-        thread::spawn(move || poll_on(&mut poller, &poll, &to_test));
+        let opened = poller.body(&poll, "");
+        assert_eq!(opened, "o\n", "a new session begins so");
+        Self::start(host, path, poller, move |poller, to_test| {
+            while let Ok(frame) = poller.try_body(&poll) {
+                if !pass_on(frame.trim_end(), to_test) {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// An answer brings frames until the server thinks that it is long enough.
+    fn stream(host: &str, path: String) -> Self {
+        let (opened, has_opened) = sync_channel(1);
+        let request = format!("POST {path}/xhr_streaming");
+        let requests = Self::start(host, path, Http::connect(host), move |streamer, to_test| {
+            while let Ok(mut answer) = streamer.try_ask(&request) {
+                let mut text = String::new();
+                while let Ok(Some(piece)) = answer.try_piece() {
+                    text.push_str(&piece);
+                    // The last one may lack its end.
+                    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+                    for frame in text.drain(..whole).collect::<String>().lines() {
+                        let goes_on = match frame {
+                            "o" => opened.send(()).is_ok(),
+                            // What an answer begins with, for browsers that keep its first bytes.
+                            _ if frame.starts_with("hh") => true,
+                            _ => pass_on(frame, to_test),
+                        };
+                        if !goes_on {
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+        let opened = has_opened.recv_timeout(PATIENCE);
+        opened.expect("a new session begins with an o");
+        requests
+    }
+
+    fn start(
+        host: &str,
+        path: String,
+        mut waiting: Http,
+        wait: impl FnOnce(&mut Http, &SyncSender<Received>) + Send + 'static,
+    ) -> Self {
+        let socket = waiting.tcp().try_clone().expect("a socket");
+        let (to_test, frames) = sync_channel(10_000);
+        thread::spawn(move || wait(&mut waiting, &to_test));
         Self {
             frames,
             sender: Http::connect(host),
@@ -173,19 +231,15 @@ impl Polling {
     }
 }
 
-/// Polls until the session or the test ends.
-fn poll_on(poller: &mut Http, poll: &str, to_test: &SyncSender<Received>) {
-    while let Ok(frame) = poller.try_body(poll) {
-        for received in unframe(frame.trim_end()) {
-            let is_end = !matches!(received, Received::Text(_));
-            if to_test.send(received).is_err() || is_end {
-                return;
-            }
-        }
-    }
+/// Gives the test what a frame brings; whether the session and the test go on.
+fn pass_on(frame: &str, to_test: &SyncSender<Received>) -> bool {
+    unframe(frame).into_iter().all(|received| {
+        let goes_on = matches!(received, Received::Text(_));
+        to_test.send(received).is_ok() && goes_on
+    })
 }
 
-impl Transport for Polling {
+impl Transport for Requests {
     fn send_text(&mut self, text: &str) -> Result<(), String> {
         let send = format!("POST {}/xhr_send", self.path);
         let answer = self.sender.ask(&send, &[], &array(text));
@@ -200,13 +254,13 @@ impl Transport for Polling {
             Ok(received) => Some(received),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
-                Some(Received::Other("the poll was cut".to_owned()))
+                Some(Received::Other("the request was cut".to_owned()))
             }
         }
     }
 
     fn close(self: Box<Self>) {
-        // As a page does that is left: the poll is cut.
+        // As a page does that is left: its request is cut.
         self.reset();
     }
 
