@@ -18,6 +18,7 @@ mod frame;
 mod histogram;
 mod job;
 pub mod limit;
+pub mod markdown;
 mod process;
 mod protocol;
 mod publisher;
@@ -25,6 +26,7 @@ pub mod quiet;
 mod report;
 mod request;
 mod stamp;
+pub mod workspace;
 
 pub use fan_out::run;
 pub use job::{Feed, Job, Limit, Pace, Protocol, Request};
