@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         ["coverage"] => coverage::run(),
         ["bench", "topics", options @ ..] => bench_topics(options),
         ["bench", "groups", options @ ..] => {
-            bench_topics(&[&["--only", "groups,order,times,idle"], options].concat())
+            bench_topics(&[&["--only", "groups,peers,order,times,idle"], options].concat())
         }
         ["bench", "topics-mongo", options @ ..] => bench_mongo(options),
         ["bench", options @ ..] => bench(options),

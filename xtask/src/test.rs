@@ -23,6 +23,14 @@ pub(crate) fn run() -> bool {
         run_command(&mut cargo(&["fmt", "--all", "--check"]))?;
         let siderite = ["fmt", "--check", "--manifest-path", other_clients::SIDERITE];
         run_command(&mut cargo(&siderite))?;
+        // It is built by the bench that needs it.
+        let jetstream = [
+            "fmt",
+            "--check",
+            "--manifest-path",
+            "benches/jetstream/Cargo.toml",
+        ];
+        run_command(&mut cargo(&jetstream))?;
         let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
         run_command(&mut cargo(&fuzz))
     });

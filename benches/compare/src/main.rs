@@ -17,19 +17,18 @@ mod results;
 mod runner;
 mod servers;
 mod tables;
-mod workspace;
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::workspace::target;
 use machine::Machine;
 use measures::{Case, Scale};
 use options::{Options, USAGE};
 use results::{Line, Results};
 use runner::Runner;
-use updraft_load::quiet;
+use updraft_load::{quiet, workspace};
+use workspace::target;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

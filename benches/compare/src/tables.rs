@@ -1,6 +1,8 @@
 //! The medians of a run as Markdown, servers as rows, ratios to Updraft first: absolute figures do
 //! not carry over to other machines.
 
+use updraft_load::markdown::{self, grouped};
+
 use crate::measures::{COSTS, MEASURES, Measure};
 use crate::results::{Medians, Results};
 use crate::servers::{Program, find};
@@ -173,16 +175,13 @@ fn curve(results: &Results, measure: Measure) -> String {
 }
 
 pub(crate) fn heading(first: &str, titles: &[&str]) -> String {
-    format!(
-        "| {first} | {} |\n| --- |{}\n",
-        titles.join(" | "),
-        " ---: |".repeat(titles.len())
-    )
+    markdown::heading(&[&[first], titles].concat())
 }
 
 pub(crate) fn row(name: &str, cells: impl Iterator<Item = Option<String>>) -> String {
-    let cells: Vec<String> = cells.map(Option::unwrap_or_default).collect();
-    format!("| {name} | {} |\n", cells.join(" | "))
+    let cells = cells.map(Option::unwrap_or_default);
+    let cells: Vec<String> = [name.to_owned()].into_iter().chain(cells).collect();
+    markdown::row(&cells)
 }
 
 pub(crate) fn ratio(value: Option<f64>, base: Option<f64>) -> Option<String> {
@@ -190,39 +189,13 @@ pub(crate) fn ratio(value: Option<f64>, base: Option<f64>) -> Option<String> {
     figure(Some(value? / base))
 }
 
-/// A figure with at least three significant digits.
 pub(crate) fn figure(value: Option<f64>) -> Option<String> {
-    let value = value?;
-    Some(match value.abs() {
-        0.0..10.0 => format!("{value:.2}"),
-        10.0..100.0 => format!("{value:.1}"),
-        _ => grouped(value),
-    })
-}
-
-/// A whole number, with a comma between thousands.
-pub(crate) fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut grouped = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    value.map(markdown::figure)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn figures_have_three_digits_or_more() {
-        let texts =
-            [0.347, 8.16, 18.32, 147.27, 2_810_220.4].map(|value| figure(Some(value)).unwrap());
-        assert_eq!(texts, ["0.35", "8.16", "18.3", "147", "2,810,220"]);
-    }
 
     #[test]
     fn a_ratio_to_nothing_is_left_out() {

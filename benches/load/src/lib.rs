@@ -18,6 +18,7 @@ mod frame;
 mod histogram;
 mod job;
 pub mod limit;
+pub mod markdown;
 mod process;
 mod protocol;
 mod publisher;
@@ -28,6 +29,7 @@ mod request;
 mod stamp;
 pub mod transfer;
 pub mod upstream;
+pub mod workspace;
 
 pub use fan_out::run;
 pub use job::{Feed, Job, Limit, Pace, Protocol, Request};

@@ -63,6 +63,7 @@ fn measure(options: &Options) -> Result<(), Failure> {
             Measure::Scripts => scripts::measure(options)?,
             Measure::Reopen => reopen::measure(options)?,
             Measure::Groups => groups::work(options)?,
+            Measure::Peers => groups::peers(options)?,
             Measure::Order => groups::order(options)?,
             Measure::Times => groups::times(options)?,
             Measure::Idle => groups::idle(options)?,

@@ -7,7 +7,7 @@ pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench topics [OPTION]...
 
   --quick       short runs, one round: shows that everything works, the figures mean nothing
-  --only LIST   memory, file, redis, flush, scripts, reopen; of groups: groups, order, times, idle (all)
+  --only LIST   memory, file, redis, flush, scripts, reopen; of groups: groups, peers, order, times, idle (all)
   --rounds N    rounds, of which medians are shown (9)
   --folder PATH where files are written (beside the program)
   --docs        writes the tables of docs/how-fast.md
@@ -35,13 +35,14 @@ pub(crate) enum Measure {
     Scripts,
     Reopen,
     Groups,
+    Peers,
     Order,
     Times,
     Idle,
 }
 
 impl Measure {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Memory,
         Self::File,
         Self::Redis,
@@ -49,6 +50,7 @@ impl Measure {
         Self::Scripts,
         Self::Reopen,
         Self::Groups,
+        Self::Peers,
         Self::Order,
         Self::Times,
         Self::Idle,
@@ -64,6 +66,7 @@ impl Measure {
             Self::Scripts => "scripts",
             Self::Reopen => "reopen",
             Self::Groups => "groups",
+            Self::Peers => "peers",
             Self::Order => "order",
             Self::Times => "times",
             Self::Idle => "idle",

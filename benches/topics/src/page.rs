@@ -1,16 +1,15 @@
 //! Writes the tables of a run into the docs, each between its markers in `docs/how-fast.md`.
 
 use std::fs;
-use std::path::Path;
+
+use updraft_load::workspace::root;
 
 use crate::Failure;
 use crate::table::Table;
 
 /// Rewrites the page. Tables that were not measured in this run stay as they are.
 pub(crate) fn write(tables: &[(&'static str, Table)]) -> Result<(), Failure> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = here.ancestors().nth(2).unwrap_or(here);
-    let page = root.join("docs/how-fast.md");
+    let page = root().join("docs/how-fast.md");
     let mut text = fs::read_to_string(&page)?;
     for (key, table) in tables {
         text = replace(&text, key, &table.to_string())

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use updraft_topics::{Codec, Content, Entry, NewRecord, Settings};
 
 /// Bytes of a payload.
-const SIZE: usize = 200;
+pub(crate) const SIZE: usize = 200;
 
 /// So many payloads, no two of them the same.
 pub(crate) fn payloads(count: usize) -> Vec<Bytes> {

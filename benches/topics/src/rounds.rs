@@ -148,12 +148,60 @@ pub(crate) fn micros_of_one(
     })
 }
 
+/// What work costs that a process does with a server, for each record.
+#[derive(Clone, Copy)]
+pub(crate) struct Cost {
+    /// Records in a second.
+    pub(crate) per_second: f64,
+    /// µs of CPU time of the process.
+    pub(crate) workers: f64,
+    /// µs of CPU time of the server, or 0 without one.
+    pub(crate) server: f64,
+}
+
+/// Measures the cost of what happens between its start and its stop.
+pub(crate) struct Meter {
+    began: Instant,
+    /// The process and the server, each with the CPU time it had used.
+    workers: (u32, Duration),
+    server: Option<(u32, Duration)>,
+}
+
+impl Meter {
+    pub(crate) fn start(workers: u32, server: Option<u32>) -> Result<Self, Failure> {
+        let used = |process| Ok::<_, Failure>((process, cpu_time_of(process)?));
+        Ok(Self {
+            workers: used(workers)?,
+            server: server.map(used).transpose()?,
+            began: Instant::now(),
+        })
+    }
+
+    pub(crate) fn stop(self, count: usize) -> Result<Cost, Failure> {
+        let taken = self.began.elapsed().as_secs_f64();
+        let micros = |(process, before)| {
+            let used = cpu_time_of(process)?.saturating_sub(before);
+            Ok::<_, Failure>(used.as_secs_f64() * 1e6 / count as f64)
+        };
+        Ok(Cost {
+            per_second: count as f64 / taken,
+            workers: micros(self.workers)?,
+            server: self.server.map_or(Ok(0.0), micros)?,
+        })
+    }
+}
+
 /// The CPU time of all threads of this process.
 pub(crate) fn cpu_time() -> Result<Duration, Failure> {
+    cpu_time_of(std::process::id())
+}
+
+/// The CPU time of all threads of a process.
+fn cpu_time_of(process: u32) -> Result<Duration, Failure> {
     // A switch to another thread brings the kernel's count up to date.
     std::thread::yield_now();
     let mut nanos: u64 = 0;
-    for thread in fs::read_dir("/proc/self/task")? {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         let text = fs::read_to_string(thread?.path().join("schedstat"))?;
         nanos += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
     }

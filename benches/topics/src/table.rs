@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use updraft_load::markdown;
+pub(crate) use updraft_load::markdown::figure;
+
 use crate::rounds::Outcome;
 
 /// Rows of one kind of figure.
@@ -56,34 +59,8 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| {} |", self.titles.join(" | "))?;
-        let numbers = self.titles.len().saturating_sub(1);
-        writeln!(f, "| --- |{}", " ---: |".repeat(numbers))?;
-        for row in &self.rows {
-            writeln!(f, "| {} |", row.join(" | "))?;
-        }
-        Ok(())
+        f.write_str(&markdown::heading(&self.titles))?;
+        let mut rows = self.rows.iter();
+        rows.try_for_each(|row| f.write_str(&markdown::row(row)))
     }
-}
-
-/// A figure with at least three significant digits.
-pub(crate) fn figure(value: f64) -> String {
-    match value.abs() {
-        0.0..10.0 => format!("{value:.2}"),
-        10.0..100.0 => format!("{value:.1}"),
-        _ => grouped(value),
-    }
-}
-
-/// A whole number, with a comma between thousands.
-fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut grouped = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }

@@ -104,6 +104,11 @@ impl Process {
         process
     }
 
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by name, such as `TERM` or `STOP`.
     ///
     /// # Panics

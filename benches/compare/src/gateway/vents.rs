@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::thread::sleep;
 
+use updraft_load::markdown::grouped;
 use updraft_load::{Feed, Pace, Protocol, Report};
 use updraft_test_support::process::free_port;
 
@@ -13,7 +14,7 @@ use super::ways::{BETWEEN_ON, Clients, World};
 use crate::process::{Process, local};
 use crate::runner::STARTUP_PAUSE;
 use crate::servers::{install_peers, peers};
-use crate::tables::{figure, grouped, heading, row};
+use crate::tables::{figure, heading, row};
 
 const SUBSCRIBERS: [usize; 3] = [200, 1_000, 4_000];
 /// Events a second, each for all subscribers.

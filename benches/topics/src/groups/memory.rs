@@ -30,14 +30,14 @@ pub(super) fn measure(options: &Options, table: &mut Table) -> Result<(), Failur
     Ok(())
 }
 
-struct Opened {
+pub(super) struct Opened {
     topic: Topic,
     workers: Workers,
     _topics: Topics,
 }
 
 impl Opened {
-    fn new(runtime: &Runtime) -> Result<Self, Failure> {
+    pub(super) fn new(runtime: &Runtime) -> Result<Self, Failure> {
         runtime.block_on(async {
             let topics = Topics::open(Memory::new());
             let topic = topics.topic("orders", settings()).await?;
@@ -51,11 +51,23 @@ impl Opened {
     }
 
     fn work(&mut self, runtime: &Runtime, payloads: &[Bytes]) -> Result<Figure, Failure> {
-        runtime.block_on(publish(&self.topic, payloads))?;
-        let working = self.workers.work_off(payloads.len());
-        let figure = per_second_of_cpu(payloads.len(), || runtime.block_on(working));
-        runtime.block_on(self.topic.trim(u64::MAX))?;
+        self.fill(runtime, payloads)?;
+        let figure = per_second_of_cpu(payloads.len(), || self.work_off(runtime, payloads.len()));
+        self.empty(runtime)?;
         figure
+    }
+
+    pub(super) fn fill(&self, runtime: &Runtime, payloads: &[Bytes]) -> Result<(), Failure> {
+        runtime.block_on(publish(&self.topic, payloads))
+    }
+
+    pub(super) fn work_off(&mut self, runtime: &Runtime, count: usize) -> Result<(), Failure> {
+        runtime.block_on(self.workers.work_off(count))
+    }
+
+    pub(super) fn empty(&self, runtime: &Runtime) -> Result<(), Failure> {
+        runtime.block_on(self.topic.trim(u64::MAX))?;
+        Ok(())
     }
 
     fn read(&self, runtime: &Runtime, payloads: &[Bytes]) -> Result<Figure, Failure> {

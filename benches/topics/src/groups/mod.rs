@@ -1,16 +1,20 @@
-//! Groups: how fast their members work through a topic, what a worker on a plain stream of Redis
-//! does to the order of a key, and how long it takes until something else has the work.
+//! Groups: how fast their members work through a topic, alone and beside workers on Redis' own groups
+//! and on JetStream, what these do to the order of a key, and how long it takes until something else
+//! has the work.
 
 mod by_hand;
 mod idle;
+mod jetstream;
 mod memory;
 mod order;
+mod peers;
 mod redis;
 mod times;
 mod world;
 
 pub(crate) use self::idle::measure as idle;
 pub(crate) use self::order::measure as order;
+pub(crate) use self::peers::measure as peers;
 pub(crate) use self::times::measure as times;
 
 use std::sync::Arc;

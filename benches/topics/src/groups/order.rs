@@ -1,5 +1,5 @@
 //! What happens to the order of a key when members fail and stand still: the same work by a group,
-//! and by hand on a plain stream. Here the records of a key have ascending numbers, and one that is
+//! by hand on a plain stream, and by workers on JetStream. Here the records of a key have ascending numbers, and one that is
 //! handled behind a later one of its key was overtaken.
 
 use std::collections::{BTreeSet, HashMap};
@@ -13,8 +13,9 @@ use updraft_test_support::redis::RedisServer;
 use updraft_topics::{Entry, GroupSettings, Settings};
 
 use super::by_hand::{self, Acks, Worker};
+use super::jetstream::{JetStream, Order, Storage};
 use super::world::topics;
-use super::{MEMBERS, key};
+use super::{KEYS, MEMBERS, key};
 use crate::Failure;
 use crate::options::Options;
 use crate::table::{Table, figure};
@@ -29,6 +30,9 @@ const STANDS_STILL: usize = 1000;
 
 /// For how long a member may have a record.
 const WAIT: Duration = Duration::from_secs(1);
+
+/// After which time a record that has failed comes again, where it does not come at once.
+const LATER: Duration = Duration::from_millis(100);
 
 /// Records that a member gets at once.
 const AT_ONCE: usize = 20;
@@ -46,14 +50,45 @@ pub(crate) fn measure(options: &Options) -> Result<Table, Failure> {
     let server = RedisServer::start();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let count = options.records(RECORDS);
-    let log = Arc::new(Log::default());
-    let began = Instant::now();
-    runtime.block_on(by_group(&server.url(), count, &log))?;
-    table.row(log.row("a group", began));
-    let log = Arc::new(Log::default());
-    let began = Instant::now();
-    runtime.block_on(alone(&server.url(), count, &log))?;
-    table.row(log.row("`XREADGROUP` by hand", began));
+    let mut row = |who: &str, work: &mut dyn FnMut(&Arc<Log>) -> Result<(), Failure>| {
+        let log = Arc::new(Log::default());
+        let began = Instant::now();
+        work(&log)?;
+        let row = log.row(who, began);
+        eprintln!("{}", row.join(" | "));
+        table.row(row);
+        Ok::<_, Failure>(())
+    };
+    let url = server.url();
+    row("a group", &mut |log| {
+        runtime.block_on(by_group(&url, "orders", count, None, log))
+    })?;
+    row("a group, later", &mut |log| {
+        runtime.block_on(by_group(&url, "later", count, Some(LATER), log))
+    })?;
+    row("`XREADGROUP` by hand", &mut |log| {
+        runtime.block_on(alone(&url, count, log))
+    })?;
+    if let Some(mut jetstream) = JetStream::start(options, None)? {
+        for (name, order, delay) in [
+            ("JetStream", Order::None, None),
+            ("JetStream, later", Order::None, Some(LATER)),
+            (
+                "JetStream, one record of a part at a time",
+                Order::Key,
+                None,
+            ),
+            (
+                "JetStream, one record of a part at a time, later",
+                Order::Key,
+                Some(LATER),
+            ),
+        ] {
+            row(name, &mut |log| {
+                by_jetstream(&mut jetstream, order, count, delay, log)
+            })?;
+        }
+    }
     Ok(table)
 }
 
@@ -123,16 +158,22 @@ fn figure_of(count: usize) -> String {
     }
 }
 
-async fn by_group(url: &str, count: usize, log: &Arc<Log>) -> Result<(), Failure> {
+async fn by_group(
+    url: &str,
+    name: &str,
+    count: usize,
+    delay: Option<Duration>,
+    log: &Arc<Log>,
+) -> Result<(), Failure> {
     let topics = topics(url, Duration::from_secs(10)).await?;
-    let topic = topics.topic("orders", Settings::default()).await?;
+    let topic = topics.topic(name, Settings::default()).await?;
     let entries = (1..=count).map(|number| Entry::value(&number).key(key(number)));
     let entries: Vec<_> = entries.collect();
     for entries in entries.chunks(1000) {
         topic.publish_many(entries.iter().cloned()).await?;
     }
-    let settings = GroupSettings::on([&topic]).ack_wait(WAIT);
-    let group = topics.group("workers", settings).await?;
+    let settings = GroupSettings::on([&topic]).ack_wait(WAIT).back_off(delay);
+    let group = topics.group(name, settings).await?;
     let mut members = JoinSet::new();
     for name in 0..MEMBERS {
         let (mut member, log) = (group.member(&format!("w{name}")), Arc::clone(log));
@@ -203,6 +244,33 @@ async fn alone(url: &str, count: usize, log: &Arc<Log>) -> Result<(), Failure> {
         });
     }
     until_done(count, log, members).await
+}
+
+fn by_jetstream(
+    jetstream: &mut JetStream,
+    order: Order,
+    count: usize,
+    delay: Option<Duration>,
+    log: &Log,
+) -> Result<(), Failure> {
+    jetstream.create(Storage::Memory, order, WAIT)?;
+    jetstream.ask(&format!("fill {count} {KEYS} 1"))?;
+    let delay = delay.unwrap_or_default().as_millis();
+    let at_once = match order {
+        Order::None => AT_ONCE,
+        Order::Key => 1,
+    };
+    let command = format!("order {count} {MEMBERS} {at_once} {FAILS} {delay} {STANDS_STILL}");
+    jetstream.ask_for_lines(&command, |line| {
+        match *line.split(' ').collect::<Vec<_>>() {
+            ["failed", number] => {
+                log.fails(number.parse()?);
+            }
+            ["handled", key, number] => log.handle(key, number.parse()?),
+            _ => return Err(format!("the workers on JetStream say: {line}").into()),
+        }
+        Ok(())
+    })
 }
 
 /// Waits until all is handled, or a member has failed.

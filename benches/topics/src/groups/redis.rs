@@ -60,14 +60,14 @@ pub(super) fn measure(options: &Options, table: &mut Table) -> Result<(), Failur
     Ok(())
 }
 
-struct Opened {
-    topic: Topic,
+pub(super) struct Opened {
+    pub(super) topic: Topic,
     connection: MultiplexedConnection,
     _topics: Topics,
 }
 
 impl Opened {
-    async fn new(url: &str) -> Result<(Self, Workers), Failure> {
+    pub(super) async fn new(url: &str) -> Result<(Self, Workers), Failure> {
         let topics = topics(url, LEASE).await?;
         let topic = topics.topic("orders", settings()).await?;
         let settings = GroupSettings::on([&topic]);
@@ -80,7 +80,7 @@ impl Opened {
         Ok((opened, Workers::new(&group)))
     }
 
-    fn fill(&mut self, runtime: &Runtime, payloads: &[Bytes]) -> Result<(), Failure> {
+    pub(super) fn fill(&mut self, runtime: &Runtime, payloads: &[Bytes]) -> Result<(), Failure> {
         runtime.block_on(async {
             by_hand::create(&mut self.connection).await?;
             for (number, payloads) in payloads.chunks(1000).enumerate() {
@@ -93,7 +93,7 @@ impl Opened {
     }
 }
 
-async fn work_by_hand(url: &str, count: usize, acks: Acks) -> Result<(), Failure> {
+pub(super) async fn work_by_hand(url: &str, count: usize, acks: Acks) -> Result<(), Failure> {
     let mut workers = JoinSet::new();
     for number in 0..MEMBERS {
         let mut worker = Worker::new(url, format!("w{number}"), Duration::from_secs(30)).await?;

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use updraft_test_support::redis::RedisServer;
 use updraft_topics::{Delivery, Entry, Group, GroupSettings, Interest, Member, Settings, Topics};
 
+use super::jetstream::{JetStream, Order, Storage};
 use super::world::topics;
 use crate::Failure;
 use crate::options::Options;
@@ -27,13 +28,7 @@ pub(crate) fn measure(options: &Options) -> Result<Table, Failure> {
     let server = RedisServer::start();
     let url = server.url();
     let runtime = Builder::new_multi_thread().enable_all().build()?;
-    let mut table = Table::new(&[
-        "what, in Redis",
-        "goal, ms",
-        "median, ms",
-        "longest, ms",
-        "rounds",
-    ]);
+    let mut table = Table::new(&["what", "goal, ms", "median, ms", "longest, ms", "rounds"]);
     let rounds = options.records(20).max(3);
     let mut row = |what: &str, goal: &str, mut times: Vec<f64>| {
         times.sort_by(f64::total_cmp);
@@ -62,6 +57,29 @@ pub(crate) fn measure(options: &Options) -> Result<Table, Failure> {
         "≤ 14,000",
         times,
     );
+    if let Some(mut jetstream) = JetStream::start(options, None)? {
+        let mut ask = |command: &str, rounds: usize| -> Result<Vec<f64>, Failure> {
+            let mut times = Vec::with_capacity(rounds);
+            for _ in 0..rounds {
+                jetstream.create(Storage::Memory, Order::None, LEASE)?;
+                jetstream.ask(&format!("fill {RECORDS} {RECORDS} 1"))?;
+                times.push(jetstream.ask(&format!("{command} {RECORDS}"))?.parse()?);
+            }
+            Ok(times)
+        };
+        let times = ask("leave", rounds)?;
+        row(
+            "the same with JetStream, where the member gives each record back",
+            "",
+            times,
+        );
+        let times = ask("crash", options.records(CRASHES))?;
+        row(
+            "a member on JetStream crashes, with an ack wait of 10 s, as soon as it has them",
+            "",
+            times,
+        );
+    }
     let times = runtime.block_on(gone(&url, rounds))?;
     row(
         "a record is gone that the last of two groups has finished",

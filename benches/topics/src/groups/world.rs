@@ -20,6 +20,9 @@ pub(super) async fn topics(url: &str, lease: Duration) -> Result<Topics, Failure
     Ok(topics.with_lease(lease))
 }
 
+/// The processor of servers, where there is more than one.
+const SERVERS: &str = "1";
+
 /// This process is on the first processor, and Redis on the second, where there are two.
 pub(super) struct Pinned(usize);
 
@@ -29,9 +32,14 @@ impl Pinned {
         if processors > 1 {
             pin(std::process::id(), "0")?;
             let found = info(server, "server", "process_id");
-            pin(found.ok_or("Redis does not say its id")?.parse()?, "1")?;
+            pin(found.ok_or("Redis does not say its id")?.parse()?, SERVERS)?;
         }
         Ok(Self(processors))
+    }
+
+    /// The processor of servers, for those that are started later.
+    pub(super) fn server(&self) -> Option<&'static str> {
+        (self.0 > 1).then_some(SERVERS)
     }
 }
 
@@ -46,13 +54,17 @@ impl Drop for Pinned {
 }
 
 fn pin(process: u32, processors: &str) -> Result<(), Failure> {
-    let mut pin = Command::new("taskset");
-    pin.args(["-acp", processors, &process.to_string()]);
-    let status = pin.stdout(Stdio::null()).status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("taskset: {status}").into())
+    // It fails for a thread that ends meanwhile, and then does not look at the others.
+    let mut attempts = 3;
+    loop {
+        let mut pin = Command::new("taskset");
+        pin.args(["-acp", processors, &process.to_string()]);
+        attempts -= 1;
+        match pin.stdout(Stdio::null()).status()? {
+            status if status.success() => return Ok(()),
+            status if attempts == 0 => return Err(format!("taskset: {status}").into()),
+            _ => {}
+        }
     }
 }
 

@@ -1,17 +1,17 @@
-//! The folders of the workspace, and calls of other programs.
+//! The folders of the workspace, and calls of other programs, for the benches that start some.
 
 use std::env;
 use std::path::{Path, PathBuf, absolute};
 use std::process::Command;
 
 /// The root of the workspace.
-pub(crate) fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here)
 }
 
 /// Where cargo builds.
-pub(crate) fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     let default = || root().join("target");
     env::var_os("CARGO_TARGET_DIR").map_or_else(default, |target| {
         absolute(&target).unwrap_or_else(|_| target.into())
@@ -19,14 +19,17 @@ pub(crate) fn target() -> PathBuf {
 }
 
 /// A call of the same cargo that runs this program.
-pub(crate) fn cargo(arguments: &[&str]) -> Command {
+pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
     command
 }
 
 /// Runs a command to its end.
-pub(crate) fn run(command: &mut Command) -> Result<(), String> {
+///
+/// # Errors
+/// When it does not start, or fails.
+pub fn run(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().display().to_string();
     match command.status() {
         Ok(status) if status.success() => Ok(()),
@@ -36,7 +39,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
 }
 
 /// Whether a program is on the path.
-pub(crate) fn is_installed(program: &str) -> bool {
+pub fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
