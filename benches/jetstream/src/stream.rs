@@ -18,7 +18,7 @@ const STREAM: &str = "orders";
 const MAX_ACK_PENDING: i64 = 1000;
 
 /// Parts of the keys, where each has a consumer of its own.
-const PARTITIONS: usize = 4;
+const PARTITIONS: usize = 16;
 
 /// Records that are published before one waits for the answers.
 const PAGE: usize = 1000;

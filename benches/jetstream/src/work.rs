@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::PullConsumer;
-use futures_util::StreamExt;
 use futures_util::future::try_join_all;
+use futures_util::stream::select_all;
+use futures_util::{Stream, StreamExt};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -49,15 +49,16 @@ pub(crate) async fn work_off(
     let consumers = consumers(client).await?;
     let handled = Arc::new(AtomicUsize::new(0));
     let mut working = JoinSet::new();
-    for consumer in consumers.iter().cycle().take(members) {
-        let (consumer, client) = (consumer.clone(), client.clone());
-        working.spawn(member(
-            client,
-            consumer,
-            at_once,
-            acks,
-            Arc::clone(&handled),
-        ));
+    for name in 0..members {
+        // All read from the only one, or each from its share of many.
+        let places = (0..consumers.len().max(members)).filter(|place| place % members == name);
+        let mut streams = Vec::new();
+        for consumer in places.filter_map(|place| consumers.get(place % consumers.len())) {
+            let messages = consumer.stream().max_messages_per_batch(at_once);
+            streams.push(messages.messages().await?);
+        }
+        let pages = select_all(streams).ready_chunks(at_once);
+        working.spawn(member(client.clone(), pages, acks, Arc::clone(&handled)));
     }
     while handled.load(Ordering::Relaxed) < count {
         tokio::select! {
@@ -77,17 +78,17 @@ pub(crate) async fn work_off(
     Ok(handled.load(Ordering::Relaxed))
 }
 
-async fn member(
+async fn member<E: Into<Failure>>(
     client: Client,
-    consumer: PullConsumer,
-    at_once: usize,
+    mut pages: impl Stream<Item = Vec<Result<Message, E>>> + Unpin,
     acks: Acks,
     handled: Arc<AtomicUsize>,
 ) -> Result<(), Failure> {
-    let messages = consumer.stream().max_messages_per_batch(at_once);
-    let mut pages = messages.messages().await?.ready_chunks(at_once);
     while let Some(page) = pages.next().await {
-        let page: Vec<Message> = page.into_iter().collect::<Result<_, _>>()?;
+        let page: Vec<Message> = page
+            .into_iter()
+            .collect::<Result<_, E>>()
+            .map_err(Into::into)?;
         let count = page.len();
         match acks {
             Acks::Answered => {

@@ -27,7 +27,7 @@ pub(super) enum Storage {
 pub(super) enum Order {
     /// Nothing: one consumer with `max_ack_pending` 1,000.
     None,
-    /// All of it: a consumer for each of four parts of the keys, with `max_ack_pending` 1.
+    /// All of it: a consumer for each of sixteen parts of the keys, with `max_ack_pending` 1.
     Key,
 }
 

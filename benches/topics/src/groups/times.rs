@@ -69,13 +69,13 @@ pub(crate) fn measure(options: &Options) -> Result<Table, Failure> {
         };
         let times = ask("leave", rounds)?;
         row(
-            "the same with JetStream, where the member gives each record back",
+            "a member on JetStream gives the rest back: until another one has it",
             "",
             times,
         );
         let times = ask("crash", options.records(CRASHES))?;
         row(
-            "a member on JetStream crashes, with an ack wait of 10 s, as soon as it has them",
+            "a member on JetStream crashes, with an ack wait of 10 s: until another one has what it had",
             "",
             times,
         );
