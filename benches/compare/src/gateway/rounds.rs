@@ -36,6 +36,12 @@ impl Rounds {
         median(self.0.get(way)?.iter().filter_map(value).collect())
     }
 
+    /// The least of a way: that of the round in which the machine had least other work.
+    pub(super) fn least(&self, way: usize, value: impl Fn(&Report) -> Option<f64>) -> Option<f64> {
+        let values = self.0.get(way)?.iter().filter_map(value);
+        values.min_by(f64::total_cmp)
+    }
+
     /// The ratios of one way to another: the median, and the least and the greatest.
     pub(super) fn ratios(
         &self,
