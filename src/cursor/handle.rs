@@ -4,47 +4,47 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Kept;
-use super::cell::Cell;
 use super::queue::Queue;
+use super::shared::SharedCursor;
 
 /// A cursor that a subscription uses. When it is dropped, what it keeps is written at once.
 pub(crate) struct Cursor {
-    cell: Arc<Cell>,
+    shared: Arc<SharedCursor>,
     queue: Arc<Queue>,
 }
 
 impl Cursor {
-    pub(super) fn new(cell: Arc<Cell>, queue: Arc<Queue>) -> Self {
-        Self { cell, queue }
+    pub(super) fn new(shared: Arc<SharedCursor>, queue: Arc<Queue>) -> Self {
+        Self { shared, queue }
     }
 
     /// What it keeps.
     pub(crate) fn kept(&self) -> Kept {
-        self.cell.state().kept
+        self.shared.state().kept
     }
 
     /// It keeps this from now on.
     pub(crate) fn keep(&self, kept: Kept) {
         {
-            let mut state = self.cell.state();
+            let mut state = self.shared.state();
             if std::mem::replace(&mut state.kept, kept) == kept {
                 return;
             }
         }
-        self.queue.add(&self.cell, false);
+        self.queue.add(&self.shared, false);
     }
 }
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        self.queue.add(&self.cell, true);
+        self.queue.add(&self.shared, true);
     }
 }
 
 impl fmt::Debug for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cursor")
-            .field("key", &self.cell.key)
+            .field("key", &self.shared.key)
             .finish_non_exhaustive()
     }
 }

@@ -5,11 +5,11 @@
 //! before can write it no more. Moves are collected, and a task writes them together, once in a
 //! while and when a cursor is closed.
 
-mod cell;
 mod handle;
 mod key;
 mod queue;
 mod settings;
+mod shared;
 mod writer;
 
 pub(crate) use handle::Cursor;
@@ -24,9 +24,9 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use updraft_topics::{Offset, Position, Registers, Swap, Swapped, TopicError, Version};
 
-use cell::Cell;
 use queue::Queue;
 use settings::DEADLINE;
+use shared::SharedCursor;
 
 /// The cursors of a server.
 pub(crate) struct Cursors {
@@ -120,10 +120,10 @@ impl Cursors {
             let writer = writer::run(self.queue.clone());
             self.tasks.spawn_on(writer, &self.runtime);
         });
-        let cell = Cell::new(found.registers, found.key.0, generation, *version, kept);
-        let cell = Arc::new(cell);
-        self.queue.opened(&cell);
-        Ok(Some(Cursor::new(cell, self.queue.clone())))
+        let cursor = SharedCursor::new(found.registers, found.key.0, generation, *version, kept);
+        let cursor = Arc::new(cursor);
+        self.queue.opened(&cursor);
+        Ok(Some(Cursor::new(cursor, self.queue.clone())))
     }
 
     /// Writes what is left, once. No cursor is in use any more.

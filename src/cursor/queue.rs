@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use updraft_topics::RegisterKey;
 
-use super::cell::{Cell, Stored};
+use super::shared::{SharedCursor, Stored};
 use super::{CursorSettings, Kept};
 
 /// The shortest time after which a cursor at rest is written again.
@@ -29,16 +29,16 @@ pub(super) struct Queue {
 struct State {
     /// Each once. Filled as cursors move and are closed, drained by the writer; bounded by the
     /// cursors.
-    cells: Vec<Arc<Cell>>,
+    cursors: Vec<Arc<SharedCursor>>,
     /// Those in use, by the time at which they are to be written although they have not moved;
     /// some may be gone. Filled by `opened`, drained as their times come.
-    resting: VecDeque<(Instant, Weak<Cell>)>,
+    resting: VecDeque<(Instant, Weak<SharedCursor>)>,
     /// Those in use, and those that are still to be written; some may be gone. Filled by `opened`,
     /// which also drains those that are gone, whenever there are twice as many as the last time.
-    by_key: HashMap<RegisterKey, Weak<Cell>>,
-    /// When the last of `cells` was taken.
+    by_key: HashMap<RegisterKey, Weak<SharedCursor>>,
+    /// When the last of `cursors` was taken.
     taken: Instant,
-    /// Whether one of `cells` is closed, and so they are not to wait.
+    /// Whether one of `cursors` is closed, and so they are not to wait.
     is_urgent: bool,
     is_closed: bool,
 }
@@ -48,7 +48,7 @@ impl Queue {
         Self {
             settings,
             state: Mutex::new(State {
-                cells: Vec::new(),
+                cursors: Vec::new(),
                 resting: VecDeque::new(),
                 by_key: HashMap::new(),
                 taken: Instant::now(),
@@ -60,15 +60,15 @@ impl Queue {
     }
 
     /// A cursor is in use from here on.
-    pub(super) fn opened(&self, cell: &Arc<Cell>) {
+    pub(super) fn opened(&self, cursor: &Arc<SharedCursor>) {
         let at = self.refreshed(Instant::now());
         let mut state = self.lock();
-        state.resting.push_back((at, Arc::downgrade(cell)));
+        state.resting.push_back((at, Arc::downgrade(cursor)));
         if state.by_key.len() == state.by_key.capacity() {
-            state.by_key.retain(|_, cell| cell.strong_count() > 0);
+            state.by_key.retain(|_, cursor| cursor.strong_count() > 0);
         }
-        let key = cell.key.clone();
-        state.by_key.insert(key, Arc::downgrade(cell));
+        let key = cursor.key.clone();
+        state.by_key.insert(key, Arc::downgrade(cursor));
         let is_first = state.resting.len() == 1;
         drop(state);
         if is_first {
@@ -79,25 +79,25 @@ impl Queue {
     /// What a cursor keeps that this process has opened as the last one, and that may not be written
     /// yet.
     pub(super) fn kept(&self, key: &RegisterKey, generation: u64) -> Option<Kept> {
-        let cell = self.lock().by_key.get(key)?.upgrade()?;
-        let kept = cell.state().kept;
-        (cell.generation == generation).then_some(kept)
+        let cursor = self.lock().by_key.get(key)?.upgrade()?;
+        let kept = cursor.state().kept;
+        (cursor.generation == generation).then_some(kept)
     }
 
     /// A cursor is to be written; at once if it is closed.
-    pub(super) fn add(&self, cell: &Arc<Cell>, is_closed: bool) {
+    pub(super) fn add(&self, cursor: &Arc<SharedCursor>, is_closed: bool) {
         let is_new = {
-            let mut of_cell = cell.state();
-            if of_cell.stored == Stored::TakenOver {
+            let mut progress = cursor.state();
+            if progress.stored == Stored::TakenOver {
                 return;
             }
-            !std::mem::replace(&mut of_cell.is_queued, true)
+            !std::mem::replace(&mut progress.is_queued, true)
         };
         let mut state = self.lock();
         if is_new {
-            state.cells.push(cell.clone());
+            state.cursors.push(cursor.clone());
         }
-        let is_first = is_new && state.cells.len() == 1;
+        let is_first = is_new && state.cursors.len() == 1;
         let is_sooner = is_closed && !std::mem::replace(&mut state.is_urgent, true);
         drop(state);
         if is_first || is_sooner {
@@ -117,7 +117,7 @@ impl Queue {
     }
 
     /// Waits until there are cursors to write; `None` when all are written and no more will come.
-    pub(super) async fn next(&self) -> Option<Vec<Arc<Cell>>> {
+    pub(super) async fn next(&self) -> Option<Vec<Arc<SharedCursor>>> {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -125,7 +125,7 @@ impl Queue {
             let next = {
                 let mut state = self.lock();
                 state.wake_resting(now, |written| self.refreshed(written));
-                if state.cells.is_empty() {
+                if state.cursors.is_empty() {
                     if state.is_closed {
                         return None;
                     }
@@ -135,7 +135,7 @@ impl Queue {
                     if state.is_closed || state.is_urgent || at <= now {
                         state.is_urgent = false;
                         state.taken = now;
-                        return Some(std::mem::take(&mut state.cells));
+                        return Some(std::mem::take(&mut state.cursors));
                     }
                     Some(at)
                 }
@@ -169,24 +169,24 @@ impl State {
     fn wake_resting(&mut self, now: Instant, refreshed: impl Fn(Instant) -> Instant) {
         while let Some((at, _)) = self.resting.front()
             && *at <= now
-            && let Some((_, cell)) = self.resting.pop_front()
+            && let Some((_, cursor)) = self.resting.pop_front()
         {
-            let Some(cell) = cell.upgrade() else {
+            let Some(cursor) = cursor.upgrade() else {
                 continue;
             };
-            let mut of_cell = cell.state();
-            if of_cell.stored == Stored::TakenOver {
+            let mut progress = cursor.state();
+            if progress.stored == Stored::TakenOver {
                 continue;
             }
-            let mut next = refreshed(of_cell.written);
+            let mut next = refreshed(progress.written);
             if next <= now {
                 next = refreshed(now);
-                if !std::mem::replace(&mut of_cell.is_queued, true) {
-                    self.cells.push(cell.clone());
+                if !std::mem::replace(&mut progress.is_queued, true) {
+                    self.cursors.push(cursor.clone());
                 }
             }
-            drop(of_cell);
-            self.resting.push_back((next, Arc::downgrade(&cell)));
+            drop(progress);
+            self.resting.push_back((next, Arc::downgrade(&cursor)));
         }
     }
 }

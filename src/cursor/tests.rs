@@ -8,23 +8,22 @@ use super::*;
 
 /// What a store does with the next swaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
-    Well,
-    /// They fail.
-    Away,
+enum Swapping {
+    Works,
+    Fails,
     /// They happen, and fail.
-    Mute,
+    LosesAnswers,
 }
 
 /// Registers in memory that fail on demand, and count how many were swapped at once.
 #[derive(Debug)]
-struct Moody {
+struct Faulty {
     registers: Arc<dyn Registers>,
-    mood: Mutex<Mood>,
+    swapping: Mutex<Swapping>,
     swapped: Mutex<Vec<usize>>,
 }
 
-impl Registers for Moody {
+impl Registers for Faulty {
     fn get<'a>(&'a self, keys: &'a [RegisterKey]) -> Answer<'a, Vec<Option<Register>>> {
         self.registers.get(keys)
     }
@@ -32,13 +31,13 @@ impl Registers for Moody {
     fn swap<'a>(&'a self, swaps: Vec<Swap>) -> Answer<'a, Vec<Swapped>> {
         Box::pin(async move {
             self.swapped.lock().unwrap().push(swaps.len());
-            let mood = *self.mood.lock().unwrap();
-            let outcome = match mood {
-                Mood::Away => return Err(TopicError::Unavailable(None)),
+            let swapping = *self.swapping.lock().unwrap();
+            let outcome = match swapping {
+                Swapping::Fails => return Err(TopicError::Unavailable(None)),
                 _ => self.registers.swap(swaps).await,
             };
-            match mood {
-                Mood::Mute => Err(TopicError::Unavailable(None)),
+            match swapping {
+                Swapping::LosesAnswers => Err(TopicError::Unavailable(None)),
                 _ => outcome,
             }
         })
@@ -57,7 +56,7 @@ impl Registers for Moody {
 
 struct World {
     cursors: Cursors,
-    moody: Arc<Moody>,
+    faulty: Arc<Faulty>,
     registers: Arc<dyn Registers>,
     topic: TopicName,
     epoch: Epoch,
@@ -65,15 +64,15 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let moody = Arc::new(Moody {
+        let faulty = Arc::new(Faulty {
             registers: Store::from(Memory::new()).registers,
-            mood: Mutex::new(Mood::Well),
+            swapping: Mutex::new(Swapping::Works),
             swapped: Mutex::default(),
         });
         Self {
             cursors: Cursors::new(CursorSettings::default(), Handle::current()),
-            registers: moody.clone(),
-            moody,
+            registers: faulty.clone(),
+            faulty,
             topic: TopicName::new("orders").unwrap(),
             epoch: Epoch::draw(),
         }
@@ -99,7 +98,7 @@ impl World {
 
     async fn register(&self, number: usize) -> Option<Register> {
         let key = Self::key(number).0;
-        self.moody.get(&[key]).await.unwrap().remove(0)
+        self.faulty.get(&[key]).await.unwrap().remove(0)
     }
 
     /// What the register has, once everything is done that is done within this time.
@@ -109,8 +108,8 @@ impl World {
         Kept::read(&register.value).map(|(_, kept)| kept.position.offset())
     }
 
-    fn mood(&self, mood: Mood) {
-        *self.moody.mood.lock().unwrap() = mood;
+    fn swapping(&self, swapping: Swapping) {
+        *self.faulty.swapping.lock().unwrap() = swapping;
     }
 }
 
@@ -125,14 +124,14 @@ async fn topic_032_moves_are_written_together_once_a_second_and_at_the_end() {
         cursors.push(world.open(number).await);
     }
     tokio::time::sleep(WRITTEN).await;
-    world.moody.swapped.lock().unwrap().clear();
+    world.faulty.swapped.lock().unwrap().clear();
     cursors.iter().for_each(|it| it.keep(world.kept(2)));
     assert_eq!(world.stored(599, SOON).await, Some(2));
     cursors.iter().for_each(|it| it.keep(world.kept(3)));
     assert_eq!(world.stored(0, WRITTEN / 2).await, Some(2));
     assert_eq!(world.stored(0, WRITTEN / 2).await, Some(3));
     // One call for all of them, as far as one does not hold up others for long.
-    assert_eq!(*world.moody.swapped.lock().unwrap(), [512, 88, 512, 88]);
+    assert_eq!(*world.faulty.swapped.lock().unwrap(), [512, 88, 512, 88]);
     cursors[0].keep(world.kept(4));
     drop(cursors.remove(0));
     assert_eq!(world.stored(0, SOON).await, Some(4));
@@ -140,14 +139,14 @@ async fn topic_032_moves_are_written_together_once_a_second_and_at_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn topic_032_a_swap_of_unknown_outcome_is_found_out() {
-    for mood in [Mood::Away, Mood::Mute] {
+    for swapping in [Swapping::Fails, Swapping::LosesAnswers] {
         let world = World::new();
         let cursor = world.open(0).await;
-        world.mood(mood);
+        world.swapping(swapping);
         cursor.keep(world.kept(2));
         tokio::time::sleep(3 * WRITTEN).await;
         cursor.keep(world.kept(3));
-        world.mood(Mood::Well);
+        world.swapping(Swapping::Works);
         assert_eq!(world.stored(0, WRITTEN).await, Some(3));
         cursor.keep(world.kept(4));
         assert_eq!(world.stored(0, WRITTEN).await, Some(4));
@@ -166,10 +165,10 @@ async fn topic_032_who_has_had_a_cursor_before_writes_it_no_more() {
     latter.keep(world.kept(6));
     assert_eq!(world.stored(0, 2 * WRITTEN).await, Some(6));
     // Nor after an outage in which it was taken over.
-    world.mood(Mood::Away);
+    world.swapping(Swapping::Fails);
     latter.keep(world.kept(7));
     tokio::time::sleep(WRITTEN).await;
-    world.mood(Mood::Well);
+    world.swapping(Swapping::Works);
     let last = world.open(0).await;
     drop(latter);
     drop(former);
@@ -185,14 +184,14 @@ async fn topic_032_what_has_vanished_or_is_damaged_is_written_anew() {
         World::key(0).0,
         world.register(0).await.map(|register| register.version),
     );
-    world.moody.swap(vec![remove]).await.unwrap();
+    world.faulty.swap(vec![remove]).await.unwrap();
     cursor.keep(world.kept(2));
     assert_eq!(world.stored(0, 2 * WRITTEN).await, Some(2));
     drop(cursor);
     tokio::time::sleep(WRITTEN).await;
     let version = world.register(0).await.map(|register| register.version);
     let damaged = Swap::write(World::key(0).0, version, Bytes::from_static(b"7 x")).unwrap();
-    world.moody.swap(vec![damaged]).await.unwrap();
+    world.faulty.swap(vec![damaged]).await.unwrap();
     let cursor = world.open(0).await;
     assert_eq!(cursor.kept(), world.kept(1));
     assert_eq!(world.stored(0, SOON).await, Some(1));

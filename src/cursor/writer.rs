@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use updraft_topics::{Answer, Registers, Swap, Swapped, TopicError};
+use updraft_topics::{Registers, Swap, Swapped, TopicError};
 
-use super::cell::{Cell, Stored};
 use super::queue::Queue;
+use super::shared::{SharedCursor, Stored};
 use super::{Kept, within_deadline};
 
 /// The most registers that are written by one call, which holds up the others of a store.
@@ -14,14 +14,16 @@ const AT_ONCE: usize = 512;
 
 /// Writes cursors until the queue is closed.
 pub(super) async fn run(queue: Arc<Queue>) {
-    while let Some(mut cells) = queue.next().await {
+    while let Some(mut cursors) = queue.next().await {
         // Those that are added from here on have moved again.
-        cells.iter().for_each(|cell| cell.state().is_queued = false);
-        while let Some(first) = cells.first() {
+        cursors
+            .iter()
+            .for_each(|cursor| cursor.state().is_queued = false);
+        while let Some(first) = cursors.first() {
             let registers = first.registers.clone();
             let mut room = AT_ONCE;
-            let same = cells.extract_if(.., |cell| {
-                let is_same = room > 0 && Arc::ptr_eq(&cell.registers, &registers);
+            let same = cursors.extract_if(.., |cursor| {
+                let is_same = room > 0 && Arc::ptr_eq(&cursor.registers, &registers);
                 room = room.saturating_sub(usize::from(is_same));
                 is_same
             });
@@ -29,9 +31,9 @@ pub(super) async fn run(queue: Arc<Queue>) {
             if let Err(error) = write(&queue, registers.as_ref(), &same).await {
                 tracing::debug!(%error, cursors = same.len(), "Cursors cannot be written.");
                 // Each of them may have been.
-                for cell in &same {
-                    cell.state().stored = Stored::Unknown;
-                    again(&queue, cell);
+                for cursor in &same {
+                    cursor.state().stored = Stored::Unknown;
+                    write_later(&queue, cursor);
                 }
             }
         }
@@ -42,26 +44,26 @@ pub(super) async fn run(queue: Arc<Queue>) {
 async fn write(
     queue: &Queue,
     registers: &dyn Registers,
-    cells: &[Arc<Cell>],
+    cursors: &[Arc<SharedCursor>],
 ) -> Result<(), TopicError> {
-    find_out(registers, cells).await?;
-    let mut swaps = Vec::with_capacity(cells.len());
-    let mut written = Vec::with_capacity(cells.len());
-    for cell in cells {
-        let state = cell.state();
+    find_out(registers, cursors).await?;
+    let mut swaps = Vec::with_capacity(cursors.len());
+    let mut written = Vec::with_capacity(cursors.len());
+    for cursor in cursors {
+        let state = cursor.state();
         if let Stored::Version(version) = state.stored {
-            let value = state.kept.print(cell.generation);
-            let swap = Swap::write(cell.key.clone(), version, value)?;
+            let value = state.kept.print(cursor.generation);
+            let swap = Swap::write(cursor.key.clone(), version, value)?;
             swaps.push(swap.expires(queue.settings.expires));
-            written.push(cell);
+            written.push(cursor);
         }
     }
     if swaps.is_empty() {
         return Ok(());
     }
-    let outcomes = ask(registers.swap(swaps)).await?;
-    for (cell, outcome) in written.into_iter().zip(outcomes) {
-        let mut state = cell.state();
+    let outcomes = within_deadline(registers.swap(swaps)).await?;
+    for (cursor, outcome) in written.into_iter().zip(outcomes) {
+        let mut state = cursor.state();
         match outcome {
             Swapped::Written(version) => {
                 state.stored = Stored::Version(Some(version));
@@ -71,7 +73,7 @@ async fn write(
             Swapped::Conflict { actual: None } | Swapped::Removed => {
                 state.stored = Stored::Version(None);
                 drop(state);
-                again(queue, cell);
+                write_later(queue, cursor);
             }
             Swapped::Conflict { actual: Some(_) } => state.stored = Stored::TakenOver,
         }
@@ -80,36 +82,35 @@ async fn write(
 }
 
 /// Reads the registers of which it is not known whether they were written.
-async fn find_out(registers: &dyn Registers, cells: &[Arc<Cell>]) -> Result<(), TopicError> {
-    let is_unknown = |cell: &&Arc<Cell>| cell.state().stored == Stored::Unknown;
-    let cells: Vec<_> = cells.iter().filter(is_unknown).collect();
-    if cells.is_empty() {
+async fn find_out(
+    registers: &dyn Registers,
+    cursors: &[Arc<SharedCursor>],
+) -> Result<(), TopicError> {
+    let is_unknown = |cursor: &&Arc<SharedCursor>| cursor.state().stored == Stored::Unknown;
+    let cursors: Vec<_> = cursors.iter().filter(is_unknown).collect();
+    if cursors.is_empty() {
         return Ok(());
     }
-    let keys: Vec<_> = cells.iter().map(|cell| cell.key.clone()).collect();
-    let found = ask(registers.get(&keys)).await?;
-    for (cell, register) in cells.into_iter().zip(found) {
+    let keys: Vec<_> = cursors.iter().map(|cursor| cursor.key.clone()).collect();
+    let found = within_deadline(registers.get(&keys)).await?;
+    for (cursor, register) in cursors.into_iter().zip(found) {
         let stored = match register {
             None => Stored::Version(None),
             Some(register) => match Kept::read(&register.value) {
-                Some((generation, _)) if generation == cell.generation => {
+                Some((generation, _)) if generation == cursor.generation => {
                     Stored::Version(Some(register.version))
                 }
                 _ => Stored::TakenOver,
             },
         };
-        cell.state().stored = stored;
+        cursor.state().stored = stored;
     }
     Ok(())
 }
 
-/// Writes a cursor the next time.
-fn again(queue: &Queue, cell: &Arc<Cell>) {
+/// Writes a cursor with the next ones.
+fn write_later(queue: &Queue, cursor: &Arc<SharedCursor>) {
     if !queue.is_closed() {
-        queue.add(cell, false);
+        queue.add(cursor, false);
     }
-}
-
-async fn ask<T>(answer: Answer<'_, T>) -> Result<T, TopicError> {
-    within_deadline(answer).await
 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use updraft_topics::Topic;
 
 use crate::base::error::{Error, Result};
-pub(crate) use publishing::{Publish, publish};
-pub(crate) use reading::{Read, read};
+pub(crate) use publishing::{PublishParams, publish};
+pub(crate) use reading::{ReadParams, read};
 
 /// The publication by which clients read topics that they name.
 pub(crate) const PUBLICATION: &str = "topic";

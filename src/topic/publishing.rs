@@ -12,7 +12,7 @@ use crate::method::Call;
 
 /// What a client sends.
 #[derive(Deserialize)]
-pub(crate) struct Publish {
+pub(crate) struct PublishParams {
     topic: String,
     payload: Option<Value>,
     key: Option<String>,
@@ -27,7 +27,7 @@ pub(crate) struct Publish {
 pub(crate) async fn publish(
     topics: &ExposedTopics,
     call: Call,
-    publish: Publish,
+    publish: PublishParams,
 ) -> Result<Published> {
     let (exposed, authorize) = topics.find(&publish.topic, |access| access.publish.clone())?;
     if publish.tombstone == publish.payload.is_some() {

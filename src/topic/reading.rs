@@ -12,15 +12,15 @@ use crate::publication::Vent;
 /// What a client asks for.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Read {
+pub(crate) struct ReadParams {
     topic: String,
     from: Option<Value>,
     on_gap: Option<String>,
     on_reset: Option<String>,
 }
 
-pub(crate) async fn read(topics: &ExposedTopics, vent: Vent, read: Read) -> Result<()> {
-    let Read {
+pub(crate) async fn read(topics: &ExposedTopics, vent: Vent, read: ReadParams) -> Result<()> {
+    let ReadParams {
         topic,
         from,
         on_gap,

@@ -48,7 +48,7 @@ pub(super) async fn answer(
     if !worker.seats.have(call.connection().log_id(), &token) {
         return Err(TopicError::Stale.into());
     }
-    let mut answering = pin!(give(worker, &token, answer));
+    let mut answering = pin!(pass_on(worker, &token, answer));
     // The answer is on its way before the client's next message begins, which may end the
     // subscription.
     tokio::select! {
@@ -60,7 +60,7 @@ pub(super) async fn answer(
     answering.await
 }
 
-async fn give(worker: &Worker, token: &Token, answer: Answer) -> Result<()> {
+async fn pass_on(worker: &Worker, token: &Token, answer: Answer) -> Result<()> {
     let group = &worker.group;
     match answer {
         Answer::Ack => group.ack(token).await?,

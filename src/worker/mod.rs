@@ -63,7 +63,7 @@ impl Worker {
         if let Some(observer) = vent.observer() {
             let observer: Arc<dyn Any + Send + Sync> = observer;
             if let Ok(holder) = observer.downcast::<SeatHolder>() {
-                holder.sit(vent);
+                holder.next_run(vent);
                 return Ok(());
             }
         }

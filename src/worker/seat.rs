@@ -20,22 +20,22 @@ pub(super) struct Seats(Mutex<HashMap<Uuid, Vec<Arc<Seat>>>>);
 
 /// The seat of one subscription, over all its runs.
 pub(super) struct Seat {
-    state: watch::Sender<State>,
+    state: watch::Sender<ClientState>,
     tokens: Mutex<Tokens>,
 }
 
 /// What becomes of the client.
 #[derive(Clone)]
-pub(super) struct State {
+pub(super) struct ClientState {
     /// The run that is sent to; `None` between two runs.
     pub(super) vent: Option<Vent>,
     pub(super) is_away: bool,
-    pub(super) ending: Option<Ending>,
+    pub(super) ending: Option<SeatEnd>,
 }
 
 /// How a seat is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum SeatEnd {
     /// In good order: by the client or by the server.
     Left,
     /// The client is gone with what it had.
@@ -85,7 +85,7 @@ impl Seats {
 
 impl Seat {
     pub(super) fn new(vent: Vent, credit: usize) -> Self {
-        let state = State {
+        let state = ClientState {
             vent: Some(vent),
             is_away: false,
             ending: None,
@@ -100,12 +100,12 @@ impl Seat {
         }
     }
 
-    pub(super) fn states(&self) -> watch::Receiver<State> {
+    pub(super) fn states(&self) -> watch::Receiver<ClientState> {
         self.state.subscribe()
     }
 
-    /// The client is given this token.
-    pub(super) fn give(&self, token: Token) {
+    /// The client is given this token, and may answer with it.
+    pub(super) fn remember(&self, token: Token) {
         self.tokens().add(token);
     }
 
@@ -117,7 +117,7 @@ impl Seat {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, ending: Ending) {
+    fn end(&self, ending: SeatEnd) {
         self.state.send_modify(|state| {
             state.vent = None;
             state.ending.get_or_insert(ending);
@@ -125,7 +125,7 @@ impl Seat {
     }
 }
 
-impl State {
+impl ClientState {
     /// Whether records can be sent.
     pub(super) fn is_there(&self) -> bool {
         self.vent.is_some() && !self.is_away && self.ending.is_none()
@@ -138,7 +138,7 @@ impl SeatHolder {
     }
 
     /// The next run of the subscription.
-    pub(super) fn sit(&self, vent: Vent) {
+    pub(super) fn next_run(&self, vent: Vent) {
         self.0.state.send_modify(|state| state.vent = Some(vent));
     }
 }
@@ -157,13 +157,13 @@ impl ClientObserver for SeatHolder {
     }
 
     fn lost(&self) {
-        self.0.end(Ending::Lost);
+        self.0.end(SeatEnd::Lost);
     }
 }
 
 impl Drop for SeatHolder {
     fn drop(&mut self) {
-        self.0.end(Ending::Left);
+        self.0.end(SeatEnd::Left);
     }
 }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::Worker;
 use super::delivery::event;
-use super::seat::{Ending, Seat, State};
+use super::seat::{ClientState, Seat, SeatEnd};
 use crate::publication::Vent;
 
 /// How long the end of a seat may take. If the store is away for longer, what the client had comes
@@ -28,11 +28,11 @@ pub(super) struct Serving {
     worker: Arc<Worker>,
     seat: Arc<Seat>,
     connection: Uuid,
-    states: watch::Receiver<State>,
+    states: watch::Receiver<ClientState>,
     member: Member,
     credit: usize,
     /// What the client has and did not answer, in the order of delivery; bounded by the credit.
-    in_hand: BTreeMap<u64, Delivery>,
+    unanswered: BTreeMap<u64, Delivery>,
     next: u64,
 }
 
@@ -51,7 +51,7 @@ impl Serving {
             connection,
             member,
             credit,
-            in_hand: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             next: 0,
         }
     }
@@ -65,7 +65,7 @@ impl Serving {
                 if let Some(vent) = vent {
                     vent.error(error);
                 }
-                Ending::Left
+                SeatEnd::Left
             }
         };
         self.worker.seats.remove(self.connection, &self.seat);
@@ -73,14 +73,14 @@ impl Serving {
         timeout(PATIENCE, self.leave(ending)).await.ok();
     }
 
-    async fn serve(&mut self) -> Result<Ending, TopicError> {
+    async fn serve(&mut self) -> Result<SeatEnd, TopicError> {
         let mut closed = FuturesUnordered::new();
         loop {
             let state = self.states.borrow_and_update().clone();
             if let Some(ending) = state.ending {
                 return Ok(ending);
             }
-            let room = self.credit.saturating_sub(self.in_hand.len());
+            let room = self.credit.saturating_sub(self.unanswered.len());
             let is_there = state.is_there();
             let vent = state.vent.filter(|_| is_there && room > 0);
             let fetched = {
@@ -90,7 +90,7 @@ impl Serving {
                         biased;
                         _ = self.states.changed() => break None,
                         Some(number) = closed.next(), if !closed.is_empty() => {
-                            self.in_hand.remove(&number);
+                            self.unanswered.remove(&number);
                             if room == 0 {
                                 break None;
                             }
@@ -142,19 +142,19 @@ impl Serving {
                 return None;
             }
         };
-        self.seat.give(delivery.token());
+        self.seat.remember(delivery.token());
         let number = self.next;
         self.next = number.saturating_add(1);
-        self.in_hand.insert(number, delivery.clone());
+        self.unanswered.insert(number, delivery.clone());
         Some((number, vent.send_event(event)))
     }
 
     /// Gives back what the client has.
-    async fn leave(self, ending: Ending) {
-        if ending == Ending::Lost {
+    async fn leave(self, ending: SeatEnd) {
+        if ending == SeatEnd::Lost {
             // The last of a key first, so that each of them counts.
-            let in_hand = self.in_hand.values().rev();
-            let failed = in_hand.map(|delivery| delivery.fail(None, "its client was lost"));
+            let unanswered = self.unanswered.values().rev();
+            let failed = unanswered.map(|delivery| delivery.fail(None, "its client was lost"));
             join_all(failed).await;
         }
         self.member.leave().await.ok();

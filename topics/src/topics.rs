@@ -19,7 +19,7 @@ use crate::{Answer, Create, End, TopicError, TopicName};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// After how long a process that has stopped is replaced in groups, unless it says otherwise.
-const LEASE: Duration = Duration::from_secs(10);
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 
@@ -94,8 +94,7 @@ impl Topics {
         } else {
             Create::Never
         };
-        let (wake_ups, leases) = (Arc::clone(&self.wake_ups), Arc::clone(&self.sweeper.leases));
-        let core = Core::new(name.clone(), settings, &self.store, wake_ups, leases);
+        let core = self.core(name, settings);
         core.call(core.log.open(&core.name, create)).await?;
         let core = Arc::new(core);
         let open = self.open.add(&core)?;
@@ -173,13 +172,8 @@ impl Topics {
         let mut cores = Vec::new();
         for topic in &meta.options.topics {
             let topic = TopicName::new(topic)?;
-            let core = self.open.get(&topic).unwrap_or_else(|| {
-                let (wake_ups, leases) =
-                    (Arc::clone(&self.wake_ups), Arc::clone(&self.sweeper.leases));
-                let settings = Settings::default();
-                Arc::new(Core::new(topic, settings, &self.store, wake_ups, leases))
-            });
-            cores.push(core);
+            let core = self.open.get(&topic);
+            cores.push(core.unwrap_or_else(|| Arc::new(self.core(topic, Settings::default()))));
         }
         self.open_group(name, meta, cores)
     }
@@ -213,6 +207,12 @@ impl Topics {
         let name = GroupName::new(name)?;
         self.lock_groups().remove(&name);
         self.call(Box::pin(self.parts().delete(&name))).await
+    }
+
+    /// A topic of this store, before anybody has it open.
+    fn core(&self, name: TopicName, settings: Settings) -> Core {
+        let (wake_ups, leases) = (Arc::clone(&self.wake_ups), Arc::clone(&self.sweeper.leases));
+        Core::new(name, settings, &self.store, wake_ups, leases)
     }
 
     fn open_group(

@@ -8,7 +8,7 @@ use super::Builder;
 use crate::base::error::Error;
 use crate::method::Call;
 use crate::publication::Vent;
-use crate::topic::{METHOD, PUBLICATION, Publish, Read, TopicAccess, publish, read};
+use crate::topic::{METHOD, PUBLICATION, PublishParams, ReadParams, TopicAccess, publish, read};
 
 impl Builder {
     /// Lets clients name a topic, by the publication `topic` and the method `publish`, as far as
@@ -34,11 +34,11 @@ impl Builder {
         }
         let topics = Arc::new(std::mem::take(&mut self.topics));
         let to_read = topics.clone();
-        self.vent(PUBLICATION, move |vent: Vent, params: Read| {
+        self.vent(PUBLICATION, move |vent: Vent, params: ReadParams| {
             let topics = to_read.clone();
             async move { read(&topics, vent, params).await }
         })
-        .method(METHOD, move |call: Call, params: Publish| {
+        .method(METHOD, move |call: Call, params: PublishParams| {
             let topics = topics.clone();
             async move { publish(&topics, call, params).await }
         })

@@ -103,13 +103,13 @@ impl EventConsumer {
         H: FnMut(Vec<Delivery>) -> F,
         F: Future<Output = Result<(), HandlerError>>,
     {
-        let Some(held) = self.take(number).await? else {
+        let Some(held) = self.take_lease(number).await? else {
             return Ok(Consumed::NotOwner);
         };
         let group = self.engine.group(&self.group)?;
         let mut member = group.member(&format!("consumer-{number}"));
         let handler = |mut events: Vec<Delivery>| {
-            events.sort_by_cached_key(published);
+            events.sort_by_cached_key(publication_order);
             handler(events)
         };
         let consuming = async {
@@ -128,7 +128,7 @@ impl EventConsumer {
     }
 
     /// The right to be the consumer of this number.
-    async fn take(&self, number: u32) -> Result<Option<Held>, TopicError> {
+    async fn take_lease(&self, number: u32) -> Result<Option<Held>, TopicError> {
         let lease = self.engine.consumer_lease(&self.group, number)?;
         match lease.try_take().await {
             Ok(None) | Err(_) if !self.wait.is_zero() => {
@@ -140,7 +140,7 @@ impl EventConsumer {
 }
 
 /// What sorts events as they were published.
-fn published(event: &Delivery) -> (u64, String, u64) {
+fn publication_order(event: &Delivery) -> (u64, String, u64) {
     let message = event.message();
     let stream = event.topic().as_str().to_owned();
     (message.time(), stream, message.offset())

@@ -12,10 +12,10 @@ use crate::random::random;
 use crate::registry::Engine;
 use crate::{Entry, NewRecord, Published, Topic, TopicError, TopicName};
 
-/// Records of one stream that are published with one call: at most this many,
+/// The most records of one stream that are published with one call.
 const AT_ONCE: usize = 1000;
 
-/// and, if there are several, at most this many bytes of contents.
+/// The most bytes of their contents, if there are several.
 const BYTES_AT_ONCE: usize = 1024 * 1024;
 
 /// Events that are published together, which costs much less than one after the other.

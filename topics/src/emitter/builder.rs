@@ -161,7 +161,7 @@ impl EmitterBuilder {
         let features = topic.core().log.features();
         let persist = matches!(self.history, History::Kept { .. });
         seat::agree(&topic, persist).await?;
-        let place = Places::open(&topic, self.history, self.cursor_expires, &id).await?;
+        let reader = EmitterReader::open(&topic, self.history, self.cursor_expires, &id).await?;
         let shared = Arc::new(Shared {
             id: id.into(),
             own_events: self.own_events,
@@ -174,7 +174,7 @@ impl EmitterBuilder {
             topic,
         });
         let tasks = TaskTracker::new();
-        place.start(&shared, &tasks);
+        reader.start(&shared, &tasks);
         let sending = Arc::clone(&shared);
         tasks.spawn(async move {
             sending.ended.run_until_cancelled(sending.send()).await;
@@ -185,34 +185,34 @@ impl EmitterBuilder {
     }
 }
 
-/// Where an emitter begins, and what keeps where it is.
-struct Places {
+/// What an emitter reads, and what remembers up to where it has fired.
+struct EmitterReader {
     reader: Reader,
-    keeper: Keeper,
+    progress: Progress,
 }
 
-enum Keeper {
-    None,
+enum Progress {
+    NotKept,
     Cursor(Cursor),
     Seat(Seat),
 }
 
-impl Places {
+impl EmitterReader {
     async fn open(
         topic: &Topic,
         history: History,
         cursor_expires: Duration,
         id: &str,
     ) -> Result<Self, TopicError> {
-        let (start, keeper) = match history {
+        let (start, progress) = match history {
             History::Removed => {
                 let seat = Seat::take(topic, id).await?;
-                (Start::Latest, Keeper::Seat(seat))
+                (Start::Latest, Progress::Seat(seat))
             }
             History::Kept {
                 start,
                 cursor: None,
-            } => (start, Keeper::None),
+            } => (start, Progress::NotKept),
             History::Kept {
                 start,
                 cursor: Some(name),
@@ -223,29 +223,29 @@ impl Places {
                 if let (None, Some(begin)) = (position, reader.position()) {
                     cursor.write(begin).await?;
                 }
-                let keeper = Keeper::Cursor(cursor);
-                return Ok(Self { reader, keeper });
+                let progress = Progress::Cursor(cursor);
+                return Ok(Self { reader, progress });
             }
         };
         let reader = topic.reader(start, OnLoss::Earliest).await?;
-        Ok(Self { reader, keeper })
+        Ok(Self { reader, progress })
     }
 
     fn start(self, shared: &Arc<Shared>, tasks: &TaskTracker) {
-        let Self { reader, keeper } = self;
+        let Self { reader, progress } = self;
         let (fired, seen) = watch::channel(reader.position());
         shared.connection.connected();
         let running = Arc::clone(shared);
         tasks.spawn(async move {
-            // What keeps the place ends when `fired` is dropped.
+            // What remembers the progress ends when `fired` is dropped.
             let run = running.run(reader, fired);
             running.aborted.run_until_cancelled(run).await;
             running.connection.end();
             running.listeners.clear();
         });
-        match keeper {
-            Keeper::None => {}
-            Keeper::Cursor(cursor) => {
+        match progress {
+            Progress::NotKept => {}
+            Progress::Cursor(cursor) => {
                 let shared = Arc::clone(shared);
                 tasks.spawn(async move {
                     if let Err(error) = cursor.keep(seen).await {
@@ -253,14 +253,14 @@ impl Places {
                     }
                 });
             }
-            Keeper::Seat(seat) => {
-                tasks.spawn(seat.keep(seen));
-                let sweeping = Arc::clone(shared);
+            Progress::Seat(seat) => {
+                tasks.spawn(seat.report(seen));
+                let removing = Arc::clone(shared);
                 tasks.spawn(async move {
-                    let sweep = seat::sweep(&sweeping.topic);
-                    let ended = sweeping.ended.run_until_cancelled(sweep).await;
+                    let remove = seat::remove_fired(&removing.topic);
+                    let ended = removing.ended.run_until_cancelled(remove).await;
                     if let Some(Err(error)) = ended {
-                        sweeping.fail(error);
+                        removing.fail(error);
                     }
                 });
             }

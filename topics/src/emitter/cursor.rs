@@ -86,23 +86,28 @@ impl Cursor {
     ) -> Result<(), TopicError> {
         let rest = (self.expires / 3).max(SHORTEST_REST);
         let mut written = None;
-        let mut wrote = Instant::now();
+        let mut written_at = Instant::now();
         loop {
             let (is_over, is_due) = tokio::select! {
                 changed = fired.changed() => (changed.is_err(), false),
-                () = sleep(rest.saturating_sub(wrote.elapsed())) => (false, true),
+                () = sleep(rest.saturating_sub(written_at.elapsed())) => (false, true),
             };
+            if is_due {
+                // Also if there is no position to write yet.
+                written_at = Instant::now();
+            }
             let position = *fired.borrow_and_update();
             let is_to_write = is_over || is_due || position != written;
             if let Some(position) = position.filter(|_| is_to_write) {
                 match self.write(position).await {
                     Ok(()) => {
                         written = Some(position);
-                        wrote = Instant::now();
+                        written_at = Instant::now();
                     }
                     Err(TopicError::LeaseLost) => return Err(TopicError::LeaseLost),
                     Err(error) => {
                         tracing::debug!(key = ?self.key, %error, "a cursor was not written");
+                        written = None;
                         if !is_over {
                             sleep(PAUSE).await;
                             fired.mark_changed();

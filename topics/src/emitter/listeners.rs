@@ -15,10 +15,10 @@ pub struct ListenerId(u64);
 /// What is called for an event.
 pub(super) enum Handler {
     Sync(Box<dyn Fn(&Event) + Send + Sync>),
-    Future(Box<dyn Fn(Event) -> Handling + Send + Sync>),
+    Future(Box<dyn Fn(Event) -> HandlerFuture + Send + Sync>),
 }
 
-type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
+type HandlerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// All listeners.
 #[derive(Default)]
@@ -112,13 +112,13 @@ impl Shared {
                 continue;
             };
             Counts::add(&self.counts.failed, 1);
-            tracing::error!(%topic, offset, panic = said(&*panic), "A listener has panicked.");
+            tracing::error!(%topic, offset, panic = panic_text(&*panic), "A listener has panicked.");
         }
     }
 }
 
 /// A future whose panic is an error.
-async fn unwinding(future: Handling) -> Result<(), Box<dyn Any + Send>> {
+async fn unwinding(future: HandlerFuture) -> Result<(), Box<dyn Any + Send>> {
     let mut future = pin!(future);
     std::future::poll_fn(|context| {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
@@ -129,7 +129,7 @@ async fn unwinding(future: Handling) -> Result<(), Box<dyn Any + Send>> {
     .await
 }
 
-fn said(panic: &(dyn Any + Send)) -> &str {
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("nothing")

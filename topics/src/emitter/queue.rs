@@ -40,7 +40,7 @@ struct Queued {
     answer: oneshot::Sender<Result<Published, TopicError>>,
 }
 
-/// The first events of a queue, which stay there until they are settled.
+/// The first events of a queue, which stay there until they are answered.
 pub(super) struct Batch {
     pub(super) entries: Vec<Entry>,
     /// When the first of them was first given to the store.
@@ -95,7 +95,7 @@ impl Queue {
             sent: None,
             answer,
         });
-        self.tell(&waiting);
+        self.publish_len(&waiting);
         Ok(Triggered(answered))
     }
 
@@ -112,7 +112,7 @@ impl Queue {
     }
 
     /// Answers the first events, which are those of a batch, unless the queue was emptied.
-    pub(super) fn settle(&self, batch: &Batch, outcomes: Vec<Result<Published, TopicError>>) {
+    pub(super) fn answer(&self, batch: &Batch, outcomes: Vec<Result<Published, TopicError>>) {
         let mut waiting = self.lock();
         if waiting.generation != batch.generation {
             return;
@@ -125,7 +125,7 @@ impl Queue {
             // Nobody may wait for it.
             drop(event.answer.send(outcome));
         }
-        self.tell(&waiting);
+        self.publish_len(&waiting);
     }
 
     pub(super) fn kill(&self) -> usize {
@@ -133,7 +133,7 @@ impl Queue {
         let killed = std::mem::take(&mut waiting.events);
         waiting.bytes = 0;
         waiting.generation = waiting.generation.saturating_add(1);
-        self.tell(&waiting);
+        self.publish_len(&waiting);
         killed.len()
     }
 
@@ -156,7 +156,7 @@ impl Queue {
         self.has_dedup
     }
 
-    fn tell(&self, waiting: &Waiting) {
+    fn publish_len(&self, waiting: &Waiting) {
         self.len.send_replace(waiting.events.len());
     }
 

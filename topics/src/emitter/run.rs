@@ -35,10 +35,10 @@ impl Shared {
                         if self.ended.is_cancelled() {
                             return;
                         }
-                        self.take(received, &fired).await;
+                        self.fire_received(received, &fired).await;
                     }
                 }
-                Err(error) if is_away(&error) => {
+                Err(error) if may_pass(&error) => {
                     tracing::debug!(topic = %self.topic.name(), %error, "The topic is not read.");
                     self.connection.disconnected(error);
                     let waiting = sleep(pause.mul_f64(0.8 + fastrand::f64() * 0.4));
@@ -65,11 +65,11 @@ impl Shared {
         Some(next.map_or(Ok(Vec::new()), |next| next.map(|received| vec![received])))
     }
 
-    async fn take(&self, received: Received, fired: &Fired) {
+    async fn fire_received(&self, received: Received, fired: &Fired) {
         match received {
             Received::Message(message) => {
                 let position = message.position();
-                self.take_message(message).await;
+                self.fire_record(message).await;
                 fired.send_replace(Some(position));
             }
             Received::Gap(gap) => self.connection.error(TopicError::Gap(gap)),
@@ -77,7 +77,7 @@ impl Shared {
         }
     }
 
-    async fn take_message(&self, message: Message) {
+    async fn fire_record(&self, message: Message) {
         match Event::decode(message) {
             Ok((_, from)) if !self.own_events && from.as_deref() == Some(&*self.id) => {}
             Ok((event, _)) => self.fire(&event).await,
@@ -89,8 +89,8 @@ impl Shared {
     }
 }
 
-/// Whether the reader tries again.
-fn is_away(error: &TopicError) -> bool {
+/// Whether the reader can be asked again.
+fn may_pass(error: &TopicError) -> bool {
     !matches!(
         error,
         TopicError::Damaged { .. }

@@ -90,13 +90,13 @@ impl Seat {
     }
 
     /// Says where the emitter is, until the sender is dropped, and then gives the seat up.
-    pub(super) async fn keep(mut self, mut fired: watch::Receiver<Option<Position>>) {
-        let mut wrote = Instant::now();
+    pub(super) async fn report(mut self, mut fired: watch::Receiver<Option<Position>>) {
+        let mut written_at = Instant::now();
         fired.mark_changed();
         loop {
             let is_over = tokio::select! {
                 changed = fired.changed() => changed.is_err(),
-                () = sleep(BEAT.saturating_sub(wrote.elapsed())) => false,
+                () = sleep(BEAT.saturating_sub(written_at.elapsed())) => false,
             };
             if is_over {
                 let remove = Swap::remove(self.key.clone(), self.version);
@@ -107,7 +107,7 @@ impl Seat {
             if let Err(error) = self.write(position).await {
                 tracing::debug!(key = ?self.key, %error, "others do not see this emitter");
             }
-            wrote = Instant::now();
+            written_at = Instant::now();
             // Often enough. That it is over is seen at once.
             tokio::select! {
                 () = sleep(EVERY) => {}
@@ -138,34 +138,34 @@ async fn until_dropped(mut fired: watch::Receiver<Option<Position>>) {
 }
 
 /// Removes what all running emitters have fired, while no other one does so. Never resolves.
-pub(super) async fn sweep(topic: &Topic) -> Result<(), TopicError> {
+pub(super) async fn remove_fired(topic: &Topic) -> Result<(), TopicError> {
     let core = topic.core();
     let key = RegisterKey::new(&namespace(topic.name()), "sweeper")?;
     let lease = Lease::new(Arc::clone(&core.registers), key, LEASE);
     loop {
         let held = lease.take().await;
-        let mut sweeper = Sweeper {
+        let mut remover = Remover {
             core,
             namespace: namespace(topic.name()),
             seats: HashMap::new(),
         };
-        let sweeping = async {
+        let removing = async {
             loop {
-                if let Err(error) = sweeper.sweep().await {
+                if let Err(error) = remover.remove().await {
                     tracing::debug!(topic = %core.name, %error, "events were not removed");
                 }
                 sleep(EVERY).await;
             }
         };
         // Then another one does it.
-        let _: Option<()> = held.run(sweeping).await;
+        let _: Option<()> = held.run(removing).await;
     }
 }
 
-struct Sweeper<'a> {
+struct Remover<'a> {
     core: &'a Core,
     namespace: String,
-    /// Filled by each sweep, which also drains those that are gone. As many as emitters run.
+    /// Filled by `read_seats`, which also drains those that are gone. As many as emitters run.
     seats: HashMap<RegisterKey, Seen>,
 }
 
@@ -175,11 +175,11 @@ struct Seen {
     since: Instant,
 }
 
-impl Sweeper<'_> {
-    async fn sweep(&mut self) -> Result<(), TopicError> {
+impl Remover<'_> {
+    async fn remove(&mut self) -> Result<(), TopicError> {
         // Before the seats: who takes one later begins behind what was there before that.
         let bounds = self.core.bounds().await?;
-        self.look().await?;
+        self.read_seats().await?;
         self.remove_dead().await?;
         let mut up_to = bounds.last;
         for seen in self.seats.values() {
@@ -197,7 +197,7 @@ impl Sweeper<'_> {
         Ok(())
     }
 
-    async fn look(&mut self) -> Result<(), TopicError> {
+    async fn read_seats(&mut self) -> Result<(), TopicError> {
         let asked = Instant::now();
         let mut found = HashMap::new();
         let mut after: Option<String> = None;

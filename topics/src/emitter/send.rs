@@ -30,7 +30,7 @@ impl Shared {
                     singly = singly.saturating_sub(published.len());
                     pause = None;
                     let outcomes = published.into_iter().map(Ok).collect();
-                    self.queue.settle(&batch, outcomes);
+                    self.queue.answer(&batch, outcomes);
                 }
                 Err(error) if self.may_try_again(&batch, &error) => {
                     // Once for each time that the store is away.
@@ -47,7 +47,7 @@ impl Shared {
                     singly = singly.saturating_sub(1);
                     self.connection.error(error.clone());
                     let outcome: Result<Published, TopicError> = Err(error);
-                    self.queue.settle(&batch, vec![outcome]);
+                    self.queue.answer(&batch, vec![outcome]);
                 }
             }
         }

@@ -76,12 +76,12 @@ fn check_streams(registry: &Registry, problems: &mut Vec<Problem>) {
             );
             problems.push(Problem::new(&name.at, text));
         }
-        check_list(stream, problems);
+        check_stream_groups(stream, problems);
     }
 }
 
 /// The groups of one stream.
-fn check_list(stream: &DeclaredStream, problems: &mut Vec<Problem>) {
+fn check_stream_groups(stream: &DeclaredStream, problems: &mut Vec<Problem>) {
     let topic = TopicName::new(&stream.name.value);
     for (index, group) in stream.groups().enumerate() {
         if let Some(other) = stream
@@ -109,11 +109,11 @@ fn check_list(stream: &DeclaredStream, problems: &mut Vec<Problem>) {
 
 /// Groups are of one pool.
 fn check_groups(registry: &Registry, problems: &mut Vec<Problem>) {
-    let mut first: Vec<(&Declared<String>, &str)> = Vec::new();
+    let mut known: Vec<(&Declared<String>, &str)> = Vec::new();
     for stream in &registry.streams {
         for group in stream.groups() {
-            match first.iter().find(|(known, _)| known.value == group.value) {
-                None => first.push((group, &stream.pool.value)),
+            match known.iter().find(|(other, _)| other.value == group.value) {
+                None => known.push((group, &stream.pool.value)),
                 Some((_, pool)) if *pool == stream.pool.value => {}
                 Some((other, pool)) => {
                     let text = format!(

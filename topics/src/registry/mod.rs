@@ -35,10 +35,8 @@ use self::problem::Declared;
 pub use self::problem::{Location, Problem, Problems};
 #[cfg(feature = "registry-files")]
 use crate::Order;
+use crate::topics::LEASE;
 use crate::{GroupSettings, Settings, TopicError};
-
-/// After how long a process that has stopped is replaced, unless the registry says otherwise.
-const LEASE: Duration = Duration::from_secs(10);
 
 /// Declarations of pools, streams and groups, in Rust and, with the feature `registry-files`, in
 /// YAML or TOML. They can be in any order, and in several files. [`validate`](Self::validate) says

@@ -93,6 +93,16 @@ mod files {
     }
 
     #[test]
+    fn a_file_may_begin_with_a_byte_order_mark() {
+        let text = "\u{feff}[default]\nmemory = true\nstreams.a = ['x']\n";
+        let registry = Registry::new().toml("a.toml", text);
+        assert_eq!(registry.validate().unwrap().0.streams.len(), 1);
+        let text = "\u{feff}default:\n  memory: true\n  streams:\n    a: [x]\n";
+        let registry = Registry::new().yaml("a.yaml", text);
+        assert_eq!(registry.validate().unwrap().0.streams.len(), 1);
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_named() {
         let error = Registry::new().file("not/there.yaml").unwrap_err();
         assert!(error.to_string().starts_with("not/there.yaml: "));

@@ -7,8 +7,8 @@ use updraft_topics::{RegisterKey, Registers, Version};
 
 use super::Kept;
 
-/// The state of a cursor, which the subscription and the writer share.
-pub(super) struct Cell {
+/// What the subscription of a cursor and the writer share.
+pub(super) struct SharedCursor {
     pub(super) registers: Arc<dyn Registers>,
     pub(super) key: RegisterKey,
     pub(super) generation: u64,
@@ -35,7 +35,7 @@ pub(super) enum Stored {
     TakenOver,
 }
 
-impl Cell {
+impl SharedCursor {
     pub(super) fn new(
         registers: Arc<dyn Registers>,
         key: RegisterKey,
