@@ -28,7 +28,7 @@ pub(super) fn measure(world: &World, options: &Options) -> Result<String, String
             count: options.count(SESSIONS),
             size: 200,
             pace: Pace::Idle,
-            time: options.time(20),
+            time: options.time(40),
             publication: "things",
         };
         if is_gateway {
