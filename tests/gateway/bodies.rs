@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use socket2::SockRef;
 use updraft::{Meteor, Server};
 use updraft_test_support::client::PATIENCE;
 use updraft_test_support::eventually;
@@ -106,4 +107,30 @@ fn gateway_208_an_answer_to_an_upload_that_the_app_does_not_read_reaches_the_cli
         assert!(answer.ends_with("\r\n\r\nbig"), "{answer}");
     }
     assert_eq!(server.stats().failed_requests, 0);
+}
+
+#[test]
+fn gateway_209_a_client_can_finish_an_upload_that_was_answered_early() {
+    let refusal = "HTTP/1.1 413 Too Much\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig";
+    let app = App::start(move |_, peer| {
+        say(peer, refusal);
+        false
+    });
+    let server = in_front_of(&app);
+    // More than the kernels hold, and not more than is thrown away for a client.
+    let body = vec![0; 7 << 20];
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    // Whether the client is still sending when the app has closed is chance.
+    for _ in 0..30 {
+        let mut socket = send(&server, &head);
+        let small = SockRef::from(&socket).set_send_buffer_size(64 * 1024);
+        small.unwrap();
+        socket.write_all(&body).expect("it is not reset");
+        let mut answer = [0; 13];
+        socket.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, *b"HTTP/1.1 413 ");
+    }
 }
