@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
 use warp::http::{HeaderValue, Request, header};
 
 use super::incoming::IncomingBody;
@@ -44,14 +45,24 @@ pub struct RequestBody {
     /// None once the body was dropped.
     incoming: Option<IncomingBody>,
     /// Receives the rest of the body when it is dropped; none for a request without a body.
-    left: Option<Arc<Mutex<Left>>>,
+    left: Option<Arc<Remains>>,
+}
+
+/// Where a body leaves its rest.
+#[derive(Debug, Default)]
+pub(super) struct Remains {
+    left: Mutex<Left>,
+    /// Notified once, when that is known.
+    is_known: Notify,
 }
 
 /// What is left of a body.
 #[derive(Debug, Default)]
 enum Left {
-    /// Nothing: it was read to its end, or is still being read.
+    /// Nobody knows: it is still being read.
     #[default]
+    Unknown,
+    /// It was read to its end.
     Nothing,
     Rest(IncomingBody),
     /// It cannot be read any further, or is no longer waited for.
@@ -61,18 +72,23 @@ enum Left {
 /// Handles the unread part of a request's body once the answer is ready.
 #[derive(Debug)]
 pub(super) struct UnreadBody {
-    left: Option<Arc<Mutex<Left>>>,
+    left: Option<Arc<Remains>>,
     /// Whether the peer sends the body only when it is asked (`Expect`), which reading it does.
     is_held_back: bool,
 }
 
-/// The rest of a body, to be read behind an answer that ends its connection.
+/// The rest of a body, to be read behind its answer.
 #[derive(Debug)]
-pub(super) struct Rest(IncomingBody);
+pub(super) enum Rest {
+    /// The connection ends.
+    Left(IncomingBody),
+    /// The body is still being read, and may be dropped before its end.
+    Expected(Arc<Remains>),
+}
 
 /// Makes the body of a request leave its unread part behind when it is dropped.
 pub(super) fn watch(request: Request<IncomingBody>) -> (Request<RequestBody>, UnreadBody) {
-    let left: Option<Arc<Mutex<Left>>> = (!request.body().is_end_stream()).then(Arc::default);
+    let left: Option<Arc<Remains>> = (!request.body().is_end_stream()).then(Arc::default);
     let unread = UnreadBody {
         left: left.clone(),
         is_held_back: request.headers().contains_key(header::EXPECT),
@@ -88,19 +104,22 @@ impl UnreadBody {
     /// Reads a little of the rest, or marks the answer as the last of its connection. The caller
     /// throws away the returned rest while the answer is sent.
     pub(super) async fn finish<B>(self, mut response: Response<B>) -> (Response<B>, Option<Rest>) {
-        let left = self.left.map(|left| std::mem::take(&mut *lock(&left)));
-        let rest = match left {
-            None | Some(Left::Nothing) => return (response, None),
-            Some(Left::Broken) => None,
+        let Some(remains) = self.left else {
+            return (response, None);
+        };
+        let rest = match remains.take() {
+            Left::Nothing => return (response, None),
+            Left::Unknown => return (response, Some(Rest::Expected(remains))),
+            Left::Broken => None,
             // The peer mostly does not send it unasked, so there is nothing to read.
-            Some(Left::Rest(_)) if self.is_held_back => None,
-            Some(Left::Rest(mut incoming)) => {
+            Left::Rest(_) if self.is_held_back => None,
+            Left::Rest(mut incoming) => {
                 let goes_on = !response.headers().contains_key(header::CONNECTION)
                     && incoming.size_hint().lower() <= BEFORE.bytes;
                 if goes_on && throw_away(&mut incoming, BEFORE).await {
                     return (response, None);
                 }
-                Some(Rest(incoming))
+                Some(Rest::Left(incoming))
             }
         };
         let close = HeaderValue::from_static("close");
@@ -111,8 +130,33 @@ impl UnreadBody {
 
 impl Rest {
     /// Reads the rest, up to a limit, so that the peer can read its answer.
-    pub(super) async fn throw_away(mut self) {
-        throw_away(&mut self.0, BEHIND).await;
+    pub(super) async fn throw_away(self) {
+        let left = match self {
+            Self::Left(incoming) => Left::Rest(incoming),
+            Self::Expected(remains) => {
+                remains.is_known.notified().await;
+                remains.take()
+            }
+        };
+        if let Left::Rest(mut incoming) = left {
+            throw_away(&mut incoming, BEHIND).await;
+        }
+    }
+}
+
+impl Remains {
+    fn take(&self) -> Left {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn put(&self, left: Left) {
+        *self.lock() = left;
+        self.is_known.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Left> {
+        // Nothing that can panic runs under the lock.
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -137,11 +181,6 @@ async fn throw_away(incoming: &mut IncomingBody, limit: ReadLimit) -> bool {
         .unwrap_or(false)
 }
 
-fn lock(left: &Mutex<Left>) -> MutexGuard<'_, Left> {
-    // Nothing that can panic runs under the lock.
-    left.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl RequestBody {
     /// The body, which is waited for also while the server shuts down. Whoever reads it sees that
     /// it makes progress.
@@ -160,7 +199,7 @@ impl RequestBody {
     /// Records what is left of the body, once.
     fn ends(&mut self, how: Left) {
         if let Some(left) = self.left.take() {
-            *lock(&left) = how;
+            left.put(how);
         }
     }
 }
@@ -199,10 +238,7 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let Some(incoming) = self.incoming.take()
-            && !incoming.is_end_stream()
-        {
-            self.ends(Left::Rest(incoming));
-        }
+        let rest = self.incoming.take().filter(|it| !it.is_end_stream());
+        self.ends(rest.map_or(Left::Nothing, Left::Rest));
     }
 }

@@ -5,12 +5,13 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use socket2::SockRef;
 use updraft::{Meteor, Server};
 use updraft_test_support::client::PATIENCE;
 use updraft_test_support::eventually;
 
 use crate::common::Running;
-use crate::web::App;
+use crate::web::{App, say};
 use crate::world::url;
 
 fn in_front_of(app: &App) -> Running {
@@ -83,4 +84,53 @@ fn gateway_206_a_client_cannot_keep_its_host_from_the_app() {
     let head = app.head();
     assert!(head.contains("\nhost: h\r\n"), "{head}");
     assert!(!head.contains("x-once"), "{head}");
+}
+
+#[test]
+fn gateway_208_an_answer_to_an_upload_that_the_app_does_not_read_reaches_the_client() {
+    let refusal = "HTTP/1.1 413 Too Much\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig";
+    let app = App::start(move |_, peer| {
+        say(peer, refusal);
+        false
+    });
+    let server = in_front_of(&app);
+    let body = vec![0; 4 << 20];
+    let head = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n";
+    let head = format!("{head}Content-Length: {}\r\n\r\n", body.len());
+    // Whether the app's end is noticed first when it is written to or read from is chance.
+    for _ in 0..20 {
+        let mut socket = send(&server, &head);
+        socket.write_all(&body).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nbig"), "{answer}");
+    }
+    assert_eq!(server.stats().failed_requests, 0);
+}
+
+#[test]
+fn gateway_209_a_client_can_finish_an_upload_that_was_answered_early() {
+    let refusal = "HTTP/1.1 413 Too Much\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig";
+    let app = App::start(move |_, peer| {
+        say(peer, refusal);
+        false
+    });
+    let server = in_front_of(&app);
+    // More than the kernels hold, and not more than is thrown away for a client.
+    let body = vec![0; 7 << 20];
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    // Whether the client is still sending when the app has closed is chance.
+    for _ in 0..30 {
+        let mut socket = send(&server, &head);
+        let small = SockRef::from(&socket).set_send_buffer_size(64 * 1024);
+        small.unwrap();
+        socket.write_all(&body).expect("it is not reset");
+        let mut answer = [0; 13];
+        socket.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, *b"HTTP/1.1 413 ");
+    }
 }

@@ -12,6 +12,7 @@ mod request;
 mod response;
 mod settings;
 mod tunnel;
+mod upload_socket;
 
 use std::fmt::Display;
 use std::net::IpAddr;

@@ -14,6 +14,7 @@ use super::super::address::UpstreamAddress;
 use super::super::handshake::Refusal;
 use super::PassedHttpSettings;
 use super::request::Upload;
+use super::upload_socket::UploadSocket;
 use crate::base::clock;
 
 /// How often connections that wait are looked at.
@@ -107,7 +108,7 @@ impl Pool {
         let (sender, connection) = Builder::new()
             .max_buf_size(self.settings.header_bytes.max(SMALLEST_BUFFER))
             .max_headers(HEADERS)
-            .handshake(TokioIo::new(socket))
+            .handshake(TokioIo::new(UploadSocket::new(socket)))
             .await?;
         let open = CancellationToken::new();
         let ended = open.clone();
