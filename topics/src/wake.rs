@@ -97,22 +97,22 @@ impl WakeUps {
     }
 
     async fn announce(self: Arc<Self>) {
-        let announcing = async {
-            loop {
-                self.dirty.notified().await;
-                let grown = std::mem::take(&mut self.lock().grown);
-                for topic in grown {
-                    let name = Value::from(topic.as_str());
-                    let sent = self
-                        .channels
-                        .emit_internally(InternalChannel::Topics, &name);
-                    if let Err(error) = sent.await {
-                        tracing::debug!(%error, "readers elsewhere were not woken");
-                    }
+        let mut is_open = true;
+        while is_open {
+            let noted = self.closed.run_until_cancelled(self.dirty.notified());
+            // At the end too, what has grown before is announced.
+            is_open = noted.await.is_some();
+            let grown = std::mem::take(&mut self.lock().grown);
+            for topic in grown {
+                let name = Value::from(topic.as_str());
+                let sent = self
+                    .channels
+                    .emit_internally(InternalChannel::Topics, &name);
+                if let Err(error) = sent.await {
+                    tracing::debug!(%error, "readers elsewhere were not woken");
                 }
             }
-        };
-        self.closed.run_until_cancelled(announcing).await;
+        }
     }
 
     async fn listen(self: Arc<Self>) {
