@@ -315,9 +315,13 @@ impl Error {
     /// The cause of an error that tells the client something else.
     pub(crate) fn untold_cause(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         let is_told = self.kind() == ErrorKind::Client && self.mismatch().is_none();
-        // An error that has been in an `anyhow::Error` may have itself as its cause.
-        let says_more = |cause: &&_| is_told && ToString::to_string(*cause) != self.to_string();
-        self.source().filter(says_more)
+        // An error that has been in an `anyhow::Error` may have itself as its cause, and that of a
+        // topic has the same reason.
+        let says_more = |cause: &&_| {
+            let cause = ToString::to_string(*cause);
+            cause != self.to_string() && self.0.wire.reason.as_str() != Some(&*cause)
+        };
+        self.source().filter(|cause| is_told && says_more(cause))
     }
 
     /// The client has left, or is being disconnected; nobody is told of this error.
@@ -363,7 +367,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// For logs: each cause on its own line, escaped, shortened, and without the values of names such
+/// For logs: each cause that says more on its own line, escaped, shortened, and without the values of names such
 /// as `password`, `token`, `secret`, `jwt` or `Authorization`, because a cause may quote what a
 /// client sent. An error at start-up is one line, unless it has got a cause by
 /// [`because`](Error::because).
@@ -377,8 +381,14 @@ impl fmt::Debug for Error {
         } else {
             write!(f, "{} ({:?})", Redacted(&self.to_string()), self.kind())?;
         }
+        let mut said = self.to_string();
         for cause in self.causes().skip(self.is_its_source().into()) {
-            write!(f, "\n  because: {}", Redacted(&cause.to_string()))?;
+            let cause = cause.to_string();
+            // Many errors print their own cause with their text.
+            if !said.contains(&cause) {
+                write!(f, "\n  because: {}", Redacted(&cause))?;
+                said = cause;
+            }
         }
         Ok(())
     }
@@ -534,6 +544,15 @@ mod tests {
         assert_eq!(passed.source().unwrap().to_string(), "inner");
         let again = Error::from(inner()).because("again");
         assert_eq!(format!("{again:?}"), "inner (Internal)\n  because: again");
+    }
+
+    #[test]
+    fn what_an_error_says_is_not_repeated_as_its_cause() {
+        let stale = Error::from(TopicError::Stale);
+        assert!(stale.untold_cause().is_none());
+        assert!(!format!("{stale:?}").contains("because"));
+        let away = Error::new(503, "away").because("the disk is full: no space left");
+        assert!(format!("{away:?}").ends_with("\n  because: the disk is full: no space left"));
     }
 
     #[test]

@@ -253,7 +253,8 @@ impl OpenStore {
 
     /// Gives the store back. What was begun is finished.
     pub(super) async fn close(self) {
-        self.topics.close();
+        // What was changed is announced before the process ends.
+        self.topics.shut_down().await;
         if let Some(file) = self.file {
             file.close().await;
         }

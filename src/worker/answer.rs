@@ -33,7 +33,9 @@ impl Answer {
     /// It was not handled, with the delay in milliseconds.
     pub(crate) fn nack(delay: Option<f64>, reason: Option<String>) -> Result<Self> {
         let delay = delay.map(|delay| Duration::try_from_secs_f64(delay / 1000.0));
-        let delay = delay.transpose().map_err(|_| Error::match_failed())?;
+        let delay = delay.transpose().map_err(|_| {
+            Error::match_failed().because("parameter 2: the delay is no time in milliseconds")
+        })?;
         Ok(Self::Nack { delay, reason })
     }
 }

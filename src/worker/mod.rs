@@ -59,7 +59,10 @@ impl Worker {
     /// One run of a subscription: a new member, or the one that the run before it was.
     pub(crate) async fn work(self: &Arc<Self>, vent: Vent, credit: Option<Value>) -> Result<()> {
         (self.authorize)(vent.clone().into_subscription()).await?;
-        let credit = self.credit(credit.as_ref())?;
+        let credit = self.credit(credit.as_ref());
+        let credit = credit.map_err(|error| {
+            error.because("the credit is no whole number of records that a client may have at once")
+        })?;
         if let Some(observer) = vent.observer() {
             let observer: Arc<dyn Any + Send + Sync> = observer;
             if let Ok(holder) = observer.downcast::<SeatHolder>() {

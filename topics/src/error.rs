@@ -14,7 +14,7 @@ use crate::{InvalidPosition, InvalidTopicName, Position};
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
 /// Why something with a topic failed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum TopicError {
     /// `bad-name`: the text cannot be the name of a topic.
@@ -394,6 +394,24 @@ impl fmt::Display for TopicError {
     }
 }
 
+/// The text, the code, and the causes that say more: a `main` that returns an error prints it so.
+impl fmt::Debug for TopicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.to_string();
+        write!(f, "{said} [{}]", self.code())?;
+        let mut next = self.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if !said.contains(&text) {
+                write!(f, "\n  because: {text}")?;
+                said = text;
+            }
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
 impl Error for TopicError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
@@ -504,6 +522,11 @@ mod tests {
             assert!(wrong.len() > 10 && advice.len() > 10, "{text}");
             assert!(!text.contains('\n'), "{text}");
             assert!(explained.contains(error.code()), "{}", error.code());
+            // A program whose `main` returns it prints this.
+            let printed = format!("{error:?}");
+            assert!(printed.starts_with(&format!("{text} [{}]", error.code())));
+            let repeats = printed.matches("the cause").count();
+            assert!(repeats <= 1, "{printed}");
         }
     }
 }

@@ -81,7 +81,10 @@ impl WakeUps {
         let sender = table.watched.entry(topic.clone()).or_default();
         let grew = sender.subscribe();
         if !std::mem::replace(&mut table.is_listening, true) {
-            self.spawn(|state| async move { state.listen().await });
+            let (state, closed) = (Arc::clone(&self.state), self.closed.clone());
+            self.tasks.spawn(async move {
+                closed.run_until_cancelled(state.listen()).await;
+            });
         }
         Watcher {
             topic: topic.clone(),
@@ -101,7 +104,8 @@ impl WakeUps {
             self.state.dirty.notify_one();
         }
         if !std::mem::replace(&mut table.is_announcing, true) {
-            self.spawn(|state| async move { state.announce().await });
+            let state = Arc::clone(&self.state);
+            self.tasks.spawn(state.announce(self.closed.clone()));
         }
     }
 
@@ -130,18 +134,6 @@ impl WakeUps {
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
-
-    /// Runs something until the topics are closed.
-    fn spawn<F>(&self, run: impl FnOnce(Arc<State>) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let closed = self.closed.clone();
-        let running = run(Arc::clone(&self.state));
-        self.tasks.spawn(async move {
-            closed.run_until_cancelled(running).await;
-        });
-    }
 }
 
 impl Drop for WakeUps {
@@ -151,10 +143,13 @@ impl Drop for WakeUps {
 }
 
 impl State {
-    /// Never resolves.
-    async fn announce(&self) {
-        loop {
-            self.dirty.notified().await;
+    /// Resolves when the topics are closed.
+    async fn announce(self: Arc<Self>, closed: CancellationToken) {
+        let mut is_open = true;
+        while is_open {
+            let noted = closed.run_until_cancelled(self.dirty.notified());
+            // At the end too, what has grown before is announced.
+            is_open = noted.await.is_some();
             let grown = std::mem::take(&mut self.lock().grown);
             for topic in grown {
                 let name = Value::from(topic.as_str());

@@ -30,8 +30,9 @@ pub struct Problem {
 }
 
 /// Everything that is wrong with a registry, in the order of files, lines and columns. Printed, it
-/// is a line for each problem, with file, line and column in front, as compilers do it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// is a line for each problem, with file, line and column in front, as compilers do it. `Debug` is the
+/// same on lines of its own, since that is what a `main` prints which returns an error.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
 /// Something with the place where it is declared.
@@ -124,6 +125,12 @@ impl fmt::Display for Problems {
             problem.fmt(f)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n{self}")
     }
 }
 

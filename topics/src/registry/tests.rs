@@ -64,7 +64,9 @@ mod files {
             } else {
                 Registry::new().yaml(&name, &text)
             };
-            let problems = format!("{}\n", registry.validate().unwrap_err());
+            let problems = registry.validate().unwrap_err();
+            assert_eq!(format!("{problems:?}"), format!("\n{problems}"));
+            let problems = format!("{problems}\n");
             let expected = path.with_file_name(format!("{name}.txt"));
             if std::env::var_os("UPDATE_EXPECTED").is_some() {
                 fs::write(&expected, &problems).unwrap();

@@ -55,6 +55,9 @@ fn reason(error: &str) -> String {
         Some((place, words)) if place.starts_with("error") || place.starts_with("line ") => words,
         _ => first,
     };
+    if first.starts_with("multiple YAML documents") {
+        return "this has two documents; give the second one a file of its own".into();
+    }
     format!("this is not YAML: {first}")
 }
 

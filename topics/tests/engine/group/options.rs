@@ -145,6 +145,24 @@ async fn a_paused_group_hands_out_nothing_and_takes_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_group_is_resumed_at_once_by_a_process_that_does_nothing_else() {
+    let memory = Memory::new();
+    let topics = Topics::open(memory.clone());
+    let orders = topics.topic("orders", Settings::default()).await.unwrap();
+    let paused = group(&topics, GroupSettings::on([&orders])).await;
+    paused.pause().await.unwrap();
+    publish(&orders, &["a"]).await;
+    let mut member = paused.member("w1");
+    assert!(timeout(SECOND * 30, member.fetch(1)).await.is_err());
+    let command = Topics::open(memory);
+    let found = command.find_group("billing").await.unwrap();
+    found.resume().await.unwrap();
+    command.shut_down().await;
+    let fetched = timeout(SECOND * 5, member.fetch(1)).await;
+    assert_eq!(fetched.expect("it is told").unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn topic_066_a_group_that_is_removed_ends_its_members() {
     let (topics, orders) = orders().await;
     let group = group(&topics, GroupSettings::on([&orders])).await;
