@@ -134,7 +134,7 @@ async fn an_entry_becomes_a_record_with_all_its_fields_and_wakes_readers() {
             (b"meta.source", b"shop"),
             (b"payload", b" {\"at\":{\"$date\":5},\"n\":1}\n"),
             (b"id", "order 7 ä".as_bytes()),
-            (b"key", b""),
+            (b"key", b"customer 3"),
             (b"compact", b"order 7"),
             (b"meta.", b""),
         ],
@@ -154,7 +154,7 @@ async fn an_entry_becomes_a_record_with_all_its_fields_and_wakes_readers() {
     );
     assert_eq!(
         (message.key(), message.compact()),
-        (Some(""), Some("order 7"))
+        (Some("customer 3"), Some("order 7"))
     );
     let meta = [("", ""), ("source", "shop")].map(|(name, text)| (name.into(), text.into()));
     assert_eq!(message.meta(), &BTreeMap::<String, String>::from(meta));
