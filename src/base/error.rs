@@ -315,13 +315,10 @@ impl Error {
     /// The cause of an error that tells the client something else.
     pub(crate) fn untold_cause(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         let is_told = self.kind() == ErrorKind::Client && self.mismatch().is_none();
-        // An error that has been in an `anyhow::Error` may have itself as its cause, and that of a
-        // topic has the same reason.
-        let says_more = |cause: &&_| {
-            let cause = ToString::to_string(*cause);
-            cause != self.to_string() && self.0.wire.reason.as_str() != Some(&*cause)
-        };
-        self.source().filter(|cause| is_told && says_more(cause))
+        // That of a topic, and one that has been in an `anyhow::Error`, say what the client is told.
+        let told = self.to_string();
+        self.source()
+            .filter(|cause| is_told && !told.contains(&cause.to_string()))
     }
 
     /// The client has left, or is being disconnected; nobody is told of this error.
@@ -373,18 +370,15 @@ impl fmt::Display for Error {
 /// [`because`](Error::because).
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_of_start() {
-            write!(f, "{}", Redacted(&self.to_string()))?;
-            if self.0.because.is_none() {
-                return Ok(());
-            }
-        } else {
-            write!(f, "{} ({:?})", Redacted(&self.to_string()), self.kind())?;
-        }
         let mut said = self.to_string();
-        for cause in self.causes().skip(self.is_its_source().into()) {
-            let cause = cause.to_string();
-            // Many errors print their own cause with their text.
+        write!(f, "{}", Redacted(&said))?;
+        if !self.is_of_start() {
+            write!(f, " ({:?})", self.kind())?;
+        } else if self.0.because.is_none() {
+            return Ok(());
+        }
+        let causes = self.causes().skip(self.is_its_source().into());
+        for cause in causes.map(ToString::to_string) {
             if !said.contains(&cause) {
                 write!(f, "\n  because: {}", Redacted(&cause))?;
                 said = cause;
@@ -429,8 +423,7 @@ fn of_topic(source: &(dyn StdError + Send + Sync + 'static)) -> Error {
         // What the operator is to do does not concern the client.
         TopicError::Unavailable(_) | TopicError::SyncFailed => {
             let text = TopicError::Unavailable(None).to_string();
-            let wire = WireError::new(error.code(), text);
-            Error::with(ErrorKind::Unavailable, wire)
+            Error::with(ErrorKind::Unavailable, WireError::new(error.code(), text))
         }
         TopicError::Gap(gap) => Error::with(ErrorKind::Client, wire).details(ejson!({
             "requested": gap.requested as f64,
