@@ -80,13 +80,18 @@ fn is_page(answer: &HeaderMap) -> bool {
     kind.eq_ignore_ascii_case("text/html")
 }
 
-/// Whether a shared cache may keep it, and hand it to others.
+/// Whether a shared cache is told to keep it, and may hand it to others.
 fn is_public(answer: &HeaderMap) -> bool {
     let lines = answer.get_all(header::CACHE_CONTROL).iter();
     let mut directives = lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','));
-    directives.any(|it| it.trim().eq_ignore_ascii_case("public"))
+    directives.any(|directive| {
+        let name = directive.split('=').next().unwrap_or_default().trim();
+        ["public", "s-maxage"]
+            .iter()
+            .any(|it| name.eq_ignore_ascii_case(it))
+    })
 }
 
 #[cfg(test)]
@@ -139,6 +144,7 @@ mod tests {
             ("application/javascript", "no-cache"),
             ("text/html-like", "no-cache"),
             ("text/html", "max-age=60, Public"),
+            ("text/html", "S-MaxAge=60"),
         ] {
             assert_eq!(set(&cookies, answer(kind, cache), 0), None, "{kind}");
         }
