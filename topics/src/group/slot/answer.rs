@@ -267,7 +267,8 @@ impl Slot {
             delay = delay.max(options.ack_wait);
         }
         if delay > 0 {
-            let due = now.saturating_add(delay);
+            // `now` is cut to whole milliseconds: without one more it could come back too early.
+            let due = now.saturating_add(delay).saturating_add(1);
             open.state = State::Retry { due };
             self.timers.insert((due, id));
         }
