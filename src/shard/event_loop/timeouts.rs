@@ -1,9 +1,12 @@
 //! What happens to a client because time has passed.
 
+use std::time::Duration;
+
 use updraft_protocol::session::Output;
 
 use super::EventLoop;
 use super::ending::Ending;
+use crate::shard::client::Client;
 
 impl EventLoop {
     pub(super) fn look_at_timers(&mut self, out: &mut Output) {
@@ -19,9 +22,8 @@ impl EventLoop {
         let Some(client) = self.clients.serve_timer(index, now) else {
             return;
         };
-        let closing = client.closing.as_ref();
-        if closing.is_some_and(|closing| closing.until <= now) {
-            return self.end(index, Ending::Overdue);
+        if is_overdue(client, now) {
+            return self.end_overdue(index, out);
         }
         if client.waiting.is_paused {
             // The server does not read from the client, so its silence means nothing.
@@ -43,7 +45,27 @@ impl EventLoop {
         self.read_again(index, out);
     }
 
+    /// The time for a connection's end is over. A shard with much to do may not have come to its
+    /// close frame; then that is written, and the time starts again.
+    fn end_overdue(&mut self, index: usize, out: &mut Output) {
+        let client = self.clients.get(index);
+        if client.is_some_and(|it| !it.outgoing.is_empty() && !it.outgoing.is_blocked) {
+            self.flush(index, out);
+        }
+        let now = self.shard.now;
+        match self.clients.get(index) {
+            Some(client) if is_overdue(client, now) => self.end(index, Ending::Overdue),
+            _ => self.set_timer(index),
+        }
+    }
+
     pub(super) fn set_timer(&mut self, index: usize) {
         self.clients.set_timer(index, &self.shard.limits);
     }
+}
+
+/// Whether the connection should have ended by now.
+fn is_overdue(client: &Client, now: Duration) -> bool {
+    let closing = client.closing.as_ref();
+    closing.is_some_and(|closing| closing.until <= now)
 }
