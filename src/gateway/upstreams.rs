@@ -235,8 +235,9 @@ mod tests {
         let begun = upstreams.candidates(client(1), Some(named), LEFT_OUT, now);
         assert_eq!(begun, order[..2], "as long as it lives");
     }
+
     #[test]
-    fn gateway_201_one_client_at_a_time_finds_out_whether_a_server_still_refuses() {
+    fn gateway_099_one_client_at_a_time_finds_out_whether_a_server_still_refuses() {
         let (upstreams, now) = (three(), clock::now());
         assert!((0..3).all(|number| upstreams.may_try(number, LEFT_OUT, now)));
         for listens in [true, false] {
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn gateway_201_who_refuses_is_there_when_it_may_be_asked_again() {
+    fn gateway_099_who_refuses_is_there_when_it_may_be_asked_again() {
         let (upstreams, now) = (three(), clock::now());
         (0..3).for_each(|number| upstreams.refused(number, number == 0, now));
         assert!(!upstreams.any_accepts(LEFT_OUT, now));

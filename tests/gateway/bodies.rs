@@ -34,7 +34,7 @@ fn exchange(server: &Running, request: &str) -> String {
 }
 
 #[test]
-fn gateway_204_a_body_that_the_client_breaks_off_is_not_the_apps_failure() {
+fn gateway_103_a_body_that_the_client_breaks_off_is_not_the_apps_failure() {
     let ended = Arc::new(AtomicUsize::new(0));
     let count = ended.clone();
     let app = App::start(move |_, peer| {
@@ -62,7 +62,7 @@ fn gateway_204_a_body_that_the_client_breaks_off_is_not_the_apps_failure() {
 }
 
 #[test]
-fn gateway_205_an_answer_that_says_two_lengths_has_that_of_its_chunks() {
+fn gateway_104_an_answer_that_says_two_lengths_has_that_of_its_chunks() {
     let app = App::saying(
         "HTTP/1.1 200 OK\r\nContent-Length: 50\r\nTransfer-Encoding: chunked\r\n\r\n\
          2\r\nok\r\n0\r\n\r\n",
@@ -75,7 +75,7 @@ fn gateway_205_an_answer_that_says_two_lengths_has_that_of_its_chunks() {
 }
 
 #[test]
-fn gateway_206_a_client_cannot_keep_its_host_from_the_app() {
+fn gateway_105_a_client_cannot_keep_its_host_from_the_app() {
     let app = App::saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let server = in_front_of(&app);
     let request =
@@ -87,7 +87,7 @@ fn gateway_206_a_client_cannot_keep_its_host_from_the_app() {
 }
 
 #[test]
-fn gateway_208_an_answer_to_an_upload_that_the_app_does_not_read_reaches_the_client() {
+fn gateway_106_an_answer_to_an_upload_that_the_app_does_not_read_reaches_the_client() {
     let refusal = "HTTP/1.1 413 Too Much\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig";
     let app = App::start(move |_, peer| {
         say(peer, refusal);
@@ -110,7 +110,7 @@ fn gateway_208_an_answer_to_an_upload_that_the_app_does_not_read_reaches_the_cli
 }
 
 #[test]
-fn gateway_209_a_client_can_finish_an_upload_that_was_answered_early() {
+fn gateway_107_a_client_can_finish_an_upload_that_was_answered_early() {
     let refusal = "HTTP/1.1 413 Too Much\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig";
     let app = App::start(move |_, peer| {
         say(peer, refusal);

@@ -18,7 +18,7 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn gateway_200_an_app_that_closes_a_session_at_once_has_refused_nobody() {
+fn gateway_098_an_app_that_closes_a_session_at_once_has_refused_nobody() {
     let app = App::listen();
     let server = in_front_of(app.port(), bare);
     let connected = r#"{"msg":"connected","session":"ShortLived"}"#;
@@ -43,7 +43,7 @@ fn gateway_200_an_app_that_closes_a_session_at_once_has_refused_nobody() {
 }
 
 #[test]
-fn gateway_202_an_app_that_does_not_let_one_client_in_serves_the_others() {
+fn gateway_100_an_app_that_does_not_let_one_client_in_serves_the_others() {
     let app = App::listen();
     let server = in_front_of(app.port(), bare);
     for status in ["403 Forbidden", "431 Request Header Fields Too Large"] {
@@ -58,7 +58,7 @@ fn gateway_202_an_app_that_does_not_let_one_client_in_serves_the_others() {
 }
 
 #[test]
-fn gateway_203_a_server_that_hangs_keeps_one_client_waiting_and_no_other() {
+fn gateway_101_a_server_that_hangs_keeps_one_client_waiting_and_no_other() {
     let (hangs, works) = (App::listen(), App::listen());
     let meteor = Meteor::at(url(hangs.port())).and_at(url(works.port()));
     let server = Running::start(Server::builder().meteor(meteor).configure(|settings| {

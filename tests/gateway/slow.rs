@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::world::{both, in_front_of};
 
 #[test]
-fn gateway_207_an_app_that_takes_a_little_at_a_time_is_not_gone() {
+fn gateway_102_an_app_that_takes_a_little_at_a_time_is_not_gone() {
     let app = App::listen();
     let server = in_front_of(app.port(), |builder| {
         builder.configure(|settings| settings.gateway.output_timeout = Duration::from_secs(2))

@@ -93,7 +93,11 @@ pub(super) struct RelaySettings {
     pub(super) cookie_key: Option<Secret>,
     /// A publication and its channel, for example threadMessage=threads::{threadId}::new_message.
     /// {x} stands for member x of the subscription's parameter. May be given several times.
-    #[arg(long = "relay", value_name = "NAME=CHANNEL")]
+    #[arg(
+        long = "relay",
+        value_name = "NAME=CHANNEL",
+        required_unless_present_any = ["meteors", "config"]
+    )]
     #[serde(rename = "relay", deserialize_with = "pattern::table")]
     pub(super) relays: Vec<Relay>,
 }
