@@ -158,9 +158,17 @@ impl Gateway {
         let attempt = CancellationToken::new();
         let cancelled = attempt.clone();
         let opening = async move {
+            let began = clock::now();
             let patience = gateway.settings.queue_timeout;
-            let opened = tokio::time::timeout(patience, gateway.open_in_turn(headers, address));
-            deliver(opened.await.unwrap_or(Err(Unavailable)));
+            let opened = gateway.open_in_turn(headers, address, began);
+            let opened = tokio::time::timeout(patience, opened).await;
+            let opened = opened.unwrap_or(Err(Unavailable));
+            if opened.is_err() {
+                // Meteor's client comes back at once after a connection that was open.
+                let until = began.checked_add(gateway.settings.away_timeout);
+                tokio::time::sleep_until(until.unwrap_or(began).into()).await;
+            }
+            deliver(opened);
         };
         let opening = async move {
             // The client has left: nobody waits for the connection.
@@ -176,6 +184,7 @@ impl Gateway {
         self: &Arc<Self>,
         headers: ClientHeaders,
         address: Option<IpAddr>,
+        began: Instant,
     ) -> std::result::Result<Opened, Unavailable> {
         let _room = self.room.acquire().await.map_err(|_| Unavailable)?;
         let named = self.cookies.named(headers.map());
@@ -201,8 +210,10 @@ impl Gateway {
                     Err(refusal) => self.refused(number, &refusal),
                 }
             }
-            if is_unwanted || self.upstreams.failing_for(clock::now()) >= self.settings.away_timeout
-            {
+            let now = clock::now();
+            let waited = now.saturating_duration_since(began);
+            let failing = self.upstreams.failing_for(now);
+            if is_unwanted || waited.min(failing) >= self.settings.away_timeout {
                 return Err(Unavailable);
             }
             tokio::time::sleep(RETRY).await;

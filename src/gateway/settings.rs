@@ -44,8 +44,9 @@ pub struct GatewaySettings {
     /// How long a client may wait for a connection to Meteor: 90 s by default. Then it is closed
     /// with 1013.
     pub queue_timeout: Duration,
-    /// When no server has accepted a connection for this time, clients that wait are closed with
-    /// 1013: 10 s by default.
+    /// When no server has accepted a connection for this time, clients that have waited as long are
+    /// closed with 1013: 10 s by default. Each client that cannot be served waits for this time: a
+    /// client of Meteor whose connection was open comes back at once.
     pub away_timeout: Duration,
     /// How long a server is left out that has refused a connection: 5 s by default. Then one client
     /// is sent there, and the others when it was accepted.

@@ -45,11 +45,16 @@ fn gateway_098_an_app_that_closes_a_session_at_once_has_refused_nobody() {
 #[test]
 fn gateway_100_an_app_that_does_not_let_one_client_in_serves_the_others() {
     let app = App::listen();
-    let server = in_front_of(app.port(), bare);
+    let server = in_front_of(app.port(), |builder| {
+        bare(builder).configure(|settings| {
+            settings.gateway.away_timeout = Duration::from_millis(300);
+        })
+    });
     for status in ["403 Forbidden", "431 Request Header Fields Too Large"] {
         let mut client = Client::connect(server.url());
         client.send_text(CONNECT);
         App::answer(app.accept_tcp(), status);
+        client.expect_silence(100);
         client.expect_close(1013, "Try again later");
     }
     let stats = server.stats();
