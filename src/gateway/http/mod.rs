@@ -144,11 +144,13 @@ impl Gateway {
         let mut last = (0, Failure::Stalled);
         let (limit, left_out) = (self.settings.http.progress_timeout, self.settings.left_out);
         let servers = self.servers_for(from.address, named);
+        let final_server = servers.last().copied();
         let mut is_tried = false;
-        for (rest, number) in servers.into_iter().rev().enumerate().rev() {
+        for number in servers {
             let may_try = self.upstreams.may_try(number, left_out, clock::now());
             // Somebody has to answer the request.
-            if !may_try && (is_tried || rest > 0) {
+            let is_needed = !is_tried && Some(number) == final_server;
+            if !may_try && !is_needed {
                 continue;
             }
             is_tried = true;

@@ -1,6 +1,6 @@
 //! What happens to the order of a key when members fail and stand still: the same work by a group,
-//! by hand on a plain stream, and by workers on JetStream. Here the records of a key have ascending numbers, and one that is
-//! handled behind a later one of its key was overtaken.
+//! by hand on a plain stream, and by workers on JetStream. Here the records of a key have ascending
+//! numbers, and one that is handled behind a later one of its key was overtaken.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
