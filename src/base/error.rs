@@ -26,10 +26,9 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// [`not_found`](Self::not_found) and so on) is meant for the client, like a `Meteor.Error`. An
 /// error that `?` converts from another type is internal: the client gets `Internal server error
 /// [500]`, and the log has the cause. There are three exceptions:
-/// [`InvalidChannel`](crate::InvalidChannel) becomes 400, a
-/// [`TopicError`](crate::topics::TopicError) of which the client can know has its own code, and
-/// [`BusError`](crate::BusError) becomes an error of kind
-/// [`Configuration`](ErrorKind::Configuration), because it occurs at start-up.
+/// [`InvalidChannel`](crate::InvalidChannel) becomes 400, a [`TopicError`](crate::topics::TopicError)
+/// of which the client can know has its own code, and [`BusError`](crate::BusError), which occurs at
+/// start-up, becomes an error of kind [`Configuration`](ErrorKind::Configuration).
 ///
 /// `?` converts every `std::error::Error`, `anyhow::Error`, `Box<dyn Error + Send + Sync>`, and
 /// texts:
@@ -366,8 +365,8 @@ impl fmt::Display for Error {
 }
 
 /// For logs: each cause that says more on its own line, escaped, shortened, and without the values
-/// of names such as `password`, `token`, `secret`, `jwt` or `Authorization`, because a cause may quote
-/// what a client sent. An error at start-up is one line, unless it has got a cause by
+/// of names such as `password`, `token`, `secret`, `jwt` or `Authorization`, because a cause may
+/// quote what a client sent. An error at start-up is one line, unless it has got a cause by
 /// [`because`](Error::because).
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
